@@ -1,0 +1,293 @@
+//! What may be asked, and what may be said: the vocabulary that every layer shares.
+//!
+//! A request from Postfix becomes a [`Question`], whoever brought it (a listener, the local
+//! socket, `demo`), and what comes back is an [`Answer`]. Both travel over the local socket, so
+//! their layout is part of the frame version (see `ipc`): variants and fields are only appended.
+//!
+//! The rule that everything here serves: a [`Failure`] never turns into a definitive answer,
+//! unless the administrator wrote so in `on_failure`. A definitive answer is made in one place,
+//! `target::answer`, out of a complete and valid HTTP response.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+/// One lookup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Question {
+    /// A socketmap lookup (socketmap_table(5)).
+    Map {
+        /// The name of the map: an entry of `socket_maps`.
+        name: String,
+        /// The key as it came: any bytes but NUL are possible.
+        key: Vec<u8>,
+    },
+    /// A policy delegation request (SMTPD_POLICY_README).
+    Policy {
+        /// The name of the service: an entry of `policy_services`.
+        name: String,
+        /// The attributes in the order in which Postfix sent them, each name once.
+        attributes: Vec<Attribute>,
+    },
+}
+
+/// One `name=value` of a policy request. The value is bytes: with `smtputf8_enable = no`
+/// Postfix passes on what an SMTP client sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attribute {
+    /// Case-sensitive, as in SMTPD_POLICY_README.
+    pub name: String,
+    /// Everything behind the first `=`; may be empty.
+    pub value: Vec<u8>,
+}
+
+/// What became of a [`Question`]. The first three are definitive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// A map's value: one line, not empty.
+    Value(String),
+    /// A valid answer that holds no value: not found, or for a policy "no opinion".
+    NotFound,
+    /// What Postfix is to do: an access(5) action.
+    Action(Action),
+    /// No definitive answer could be had.
+    Failed {
+        /// Why.
+        failure: Failure,
+        /// What the entry's `on_failure` says; `None` where there is no such entry.
+        on_failure: Option<OnFailure>,
+    },
+}
+
+/// Why there is no definitive answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Failure {
+    /// No connection to the backend within the connect limit.
+    Connect,
+    /// The lookup's budget ended first.
+    Timeout,
+    /// The TLS handshake failed, or the certificate is not trusted.
+    Tls,
+    /// The backend broke HTTP, or the connection in mid-answer.
+    Protocol,
+    /// A status other than the one that the entry accepts.
+    Status(u16),
+    /// An accepted status with a body that is not a JSON object of bounded size.
+    Body,
+    /// The identity provider gave no token.
+    Provider,
+    /// Too many lookups were waiting for this target.
+    Overload,
+    /// No broker answered (said by the client alone).
+    NoBroker,
+    /// There is no entry of that name.
+    UnknownName,
+    /// The request was framed well, but means nothing.
+    Malformed,
+    /// `""` or `null` where a value was due.
+    EmptyValue,
+    /// A value of a kind that cannot be sent.
+    UnexpectedValue,
+    /// The answer's error field said this; one line.
+    ErrorField(String),
+    /// The reply would have had this many bytes, more than Postfix takes.
+    TooLong(u64),
+}
+
+impl fmt::Display for Failure {
+    /// For the log. Replies have texts of their own, in `proto::reply`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect => f.write_str("connect"),
+            Self::Timeout => f.write_str("timeout"),
+            Self::Tls => f.write_str("tls"),
+            Self::Protocol => f.write_str("protocol"),
+            Self::Status(code) => write!(f, "status {code}"),
+            Self::Body => f.write_str("body"),
+            Self::Provider => f.write_str("identity provider"),
+            Self::Overload => f.write_str("overload"),
+            Self::NoBroker => f.write_str("no broker"),
+            Self::UnknownName => f.write_str("unknown name"),
+            Self::Malformed => f.write_str("malformed request"),
+            Self::EmptyValue => f.write_str("empty value"),
+            Self::UnexpectedValue => f.write_str("unexpected value"),
+            Self::ErrorField(_) => f.write_str("error field"),
+            Self::TooLong(bytes) => write!(f, "value too long: {bytes} bytes"),
+        }
+    }
+}
+
+/// The administrator's word on what a failed policy lookup says to Postfix.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OnFailure {
+    /// Send this action.
+    Action(Action),
+    /// Close the connection: `smtpd_policy_service_default_action` applies.
+    Disconnect,
+}
+
+impl OnFailure {
+    /// Reads `disconnect`, or an action.
+    ///
+    /// # Errors
+    /// As [`Action::parse`]; an empty text is [`ActionError::Empty`].
+    pub fn parse(text: &str) -> Result<Self, ActionError> {
+        match text.trim() {
+            "disconnect" => Ok(Self::Disconnect),
+            action => Action::parse(action).map(Self::Action),
+        }
+    }
+}
+
+impl Default for OnFailure {
+    fn default() -> Self {
+        Self::Action(Action("DEFER Temporary server problem".to_owned()))
+    }
+}
+
+/// The right-hand side of an access(5) table that is safe to send: one line, and nothing that
+/// Postfix would read as *permit* by accident.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Action(String);
+
+impl TryFrom<String> for Action {
+    type Error = ActionError;
+
+    fn try_from(text: String) -> Result<Self, ActionError> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Action> for String {
+    fn from(action: Action) -> Self {
+        action.0
+    }
+}
+
+/// Why a text is no [`Action`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ActionError {
+    /// Nothing but blanks. Postfix 3.7.11 reads an empty action as permit (measured).
+    Empty,
+    /// Digits alone. check_table_result() in smtpd_check.c takes them for permit, `550` too.
+    DigitsAlone,
+    /// A control character: it would end the line, or split the reply.
+    ControlCharacter,
+    /// More than [`Action::MAX_BYTES`].
+    TooLong,
+}
+
+impl fmt::Display for ActionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "an action must not be empty: Postfix would permit",
+            Self::DigitsAlone => "a code needs a text behind it: Postfix reads digits alone as permit",
+            Self::ControlCharacter => "an action must be one line without control characters",
+            Self::TooLong => "an action must not be longer than 8192 bytes",
+        })
+    }
+}
+
+impl std::error::Error for ActionError {}
+
+impl Action {
+    /// Postfix cuts an SMTP reply at 510 bytes; a restriction list may be longer.
+    pub const MAX_BYTES: usize = 8192;
+
+    /// Trims `text` and checks it.
+    ///
+    /// # Errors
+    /// Whatever Postfix would misread, see [`ActionError`].
+    pub fn parse(text: &str) -> Result<Self, ActionError> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Err(ActionError::Empty);
+        }
+        if text.len() > Self::MAX_BYTES {
+            return Err(ActionError::TooLong);
+        }
+        if text.chars().any(|c| c.is_control() && c != '\t') {
+            return Err(ActionError::ControlCharacter);
+        }
+        if text.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(ActionError::DigitsAlone);
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The text as it is sent behind `action=`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The word that decides, up to the first blank.
+    #[must_use]
+    pub fn verb(&self) -> &str {
+        self.0.split([' ', '\t']).next().unwrap_or_default()
+    }
+}
+
+/// When a lookup's budget ends, on the monotonic clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Deadline(Instant);
+
+impl Deadline {
+    /// `budget` from now on.
+    #[must_use]
+    pub fn after(budget: Duration) -> Self {
+        Self(Instant::now() + budget)
+    }
+
+    /// `budget` from `start` on.
+    #[must_use]
+    pub fn from(start: Instant, budget: Duration) -> Self {
+        Self(start + budget)
+    }
+
+    /// What is left of the budget; zero once it has ended.
+    #[must_use]
+    pub fn remaining(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+
+    /// The instant itself, for timers.
+    #[must_use]
+    pub fn instant(self) -> Instant {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_postfix_reads_as_permit_is_no_action() {
+        for text in ["550", "550 ", " 554\t", "0", "4711"] {
+            assert_eq!(Action::parse(text), Err(ActionError::DigitsAlone), "{text:?}");
+        }
+        for text in ["", " ", "\t\t"] {
+            assert_eq!(Action::parse(text), Err(ActionError::Empty), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_action_is_one_line() {
+        for text in ["OK\naction=REJECT", "OK\r", "a\rb", "a\0b", "a\u{85}b", "a\u{1b}[0m"] {
+            let trimmed_away = text.trim().chars().all(|c| !c.is_control());
+            assert_eq!(Action::parse(text).is_err(), !trimmed_away, "{text:?}");
+        }
+        assert_eq!(Action::parse("OK\naction=REJECT"), Err(ActionError::ControlCharacter));
+    }
+
+    #[test]
+    fn an_action_keeps_its_text() {
+        let action = Action::parse("  550 5.1.1 nobody here \n").expect("an action");
+        assert_eq!(action.as_str(), "550 5.1.1 nobody here");
+        assert_eq!(action.verb(), "550");
+        assert_eq!(OnFailure::parse("disconnect"), Ok(OnFailure::Disconnect));
+    }
+}

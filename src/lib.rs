@@ -1,0 +1,20 @@
+//! pfxhttp lets Postfix ask HTTP APIs. This library holds both programs.
+//!
+//! A request travels downwards through this list, the answer back up:
+//!
+//! | layer | files | knows |
+//! |---|---|---|
+//! | programs | `bin/`, [`command`], [`client`] | command lines, exit codes |
+//! | connections | `listen`, `session`, [`ipc`] | sockets, frames, who is idle |
+//! | wire | [`proto`] | bytes of Postfix' protocols; no I/O |
+//! | the one way in | [`broker`] | which entry a question is for |
+//! | an HTTP API | [`target`] | template, request, reading of the answer |
+//! | vocabulary | [`ask`] | question, answer, failure; imports nothing |
+//!
+//! `config` is seen by `command` and `broker` alone.
+
+pub mod ask;
+#[cfg(feature = "broker")]
+pub mod config;
+#[cfg(feature = "broker")]
+pub mod target;
