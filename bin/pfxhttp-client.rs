@@ -1,4 +1,4 @@
 //! The program that Postfix's spawn(8) starts; everything is in `pfxhttp::client`.
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    pfxhttp::client::main()
 }

@@ -14,7 +14,11 @@
 //! `config` is seen by `command` and `broker` alone.
 
 pub mod ask;
+#[cfg(feature = "client")]
+pub mod client;
 #[cfg(feature = "broker")]
 pub mod config;
+pub mod ipc;
+pub mod proto;
 #[cfg(feature = "broker")]
 pub mod target;

@@ -1,0 +1,156 @@
+//! The command line of `pfxhttp-client`, parsed by hand: the program starts once per connection
+//! of Postfix, and a parser's tables would be most of it.
+//!
+//! Options stand before the command, as `--name value` or `--name=value`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::ask::OnFailure;
+use crate::ipc::Service;
+
+/// What the command line says.
+pub(super) struct Args {
+    /// The broker's socket.
+    pub(super) socket: PathBuf,
+    /// How long a lookup waits where no broker answers.
+    pub(super) timeout: Duration,
+    /// A policy's answer to a failure, as long as no broker has told the entry's own.
+    pub(super) on_failure: OnFailure,
+    /// What is served.
+    pub(super) service: Service,
+}
+
+/// What to do.
+pub(super) enum Command {
+    Serve(Args),
+    Print(String),
+}
+
+const HELP: &str = "\
+Serves one connection of Postfix on standard input and output, by asking pfxhttp-broker.
+Postfix' spawn(8) starts it; see master.cf.example.
+
+Usage: pfxhttp-client [OPTIONS] socketmap
+       pfxhttp-client [OPTIONS] policy NAME
+
+Commands:
+  socketmap        lookups in any of the broker's socket_maps (socketmap_table(5))
+  policy NAME      requests to the policy_services entry NAME (SMTPD_POLICY_README)
+
+Options:
+  --socket PATH        the broker's socket [default: /run/pfxhttp/broker.sock]
+  --timeout SECONDS    how long a lookup waits for a broker that is away, 1 to 90 [default: 10]
+  --on-failure ACTION  a policy's answer while no broker has told the entry's own, or
+                       \"disconnect\" [default: DEFER Temporary server problem]
+  --version            print the version
+  --help               print this text
+";
+
+/// Parses everything behind the program's name.
+///
+/// # Errors
+/// A sentence on the first thing that is wrong.
+pub(super) fn parse(words: impl Iterator<Item = OsString>) -> Result<Command, String> {
+    let mut words = words.map(|word| word.into_string().map_err(|_| "an argument is not UTF-8".to_owned()));
+    let mut args = Args {
+        socket: PathBuf::from("/run/pfxhttp/broker.sock"),
+        timeout: Duration::from_secs(10),
+        on_failure: OnFailure::default(),
+        service: Service::Socketmap,
+    };
+    loop {
+        let word = words.next().transpose()?.ok_or("no command: socketmap, or policy NAME")?;
+        let Some(option) = word.strip_prefix("--") else {
+            args.service = service(&word, &mut words)?;
+            return match words.next() {
+                Some(extra) => Err(format!("unexpected argument {:?}", extra?)),
+                None => Ok(Command::Serve(args)),
+            };
+        };
+        let (name, inline) = match option.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_owned())),
+            None => (option, None),
+        };
+        match name {
+            "help" => return Ok(Command::Print(HELP.to_owned())),
+            "version" => {
+                return Ok(Command::Print(format!("pfxhttp-client {}\n", env!("CARGO_PKG_VERSION"))));
+            }
+            "socket" | "timeout" | "on-failure" => {}
+            "mechanisms" => return Err("--mechanisms: logins are not built yet".to_owned()),
+            _ => return Err(format!("unknown option --{name}")),
+        }
+        let value = match inline {
+            Some(value) => value,
+            None => words.next().transpose()?.ok_or_else(|| format!("--{name} needs a value"))?,
+        };
+        set(&mut args, name, &value)?;
+    }
+}
+
+fn set(args: &mut Args, name: &str, value: &str) -> Result<(), String> {
+    match name {
+        "socket" => args.socket = PathBuf::from(value),
+        "timeout" => {
+            let seconds = value.parse().ok().filter(|seconds| (1..=90).contains(seconds));
+            args.timeout =
+                Duration::from_secs(seconds.ok_or_else(|| format!("--timeout {value:?} is not 1 to 90"))?);
+        }
+        _ => {
+            args.on_failure =
+                OnFailure::parse(value).map_err(|error| format!("--on-failure {value:?}: {error}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn service(word: &str, words: &mut impl Iterator<Item = Result<String, String>>) -> Result<Service, String> {
+    match word {
+        "socketmap" => Ok(Service::Socketmap),
+        "policy" => match words.next().transpose()? {
+            Some(name) if !name.is_empty() => Ok(Service::Policy { name }),
+            _ => Err("policy needs the NAME of an entry of policy_services".to_owned()),
+        },
+        "sasl" => Err("sasl: logins are not built yet".to_owned()),
+        _ => Err(format!("unknown command {word:?}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Command, String> {
+        parse(line.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn options_in_both_forms() {
+        let line = "--socket=/x/y --timeout 5 --on-failure=disconnect policy p-1";
+        let Ok(Command::Serve(args)) = parsed(line) else { panic!("not parsed") };
+        assert_eq!(args.socket, PathBuf::from("/x/y"));
+        assert_eq!(args.timeout, Duration::from_secs(5));
+        assert_eq!(args.on_failure, OnFailure::Disconnect);
+        assert_eq!(args.service, Service::Policy { name: "p-1".to_owned() });
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        for (line, text) in [
+            ("", "no command"),
+            ("policy", "NAME"),
+            ("socketmap extra", "unexpected argument"),
+            ("--timeout 0 socketmap", "1 to 90"),
+            ("--timeout", "needs a value"),
+            ("--on-failure 550 policy p", "permit"),
+            ("--colour socketmap", "unknown option"),
+            ("lookup", "unknown command"),
+            ("sasl login", "not built yet"),
+        ] {
+            let Err(error) = parsed(line) else { panic!("{line:?} was taken") };
+            assert!(error.contains(text), "{line:?}: {error}");
+        }
+    }
+}

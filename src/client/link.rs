@@ -1,0 +1,311 @@
+//! The client's way to the broker: connect, greet, ask, wait, and ask again when it was away.
+//!
+//! Two clocks run for a lookup. `--timeout` bounds the time without a broker: connecting,
+//! back-off, and a broker that takes the connection but does not greet. Once it has greeted, its
+//! own word counts: the longest budget of what may be asked, plus a second for the way back, and
+//! 95 s at most. A lookup keeps its id and spends one budget, however often it is sent.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use interprocess::ConnectWaitMode;
+use interprocess::local_socket::{ConnectOptions, GenericFilePath, ToFsName};
+use interprocess::os::unix::uds_local_socket::Stream;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+
+use super::args::Args;
+use super::{failed, syslog, timespec};
+use crate::ask::{Answer, Deadline, Failure, OnFailure, Question};
+use crate::ipc::{self, Hello, MAX_FROM_BROKER, Service, Verdict, Welcome};
+
+/// Nothing is waited for longer than this: Postfix gives up after 100 s (protocols of 3.7).
+const LONGEST: Duration = Duration::from_secs(95);
+/// What a lookup may take as far as a client knows that no broker has told better.
+const UNTOLD_BUDGET: Duration = Duration::from_secs(90);
+/// For the way from the broker's failure answer to us.
+const MARGIN: Duration = Duration::from_secs(1);
+/// How long a lookup waits for a broker after another one has waited in vain.
+const IMPATIENT: Duration = Duration::from_secs(1);
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_millis(200);
+
+/// What became of a lookup.
+pub(super) enum Outcome {
+    /// The answer, or our own failure answer.
+    Answered(Answer),
+    /// Nobody reads our replies any more.
+    HungUp,
+    /// The broker no longer serves this program's frame version.
+    Replaced,
+}
+
+/// One try on one connection.
+enum Attempt {
+    Answered(Answer),
+    HungUp,
+    Replaced,
+    /// The connection could not be made, broke, or its peer makes no sense.
+    Lost,
+    /// The time given to the attempt is over.
+    TimedOut,
+}
+
+/// A connection, and what has been read of it.
+struct Connection {
+    stream: Stream,
+    received: Vec<u8>,
+    greeted: bool,
+}
+
+/// The way to the broker, over as many connections as it takes.
+pub(super) struct Link {
+    socket: PathBuf,
+    timeout: Duration,
+    service: Service,
+    connection: Option<Connection>,
+    budget: Option<Duration>,
+    on_failure: Option<OnFailure>,
+    next_id: u32,
+    waited_in_vain: bool,
+}
+
+impl Link {
+    pub(super) fn new(args: Args) -> Self {
+        Self {
+            socket: args.socket,
+            timeout: args.timeout,
+            service: args.service,
+            connection: None,
+            budget: None,
+            on_failure: None,
+            next_id: 1,
+            waited_in_vain: false,
+        }
+    }
+
+    /// The entry's `on_failure`, once a broker has told it.
+    pub(super) fn on_failure(&self) -> Option<&OnFailure> {
+        self.on_failure.as_ref()
+    }
+
+    /// Asks until there is an answer, or no time left for one.
+    pub(super) fn ask(&mut self, question: &Question) -> Outcome {
+        let started = Instant::now();
+        let id = self.next_id;
+        self.next_id = self.next_id.wrapping_add(1);
+        let mut alone_since = started;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let patience = if self.waited_in_vain { IMPATIENT } else { self.timeout };
+            let give_up = Deadline::from(alone_since, patience);
+            match self.attempt(question, id, started, give_up) {
+                Attempt::Answered(answer) => {
+                    self.waited_in_vain = false;
+                    return Outcome::Answered(answer);
+                }
+                Attempt::HungUp => return Outcome::HungUp,
+                Attempt::Replaced => return Outcome::Replaced,
+                Attempt::TimedOut => return self.no_answer(),
+                Attempt::Lost if self.lose_connection() => {
+                    // It was there a moment ago: whoever waits from now on waits anew.
+                    alone_since = Instant::now();
+                    pause = FIRST_PAUSE;
+                    continue;
+                }
+                Attempt::Lost => {}
+            }
+            let left = give_up.min(self.deadline(started)).remaining();
+            if left.is_zero() {
+                return self.no_answer();
+            }
+            if hung_up_within(pause.min(left)) {
+                return Outcome::HungUp;
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// When the lookup ends, whatever happens.
+    fn deadline(&self, started: Instant) -> Deadline {
+        let budget = self.budget.unwrap_or(UNTOLD_BUDGET);
+        Deadline::from(started, (budget + MARGIN).min(LONGEST))
+    }
+
+    /// Drops the connection; true where a broker had greeted on it.
+    fn lose_connection(&mut self) -> bool {
+        let greeted = self.connection.take().is_some_and(|connection| connection.greeted);
+        if greeted {
+            syslog::warn(&format!("lost the broker at {}", self.socket.display()));
+        }
+        greeted
+    }
+
+    /// Our own failure answer. An answer that comes late must not meet the next lookup, so the
+    /// connection goes; the broker drops the lookup when it sees that.
+    fn no_answer(&mut self) -> Outcome {
+        let greeted = self.connection.take().is_some_and(|connection| connection.greeted);
+        let failure = if greeted { Failure::Timeout } else { Failure::NoBroker };
+        if !greeted && !self.waited_in_vain {
+            syslog::warn(&format!("no broker at {}", self.socket.display()));
+            self.waited_in_vain = true;
+        }
+        Outcome::Answered(failed(failure, self.on_failure.as_ref()))
+    }
+
+    fn attempt(&mut self, question: &Question, id: u32, started: Instant, give_up: Deadline) -> Attempt {
+        let mut out = Vec::with_capacity(256);
+        if self.connection.is_none() {
+            let Ok(stream) = connect(&self.socket) else { return Attempt::Lost };
+            self.connection = Some(Connection { stream, received: Vec::new(), greeted: false });
+            if Hello::encode(ipc::VERSION, &self.service, &mut out).is_err() {
+                return Attempt::Lost;
+            }
+        }
+        let budget = self.budget.unwrap_or(UNTOLD_BUDGET);
+        let left = Deadline::from(started, budget).remaining();
+        let left_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX);
+        if ipc::encode_ask(id, left_ms, question, &mut out).is_err() {
+            return Attempt::Answered(failed(Failure::Malformed, self.on_failure.as_ref()));
+        }
+        match self.converse(&out, id, started, give_up) {
+            Ok(attempt) => attempt,
+            Err(error) if error.kind() == ErrorKind::TimedOut => Attempt::TimedOut,
+            Err(_) => Attempt::Lost,
+        }
+    }
+
+    /// Writes `out` and reads until the answer with `id` is there.
+    fn converse(
+        &mut self,
+        mut out: &[u8],
+        id: u32,
+        started: Instant,
+        give_up: Deadline,
+    ) -> io::Result<Attempt> {
+        loop {
+            if out.is_empty()
+                && let Some(attempt) = self.take_frames(id)?
+            {
+                return Ok(attempt);
+            }
+            let overall = self.deadline(started);
+            let Some(connection) = self.connection.as_mut() else { return Ok(Attempt::Lost) };
+            let until = if connection.greeted { overall } else { overall.min(give_up) };
+            if !out.is_empty() {
+                match (&connection.stream).write(out) {
+                    Ok(count) => {
+                        out = &out[count..];
+                        continue;
+                    }
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                    Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                    Err(error) => return Err(error),
+                }
+            }
+            let interest = if out.is_empty() { PollFlags::IN } else { PollFlags::OUT };
+            if wait(&connection.stream, interest, until)? == Woken::HungUp {
+                return Ok(Attempt::HungUp);
+            }
+            if out.is_empty() {
+                connection.read()?;
+            }
+        }
+    }
+
+    /// Takes in what has been read: the greeting, then the answer; an answer to a lookup that
+    /// was given up is dropped.
+    fn take_frames(&mut self, id: u32) -> io::Result<Option<Attempt>> {
+        let Some(connection) = self.connection.as_mut() else { return Ok(Some(Attempt::Lost)) };
+        if !connection.greeted {
+            let Some((welcome, consumed)) = Welcome::decode(&connection.received).map_err(invalid)? else {
+                return Ok(None);
+            };
+            connection.received.drain(..consumed);
+            match welcome.verdict {
+                Verdict::Served { budget_ms, on_failure } => {
+                    self.budget = Some(Duration::from_millis(budget_ms.into()));
+                    self.on_failure = on_failure;
+                    connection.greeted = true;
+                }
+                Verdict::TooOld => return Ok(Some(Attempt::Replaced)),
+                // An upgrade has brought this program, and will restart the broker next.
+                Verdict::TooNew => return Ok(Some(Attempt::Lost)),
+            }
+        }
+        while let Some((told, consumed)) =
+            ipc::decode::<ipc::Told>(&connection.received, MAX_FROM_BROKER).map_err(invalid)?
+        {
+            connection.received.drain(..consumed);
+            if told.id == id {
+                return Ok(Some(Attempt::Answered(told.answer)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Connection {
+    fn read(&mut self) -> io::Result<()> {
+        let mut chunk = [0; 4096];
+        match (&self.stream).read(&mut chunk) {
+            Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
+            Ok(count) => {
+                self.received.extend_from_slice(&chunk[..count]);
+                Ok(())
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Connects without waiting: a broker that is there accepts at once, and one whose queue of
+/// connections is full is as good as away.
+fn connect(socket: &Path) -> io::Result<Stream> {
+    ConnectOptions::new()
+        .name(socket.to_fs_name::<GenericFilePath>()?)
+        .wait_mode(ConnectWaitMode::Timeout(Duration::ZERO))
+        .nonblocking_stream(true)
+        .connect_sync_as::<Stream>()
+}
+
+fn invalid(error: ipc::Error) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, error)
+}
+
+#[derive(PartialEq)]
+enum Woken {
+    Ready,
+    HungUp,
+}
+
+/// Waits for the broker, and for Postfix to hang up: nobody to read the answer, no answer.
+fn wait(stream: &Stream, interest: PollFlags, until: Deadline) -> io::Result<Woken> {
+    let stdout = rustix::stdio::stdout();
+    let stream = stream.as_fd();
+    loop {
+        let left = until.remaining();
+        if left.is_zero() {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        let mut fds = [PollFd::new(&stream, interest), PollFd::new(&stdout, PollFlags::empty())];
+        match poll(&mut fds, Some(&timespec(left))) {
+            Ok(0) | Err(Errno::INTR) => continue,
+            Ok(_) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let ready = !fds[0].revents().is_empty();
+        return Ok(if ready { Woken::Ready } else { Woken::HungUp });
+    }
+}
+
+/// Pauses; true where Postfix hung up meanwhile. A half-close does not count, nor does a pipe
+/// on standard input that has ended: only that nobody reads standard output.
+fn hung_up_within(pause: Duration) -> bool {
+    let stdout = rustix::stdio::stdout();
+    let mut fds = [PollFd::new(&stdout, PollFlags::empty())];
+    matches!(poll(&mut fds, Some(&timespec(pause))), Ok(1..))
+}

@@ -1,0 +1,185 @@
+//! `pfxhttp-client`: serves one connection of Postfix on standard input and output.
+//!
+//! spawn(8) starts it once per connection with descriptors 0, 1 **and 2** on the Postfix socket,
+//! so its first act is to move standard error away: one stray line there would be read as a
+//! reply. It decodes requests, asks the broker over the local socket (`link`), and encodes the
+//! answers; it reads no configuration, opens no network and keeps nothing between two requests.
+//!
+//! It always exits by itself: 0 when Postfix hangs up or the input makes no sense, for spawn(8)
+//! logs a warning for anything else; 64 for a wrong command line. What went wrong is in syslog.
+
+mod args;
+mod link;
+mod syslog;
+
+use std::fs::OpenOptions;
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use crate::ask::{Answer, Failure, OnFailure, Question};
+use crate::ipc::Service;
+use crate::proto::reply::{self, Next, Protocol};
+use crate::proto::{Error, policy, socketmap};
+use args::{Args, Command};
+use link::{Link, Outcome};
+
+/// A request that has begun and brings no further byte for this long is given up.
+const HALF_READ: Duration = Duration::from_secs(30);
+
+/// The whole program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let Ok(null) = OpenOptions::new().write(true).open("/dev/null") else {
+        return ExitCode::from(75);
+    };
+    if rustix::stdio::dup2_stderr(null).is_err() {
+        return ExitCode::from(75);
+    }
+    match args::parse(std::env::args_os().skip(1)) {
+        Ok(Command::Serve(args)) => serve(args),
+        Ok(Command::Print(text)) => {
+            // Only for whoever typed the command: spawn(8) passes no such option.
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            syslog::warn(&format!("{error}; see pfxhttp-client --help"));
+            let mut stdout = std::io::stdout();
+            if stdout.is_terminal() {
+                let _ = writeln!(stdout, "pfxhttp-client: {error}; see pfxhttp-client --help");
+            }
+            ExitCode::from(64)
+        }
+    }
+}
+
+/// What has been read of the connection, and what came of it.
+enum Input {
+    Question(Question),
+    Malformed,
+    End,
+}
+
+fn serve(args: Args) -> ExitCode {
+    let service = args.service.clone();
+    let protocol = match service {
+        Service::Socketmap => Protocol::Socketmap,
+        Service::Policy { .. } => Protocol::Policy,
+    };
+    let mut fallback = args.on_failure.clone();
+    let mut link = Link::new(args);
+    let mut received = Vec::new();
+    let mut reply = Vec::new();
+    loop {
+        let answer = match next_request(&service, &mut received) {
+            Input::End => return ExitCode::SUCCESS,
+            Input::Malformed => Answer::Failed { failure: Failure::Malformed, on_failure: None },
+            Input::Question(question) => match link.ask(&question) {
+                Outcome::Answered(answer) => answer,
+                Outcome::HungUp => return ExitCode::SUCCESS,
+                // Postfix repeats the request on a new connection, which starts the new program.
+                Outcome::Replaced => return ExitCode::SUCCESS,
+            },
+        };
+        if let Some(on_failure) = link.on_failure() {
+            fallback = on_failure.clone();
+        }
+        reply.clear();
+        match reply::encode(protocol, &answer, &fallback, &mut reply) {
+            Next::Stay if write_all(&reply).is_ok() => {}
+            Next::Stay | Next::Close => return ExitCode::SUCCESS,
+        }
+    }
+}
+
+/// Reads one request. What is behind it stays in `received`.
+fn next_request(service: &Service, received: &mut Vec<u8>) -> Input {
+    loop {
+        let decoded = match service {
+            Service::Socketmap => socketmap::decode(received),
+            Service::Policy { name } => policy::decode(received, name),
+        };
+        match decoded {
+            Ok(Some((question, consumed))) => {
+                received.drain(..consumed);
+                return Input::Question(question);
+            }
+            Ok(None) => {}
+            Err(Error::Malformed { consumed, reason }) => {
+                syslog::warn(reason);
+                received.drain(..consumed);
+                return Input::Malformed;
+            }
+            Err(Error::Framing(reason)) => {
+                syslog::warn(reason);
+                return Input::End;
+            }
+        }
+        // EOF inside of a request asks nobody.
+        if !matches!(read_more(received), Ok(1..)) {
+            return Input::End;
+        }
+    }
+}
+
+fn read_more(received: &mut Vec<u8>) -> rustix::io::Result<usize> {
+    let stdin = rustix::stdio::stdin();
+    let mut chunk = [0; 4096];
+    let mut wait = !received.is_empty();
+    loop {
+        if wait && !ready(&PollFd::new(&stdin, PollFlags::IN), HALF_READ)? {
+            return Ok(0);
+        }
+        match rustix::io::read(stdin, &mut chunk) {
+            Ok(count) => {
+                received.extend_from_slice(&chunk[..count]);
+                return Ok(count);
+            }
+            Err(Errno::INTR) => {}
+            // Somebody made the shared description non-blocking.
+            Err(Errno::AGAIN) => wait = true,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn write_all(mut bytes: &[u8]) -> rustix::io::Result<()> {
+    let stdout = rustix::stdio::stdout();
+    while !bytes.is_empty() {
+        match rustix::io::write(stdout, bytes) {
+            Ok(count) => bytes = &bytes[count..],
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) if ready(&PollFd::new(&stdout, PollFlags::OUT), HALF_READ)? => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Whether the descriptor became ready within `limit`.
+fn ready(fd: &PollFd<'_>, limit: Duration) -> rustix::io::Result<bool> {
+    let timeout = timespec(limit);
+    loop {
+        match poll(&mut [fd.clone()], Some(&timeout)) {
+            Ok(count) => return Ok(count > 0),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn timespec(duration: Duration) -> Timespec {
+    Timespec {
+        tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: duration.subsec_nanos().into(),
+    }
+}
+
+/// The answer of a client that could not get one.
+fn failed(failure: Failure, on_failure: Option<&OnFailure>) -> Answer {
+    Answer::Failed { failure, on_failure: on_failure.cloned() }
+}
