@@ -1,4 +1,4 @@
 //! The daemon; everything is in the library, from `pfxhttp::command` on.
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    pfxhttp::command::main()
 }

@@ -14,11 +14,23 @@
 //! `config` is seen by `command` and `broker` alone.
 
 pub mod ask;
+#[cfg(feature = "broker")]
+pub mod broker;
+#[cfg(feature = "broker")]
+pub mod cli;
 #[cfg(feature = "client")]
 pub mod client;
 #[cfg(feature = "broker")]
+pub mod command;
+#[cfg(feature = "broker")]
 pub mod config;
 pub mod ipc;
+#[cfg(feature = "broker")]
+pub mod listen;
 pub mod proto;
 #[cfg(feature = "broker")]
+pub mod session;
+#[cfg(feature = "broker")]
 pub mod target;
+#[cfg(feature = "broker")]
+pub mod telemetry;

@@ -1,11 +1,78 @@
 //! The configuration: read with places, mirrored by serde, resolved to values that cannot be wrong.
 //!
-//! Only `command` and `broker` see this module.
+//! | step | file |
+//! |---|---|
+//! | a file's text | `source` |
+//! | text → index of places; what no tree shows is refused | `places` |
+//! | text → tree, by serde_yaml | here |
+//! | tree → raw structs, block by block; unknown keys | `block`, `keys`, `raw` |
+//! | raw structs → what stands below | `resolve`, `listener`, `entry`, `scalar` |
+//!
+//! All problems are found in one run, each with its place ([`Problem`]); with an error among them
+//! there is no [`Config`]. Nothing here panics on any text, and no message shows a secret's value
+//! (`mask`). Only `command` and `broker` see this module.
+
+mod block;
+mod entry;
+mod keys;
+mod listener;
+mod mask;
+mod path;
+mod places;
+mod problem;
+mod raw;
+mod resolve;
+mod scalar;
+mod source;
+#[cfg(test)]
+mod tests;
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::target;
+
+pub use places::Place;
+pub use problem::{Problem, Severity};
+
+/// Reads and checks the file at `path`. Beside the configuration stand the warnings.
+///
+/// # Errors
+/// Everything that is wrong, warnings among it, in the order of the file.
+pub fn load(path: &Path) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
+    let text = source::read(path).map_err(|problem| vec![*problem])?;
+    parse(path, &text)
+}
+
+/// Checks a configuration in YAML. `file_name` stands in the problems.
+///
+/// # Errors
+/// As [`load`].
+pub fn parse(file_name: &Path, text: &str) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
+    let text = source::normal(text);
+    let (places, faults) = places::read(&text);
+    let mut report = problem::Report::new(file_name, &text, &places);
+    let mut tree = serde_yaml::Value::Null;
+    if faults.is_empty() {
+        match serde_yaml::from_str(&text) {
+            Ok(read) => tree = read,
+            Err(error) => report.tree(&error),
+        }
+    }
+    faults.into_iter().for_each(|fault| report.fault(fault));
+    // A tree that is not the text's would only bring problems that are none.
+    let config = report.is_clean().then(|| resolve::config(&mut report, &tree));
+    report.finish(config)
+}
+
+/// The file that is read when the command line names none: `pfxhttp.yml` or `pfxhttp.yaml` in
+/// `/usr/local/etc/pfxhttp`, `/etc/pfxhttp`, `$HOME/.pfxhttp` or the current directory.
+///
+/// # Errors
+/// There is none; the problem says where it was looked for.
+pub fn search() -> Result<PathBuf, Vec<Problem>> {
+    source::search(&source::directories()).map_err(|problem| vec![*problem])
+}
 
 /// A configuration that passed every check.
 #[derive(Debug)]

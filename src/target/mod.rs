@@ -1,15 +1,28 @@
-//! One HTTP API behind one entry of the configuration.
+//! One HTTP API behind one entry of the configuration: a question becomes a request, the
+//! response an answer.
+//!
+//! The way through: `template` renders the payload, `limit` waits for a worker, `exchange` sends
+//! the request and brings the whole response, `answer` reads it with the help of `value`.
+//! All of it happens within one deadline; a lookup that is dropped gives everything back.
 
+pub mod answer;
+pub mod exchange;
+pub mod limit;
 pub mod template;
 pub mod value;
 
-use std::time::Duration;
+use std::collections::HashSet;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use reqwest::header::HeaderMap;
+use tracing::{info, warn};
 use url::Url;
 
-use crate::ask::OnFailure;
-use template::Template;
+use crate::ask::{Action, Answer, Deadline, Failure, OnFailure};
+use exchange::{HttpClient, Request};
+use limit::Limit;
+use template::{Asked, Input, Template};
 use value::Field;
 
 /// What an entry of `socket_maps` or `policy_services` says, checked.
@@ -50,4 +63,121 @@ pub enum Kind {
         /// `on_failure`.
         on_failure: OnFailure,
     },
+}
+
+/// The longest a warning's memory grows: after so many unknown words the rest goes unsaid.
+const MAX_WARNED: usize = 64;
+
+/// One HTTP API, ready to be asked.
+#[derive(Debug)]
+pub struct Target {
+    settings: Settings,
+    http: HttpClient,
+    limit: Limit,
+    /// First words of actions that were warned of.
+    warned: Mutex<HashSet<String>>,
+}
+
+impl Target {
+    /// The API of `settings`, behind the HTTP side that all targets share.
+    #[must_use]
+    pub fn new(settings: Settings, http: HttpClient) -> Self {
+        let limit = Limit::new(limit::WORKERS, limit::WORKERS * limit::QUEUE_FACTOR);
+        Self { settings, http, limit, warned: Mutex::default() }
+    }
+
+    /// How long a lookup may take.
+    #[must_use]
+    pub fn budget(&self) -> Duration {
+        self.settings.timeout
+    }
+
+    /// What a failed policy lookup says; `None` for a map.
+    #[must_use]
+    pub fn on_failure(&self) -> Option<&OnFailure> {
+        match &self.settings.kind {
+            Kind::Map { .. } => None,
+            Kind::Policy { on_failure } => Some(on_failure),
+        }
+    }
+
+    /// Asks, and says in the log what failed.
+    pub async fn ask(&self, asked: Asked<'_>, deadline: Deadline) -> Answer {
+        let started = Instant::now();
+        match self.lookup(asked, deadline).await {
+            Ok(answer) => {
+                if let Answer::Action(action) = &answer {
+                    self.warn_of_unknown_verb(action);
+                }
+                answer
+            }
+            Err(failure) => {
+                let name = self.settings.name.as_str();
+                let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+                info!(name, target = %self.settings.url, class = %failure, duration_ms, "lookup failed");
+                Answer::Failed { failure, on_failure: self.on_failure().cloned() }
+            }
+        }
+    }
+
+    async fn lookup(&self, asked: Asked<'_>, deadline: Deadline) -> Result<Answer, Failure> {
+        let mut body = Vec::with_capacity(1024);
+        let input = Input { name: &self.settings.name, asked };
+        if self.settings.payload.render(input, &mut body).is_err() {
+            // The template sends it raw, and it holds a control character: no such entry can
+            // exist, and a policy has no opinion that could be trusted.
+            return match self.settings.kind {
+                Kind::Map { .. } => Ok(Answer::NotFound),
+                Kind::Policy { .. } => Err(Failure::Malformed),
+            };
+        }
+        let _worker = self.limit.enter(deadline).await?;
+        let request = Request { url: &self.settings.url, headers: &self.settings.headers, body };
+        let reply = self.http.exchange(request, deadline).await?;
+        answer::read(&self.settings, reply.status, &reply.body)
+    }
+
+    /// An unknown first word may be a restriction class of main.cf, so it passes; a typing error
+    /// would be 451 4.3.5 for every mail, so it is said once.
+    fn warn_of_unknown_verb(&self, action: &Action) {
+        let verb = action.verb();
+        if is_known_verb(verb) {
+            return;
+        }
+        let mut warned = self.warned.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if warned.len() < MAX_WARNED && warned.insert(verb.to_owned()) {
+            let name = self.settings.name.as_str();
+            warn!(name, verb, "the API answered with an action that access(5) does not know");
+        }
+    }
+}
+
+/// access(5), and the restrictions of postconf(5) that may stand in its place.
+fn is_known_verb(verb: &str) -> bool {
+    const ACTIONS: [&str; 16] = [
+        "OK",
+        "RELAY",
+        "DUNNO",
+        "REJECT",
+        "DEFER",
+        "DEFER_IF_REJECT",
+        "DEFER_IF_PERMIT",
+        "BCC",
+        "DISCARD",
+        "FILTER",
+        "HOLD",
+        "PREPEND",
+        "REDIRECT",
+        "INFO",
+        "WARN",
+        "HANGUP",
+    ];
+    let lower = verb.to_ascii_lowercase();
+    let is_code =
+        verb.len() == 3 && verb.starts_with(['4', '5']) && verb.bytes().all(|byte| byte.is_ascii_digit());
+    is_code
+        || ACTIONS.iter().any(|action| action.eq_ignore_ascii_case(verb))
+        || ["permit", "reject_", "check_", "defer", "warn_if_reject"]
+            .iter()
+            .any(|start| lower.starts_with(start))
 }

@@ -1,9 +1,78 @@
-//! stub
+//! Payload templates: literal text with insertions, `{"key": "{{ .Key }}"}`.
+//!
+//! The syntax is the part of Go's text/template that payloads use: `{{ .Name }}`, one function
+//! before it (`{{ json .Key }}`) or several behind it (`{{ .Key | lower | urlencode }}`), and
+//! `{{-`/`-}}`, which trim. Everything is parsed at load (`parse`), where a small JSON lexer
+//! notes for each insertion whether it stands inside of a string; so no input can change the
+//! structure of a request:
+//!
+//! | payload | insertion | is sent as |
+//! |---|---|---|
+//! | JSON | inside of a string | JSON-escaped text |
+//! | JSON | elsewhere | a JSON value: a string, or the object that a policy's `.Key` is |
+//! | anything else | must end in `json`, `urlencode` or `raw` | what that says |
+
+mod parse;
+
+use std::borrow::Cow;
 use std::fmt;
 
+use crate::ask::Attribute;
+
 /// A payload, parsed.
-#[derive(Debug, Clone)]
-pub struct Template(String);
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Template {
+    pieces: Vec<Piece>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Piece {
+    Literal(String),
+    Insertion(Insertion),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Insertion {
+    source: Source,
+    filters: Vec<Filter>,
+    escaping: Escaping,
+}
+
+/// What is inserted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// A map's key.
+    Key,
+    /// A policy request as a JSON object.
+    Request,
+    /// The entry's name.
+    Name,
+    /// One attribute of a policy request; empty where Postfix did not send it.
+    Attribute(&'static str),
+}
+
+/// What is done to it first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Filter {
+    Lower,
+    Localpart,
+    Domain,
+    Urlencode,
+    Json,
+}
+
+/// How it is kept from breaking out of its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Escaping {
+    /// Inside of a JSON string.
+    JsonText,
+    /// A JSON value.
+    JsonValue,
+    /// Its last filter leaves nothing to escape.
+    Done,
+    /// As it is; refused where it holds a control character.
+    Raw,
+}
 
 /// Which names a template may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,6 +81,24 @@ pub enum Names {
     Map,
     /// `.Key` is the policy request as a JSON object; each attribute has a name of its own.
     Policy,
+}
+
+/// What a template is filled with.
+#[derive(Debug, Clone, Copy)]
+pub struct Input<'a> {
+    /// The entry's name.
+    pub name: &'a str,
+    /// What is asked.
+    pub asked: Asked<'a>,
+}
+
+/// What is asked.
+#[derive(Debug, Clone, Copy)]
+pub enum Asked<'a> {
+    /// A map's key.
+    Key(&'a str),
+    /// A policy request.
+    Request(&'a [Attribute]),
 }
 
 /// Why a template does not parse.
@@ -29,12 +116,262 @@ impl fmt::Display for Error {
     }
 }
 
+impl std::error::Error for Error {}
+
+/// The input holds a control character where the template sends it `raw`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unsendable;
+
 impl Template {
-    /// Parses a JSON payload.
+    /// Parses a payload.
     ///
     /// # Errors
-    /// What is no template.
-    pub fn parse(text: &str, _names: Names) -> Result<Self, Error> {
-        Ok(Self(text.to_owned()))
+    /// What is not understood, a name that is never sent, an insertion without an escaping.
+    pub fn parse(text: &str, names: Names) -> Result<Self, Error> {
+        parse::payload(text, names)
+    }
+
+    /// Appends the payload for one request.
+    ///
+    /// # Errors
+    /// [`Unsendable`]; what was appended by then is useless.
+    pub fn render(&self, input: Input<'_>, out: &mut Vec<u8>) -> Result<(), Unsendable> {
+        for piece in &self.pieces {
+            match piece {
+                Piece::Literal(text) => out.extend_from_slice(text.as_bytes()),
+                Piece::Insertion(insertion) => insertion.render(input, out)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Insertion {
+    fn render(&self, input: Input<'_>, out: &mut Vec<u8>) -> Result<(), Unsendable> {
+        // The whole request as a value needs no detour through a text.
+        if let (
+            Source::Request,
+            [] | [Filter::Json],
+            Escaping::JsonValue | Escaping::Done,
+            Asked::Request(a),
+        ) = (self.source, self.filters.as_slice(), self.escaping, input.asked)
+        {
+            json_object(a, out);
+            return Ok(());
+        }
+        let mut text = self.source.text(input);
+        for filter in &self.filters {
+            text = filter.apply(text, self.source);
+        }
+        match self.escaping {
+            Escaping::JsonText => json_text(&text, out),
+            Escaping::JsonValue => json_string(&text, out),
+            Escaping::Done => out.extend_from_slice(text.as_bytes()),
+            Escaping::Raw if text.chars().any(char::is_control) => return Err(Unsendable),
+            Escaping::Raw => out.extend_from_slice(text.as_bytes()),
+        }
+        Ok(())
+    }
+}
+
+impl Source {
+    fn text<'a>(self, input: Input<'a>) -> Cow<'a, str> {
+        match (self, input.asked) {
+            (Self::Name, _) => Cow::Borrowed(input.name),
+            (Self::Attribute(name), Asked::Request(attributes)) => attributes
+                .iter()
+                .find(|attribute| attribute.name == name)
+                .map_or(Cow::Borrowed(""), |attribute| String::from_utf8_lossy(&attribute.value)),
+            (_, Asked::Key(key)) => Cow::Borrowed(key),
+            (_, Asked::Request(attributes)) => {
+                let mut object = Vec::with_capacity(1024);
+                json_object(attributes, &mut object);
+                Cow::Owned(String::from_utf8_lossy(&object).into_owned())
+            }
+        }
+    }
+}
+
+impl Filter {
+    fn apply(self, text: Cow<'_, str>, source: Source) -> Cow<'_, str> {
+        match self {
+            Self::Lower => Cow::Owned(text.to_lowercase()),
+            // The last `@`: a quoted localpart may hold others (RFC 5321 4.1.2).
+            Self::Localpart => match text.rfind('@') {
+                Some(at) => Cow::Owned(text[..at].to_owned()),
+                None => text,
+            },
+            Self::Domain => match text.rfind('@') {
+                Some(at) => Cow::Owned(text[at + 1..].to_owned()),
+                None => Cow::Borrowed(""),
+            },
+            Self::Urlencode => Cow::Owned(urlencode(&text)),
+            // It is JSON already.
+            Self::Json if source == Source::Request => text,
+            Self::Json => {
+                let mut json = Vec::with_capacity(text.len() + 2);
+                json_string(&text, &mut json);
+                Cow::Owned(String::from_utf8_lossy(&json).into_owned())
+            }
+        }
+    }
+}
+
+/// All but the unreserved characters as `%XX` (RFC 3986 2.3).
+fn urlencode(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 8);
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(byte.into()),
+            _ => {
+                const HEX: &[u8; 16] = b"0123456789ABCDEF";
+                out.push('%');
+                out.push(HEX[usize::from(byte >> 4)].into());
+                out.push(HEX[usize::from(byte & 15)].into());
+            }
+        }
+    }
+    out
+}
+
+/// A policy request as a JSON object: all values strings, in the order of the wire. What is not
+/// UTF-8 becomes U+FFFD: JSON has no other way (RFC 8259 8.1).
+fn json_object(attributes: &[Attribute], out: &mut Vec<u8>) {
+    out.push(b'{');
+    for (index, attribute) in attributes.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        json_string(&attribute.name, out);
+        out.push(b':');
+        json_string(&String::from_utf8_lossy(&attribute.value), out);
+    }
+    out.push(b'}');
+}
+
+fn json_string(text: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
+    json_text(text, out);
+    out.push(b'"');
+}
+
+/// What stands between the quotes of a JSON string (RFC 8259 7).
+fn json_text(text: &str, out: &mut Vec<u8>) {
+    let bytes = text.as_bytes();
+    let mut done = 0;
+    for (at, &byte) in bytes.iter().enumerate() {
+        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
+            continue;
+        }
+        out.extend_from_slice(&bytes[done..at]);
+        done = at + 1;
+        match byte {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            _ => out.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
+        }
+    }
+    out.extend_from_slice(&bytes[done..]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn map(text: &str, key: &str) -> String {
+        let template = Template::parse(text, Names::Map).unwrap_or_else(|e| panic!("{text}: {e}"));
+        let mut out = Vec::new();
+        template.render(Input { name: "entry", asked: Asked::Key(key) }, &mut out).expect("sendable");
+        String::from_utf8(out).expect("UTF-8")
+    }
+
+    fn policy(text: &str, attributes: &[(&str, &str)]) -> String {
+        let attributes: Vec<_> = attributes
+            .iter()
+            .map(|(name, value)| Attribute { name: (*name).into(), value: value.as_bytes().to_vec() })
+            .collect();
+        let template = Template::parse(text, Names::Policy).unwrap_or_else(|e| panic!("{text}: {e}"));
+        let mut out = Vec::new();
+        template
+            .render(Input { name: "entry", asked: Asked::Request(&attributes) }, &mut out)
+            .expect("sendable");
+        String::from_utf8(out).expect("UTF-8")
+    }
+
+    #[test]
+    fn escaping_follows_the_place() {
+        let key = "a\"b\\c\n\u{1}\u{e9}";
+        assert_eq!(map(r#"{"key": "{{ .Key }}"}"#, key), "{\"key\": \"a\\\"b\\\\c\\n\\u0001\u{e9}\"}");
+        assert_eq!(map(r#"{"key": {{.Key}}}"#, "x\"y"), r#"{"key": "x\"y"}"#);
+        assert_eq!(map(r#"{"key": {{ json .Key }}}"#, "x\"y"), r#"{"key": "x\"y"}"#);
+        assert_eq!(map(r#"{"key": "<{{ json .Key }}>"}"#, "x"), r#"{"key": "<\"x\">"}"#);
+        assert_eq!(map(r#"{ {{ .Key }}: "{{ .Name }}\" {{ .Key }}"}"#, "k"), r#"{ "k": "entry\" k"}"#);
+        assert_eq!(map("key={{ urlencode .Key }}&x=1", "a b&c=\u{e9}"), "key=a%20b%26c%3D%C3%A9&x=1");
+        assert_eq!(map("k: {{ .Key | raw }}", "a b"), "k: a b");
+    }
+
+    #[test]
+    fn filters() {
+        let key = "\"a@b\"+X@Example.COM";
+        assert_eq!(map(r#""{{ .Key | domain | lower }}""#, key), r#""example.com""#);
+        assert_eq!(map(r#"{{ localpart .Key }}"#, "u@d"), r#""u""#);
+        assert_eq!(map("\"  {{- .Key -}}  \"", "u"), r#""u""#);
+        assert_eq!(map(r#"{{ domain .Key }}"#, "none"), r#""""#);
+    }
+
+    #[test]
+    fn a_policy_request() {
+        let attributes =
+            [("request", "smtpd_access_policy"), ("client_address", "192.0.2.7"), ("sender", "a\"b")];
+        let object = r#"{"request":"smtpd_access_policy","client_address":"192.0.2.7","sender":"a\"b"}"#;
+        assert_eq!(policy("{{ .Key }}", &attributes), object);
+        assert_eq!(policy("{{ .Key | json }}\n", &attributes), format!("{object}\n"));
+        assert_eq!(
+            policy(r#"{"ip": "{{ .ClientAddress }}", "helo": {{ .HeloName }}}"#, &attributes),
+            r#"{"ip": "192.0.2.7", "helo": ""}"#
+        );
+        let nested = policy(r#"{"text": "{{ .Key }}"}"#, &attributes);
+        let value: serde_json::Value = serde_json::from_str(&nested).expect("JSON");
+        assert_eq!(value["text"], object);
+    }
+
+    #[test]
+    fn raw_sends_no_control_character() {
+        let template = Template::parse("k={{ raw .Key }}", Names::Map).expect("a template");
+        let render = |key| template.render(Input { name: "n", asked: Asked::Key(key) }, &mut Vec::new());
+        assert_eq!(render("a b"), Ok(()));
+        assert_eq!(render("a\r\nb"), Err(Unsendable));
+    }
+
+    proptest! {
+        /// No key changes the structure: whatever it is, the API reads it as one string.
+        #[test]
+        fn a_key_is_one_json_string(key: String) {
+            let text = map(r#"{"a": "{{ .Key }}", "b": {{ .Key }}, "c": "x{{ .Key }}y"}"#, &key);
+            let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+            prop_assert_eq!(value["a"].as_str(), Some(key.as_str()));
+            prop_assert_eq!(value["b"].as_str(), Some(key.as_str()));
+            let wrapped = format!("x{key}y");
+            prop_assert_eq!(value["c"].as_str(), Some(wrapped.as_str()));
+            prop_assert_eq!(value.as_object().map(serde_json::Map::len), Some(3));
+        }
+
+        #[test]
+        fn any_attribute_bytes_are_one_json_object(values in proptest::collection::vec(any::<Vec<u8>>(), 0..5)) {
+            let attributes: Vec<_> = values.iter().enumerate()
+                .map(|(i, value)| Attribute { name: format!("n\"{i}"), value: value.clone() }).collect();
+            let mut out = Vec::new();
+            json_object(&attributes, &mut out);
+            let value: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
+            prop_assert_eq!(value.as_object().map(serde_json::Map::len), Some(values.len()));
+        }
+
+        #[test]
+        fn any_text_is_judged_without_panic(text in ".*\\{\\{.{0,20}\\}\\}.*") {
+            let _ = Template::parse(&text, Names::Map);
+        }
     }
 }

@@ -1,0 +1,38 @@
+# pfxhttp. `make demo` shows it at work, `make test` tests everything.
+
+CARGO  ?= cargo
+BROKER := target/release/pfxhttp-broker
+CLIENT := target/release/pfxhttp-client
+
+# Debian packages that the tests drive: the real Postfix.
+PACKAGES := postfix
+
+.PHONY: build demo test check packages clean
+.DEFAULT_GOAL := build
+
+# Two builds of one package: the client is static, aborts on a panic and has few dependencies.
+build:
+	$(CARGO) build --release --locked --bin pfxhttp-broker
+	$(CARGO) rustc --profile client --locked --no-default-features --features client \
+	    --bin pfxhttp-client -- -C target-feature=+crt-static -C relocation-model=static
+	install -m 755 target/client/pfxhttp-client $(CLIENT)
+
+demo: build
+	@$(BROKER) demo
+
+# The tests of stdio and of Postfix run the client as it ships.
+test: packages build
+	$(CARGO) test --locked --features client
+
+# What a commit must pass besides the tests.
+check:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets --features client -- -D warnings
+	$(CARGO) clippy --locked --no-default-features --features client --bins --lib -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items --features client
+
+packages:
+	@contrib/test-packages $(PACKAGES)
+
+clean:
+	$(CARGO) clean

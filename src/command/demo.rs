@@ -1,0 +1,290 @@
+//! `demo`: the main job on this machine, for whoever wants to see it before reading on.
+//!
+//! An embedded API, a broker on sockets in a directory of its own, and the real client. Every
+//! step asks as Postfix would, prints request, HTTP exchange and reply, and is compared with what
+//! is due: the exit code is 0 only where everything came out right.
+
+use std::fs::{self, DirBuilder};
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use super::sample_api::SampleApi;
+use super::{OS, SOFTWARE};
+use crate::ask::Attribute;
+use crate::broker::Broker;
+use crate::config;
+use crate::listen::{self, Shared, bind};
+use crate::proto::{policy, socketmap};
+
+/// Who brings a request to the broker.
+#[derive(Clone, Copy)]
+enum By {
+    /// `pfxhttp-client`, started as spawn(8) does, on standard input and output.
+    Client,
+    /// A connection to one of the broker's own listeners.
+    Listener,
+}
+
+enum Request {
+    Map { name: &'static str, key: &'static str },
+    Policy { name: &'static str, client_address: &'static str },
+}
+
+struct Step {
+    title: &'static str,
+    by: By,
+    request: Request,
+    /// What is due.
+    reply: &'static str,
+}
+
+const STEPS: [Step; 7] = [
+    Step {
+        title: "A mailbox that exists, asked through pfxhttp-client as spawn(8) starts it",
+        by: By::Client,
+        request: Request::Map { name: "mailboxes", key: "bob@example.com" },
+        reply: "18:OK bob@example.com,",
+    },
+    Step {
+        title: "One that does not, through a listener: the only answer that rejects mail (550)",
+        by: By::Listener,
+        request: Request::Map { name: "mailboxes", key: "nobody@example.com" },
+        reply: "9:NOTFOUND ,",
+    },
+    Step {
+        title: "Quotes and commas reach the API as one JSON string",
+        by: By::Client,
+        request: Request::Map { name: "mailboxes", key: "\"bob, at work\"@example.com" },
+        reply: "29:OK \"bob, at work\"@example.com,",
+    },
+    Step {
+        title: "The API is out of order: mail waits (451), nothing is rejected",
+        by: By::Listener,
+        request: Request::Map { name: "out_of_order", key: "bob@example.com" },
+        reply: "29:TEMP Temporary server problem,",
+    },
+    Step {
+        title: "A policy that rejects, asked through pfxhttp-client",
+        by: By::Client,
+        request: Request::Policy { name: "reputation", client_address: "192.0.2.66" },
+        reply: "action=REJECT this address sends nothing but spam\n\n",
+    },
+    Step {
+        title: "A policy without an opinion, through a listener",
+        by: By::Listener,
+        request: Request::Policy { name: "reputation", client_address: "192.0.2.7" },
+        reply: "action=DUNNO\n\n",
+    },
+    Step {
+        title: "A policy whose API is not there: mail waits (450)",
+        by: By::Client,
+        request: Request::Policy { name: "nobody_there", client_address: "192.0.2.7" },
+        reply: "action=DEFER Temporary server problem\n\n",
+    },
+];
+
+pub(super) fn demo() -> ExitCode {
+    let directory = match Directory::new() {
+        Ok(directory) => directory,
+        Err(error) => return fail("cannot make a temporary directory", &error),
+    };
+    let runtime = match Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail("cannot start", &error),
+    };
+    match play(&directory.0, &runtime) {
+        Ok(0) => {
+            println!("All {} answers are as they should be.", STEPS.len());
+            ExitCode::SUCCESS
+        }
+        Ok(wrong) => {
+            eprintln!("{wrong} of {} answers are not what they should be.", STEPS.len());
+            ExitCode::from(SOFTWARE)
+        }
+        Err(error) => fail("the demonstration broke off", &error),
+    }
+}
+
+fn fail(what: &str, error: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("pfxhttp-broker demo: {what}: {error}");
+    ExitCode::from(OS)
+}
+
+/// Plays every step; returns how many went wrong.
+fn play(directory: &Path, runtime: &Runtime) -> io::Result<usize> {
+    let client = client_program()?;
+    let api = runtime.block_on(SampleApi::start())?;
+    let text = configuration(directory, &api)?;
+    let (config, _) = config::parse(Path::new("demo.yml"), &text)
+        .map_err(|problems| io::Error::other(problems.iter().map(ToString::to_string).collect::<String>()))?;
+    let broker = Arc::new(Broker::new(&config).map_err(io::Error::other)?);
+    let bound = bind::all(&config).map_err(io::Error::other)?;
+    let (drain, draining) = watch::channel(false);
+    let (alive, _all_gone) = mpsc::channel(1);
+    let shared = Shared { broker, connections: Arc::new(Semaphore::new(64)), draining, alive };
+    let mut listeners = runtime.block_on(async { listen::serve(bound, &shared) })?;
+
+    println!("A sample API listens on http://{}, a broker in {}.\n", api.address, directory.display());
+    let mut wrong = 0;
+    for (number, step) in STEPS.iter().enumerate() {
+        println!("{}. {}", number + 1, step.title);
+        let reply = step.play(directory, &client)?;
+        step.print(&api, &reply);
+        wrong += usize::from(reply != step.reply.as_bytes());
+    }
+    drain.send_replace(true);
+    runtime.block_on(async { while listeners.join_next().await.is_some() {} });
+    Ok(wrong)
+}
+
+impl Step {
+    fn play(&self, directory: &Path, client: &Path) -> io::Result<Vec<u8>> {
+        let bytes = self.bytes();
+        match (self.by, &self.request) {
+            (By::Listener, Request::Map { .. }) => over_socket(&directory.join("map"), &bytes),
+            (By::Listener, Request::Policy { name, .. }) => over_socket(&directory.join(name), &bytes),
+            (By::Client, Request::Map { .. }) => over_client(client, directory, &["socketmap"], &bytes),
+            (By::Client, Request::Policy { name, .. }) => {
+                over_client(client, directory, &["policy", name], &bytes)
+            }
+        }
+    }
+
+    /// The request as Postfix sends it.
+    fn bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        match self.request {
+            Request::Map { name, key } => socketmap::encode(name, key.as_bytes(), &mut bytes),
+            Request::Policy { client_address, .. } => {
+                let attributes: Vec<_> = [
+                    ("request", "smtpd_access_policy"),
+                    ("protocol_state", "RCPT"),
+                    ("client_address", client_address),
+                    ("recipient", "bob@example.com"),
+                ]
+                .into_iter()
+                .map(|(name, value)| Attribute { name: name.to_owned(), value: value.as_bytes().to_vec() })
+                .collect();
+                policy::encode(&attributes, &mut bytes);
+            }
+        }
+        bytes
+    }
+
+    fn print(&self, api: &SampleApi, reply: &[u8]) {
+        let shown = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace('\n', "\\n");
+        println!("   Postfix asks     {}", shown(&self.bytes()));
+        match api.last() {
+            Some(exchange) => {
+                println!("   broker asks      {}", exchange.request);
+                println!("   API answers      {}", exchange.response);
+            }
+            None => println!("   broker asks      (nobody answers)"),
+        }
+        println!("   Postfix is told  {}", shown(reply));
+        if reply != self.reply.as_bytes() {
+            println!("   WRONG, it is due {}", shown(self.reply.as_bytes()));
+        }
+        println!();
+    }
+}
+
+fn configuration(directory: &Path, api: &SampleApi) -> io::Result<String> {
+    // A port where nobody listens: it was the system's to give a moment ago.
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let directory = directory.display();
+    let address = api.address;
+    Ok(format!(
+        r#"
+server:
+  ipc: {{path: "{directory}/broker.sock", mode: "0600"}}
+  listen:
+    - {{kind: socket_map, name: map, type: unix, address: "{directory}/map", mode: "0600"}}
+    - {{kind: policy_service, name: reputation, type: unix, address: "{directory}/reputation", mode: "0600"}}
+socket_maps:
+  mailboxes:
+    target: "http://{address}/mailboxes"
+    payload: '{{"key": "{{{{ .Key }}}}"}}'
+    value_field: "data.result"
+  out_of_order:
+    target: "http://{address}/out_of_order"
+    payload: '{{"key": "{{{{ .Key }}}}"}}'
+    value_field: "data.result"
+policy_services:
+  reputation:
+    target: "http://{address}/policy"
+    payload: "{{{{ .Key }}}}"
+    value_field: "policy.result"
+  nobody_there:
+    target: "http://{nobody}/policy"
+    payload: "{{{{ .Key }}}}"
+    value_field: "policy.result"
+"#
+    ))
+}
+
+/// Asks one of the broker's listeners.
+fn over_socket(path: &Path, request: &[u8]) -> io::Result<Vec<u8>> {
+    let mut stream = UnixStream::connect(path)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    stream.write_all(request)?;
+    stream.shutdown(Shutdown::Write)?;
+    let mut reply = Vec::new();
+    stream.read_to_end(&mut reply)?;
+    Ok(reply)
+}
+
+/// Starts the client, and asks it.
+fn over_client(client: &Path, directory: &Path, service: &[&str], request: &[u8]) -> io::Result<Vec<u8>> {
+    let mut child = Command::new(client)
+        .arg("--socket")
+        .arg(directory.join("broker.sock"))
+        .args(service)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(request)?;
+    }
+    Ok(child.wait_with_output()?.stdout)
+}
+
+/// The client is installed beside the broker by `make build`, or where the package puts it.
+fn client_program() -> io::Result<PathBuf> {
+    let broker = std::env::current_exe()?;
+    let beside = broker.with_file_name("pfxhttp-client");
+    let installed = PathBuf::from("/usr/libexec/pfxhttp/pfxhttp-client");
+    [beside, installed].into_iter().find(|path| path.is_file()).ok_or_else(|| {
+        let place = broker.parent().unwrap_or(Path::new(".")).display().to_string();
+        io::Error::new(
+            io::ErrorKind::NotFound,
+            format!("there is no pfxhttp-client in {place}; `make build` makes it"),
+        )
+    })
+}
+
+/// A directory that goes with its owner.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new() -> io::Result<Self> {
+        let path = std::env::temp_dir().join(format!("pfxhttp-demo-{}", std::process::id()));
+        DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}

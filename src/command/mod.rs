@@ -1,0 +1,55 @@
+//! What `pfxhttp-broker` can be told to do. Exit codes are those of sysexits(3).
+#![allow(clippy::print_stderr, reason = "a command line answers there; the broker logs instead")]
+
+mod check;
+mod demo;
+mod run;
+mod sample_api;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command, Format};
+use crate::config::{self, Config, Problem};
+
+/// EX_USAGE: the command line is wrong.
+const USAGE: u8 = 64;
+/// EX_SOFTWARE: a part of the broker ended that never should.
+const SOFTWARE: u8 = 70;
+/// EX_OSERR: the system refused something.
+const OS: u8 = 71;
+/// EX_CONFIG: the configuration is wrong.
+const CONFIG: u8 = 78;
+
+/// The whole program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(answer) => {
+            let _ = answer.print();
+            return if answer.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    match &cli.command {
+        None => run::run(&cli),
+        Some(Command::Check { strict }) => check::check(&cli, *strict),
+        Some(Command::Demo) => demo::demo(),
+    }
+}
+
+/// Reads the configuration that `cli` names, or the first one where configurations are looked for.
+/// Warnings come with it; errors are the end.
+fn configuration(cli: &Cli) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
+    if matches!(cli.format, Some(Format::Toml | Format::Json)) {
+        let message = "toml and json are not built yet; write YAML";
+        return Err(vec![Problem::of_file(Path::new("--format"), message)]);
+    }
+    let path: PathBuf = match &cli.config {
+        Some(path) => path.clone(),
+        None => config::search()?,
+    };
+    config::load(&path)
+}

@@ -1,0 +1,243 @@
+//! `server.listen` and `server.ipc`: sockets that the broker is to make.
+//!
+//! Addresses are numeric, so that what is bound does not depend on a resolver. Two sockets that
+//! cannot be bound together are an error here, and not half-way through a start.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+
+use serde_yaml::Value;
+
+use super::block;
+use super::keys::{Block, nearest};
+use super::path::KeyPath;
+use super::places::Place;
+use super::problem::{Problem, Report};
+use super::raw;
+use super::scalar;
+use super::{Endpoint, Ipc, Listener, Speaks, UnixSocket};
+
+/// Where `pfxhttp-client` looks for the broker.
+const DEFAULT_IPC: &str = "/run/pfxhttp/broker.sock";
+
+/// What `type` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Family {
+    Tcp,
+    Tcp6,
+    Unix,
+}
+
+/// Resolves `server.ipc`.
+pub(super) fn ipc(report: &mut Report<'_>, value: Option<&Value>, path: &KeyPath) -> Ipc {
+    let raw: raw::Ipc = block::read(report, value, path, Block::Ipc).unwrap_or_default();
+    let socket = raw.path.as_deref().unwrap_or(DEFAULT_IPC);
+    let socket = scalar::socket_path(report, &path.key("path"), socket).unwrap_or_default();
+    let mode = scalar::mode(report, &path.key("mode"), raw.mode.as_ref());
+    let user = scalar::account(report, &path.key("user"), raw.user);
+    let group = scalar::account(report, &path.key("group"), raw.group);
+    let allowed = path.key("allow_users");
+    let allow_users = raw.allow_users.unwrap_or_default().into_iter().enumerate();
+    let allow_users = allow_users
+        .filter_map(|(index, word)| scalar::account(report, &allowed.item(index), Some(word)))
+        .collect();
+    Ipc { socket: UnixSocket { path: socket, mode, user, group }, allow_users }
+}
+
+/// Resolves `server.listen`. `policies` are the names of the entries of `policy_services`.
+pub(super) fn listeners(
+    report: &mut Report<'_>,
+    value: Option<&Value>,
+    path: &KeyPath,
+    policies: &[&str],
+    ipc: &Ipc,
+) -> Vec<Listener> {
+    let mut listeners: Vec<(KeyPath, Listener)> = Vec::new();
+    for (index, item) in block::items(report, value, path).iter().enumerate() {
+        let path = path.item(index);
+        if item.is_null() {
+            report.value(&path, "this listener is empty");
+            continue;
+        }
+        let Some(raw) = block::read(report, Some(item), &path, Block::Listener) else { continue };
+        if let Some(listener) = listener(report, raw, &path, policies) {
+            conflicts(report, &path, &listener, &listeners, ipc);
+            listeners.push((path, listener));
+        }
+    }
+    listeners.into_iter().map(|(_, listener)| listener).collect()
+}
+
+fn listener(
+    report: &mut Report<'_>,
+    mut raw: raw::Listener,
+    path: &KeyPath,
+    policies: &[&str],
+) -> Option<Listener> {
+    let speaks = kind(report, raw.kind.as_deref(), path);
+    let name = raw.name.take().map(|word| word.0).unwrap_or_default();
+    if speaks.is_some() {
+        check_name(report, &name, path, speaks == Some(Speaks::Policy), policies);
+    }
+    let families = [("tcp", Family::Tcp), ("tcp6", Family::Tcp6), ("unix", Family::Unix)];
+    let family = match &raw.family {
+        Some(text) => scalar::choice(report, &path.key("type"), text, &families),
+        None => {
+            hint(report.missing(path, "type"), "one of: tcp, tcp6, unix");
+            None
+        }
+    }?;
+    let Some(address) = raw.address.take() else {
+        let example = match family {
+            Family::Tcp => "as address: \"127.0.0.1\"",
+            Family::Tcp6 => "as address: \"[::1]\"",
+            Family::Unix => "as address: /run/pfxhttp/map.sock",
+        };
+        hint(report.missing(path, "address"), example);
+        return None;
+    };
+    let endpoint = match family {
+        Family::Unix => unix(report, raw, &address, path),
+        Family::Tcp | Family::Tcp6 => tcp(report, &raw, &address, path, family == Family::Tcp6),
+    };
+    Some(Listener { name, speaks: speaks?, endpoint: endpoint? })
+}
+
+fn kind(report: &mut Report<'_>, text: Option<&str>, path: &KeyPath) -> Option<Speaks> {
+    let kinds = [("socket_map", Speaks::Socketmap), ("policy_service", Speaks::Policy)];
+    match text {
+        Some("dovecot_sasl") => {
+            report.value(&path.key("kind"), "dovecot_sasl is not built yet");
+            None
+        }
+        Some(text) => scalar::choice(report, &path.key("kind"), text, &kinds),
+        None => {
+            hint(report.missing(path, "kind"), "one of: socket_map, policy_service");
+            None
+        }
+    }
+}
+
+fn hint(problem: Option<&mut Problem>, text: &str) {
+    if let Some(problem) = problem {
+        problem.hint(text);
+    }
+}
+
+fn check_name(report: &mut Report<'_>, name: &str, path: &KeyPath, is_policy: bool, policies: &[&str]) {
+    let at = path.key("name");
+    let is_allowed = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
+    if !name.chars().all(is_allowed) {
+        report.value(&at, "a name holds letters, digits, `_`, `-` and `.` only");
+    } else if is_policy && name.is_empty() {
+        hint(report.missing(path, "name"), "it says which entry of policy_services is asked");
+    } else if is_policy && !policies.contains(&name) {
+        let problem = report.value(&at, format!("there is no entry {name:?} in policy_services"));
+        if let Some(other) = policies.iter().find(|other| other.to_lowercase() == name.to_lowercase()) {
+            problem.hint(format!("there is {other:?}: names are case-sensitive"));
+        } else if let Some(near) = nearest(name, policies.iter().copied()) {
+            problem.hint(format!("did you mean {near:?}?"));
+        }
+    }
+}
+
+fn unix(report: &mut Report<'_>, raw: raw::Listener, address: &str, path: &KeyPath) -> Option<Endpoint> {
+    if raw.port.is_some() {
+        report.warning(&path.key("port"), "has no effect: a unix socket has no port");
+    }
+    let mode = scalar::mode(report, &path.key("mode"), raw.mode.as_ref());
+    let user = scalar::account(report, &path.key("user"), raw.user);
+    let group = scalar::account(report, &path.key("group"), raw.group);
+    let path = scalar::socket_path(report, &path.key("address"), address)?;
+    Some(Endpoint::Unix(UnixSocket { path, mode, user, group }))
+}
+
+fn tcp(
+    report: &mut Report<'_>,
+    raw: &raw::Listener,
+    address: &str,
+    path: &KeyPath,
+    v6_only: bool,
+) -> Option<Endpoint> {
+    let set = [("mode", &raw.mode), ("user", &raw.user), ("group", &raw.group)];
+    for (key, _) in set.into_iter().filter(|(_, word)| word.is_some()) {
+        report.warning(&path.key(key), "has no effect: only a unix socket has an owner and a mode");
+    }
+    let port = scalar::number(report, &path.key("port"), raw.port, 1..=u64::from(u16::MAX));
+    let at = path.key("address");
+    let Some(address) = numeric(address, v6_only) else {
+        let problem = report.value(&at, "numeric addresses only");
+        problem.hint(if v6_only { "as \"[::1]\" or \"[::]\"" } else { "as \"127.0.0.1\" or \"[::1]\"" });
+        return None;
+    };
+    if v6_only && address.is_ipv4() {
+        report.value(&at, "tcp6 needs an IPv6 address").hint("write type: tcp");
+        return None;
+    }
+    if !address.to_canonical().is_loopback() {
+        let problem = report.warning(&at, "listens beyond loopback: whoever reaches this address may ask");
+        problem.hint("use \"127.0.0.1\", \"[::1]\" or a unix socket unless Postfix runs elsewhere");
+    }
+    // The range was checked: 0 stands for an absent port alone.
+    let port = port.and_then(|port| u16::try_from(port).ok()).unwrap_or(0);
+    Some(Endpoint::Tcp { address, port, v6_only })
+}
+
+/// An address without or with brackets; `localhost` is the one name that needs no resolver.
+fn numeric(text: &str, v6: bool) -> Option<IpAddr> {
+    if text == "localhost" {
+        return Some(if v6 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() });
+    }
+    match text.strip_prefix('[') {
+        Some(rest) => rest.strip_suffix(']')?.parse().ok().map(IpAddr::V6),
+        None => text.parse().ok(),
+    }
+}
+
+fn conflicts(
+    report: &mut Report<'_>,
+    path: &KeyPath,
+    listener: &Listener,
+    others: &[(KeyPath, Listener)],
+    ipc: &Ipc,
+) {
+    let at = path.key("address");
+    if let Endpoint::Unix(socket) = &listener.endpoint
+        && same_path(&socket.path, &ipc.socket.path)
+    {
+        report.value(&at, "this is the path of the socket of server.ipc");
+    }
+    if let Some((other, _)) = others.iter().find(|(_, other)| overlap(&other.endpoint, &listener.endpoint)) {
+        let place = report.places().value(&other.key("address"));
+        let place = place.map(|Place { line, column }| format!(" at line {line}, column {column}"));
+        let message = format!("the same endpoint as {other}{}", place.unwrap_or_default());
+        report.value(&at, message);
+    }
+}
+
+/// Whether both cannot be bound at a time.
+fn overlap(one: &Endpoint, other: &Endpoint) -> bool {
+    match (one, other) {
+        (Endpoint::Unix(one), Endpoint::Unix(other)) => same_path(&one.path, &other.path),
+        (
+            Endpoint::Tcp { address: one, port, v6_only },
+            Endpoint::Tcp { address: other, port: other_port, v6_only: other_v6_only },
+        ) => {
+            let covers = |all: &IpAddr, one: &IpAddr, v6_only: bool| {
+                all.is_unspecified() && (all.is_ipv4() == one.is_ipv4() || (all.is_ipv6() && !v6_only))
+            };
+            *port != 0
+                && port == other_port
+                && (one.to_canonical() == other.to_canonical()
+                    || covers(one, other, *v6_only)
+                    || covers(other, one, *other_v6_only))
+        }
+        _ => false,
+    }
+}
+
+/// Compares without `.` and doubled slashes.
+fn same_path(one: &Path, other: &Path) -> bool {
+    let normal = |path: &Path| path.components().collect::<PathBuf>();
+    normal(one) == normal(other)
+}

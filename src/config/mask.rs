@@ -1,0 +1,243 @@
+//! What of a configuration line may be shown: never a secret's value.
+//!
+//! Two sources tell where secrets stand: the index (`places`), exact but absent behind a syntax
+//! error, and the look of the lines, which knows keys, indentation, open quotes and brackets.
+//! What either calls secret is not shown. In doubt a line is hidden: the worst case is an error
+//! without its line.
+
+use super::places::Place;
+
+/// What stands for something that is not shown.
+pub(super) const CUT: &str = "…";
+
+/// Lines that hold a secret's value, from `start` on.
+#[derive(Debug)]
+pub(super) struct SecretRange {
+    /// The first character of the value.
+    pub(super) start: Place,
+    /// The last line of the value.
+    pub(super) last_line: usize,
+}
+
+/// Whether the value of `key` must not be shown. Names of headers are among them, for a header
+/// whose `custom_headers:` was lost to a slip.
+pub(super) fn is_secret(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    let parts = ["secret", "passw", "token", "auth_basic", "headers", "authorization", "cookie"];
+    parts.iter().any(|part| key.contains(part)) || key.starts_with("private_key") || key == "metadata"
+}
+
+/// Line `number` (from 1) of `lines`, without secrets.
+pub(super) fn line(lines: &[&str], number: usize, ranges: &[SecretRange]) -> String {
+    let Some(text) = number.checked_sub(1).and_then(|index| lines.get(index)) else {
+        return String::new();
+    };
+    let mut visible = by_look(lines, number);
+    for range in ranges {
+        if range.start.line == number {
+            visible = visible.min(offset(text, range.start.column));
+        } else if range.start.line < number && number <= range.last_line {
+            visible = visible.min(indent(text));
+        }
+    }
+    let shown = text.get(..visible).unwrap_or_default();
+    let hidden = text.get(visible..).unwrap_or_default();
+    let shown = without_credentials(shown);
+    if hidden.trim().is_empty() { shown } else { format!("{}{CUT}", shown) }
+}
+
+/// The line of `place` up to the end of the key that stands there: for a key that is not known,
+/// whose value may be a secret under a misspelled name.
+pub(super) fn after_key(shown: &str, place: Place) -> String {
+    let from = offset(shown, place.column);
+    let end = shown.get(from..).and_then(|rest| rest.find([':', '='])).map(|colon| from + colon + 1);
+    match end {
+        Some(end) if !shown.get(end..).unwrap_or_default().trim().is_empty() => {
+            format!("{} {CUT}", shown.get(..end).unwrap_or_default())
+        }
+        _ => shown.to_owned(),
+    }
+}
+
+/// The byte at which the character of `column` (from 1) begins.
+fn offset(text: &str, column: usize) -> usize {
+    text.char_indices().nth(column.saturating_sub(1)).map_or(text.len(), |(at, _)| at)
+}
+
+fn indent(text: &str) -> usize {
+    text.len() - text.trim_start_matches([' ', '\t']).len()
+}
+
+/// What the lines above mean for the next one.
+enum Above {
+    Nothing,
+    /// A secret's key in this column: what is indented more belongs to it.
+    Key {
+        indent: usize,
+        /// The value has not begun: the next line may hold it without being indented (JSON).
+        bare: bool,
+    },
+    /// A secret's value that ends with this character.
+    Open(char),
+}
+
+/// How many bytes of line `number` may be shown, by the look of the lines up to it.
+fn by_look(lines: &[&str], number: usize) -> usize {
+    let mut above = Above::Nothing;
+    let mut visible = 0;
+    for text in lines.iter().take(number) {
+        (visible, above) = look(text, above);
+    }
+    visible
+}
+
+fn look(text: &str, above: Above) -> (usize, Above) {
+    let start = indent(text);
+    let body = text.get(start..).unwrap_or_default();
+    if body.trim().is_empty() {
+        return (text.len(), above);
+    }
+    match above {
+        Above::Open(close) => {
+            let ends = ends_with(body, close);
+            return (start, if ends { Above::Nothing } else { above });
+        }
+        Above::Key { indent, bare } => {
+            let below = start > indent || (start == indent && body.starts_with('-'));
+            if below || (bare && !begins_with_key(body)) {
+                // A list at the key's own indentation may go on.
+                return (start, Above::Key { indent, bare: false });
+            }
+        }
+        Above::Nothing => {}
+    }
+    match secret_key(text) {
+        None => (text.len(), Above::Nothing),
+        Some((key, value)) => {
+            let rest = text.get(value..).unwrap_or_default().trim();
+            let close = match rest.chars().next() {
+                Some('[') => ']',
+                Some('{') => '}',
+                Some(quote @ ('"' | '\'')) => quote,
+                _ => return (value, Above::Key { indent: key, bare: rest.is_empty() }),
+            };
+            let closed = rest.len() > 1 && ends_with(rest, close);
+            (value, if closed { Above::Key { indent: key, bare: false } } else { Above::Open(close) })
+        }
+    }
+}
+
+fn ends_with(text: &str, close: char) -> bool {
+    let text = text.trim_end();
+    text.ends_with(close) || text.trim_end_matches([',', ']', '}', ' ']).ends_with(close)
+}
+
+fn begins_with_key(body: &str) -> bool {
+    let word = body.len() - body.trim_start_matches(is_word).len();
+    let rest = body.get(word..).unwrap_or_default();
+    word > 0 && (rest == ":" || rest.starts_with(": "))
+}
+
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_' || c == '-'
+}
+
+/// The first secret key of a line: where it begins, and the end of what may be shown.
+fn secret_key(text: &str) -> Option<(usize, usize)> {
+    let mut from = 0;
+    while let Some(begin) = text.get(from..)?.find(is_word).map(|at| from + at) {
+        let word = text.get(begin..)?;
+        let length = word.find(|c| !is_word(c)).unwrap_or(word.len());
+        let end = begin + length;
+        if is_secret(word.get(..length)?) {
+            let rest = text.get(end..)?;
+            let value = rest.trim_start_matches(['"', '\'', ' ', '\t']);
+            let separator = end + rest.len() - value.len();
+            let explicit = value.is_empty() && text.trim_start().starts_with('?');
+            if value.starts_with([':', '=']) {
+                return Some((begin, with_blank(text, separator + 1)));
+            } else if explicit {
+                return Some((begin, end));
+            }
+        }
+        from = end;
+    }
+    None
+}
+
+/// One blank behind the colon is shown, so that what is cut stands apart.
+fn with_blank(text: &str, at: usize) -> usize {
+    if text.get(at..).is_some_and(|rest| rest.starts_with(' ')) { at + 1 } else { at }
+}
+
+/// Hides `user:password` of every URL in the line.
+fn without_credentials(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (head, tail) = rest.split_at(at + 3);
+        out.push_str(head);
+        let end = tail.find([' ', '\t', '"', '\'']).unwrap_or(tail.len());
+        let (word, behind) = tail.split_at(end);
+        match word.rfind('@') {
+            Some(sign) => {
+                out.push_str(CUT);
+                out.push_str(word.get(sign..).unwrap_or_default());
+            }
+            None => out.push_str(word),
+        }
+        rest = behind;
+    }
+    out.push_str(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn masked(text: &str) -> Vec<String> {
+        let lines: Vec<&str> = text.lines().collect();
+        (1..=lines.len()).map(|number| line(&lines, number, &[])).collect()
+    }
+
+    #[test]
+    fn no_secret_is_shown() {
+        for text in [
+            "client_secret: s3cret",
+            "  - client_secret: s3cret",
+            "\"client_secret\": \"s3cret\",",
+            "\"client_secret\"  :\n\"s3cret\"",
+            "a: {client_id: x, client_secret: s3cret}",
+            "http_auth_basic: joe:s3cret",
+            "custom_headers:\n  - \"Authorization: s3cret\"\n  - X-Key: s3cret",
+            "custom_headers:\n- \"A: s3cret\"\n\n- \"B: s3cret\"",
+            "custom_headers: [\n\"A: s3cret\",\n\"B: s3cret\"\n]",
+            "custom_headers: [\"A: x\",\n  \"B: s3cret\"]",
+            "client_secret: \"\ns3cret\ns3cret",
+            "client_secret: >\n  s3cret\n  s3cret",
+            "client_secret:\n  s3cret",
+            "client_secret: first\n  s3cret",
+            "? client_secret\n: s3cret",
+            "client_secret = \"s3cret\"",
+            "private_key_pem: |\n  s3cret",
+            "target: https://joe:s3cret@example.org/",
+            "target: \"https://joe:s3c/s3cret@example.org/\"",
+        ] {
+            for shown in masked(text) {
+                assert!(!shown.contains("s3cret"), "{text:?} gives {shown:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_secret_is_shown() {
+        let text = "custom_headers:\n  - \"A: b\"\nstatus_code: 200\nclient_secret:\npayload: x";
+        let lines = masked(text);
+        assert_eq!(lines[0], "custom_headers:");
+        assert_eq!(lines[1], "  …");
+        assert_eq!(lines[2], "status_code: 200");
+        assert_eq!(lines[4], "payload: x");
+        assert_eq!(masked("client_secret: x")[0], "client_secret: …");
+    }
+}

@@ -1,0 +1,107 @@
+//! Where the text of a configuration comes from: the search for a file, and its reading.
+//!
+//! Limits: a file of at most 1 MiB in UTF-8. Line ends are made `\n` before anything else sees the
+//! text, as YAML itself would do. A file that cannot be read is a problem that names the file.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::places::Place;
+use super::problem::Problem;
+
+/// Some hundred times what a large site needs.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// The names that are looked for, in this order.
+const NAMES: [&str; 2] = ["pfxhttp.yml", "pfxhttp.yaml"];
+
+/// Names that a later version will read.
+const NAMES_LATER: [&str; 2] = ["pfxhttp.toml", "pfxhttp.json"];
+
+/// The directories that are searched, in this order.
+pub(super) fn directories() -> Vec<PathBuf> {
+    let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
+    let home = home.map(|home| PathBuf::from(home).join(".pfxhttp"));
+    let system = ["/usr/local/etc/pfxhttp", "/etc/pfxhttp"].map(PathBuf::from);
+    system.into_iter().chain(home).chain([PathBuf::from(".")]).collect()
+}
+
+/// The first configuration in `directories`.
+pub(super) fn search(directories: &[PathBuf]) -> Result<PathBuf, Box<Problem>> {
+    for directory in directories {
+        if let Some(found) = NAMES.iter().map(|name| directory.join(name)).find(|path| path.exists()) {
+            return Ok(found);
+        }
+        if let Some(found) = NAMES_LATER.iter().map(|name| directory.join(name)).find(|path| path.exists()) {
+            let mut problem = Problem::of_file(&found, "this syntax is not built yet");
+            problem.hint(format!("write the configuration in YAML, as {}", NAMES[0]));
+            return Err(Box::new(problem));
+        }
+    }
+    let looked: Vec<String> = directories.iter().map(|path| path.display().to_string()).collect();
+    let message = format!("no such file in {}", looked.join(", "));
+    let mut problem = Problem::of_file(Path::new(NAMES[0]), message);
+    problem.hint("make one of them, or name another with --config");
+    Err(Box::new(problem))
+}
+
+/// The text of the file at `path`.
+pub(super) fn read(path: &Path) -> Result<String, Box<Problem>> {
+    if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml")) {
+        return Err(Box::new(Problem::of_file(path, "TOML is not built yet")));
+    }
+    let unreadable = |error: io::Error| Box::new(Problem::of_file(path, format!("cannot be read: {error}")));
+    let file = File::open(path).map_err(unreadable)?;
+    let mut bytes = Vec::new();
+    let read = file.take(MAX_BYTES + 1).read_to_end(&mut bytes);
+    read.map_err(unreadable)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(Box::new(Problem::of_file(path, "larger than 1 MiB")));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
+        let line_start = valid.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+        let line = 1 + valid.iter().filter(|&&byte| byte == b'\n').count();
+        let column = 1 + String::from_utf8_lossy(valid.get(line_start..).unwrap_or_default()).chars().count();
+        let mut problem = Problem::of_file(path, "this byte is not UTF-8");
+        problem.at(Place { line, column });
+        Box::new(problem)
+    })
+}
+
+/// `text` with `\n` for every line end, and without a byte order mark.
+pub(super) fn normal(text: &str) -> String {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    text.replace("\r\n", "\n").replace('\r', "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_directory_wins_and_a_missing_file_says_where() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let places = [directory.path().join("a"), directory.path().join("b")];
+        let problem = search(&places).expect_err("nothing there");
+        assert!(problem.message.contains("/a, "), "{problem}");
+
+        std::fs::create_dir(&places[1]).expect("a directory");
+        std::fs::write(places[1].join("pfxhttp.toml"), "").expect("a file");
+        assert!(search(&places).expect_err("TOML").message.contains("not built yet"));
+        std::fs::write(places[1].join("pfxhttp.yaml"), "").expect("a file");
+        assert_eq!(search(&places), Ok(places[1].join("pfxhttp.yaml")));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("pfxhttp.yml");
+        assert!(read(&path).expect_err("missing").to_string().contains("pfxhttp.yml: error: cannot be read"));
+        std::fs::write(&path, b"server: ~\nname: \"\xff\"\n").expect("a file");
+        let problem = read(&path).expect_err("not UTF-8");
+        assert_eq!(problem.place, Some(Place { line: 2, column: 8 }));
+        assert!(read(directory.path()).is_err(), "a directory");
+    }
+}

@@ -1,0 +1,261 @@
+//! One connection, whoever is at its other end: bytes to a question, its answer to bytes.
+//!
+//! One loop serves map and policy listeners and the local socket alike. It decodes one request
+//! and reads no further one until that is answered; meanwhile it watches for the peer to hang up,
+//! and drops the lookup then. A half-close is no hang-up: what was asked is answered.
+//!
+//! Limits: a request that has begun and brings no byte for 30 s is given up, and so is a reply
+//! that the peer does not take for 30 s. An idle map connection ends after 300 s (Postfix closes
+//! its own after 10 s), an idle policy connection never (Postfix would wait a second and retry).
+
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tracing::debug;
+
+use crate::ask::{Answer, Failure, OnFailure, Question};
+use crate::broker::Broker;
+use crate::ipc::{self, Ask, Hello, MAX_FROM_BROKER, MAX_FROM_CLIENT, Service, Told, Verdict, Welcome};
+use crate::proto::reply::{self, Next, Protocol};
+use crate::proto::{self, policy, socketmap};
+
+const IDLE_MAP: Duration = Duration::from_secs(300);
+const HALF_READ: Duration = Duration::from_secs(30);
+const WRITE: Duration = Duration::from_secs(30);
+/// What is read beyond a request while that is answered, to see the peer hang up.
+const READ_AHEAD: usize = 4096;
+/// What an idle connection keeps of its buffer.
+const IDLE_BUFFER: usize = 1024;
+
+/// What is spoken on a connection.
+#[derive(Debug, Clone)]
+pub enum Wire {
+    /// socketmap_table(5).
+    Socketmap,
+    /// SMTPD_POLICY_README, to the entry of this name.
+    Policy(Arc<str>),
+    /// Frames of `pfxhttp-client`, to the service that its hello names.
+    Local(Option<Service>),
+}
+
+/// What the bytes read so far ask for.
+enum Step {
+    /// More bytes.
+    Read,
+    /// An answer.
+    Ask { id: u32, question: Question, left: Duration },
+    /// A reply that needs no answer.
+    Say(Answer),
+    /// The end.
+    Close(&'static str),
+}
+
+/// How long a lookup may take as far as a listener knows: its entry sets the bound.
+const UNBOUNDED: Duration = Duration::from_secs(90);
+
+/// Serves `stream` until its end. `draining` turns true when the broker stops: what has been
+/// asked by then is answered.
+pub async fn serve<S>(mut stream: S, mut wire: Wire, broker: Arc<Broker>, mut draining: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + AsFd + Unpin,
+{
+    let mut received = Vec::new();
+    let mut out = Vec::new();
+    loop {
+        out.clear();
+        let step = wire.next(&mut received, &broker, &mut out);
+        // A greeting does not wait for the answer behind it.
+        if !out.is_empty() && write(&mut stream, &out).await.is_err() {
+            return;
+        }
+        out.clear();
+        let next = match step {
+            Step::Ask { id, question, left } => {
+                let asked_at = Instant::now();
+                let answer = tokio::select! {
+                    answer = broker.ask(&question, asked_at, left) => answer,
+                    () = hang_up(&mut stream, &mut received) => return,
+                };
+                wire.reply(id, &answer, &mut out)
+            }
+            Step::Say(answer) => wire.reply(0, &answer, &mut out),
+            Step::Read => match read(&mut stream, &mut received, &wire, &mut draining).await {
+                Ok(1..) => continue,
+                Ok(0) | Err(_) => return,
+            },
+            Step::Close(reason) => {
+                debug!(reason, "connection closed");
+                return;
+            }
+        };
+        if write(&mut stream, &out).await.is_err() || next == Next::Close {
+            return;
+        }
+    }
+}
+
+impl Wire {
+    /// Takes the next request out of what was read. A broker's greeting is put into `out`.
+    fn next(&mut self, received: &mut Vec<u8>, broker: &Broker, out: &mut Vec<u8>) -> Step {
+        if received.is_empty() {
+            return Step::Read;
+        }
+        let decoded = match self {
+            Self::Socketmap => socketmap::decode(received),
+            Self::Policy(name) => policy::decode(received, name),
+            Self::Local(service) => return frames(service, received, broker, out),
+        };
+        match decoded {
+            Ok(Some((question, consumed))) => {
+                received.drain(..consumed);
+                Step::Ask { id: 0, question, left: UNBOUNDED }
+            }
+            Ok(None) => Step::Read,
+            Err(proto::Error::Framing(reason)) => Step::Close(reason),
+            Err(proto::Error::Malformed { consumed, .. }) => {
+                received.drain(..consumed);
+                Step::Say(Answer::Failed { failure: Failure::Malformed, on_failure: None })
+            }
+        }
+    }
+
+    fn reply(&self, id: u32, answer: &Answer, out: &mut Vec<u8>) -> Next {
+        // The fallback is for a name without an entry, which a listener's name never is.
+        let fallback = OnFailure::default();
+        match self {
+            Self::Socketmap => reply::encode(Protocol::Socketmap, answer, &fallback, out),
+            Self::Policy(_) => reply::encode(Protocol::Policy, answer, &fallback, out),
+            Self::Local(_) => match ipc::encode(&Told { id, answer: answer.clone() }, MAX_FROM_BROKER, out) {
+                Ok(()) => Next::Stay,
+                Err(_) => Next::Close,
+            },
+        }
+    }
+
+    /// How long to wait for the next byte; `None`: for ever.
+    fn patience(&self, begun: bool) -> Option<Duration> {
+        match self {
+            _ if begun => Some(HALF_READ),
+            Self::Socketmap => Some(IDLE_MAP),
+            Self::Policy(_) | Self::Local(Some(_)) => None,
+            // Whoever connects to the local socket greets at once.
+            Self::Local(None) => Some(HALF_READ),
+        }
+    }
+}
+
+/// The local socket: a greeting, then lookups in the service that it names.
+fn frames(service: &mut Option<Service>, received: &mut Vec<u8>, broker: &Broker, out: &mut Vec<u8>) -> Step {
+    let served = match service {
+        Some(served) => served,
+        None => match Hello::decode(received) {
+            Ok(None) => return Step::Read,
+            Err(_) => return Step::Close("no greeting"),
+            Ok(Some((hello, consumed))) => {
+                received.drain(..consumed);
+                if !welcome(&hello, broker, out) {
+                    return Step::Close("frame version not served");
+                }
+                let Some(named) = hello.service else { return Step::Close("no service") };
+                service.insert(named)
+            }
+        },
+    };
+    match ipc::decode::<Ask>(received, MAX_FROM_CLIENT) {
+        Ok(None) => Step::Read,
+        Err(_) => Step::Close("no frame"),
+        Ok(Some((ask, consumed))) => {
+            received.drain(..consumed);
+            let in_service = match (&ask.question, served) {
+                (Question::Map { .. }, Service::Socketmap) => true,
+                (Question::Policy { name, .. }, Service::Policy { name: served }) => name == served,
+                _ => false,
+            };
+            if !in_service {
+                return Step::Close("a question of another service");
+            }
+            let left = Duration::from_millis(ask.left_ms.into());
+            Step::Ask { id: ask.id, question: ask.question, left }
+        }
+    }
+}
+
+/// Greets back; false where the client's version is not served.
+fn welcome(hello: &Hello, broker: &Broker, out: &mut Vec<u8>) -> bool {
+    let verdict = match &hello.service {
+        Some(service) => {
+            let terms = broker.terms(service);
+            Verdict::Served {
+                budget_ms: u32::try_from(terms.budget.as_millis()).unwrap_or(u32::MAX),
+                on_failure: terms.on_failure,
+            }
+        }
+        None if hello.version < ipc::OLDEST => Verdict::TooOld,
+        None => Verdict::TooNew,
+    };
+    let greeted = Welcome { version: ipc::VERSION, verdict }.encode(out).is_ok();
+    greeted && hello.service.is_some()
+}
+
+/// Reads once. Nothing read means the end: of the stream, of our patience, or of the broker.
+async fn read<S>(
+    stream: &mut S,
+    received: &mut Vec<u8>,
+    wire: &Wire,
+    draining: &mut watch::Receiver<bool>,
+) -> io::Result<usize>
+where
+    S: AsyncRead + Unpin,
+{
+    let begun = !received.is_empty();
+    if !begun {
+        received.shrink_to(IDLE_BUFFER);
+    }
+    received.reserve(IDLE_BUFFER);
+    let patience = wire.patience(begun);
+    let bytes = async {
+        match patience {
+            Some(limit) => timeout(limit, stream.read_buf(received)).await.unwrap_or(Ok(0)),
+            None => stream.read_buf(received).await,
+        }
+    };
+    tokio::select! {
+        biased;
+        count = bytes => count,
+        // An idle connection has nothing to lose.
+        _ = draining.wait_for(|draining| *draining), if !begun => Ok(0),
+    }
+}
+
+async fn write<S: AsyncWrite + Unpin>(stream: &mut S, bytes: &[u8]) -> io::Result<()> {
+    timeout(WRITE, stream.write_all(bytes)).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+/// Returns when nobody is left to read an answer. Bytes that come meanwhile belong to the next
+/// request.
+async fn hang_up<S: AsyncRead + AsFd + Unpin>(stream: &mut S, received: &mut Vec<u8>) {
+    while received.len() < READ_AHEAD {
+        received.reserve(IDLE_BUFFER);
+        match stream.read_buf(received).await {
+            Ok(0) if is_hung_up(stream) => return,
+            // A half-close: from here on only the write shows whether the peer is there.
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(_) => return,
+        }
+    }
+    std::future::pending().await
+}
+
+/// Whether both directions are closed. A TCP peer that closed looks as if it half-closed.
+fn is_hung_up(stream: &impl AsFd) -> bool {
+    let mut fds = [PollFd::new(stream, PollFlags::empty())];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut fds, Some(&now)).is_ok() && fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
+}

@@ -1,0 +1,269 @@
+//! The parser of templates: text to pieces, names to sources, places to escapings.
+
+use super::{Error, Escaping, Filter, Insertion, Names, Piece, Source, Template};
+
+/// Every attribute that Postfix 2.1 to 3.12 sends (SMTPD_POLICY_README).
+const ATTRIBUTES: [&str; 32] = [
+    "request",
+    "protocol_state",
+    "protocol_name",
+    "client_address",
+    "client_name",
+    "client_port",
+    "reverse_client_name",
+    "server_address",
+    "server_port",
+    "helo_name",
+    "sender",
+    "recipient",
+    "recipient_count",
+    "queue_id",
+    "instance",
+    "size",
+    "etrn_domain",
+    "stress",
+    "sasl_method",
+    "sasl_username",
+    "sasl_sender",
+    "ccert_subject",
+    "ccert_issuer",
+    "ccert_fingerprint",
+    "ccert_pubkey_fingerprint",
+    "encryption_protocol",
+    "encryption_cipher",
+    "encryption_keysize",
+    "policy_context",
+    "tls_sni",
+    "compatibility_level",
+    "mail_version",
+];
+
+/// An insertion as it is written: where it begins, what it names, what stands around that.
+struct Written<'a> {
+    offset: usize,
+    name: &'a str,
+    filters: Vec<&'a str>,
+}
+
+enum Part<'a> {
+    Literal(&'a str),
+    Written(Written<'a>),
+}
+
+pub(super) fn payload(text: &str, names: Names) -> Result<Template, Error> {
+    let parts = split(text)?;
+    let json = is_json(&parts, names);
+    let mut lexer = Lexer::default();
+    let mut pieces = Vec::with_capacity(parts.len());
+    for part in &parts {
+        match part {
+            Part::Literal("") => {}
+            Part::Literal(literal) => {
+                lexer.pass(literal);
+                pieces.push(Piece::Literal((*literal).to_owned()));
+            }
+            Part::Written(written) => {
+                let place = json.then_some(lexer.in_string);
+                pieces.push(Piece::Insertion(insertion(written, names, place)?));
+            }
+        }
+    }
+    Ok(Template { pieces })
+}
+
+/// Cuts the text at `{{` and `}}`, and trims at `{{-` and `-}}`.
+fn split(text: &str) -> Result<Vec<Part<'_>>, Error> {
+    let mut parts = Vec::new();
+    let mut at = 0;
+    let mut trim_next = false;
+    loop {
+        let open = text[at..].find("{{").map(|found| at + found);
+        let mut literal = &text[at..open.unwrap_or(text.len())];
+        if trim_next {
+            literal = literal.trim_start();
+        }
+        let Some(open) = open else {
+            parts.push(Part::Literal(literal));
+            return Ok(parts);
+        };
+        let Some(length) = text[open..].find("}}") else {
+            return Err(Error { offset: open, message: "`{{` without its `}}`".to_owned() });
+        };
+        let mut inner = &text[open + 2..open + length];
+        if let Some(rest) = inner.strip_prefix("- ") {
+            inner = rest;
+            literal = literal.trim_end();
+        }
+        trim_next = inner.ends_with(" -");
+        inner = inner.strip_suffix(" -").unwrap_or(inner);
+        parts.push(Part::Literal(literal));
+        parts.push(Part::Written(written(inner.trim(), open)?));
+        at = open + length + 2;
+    }
+}
+
+/// `.Name`, `filter .Name`, each with `| filter` behind it any number of times.
+fn written(inner: &str, offset: usize) -> Result<Written<'_>, Error> {
+    let mut stages = inner.split('|').map(str::trim);
+    let first = stages.next().unwrap_or_default();
+    let (filter, name) = match first.split_once(char::is_whitespace) {
+        Some((filter, name)) => (Some(filter), name.trim_start()),
+        None => (None, first),
+    };
+    let Some(name) = name.strip_prefix('.').filter(|name| name.chars().all(char::is_alphanumeric)) else {
+        let message = format!(
+            "`{{{{ {inner} }}}}` is not understood: write `{{{{ .Key }}}}` or `{{{{ .Key | lower }}}}`"
+        );
+        return Err(Error { offset, message });
+    };
+    Ok(Written { offset, name, filters: filter.into_iter().chain(stages).collect() })
+}
+
+/// Whether the text is JSON once its insertions are filled.
+fn is_json(parts: &[Part<'_>], names: Names) -> bool {
+    let mut lexer = Lexer::default();
+    let mut sample = String::new();
+    for part in parts {
+        match part {
+            Part::Literal(literal) => {
+                lexer.pass(literal);
+                sample.push_str(literal);
+            }
+            Part::Written(_) if lexer.in_string => sample.push('x'),
+            // A string may stand for a value and for a member's name, an object for a value.
+            Part::Written(w) if w.name == "Key" && names == Names::Policy => sample.push_str("{}"),
+            Part::Written(_) => sample.push_str("\"\""),
+        }
+    }
+    serde_json::from_str::<serde::de::IgnoredAny>(&sample).is_ok()
+}
+
+fn insertion(written: &Written<'_>, names: Names, json: Option<bool>) -> Result<Insertion, Error> {
+    let error = |message: String| Error { offset: written.offset, message };
+    let source = source(written.name, names).map_err(error)?;
+    let mut filters = Vec::new();
+    let mut raw = false;
+    for name in &written.filters {
+        if raw {
+            return Err(error("`raw` must be the last filter".to_owned()));
+        }
+        match *name {
+            "lower" => filters.push(Filter::Lower),
+            "localpart" => filters.push(Filter::Localpart),
+            "domain" => filters.push(Filter::Domain),
+            "urlencode" => filters.push(Filter::Urlencode),
+            "json" => filters.push(Filter::Json),
+            "raw" => raw = true,
+            _ => {
+                return Err(error(format!(
+                    "`{name}` is no filter: there are lower, localpart, domain, urlencode, json and raw"
+                )));
+            }
+        }
+    }
+    if source == Source::Request
+        && filters.iter().any(|f| matches!(f, Filter::Lower | Filter::Localpart | Filter::Domain))
+    {
+        return Err(error("`.Key` of a policy is a JSON object: only json and urlencode apply".to_owned()));
+    }
+    let escaping = match (json, filters.last(), raw) {
+        (Some(_), _, true) => {
+            return Err(error("`raw` could break the JSON of this payload; leave it out".to_owned()));
+        }
+        (Some(true), ..) => Escaping::JsonText,
+        (Some(false), Some(Filter::Json), _) => Escaping::Done,
+        (Some(false), ..) => Escaping::JsonValue,
+        (None, _, true) => Escaping::Raw,
+        (None, Some(Filter::Json | Filter::Urlencode), _) => Escaping::Done,
+        (None, ..) => {
+            return Err(error(
+                "the payload is not JSON, so each insertion must name its escaping: urlencode, json or raw"
+                    .to_owned(),
+            ));
+        }
+    };
+    Ok(Insertion { source, filters, escaping })
+}
+
+fn source(name: &str, names: Names) -> Result<Source, String> {
+    match (name, names) {
+        ("Name", _) => Ok(Source::Name),
+        ("Key", Names::Map) => Ok(Source::Key),
+        ("Key", Names::Policy) => Ok(Source::Request),
+        (_, Names::Map) => Err(format!("a map has no `.{name}`: there are `.Key` and `.Name`")),
+        (_, Names::Policy) => ATTRIBUTES
+            .into_iter()
+            .find(|attribute| capitalised(attribute) == name)
+            .map(Source::Attribute)
+            .ok_or_else(|| {
+                format!("no Postfix sends an attribute for `.{name}`; `client_address` is `.ClientAddress`")
+            }),
+    }
+}
+
+/// `client_address` is `ClientAddress`.
+fn capitalised(attribute: &str) -> String {
+    let mut name = String::with_capacity(attribute.len());
+    for word in attribute.split('_') {
+        let (first, rest) = word.split_at(1);
+        name.push_str(&first.to_ascii_uppercase());
+        name.push_str(rest);
+    }
+    name
+}
+
+/// As much of JSON as it takes to know whether a place is inside of a string.
+#[derive(Default)]
+struct Lexer {
+    in_string: bool,
+    escaped: bool,
+}
+
+impl Lexer {
+    fn pass(&mut self, literal: &str) {
+        for byte in literal.bytes() {
+            match (self.in_string, byte) {
+                (true, _) if self.escaped => self.escaped = false,
+                (true, b'\\') => self.escaped = true,
+                (_, b'"') => self.in_string = !self.in_string,
+                _ => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_place() {
+        for (text, names, offset, message) in [
+            ("{\"a\": \"{{ .Key }\"}", Names::Map, 7, "without its"),
+            ("{\"a\": {{ Key }}}", Names::Map, 6, "not understood"),
+            ("{\"a\": {{ if .Key }}}", Names::Map, 6, "no filter"),
+            ("{\"a\": {{ .Sender }}}", Names::Map, 6, "`.Key` and `.Name`"),
+            ("{\"a\": {{ .Foo }}}", Names::Policy, 6, "no Postfix sends"),
+            ("{\"a\": {{ .Key | upper }}}", Names::Map, 6, "no filter"),
+            ("{\"a\": {{ raw .Key }}}", Names::Map, 6, "break the JSON"),
+            ("a={{ .Key }}", Names::Map, 2, "must name its escaping"),
+            ("a={{ .Key | lower }}", Names::Map, 2, "must name its escaping"),
+            ("a={{ .Key | raw | lower }}", Names::Map, 2, "last filter"),
+            ("{{ lower .Key }}", Names::Policy, 0, "JSON object"),
+            ("\\{\"{{ .Key }}\"", Names::Map, 3, "must name its escaping"),
+        ] {
+            let error = payload(text, names).expect_err(text);
+            assert_eq!(error.offset, offset, "{text}: {error}");
+            assert!(error.message.contains(message), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn every_attribute_has_a_name() {
+        for attribute in ATTRIBUTES {
+            let text = format!("{{{{ .{} }}}}", capitalised(attribute));
+            assert!(payload(&text, Names::Policy).is_ok(), "{text}");
+        }
+        assert_eq!(capitalised("ccert_pubkey_fingerprint"), "CcertPubkeyFingerprint");
+    }
+}
