@@ -81,7 +81,12 @@ fn names(list: &[&str], key: &str) -> bool {
     list.contains(&key) || key.strip_suffix("_file").is_some_and(|secret| list.contains(&secret))
 }
 
-/// The blocks that would have taken `key`.
+/// Whether there is a key of this name anywhere.
+pub(super) fn is_known(key: &str) -> bool {
+    elsewhere(key).is_some()
+}
+
+/// The block that would have taken `key`.
 fn elsewhere(key: &str) -> Option<&'static str> {
     let takes = |block: Block, built: &[&str]| built.contains(&key) || block.is_later(key);
     if takes(Block::Server, block::fields::<raw::Server>()) {

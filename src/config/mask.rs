@@ -2,9 +2,10 @@
 //!
 //! Two sources tell where secrets stand: the index (`places`), exact but absent behind a syntax
 //! error, and the look of the lines, which knows keys, indentation, open quotes and brackets.
-//! What either calls secret is not shown. In doubt a line is hidden: the worst case is an error
+//! What either calls secret is not shown, and of a line that is no YAML only what has a known key. In doubt a line is hidden: the worst case is an error
 //! without its line.
 
+use super::keys;
 use super::places::Place;
 
 /// What stands for something that is not shown.
@@ -59,6 +60,23 @@ pub(super) fn after_key(shown: &str, place: Place) -> String {
     }
 }
 
+/// The line itself if its first key is known, else what stands up to the end of that key.
+pub(super) fn unless_known(shown: String) -> String {
+    let body = shown.trim_start_matches([' ', '\t', '-', '?', '{', '[', '"', '\'']);
+    let start = shown.len() - body.len();
+    let word = body.find(|c| !is_word(c)).map_or(body, |end| body.get(..end).unwrap_or_default());
+    if keys::is_known(word) {
+        return shown;
+    }
+    let end = body.find([':', '=']).map_or(start, |colon| start + colon + 1);
+    match shown.get(end..) {
+        Some(rest) if !rest.trim().is_empty() => {
+            format!("{}{CUT}", shown.get(..with_blank(&shown, end)).unwrap_or_default())
+        }
+        _ => shown,
+    }
+}
+
 /// The byte at which the character of `column` (from 1) begins.
 fn offset(text: &str, column: usize) -> usize {
     text.char_indices().nth(column.saturating_sub(1)).map_or(text.len(), |(at, _)| at)
@@ -74,7 +92,8 @@ enum Above {
     /// A secret's key in this column: what is indented more belongs to it.
     Key {
         indent: usize,
-        /// The value has not begun: the next line may hold it without being indented (JSON).
+        /// The value has not begun: the next line may hold it, however it is indented (JSON, or a
+        /// slip), unless it is a key beside this one.
         bare: bool,
     },
     /// A secret's value that ends with this character.
@@ -104,7 +123,7 @@ fn look(text: &str, above: Above) -> (usize, Above) {
         }
         Above::Key { indent, bare } => {
             let below = start > indent || (start == indent && body.starts_with('-'));
-            if below || (bare && !begins_with_key(body)) {
+            if below || (bare && (start != indent || !begins_with_key(body))) {
                 // A list at the key's own indentation may go on.
                 return (start, Above::Key { indent, bare: false });
             }
@@ -239,5 +258,13 @@ mod tests {
         assert_eq!(lines[2], "status_code: 200");
         assert_eq!(lines[4], "payload: x");
         assert_eq!(masked("client_secret: x")[0], "client_secret: …");
+        for (line, shown) in [
+            ("  - kind: x", "  - kind: x"),
+            ("  uthorization: Bearer x", "  uthorization: …"),
+            ("  Bearer x", "  …"),
+            ("\t", "\t"),
+        ] {
+            assert_eq!(unless_known(line.to_owned()), shown);
+        }
     }
 }

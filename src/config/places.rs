@@ -132,6 +132,8 @@ struct Reader {
     secrets: Vec<SecretRange>,
     faults: Vec<Fault>,
     documents: usize,
+    /// The last line of what was read. A block's own end is where the next one begins.
+    last_line: usize,
 }
 
 /// A mapping or list whose end was not read yet.
@@ -170,8 +172,7 @@ impl Reader {
             }
             Event::Scalar(text, style, _, tag) => {
                 self.tag(tag.as_deref(), span);
-                let is_plain = style == ScalarStyle::Plain;
-                if self.awaits_key() { self.key(&text, is_plain, span) } else { self.scalar(is_plain, span) }
+                if self.awaits_key() { self.key(&text, style, span) } else { self.scalar(style, span) }
             }
             Event::MappingStart(_, tag) => {
                 self.tag(tag.as_deref(), span);
@@ -191,7 +192,7 @@ impl Reader {
         self.open.last().is_some_and(|open| open.is_mapping && open.pending.is_none())
     }
 
-    fn key(&mut self, text: &str, is_plain: bool, span: Span) {
+    fn key(&mut self, text: &str, style: ScalarStyle, span: Span) {
         let key = place(span);
         let Some(open) = self.open.last_mut() else { return };
         open.pending = Some((text.to_owned(), key));
@@ -205,19 +206,25 @@ impl Reader {
         if let Some(Place { line, column }) = first.map(|node| node.key) {
             let message = format!("given twice; first at line {line}, column {column}");
             self.fault(&path, key, &message, None);
-        } else if is_plain && !reads_as_text(text) {
+        } else if style == ScalarStyle::Plain && !reads_as_text(text) {
             let hint = format!("write it in quotes: \"{text}\"");
             self.fault(&path, key, "a key must be a text", named.then_some(hint.as_str()));
         }
     }
 
-    fn scalar(&mut self, is_plain: bool, span: Span) {
+    fn scalar(&mut self, style: ScalarStyle, span: Span) {
         let Some(slot) = self.slot(span) else { return };
+        self.reached(span, matches!(style, ScalarStyle::Literal | ScalarStyle::Folded));
         let value = if span.is_empty() { slot.key } else { place(span) };
         if slot.secret {
-            self.secrets.push(SecretRange { start: value, last_line: span.end.line() });
+            self.secrets.push(SecretRange { start: value, last_line: self.last_line });
         }
-        self.nodes.push(Node { key: slot.key, value, plain: is_plain, inside: Inside::Nothing });
+        self.nodes.push(Node {
+            key: slot.key,
+            value,
+            plain: style == ScalarStyle::Plain,
+            inside: Inside::Nothing,
+        });
     }
 
     fn begin(&mut self, is_mapping: bool, span: Span) -> Result<(), Stop> {
@@ -238,11 +245,21 @@ impl Reader {
         Ok(())
     }
 
+    /// A block scalar ends where the line behind it begins.
+    fn reached(&mut self, span: Span, is_block: bool) {
+        let behind = is_block && span.end.line() > span.start.line();
+        let line = if behind { span.end.line() - 1 } else { span.end.line() };
+        self.last_line = self.last_line.max(line);
+    }
+
     fn end(&mut self, span: Span) {
+        if !span.is_empty() {
+            self.reached(span, false);
+        }
         let Some(open) = self.open.pop() else { return };
         let Some(node) = self.nodes.get(open.node) else { return };
         if open.secret {
-            self.secrets.push(SecretRange { start: node.value, last_line: span.end.line() });
+            self.secrets.push(SecretRange { start: node.value, last_line: self.last_line });
         }
     }
 

@@ -56,7 +56,11 @@ struct Excerpt {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Shows {
     Line,
+    /// Up to the end of the key that stands at the place.
     Key,
+    /// Up to the end of the line's first key, unless it is one that we know: where the text is
+    /// broken, a line may be what is left of a secret.
+    KnownKey,
 }
 
 impl Problem {
@@ -185,14 +189,15 @@ impl<'a> Report<'a> {
 
     /// The text itself is wrong.
     pub(super) fn fault(&mut self, fault: Fault) {
-        let problem = self.push(Severity::Error, &fault.path, Some(fault.place), fault.message, Shows::Line);
+        let problem =
+            self.push(Severity::Error, &fault.path, Some(fault.place), fault.message, Shows::KnownKey);
         problem.hint = fault.hint;
     }
 
     /// The text makes no tree. serde_yaml's message ends with the place, which is shown already.
     pub(super) fn tree(&mut self, error: &serde_yaml::Error) {
         let place = error.location().map(|at| Place { line: at.line(), column: at.column() });
-        self.push(Severity::Error, &KeyPath::default(), place, format!("not YAML: {error}"), Shows::Line);
+        self.push(Severity::Error, &KeyPath::default(), place, format!("not YAML: {error}"), Shows::KnownKey);
     }
 
     fn push(
@@ -244,8 +249,10 @@ impl<'a> Report<'a> {
         let place = problem.place?;
         self.source_line(place.line)?;
         let mut line = mask::line(&self.lines, place.line, self.places.secrets());
-        if problem.shows == Shows::Key {
-            line = mask::after_key(&line, place);
+        match problem.shows {
+            Shows::Line => {}
+            Shows::Key => line = mask::after_key(&line, place),
+            Shows::KnownKey => line = mask::unless_known(line),
         }
         let line: Vec<char> = printable(line.trim_end()).chars().collect();
         if line.is_empty() {

@@ -70,10 +70,14 @@ pub(super) fn read(path: &Path) -> Result<String, Box<Problem>> {
     })
 }
 
-/// `text` with `\n` for every line end, and without a byte order mark.
+/// `text` with `\n` for every line end, also the last one, and without a byte order mark.
 pub(super) fn normal(text: &str) -> String {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    text.replace("\r\n", "\n").replace('\r', "\n")
+    let mut text = text.replace("\r\n", "\n").replace('\r', "\n");
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text
 }
 
 #[cfg(test)]

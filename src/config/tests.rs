@@ -521,6 +521,22 @@ fn no_problem_shows_a_secret() {
 }
 
 #[test]
+fn what_follows_a_secret_is_shown() {
+    for secret in [
+        "\n      - \"A: b\"\n      - C\n",
+        "\n    - A\n",
+        " [A,\n      B]\n",
+        " |\n      x\n      y\n",
+        " >-\n      x\n\n",
+        " 'x\n      y'\n",
+    ] {
+        let text = map(&format!("    custom_headers:{secret}    status_code: 99\n"));
+        let printed = shown(&check(&text).expect_err("wrong"));
+        assert!(printed.contains(" |     status_code: 99\n"), "{text}\n{printed}");
+    }
+}
+
+#[test]
 fn many_problems_are_cut() {
     let text: String = (0..500).map(|number| format!("key_{number}: x\n")).collect();
     assert_eq!(check(&text).expect_err("wrong").len(), 100);
@@ -589,30 +605,5 @@ proptest! {
         if text.contains("custom_headers:\n") || text.contains("Authorization:") {
             prop_assert!(!shown(&problems).contains("Bearer <token>"), "{}", shown(&problems));
         }
-    }
-}
-
-#[test]
-fn scratch() {
-    let text = std::fs::read_to_string("/tmp/pfx-config-sample.yml").unwrap();
-    match check(&text) {
-        Ok((_, w)) => println!("{}", shown(&w)),
-        Err(p) => println!("{}", shown(&p)),
-    }
-    for text in [
-        format!("socket_maps:\n{}", (0..60_000).map(|n| format!("  a{n}: {{x: 1}}\n")).collect::<String>()),
-        format!("{}", (0..60_000).map(|n| format!("a{n}: {{x: 1}}\n")).collect::<String>()),
-        format!("{{{}", "a: \"client_secret: x\", ".repeat(40_000)),
-        format!("client_secret: [{}", "a, ".repeat(300_000)),
-        format!("{}", "a ".repeat(500_000)),
-        format!("server: {}", "- ".repeat(500_000)),
-        format!("{}", "!a ".repeat(300_000)),
-        format!("{}", "&a ".repeat(300_000)),
-        format!("{}", "\n".repeat(1_000_000)),
-        format!("server: {{listen: [{}]}}", "{kind: socket_map, type: unix, address: /a/b/c},".repeat(5_000)),
-    ] {
-        let start = std::time::Instant::now();
-        let n = told(&text).len();
-        println!("{:?} {n} {}", start.elapsed(), &text[..20]);
     }
 }
