@@ -1,0 +1,177 @@
+//! Start and end of the broker: all sockets or none, and nothing that is in flight is dropped.
+
+use std::net::TcpListener;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::net::UnixListener;
+use std::time::Duration;
+
+use crate::support::PATIENCE;
+use crate::support::backend::{Backend, Reply};
+use crate::support::broker::{Broker, has_word, refused_start};
+use crate::support::config::{Config, Kind};
+use crate::support::peer::{Peer, netstring};
+use crate::support::port::Port;
+use crate::support::site::{Site, Way, open_directory};
+
+#[test]
+fn a_lookup_in_flight_is_answered_before_the_broker_ends() {
+    for way in Way::ALL {
+        let held = || Reply::Hold(Box::new(Reply::json(r#"{"value": "late"}"#)));
+        let mut site = Site::start(move |_| held());
+        let mut idle = Peer::unix(&site.socket("maps"));
+        let mut peer = site.map(way);
+        peer.send(netstring("demo k"));
+        assert!(site.maps.wait_for(1, PATIENCE), "the API is asked, by {way:?}");
+        site.broker.terminate();
+        assert_eq!(idle.rest(), b"", "an idle connection is closed, by {way:?}");
+        assert!(site.broker.is_alive(), "the broker waits for the lookup, by {way:?}");
+        site.maps.release();
+        assert_eq!(peer.reply(), "OK late", "by {way:?}");
+        let status = site.broker.wait(PATIENCE).and_then(|status| status.code());
+        assert_eq!(status, Some(0), "the exit code, by {way:?}");
+    }
+}
+
+#[test]
+fn a_broker_without_work_ends_at_once() {
+    let mut site = Site::constant("{}");
+    let _idle = Way::ALL.map(|way| site.map(way));
+    site.broker.terminate();
+    let status = site.broker.wait(Duration::from_secs(5)).and_then(|status| status.code());
+    assert_eq!(status, Some(0), "its exit code");
+    assert!(!site.socket("maps").exists(), "its unix sockets are gone");
+}
+
+#[test]
+fn an_occupied_tcp_port_is_named() {
+    let port = Port::reserve();
+    let _occupied = TcpListener::bind(port.address()).expect("a reserved port can be bound");
+    let directory = open_directory();
+    let config = Config::new(directory.path())
+        .map("demo", "http://127.0.0.1:1/", &[])
+        .listen_unix(Kind::Map, "demo", &directory.path().join("maps.sock"))
+        .listen_tcp(Kind::Map, "demo", port.number());
+    let (code, text) = refused_start(&config.write());
+    assert!(code.is_some_and(|code| code != 0), "exit code {code:?}: {text}");
+    assert!(text.contains(&port.address().to_string()), "the message names the endpoint: {text}");
+    assert!(!has_word(&text, "ready"), "it never says that it is ready: {text}");
+}
+
+#[test]
+fn a_living_unix_socket_is_named_and_left_alone() {
+    let directory = open_directory();
+    let path = directory.path().join("maps.sock");
+    let config = Config::new(directory.path())
+        .map("demo", "http://127.0.0.1:1/", &[])
+        .listen_unix(Kind::Map, "demo", &path)
+        .write();
+    let foreign = UnixListener::bind(&path).expect("a socket");
+    let (code, text) = refused_start(&config);
+    assert!(code.is_some_and(|code| code != 0), "exit code {code:?}: {text}");
+    assert!(text.contains("maps.sock"), "the message names the endpoint: {text}");
+    let _peer = Peer::unix(&path);
+    foreign.accept().expect("the socket still leads to its first owner");
+}
+
+#[test]
+fn a_second_broker_leaves_the_first_alone() {
+    let site = Site::constant(r#"{"value": "v"}"#);
+    let (code, text) = refused_start(&site.directory().join("pfxhttp.yml"));
+    assert!(code.is_some_and(|code| code != 0), "exit code {code:?}: {text}");
+    for way in Way::ALL {
+        assert_eq!(site.map(way).look_up("demo", "k"), "OK v", "by {way:?}");
+    }
+}
+
+#[test]
+fn a_stale_socket_file_is_replaced() {
+    let api = Backend::constant(r#"{"value": "v"}"#);
+    let directory = open_directory();
+    let path = directory.path().join("maps.sock");
+    drop(UnixListener::bind(&path).expect("a socket"));
+    drop(UnixListener::bind(Config::ipc(directory.path())).expect("a socket"));
+    let config = Config::new(directory.path()).map("demo", &api.url("/map"), &[]).listen_unix(
+        Kind::Map,
+        "demo",
+        &path,
+    );
+    let _broker = Broker::start(&config.write());
+    assert_eq!(Peer::unix(&path).look_up("demo", "k"), "OK v");
+}
+
+#[test]
+fn what_is_no_socket_is_not_replaced() {
+    let directory = open_directory();
+    let path = directory.path().join("maps.sock");
+    std::fs::write(&path, "precious").expect("a file");
+    let config = Config::new(directory.path()).map("demo", "http://127.0.0.1:1/", &[]).listen_unix(
+        Kind::Map,
+        "demo",
+        &path,
+    );
+    let (code, text) = refused_start(&config.write());
+    assert!(code.is_some_and(|code| code != 0), "exit code {code:?}: {text}");
+    assert_eq!(std::fs::read(&path).expect("the file is still there"), b"precious");
+}
+
+#[test]
+fn a_unix_socket_has_the_mode_and_owner_that_were_asked_for() {
+    let directory = open_directory();
+    let path = directory.path().join("maps.sock");
+    let owned = format!(
+        "type: unix, address: \"{}\", mode: \"0660\", user: nobody, group: \"65534\"",
+        path.display()
+    );
+    let config = Config::new(directory.path()).map("demo", "http://127.0.0.1:1/", &[]).listen(
+        Kind::Map,
+        "demo",
+        &owned,
+    );
+    let _broker = Broker::start(&config.write());
+    let metadata = std::fs::metadata(&path).expect("the socket");
+    let got = (metadata.file_type().is_socket(), metadata.mode() & 0o7777, metadata.uid(), metadata.gid());
+    assert_eq!(got, (true, 0o660, 65534, 65534), "socket, mode, user, group");
+}
+
+#[test]
+fn a_broker_killed_without_warning_starts_again() {
+    let mut site = Site::constant(r#"{"value": "v"}"#);
+    site.broker.kill();
+    site.broker.start_again();
+    for way in Way::ALL {
+        assert_eq!(site.map(way).look_up("demo", "k"), "OK v", "by {way:?}");
+    }
+}
+
+#[test]
+fn a_listener_on_the_ipv6_loopback_answers() {
+    let api = Backend::constant(r#"{"value": "v"}"#);
+    let directory = open_directory();
+    let held = TcpListener::bind("[::1]:0").expect("the IPv6 loopback");
+    let address = held.local_addr().expect("its address");
+    drop(held);
+    let endpoint = format!("type: tcp6, address: \"[::1]\", port: {}", address.port());
+    let config =
+        Config::new(directory.path()).map("demo", &api.url("/map"), &[]).listen(Kind::Map, "demo", &endpoint);
+    let _broker = Broker::start(&config.write());
+    assert_eq!(Peer::tcp(address).look_up("demo", "k"), "OK v");
+}
+
+#[test]
+fn check_says_whether_a_configuration_can_be_loaded() {
+    let directory = open_directory();
+    let config = Config::new(directory.path()).map("demo", "http://127.0.0.1:1/", &[]);
+    let (code, text) = checked(&config);
+    assert_eq!(code, Some(0), "a good configuration: {text}");
+    let broken = config.map("broken", "http://127.0.0.1:1/", &["on_failrue: temp"]);
+    let (code, text) = checked(&broken);
+    assert_eq!(code, Some(78), "a misspelt key: {text}");
+    assert!(text.contains("on_failrue"), "the message names it: {text}");
+}
+
+fn checked(config: &Config) -> (Option<i32>, String) {
+    let mut command = crate::support::broker::command(&config.write());
+    let output = command.arg("check").output().expect("the broker's program can be started");
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+}

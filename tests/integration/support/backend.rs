@@ -1,0 +1,175 @@
+//! The HTTP API of the tests: a server on a thread per connection whose answers a closure decides,
+//! faults included. It keeps every request that it saw, and can go down and come back on its port.
+
+use std::io::BufReader;
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+pub(crate) use super::http::{Reply, Request};
+use super::{http, port::Port};
+
+type Handler = Arc<dyn Fn(&Request) -> Reply + Send + Sync>;
+
+/// A running HTTP API.
+pub(crate) struct Backend {
+    port: Port,
+    shared: Arc<Shared>,
+    listening: Option<Listening>,
+}
+
+struct Listening {
+    closing: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+struct Shared {
+    handler: Mutex<Handler>,
+    connections: AtomicU64,
+    live: Mutex<Vec<Weak<TcpStream>>>,
+    seen: Mutex<Vec<Request>>,
+    arrived: Condvar,
+    releases: Mutex<u64>,
+    released: Condvar,
+}
+
+/// A handler that panicked must not hide what the test has to say.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Backend {
+    /// Starts an API on a port of its own.
+    pub(crate) fn start(handler: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+        let shared = Shared {
+            handler: Mutex::new(Arc::new(handler)),
+            connections: AtomicU64::new(0),
+            live: Mutex::default(),
+            seen: Mutex::default(),
+            arrived: Condvar::new(),
+            releases: Mutex::new(0),
+            released: Condvar::new(),
+        };
+        let mut backend = Self { port: Port::reserve(), shared: Arc::new(shared), listening: None };
+        backend.up();
+        backend
+    }
+
+    /// An API that gives every request this JSON.
+    pub(crate) fn constant(body: &'static str) -> Self {
+        Self::start(move |_| Reply::json(body))
+    }
+
+    /// From now on answers are decided by `handler`.
+    pub(crate) fn answer_with(&self, handler: impl Fn(&Request) -> Reply + Send + Sync + 'static) {
+        *lock(&self.shared.handler) = Arc::new(handler);
+    }
+
+    /// Where a target points.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.port.address())
+    }
+
+    /// Listens (again).
+    pub(crate) fn up(&mut self) {
+        let listener = TcpListener::bind(self.port.address()).expect("a reserved port can be bound");
+        let closing = Arc::new(AtomicBool::new(false));
+        let (shared, stop) = (Arc::clone(&self.shared), Arc::clone(&closing));
+        let thread = std::thread::spawn(move || accept(&listener, &shared, &stop));
+        self.listening = Some(Listening { closing, thread });
+    }
+
+    /// Ends every connection; from now on connecting is refused.
+    pub(crate) fn down(&mut self) {
+        let Some(Listening { closing, thread }) = self.listening.take() else { return };
+        closing.store(true, Ordering::SeqCst);
+        let _woken = TcpStream::connect(self.port.address());
+        thread.join().expect("the accepting thread does not panic");
+        self.release();
+        for stream in lock(&self.shared.live).drain(..).filter_map(|weak| weak.upgrade()) {
+            let _gone_already = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Lets every answer go that is held back at this moment.
+    pub(crate) fn release(&self) {
+        *lock(&self.shared.releases) += 1;
+        self.shared.released.notify_all();
+    }
+
+    /// The requests so far, in the order of their arrival.
+    pub(crate) fn requests(&self) -> Vec<Request> {
+        lock(&self.shared.seen).clone()
+    }
+
+    /// How many requests there were so far.
+    pub(crate) fn count(&self) -> usize {
+        lock(&self.shared.seen).len()
+    }
+
+    /// The most recent request.
+    pub(crate) fn last(&self) -> Request {
+        lock(&self.shared.seen).last().expect("the API was asked").clone()
+    }
+
+    /// Waits until there were this many requests; `false` when that did not come about.
+    pub(crate) fn wait_for(&self, count: usize, within: Duration) -> bool {
+        let seen = lock(&self.shared.seen);
+        let waited = self.shared.arrived.wait_timeout_while(seen, within, |seen| seen.len() < count);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        self.down();
+    }
+}
+
+fn accept(listener: &TcpListener, shared: &Arc<Shared>, closing: &AtomicBool) {
+    while let Ok((stream, _)) = listener.accept() {
+        if closing.load(Ordering::SeqCst) {
+            return;
+        }
+        let stream = Arc::new(stream);
+        let mut live = lock(&shared.live);
+        live.retain(|weak| weak.strong_count() > 0);
+        live.push(Arc::downgrade(&stream));
+        drop(live);
+        let shared = Arc::clone(shared);
+        std::thread::spawn(move || serve(&stream, &shared));
+    }
+}
+
+fn serve(stream: &TcpStream, shared: &Shared) {
+    let _best_effort = stream.set_nodelay(true);
+    let number = shared.connections.fetch_add(1, Ordering::SeqCst) + 1;
+    let mut reader = BufReader::new(stream);
+    while let Some(request) = http::read(&mut reader, number) {
+        let handler = Arc::clone(&lock(&shared.handler));
+        let before = *lock(&shared.releases);
+        lock(&shared.seen).push(request.clone());
+        shared.arrived.notify_all();
+        let mut reply = handler(&request);
+        if let Reply::Hold(then) = reply {
+            shared.hold(before);
+            reply = *then;
+        }
+        if !http::write(stream, &reply).unwrap_or(false) {
+            if matches!(reply, Reply::StalledBody(_)) {
+                shared.hold(before);
+            }
+            return;
+        }
+    }
+}
+
+impl Shared {
+    /// Waits for the first release after the `before`th.
+    fn hold(&self, before: u64) {
+        let releases = lock(&self.releases);
+        drop(self.released.wait_while(releases, |now| *now <= before));
+    }
+}

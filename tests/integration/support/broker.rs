@@ -1,0 +1,164 @@
+//! `pfxhttp-broker` as a process of the test: started until ready, signalled, killed, started
+//! again. Its log is printed when the test fails.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{PATIENCE, wait_for_exit};
+
+/// A running broker.
+pub(crate) struct Broker {
+    child: Child,
+    config: PathBuf,
+    log: Arc<Log>,
+}
+
+/// What a process wrote, line by line.
+#[derive(Default)]
+struct Log {
+    state: Mutex<Written>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Written {
+    lines: Vec<String>,
+    open_streams: usize,
+}
+
+impl Log {
+    fn follow(self: &Arc<Self>, pipe: impl Read + Send + 'static) {
+        self.state.lock().expect("the log").open_streams += 1;
+        let log = Arc::clone(self);
+        std::thread::spawn(move || {
+            for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
+                let line = String::from_utf8_lossy(&line).into_owned();
+                log.state.lock().expect("the log").lines.push(line);
+                log.changed.notify_all();
+            }
+            log.state.lock().expect("the log").open_streams -= 1;
+            log.changed.notify_all();
+        });
+    }
+
+    /// Waits for a line with `word` from the `from`th on, or for the end of both streams.
+    fn wait_for(&self, word: &str, from: usize) -> bool {
+        let said = |written: &Written| written.lines[from..].iter().any(|line| has_word(line, word));
+        let state = self.state.lock().expect("the log");
+        let waited = self
+            .changed
+            .wait_timeout_while(state, PATIENCE, |written| !said(written) && written.open_streams > 0);
+        said(&waited.expect("the log").0)
+    }
+
+    fn length(&self) -> usize {
+        self.state.lock().expect("the log").lines.len()
+    }
+
+    fn text(&self) -> String {
+        self.state.lock().expect("the log").lines.join("\n")
+    }
+}
+
+/// Whether a line says this; `ready` is not in "Address already in use".
+pub(crate) fn has_word(text: &str, word: &str) -> bool {
+    text.split_whitespace().any(|said| said == word)
+}
+
+/// The program under test.
+pub(crate) fn command(config: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pfxhttp-broker"));
+    command.arg("--config").arg(config).stdin(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// A start that has to fail: its exit code, and all that it wrote.
+pub(crate) fn refused_start(config: &Path) -> (Option<i32>, String) {
+    let mut child = command(config).spawn().expect("the broker's program can be started");
+    let status = wait_for_exit(&mut child, PATIENCE);
+    if status.is_none() {
+        child.kill().expect("a child can be killed");
+    }
+    let output = child.wait_with_output().expect("a child can be waited for");
+    let text = [output.stdout, output.stderr].concat();
+    assert!(status.is_some(), "the broker did not exit; it wrote: {}", super::shown(&text));
+    (status.and_then(|status| status.code()), String::from_utf8_lossy(&text).into_owned())
+}
+
+impl Broker {
+    /// Starts the broker and waits until it says that it is ready.
+    pub(crate) fn start(config: &Path) -> Self {
+        let log = Arc::new(Log::default());
+        let child = Self::launch(config, &log);
+        Self { child, config: config.to_owned(), log }
+    }
+
+    fn launch(config: &Path, log: &Arc<Log>) -> Child {
+        let mut child = command(config).spawn().expect("the broker's program can be started");
+        let from = log.length();
+        log.follow(child.stdout.take().expect("stdout is a pipe"));
+        log.follow(child.stderr.take().expect("stderr is a pipe"));
+        if !log.wait_for("ready", from) {
+            let _gone_already = child.kill();
+            let status = child.wait();
+            panic!("the broker did not become ready: {status:?}, its log:\n{}", log.text());
+        }
+        child
+    }
+
+    /// The number of its process.
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        let _gone_already = self.child.kill();
+        self.child.wait().expect("a child can be waited for");
+    }
+
+    /// Starts it again, with the same configuration.
+    pub(crate) fn start_again(&mut self) {
+        assert!(!self.is_alive(), "only a broker that has ended is started again");
+        self.child = Self::launch(&self.config, &self.log);
+    }
+
+    /// SIGTERM.
+    pub(crate) fn terminate(&self) {
+        kill_process(self.pid(), Signal::TERM).expect("a child can be signalled");
+    }
+
+    /// Its exit status, when it ends in time.
+    pub(crate) fn wait(&mut self, within: Duration) -> Option<ExitStatus> {
+        wait_for_exit(&mut self.child, within)
+    }
+
+    /// Whether the process still runs.
+    pub(crate) fn is_alive(&mut self) -> bool {
+        self.child.try_wait().expect("a child can be waited for").is_none()
+    }
+
+    /// Its resident memory.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = fs::read_to_string(path).expect("a living process has a status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+        line.trim().trim_end_matches(" kB").trim().parse().expect("VmRSS is a number of kB")
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            println!("the broker's log:\n{}", self.log.text());
+        }
+    }
+}

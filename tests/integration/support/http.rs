@@ -1,0 +1,153 @@
+//! The wire side of the test backend: requests in, answers and faults out. HTTP/1.1, bodies with
+//! a Content-Length, connections kept.
+
+use std::io::{self, BufRead, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use socket2::SockRef;
+
+/// A request as it arrived.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    /// Counts the connections of this backend, from 1.
+    pub(crate) connection: u64,
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Request {
+    /// The body, which has to be JSON.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("the API got no JSON: {error}: {}", super::shown(&self.body)))
+    }
+
+    /// A member of the body that is a text; "" where there is none.
+    pub(crate) fn text(&self, member: &str) -> String {
+        self.json()[member].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// The value of a header, its name in any case.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
+}
+
+/// What the backend does with a request.
+#[derive(Debug, Clone)]
+pub(crate) enum Reply {
+    /// A complete answer; the connection is kept.
+    Answer { status: u16, headers: Vec<(String, String)>, body: Vec<u8> },
+    /// These bytes, whatever they are; then the connection ends.
+    Raw(Vec<u8>),
+    /// The head and half of the body of a 200; then the connection ends.
+    Truncated(Vec<u8>),
+    /// The head and half of the body of a 200; then nothing until [`Backend::release`].
+    ///
+    /// [`Backend::release`]: super::backend::Backend::release
+    StalledBody(Vec<u8>),
+    /// A 200, one byte in each interval.
+    Trickle(Vec<u8>, Duration),
+    /// Nothing until [`Backend::release`], then this.
+    ///
+    /// [`Backend::release`]: super::backend::Backend::release
+    Hold(Box<Reply>),
+    /// The connection is reset.
+    Reset,
+    /// The connection ends.
+    Close,
+}
+
+impl Reply {
+    /// A 200 with a JSON body.
+    pub(crate) fn json(body: &str) -> Self {
+        Self::Answer {
+            status: 200,
+            headers: vec![("Content-Type".to_owned(), "application/json".to_owned())],
+            body: body.as_bytes().to_vec(),
+        }
+    }
+
+    /// A status with a body that says nothing.
+    pub(crate) fn status(status: u16) -> Self {
+        Self::Answer { status, headers: Vec::new(), body: b"{}".to_vec() }
+    }
+
+    /// Not a word until the backend is told to go on.
+    pub(crate) fn stall() -> Self {
+        Self::Hold(Box::new(Self::Close))
+    }
+}
+
+/// Reads one request; `None` when the peer hung up or sent something else.
+pub(crate) fn read(reader: &mut impl BufRead, connection: u64) -> Option<Request> {
+    let first = line(reader)?;
+    let mut words = first.split(' ');
+    let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
+    let mut headers = Vec::new();
+    loop {
+        let line = line(reader)?;
+        if line.is_empty() {
+            break;
+        }
+        let (name, value) = line.split_once(':')?;
+        headers.push((name.trim().to_owned(), value.trim().to_owned()));
+    }
+    let mut request = Request { connection, method, path, headers, body: Vec::new() };
+    let length = request.header("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
+    request.body.resize(length, 0);
+    reader.read_exact(&mut request.body).ok()?;
+    Some(request)
+}
+
+fn line(reader: &mut impl BufRead) -> Option<String> {
+    let mut line = String::new();
+    let read = reader.take(64 * 1024).read_line(&mut line).ok()?;
+    line.ends_with("\r\n").then(|| line.truncate(read - 2))?;
+    Some(line)
+}
+
+/// Carries out a reply that holds nothing back. `true`: the connection is kept.
+pub(crate) fn write(stream: &TcpStream, reply: &Reply) -> io::Result<bool> {
+    let mut out = stream;
+    match reply {
+        Reply::Answer { status, headers, body } => {
+            out.write_all(&answer(*status, headers, body))?;
+            return Ok(true);
+        }
+        Reply::Trickle(body, interval) => {
+            for byte in answer(200, &[], body) {
+                out.write_all(&[byte])?;
+                super::pause(*interval);
+            }
+            return Ok(true);
+        }
+        Reply::Raw(bytes) => out.write_all(bytes)?,
+        Reply::Truncated(body) | Reply::StalledBody(body) => {
+            let whole = answer(200, &[], body);
+            out.write_all(&whole[..whole.len() - body.len().div_ceil(2)])?;
+        }
+        Reply::Reset => SockRef::from(stream).set_linger(Some(Duration::ZERO))?,
+        Reply::Hold(_) | Reply::Close => {}
+    }
+    Ok(false)
+}
+
+fn answer(status: u16, headers: &[(String, String)], body: &[u8]) -> Vec<u8> {
+    let mut head = format!("HTTP/1.1 {status} Status\r\n");
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    let has_body = status >= 200 && status != 204 && status != 304;
+    if has_body {
+        head.push_str(&format!("Content-Length: {}\r\n", body.len()));
+    }
+    head.push_str("\r\n");
+    let mut bytes = head.into_bytes();
+    bytes.extend_from_slice(if has_body { body } else { b"" });
+    bytes
+}

@@ -1,0 +1,63 @@
+//! What the tests share: everything around the two programs.
+//!
+//! ```text
+//!  smtp ─▶ postfix ─┬─ client (spawned) ─▶ local socket ─┐
+//!  peer ────────────┴─ unix and tcp listeners ───────────┴▶ broker ─HTTP─▶ backend
+//! ```
+//!
+//! Whatever is started here ends with the value that started it. Traffic stays on loopback.
+
+pub(crate) mod backend;
+pub(crate) mod broker;
+pub(crate) mod client;
+pub(crate) mod config;
+pub(crate) mod dialogue;
+pub(crate) mod http;
+pub(crate) mod peer;
+pub(crate) mod port;
+pub(crate) mod postfix;
+pub(crate) mod site;
+pub(crate) mod smtp;
+
+use std::process::{Child, ExitStatus};
+use std::time::{Duration, Instant};
+
+/// How long a test waits for what ought to happen at once.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Asks `condition` again and again where the thing waited for sends no event.
+pub(crate) fn wait_until(within: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + within;
+    loop {
+        if condition() {
+            return true;
+        }
+        if Instant::now() >= end {
+            return false;
+        }
+        pause(Duration::from_millis(10));
+    }
+}
+
+/// Lets time pass where that is the thing itself: a fault that lasts, or the step of a poll.
+#[allow(clippy::disallowed_methods, reason = "there is no event to wait for")]
+pub(crate) fn pause(time: Duration) {
+    std::thread::sleep(time);
+}
+
+/// Waits for a process to end; `None` when it has not.
+pub(crate) fn wait_for_exit(child: &mut Child, within: Duration) -> Option<ExitStatus> {
+    let mut status = None;
+    wait_until(within, || {
+        status = child.try_wait().expect("a child can be waited for");
+        status.is_some()
+    });
+    status
+}
+
+/// Bytes as a test message shows them.
+pub(crate) fn shown(bytes: &[u8]) -> String {
+    let cut = &bytes[..bytes.len().min(400)];
+    let more = if cut.len() < bytes.len() { format!("… ({} bytes)", bytes.len()) } else { String::new() };
+    format!("\"{}\"{more}", cut.escape_ascii())
+}

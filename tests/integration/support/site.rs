@@ -1,0 +1,134 @@
+//! A whole site without Postfix: an API for maps, one for policies, and a broker that can be asked
+//! in each of the three ways.
+
+use std::ffi::OsStr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::backend::{Backend, Reply, Request};
+use super::broker::Broker;
+use super::client::Client;
+use super::config::{Config, Kind};
+use super::peer::Peer;
+use super::port::Port;
+
+/// How a request comes to the broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Through a client on stdio, as spawn(8) starts it.
+    Client,
+    /// Through a unix listener of the broker.
+    Unix,
+    /// Through a TCP listener of the broker.
+    Tcp,
+}
+
+impl Way {
+    pub(crate) const ALL: [Self; 3] = [Self::Client, Self::Unix, Self::Tcp];
+}
+
+/// The maps: `demo`, and `hasty`, which waits a second only.
+pub(crate) const HASTY: &str = "hasty";
+/// The policy services: `checks`, and `strict`, which disconnects on failure.
+pub(crate) const POLICIES: [&str; 2] = ["checks", "strict"];
+
+/// A running site. The broker ends before what it depends on.
+pub(crate) struct Site {
+    pub(crate) broker: Broker,
+    pub(crate) maps: Backend,
+    pub(crate) policies: Backend,
+    map_port: Port,
+    policy_ports: [Port; 2],
+    directory: TempDir,
+}
+
+/// A directory that every user may search.
+pub(crate) fn open_directory() -> TempDir {
+    let directory = tempfile::Builder::new().prefix("pfx-").tempdir().expect("a temporary directory");
+    let everyone = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(directory.path(), everyone).expect("its mode can be set");
+    directory
+}
+
+impl Site {
+    /// Starts everything; both APIs answer by `handler`.
+    pub(crate) fn start(handler: impl Fn(&Request) -> Reply + Clone + Send + Sync + 'static) -> Self {
+        let (maps, policies) = (Backend::start(handler.clone()), Backend::start(handler));
+        let directory = open_directory();
+        let map_port = Port::reserve();
+        let policy_ports = [Port::reserve(), Port::reserve()];
+        let at = |name: &str| directory.path().join(format!("{name}.sock"));
+        let mut config = Config::new(directory.path())
+            .map("demo", &maps.url("/map"), &[])
+            .map(HASTY, &maps.url("/map"), &["timeout: 1s"])
+            .policy(POLICIES[0], &policies.url("/policy"), &[])
+            .policy(POLICIES[1], &policies.url("/policy"), &["on_failure: disconnect"])
+            .listen_unix(Kind::Map, "demo", &at("maps"))
+            .listen_tcp(Kind::Map, "demo", map_port.number());
+        for (name, port) in POLICIES.iter().zip(&policy_ports) {
+            config = config.listen_unix(Kind::Policy, name, &at(name));
+            config = config.listen_tcp(Kind::Policy, name, port.number());
+        }
+        let broker = Broker::start(&config.write());
+        Self { broker, maps, policies, map_port, policy_ports, directory }
+    }
+
+    /// A site whose APIs give every request this JSON.
+    pub(crate) fn constant(body: &'static str) -> Self {
+        Self::start(move |_| Reply::json(body))
+    }
+
+    /// The site's directory; everybody may search it.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The socket for clients.
+    pub(crate) fn ipc(&self) -> PathBuf {
+        Config::ipc(self.directory.path())
+    }
+
+    /// The unix listener `maps`, or that of a policy service.
+    pub(crate) fn socket(&self, name: &str) -> PathBuf {
+        self.directory.path().join(format!("{name}.sock"))
+    }
+
+    /// The TCP listener for maps.
+    pub(crate) fn map_port(&self) -> &Port {
+        &self.map_port
+    }
+
+    /// The TCP listener of a policy service.
+    pub(crate) fn policy_port(&self, name: &str) -> &Port {
+        let place = POLICIES.iter().position(|known| *known == name).expect("a policy service");
+        &self.policy_ports[place]
+    }
+
+    /// A socketmap connection.
+    pub(crate) fn map(&self, way: Way) -> Peer {
+        match way {
+            Way::Client => self.client(&["socketmap"]),
+            Way::Unix => Peer::unix(&self.socket("maps")),
+            Way::Tcp => Peer::tcp(self.map_port.address()),
+        }
+    }
+
+    /// A connection to a policy service.
+    pub(crate) fn policy(&self, way: Way, name: &str) -> Peer {
+        match way {
+            Way::Client => self.client(&["policy", name]),
+            Way::Unix => Peer::unix(&self.socket(name)),
+            Way::Tcp => Peer::tcp(self.policy_port(name).address()),
+        }
+    }
+
+    /// A connection to a client with these arguments behind `--socket`.
+    pub(crate) fn client(&self, arguments: &[&str]) -> Peer {
+        let socket = self.ipc();
+        let mut all: Vec<&OsStr> = vec!["--socket".as_ref(), socket.as_os_str()];
+        all.extend(arguments.iter().map(OsStr::new));
+        Peer::client(Client::spawn(&all))
+    }
+}

@@ -1,0 +1,62 @@
+//! A small SMTP client: one session, one command at a time, whole replies.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+/// Longer than Postfix' own wait for a policy service with one retry.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// An SMTP session.
+pub(crate) struct Smtp {
+    stream: BufReader<TcpStream>,
+}
+
+impl Smtp {
+    /// Connects to a port of 127.0.0.1, says EHLO and MAIL.
+    pub(crate) fn begin(port: u16) -> Self {
+        let stream = TcpStream::connect(("127.0.0.1", port)).expect("Postfix accepts");
+        stream.set_read_timeout(Some(LIMIT)).expect("a time limit can be set");
+        let mut smtp = Self { stream: BufReader::new(stream) };
+        let banner = smtp.reply();
+        assert!(banner.starts_with("220 "), "the banner was {banner:?}");
+        for command in ["EHLO client.test.example", "MAIL FROM:<sender@test.example>"] {
+            let reply = smtp.command(command);
+            assert!(reply.starts_with("250"), "{command} got {reply:?}");
+        }
+        smtp
+    }
+
+    /// Sends a line; the whole reply, its lines joined by LF.
+    pub(crate) fn command(&mut self, line: &str) -> String {
+        let stream = self.stream.get_mut();
+        stream.write_all(format!("{line}\r\n").as_bytes()).expect("Postfix reads");
+        self.reply()
+    }
+
+    /// `RCPT TO`.
+    pub(crate) fn rcpt(&mut self, recipient: &str) -> String {
+        self.command(&format!("RCPT TO:<{recipient}>"))
+    }
+
+    fn reply(&mut self) -> String {
+        let mut lines = Vec::new();
+        loop {
+            let mut line = String::new();
+            let read = self.stream.read_line(&mut line);
+            assert!(matches!(read, Ok(1..)), "the SMTP session broke: {read:?} after {lines:?}");
+            let line = line.trim_end().to_owned();
+            let last = line.as_bytes().get(3) != Some(&b'-');
+            lines.push(line);
+            if last {
+                return lines.join("\n");
+            }
+        }
+    }
+}
+
+impl Drop for Smtp {
+    fn drop(&mut self) {
+        let _best_effort = self.stream.get_mut().write_all(b"QUIT\r\n");
+    }
+}
