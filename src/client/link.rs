@@ -64,6 +64,7 @@ struct Connection {
 pub(super) struct Link {
     socket: PathBuf,
     timeout: Duration,
+    version: u16,
     service: Service,
     connection: Option<Connection>,
     budget: Option<Duration>,
@@ -73,8 +74,9 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(args: Args) -> Self {
+    pub(super) fn new(args: Args, version: u16) -> Self {
         Self {
+            version,
             socket: args.socket,
             timeout: args.timeout,
             service: args.service,
@@ -160,7 +162,7 @@ impl Link {
         if self.connection.is_none() {
             let Ok(stream) = connect(&self.socket) else { return Attempt::Lost };
             self.connection = Some(Connection { stream, received: Vec::new(), greeted: false });
-            if Hello::encode(ipc::VERSION, &self.service, &mut out).is_err() {
+            if Hello::encode(self.version, &self.service, &mut out).is_err() {
                 return Attempt::Lost;
             }
         }

@@ -21,7 +21,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use crate::ask::{Answer, Failure, OnFailure, Question};
-use crate::ipc::Service;
+use crate::ipc::{self, Service};
 use crate::proto::reply::{self, Next, Protocol};
 use crate::proto::{Error, policy, socketmap};
 use args::{Args, Command};
@@ -33,6 +33,12 @@ const HALF_READ: Duration = Duration::from_secs(30);
 /// The whole program.
 #[must_use]
 pub fn main() -> ExitCode {
+    speaking(ipc::VERSION)
+}
+
+/// The whole program, with the frame version that it announces: what the tests of an upgrade run.
+#[must_use]
+pub fn speaking(version: u16) -> ExitCode {
     let Ok(null) = OpenOptions::new().write(true).open("/dev/null") else {
         return ExitCode::from(75);
     };
@@ -40,7 +46,7 @@ pub fn main() -> ExitCode {
         return ExitCode::from(75);
     }
     match args::parse(std::env::args_os().skip(1)) {
-        Ok(Command::Serve(args)) => serve(args),
+        Ok(Command::Serve(args)) => serve(args, version),
         Ok(Command::Print(text)) => {
             // Only for whoever typed the command: spawn(8) passes no such option.
             let _ = std::io::stdout().write_all(text.as_bytes());
@@ -64,14 +70,14 @@ enum Input {
     End,
 }
 
-fn serve(args: Args) -> ExitCode {
+fn serve(args: Args, version: u16) -> ExitCode {
     let service = args.service.clone();
     let protocol = match service {
         Service::Socketmap => Protocol::Socketmap,
         Service::Policy { .. } => Protocol::Policy,
     };
     let mut fallback = args.on_failure.clone();
-    let mut link = Link::new(args);
+    let mut link = Link::new(args, version);
     let mut received = Vec::new();
     let mut reply = Vec::new();
     loop {

@@ -1,7 +1,7 @@
 //! The two programs as Postfix sees them: everything here talks to real processes, over real
 //! sockets, with an HTTP API of the tests behind them.
 //!
-//! `postfix`, `restart` and `example` put a private Postfix 3.7 in front (package `postfix`, and
+//! `postfix`, `restart`, `upgrade` and `example` put a private Postfix 3.7 in front (package `postfix`, and
 //! root, are needed); the others speak its protocols themselves. The client is the shipped static
 //! program: `make build` makes it, `PFXHTTP_CLIENT` names another. Nothing is skipped: what is
 //! missing makes a test fail with a sentence that says so.
@@ -20,3 +20,4 @@ mod malformed;
 mod outcomes;
 mod postfix;
 mod restart;
+mod upgrade;
