@@ -158,6 +158,21 @@ fn a_listener_on_the_ipv6_loopback_answers() {
 }
 
 #[test]
+fn tcp_on_the_ipv6_wildcard_takes_ipv4_too() {
+    let api = Backend::constant(r#"{"value": "v"}"#);
+    let directory = open_directory();
+    let port = Port::reserve();
+    let endpoint = format!("type: tcp, address: \"[::]\", port: {}", port.number());
+    let config =
+        Config::new(directory.path()).map("demo", &api.url("/map"), &[]).listen(Kind::Map, "demo", &endpoint);
+    let _broker = Broker::start(&config.write());
+    for address in ["127.0.0.1", "[::1]"] {
+        let address = format!("{address}:{}", port.number()).parse().expect("an address");
+        assert_eq!(Peer::tcp(address).look_up("demo", "k"), "OK v", "on {address}");
+    }
+}
+
+#[test]
 fn check_says_whether_a_configuration_can_be_loaded() {
     let directory = open_directory();
     let config = Config::new(directory.path()).map("demo", "http://127.0.0.1:1/", &[]);

@@ -19,5 +19,6 @@ mod lifecycle;
 mod malformed;
 mod outcomes;
 mod postfix;
+mod readme;
 mod restart;
 mod upgrade;
