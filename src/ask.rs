@@ -230,6 +230,10 @@ impl Action {
     }
 }
 
+/// The longest budget of any map or policy lookup: Postfix gives up after 100 s (dict_sockmap.c,
+/// `smtpd_policy_service_timeout`).
+pub const LONGEST_BUDGET: Duration = Duration::from_secs(90);
+
 /// When a lookup's budget ends, on the monotonic clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline(Instant);

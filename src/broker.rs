@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::ask::{Answer, Deadline, Failure, OnFailure, Question};
+use crate::ask::{Answer, Deadline, Failure, LONGEST_BUDGET, OnFailure, Question};
 use crate::config::Config;
 use crate::ipc::Service;
 use crate::target::Target;
@@ -23,7 +23,7 @@ pub struct Broker {
 /// What a client is told about the lookups that it will ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Terms {
-    /// The longest budget among them.
+    /// The longest budget among them; for a name without entry, the longest there is.
     pub budget: Duration,
     /// What a failure says; `None` for maps, and for a name without entry.
     pub on_failure: Option<OnFailure>,
@@ -72,13 +72,13 @@ impl Broker {
     pub fn terms(&self, service: &Service) -> Terms {
         match service {
             Service::Socketmap => Terms {
-                budget: self.maps.values().map(Target::budget).max().unwrap_or_default(),
+                budget: self.maps.values().map(Target::budget).max().unwrap_or(LONGEST_BUDGET),
                 on_failure: None,
             },
             Service::Policy { name } => {
                 let target = self.policies.get(name);
                 Terms {
-                    budget: target.map(Target::budget).unwrap_or_default(),
+                    budget: target.map_or(LONGEST_BUDGET, Target::budget),
                     on_failure: target.and_then(Target::on_failure).cloned(),
                 }
             }

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::debug;
 
-use crate::ask::{Answer, Failure, OnFailure, Question};
+use crate::ask::{Answer, Failure, LONGEST_BUDGET, OnFailure, Question};
 use crate::broker::Broker;
 use crate::ipc::{self, Ask, Hello, MAX_FROM_BROKER, MAX_FROM_CLIENT, Service, Told, Verdict, Welcome};
 use crate::proto::reply::{self, Next, Protocol};
@@ -55,9 +55,6 @@ enum Step {
     /// The end.
     Close(&'static str),
 }
-
-/// How long a lookup may take as far as a listener knows: its entry sets the bound.
-const UNBOUNDED: Duration = Duration::from_secs(90);
 
 /// Serves `stream` until its end. `draining` turns true when the broker stops: what has been
 /// asked by then is answered.
@@ -114,7 +111,7 @@ impl Wire {
         match decoded {
             Ok(Some((question, consumed))) => {
                 received.drain(..consumed);
-                Step::Ask { id: 0, question, left: UNBOUNDED }
+                Step::Ask { id: 0, question, left: LONGEST_BUDGET }
             }
             Ok(None) => Step::Read,
             Err(proto::Error::Framing(reason)) => Step::Close(reason),

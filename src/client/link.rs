@@ -18,13 +18,11 @@ use rustix::io::Errno;
 
 use super::args::Args;
 use super::{failed, syslog, timespec};
-use crate::ask::{Answer, Deadline, Failure, OnFailure, Question};
+use crate::ask::{Answer, Deadline, Failure, LONGEST_BUDGET, OnFailure, Question};
 use crate::ipc::{self, Hello, MAX_FROM_BROKER, Service, Verdict, Welcome};
 
-/// Nothing is waited for longer than this: Postfix gives up after 100 s (protocols of 3.7).
+/// Nothing is waited for longer than this: Postfix gives up after 100 s (dict_sockmap.c).
 const LONGEST: Duration = Duration::from_secs(95);
-/// What a lookup may take as far as a client knows that no broker has told better.
-const UNTOLD_BUDGET: Duration = Duration::from_secs(90);
 /// For the way from the broker's failure answer to us.
 const MARGIN: Duration = Duration::from_secs(1);
 /// How long a lookup waits for a broker after another one has waited in vain.
@@ -132,7 +130,7 @@ impl Link {
 
     /// When the lookup ends, whatever happens.
     fn deadline(&self, started: Instant) -> Deadline {
-        let budget = self.budget.unwrap_or(UNTOLD_BUDGET);
+        let budget = self.budget.unwrap_or(LONGEST_BUDGET);
         Deadline::from(started, (budget + MARGIN).min(LONGEST))
     }
 
@@ -166,7 +164,7 @@ impl Link {
                 return Attempt::Lost;
             }
         }
-        let budget = self.budget.unwrap_or(UNTOLD_BUDGET);
+        let budget = self.budget.unwrap_or(LONGEST_BUDGET);
         let left = Deadline::from(started, budget).remaining();
         let left_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX);
         if ipc::encode_ask(id, left_ms, question, &mut out).is_err() {

@@ -16,13 +16,10 @@ use super::places::Place;
 use super::problem::Report;
 use super::raw::{self, Word};
 use super::scalar;
-use crate::ask::OnFailure;
+use crate::ask::{LONGEST_BUDGET, OnFailure};
 use crate::target::template::{Names, Template};
 use crate::target::value::Field;
 use crate::target::{Kind, Settings};
-
-/// The longest lookup: Postfix gives a socketmap 100 s.
-pub(super) const MAX_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// Shorter than any lookup.
 const MIN_TIMEOUT: Duration = Duration::from_millis(1);
@@ -91,7 +88,8 @@ fn entry(
     let headers =
         headers(report, &path.key("custom_headers"), raw.custom_headers.as_deref().unwrap_or_default());
     let status = scalar::number(report, &path.key("status_code"), raw.status_code, 100..=599);
-    let own = scalar::duration(report, &path.key("timeout"), raw.timeout.as_ref(), MIN_TIMEOUT..=MAX_TIMEOUT);
+    let own =
+        scalar::duration(report, &path.key("timeout"), raw.timeout.as_ref(), MIN_TIMEOUT..=LONGEST_BUDGET);
     let kind = match block {
         Block::Policy => Kind::Policy { on_failure: on_failure(report, path, raw.on_failure) },
         _ => Kind::Map { max_reply: inherited.max_reply },
@@ -102,7 +100,7 @@ fn entry(
         url: url?,
         headers,
         payload: payload?,
-        timeout: own.unwrap_or(inherited.timeout.min(MAX_TIMEOUT)),
+        timeout: own.unwrap_or(inherited.timeout.min(LONGEST_BUDGET)),
         status_code: status.and_then(|code| u16::try_from(code).ok()).unwrap_or(200),
         value_field: value_field?,
         error_field,
