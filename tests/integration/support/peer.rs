@@ -163,13 +163,20 @@ impl Peer {
     /// Reads to the end of the stream: what still came. A reset is an end, too: it is what a
     /// close turns into when the other side had not read everything.
     pub(crate) fn rest(&mut self) -> Vec<u8> {
+        self.try_rest().unwrap_or_else(|what| panic!("{what}"))
+    }
+
+    /// As [`Self::rest`]; what happened instead, where the stream has no end.
+    pub(crate) fn try_rest(&mut self) -> Result<Vec<u8>, String> {
         let (mut got, mut piece) = (Vec::new(), [0; 4096]);
         loop {
             match self.receive(&mut piece) {
-                Ok(0) => return got,
+                Ok(0) => return Ok(got),
                 Ok(read) => got.extend_from_slice(&piece[..read]),
-                Err(error) if is_end(error.kind()) => return got,
-                Err(error) => panic!("the connection stays open ({error}); got {}", shown(&got)),
+                Err(error) if is_end(error.kind()) => return Ok(got),
+                Err(error) => {
+                    return Err(format!("the connection stays open ({error}); got {}", shown(&got)));
+                }
             }
         }
     }
