@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use crate::ask::{Answer, Deadline, Failure, LONGEST_BUDGET, OnFailure, Question};
 use crate::config::Config;
+use crate::exchange::HttpClient;
 use crate::ipc::Service;
 use crate::target::Target;
-use crate::target::exchange::HttpClient;
 use crate::target::template::Asked;
 
 /// Every entry of the configuration, ready to be asked.

@@ -8,7 +8,8 @@
 //! | connections | `listen`, `session`, [`ipc`] | sockets, frames, who is idle |
 //! | wire | [`proto`] | bytes of Postfix' protocols; no I/O |
 //! | the one way in | [`broker`] | which entry a question is for |
-//! | an HTTP API | [`target`] | template, request, reading of the answer |
+//! | an HTTP API | [`target`] | template, queue, reading of the answer |
+//! | HTTP | [`exchange`] | connections; one request, one complete answer |
 //! | vocabulary | [`ask`] | question, answer, failure; imports nothing |
 //!
 //! `config` is seen by `command` and `broker` alone.
@@ -24,6 +25,8 @@ pub mod client;
 pub mod command;
 #[cfg(feature = "broker")]
 pub mod config;
+#[cfg(feature = "broker")]
+pub mod exchange;
 pub mod ipc;
 #[cfg(feature = "broker")]
 pub mod listen;

@@ -6,7 +6,6 @@
 //! All of it happens within one deadline; a lookup that is dropped gives everything back.
 
 pub mod answer;
-pub mod exchange;
 pub mod limit;
 pub mod template;
 pub mod value;
@@ -20,7 +19,7 @@ use tracing::{info, warn};
 use url::Url;
 
 use crate::ask::{Action, Answer, Deadline, Failure, OnFailure};
-use exchange::{HttpClient, Request};
+use crate::exchange::{HttpClient, Request};
 use limit::Limit;
 use template::{Asked, Input, Template};
 use value::Field;
