@@ -19,7 +19,9 @@ use super::scalar;
 use crate::ask::{LONGEST_BUDGET, OnFailure};
 use crate::target::template::{Names, Template};
 use crate::target::value::Field;
-use crate::target::{Kind, Settings};
+use crate::target::{
+    Absent, CacheSettings, Kind, MapSettings, Method, PolicySettings, PoolSettings, Settings,
+};
 
 /// Shorter than any lookup.
 const MIN_TIMEOUT: Duration = Duration::from_millis(1);
@@ -91,20 +93,41 @@ fn entry(
     let own =
         scalar::duration(report, &path.key("timeout"), raw.timeout.as_ref(), MIN_TIMEOUT..=LONGEST_BUDGET);
     let kind = match block {
-        Block::Policy => Kind::Policy { on_failure: on_failure(report, path, raw.on_failure) },
-        _ => Kind::Map { max_reply: inherited.max_reply },
+        Block::Policy => Kind::Policy(PolicySettings {
+            on_failure: on_failure(report, path, raw.on_failure),
+            cache_key: None,
+        }),
+        _ => Kind::Map(MapSettings {
+            max_reply: inherited.max_reply,
+            failure_is_not_found: false,
+            empty_is_not_found: false,
+            not_found_status: Vec::new(),
+            domains: None,
+        }),
     };
     Some(Settings {
         name: name.to_owned(),
         kind,
+        method: Method::Post,
         url: url?,
+        path: None,
         headers,
-        payload: payload?,
+        payload: Some(payload?),
+        compress_request: false,
+        compress_response: false,
         timeout: own.unwrap_or(inherited.timeout.min(LONGEST_BUDGET)),
         status_code: status.and_then(|code| u16::try_from(code).ok()).unwrap_or(200),
         value_field: value_field?,
         error_field,
         no_error_value: raw.no_error_value.map(|word| word.0).unwrap_or_default(),
+        absent_value: Absent::NotFound,
+        cache: CacheSettings {
+            outage: Duration::ZERO,
+            fresh: Duration::ZERO,
+            negative: Duration::ZERO,
+            stale_while_revalidate: Duration::ZERO,
+        },
+        pool: PoolSettings { workers: 256, queue: 2560 },
     })
 }
 

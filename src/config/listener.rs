@@ -100,7 +100,7 @@ fn listener(
         Family::Unix => unix(report, raw, &address, path),
         Family::Tcp | Family::Tcp6 => tcp(report, &raw, &address, path, family == Family::Tcp6),
     };
-    Some(Listener { name, speaks: speaks?, endpoint: endpoint? })
+    Some(Listener { name, speaks: speaks?, endpoint: endpoint?, pool: None })
 }
 
 fn kind(report: &mut Report<'_>, text: Option<&str>, path: &KeyPath) -> Option<Speaks> {

@@ -30,6 +30,7 @@ mod tests;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use crate::exchange::HttpSettings;
 use crate::target;
 
 pub use places::Place;
@@ -61,7 +62,7 @@ pub fn parse(file_name: &Path, text: &str) -> Result<(Config, Vec<Problem>), Vec
     }
     faults.into_iter().for_each(|fault| report.fault(fault));
     // A tree that is not the text's would only bring problems that are none.
-    let config = report.is_clean().then(|| resolve::config(&mut report, &tree));
+    let config = report.is_clean().then(|| resolve::config(&mut report, &tree)).flatten();
     report.finish(config)
 }
 
@@ -94,6 +95,10 @@ pub struct Server {
     pub ipc: Ipc,
     /// `server.logging`.
     pub logging: Logging,
+    /// `server.http_client` and `server.tls`, but for `timeout`, which entries inherit.
+    pub http: HttpSettings,
+    /// `server.response_cache.max_bytes`: the memory of the cache; 32 MiB by default.
+    pub cache_bytes: u64,
     /// `server.max_connections`; `None`: the descriptor limit less 256.
     pub max_connections: Option<usize>,
 }
@@ -107,6 +112,8 @@ pub struct Listener {
     pub speaks: Speaks,
     /// `type`, `address`, `port`, `mode`, `user`, `group`.
     pub endpoint: Endpoint,
+    /// `worker_pool`: bounds what comes through this listener, besides each target's own bound.
+    pub pool: Option<target::PoolSettings>,
 }
 
 /// What a listener speaks.

@@ -15,10 +15,13 @@ use super::path::KeyPath;
 use super::problem::Report;
 use super::raw;
 use super::scalar;
+use crate::exchange::HttpSettings;
+use crate::exchange::tls::{self, Trust};
+
 use super::{Config, Level, Logging, Server};
 
 /// Resolves the whole tree.
-pub(super) fn config(report: &mut Report<'_>, tree: &Value) -> Config {
+pub(super) fn config(report: &mut Report<'_>, tree: &Value) -> Option<Config> {
     let top = KeyPath::default();
     if tree.is_null() {
         report.value(&top, "the configuration is empty");
@@ -32,7 +35,7 @@ pub(super) fn config(report: &mut Report<'_>, tree: &Value) -> Config {
     let (server, inherited) = server(report, raw.server.as_ref(), &top.key("server"), &names);
     let maps = entry::section(report, &maps, &maps_at, Block::Map, inherited);
     let policies = entry::section(report, &policies, &policies_at, Block::Policy, inherited);
-    Config { server, maps, policies }
+    Some(Config { server: server?, maps, policies })
 }
 
 fn server(
@@ -40,7 +43,7 @@ fn server(
     value: Option<&Value>,
     path: &KeyPath,
     policies: &[&str],
-) -> (Server, Inherited) {
+) -> (Option<Server>, Inherited) {
     let raw: raw::Server = block::read(report, value, path, Block::Server).unwrap_or_default();
     let logging = logging(report, raw.logging.as_ref(), &path.key("logging"));
     let timeout = timeout(report, raw.http_client.as_ref(), &path.key("http_client"));
@@ -50,7 +53,28 @@ fn server(
     let most = scalar::number(report, &most, raw.max_connections, 1..=u64::MAX);
     let max_reply = max_reply(report, raw.socketmap_max_reply_size, path);
     let max_connections = most.and_then(|most| usize::try_from(most).ok());
-    (Server { listen, ipc, logging, max_connections }, Inherited { timeout, max_reply })
+    let http = http(report, &path.key("tls"));
+    let server = http.map(|http| Server {
+        listen,
+        ipc,
+        logging,
+        http,
+        cache_bytes: 32 * 1024 * 1024,
+        max_connections,
+    });
+    (server, Inherited { timeout, max_reply })
+}
+
+fn http(report: &mut Report<'_>, path: &KeyPath) -> Option<HttpSettings> {
+    let tls = tls::client(Trust::System, None).map_err(|error| report.value(path, error.to_string())).ok()?;
+    Some(HttpSettings {
+        max_connections_per_host: None,
+        max_idle_connections: None,
+        max_idle_connections_per_host: 32,
+        idle_connection_timeout: Duration::from_secs(90),
+        proxy: None,
+        tls,
+    })
 }
 
 fn logging(report: &mut Report<'_>, value: Option<&Value>, path: &KeyPath) -> Logging {

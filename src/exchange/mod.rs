@@ -6,7 +6,10 @@
 //! once more, on a connection of its own: kept ones are closed by their backends at any moment.
 //! Lookups may be repeated, Postfix does so itself; logins will not come this way twice.
 
+pub mod tls;
+
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::HeaderMap;
@@ -20,6 +23,23 @@ pub const MAX_BODY: usize = 1024 * 1024;
 const CONNECT: Duration = Duration::from_secs(2);
 const IDLE: Duration = Duration::from_secs(90);
 const IDLE_PER_HOST: usize = 32;
+
+/// `server.http_client` and `server.tls`, checked.
+#[derive(Debug, Clone)]
+pub struct HttpSettings {
+    /// `max_connections_per_host`; `None`: as many as lookups are in progress.
+    pub max_connections_per_host: Option<usize>,
+    /// `max_idle_connections`; `None`: no bound but that of each host.
+    pub max_idle_connections: Option<usize>,
+    /// `max_idle_connections_per_host`; 32 by default.
+    pub max_idle_connections_per_host: usize,
+    /// `idle_connection_timeout`; 90 s by default.
+    pub idle_connection_timeout: Duration,
+    /// `proxy`, for every target; `None`: what the proxy environment variables say.
+    pub proxy: Option<Url>,
+    /// `server.tls`.
+    pub tls: Arc<rustls::ClientConfig>,
+}
 
 /// The HTTP side that all targets share.
 #[derive(Debug, Clone)]

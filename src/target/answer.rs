@@ -28,15 +28,15 @@ pub fn read(settings: &Settings, status: u16, body: &[u8]) -> Result<Answer, Fai
         return Ok(Answer::NotFound);
     };
     match &settings.kind {
-        Kind::Map { max_reply } => {
+        Kind::Map(map) => {
             let value = value::map_value(value)?;
             // The limit is on the payload, `OK ` included (dict_sockmap.c).
             let reply = "OK ".len() + value.len();
-            if reply > *max_reply {
+            if reply > map.max_reply {
                 return Err(Failure::TooLong(reply as u64));
             }
             Ok(Answer::Value(value))
         }
-        Kind::Policy { .. } => Ok(value::policy_action(value)?.map_or(Answer::NotFound, Answer::Action)),
+        Kind::Policy(_) => Ok(value::policy_action(value)?.map_or(Answer::NotFound, Answer::Action)),
     }
 }

@@ -9,11 +9,6 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::ask::{Deadline, Failure};
 
-/// Lookups in progress by default.
-pub const WORKERS: usize = 256;
-/// Lookups that wait, by default, for each one in progress.
-pub const QUEUE_FACTOR: usize = 10;
-
 /// The workers of one target.
 #[derive(Debug)]
 pub struct Limit {

@@ -31,12 +31,20 @@ pub struct Settings {
     pub name: String,
     /// Which protocol asks.
     pub kind: Kind,
-    /// `target`: http or https, with a host.
+    /// `method`.
+    pub method: Method,
+    /// `target`: http or https, with a host. Its path and query are a template's where `path` is one.
     pub url: Url,
-    /// `custom_headers`, and `Content-Type: application/json` unless they hold one.
+    /// The path and query of `target` where they hold insertions.
+    pub path: Option<Template>,
+    /// `custom_headers`, `http_auth_basic`, and `Content-Type: application/json` unless they hold one.
     pub headers: HeaderMap,
-    /// `payload`.
-    pub payload: Template,
+    /// `payload`; `None` for GET.
+    pub payload: Option<Template>,
+    /// `http_request_compression`: the body is sent as gzip.
+    pub compress_request: bool,
+    /// `http_response_compression`: the answer may be gzip.
+    pub compress_response: bool,
     /// `timeout`, else `server.http_client.timeout`; at most 90 s.
     pub timeout: Duration,
     /// `status_code`, 200 by default.
@@ -47,21 +55,87 @@ pub struct Settings {
     pub error_field: Option<Field>,
     /// `no_error_value`; empty by default.
     pub no_error_value: String,
+    /// `absent_value`: what a valid answer without the field means.
+    pub absent_value: Absent,
+    /// `cache`, with `server.response_cache`.
+    pub cache: CacheSettings,
+    /// `server.worker_pool`.
+    pub pool: PoolSettings,
+}
+
+/// How a target is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// With a payload.
+    Post,
+    /// With path and query alone.
+    Get,
+}
+
+/// What a valid answer without the value's field means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Absent {
+    /// `not_found`, the default.
+    NotFound,
+    /// `error`: a failure, as if the body were none.
+    Failure,
 }
 
 /// Which protocol asks a target, and what that protocol alone sets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
     /// An entry of `socket_maps`.
-    Map {
-        /// `server.socketmap_max_reply_size`: the most bytes of a reply's payload.
-        max_reply: usize,
-    },
+    Map(MapSettings),
     /// An entry of `policy_services`.
-    Policy {
-        /// `on_failure`.
-        on_failure: OnFailure,
-    },
+    Policy(PolicySettings),
+}
+
+/// What maps alone set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MapSettings {
+    /// `server.socketmap_max_reply_size`: the most bytes of a reply's payload.
+    pub max_reply: usize,
+    /// `on_failure: not_found`, instead of `temp`.
+    pub failure_is_not_found: bool,
+    /// `empty_value: not_found`, instead of `error`.
+    pub empty_is_not_found: bool,
+    /// `not_found_status`: these statuses say "no such key".
+    pub not_found_status: Vec<u16>,
+    /// `domains`, in lower case; if set, keys of other domains are not found without a call.
+    pub domains: Option<HashSet<String>>,
+}
+
+/// What policies alone set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicySettings {
+    /// `on_failure`.
+    pub on_failure: OnFailure,
+    /// `cache_key`: the attributes that tell two cached requests apart, besides those that always
+    /// do; `None`: all but those that differ by nature.
+    pub cache_key: Option<Vec<String>>,
+}
+
+/// When an answer may be given without asking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CacheSettings {
+    /// How long an answer stands in for a failure: `server.response_cache.ttl` where that is
+    /// enabled and `cache.outage` is not false; zero: never.
+    pub outage: Duration,
+    /// `cache.fresh`: how long it stands in for asking.
+    pub fresh: Duration,
+    /// `cache.negative`: the same for "not found".
+    pub negative: Duration,
+    /// `cache.stale_while_revalidate`: how long beyond `fresh`, while it is asked anew.
+    pub stale_while_revalidate: Duration,
+}
+
+/// How many lookups run at a time, and how many wait before their listeners stop accepting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolSettings {
+    /// `max_workers`; 256 by default.
+    pub workers: usize,
+    /// `max_queue`; ten times `max_workers` by default.
+    pub queue: usize,
 }
 
 /// The longest a warning's memory grows: after so many unknown words the rest goes unsaid.
@@ -81,7 +155,7 @@ impl Target {
     /// The API of `settings`, behind the HTTP side that all targets share.
     #[must_use]
     pub fn new(settings: Settings, http: HttpClient) -> Self {
-        let limit = Limit::new(limit::WORKERS, limit::WORKERS * limit::QUEUE_FACTOR);
+        let limit = Limit::new(settings.pool.workers, settings.pool.queue);
         Self { settings, http, limit, warned: Mutex::default() }
     }
 
@@ -95,8 +169,8 @@ impl Target {
     #[must_use]
     pub fn on_failure(&self) -> Option<&OnFailure> {
         match &self.settings.kind {
-            Kind::Map { .. } => None,
-            Kind::Policy { on_failure } => Some(on_failure),
+            Kind::Map(_) => None,
+            Kind::Policy(policy) => Some(&policy.on_failure),
         }
     }
 
@@ -122,12 +196,12 @@ impl Target {
     async fn lookup(&self, asked: Asked<'_>, deadline: Deadline) -> Result<Answer, Failure> {
         let mut body = Vec::with_capacity(1024);
         let input = Input { name: &self.settings.name, asked };
-        if self.settings.payload.render(input, &mut body).is_err() {
+        if self.settings.payload.as_ref().is_some_and(|payload| payload.render(input, &mut body).is_err()) {
             // The template sends it raw, and it holds a control character: no such entry can
             // exist, and a policy has no opinion that could be trusted.
             return match self.settings.kind {
-                Kind::Map { .. } => Ok(Answer::NotFound),
-                Kind::Policy { .. } => Err(Failure::Malformed),
+                Kind::Map(_) => Ok(Answer::NotFound),
+                Kind::Policy(_) => Err(Failure::Malformed),
             };
         }
         let _worker = self.limit.enter(deadline).await?;

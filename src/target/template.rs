@@ -131,6 +131,14 @@ impl Template {
         parse::payload(text, names)
     }
 
+    /// Parses the path and query of a target, from its `/` on. Each insertion names its escaping.
+    ///
+    /// # Errors
+    /// As [`Template::parse`].
+    pub fn parse_path(text: &str, names: Names) -> Result<Self, Error> {
+        parse::path(text, names)
+    }
+
     /// Appends the payload for one request.
     ///
     /// # Errors

@@ -53,9 +53,17 @@ enum Part<'a> {
 pub(super) fn payload(text: &str, names: Names) -> Result<Template, Error> {
     let parts = split(text)?;
     let json = is_json(&parts, names);
+    pieces(&parts, names, json)
+}
+
+pub(super) fn path(text: &str, names: Names) -> Result<Template, Error> {
+    pieces(&split(text)?, names, false)
+}
+
+fn pieces(parts: &[Part<'_>], names: Names, json: bool) -> Result<Template, Error> {
     let mut lexer = Lexer::default();
     let mut pieces = Vec::with_capacity(parts.len());
-    for part in &parts {
+    for part in parts {
         match part {
             Part::Literal("") => {}
             Part::Literal(literal) => {
@@ -177,7 +185,7 @@ fn insertion(written: &Written<'_>, names: Names, json: Option<bool>) -> Result<
         (None, Some(Filter::Json | Filter::Urlencode), _) => Escaping::Done,
         (None, ..) => {
             return Err(error(
-                "the payload is not JSON, so each insertion must name its escaping: urlencode, json or raw"
+                "this is not JSON, so each insertion must name its escaping: urlencode, json or raw"
                     .to_owned(),
             ));
         }

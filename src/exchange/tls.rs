@@ -1,0 +1,147 @@
+//! TLS towards HTTP APIs: one configuration for every connection, with or without a proxy.
+//!
+//! TLS 1.2 is the floor (RFC 9325). Certificates are verified against the system's, or against
+//! `root_ca` alone where that is set. Files are read when the configuration is, so that a bad one
+//! is an error then and never later.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+
+/// The certificates that a server's must lead to.
+#[derive(Debug, Clone, Copy)]
+pub enum Trust<'a> {
+    /// The system's (on Debian the package ca-certificates).
+    System,
+    /// Those in this PEM file, and no others: `root_ca`.
+    File(&'a Path),
+    /// Any: `skip_verify`.
+    Anything,
+}
+
+/// The certificate that we show, and its key: PEM files `cert` and `key`.
+#[derive(Debug, Clone, Copy)]
+pub struct Identity<'a> {
+    /// The certificate, with its chain behind it.
+    pub cert: &'a Path,
+    /// PKCS#8, PKCS#1 or SEC1.
+    pub key: &'a Path,
+}
+
+/// Which file is unusable, and why. No key's content is part of it.
+#[derive(Debug)]
+pub enum Error {
+    /// `root_ca`.
+    RootCa(String),
+    /// `cert`.
+    Cert(String),
+    /// `key`.
+    Key(String),
+    /// The system's certificates, or the crypto library.
+    System(String),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::RootCa(text) | Self::Cert(text) | Self::Key(text) | Self::System(text)) = self;
+        f.write_str(text)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Reads the files and makes the configuration.
+///
+/// # Errors
+/// The file that cannot be used.
+pub fn client(trust: Trust<'_>, identity: Option<Identity<'_>>) -> Result<Arc<ClientConfig>, Error> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Error::System(error.to_string()))?;
+    let verifier: Arc<dyn ServerCertVerifier> = match trust {
+        Trust::System => Arc::new(
+            rustls_platform_verifier::Verifier::new(provider)
+                .map_err(|error| Error::System(error.to_string()))?,
+        ),
+        Trust::File(path) => WebPkiServerVerifier::builder_with_provider(Arc::new(roots(path)?), provider)
+            .build()
+            .map_err(|error| Error::RootCa(error.to_string()))?,
+        Trust::Anything => Arc::new(NotVerified(provider)),
+    };
+    let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
+    let config = match identity {
+        None => builder.with_no_client_auth(),
+        Some(Identity { cert, key }) => {
+            let chain = certificates(cert).map_err(Error::Cert)?;
+            let key = PrivateKeyDer::from_pem_file(key).map_err(|error| Error::Key(error.to_string()))?;
+            builder.with_client_auth_cert(chain, key).map_err(|error| Error::Key(error.to_string()))?
+        }
+    };
+    Ok(Arc::new(config))
+}
+
+fn roots(path: &Path) -> Result<RootCertStore, Error> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path).map_err(Error::RootCa)? {
+        roots.add(certificate).map_err(|error| Error::RootCa(error.to_string()))?;
+    }
+    Ok(roots)
+}
+
+/// At least one.
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let read = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| error.to_string())?;
+    if read.is_empty() { Err("there is no certificate in it".to_owned()) } else { Ok(read) }
+}
+
+/// What `skip_verify` means: the server's name and certificate are not looked at, only that it
+/// holds the key of the one it shows.
+#[derive(Debug)]
+struct NotVerified(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for NotVerified {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, cert, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, cert, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
