@@ -1,23 +1,25 @@
 //! The one way in: whoever brings a question, [`Broker::ask`] answers it.
 //!
 //! Holds one generation of the configuration: every entry as a target, all of them over one HTTP
-//! side. It finds the entry, gives the lookup its budget, and answers by itself what needs no API.
+//! side and one cache. It finds the entry, and answers by itself what needs no API.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::ask::{Answer, Deadline, Failure, LONGEST_BUDGET, OnFailure, Question};
+use crate::ask::{Answer, Failure, LONGEST_BUDGET, OnFailure, Question};
 use crate::config::Config;
-use crate::exchange::HttpClient;
+use crate::exchange::Http;
 use crate::ipc::Service;
-use crate::target::Target;
+use crate::target::cache::Cache;
 use crate::target::template::Asked;
+use crate::target::{Asker, Settings, Target};
 
 /// Every entry of the configuration, ready to be asked.
 #[derive(Debug)]
 pub struct Broker {
-    maps: HashMap<String, Target>,
-    policies: HashMap<String, Target>,
+    maps: HashMap<String, Arc<Target>>,
+    policies: HashMap<String, Arc<Target>>,
 }
 
 /// What a client is told about the lookups that it will ask for.
@@ -35,19 +37,20 @@ impl Broker {
     /// # Errors
     /// Where the HTTP side cannot be set up.
     pub fn new(config: &Config) -> Result<Self, reqwest::Error> {
-        let http = HttpClient::new()?;
-        let targets = |entries: &[crate::target::Settings]| {
-            entries
-                .iter()
-                .map(|settings| (settings.name.clone(), Target::new(settings.clone(), http.clone())))
-                .collect()
+        let http = Http::new(config.server.http.clone());
+        let cache = Cache::new(config.server.cache_bytes);
+        let targets = |entries: &[Settings]| {
+            let targets = entries.iter().map(|settings| {
+                let target = Target::new(settings.clone(), &http, &cache)?;
+                Ok((settings.name.clone(), Arc::new(target)))
+            });
+            targets.collect::<Result<_, reqwest::Error>>()
         };
-        Ok(Self { maps: targets(&config.maps), policies: targets(&config.policies) })
+        Ok(Self { maps: targets(&config.maps)?, policies: targets(&config.policies)? })
     }
 
-    /// Answers one question. Its budget runs from `asked_at` on and is the entry's, or `left`
-    /// where the one who asks has less.
-    pub async fn ask(&self, question: &Question, asked_at: Instant, left: Duration) -> Answer {
+    /// Answers one question.
+    pub async fn ask(&self, question: &Question, asker: &Asker) -> Answer {
         let (entries, name) = match question {
             Question::Map { name, .. } => (&self.maps, name),
             Question::Policy { name, .. } => (&self.policies, name),
@@ -55,15 +58,14 @@ impl Broker {
         let Some(target) = entries.get(name) else {
             return Answer::Failed { failure: Failure::UnknownName, on_failure: None };
         };
-        let deadline = Deadline::from(asked_at, target.budget().min(left));
         match question {
             Question::Map { key, .. } => match std::str::from_utf8(key) {
                 Ok("") => Answer::NotFound,
-                Ok(key) => target.ask(Asked::Key(key), deadline).await,
+                Ok(key) => target.ask(Asked::Key(key), asker).await,
                 // With smtputf8_enable Postfix itself takes such a key for not found (dict_utf8.c).
                 Err(_) => Answer::NotFound,
             },
-            Question::Policy { attributes, .. } => target.ask(Asked::Request(attributes), deadline).await,
+            Question::Policy { attributes, .. } => target.ask(Asked::Request(attributes), asker).await,
         }
     }
 
@@ -72,14 +74,14 @@ impl Broker {
     pub fn terms(&self, service: &Service) -> Terms {
         match service {
             Service::Socketmap => Terms {
-                budget: self.maps.values().map(Target::budget).max().unwrap_or(LONGEST_BUDGET),
+                budget: self.maps.values().map(|target| target.budget()).max().unwrap_or(LONGEST_BUDGET),
                 on_failure: None,
             },
             Service::Policy { name } => {
                 let target = self.policies.get(name);
                 Terms {
-                    budget: target.map_or(LONGEST_BUDGET, Target::budget),
-                    on_failure: target.and_then(Target::on_failure).cloned(),
+                    budget: target.map_or(LONGEST_BUDGET, |target| target.budget()),
+                    on_failure: target.and_then(|target| target.on_failure()).cloned(),
                 }
             }
         }

@@ -101,8 +101,8 @@ pub enum Verdict {
 /// One lookup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ask {
-    /// Chosen by the client; a resent lookup keeps it.
-    pub id: u32,
+    /// Chosen by the client, from a random start on; a lookup that is sent again keeps it.
+    pub id: u64,
     /// What is left of the lookup's budget, in milliseconds, as far as the client knows.
     pub left_ms: u32,
     /// The lookup.
@@ -113,7 +113,7 @@ pub struct Ask {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told {
     /// The id of the [`Ask`].
-    pub id: u32,
+    pub id: u64,
     /// What became of it.
     pub answer: Answer,
 }
@@ -175,7 +175,7 @@ pub fn encode<T: Serialize>(value: &T, limit: usize, out: &mut Vec<u8>) -> Resul
 ///
 /// # Errors
 /// [`Error::TooLong`], which no question that `proto` decoded is.
-pub fn encode_ask(id: u32, left_ms: u32, question: &Question, out: &mut Vec<u8>) -> Result<(), Error> {
+pub fn encode_ask(id: u64, left_ms: u32, question: &Question, out: &mut Vec<u8>) -> Result<(), Error> {
     encode(&(id, left_ms, question), MAX_FROM_CLIENT, out)
 }
 
@@ -270,19 +270,19 @@ mod tests {
         encode(&Ask { id: 7, left_ms: 30_000, question }, MAX_FROM_CLIENT, &mut out).expect("short");
         assert_eq!(
             out,
-            b"\x1f\0\0\0\x07\0\0\0\x30\x75\0\0\0\0\0\0\x01\0\0\0\0\0\0\0m\x02\0\0\0\0\0\0\0k\xff"
+            b"\x23\0\0\0\x07\0\0\0\0\0\0\0\x30\x75\0\0\0\0\0\0\x01\0\0\0\0\0\0\0m\x02\0\0\0\0\0\0\0k\xff"
         );
 
         out.clear();
         let answer =
             Answer::Failed { failure: Failure::Status(503), on_failure: Some(OnFailure::Disconnect) };
         encode(&Told { id: 7, answer }, MAX_FROM_BROKER, &mut out).expect("short");
-        assert_eq!(out, b"\x13\0\0\0\x07\0\0\0\x03\0\0\0\x04\0\0\0\xf7\x01\x01\x01\0\0\0");
+        assert_eq!(out, b"\x17\0\0\0\x07\0\0\0\0\0\0\0\x03\0\0\0\x04\0\0\0\xf7\x01\x01\x01\0\0\0");
 
         out.clear();
         let action = Action::parse("REJECT").expect("an action");
         encode(&Told { id: 1, answer: Answer::Action(action) }, MAX_FROM_BROKER, &mut out).expect("short");
-        assert_eq!(out, b"\x16\0\0\0\x01\0\0\0\x02\0\0\0\x06\0\0\0\0\0\0\0REJECT");
+        assert_eq!(out, b"\x1a\0\0\0\x01\0\0\0\0\0\0\0\x02\0\0\0\x06\0\0\0\0\0\0\0REJECT");
 
         out.clear();
         let verdict = Verdict::Served { budget_ms: 1, on_failure: None };
@@ -295,7 +295,7 @@ mod tests {
         assert_eq!(frame(b"\xff\xff\xff\xff", MAX_FROM_CLIENT), Err(Error::TooLong));
         assert_eq!(Hello::decode(b"\xff\xff\xff\xff"), Err(Error::TooLong));
         // A collection inside of the frame that claims to be larger than the frame.
-        let mut bytes = b"\x10\0\0\0\x01\0\0\0\x01\0\0\0".to_vec();
+        let mut bytes = b"\x14\0\0\0\x01\0\0\0\0\0\0\0\x01\0\0\0".to_vec();
         bytes.extend_from_slice(&u64::MAX.to_le_bytes());
         assert_eq!(decode::<Told>(&bytes, MAX_FROM_BROKER), Err(Error::Garbage));
     }
@@ -321,13 +321,13 @@ mod tests {
     #[test]
     fn an_action_that_is_none_does_not_come_in_by_the_local_socket() {
         let mut out = Vec::new();
-        encode(&(1u32, 2u32, "550"), MAX_FROM_BROKER, &mut out).expect("short");
+        encode(&(1u64, 2u32, "550"), MAX_FROM_BROKER, &mut out).expect("short");
         assert_eq!(decode::<Told>(&out, MAX_FROM_BROKER), Err(Error::Garbage));
     }
 
     proptest! {
         #[test]
-        fn what_is_encoded_decodes(id: u32, left_ms: u32, name: String, value: Vec<u8>, rest: Vec<u8>) {
+        fn what_is_encoded_decodes(id: u64, left_ms: u32, name: String, value: Vec<u8>, rest: Vec<u8>) {
             let attributes = vec![Attribute { name: name.clone(), value }];
             let ask = Ask { id, left_ms, question: Question::Policy { name, attributes } };
             let mut bytes = Vec::new();

@@ -8,6 +8,7 @@
 //! that the peer does not take for 30 s. An idle map connection ends after 300 s (Postfix closes
 //! its own after 10 s), an idle policy connection never (Postfix would wait a second and retry).
 
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -24,6 +25,8 @@ use crate::broker::Broker;
 use crate::ipc::{self, Ask, Hello, MAX_FROM_BROKER, MAX_FROM_CLIENT, Service, Told, Verdict, Welcome};
 use crate::proto::reply::{self, Next, Protocol};
 use crate::proto::{self, policy, socketmap};
+use crate::target::Asker;
+use crate::target::limit::Door;
 
 const IDLE_MAP: Duration = Duration::from_secs(300);
 const HALF_READ: Duration = Duration::from_secs(30);
@@ -49,21 +52,27 @@ enum Step {
     /// More bytes.
     Read,
     /// An answer.
-    Ask { id: u32, question: Question, left: Duration },
+    Ask { id: Option<u64>, question: Question, left: Duration },
     /// A reply that needs no answer.
     Say(Answer),
     /// The end.
     Close(&'static str),
 }
 
-/// Serves `stream` until its end. `draining` turns true when the broker stops: what has been
+/// Serves `stream`, which came through `door`, until its end. `draining` turns true when the broker stops: what has been
 /// asked by then is answered.
-pub async fn serve<S>(mut stream: S, mut wire: Wire, broker: Arc<Broker>, mut draining: watch::Receiver<bool>)
-where
+pub async fn serve<S>(
+    mut stream: S,
+    mut wire: Wire,
+    door: Door,
+    broker: Arc<Broker>,
+    mut draining: watch::Receiver<bool>,
+) where
     S: AsyncRead + AsyncWrite + AsFd + Unpin,
 {
     let mut received = Vec::new();
     let mut out = Vec::new();
+    let mut serial = RandomState::new().hash_one(());
     loop {
         out.clear();
         let step = wire.next(&mut received, &broker, &mut out);
@@ -74,9 +83,11 @@ where
         out.clear();
         let next = match step {
             Step::Ask { id, question, left } => {
-                let asked_at = Instant::now();
+                serial = serial.wrapping_add(1);
+                let id = id.unwrap_or(serial);
+                let asker = Asker { at: Instant::now(), left, id, door: door.clone() };
                 let answer = tokio::select! {
-                    answer = broker.ask(&question, asked_at, left) => answer,
+                    answer = broker.ask(&question, &asker) => answer,
                     () = hang_up(&mut stream, &mut received) => return,
                 };
                 wire.reply(id, &answer, &mut out)
@@ -111,7 +122,7 @@ impl Wire {
         match decoded {
             Ok(Some((question, consumed))) => {
                 received.drain(..consumed);
-                Step::Ask { id: 0, question, left: LONGEST_BUDGET }
+                Step::Ask { id: None, question, left: LONGEST_BUDGET }
             }
             Ok(None) => Step::Read,
             Err(proto::Error::Framing(reason)) => Step::Close(reason),
@@ -122,7 +133,7 @@ impl Wire {
         }
     }
 
-    fn reply(&self, id: u32, answer: &Answer, out: &mut Vec<u8>) -> Next {
+    fn reply(&self, id: u64, answer: &Answer, out: &mut Vec<u8>) -> Next {
         // The fallback is for a name without an entry, which a listener's name never is.
         let fallback = OnFailure::default();
         match self {
@@ -178,7 +189,7 @@ fn frames(service: &mut Option<Service>, received: &mut Vec<u8>, broker: &Broker
                 return Step::Close("a question of another service");
             }
             let left = Duration::from_millis(ask.left_ms.into());
-            Step::Ask { id: ask.id, question: ask.question, left }
+            Step::Ask { id: Some(ask.id), question: ask.question, left }
         }
     }
 }

@@ -5,6 +5,7 @@
 //! own word counts: the longest budget of what may be asked, plus a second for the way back, and
 //! 95 s at most. A lookup keeps its id and spends one budget, however often it is sent.
 
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -67,7 +68,7 @@ pub(super) struct Link {
     connection: Option<Connection>,
     budget: Option<Duration>,
     on_failure: Option<OnFailure>,
-    next_id: u32,
+    next_id: u64,
     waited_in_vain: bool,
 }
 
@@ -81,7 +82,8 @@ impl Link {
             connection: None,
             budget: None,
             on_failure: None,
-            next_id: 1,
+            // Of this process alone: the API may be told it (`Idempotency-Key`).
+            next_id: RandomState::new().hash_one(std::process::id()),
             waited_in_vain: false,
         }
     }
@@ -155,7 +157,7 @@ impl Link {
         Outcome::Answered(failed(failure, self.on_failure.as_ref()))
     }
 
-    fn attempt(&mut self, question: &Question, id: u32, started: Instant, give_up: Deadline) -> Attempt {
+    fn attempt(&mut self, question: &Question, id: u64, started: Instant, give_up: Deadline) -> Attempt {
         let mut out = Vec::with_capacity(256);
         if self.connection.is_none() {
             let Ok(stream) = connect(&self.socket) else { return Attempt::Lost };
@@ -181,7 +183,7 @@ impl Link {
     fn converse(
         &mut self,
         mut out: &[u8],
-        id: u32,
+        id: u64,
         started: Instant,
         give_up: Deadline,
     ) -> io::Result<Attempt> {
@@ -217,7 +219,7 @@ impl Link {
 
     /// Takes in what has been read: the greeting, then the answer; an answer to a lookup that
     /// was given up is dropped.
-    fn take_frames(&mut self, id: u32) -> io::Result<Option<Attempt>> {
+    fn take_frames(&mut self, id: u64) -> io::Result<Option<Attempt>> {
         let Some(connection) = self.connection.as_mut() else { return Ok(Some(Attempt::Lost)) };
         if !connection.greeted {
             let Some((welcome, consumed)) = Welcome::decode(&connection.received).map_err(invalid)? else {

@@ -1,28 +1,45 @@
-//! One request to an HTTP API, and its complete answer: everything behind this is HTTP.
+//! HTTP: one request, and its complete answer. Everything behind [`Host::exchange`] is
+//! connections; what an answer says is the caller's to judge.
 //!
-//! HTTP/1.1 over kept connections (RFC 9112), no redirects, no proxy, no environment. Connecting
-//! takes 2 s at most, the whole exchange the caller's deadline; a body has at most
-//! [`MAX_BODY`] bytes. A request whose connection fails before the answer is complete is sent
-//! once more, on a connection of its own: kept ones are closed by their backends at any moment.
-//! Lookups may be repeated, Postfix does so itself; logins will not come this way twice.
+//! HTTP/1.1 (RFC 9112), no redirects. Connecting (name, TCP, TLS) takes 2 s at most, the whole
+//! exchange the caller's deadline; head and body are bounded. Connections are kept and used
+//! again. A backend closes kept ones at any moment: a request whose kept connection fails before
+//! the answer is complete is sent once more, on a new one, where the caller allows it.
+//!
+//! Two arms: connections of our own (`direct`), and reqwest where a proxy stands between
+//! (`proxied`). Both use the same TLS configuration and the same names.
 
+mod direct;
+mod proxied;
+mod proxy;
+mod resolve;
 pub mod tls;
 
+use std::collections::HashMap;
 use std::error::Error;
-use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use hyper::body::Bytes;
 use reqwest::header::HeaderMap;
-use reqwest::redirect;
+use tokio::sync::Semaphore;
 use url::Url;
 
 use crate::ask::{Deadline, Failure};
+use direct::Direct;
+use proxied::Proxied;
+use proxy::Proxies;
+use resolve::Names;
 
-/// The longest body that is read.
+/// The longest body that is read, as it is sent and as it is inflated.
 pub const MAX_BODY: usize = 1024 * 1024;
+/// The longest head of an answer.
+const MAX_HEAD: usize = 64 * 1024;
 const CONNECT: Duration = Duration::from_secs(2);
-const IDLE: Duration = Duration::from_secs(90);
-const IDLE_PER_HOST: usize = 32;
+
+/// `User-Agent` of every request that sets none.
+pub const USER_AGENT: &str = concat!("PostfixToHTTP/", env!("CARGO_PKG_VERSION"));
 
 /// `server.http_client` and `server.tls`, checked.
 #[derive(Debug, Clone)]
@@ -42,23 +59,43 @@ pub struct HttpSettings {
 }
 
 /// The HTTP side that all targets share.
-#[derive(Debug, Clone)]
-pub struct HttpClient {
-    /// Keeps connections.
-    kept: reqwest::Client,
-    /// Opens one for each request.
-    fresh: reqwest::Client,
+#[derive(Debug)]
+pub struct Http {
+    settings: HttpSettings,
+    names: Names,
+    proxies: Proxies,
+    /// Idle connections of all hosts.
+    idle: Arc<AtomicUsize>,
+    hosts: Mutex<HashMap<String, Arc<Host>>>,
 }
 
-/// A request; everything in it was checked when the configuration was read.
+/// One origin (scheme, host, port), and the connections to it.
+#[derive(Debug)]
+pub struct Host {
+    arm: Arm,
+    /// `max_connections_per_host`.
+    permits: Option<Semaphore>,
+}
+
+#[derive(Debug)]
+enum Arm {
+    Direct(Direct),
+    Proxied(Proxied),
+}
+
+/// A request.
 #[derive(Debug)]
 pub struct Request<'a> {
-    /// Where to.
-    pub url: &'a Url,
-    /// Its headers.
-    pub headers: &'a HeaderMap,
-    /// Its body.
-    pub body: Vec<u8>,
+    /// GET or POST.
+    pub method: hyper::Method,
+    /// Path and query, from `/` on.
+    pub path: &'a str,
+    /// Its headers; `Host`, `Content-Length` and `User-Agent` are added where they are missing.
+    pub headers: HeaderMap,
+    /// Its body; empty for GET.
+    pub body: Bytes,
+    /// Whether it may be sent once more when a kept connection fails.
+    pub repeatable: bool,
 }
 
 /// A complete answer.
@@ -66,95 +103,94 @@ pub struct Request<'a> {
 pub struct Reply {
     /// The status code.
     pub status: u16,
-    /// The whole body.
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The whole body, as it was sent.
     pub body: Vec<u8>,
 }
 
-impl HttpClient {
-    /// Loads the system's certificates.
-    ///
-    /// # Errors
-    /// Where TLS cannot be set up.
-    pub fn new() -> Result<Self, reqwest::Error> {
-        let builder = || {
-            reqwest::Client::builder()
-                .user_agent(concat!("PostfixToHTTP/", env!("CARGO_PKG_VERSION")))
-                .http1_only()
-                .no_proxy()
-                .redirect(redirect::Policy::none())
-                .retry(reqwest::retry::never())
-                .connect_timeout(CONNECT)
-                .pool_idle_timeout(IDLE)
-        };
-        Ok(Self {
-            kept: builder().pool_max_idle_per_host(IDLE_PER_HOST).build()?,
-            fresh: builder().pool_max_idle_per_host(0).build()?,
-        })
+impl Http {
+    /// No connection is made yet.
+    #[must_use]
+    pub fn new(settings: HttpSettings) -> Self {
+        let proxies = Proxies::new(settings.proxy.as_ref());
+        Self { settings, names: Names::default(), proxies, idle: Arc::default(), hosts: Mutex::default() }
     }
 
-    /// Sends `request` and reads the whole answer.
+    /// The connections to the origin of `url`, which all its targets share.
     ///
     /// # Errors
-    /// The class of what went wrong; what a complete answer says is the caller's to judge.
-    pub async fn exchange(&self, request: Request<'_>, deadline: Deadline) -> Result<Reply, Failure> {
-        let both_tries = async {
-            match once(&self.kept, &request).await {
-                Err(Failure::Protocol) => once(&self.fresh, &request).await,
-                other => other,
+    /// Where its proxy cannot be used.
+    pub fn host(&self, url: &Url) -> Result<Arc<Host>, reqwest::Error> {
+        let origin = url.origin().ascii_serialization();
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(host) = hosts.get(&origin) {
+            return Ok(Arc::clone(host));
+        }
+        let arm = match self.proxies.of(url) {
+            Some(proxy) => Arm::Proxied(Proxied::new(url, &proxy, &self.settings, &self.names)?),
+            None => Arm::Direct(Direct::new(url, &self.settings, &self.names, &self.idle)),
+        };
+        let permits = self.settings.max_connections_per_host.map(Semaphore::new);
+        let host = Arc::new(Host { arm, permits });
+        hosts.insert(origin, Arc::clone(&host));
+        Ok(host)
+    }
+}
+
+impl Host {
+    /// Sends `request` and reads the whole answer. Dropped in between, it closes the connection.
+    ///
+    /// # Errors
+    /// The class of what went wrong.
+    pub async fn exchange(&self, request: &Request<'_>, deadline: Deadline) -> Result<Reply, Failure> {
+        let exchange = async {
+            let _permit = match &self.permits {
+                // Never closed.
+                Some(permits) => permits.acquire().await.ok(),
+                None => None,
+            };
+            match &self.arm {
+                Arm::Direct(direct) => direct.exchange(request).await,
+                Arm::Proxied(proxied) => proxied.exchange(request).await,
             }
         };
-        match tokio::time::timeout_at(deadline.instant().into(), both_tries).await {
-            Ok(reply) => reply,
+        match tokio::time::timeout_at(deadline.instant().into(), exchange).await {
+            Ok(Ok(reply)) => Ok(reply),
+            Ok(Err(Broken::Lost)) => Err(Failure::Protocol),
+            Ok(Err(Broken::Refused(failure))) => Err(failure),
             Err(_) => Err(Failure::Timeout),
         }
     }
 }
 
-async fn once(client: &reqwest::Client, request: &Request<'_>) -> Result<Reply, Failure> {
-    let mut response = client
-        .post(request.url.clone())
-        .headers(request.headers.clone())
-        .body(request.body.clone())
-        .send()
-        .await
-        .map_err(|error| class(&error))?;
-    let status = response.status().as_u16();
-    let announced = response.content_length().unwrap_or(0);
-    if announced > MAX_BODY as u64 {
-        return Err(Failure::Body);
-    }
-    let mut body = Vec::with_capacity(announced as usize);
-    while let Some(chunk) = response.chunk().await.map_err(|error| class(&error))? {
-        if body.len() + chunk.len() > MAX_BODY {
-            return Err(Failure::Body);
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(Reply { status, body })
+/// Why there is no complete answer.
+#[derive(Debug)]
+enum Broken {
+    /// The connection failed on the way.
+    Lost,
+    /// Anything that a new connection would not mend.
+    Refused(Failure),
 }
 
-/// Where an exchange failed.
-fn class(error: &reqwest::Error) -> Failure {
-    if is_tls(error) {
-        Failure::Tls
-    } else if error.is_connect() {
-        Failure::Connect
-    } else if error.is_timeout() {
-        Failure::Timeout
-    } else {
-        Failure::Protocol
-    }
-}
-
-/// A TLS error stands at the end of the chain, inside of an I/O error.
-fn is_tls(error: &reqwest::Error) -> bool {
-    let mut source = error.source();
-    while let Some(error) = source {
+/// Whether TLS is what failed: its error stands at the end of the chain, inside of an I/O error.
+fn is_tls(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
         let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
         if error.is::<rustls::Error>() || inner.is_some_and(|inner| inner.is::<rustls::Error>()) {
             return true;
         }
-        source = error.source();
+        next = error.source();
     }
     false
+}
+
+/// Takes a chunk of a body; what is over the limit makes it a failure.
+fn take(body: &mut Vec<u8>, chunk: &[u8]) -> Result<(), Broken> {
+    if body.len() + chunk.len() > MAX_BODY {
+        return Err(Broken::Refused(Failure::Body));
+    }
+    body.extend_from_slice(chunk);
+    Ok(())
 }

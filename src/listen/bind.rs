@@ -20,6 +20,7 @@ use socket2::{Domain, Socket, Type};
 
 use crate::config::{Config, Endpoint, Speaks, UnixSocket};
 use crate::session::Wire;
+use crate::target::limit::{Door, Limit};
 
 /// Connections that wait to be accepted. The kernel caps it at net.core.somaxconn.
 const BACKLOG: i32 = 4096;
@@ -31,6 +32,8 @@ pub struct Bound {
     pub place: Place,
     /// What is spoken.
     pub wire: Wire,
+    /// What stands between it and the targets.
+    pub door: Door,
     /// The users that may connect; empty: all.
     pub allowed: HashSet<u32>,
 }
@@ -106,7 +109,12 @@ pub fn all(config: &Config) -> Result<Vec<Bound>, Error> {
             source,
         })?);
     }
-    let mut bound = vec![Bound { place: Place::Unix(unix(&ipc.socket)?), wire: Wire::Local(None), allowed }];
+    let mut bound = vec![Bound {
+        place: Place::Unix(unix(&ipc.socket)?),
+        wire: Wire::Local(None),
+        door: Door::default(),
+        allowed,
+    }];
     for listener in &config.server.listen {
         let place = match &listener.endpoint {
             Endpoint::Tcp { address, port, v6_only } => {
@@ -118,7 +126,8 @@ pub fn all(config: &Config) -> Result<Vec<Bound>, Error> {
             Speaks::Socketmap => Wire::Socketmap,
             Speaks::Policy => Wire::Policy(listener.name.as_str().into()),
         };
-        bound.push(Bound { place, wire, allowed: HashSet::new() });
+        let door = Door::new(listener.pool.map(|pool| Limit::new(pool.workers, pool.queue)));
+        bound.push(Bound { place, wire, door, allowed: HashSet::new() });
     }
     Ok(bound)
 }

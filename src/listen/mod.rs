@@ -1,7 +1,8 @@
 //! Sockets that listen: made before the runtime starts (`bind`), served after.
 //!
 //! Every accepted connection is a task of its own and costs little; what is bounded is their
-//! number (`server.max_connections`): at the bound nothing is accepted until one ends. A failing
+//! number (`server.max_connections`): at the bound nothing is accepted until one ends, nor while a
+//! lookup that came through the listener waits in a full queue (`target::limit`). A failing
 //! accept (no descriptor left, say) is tried again after a pause, never in a spin.
 
 pub mod bind;
@@ -23,6 +24,7 @@ use tracing::{debug, warn};
 
 use crate::broker::Broker;
 use crate::session::{self, Wire};
+use crate::target::limit::Door;
 use bind::{Bound, Place};
 
 const PAUSE: Duration = Duration::from_millis(100);
@@ -47,14 +49,14 @@ pub struct Shared {
 /// Where the runtime refuses a socket.
 pub fn serve(bound: Vec<Bound>, shared: &Shared) -> io::Result<JoinSet<()>> {
     let mut tasks = JoinSet::new();
-    for Bound { place, wire, allowed } in bound {
+    for Bound { place, wire, door, allowed } in bound {
         let shared = shared.clone();
         match place {
             Place::Tcp(listener) => {
                 let listener = TcpListener::from_std(listener)?;
                 tasks.spawn(async move {
                     let next = async || listener.accept().await.map(|(stream, _)| stream);
-                    accept(next, wire, shared, prepare_tcp).await;
+                    accept(next, wire, door, shared, prepare_tcp).await;
                 });
             }
             Place::Unix(socket) if matches!(wire, Wire::Local(_)) => {
@@ -63,7 +65,7 @@ pub fn serve(bound: Vec<Bound>, shared: &Shared) -> io::Result<JoinSet<()>> {
                 tasks.spawn(async move {
                     let _name = name;
                     let next = async || admitted(&listener, &allowed).await;
-                    accept(next, wire, shared, |_| {}).await;
+                    accept(next, wire, door, shared, |_| {}).await;
                 });
             }
             Place::Unix(socket) => {
@@ -72,7 +74,7 @@ pub fn serve(bound: Vec<Bound>, shared: &Shared) -> io::Result<JoinSet<()>> {
                 tasks.spawn(async move {
                     let _name = name;
                     let next = async || listener.accept().await.map(|(stream, _)| stream);
-                    accept(next, wire, shared, |_| {}).await;
+                    accept(next, wire, door, shared, |_| {}).await;
                 });
             }
         }
@@ -81,7 +83,7 @@ pub fn serve(bound: Vec<Bound>, shared: &Shared) -> io::Result<JoinSet<()>> {
 }
 
 /// Accepts until the broker stops.
-async fn accept<S, N, F>(mut next: N, wire: Wire, shared: Shared, prepare: fn(&S))
+async fn accept<S, N, F>(mut next: N, wire: Wire, door: Door, shared: Shared, prepare: fn(&S))
 where
     S: AsyncRead + AsyncWrite + std::os::fd::AsFd + Unpin + Send + 'static,
     N: FnMut() -> F,
@@ -90,6 +92,7 @@ where
     let mut draining = shared.draining.clone();
     loop {
         let accepted = async {
+            door.open().await;
             let permit = shared.connections.clone().acquire_owned().await;
             (next().await, permit)
         };
@@ -100,8 +103,13 @@ where
         match stream {
             Ok(stream) => {
                 prepare(&stream);
-                let session =
-                    session::serve(stream, wire.clone(), shared.broker.clone(), shared.draining.clone());
+                let session = session::serve(
+                    stream,
+                    wire.clone(),
+                    door.clone(),
+                    shared.broker.clone(),
+                    shared.draining.clone(),
+                );
                 let alive = shared.alive.clone();
                 tokio::spawn(async move {
                     session.await;

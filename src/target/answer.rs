@@ -4,18 +4,24 @@
 //! error in its error field. Everything else is a failure.
 
 use super::value::{self, Object};
-use super::{Kind, Settings};
+use super::{Absent, Kind, Settings, compress};
 use crate::ask::{Answer, Failure};
+use crate::exchange::Reply;
 
 /// What a response says.
 ///
 /// # Errors
 /// The failure, by the outcome table of the README.
-pub fn read(settings: &Settings, status: u16, body: &[u8]) -> Result<Answer, Failure> {
-    if status != settings.status_code {
-        return Err(Failure::Status(status));
+pub(super) fn read(settings: &Settings, reply: &Reply) -> Result<Answer, Failure> {
+    if reply.status != settings.status_code {
+        return match &settings.kind {
+            Kind::Map(map) if map.not_found_status.contains(&reply.status) => Ok(Answer::NotFound),
+            _ => Err(Failure::Status(reply.status)),
+        };
     }
-    let body = Object::parse(body)?;
+    let inflated = compress::inflate(reply, settings.compress_response)?;
+    let body = Object::parse(inflated.as_deref().unwrap_or(&reply.body))?;
+    let mut said_no_error = false;
     if let Some(field) = &settings.error_field
         && let Some(error) = field.find(&body)?
     {
@@ -23,13 +29,21 @@ pub fn read(settings: &Settings, status: u16, body: &[u8]) -> Result<Answer, Fai
         if !text.is_empty() && text != settings.no_error_value {
             return Err(Failure::ErrorField(text));
         }
+        said_no_error = !text.is_empty();
     }
     let Some(value) = settings.value_field.find(&body)? else {
-        return Ok(Answer::NotFound);
+        // The error field may have said that all is well, which an administrator can rely on.
+        return match settings.absent_value {
+            Absent::Failure if !said_no_error => Err(Failure::Body),
+            Absent::Failure | Absent::NotFound => Ok(Answer::NotFound),
+        };
     };
     match &settings.kind {
         Kind::Map(map) => {
-            let value = value::map_value(value)?;
+            let value = match value::map_value(value) {
+                Err(Failure::EmptyValue) if map.empty_is_not_found => return Ok(Answer::NotFound),
+                value => value?,
+            };
             // The limit is on the payload, `OK ` included (dict_sockmap.c).
             let reply = "OK ".len() + value.len();
             if reply > map.max_reply {

@@ -1,38 +1,43 @@
-//! How many lookups a target works on at a time, and how many may wait for that.
+//! How many lookups run at a time, and what happens to those who wait.
 //!
-//! Waiting counts against a lookup's own budget. The bound is for each target, so that one slow
-//! API holds up no other.
+//! A lookup waits for a worker as long as its own budget lasts. As long as the queue behind the
+//! workers is full, those who wait there keep their listener's [`Gate`] closed: it accepts nobody
+//! until there is room, and the kernel's queue of connections fills. The bound is for each
+//! target, so that one slow API holds up no other.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 use crate::ask::{Deadline, Failure};
 
-/// The workers of one target.
+/// Workers, and the queue behind them.
 #[derive(Debug)]
 pub struct Limit {
     workers: Semaphore,
     waiting: AtomicUsize,
-    max_waiting: usize,
+    max_queue: usize,
 }
 
 impl Limit {
-    /// `workers` at a time, `max_waiting` behind them.
+    /// `workers` at a time, `max_queue` behind them.
     #[must_use]
-    pub fn new(workers: usize, max_waiting: usize) -> Self {
-        Self { workers: Semaphore::new(workers), waiting: AtomicUsize::new(0), max_waiting }
+    pub fn new(workers: usize, max_queue: usize) -> Self {
+        let workers = Semaphore::new(workers.min(Semaphore::MAX_PERMITS));
+        Self { workers, waiting: AtomicUsize::new(0), max_queue }
     }
 
     /// Waits for a worker. It is free again when the permit is dropped.
     ///
     /// # Errors
-    /// [`Failure::Overload`] where too many wait already, or the budget ends first.
-    pub async fn enter(&self, deadline: Deadline) -> Result<SemaphorePermit<'_>, Failure> {
+    /// [`Failure::Overload`] where the budget ends first.
+    pub async fn enter(&self, deadline: Deadline, gate: &Gate) -> Result<SemaphorePermit<'_>, Failure> {
         if let Ok(permit) = self.workers.try_acquire() {
             return Ok(permit);
         }
-        let _place = Place::take(self)?;
+        let place = Place::take(self);
+        let _held = place.beyond_queue.then(|| gate.hold());
         match tokio::time::timeout_at(deadline.instant().into(), self.workers.acquire()).await {
             Ok(Ok(permit)) => Ok(permit),
             // Never closed; and if it were, nothing could be asked.
@@ -42,38 +47,134 @@ impl Limit {
 }
 
 /// A place in the queue, given back by drop: whoever hangs up does not wait on.
-struct Place<'a>(&'a Limit);
+struct Place<'a> {
+    limit: &'a Limit,
+    beyond_queue: bool,
+}
 
 impl<'a> Place<'a> {
-    fn take(limit: &'a Limit) -> Result<Self, Failure> {
-        let place = Self(limit);
-        if limit.waiting.fetch_add(1, Ordering::Relaxed) >= limit.max_waiting {
-            return Err(Failure::Overload);
-        }
-        Ok(place)
+    fn take(limit: &'a Limit) -> Self {
+        let before = limit.waiting.fetch_add(1, Ordering::Relaxed);
+        // With this one the queue is full.
+        Self { limit, beyond_queue: before + 1 >= limit.max_queue }
     }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.limit.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What stands between a listener and the targets.
+#[derive(Debug, Clone, Default)]
+pub struct Door {
+    gate: Arc<Gate>,
+    /// `worker_pool` of the listener.
+    pool: Option<Arc<Limit>>,
+}
+
+impl Door {
+    /// The door of a listener with a pool of its own, or without.
+    #[must_use]
+    pub fn new(pool: Option<Limit>) -> Self {
+        Self { gate: Arc::default(), pool: pool.map(Arc::new) }
+    }
+
+    /// Waits for one of the listener's own workers.
+    ///
+    /// # Errors
+    /// As [`Limit::enter`].
+    pub async fn enter(&self, deadline: Deadline) -> Result<Option<SemaphorePermit<'_>>, Failure> {
+        match &self.pool {
+            Some(pool) => pool.enter(deadline, &self.gate).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Returns while nobody who came in waits in a full queue.
+    pub async fn open(&self) {
+        self.gate.open().await;
+    }
+
+    /// The gate that a full queue closes.
+    #[must_use]
+    pub fn gate(&self) -> &Gate {
+        &self.gate
+    }
+}
+
+/// Closed while a lookup that came through it waits in a full queue.
+#[derive(Debug, Default)]
+pub struct Gate {
+    held: AtomicUsize,
+    freed: Notify,
+}
+
+impl Gate {
+    fn hold(&self) -> Held<'_> {
+        self.held.fetch_add(1, Ordering::SeqCst);
+        Held(self)
+    }
+
+    /// Returns once it is open.
+    pub async fn open(&self) {
+        loop {
+            let freed = self.freed.notified();
+            if self.held.load(Ordering::SeqCst) == 0 {
+                return;
+            }
+            freed.await;
+        }
+    }
+}
+
+struct Held<'a>(&'a Gate);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        if self.0.held.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.freed.notify_waiters();
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt;
     use std::time::Duration;
 
+    fn soon() -> Deadline {
+        Deadline::after(Duration::from_millis(50))
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn a_full_queue_and_an_ended_budget_are_overload() {
-        let limit = Limit::new(1, 1);
-        let soon = || Deadline::after(Duration::from_millis(50));
-        let permit = limit.enter(soon()).await.expect("the first");
-        let (second, third) = tokio::join!(limit.enter(soon()), limit.enter(soon()));
+    async fn an_ended_budget_is_overload() {
+        let (limit, gate) = (Limit::new(1, 1), Gate::default());
+        let permit = limit.enter(soon(), &gate).await.expect("the first");
+        let (second, third) = tokio::join!(limit.enter(soon(), &gate), limit.enter(soon(), &gate));
         assert!(matches!((second, third), (Err(Failure::Overload), Err(Failure::Overload))));
         drop(permit);
-        assert!(limit.enter(soon()).await.is_ok(), "places and permits come back");
+        assert!(limit.enter(soon(), &gate).await.is_ok(), "places and permits come back");
         assert_eq!(limit.waiting.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_queue_closes_the_gate_until_there_is_room() {
+        let (limit, gate, other) = (Limit::new(1, 2), Gate::default(), Gate::default());
+        let is_open = || async { tokio::time::timeout(Duration::ZERO, gate.open()).await.is_ok() };
+        let permit = limit.enter(soon(), &gate).await.expect("the first");
+        let mut one = Box::pin(limit.enter(soon(), &other));
+        assert!((&mut one).now_or_never().is_none());
+        assert!(is_open().await, "there is a place left in the queue");
+        let mut two = Box::pin(limit.enter(soon(), &gate));
+        assert!((&mut two).now_or_never().is_none());
+        assert!(!is_open().await, "the queue is full");
+        other.open().await;
+        drop(permit);
+        drop(one.await);
+        drop(two.await);
+        assert!(is_open().await);
     }
 }

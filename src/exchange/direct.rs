@@ -1,0 +1,270 @@
+//! Connections of our own to one origin: made, kept, found dead, used again.
+//!
+//! A connection is hyper's two halves, the sender and the machine that moves bytes, kept as a
+//! pair and polled together by the task that asks: no task and no channel hop stands between.
+//! Whoever asks takes an idle connection (the one used last, for it is the least likely to be
+//! dead) or makes one. Nobody polls an idle one; that its backend has closed it shows when it is
+//! taken, or when the idle ones are looked through. An answer that is not read to its end, or a
+//! lookup that is dropped, costs the connection.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Bytes, Incoming};
+use hyper::client::conn::http1::{Builder, Connection, SendRequest};
+use hyper::header::{HOST, HeaderValue, USER_AGENT};
+use hyper::{Response, Uri};
+use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tower_service::Service;
+use url::Url;
+
+use super::resolve::Names;
+use super::{Broken, CONNECT, HttpSettings, MAX_BODY, MAX_HEAD, Reply, Request, is_tls, take};
+use crate::ask::Failure;
+
+type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
+
+/// The connections to one origin.
+#[derive(Debug)]
+pub(super) struct Direct {
+    uri: Uri,
+    host: HeaderValue,
+    connector: HttpsConnector<HttpConnector<Names>>,
+    pool: Arc<Pool>,
+}
+
+/// The idle ones.
+#[derive(Debug)]
+struct Pool {
+    idle: Mutex<Vec<Idle>>,
+    max_idle: usize,
+    timeout: Duration,
+    /// Idle connections of all hosts, and their bound.
+    everywhere: Arc<AtomicUsize>,
+    max_everywhere: usize,
+    /// Whether a task looks through them.
+    watched: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Idle {
+    link: Link,
+    since: Instant,
+}
+
+/// One connection.
+#[derive(Debug)]
+struct Link {
+    sender: SendRequest<Full<Bytes>>,
+    machine: Connection<Stream, Full<Bytes>>,
+    ended: bool,
+}
+
+impl Direct {
+    pub(super) fn new(url: &Url, settings: &HttpSettings, names: &Names, idle: &Arc<AtomicUsize>) -> Self {
+        let mut http = HttpConnector::new_with_resolver(names.clone());
+        http.enforce_http(false);
+        http.set_nodelay(true);
+        http.set_keepalive(Some(Duration::from_secs(60)));
+        let connector = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_tls_config((*settings.tls).clone())
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(http);
+        let origin = url.origin().ascii_serialization();
+        // The default port is not part of it (RFC 9110 7.2).
+        let host = origin.split_once("://").map_or(origin.as_str(), |(_, authority)| authority);
+        Self {
+            host: HeaderValue::from_str(host).unwrap_or(HeaderValue::from_static("")),
+            uri: origin.parse().unwrap_or_default(),
+            connector,
+            pool: Arc::new(Pool {
+                idle: Mutex::default(),
+                max_idle: settings.max_idle_connections_per_host,
+                timeout: settings.idle_connection_timeout,
+                everywhere: Arc::clone(idle),
+                max_everywhere: settings.max_idle_connections.unwrap_or(usize::MAX),
+                watched: AtomicBool::new(false),
+            }),
+        }
+    }
+
+    /// Asks on a kept connection, else on a new one; on a new one, too, where the kept one fails.
+    pub(super) async fn exchange(&self, request: &Request<'_>) -> Result<Reply, Broken> {
+        if let Some(link) = self.pool.take().await {
+            match self.ask(link, request).await {
+                Err(Broken::Lost) if request.repeatable => {}
+                other => return other,
+            }
+        }
+        let link = self.connect().await?;
+        self.ask(link, request).await
+    }
+
+    async fn ask(&self, mut link: Link, request: &Request<'_>) -> Result<Reply, Broken> {
+        let reply = link.exchange(self.http_request(request)?).await?;
+        if link.is_reusable() {
+            Pool::put(&self.pool, link);
+        }
+        Ok(reply)
+    }
+
+    fn http_request(&self, request: &Request<'_>) -> Result<hyper::Request<Full<Bytes>>, Broken> {
+        // Origin-form (RFC 9112 3.2.1). A path that is none comes out of a template's `raw`.
+        let path: Uri = request.path.parse().map_err(|_| Broken::Refused(Failure::Malformed))?;
+        let mut http = hyper::Request::new(Full::new(request.body.clone()));
+        *http.method_mut() = request.method.clone();
+        *http.uri_mut() = path;
+        let headers = http.headers_mut();
+        *headers = request.headers.clone();
+        headers.entry(HOST).or_insert_with(|| self.host.clone());
+        headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(super::USER_AGENT));
+        Ok(http)
+    }
+
+    async fn connect(&self) -> Result<Link, Broken> {
+        let connecting = async {
+            let mut connector = self.connector.clone();
+            poll_fn(|cx| connector.poll_ready(cx)).await.map_err(|error| class(&*error))?;
+            let stream = connector.call(self.uri.clone()).await.map_err(|error| class(&*error))?;
+            let handshake = Builder::new().max_buf_size(MAX_HEAD).handshake(stream).await;
+            handshake.map_err(|_| Broken::Refused(Failure::Protocol))
+        };
+        match tokio::time::timeout(CONNECT, connecting).await {
+            Ok(Ok((sender, machine))) => Ok(Link { sender, machine, ended: false }),
+            Ok(Err(broken)) => Err(broken),
+            Err(_) => Err(Broken::Refused(Failure::Connect)),
+        }
+    }
+}
+
+fn class(error: &(dyn std::error::Error + 'static)) -> Broken {
+    Broken::Refused(if is_tls(error) { Failure::Tls } else { Failure::Connect })
+}
+
+impl Link {
+    /// Sends, and reads the whole answer, moving the bytes meanwhile.
+    async fn exchange(&mut self, request: hyper::Request<Full<Bytes>>) -> Result<Reply, Broken> {
+        let Self { sender, machine, ended } = self;
+        let mut reply = pin!(async {
+            let response = sender.send_request(request).await.map_err(|error| broken(&error))?;
+            read(response).await
+        });
+        poll_fn(|cx| {
+            if let Poll::Ready(reply) = reply.as_mut().poll(cx) {
+                return Poll::Ready(reply);
+            }
+            if !*ended {
+                *ended = Pin::new(&mut *machine).poll(cx).is_ready();
+            }
+            match reply.as_mut().poll(cx) {
+                Poll::Pending if *ended => Poll::Ready(Err(Broken::Lost)),
+                poll => poll,
+            }
+        })
+        .await
+    }
+
+    /// Whether another request may follow: both sides keep the connection.
+    fn is_reusable(&mut self) -> bool {
+        self.is_alive() && self.sender.is_ready()
+    }
+
+    /// Whether the backend has left it open, as far as the kernel has told.
+    fn is_alive(&mut self) -> bool {
+        if !self.ended {
+            let mut context = Context::from_waker(std::task::Waker::noop());
+            self.ended = Pin::new(&mut self.machine).poll(&mut context).is_ready();
+        }
+        !self.ended && !self.sender.is_closed()
+    }
+}
+
+async fn read(response: Response<Incoming>) -> Result<Reply, Broken> {
+    let (head, mut incoming) = response.into_parts();
+    let announced = incoming.size_hint().lower();
+    if announced > MAX_BODY as u64 {
+        return Err(Broken::Refused(Failure::Body));
+    }
+    let mut body = Vec::with_capacity(announced as usize);
+    while let Some(frame) = incoming.frame().await {
+        if let Ok(chunk) = frame.map_err(|error| broken(&error))?.into_data() {
+            take(&mut body, &chunk)?;
+        }
+    }
+    Ok(Reply { status: head.status.as_u16(), headers: head.headers, body })
+}
+
+/// A connection that failed may be replaced; bytes that are no HTTP would be the same again.
+fn broken(error: &hyper::Error) -> Broken {
+    if error.is_parse() { Broken::Refused(Failure::Protocol) } else { Broken::Lost }
+}
+
+impl Pool {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Idle>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A connection that looks alive.
+    async fn take(&self) -> Option<Link> {
+        loop {
+            let Idle { mut link, since } = self.lock().pop()?;
+            self.everywhere.fetch_sub(1, Ordering::Relaxed);
+            if since.elapsed() < self.timeout && link.is_alive() && link.sender.is_ready() {
+                return Some(link);
+            }
+        }
+    }
+
+    fn put(pool: &Arc<Self>, link: Link) {
+        let mut idle = pool.lock();
+        if idle.len() >= pool.max_idle || pool.everywhere.load(Ordering::Relaxed) >= pool.max_everywhere {
+            return;
+        }
+        idle.push(Idle { link, since: Instant::now() });
+        pool.everywhere.fetch_add(1, Ordering::Relaxed);
+        drop(idle);
+        if !pool.watched.swap(true, Ordering::Relaxed) {
+            let pool = Arc::downgrade(pool);
+            tokio::spawn(async move {
+                loop {
+                    let Some(pool) = pool.upgrade() else { return };
+                    if pool.sweep() {
+                        return;
+                    }
+                    let pause = (pool.timeout / 4).clamp(Duration::from_millis(20), Duration::from_secs(5));
+                    drop(pool);
+                    tokio::time::sleep(pause).await;
+                }
+            });
+        }
+    }
+
+    /// Closes what has been idle for too long, and what its backend has closed. True where
+    /// nothing is left to watch.
+    fn sweep(&self) -> bool {
+        let mut idle = self.lock();
+        let before = idle.len();
+        idle.retain_mut(|kept| kept.since.elapsed() < self.timeout && kept.link.is_alive());
+        self.everywhere.fetch_sub(before - idle.len(), Ordering::Relaxed);
+        if idle.is_empty() {
+            self.watched.store(false, Ordering::Relaxed);
+        }
+        idle.is_empty()
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        let left = self.lock().len();
+        self.everywhere.fetch_sub(left, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,301 @@
+//! Answers from before: instead of asking while they are fresh, instead of a failure while they
+//! are not too old.
+//!
+//! One cache for all targets, bounded in bytes: an entry weighs its key, its text and what the
+//! cache itself spends on it (about 480 bytes with moka 0.12, measured). Each target has a shelf in
+//! it. What is kept is definitive and came out of an accepted answer; "not found" takes away what
+//! was known before, and a failure changes nothing. An action is never kept if it says "later".
+//!
+//! What tells two policy requests apart must never be left out of a key: an OK for one user would
+//! serve another. So [`ALWAYS`] is part of every key, whatever `cache_key` says.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use moka::Expiry;
+use moka::sync::Cache as Moka;
+
+use super::template::Asked;
+use super::{CacheSettings, Kind, Settings, verb};
+use crate::ask::{Answer, Attribute};
+
+/// What moka spends on an entry, besides key and value.
+const OVERHEAD: usize = 480;
+
+/// Attributes that are part of every policy key.
+const ALWAYS: [&str; 7] = [
+    "request",
+    "protocol_state",
+    "sasl_username",
+    "sasl_method",
+    "ccert_fingerprint",
+    "ccert_pubkey_fingerprint",
+    "server_port",
+];
+
+/// Attributes that differ from message to message, and are left out unless `cache_key` names them.
+const VOLATILE: [&str; 11] = [
+    "instance",
+    "queue_id",
+    "client_port",
+    "size",
+    "stress",
+    "recipient_count",
+    "encryption_protocol",
+    "encryption_cipher",
+    "encryption_keysize",
+    "ccert_subject",
+    "ccert_issuer",
+];
+
+/// The cache of all targets.
+#[derive(Debug)]
+pub struct Cache {
+    entries: Moka<Key, Entry>,
+    shelves: AtomicU64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    shelf: u64,
+    key: Box<[u8]>,
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    answer: Arc<Answer>,
+    since: Instant,
+    lifetime: Duration,
+}
+
+struct Lifetimes;
+
+impl Expiry<Key, Entry> for Lifetimes {
+    fn expire_after_create(&self, _: &Key, entry: &Entry, _: Instant) -> Option<Duration> {
+        Some(entry.lifetime)
+    }
+
+    fn expire_after_update(
+        &self,
+        _: &Key,
+        entry: &Entry,
+        _: Instant,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
+        Some(entry.lifetime)
+    }
+}
+
+/// One target's part of the cache.
+#[derive(Debug)]
+pub struct Shelf {
+    number: u64,
+    entries: Moka<Key, Entry>,
+    settings: CacheSettings,
+    /// `None` for a map.
+    policy: Option<PolicyKey>,
+}
+
+#[derive(Debug)]
+enum PolicyKey {
+    AllButVolatile,
+    These(Vec<String>),
+}
+
+/// What the cache says before anything is asked.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Found {
+    /// The answer.
+    Fresh(Answer),
+    /// The answer, which is to be asked anew meanwhile.
+    Stale(Answer),
+    /// Ask.
+    Nothing,
+}
+
+impl Cache {
+    /// A cache that takes `max_bytes` of memory.
+    #[must_use]
+    pub fn new(max_bytes: u64) -> Self {
+        let entries = Moka::builder()
+            .max_capacity(max_bytes)
+            .weigher(|key: &Key, entry: &Entry| {
+                let text = match &*entry.answer {
+                    Answer::Value(value) => value.len(),
+                    Answer::Action(action) => action.as_str().len(),
+                    Answer::NotFound | Answer::Failed { .. } => 0,
+                };
+                u32::try_from(key.key.len() + text + OVERHEAD).unwrap_or(u32::MAX)
+            })
+            .expire_after(Lifetimes)
+            .build();
+        Self { entries, shelves: AtomicU64::new(0) }
+    }
+
+    /// A new target's part.
+    #[must_use]
+    pub fn shelf(&self, settings: &Settings) -> Shelf {
+        let policy = match &settings.kind {
+            Kind::Map(_) => None,
+            Kind::Policy(policy) => Some(match &policy.cache_key {
+                None => PolicyKey::AllButVolatile,
+                Some(names) => PolicyKey::These(names.clone()),
+            }),
+        };
+        Shelf {
+            number: self.shelves.fetch_add(1, Ordering::Relaxed),
+            entries: self.entries.clone(),
+            settings: settings.cache,
+            policy,
+        }
+    }
+}
+
+impl Shelf {
+    /// Whether identical lookups may be one: always for a map; for a policy, whose API may count
+    /// requests, only where it is cached anyway.
+    #[must_use]
+    pub fn shares_lookups(&self) -> bool {
+        self.policy.is_none() || !self.settings.fresh.is_zero()
+    }
+
+    /// What tells a question of this target from another; empty where nothing depends on it.
+    #[must_use]
+    pub fn key(&self, asked: Asked<'_>) -> Vec<u8> {
+        match (asked, &self.policy) {
+            (Asked::Key(key), _) => key.as_bytes().to_vec(),
+            (Asked::Request(attributes), Some(policy)) if self.shares_lookups() || self.keeps() => {
+                policy.key(attributes)
+            }
+            (Asked::Request(_), _) => Vec::new(),
+        }
+    }
+
+    fn keeps(&self) -> bool {
+        !(self.settings.outage.is_zero() && self.settings.fresh.is_zero())
+    }
+
+    fn get(&self, key: &[u8]) -> Option<Entry> {
+        if !self.keeps() && self.settings.negative.is_zero() {
+            return None;
+        }
+        self.entries.get(&Key { shelf: self.number, key: key.into() })
+    }
+
+    /// What may be said without asking.
+    #[must_use]
+    pub fn find(&self, key: &[u8]) -> Found {
+        let CacheSettings { fresh, negative, stale_while_revalidate: stale, .. } = self.settings;
+        if fresh.is_zero() && negative.is_zero() {
+            return Found::Nothing;
+        }
+        let Some(entry) = self.get(key) else { return Found::Nothing };
+        let age = entry.since.elapsed();
+        match &*entry.answer {
+            Answer::NotFound if age < negative => Found::Fresh(Answer::NotFound),
+            Answer::NotFound => Found::Nothing,
+            answer if age < fresh => Found::Fresh(answer.clone()),
+            answer if !fresh.is_zero() && age < fresh + stale => Found::Stale(answer.clone()),
+            _ => Found::Nothing,
+        }
+    }
+
+    /// What may stand in for a failure.
+    #[must_use]
+    pub fn stand_in(&self, key: &[u8]) -> Option<Answer> {
+        if self.settings.outage.is_zero() {
+            return None;
+        }
+        let entry = self.get(key)?;
+        let stands = *entry.answer != Answer::NotFound && entry.since.elapsed() < self.settings.outage;
+        stands.then(|| (*entry.answer).clone())
+    }
+
+    /// Keeps a definitive answer.
+    pub fn keep(&self, key: &[u8], answer: &Answer) {
+        let CacheSettings { outage, fresh, negative, stale_while_revalidate } = self.settings;
+        let lifetime = match answer {
+            Answer::Value(_) => outage.max(fresh + stale_while_revalidate),
+            Answer::Action(action) if !verb::is_temporary(action) => {
+                outage.max(fresh + stale_while_revalidate)
+            }
+            Answer::NotFound if self.policy.is_none() => negative,
+            Answer::NotFound => Duration::ZERO,
+            // It says "later", or nothing: what was known stays.
+            Answer::Action(_) | Answer::Failed { .. } => return,
+        };
+        if !self.keeps() && negative.is_zero() {
+            return;
+        }
+        let key = Key { shelf: self.number, key: key.into() };
+        if lifetime.is_zero() {
+            self.entries.invalidate(&key);
+        } else {
+            let entry = Entry { answer: Arc::new(answer.clone()), since: Instant::now(), lifetime };
+            self.entries.insert(key, entry);
+        }
+    }
+}
+
+impl PolicyKey {
+    fn key(&self, attributes: &[Attribute]) -> Vec<u8> {
+        let mut key = Vec::with_capacity(256);
+        for attribute in attributes {
+            let name = attribute.name.as_str();
+            let part = ALWAYS.contains(&name)
+                || match self {
+                    Self::AllButVolatile => !VOLATILE.contains(&name),
+                    Self::These(names) => names.iter().any(|known| known == name),
+                };
+            if part {
+                // Neither holds a NUL (`proto::policy`), so no two requests share a key.
+                key.extend_from_slice(name.as_bytes());
+                key.push(b'=');
+                key.extend_from_slice(&attribute.value);
+                key.push(0);
+            }
+        }
+        key
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(pairs: &[(&str, &str)]) -> Vec<Attribute> {
+        pairs.iter().map(|(n, v)| Attribute { name: (*n).into(), value: v.as_bytes().to_vec() }).collect()
+    }
+
+    #[test]
+    fn what_tells_users_apart_is_in_every_key() {
+        for policy in
+            [PolicyKey::AllButVolatile, PolicyKey::These(Vec::new()), PolicyKey::These(vec!["sender".into()])]
+        {
+            for name in ALWAYS {
+                let key = |value| policy.key(&request(&[("request", "x"), (name, value), ("sender", "s")]));
+                assert_ne!(key("one"), key("other"), "{name} in {policy:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_differs_by_nature_is_left_out_unless_named() {
+        for name in VOLATILE {
+            let key = |policy: &PolicyKey, value| policy.key(&request(&[("sender", "s"), (name, value)]));
+            let all = PolicyKey::AllButVolatile;
+            assert_eq!(key(&all, "1"), key(&all, "2"), "{name}");
+            let named = PolicyKey::These(vec![name.to_owned()]);
+            assert_ne!(key(&named, "1"), key(&named, "2"), "{name}");
+        }
+    }
+
+    #[test]
+    fn values_cannot_pose_as_other_attributes() {
+        let policy = PolicyKey::AllButVolatile;
+        let one = policy.key(&request(&[("sender", "a"), ("recipient", "b")]));
+        let other = policy.key(&request(&[("sender", "arecipient=b")]));
+        assert_ne!(one, other);
+    }
+}

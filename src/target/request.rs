@@ -1,0 +1,131 @@
+//! From a question to an HTTP request: path, headers, body.
+//!
+//! A policy request carries an `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header):
+//! Postfix repeats a request whose connection broke, and so do we. It is a hash of the entry's
+//! name and the attributes where `instance` tells messages apart, else of the request's own id,
+//! too; equal whenever the same request is sent again.
+
+use aws_lc_rs::digest::{Context, SHA256};
+use hyper::Method as HttpMethod;
+use hyper::body::Bytes;
+use hyper::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap, HeaderName, HeaderValue};
+use url::Position;
+
+use super::template::{Asked, Input, Unsendable};
+use super::{Method, Settings, compress};
+use crate::ask::Attribute;
+use crate::exchange::Request;
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// A request that waits to be sent.
+#[derive(Debug, Clone)]
+pub(super) struct Rendered {
+    method: HttpMethod,
+    path: String,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Rendered {
+    /// Lookups may be repeated: Postfix does so itself (auto_clnt.c).
+    pub(super) fn request(&self) -> Request<'_> {
+        Request {
+            method: self.method.clone(),
+            path: &self.path,
+            headers: self.headers.clone(),
+            body: self.body.clone(),
+            repeatable: true,
+        }
+    }
+}
+
+/// Renders the request of one question.
+pub(super) fn render(settings: &Settings, asked: Asked<'_>, id: u64) -> Result<Rendered, Unsendable> {
+    let input = Input { name: &settings.name, asked };
+    let mut headers = settings.headers.clone();
+    let mut body = Vec::new();
+    if let Some(payload) = &settings.payload {
+        body.reserve(1024);
+        payload.render(input, &mut body)?;
+        if settings.compress_request {
+            body = compress::deflate(&body);
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+    }
+    if settings.compress_response {
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    if let Asked::Request(attributes) = asked
+        && let Ok(value) = HeaderValue::from_str(&idempotency_key(&settings.name, attributes, id))
+    {
+        headers.entry(IDEMPOTENCY_KEY).or_insert(value);
+    }
+    let method = match settings.method {
+        Method::Get => HttpMethod::GET,
+        Method::Post => HttpMethod::POST,
+    };
+    Ok(Rendered { method, path: path(settings, input)?, headers, body: body.into() })
+}
+
+fn path(settings: &Settings, input: Input<'_>) -> Result<String, Unsendable> {
+    let Some(template) = &settings.path else {
+        return Ok(settings.url[Position::BeforePath..Position::AfterQuery].to_owned());
+    };
+    let mut path = Vec::new();
+    template.render(input, &mut path)?;
+    let path = String::from_utf8(path).map_err(|_| Unsendable)?;
+    let segments = path.split(['?', '#']).next().unwrap_or_default().split('/');
+    // They would lead out of the directory that the administrator named (RFC 3986 5.2.4).
+    if segments.map(|segment| segment.to_ascii_lowercase().replace("%2e", ".")).any(|s| s == "." || s == "..")
+    {
+        return Err(Unsendable);
+    }
+    // What `raw` let through may be no part of a URL.
+    let legal =
+        path.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'#' | b'"' | b'<' | b'>'));
+    if legal { Ok(path) } else { Err(Unsendable) }
+}
+
+fn idempotency_key(name: &str, attributes: &[Attribute], id: u64) -> String {
+    let mut hash = Context::new(&SHA256);
+    let mut part = |bytes: &[u8]| {
+        hash.update(&(bytes.len() as u64).to_le_bytes());
+        hash.update(bytes);
+    };
+    part(name.as_bytes());
+    for attribute in attributes {
+        part(attribute.name.as_bytes());
+        part(&attribute.value);
+    }
+    // Without it two messages could be alike (SMTPD_POLICY_README: empty before MAIL).
+    if !attributes.iter().any(|a| a.name == "instance" && !a.value.is_empty()) {
+        part(&id.to_le_bytes());
+    }
+    hash.finish().as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(attributes: &[(&str, &str)], id: u64) -> String {
+        let attributes: Vec<_> = attributes
+            .iter()
+            .map(|(name, value)| Attribute { name: (*name).into(), value: value.as_bytes().to_vec() })
+            .collect();
+        idempotency_key("entry", &attributes, id)
+    }
+
+    #[test]
+    fn the_same_request_has_the_same_key() {
+        let told_apart = [("instance", "1.2.3.0"), ("recipient", "a@b")];
+        assert_eq!(key(&told_apart, 1), key(&told_apart, 2));
+        assert_ne!(key(&told_apart, 1), key(&[("instance", "1.2.3.0"), ("recipient", "c@b")], 1));
+        assert_ne!(key(&told_apart, 1), key(&[("instance", "1.2.3.0r"), ("ecipient", "a@b")], 1));
+        let alike = [("instance", ""), ("recipient", "")];
+        assert_ne!(key(&alike, 1), key(&alike, 2));
+        assert_eq!(key(&alike, 1), key(&alike, 1));
+        assert_eq!(key(&alike, 1).len(), 32);
+    }
+}
