@@ -7,7 +7,7 @@
 //! was known before, and a failure changes nothing. An action is never kept if it says "later".
 //!
 //! What tells two policy requests apart must never be left out of a key: an OK for one user would
-//! serve another. So [`ALWAYS`] is part of every key, whatever `cache_key` says.
+//! serve another. So `ALWAYS` is part of every key, whatever `cache_key` says.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
