@@ -2,7 +2,7 @@
 //!
 //! A request from Postfix becomes a [`Question`], whoever brought it (a listener, the local
 //! socket, `demo`), and what comes back is an [`Answer`]. Both travel over the local socket, so
-//! their layout is part of the frame version (see `ipc`): variants and fields are only appended.
+//! their layout is part of the frame version (see `ipc`).
 //!
 //! The rule that everything here serves: a [`Failure`] never turns into a definitive answer,
 //! unless the administrator wrote so in `on_failure`. A definitive answer is made in one place,
@@ -95,26 +95,48 @@ pub enum Failure {
     TooLong(u64),
 }
 
-impl fmt::Display for Failure {
-    /// For the log. Replies have texts of their own, in `proto::reply`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Failure {
+    /// One word for the log and its filters. Replies have texts of their own, in `proto::reply`.
+    #[must_use]
+    pub fn class(&self) -> &'static str {
         match self {
-            Self::Connect => f.write_str("connect"),
-            Self::Timeout => f.write_str("timeout"),
-            Self::Tls => f.write_str("tls"),
-            Self::Protocol => f.write_str("protocol"),
-            Self::Status(code) => write!(f, "status {code}"),
-            Self::Body => f.write_str("body"),
-            Self::Provider => f.write_str("identity provider"),
-            Self::Overload => f.write_str("overload"),
-            Self::NoBroker => f.write_str("no broker"),
-            Self::UnknownName => f.write_str("unknown name"),
-            Self::Malformed => f.write_str("malformed request"),
-            Self::EmptyValue => f.write_str("empty value"),
-            Self::UnexpectedValue => f.write_str("unexpected value"),
-            Self::ErrorField(_) => f.write_str("error field"),
-            Self::TooLong(bytes) => write!(f, "value too long: {bytes} bytes"),
+            Self::Connect => "connect",
+            Self::Timeout => "timeout",
+            Self::Tls => "tls",
+            Self::Protocol => "protocol",
+            Self::Status(_) => "status",
+            Self::Body => "body",
+            Self::Provider => "provider",
+            Self::Overload => "overload",
+            Self::NoBroker => "no_broker",
+            Self::UnknownName => "unknown_name",
+            Self::Malformed => "malformed",
+            Self::EmptyValue | Self::UnexpectedValue | Self::TooLong(_) => "value",
+            Self::ErrorField(_) => "error_field",
         }
+    }
+}
+
+impl fmt::Display for Failure {
+    /// For the log: what an administrator would want to know, without what the API said.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connect => "no connection",
+            Self::Timeout => "no complete answer in time",
+            Self::Tls => "the TLS handshake failed, or the certificate is not trusted",
+            Self::Protocol => "the connection broke, or that was no HTTP",
+            Self::Status(code) => return write!(f, "unexpected status code {code}"),
+            Self::Body => "the body is no JSON object, or holds no answer",
+            Self::Provider => "no token",
+            Self::Overload => "too many lookups were waiting",
+            Self::NoBroker => "no broker",
+            Self::UnknownName => "no such entry",
+            Self::Malformed => "the request cannot be sent",
+            Self::EmptyValue => "the value is empty",
+            Self::UnexpectedValue => "the value is of a kind that cannot be sent",
+            Self::ErrorField(_) => "the error field names an error",
+            Self::TooLong(bytes) => return write!(f, "the value is too long: {bytes} bytes"),
+        })
     }
 }
 

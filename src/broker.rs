@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::warn;
+
 use crate::ask::{Answer, Failure, LONGEST_BUDGET, OnFailure, Question};
 use crate::config::Config;
 use crate::exchange::Http;
@@ -14,12 +16,15 @@ use crate::ipc::Service;
 use crate::target::cache::Cache;
 use crate::target::template::Asked;
 use crate::target::{Asker, Settings, Target};
+use crate::warned::Warned;
 
 /// Every entry of the configuration, ready to be asked.
 #[derive(Debug)]
 pub struct Broker {
     maps: HashMap<String, Arc<Target>>,
     policies: HashMap<String, Arc<Target>>,
+    /// Names without entry.
+    warned: Warned,
 }
 
 /// What a client is told about the lookups that it will ask for.
@@ -46,7 +51,11 @@ impl Broker {
             });
             targets.collect::<Result<_, reqwest::Error>>()
         };
-        Ok(Self { maps: targets(&config.maps)?, policies: targets(&config.policies)? })
+        Ok(Self {
+            maps: targets(&config.maps)?,
+            policies: targets(&config.policies)?,
+            warned: Warned::default(),
+        })
     }
 
     /// Answers one question.
@@ -56,6 +65,11 @@ impl Broker {
             Question::Policy { name, .. } => (&self.policies, name),
         };
         let Some(target) = entries.get(name) else {
+            if self.warned.is_news(name) {
+                let kind =
+                    if matches!(question, Question::Map { .. }) { "socket_maps" } else { "policy_services" };
+                warn!(name, "there is no such entry in {kind}");
+            }
             return Answer::Failed { failure: Failure::UnknownName, on_failure: None };
         };
         match question {

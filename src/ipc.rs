@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! frame    length u32 LE · that many bytes
-//! client   Hello { "pfxh", version u16 LE, service } · Ask { id, left_ms, question } · …
+//! client   Hello { "pfxh", version u16 LE, service } · Ask { id, spent_ms, question } · …
 //! broker   Welcome { "pfxh", version u16 LE, verdict } · Told { id, answer } · …
 //! ```
 //!
@@ -10,7 +10,7 @@
 //! is held against a limit before anything is read for it, and bincode has a limit of its own;
 //! trailing bytes are refused. Client and broker are replaced at different moments of an upgrade:
 //! the first six bytes of both greetings never change, the broker serves versions
-//! [`OLDEST`]`..=`[`VERSION`], and within one version fields and variants are only appended.
+//! [`OLDEST`]`..=`[`VERSION`], and once a version is released any change of a frame is a new one.
 //! The golden bytes in the tests below hold that layout.
 
 use std::fmt;
@@ -73,6 +73,16 @@ pub enum Service {
     },
 }
 
+impl fmt::Display for Service {
+    /// As on the command line of the client.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socketmap => f.write_str("socketmap"),
+            Self::Policy { name } => write!(f, "policy {name}"),
+        }
+    }
+}
+
 /// A broker's first frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Welcome {
@@ -103,8 +113,9 @@ pub enum Verdict {
 pub struct Ask {
     /// Chosen by the client, from a random start on; a lookup that is sent again keeps it.
     pub id: u64,
-    /// What is left of the lookup's budget, in milliseconds, as far as the client knows.
-    pub left_ms: u32,
+    /// How long the lookup has been under way, in milliseconds: that much of its entry's budget is
+    /// spent, so sending it again starts no fresh one.
+    pub spent_ms: u32,
     /// The lookup.
     pub question: Question,
 }
@@ -175,8 +186,8 @@ pub fn encode<T: Serialize>(value: &T, limit: usize, out: &mut Vec<u8>) -> Resul
 ///
 /// # Errors
 /// [`Error::TooLong`], which no question that `proto` decoded is.
-pub fn encode_ask(id: u64, left_ms: u32, question: &Question, out: &mut Vec<u8>) -> Result<(), Error> {
-    encode(&(id, left_ms, question), MAX_FROM_CLIENT, out)
+pub fn encode_ask(id: u64, spent_ms: u32, question: &Question, out: &mut Vec<u8>) -> Result<(), Error> {
+    encode(&(id, spent_ms, question), MAX_FROM_CLIENT, out)
 }
 
 impl Hello {
@@ -267,7 +278,7 @@ mod tests {
 
         out.clear();
         let question = Question::Map { name: "m".into(), key: b"k\xff".to_vec() };
-        encode(&Ask { id: 7, left_ms: 30_000, question }, MAX_FROM_CLIENT, &mut out).expect("short");
+        encode(&Ask { id: 7, spent_ms: 30_000, question }, MAX_FROM_CLIENT, &mut out).expect("short");
         assert_eq!(
             out,
             b"\x23\0\0\0\x07\0\0\0\0\0\0\0\x30\x75\0\0\0\0\0\0\x01\0\0\0\0\0\0\0m\x02\0\0\0\0\0\0\0k\xff"
@@ -327,9 +338,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_encoded_decodes(id: u64, left_ms: u32, name: String, value: Vec<u8>, rest: Vec<u8>) {
+        fn what_is_encoded_decodes(id: u64, spent_ms: u32, name: String, value: Vec<u8>, rest: Vec<u8>) {
             let attributes = vec![Attribute { name: name.clone(), value }];
-            let ask = Ask { id, left_ms, question: Question::Policy { name, attributes } };
+            let ask = Ask { id, spent_ms, question: Question::Policy { name, attributes } };
             let mut bytes = Vec::new();
             encode(&ask, MAX_FROM_CLIENT, &mut bytes).expect("short");
             let length = bytes.len();

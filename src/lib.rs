@@ -37,3 +37,5 @@ pub mod session;
 pub mod target;
 #[cfg(feature = "broker")]
 pub mod telemetry;
+#[cfg(feature = "broker")]
+mod warned;

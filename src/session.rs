@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::debug;
 
-use crate::ask::{Answer, Failure, LONGEST_BUDGET, OnFailure, Question};
+use crate::ask::{Answer, Failure, OnFailure, Question};
 use crate::broker::Broker;
 use crate::ipc::{self, Ask, Hello, MAX_FROM_BROKER, MAX_FROM_CLIENT, Service, Told, Verdict, Welcome};
 use crate::proto::reply::{self, Next, Protocol};
@@ -31,6 +31,10 @@ use crate::target::limit::Door;
 const IDLE_MAP: Duration = Duration::from_secs(300);
 const HALF_READ: Duration = Duration::from_secs(30);
 const WRITE: Duration = Duration::from_secs(30);
+/// How long after SIGTERM a request may still come to its end, and a reply may take to be read.
+const GRACE: Duration = Duration::from_secs(2);
+/// How often a connection is looked at that cannot be read to see the peer hang up.
+const LOOK: Duration = Duration::from_millis(250);
 /// What is read beyond a request while that is answered, to see the peer hang up.
 const READ_AHEAD: usize = 4096;
 /// What an idle connection keeps of its buffer.
@@ -52,22 +56,17 @@ enum Step {
     /// More bytes.
     Read,
     /// An answer.
-    Ask { id: Option<u64>, question: Question, left: Duration },
+    Ask { id: Option<u64>, question: Question, spent: Duration },
     /// A reply that needs no answer.
     Say(Answer),
     /// The end.
     Close(&'static str),
 }
 
-/// Serves `stream`, which came through `door`, until its end. `draining` turns true when the broker stops: what has been
+/// Serves `stream`, which came through `door`, until its end. When the broker stops, what has been
 /// asked by then is answered.
-pub async fn serve<S>(
-    mut stream: S,
-    mut wire: Wire,
-    door: Door,
-    broker: Arc<Broker>,
-    mut draining: watch::Receiver<bool>,
-) where
+pub async fn serve<S>(mut stream: S, mut wire: Wire, door: Door, broker: Arc<Broker>, mut draining: Draining)
+where
     S: AsyncRead + AsyncWrite + AsFd + Unpin,
 {
     let mut received = Vec::new();
@@ -77,15 +76,16 @@ pub async fn serve<S>(
         out.clear();
         let step = wire.next(&mut received, &broker, &mut out);
         // A greeting does not wait for the answer behind it.
-        if !out.is_empty() && write(&mut stream, &out).await.is_err() {
+        if !out.is_empty() && write(&mut stream, &out, &mut draining).await.is_err() {
             return;
         }
         out.clear();
         let next = match step {
-            Step::Ask { id, question, left } => {
+            Step::Ask { id, question, spent } => {
                 serial = serial.wrapping_add(1);
                 let id = id.unwrap_or(serial);
-                let asker = Asker { at: Instant::now(), left, id, door: door.clone() };
+                let now = Instant::now();
+                let asker = Asker { at: now.checked_sub(spent).unwrap_or(now), id, door: door.clone() };
                 let answer = tokio::select! {
                     answer = broker.ask(&question, &asker) => answer,
                     () = hang_up(&mut stream, &mut received) => return,
@@ -102,7 +102,7 @@ pub async fn serve<S>(
                 return;
             }
         };
-        if write(&mut stream, &out).await.is_err() || next == Next::Close {
+        if write(&mut stream, &out, &mut draining).await.is_err() || next == Next::Close {
             return;
         }
     }
@@ -122,7 +122,7 @@ impl Wire {
         match decoded {
             Ok(Some((question, consumed))) => {
                 received.drain(..consumed);
-                Step::Ask { id: None, question, left: LONGEST_BUDGET }
+                Step::Ask { id: None, question, spent: Duration::ZERO }
             }
             Ok(None) => Step::Read,
             Err(proto::Error::Framing(reason)) => Step::Close(reason),
@@ -188,8 +188,8 @@ fn frames(service: &mut Option<Service>, received: &mut Vec<u8>, broker: &Broker
             if !in_service {
                 return Step::Close("a question of another service");
             }
-            let left = Duration::from_millis(ask.left_ms.into());
-            Step::Ask { id: Some(ask.id), question: ask.question, left }
+            let spent = Duration::from_millis(ask.spent_ms.into());
+            Step::Ask { id: Some(ask.id), question: ask.question, spent }
         }
     }
 }
@@ -216,7 +216,7 @@ async fn read<S>(
     stream: &mut S,
     received: &mut Vec<u8>,
     wire: &Wire,
-    draining: &mut watch::Receiver<bool>,
+    draining: &mut Draining,
 ) -> io::Result<usize>
 where
     S: AsyncRead + Unpin,
@@ -233,16 +233,68 @@ where
             None => stream.read_buf(received).await,
         }
     };
+    if draining.is_over() {
+        return Ok(0);
+    }
     tokio::select! {
+        // What has come in by now counts as asked.
         biased;
         count = bytes => count,
-        // An idle connection has nothing to lose.
-        _ = draining.wait_for(|draining| *draining), if !begun => Ok(0),
+        () = draining.ended(begun) => Ok(0),
     }
 }
 
-async fn write<S: AsyncWrite + Unpin>(stream: &mut S, bytes: &[u8]) -> io::Result<()> {
-    timeout(WRITE, stream.write_all(bytes)).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+async fn write<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    bytes: &[u8],
+    draining: &mut Draining,
+) -> io::Result<()> {
+    let too_slow = async {
+        tokio::select! {
+            () = tokio::time::sleep(WRITE) => {}
+            () = async { draining.begun().await; tokio::time::sleep(GRACE).await } => {}
+        }
+    };
+    tokio::select! {
+        biased;
+        written = stream.write_all(bytes) => written,
+        () = too_slow => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+/// When the broker began to stop, once it has.
+#[derive(Debug, Clone)]
+pub struct Draining(watch::Receiver<Option<Instant>>);
+
+impl Draining {
+    /// Follows `since`, which is set once.
+    #[must_use]
+    pub fn new(since: watch::Receiver<Option<Instant>>) -> Self {
+        Self(since)
+    }
+
+    /// Returns when the broker begins to stop, or is gone.
+    pub async fn begun(&mut self) -> Instant {
+        match self.0.wait_for(Option::is_some).await {
+            Ok(since) => since.unwrap_or_else(Instant::now),
+            Err(_) => Instant::now(),
+        }
+    }
+
+    /// Whether no more is read, however much a peer sends.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.0.borrow().is_some_and(|since| since.elapsed() > GRACE)
+    }
+
+    /// Returns when no more is read: an idle connection has nothing to lose, a request that has
+    /// begun has until the end of the grace.
+    async fn ended(&mut self, begun: bool) {
+        let since = self.begun().await;
+        if begun {
+            tokio::time::sleep_until((since + GRACE).into()).await;
+        }
+    }
 }
 
 /// Returns when nobody is left to read an answer. Bytes that come meanwhile belong to the next
@@ -252,13 +304,15 @@ async fn hang_up<S: AsyncRead + AsFd + Unpin>(stream: &mut S, received: &mut Vec
         received.reserve(IDLE_BUFFER);
         match stream.read_buf(received).await {
             Ok(0) if is_hung_up(stream) => return,
-            // A half-close: from here on only the write shows whether the peer is there.
             Ok(0) => break,
             Ok(_) => {}
             Err(_) => return,
         }
     }
-    std::future::pending().await
+    // After a half-close, and beyond what is read ahead, reading shows nothing more.
+    while !is_hung_up(stream) {
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 /// Whether both directions are closed. A TCP peer that closed looks as if it half-closed.

@@ -16,7 +16,9 @@ pub fn start(logging: Logging) {
         .with_max_level(level)
         .with_ansi(false)
         .with_target(false)
-        .with_writer(std::io::stdout);
+        .with_writer(std::io::stdout)
+        // Said on standard error, and a panic where nobody reads that either.
+        .log_internal_errors(false);
     // Only one log can be; a second start (in a test) changes nothing.
     let _ = if logging.json {
         tracing::subscriber::set_global_default(log.json().flatten_event(true).finish())

@@ -44,8 +44,8 @@ Options:
   --timeout SECONDS    how long a lookup waits for a broker that is away, 1 to 90 [default: 10]
   --on-failure ACTION  a policy's answer while no broker has told the entry's own, or
                        \"disconnect\" [default: DEFER Temporary server problem]
-  --version            print the version
-  --help               print this text
+  -V, --version        print the version
+  -h, --help           print this text
 ";
 
 /// Parses everything behind the program's name.
@@ -62,7 +62,12 @@ pub(super) fn parse(words: impl Iterator<Item = OsString>) -> Result<Command, St
     };
     loop {
         let word = words.next().transpose()?.ok_or("no command: socketmap, or policy NAME")?;
-        let Some(option) = word.strip_prefix("--") else {
+        let option = match word.as_str() {
+            "-h" => Some("help"),
+            "-V" => Some("version"),
+            word => word.strip_prefix("--"),
+        };
+        let Some(option) = option else {
             args.service = service(&word, &mut words)?;
             return match words.next() {
                 Some(extra) => Err(format!("unexpected argument {:?}", extra?)),

@@ -28,6 +28,8 @@ const LONGEST: Duration = Duration::from_secs(95);
 const MARGIN: Duration = Duration::from_secs(1);
 /// How long a lookup waits for a broker after another one has waited in vain.
 const IMPATIENT: Duration = Duration::from_secs(1);
+/// How many brokers one lookup may lose.
+const MAX_LOSSES: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
@@ -70,6 +72,8 @@ pub(super) struct Link {
     on_failure: Option<OnFailure>,
     next_id: u64,
     waited_in_vain: bool,
+    /// Why the last attempt came to nothing, for the log.
+    trouble: String,
 }
 
 impl Link {
@@ -85,6 +89,7 @@ impl Link {
             // Of this process alone: the API may be told it (`Idempotency-Key`).
             next_id: RandomState::new().hash_one(std::process::id()),
             waited_in_vain: false,
+            trouble: "it does not greet".to_owned(),
         }
     }
 
@@ -100,6 +105,7 @@ impl Link {
         self.next_id = self.next_id.wrapping_add(1);
         let mut alone_since = started;
         let mut pause = FIRST_PAUSE;
+        let mut losses = 0;
         loop {
             let patience = if self.waited_in_vain { IMPATIENT } else { self.timeout };
             let give_up = Deadline::from(alone_since, patience);
@@ -112,10 +118,18 @@ impl Link {
                 Attempt::Replaced => return Outcome::Replaced,
                 Attempt::TimedOut => return self.no_answer(),
                 Attempt::Lost if self.lose_connection() => {
+                    losses += 1;
                     // It was there a moment ago: whoever waits from now on waits anew.
                     alone_since = Instant::now();
-                    pause = FIRST_PAUSE;
-                    continue;
+                    match losses {
+                        1 => {
+                            syslog::warn(&format!("lost the broker at {}", self.socket.display()));
+                            continue;
+                        }
+                        // Perhaps it is this very lookup that ends it.
+                        MAX_LOSSES.. => return self.no_answer(),
+                        _ => {}
+                    }
                 }
                 Attempt::Lost => {}
             }
@@ -138,11 +152,7 @@ impl Link {
 
     /// Drops the connection; true where a broker had greeted on it.
     fn lose_connection(&mut self) -> bool {
-        let greeted = self.connection.take().is_some_and(|connection| connection.greeted);
-        if greeted {
-            syslog::warn(&format!("lost the broker at {}", self.socket.display()));
-        }
-        greeted
+        self.connection.take().is_some_and(|connection| connection.greeted)
     }
 
     /// Our own failure answer. An answer that comes late must not meet the next lookup, so the
@@ -151,7 +161,8 @@ impl Link {
         let greeted = self.connection.take().is_some_and(|connection| connection.greeted);
         let failure = if greeted { Failure::Timeout } else { Failure::NoBroker };
         if !greeted && !self.waited_in_vain {
-            syslog::warn(&format!("no broker at {}", self.socket.display()));
+            let (service, socket) = (&self.service, self.socket.display());
+            syslog::warn(&format!("no broker for {service} at {socket}: {}", self.trouble));
             self.waited_in_vain = true;
         }
         Outcome::Answered(failed(failure, self.on_failure.as_ref()))
@@ -160,22 +171,29 @@ impl Link {
     fn attempt(&mut self, question: &Question, id: u64, started: Instant, give_up: Deadline) -> Attempt {
         let mut out = Vec::with_capacity(256);
         if self.connection.is_none() {
-            let Ok(stream) = connect(&self.socket) else { return Attempt::Lost };
+            let stream = match connect(&self.socket) {
+                Ok(stream) => stream,
+                Err(error) => {
+                    self.trouble = error.to_string();
+                    return Attempt::Lost;
+                }
+            };
             self.connection = Some(Connection { stream, received: Vec::new(), greeted: false });
             if Hello::encode(self.version, &self.service, &mut out).is_err() {
                 return Attempt::Lost;
             }
         }
-        let budget = self.budget.unwrap_or(LONGEST_BUDGET);
-        let left = Deadline::from(started, budget).remaining();
-        let left_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX);
-        if ipc::encode_ask(id, left_ms, question, &mut out).is_err() {
+        let spent_ms = u32::try_from(started.elapsed().as_millis()).unwrap_or(u32::MAX);
+        if ipc::encode_ask(id, spent_ms, question, &mut out).is_err() {
             return Attempt::Answered(failed(Failure::Malformed, self.on_failure.as_ref()));
         }
         match self.converse(&out, id, started, give_up) {
             Ok(attempt) => attempt,
             Err(error) if error.kind() == ErrorKind::TimedOut => Attempt::TimedOut,
-            Err(_) => Attempt::Lost,
+            Err(error) => {
+                self.trouble = format!("the broker closed the connection ({error})");
+                Attempt::Lost
+            }
         }
     }
 
@@ -234,7 +252,10 @@ impl Link {
                 }
                 Verdict::TooOld => return Ok(Some(Attempt::Replaced)),
                 // An upgrade has brought this program, and will restart the broker next.
-                Verdict::TooNew => return Ok(Some(Attempt::Lost)),
+                Verdict::TooNew => {
+                    self.trouble = "the broker is older than this program".to_owned();
+                    return Ok(Some(Attempt::Lost));
+                }
             }
         }
         while let Some((told, consumed)) =

@@ -13,11 +13,13 @@ mod link;
 mod syslog;
 
 use std::fs::OpenOptions;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
+use std::os::fd::BorrowedFd;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use crate::ask::{Answer, Failure, OnFailure, Question};
@@ -54,13 +56,17 @@ pub fn speaking(version: u16) -> ExitCode {
         }
         Err(error) => {
             syslog::warn(&format!("{error}; see pfxhttp-client --help"));
-            let mut stdout = std::io::stdout();
-            if stdout.is_terminal() {
-                let _ = writeln!(stdout, "pfxhttp-client: {error}; see pfxhttp-client --help");
+            // Where it is no socket, it is not Postfix who reads there.
+            if !is_socket(rustix::stdio::stdout()) {
+                let _ = writeln!(std::io::stdout(), "pfxhttp-client: {error}; see pfxhttp-client --help");
             }
             ExitCode::from(64)
         }
     }
+}
+
+fn is_socket(fd: BorrowedFd<'_>) -> bool {
+    rustix::fs::fstat(fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_socket())
 }
 
 /// What has been read of the connection, and what came of it.
@@ -76,7 +82,7 @@ fn serve(args: Args, version: u16) -> ExitCode {
         Service::Socketmap => Protocol::Socketmap,
         Service::Policy { .. } => Protocol::Policy,
     };
-    let mut fallback = args.on_failure.clone();
+    let own_fallback = args.on_failure.clone();
     let mut link = Link::new(args, version);
     let mut received = Vec::new();
     let mut reply = Vec::new();
@@ -91,11 +97,9 @@ fn serve(args: Args, version: u16) -> ExitCode {
                 Outcome::Replaced => return ExitCode::SUCCESS,
             },
         };
-        if let Some(on_failure) = link.on_failure() {
-            fallback = on_failure.clone();
-        }
+        let fallback = link.on_failure().unwrap_or(&own_fallback);
         reply.clear();
-        match reply::encode(protocol, &answer, &fallback, &mut reply) {
+        match reply::encode(protocol, &answer, fallback, &mut reply) {
             Next::Stay if write_all(&reply).is_ok() => {}
             Next::Stay | Next::Close => return ExitCode::SUCCESS,
         }

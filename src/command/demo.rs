@@ -12,7 +12,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -24,6 +24,7 @@ use crate::broker::Broker;
 use crate::config;
 use crate::listen::{self, Shared, bind};
 use crate::proto::{policy, socketmap};
+use crate::session::Draining;
 
 /// Who brings a request to the broker.
 #[derive(Clone, Copy)]
@@ -107,7 +108,7 @@ pub(super) fn demo() -> ExitCode {
             ExitCode::SUCCESS
         }
         Ok(wrong) => {
-            eprintln!("{wrong} of {} answers are not what they should be.", STEPS.len());
+            super::say(&[format!("{wrong} of {} answers are not what they should be.", STEPS.len())]);
             ExitCode::from(SOFTWARE)
         }
         Err(error) => fail("the demonstration broke off", &error),
@@ -115,7 +116,7 @@ pub(super) fn demo() -> ExitCode {
 }
 
 fn fail(what: &str, error: &dyn std::fmt::Display) -> ExitCode {
-    eprintln!("pfxhttp-broker demo: {what}: {error}");
+    super::say(&[format!("pfxhttp-broker demo: {what}: {error}")]);
     ExitCode::from(OS)
 }
 
@@ -128,9 +129,14 @@ fn play(directory: &Path, runtime: &Runtime) -> io::Result<usize> {
         .map_err(|problems| io::Error::other(problems.iter().map(ToString::to_string).collect::<String>()))?;
     let broker = Arc::new(Broker::new(&config).map_err(io::Error::other)?);
     let bound = bind::all(&config).map_err(io::Error::other)?;
-    let (drain, draining) = watch::channel(false);
+    let (drain, draining) = watch::channel(None);
     let (alive, _all_gone) = mpsc::channel(1);
-    let shared = Shared { broker, connections: Arc::new(Semaphore::new(64)), draining, alive };
+    let shared = Shared {
+        broker,
+        connections: Arc::new(Semaphore::new(64)),
+        draining: Draining::new(draining),
+        alive,
+    };
     let mut listeners = runtime.block_on(async { listen::serve(bound, &shared) })?;
 
     println!("A sample API listens on http://{}, a broker in {}.\n", api.address, directory.display());
@@ -141,7 +147,7 @@ fn play(directory: &Path, runtime: &Runtime) -> io::Result<usize> {
         step.print(&api, &reply);
         wrong += usize::from(reply != step.reply.as_bytes());
     }
-    drain.send_replace(true);
+    drain.send_replace(Some(Instant::now()));
     runtime.block_on(async { while listeners.join_next().await.is_some() {} });
     Ok(wrong)
 }

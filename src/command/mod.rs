@@ -1,11 +1,11 @@
 //! What `pfxhttp-broker` can be told to do. Exit codes are those of sysexits(3).
-#![allow(clippy::print_stderr, reason = "a command line answers there; the broker logs instead")]
 
 mod check;
 mod demo;
 mod run;
 mod sample_api;
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -37,6 +37,14 @@ pub fn main() -> ExitCode {
         None => run::run(&cli),
         Some(Command::Check { strict }) => check::check(&cli, *strict),
         Some(Command::Demo) => demo::demo(),
+    }
+}
+
+/// Prints to standard error. Whoever reads there may be gone, which is no reason to panic.
+fn say(lines: &[impl std::fmt::Display]) {
+    let mut stderr = std::io::stderr().lock();
+    for line in lines {
+        let _ = writeln!(stderr, "{line}");
     }
 }
 

@@ -7,13 +7,15 @@
 use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Instant;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::{Mode, umask};
 use tokio::runtime::Builder;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{self, SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc, watch};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::{CONFIG, OS, SOFTWARE, configuration};
 use crate::broker::Broker;
@@ -21,6 +23,7 @@ use crate::cli::Cli;
 use crate::config::Config;
 use crate::listen::bind::{self, Bound};
 use crate::listen::{self, Shared};
+use crate::session::Draining;
 use crate::telemetry;
 
 /// Descriptors that are not connections of Postfix: those to backends, files, the runtime's own.
@@ -28,12 +31,12 @@ const RESERVED_DESCRIPTORS: u64 = 256;
 
 pub(super) fn run(cli: &Cli) -> ExitCode {
     umask(Mode::from_bits_truncate(0o077));
+    // Until the runtime listens to them: a stop during the start is a stop, too.
+    let held = hold_signals();
     let (config, warnings) = match configuration(cli) {
         Ok(read) => read,
         Err(problems) => {
-            for problem in problems {
-                eprintln!("{problem}");
-            }
+            super::say(&problems);
             return ExitCode::from(CONFIG);
         }
     };
@@ -52,30 +55,36 @@ pub(super) fn run(cli: &Cli) -> ExitCode {
     let served = Builder::new_multi_thread()
         .enable_all()
         .build()
-        .and_then(|runtime| runtime.block_on(serve(&config, bound, broker)));
+        .and_then(|runtime| runtime.block_on(serve(&config, bound, broker, held)));
     served.unwrap_or_else(|error| fail(OS, &error.to_string()))
 }
 
-/// Says why there is no broker, to whoever looks at the console or at the log.
+/// Says why there is no broker. On standard error alone: a service manager reads both streams.
 fn fail(code: u8, message: &str) -> ExitCode {
-    error!("{message}");
-    eprintln!("pfxhttp-broker: {message}");
+    super::say(&[format!("pfxhttp-broker: {message}")]);
     ExitCode::from(code)
 }
 
-async fn serve(config: &Config, bound: Vec<Bound>, broker: Arc<Broker>) -> io::Result<ExitCode> {
+async fn serve(
+    config: &Config,
+    bound: Vec<Bound>,
+    broker: Arc<Broker>,
+    held: SigSet,
+) -> io::Result<ExitCode> {
     let mut signals = Signals::new()?;
-    let (drain, draining) = watch::channel(false);
+    let _ = held.thread_unblock();
+    let (drain, draining) = watch::channel(None);
     let (alive, mut all_gone) = mpsc::channel(1);
     let connections = Arc::new(Semaphore::new(max_connections(config)));
     let endpoints: Vec<String> = bound.iter().map(Bound::endpoint).collect();
-    let shared = Shared { broker, connections, draining, alive };
+    let shared = Shared { broker, connections, draining: Draining::new(draining), alive };
     let mut listeners = listen::serve(bound, &shared)?;
     drop(shared);
     for endpoint in endpoints {
         info!(endpoint, "listening");
     }
-    info!(version = env!("CARGO_PKG_VERSION"), "ready");
+    let (maps, policies) = (config.maps.len(), config.policies.len());
+    info!(version = env!("CARGO_PKG_VERSION"), maps, policies, "ready");
 
     tokio::select! {
         () = signals.stop() => {}
@@ -83,7 +92,7 @@ async fn serve(config: &Config, bound: Vec<Bound>, broker: Arc<Broker>) -> io::R
         _ = listeners.join_next() => return Ok(fail(SOFTWARE, "a listener has ended")),
     }
     info!("stopping: answering what has been asked");
-    drain.send_replace(true);
+    drain.send_replace(Some(Instant::now()));
     while listeners.join_next().await.is_some() {}
     tokio::select! {
         _ = all_gone.recv() => info!("stopped"),
@@ -92,10 +101,20 @@ async fn serve(config: &Config, bound: Vec<Bound>, broker: Arc<Broker>) -> io::R
     Ok(ExitCode::SUCCESS)
 }
 
+/// Holds back the signals that [`Signals`] will listen to, in this thread and its children.
+fn hold_signals() -> SigSet {
+    let mut held = SigSet::empty();
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        held.add(signal);
+    }
+    let _ = held.thread_block();
+    held
+}
+
 struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hang_up: Signal,
+    terminate: unix::Signal,
+    interrupt: unix::Signal,
+    hang_up: unix::Signal,
 }
 
 impl Signals {

@@ -173,17 +173,17 @@ enum Broken {
     Refused(Failure),
 }
 
-/// Whether TLS is what failed: its error stands at the end of the chain, inside of an I/O error.
+/// Whether TLS is what failed: its error stands at the end of the chain, inside of I/O errors,
+/// which do not count what they hold as their source.
 fn is_tls(error: &(dyn Error + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        if error.is::<rustls::Error>() || inner.is_some_and(|inner| inner.is::<rustls::Error>()) {
-            return true;
-        }
-        next = error.source();
+    if error.is::<rustls::Error>() {
+        return true;
     }
-    false
+    let held = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    match held {
+        Some(held) => is_tls(held),
+        None => error.source().is_some_and(is_tls),
+    }
 }
 
 /// Takes a chunk of a body; what is over the limit makes it a failure.

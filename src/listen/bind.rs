@@ -105,7 +105,7 @@ pub fn all(config: &Config) -> Result<Vec<Bound>, Error> {
     for user in &ipc.allow_users {
         allowed.insert(user_id(user).map_err(|source| Error {
             endpoint: ipc.socket.path.display().to_string(),
-            step: "allow_users",
+            step: "server.ipc.allow_users",
             source,
         })?);
     }
@@ -158,31 +158,41 @@ fn tcp(address: SocketAddr, v6_only: bool) -> Result<TcpListener, Error> {
         socket.listen(BACKLOG)?;
         Ok(socket.into())
     };
-    bind().map_err(|source| Error { endpoint: address.to_string(), step: "bind", source })
+    bind().map_err(|source| Error { endpoint: address.to_string(), step: "cannot bind", source })
 }
 
 fn unix(socket: &UnixSocket) -> Result<OwnedSocket, Error> {
     let path = socket.path.as_path();
     let error = |step| move |source| Error { endpoint: path.display().to_string(), step, source };
-    let lock = lock(path).map_err(error("lock"))?;
-    vacant(path).map_err(error("check"))?;
+    let lock = lock(path).map_err(error("cannot lock its .lock file"))?;
+    vacant(path).map_err(error("the path is taken"))?;
     let temporary = beside(path, &format!(".{}", std::process::id()));
     let _ = fs::remove_file(&temporary);
-    let listener = UnixListener::bind(&temporary).map_err(error("bind"))?;
+    let listener = UnixListener::bind(&temporary).map_err(error("cannot bind in its directory"))?;
     let placed = dress(&temporary, socket)
         .and_then(|()| fs::rename(&temporary, path))
         .and_then(|()| listener.set_nonblocking(true));
     if let Err(source) = placed {
         let _ = fs::remove_file(&temporary);
-        return Err(error("set mode and owner of")(source));
+        return Err(error("cannot give it its mode, user and group")(source));
     }
     // std binds with a backlog of its own; listen(2) again only changes that.
-    socket2::SockRef::from(&listener).listen(BACKLOG).map_err(error("listen"))?;
+    socket2::SockRef::from(&listener).listen(BACKLOG).map_err(error("cannot listen"))?;
     Ok(OwnedSocket { listener, name: OwnedName { path: path.to_owned(), _lock: lock } })
 }
 
 fn lock(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().create(true).append(true).mode(0o600).open(beside(path, ".lock"))?;
+    let name = beside(path, ".lock");
+    let open = || OpenOptions::new().create(true).append(true).mode(0o600).open(&name);
+    let file = match open() {
+        // A broker of another user, root for one, left it behind. Where the directory is ours, so
+        // is the name; should that broker live, `vacant` sees it.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            fs::remove_file(&name).map_err(|_| error)?;
+            open()?
+        }
+        file => file?,
+    };
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(fs::TryLockError::WouldBlock) => {
@@ -206,6 +216,33 @@ fn vacant(path: &Path) -> io::Result<()> {
             Ok(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "another program listens there")),
         },
     }
+}
+
+/// Whether a start would find what it needs for its unix sockets: users, groups, directories.
+/// One sentence for each that it would not.
+#[must_use]
+pub fn missing(config: &Config) -> Vec<String> {
+    let listeners = config.server.listen.iter().filter_map(|listener| match &listener.endpoint {
+        Endpoint::Unix(socket) => Some(socket),
+        Endpoint::Tcp { .. } => None,
+    });
+    let mut missing: Vec<String> = config
+        .server
+        .ipc
+        .allow_users
+        .iter()
+        .filter_map(|user| user_id(user).err())
+        .map(|error| format!("server.ipc.allow_users: {error}"))
+        .collect();
+    for socket in std::iter::once(&config.server.ipc.socket).chain(listeners) {
+        let user = socket.user.as_deref().and_then(|user| user_id(user).err());
+        let group = socket.group.as_deref().and_then(|group| group_id(group).err());
+        let directory = socket.path.parent().filter(|directory| !directory.is_dir());
+        let directory = directory.map(|directory| format!("there is no directory {}", directory.display()));
+        let texts = [user.map(|e| e.to_string()), group.map(|e| e.to_string()), directory];
+        missing.extend(texts.into_iter().flatten().map(|text| format!("{}: {text}", socket.path.display())));
+    }
+    missing
 }
 
 /// Gives the socket its mode and its owner.

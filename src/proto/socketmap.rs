@@ -1,7 +1,7 @@
 //! Socketmap requests: a netstring that holds `name SP key` (socketmap_table(5), dict_sockmap.c).
 //!
 //! The name ends at the first space; everything behind it is the key, verbatim: further spaces,
-//! quotes, colons, line feeds of header_checks keys. Postfix before 3.12 sets no limit to a
+//! quotes, colons, line feeds of header_checks keys, but never a NUL: keys are C strings. Postfix before 3.12 sets no limit to a
 //! query; what its tables produce stays under `header_size_limit` (102400).
 
 use super::{Error, netstring};
@@ -13,12 +13,15 @@ pub const MAX_REQUEST: usize = 128 * 1024;
 /// Decodes one lookup.
 ///
 /// # Errors
-/// [`Error::Framing`] for what is no netstring, [`Error::Malformed`] for one without a space or
+/// [`Error::Framing`] for what is no netstring or holds a NUL, [`Error::Malformed`] for one without a space or
 /// without a name.
 pub fn decode(bytes: &[u8]) -> Result<Option<(Question, usize)>, Error> {
     let Some((payload, consumed)) = netstring::decode(bytes, MAX_REQUEST)? else {
         return Ok(None);
     };
+    if memchr::memchr(0, payload).is_some() {
+        return Err(Error::Framing("NUL in a lookup"));
+    }
     match memchr::memchr(b' ', payload) {
         None | Some(0) => Err(Error::Malformed { consumed, reason: "no map name and key" }),
         Some(space) => {
@@ -71,11 +74,12 @@ mod tests {
         }
         assert!(matches!(decode(b"x:demo k,"), Err(Error::Framing(_)))); // SM-3
         assert!(matches!(decode(b"999999999999:"), Err(Error::Framing(_)))); // SM-7
+        assert!(matches!(decode(b"5:m a\0b,"), Err(Error::Framing(_)))); // SM-8
     }
 
     proptest! {
         #[test]
-        fn what_is_encoded_decodes(name in "[^ ]{1,20}", key: Vec<u8>) {
+        fn what_is_encoded_decodes(name in "[^ \0]{1,20}", key in proptest::collection::vec(1u8.., 0..60)) {
             let mut bytes = Vec::new();
             encode(&name, &key, &mut bytes);
             prop_assert_eq!(decode(&bytes), Ok(Some((map(&name, &key), bytes.len()))));

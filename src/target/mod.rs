@@ -25,6 +25,7 @@ use tracing::{debug, info};
 
 use crate::ask::{Answer, Deadline, Failure, OnFailure};
 use crate::exchange::{Host, Http};
+use crate::warned::Warned;
 use cache::{Cache, Found, Shelf};
 use flight::Flights;
 use limit::{Door, Limit};
@@ -33,15 +34,12 @@ pub use settings::{
     Absent, CacheSettings, Kind, MapSettings, Method, PolicySettings, PoolSettings, Settings,
 };
 use template::Asked;
-use verb::Verbs;
 
 /// Who asks, and on what terms.
 #[derive(Debug, Clone)]
 pub struct Asker {
     /// When the last byte of the request was read: its budget runs from then on.
     pub at: Instant,
-    /// What is left of the budget as far as the asker knows.
-    pub left: Duration,
     /// Tells two requests apart that are alike otherwise; a request that is sent again keeps it.
     pub id: u64,
     /// Through which listener it came.
@@ -56,7 +54,8 @@ pub struct Target {
     limit: Limit,
     shelf: Shelf,
     flights: Flights,
-    verbs: Verbs,
+    /// First words of actions.
+    warned: Warned,
 }
 
 impl Target {
@@ -70,7 +69,7 @@ impl Target {
             limit: Limit::new(settings.pool.workers, settings.pool.queue),
             shelf: cache.shelf(&settings),
             flights: Flights::default(),
-            verbs: Verbs::default(),
+            warned: Warned::default(),
             settings,
         })
     }
@@ -106,7 +105,7 @@ impl Target {
             }
             Found::Nothing => {}
         }
-        let deadline = Deadline::from(asker.at, self.settings.timeout.min(asker.left));
+        let deadline = Deadline::from(asker.at, self.settings.timeout);
         let Ok(rendered) = request::render(&self.settings, asked, asker.id) else {
             return self.unsendable();
         };
@@ -162,7 +161,7 @@ impl Target {
         match &outcome {
             Ok(answer) => {
                 if let Answer::Action(action) = answer {
-                    self.verbs.warn_of_unknown(&self.settings.name, action);
+                    verb::warn_of_unknown(&self.warned, &self.settings.name, action);
                 }
                 self.shelf.keep(key, answer);
             }
@@ -170,7 +169,8 @@ impl Target {
                 let name = self.settings.name.as_str();
                 let target = self.settings.url.host_str().unwrap_or_default();
                 let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-                info!(name, target, class = %failure, duration_ms, "lookup failed");
+                let class = failure.class();
+                info!(name, target, class, %failure, duration_ms, "lookup failed");
             }
         }
         outcome

@@ -299,7 +299,11 @@ fn number(text: &str) -> String {
             format!("{sign}{whole}.{fraction}")
         }
         -20..=0 => format!("{sign}0.{}{significant}", "0".repeat(-point as usize)),
-        _ => format!("{sign}{significant}e{}", point - length),
+        // An exponent at the end of what i64 holds: as it came.
+        _ => match point.checked_sub(length) {
+            Some(exponent) => format!("{sign}{significant}e{exponent}"),
+            None => text.to_owned(),
+        },
     }
 }
 
@@ -406,6 +410,7 @@ mod tests {
             ("123456789012345678901234567890", "123456789012345678901234567890"),
             ("10.010", "10.01"),
             ("1e99999999999999999999", "1e99999999999999999999"),
+            ("1.234567891e-9223372036854775808", "1.234567891e-9223372036854775808"),
             ("0.10e1", "1"),
             ("1.0e30", "1e30"),
         ] {
@@ -417,6 +422,12 @@ mod tests {
         #[test]
         fn an_integer_is_verbatim(n: i128) {
             prop_assert_eq!(number(&n.to_string()), n.to_string());
+        }
+
+        #[test]
+        fn any_exponent_is_judged_without_panic(mantissa in "-?[0-9]{1,4}(\\.[0-9]{1,12})?", exponent: i64) {
+            let _ = number(&format!("{mantissa}e{exponent}"));
+            let _ = number(&format!("{mantissa}e{exponent}0"));
         }
 
         #[test]

@@ -1,30 +1,15 @@
 //! First words of actions. An unknown one may be a restriction class of main.cf, so it passes; a
 //! typing error would be 451 4.3.5 for every mail, so it is said once per word.
 
-use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
-
 use tracing::warn;
 
 use crate::ask::Action;
+use crate::warned::Warned;
 
-/// After so many unknown words the rest goes unsaid.
-const MAX_WARNED: usize = 64;
-
-/// The words that were warned of.
-#[derive(Debug, Default)]
-pub(super) struct Verbs(Mutex<HashSet<String>>);
-
-impl Verbs {
-    pub(super) fn warn_of_unknown(&self, name: &str, action: &Action) {
-        let verb = action.verb();
-        if is_known(verb) {
-            return;
-        }
-        let mut warned = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if warned.len() < MAX_WARNED && warned.insert(verb.to_owned()) {
-            warn!(name, verb, "the API answered with an action that access(5) does not know");
-        }
+pub(super) fn warn_of_unknown(warned: &Warned, name: &str, action: &Action) {
+    let verb = action.verb();
+    if !is_known(verb) && warned.is_news(verb) {
+        warn!(name, verb, "the API answered with an action that access(5) does not know");
     }
 }
 
