@@ -16,7 +16,8 @@ use super::secret;
 const SECTIONS: [&str; 3] = ["socket_maps", "policy_services", "dovecot_sasl"];
 
 /// The name of `backend_oidc_auth` before, and its name.
-const OIDC: (&str, &str) = ("oidc_auth", "backend_oidc_auth");
+const OIDC: (&str, &str) = (OLD_OIDC, "backend_oidc_auth");
+pub(super) const OLD_OIDC: &str = "oidc_auth";
 
 /// Gives the keys of every entry that have an old name their new one.
 pub(super) fn rename(report: &mut Report<'_>, tree: &mut Value) {

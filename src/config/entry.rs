@@ -96,10 +96,7 @@ fn entry(report: &mut Report<'_>, source: &Source<'_>, inherited: Inherited) -> 
         .and_then(|text| field(report, path, "value_field", text));
     let error_field = raw.error_field.as_deref().and_then(|text| field(report, path, "error_field", text));
     let status = status_code(report, path, raw.status_code);
-    let absent = [("not_found", Absent::NotFound), ("error", Absent::Failure)];
-    let absent = lookup
-        .absent_value
-        .and_then(|text| scalar::choice(report, &path.key("absent_value"), &text, &absent));
+    let absent_value = absent_value(report, path, lookup.absent_value.as_deref());
     let cache = path.key("cache");
     let cache = cache::entry(report, child(Some(source.value), "cache"), &cache, *block, inherited.outage);
     let timeout = timeout(report, path, raw.timeout.as_ref());
@@ -128,7 +125,7 @@ fn entry(report: &mut Report<'_>, source: &Source<'_>, inherited: Inherited) -> 
         value_field: value_field?,
         error_field,
         no_error_value,
-        absent_value: absent.unwrap_or(Absent::NotFound),
+        absent_value,
         cache,
         pool: inherited.pool,
     })
@@ -168,6 +165,12 @@ fn method(report: &mut Report<'_>, path: &KeyPath, text: Option<&str>) -> Method
     const METHODS: [(&str, Method); 2] = [("POST", Method::Post), ("GET", Method::Get)];
     let method = text.and_then(|text| scalar::choice(report, &path.key("method"), text, &METHODS));
     method.unwrap_or(Method::Post)
+}
+
+fn absent_value(report: &mut Report<'_>, path: &KeyPath, text: Option<&str>) -> Absent {
+    const MEANINGS: [(&str, Absent); 2] = [("not_found", Absent::NotFound), ("error", Absent::Failure)];
+    let absent = text.and_then(|text| scalar::choice(report, &path.key("absent_value"), text, &MEANINGS));
+    absent.unwrap_or(Absent::NotFound)
 }
 
 /// The payload of a POST; nothing within `Some` for a GET.

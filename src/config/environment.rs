@@ -12,6 +12,7 @@ use std::rc::Rc;
 
 use serde_yaml::{Mapping, Value};
 
+use super::defaults::OLD_OIDC;
 use super::keys::{Below, Block};
 use super::path::{KeyPath, Step};
 use super::problem::{Report, Severity};
@@ -61,7 +62,8 @@ pub(super) fn apply(report: &mut Report<'_>, tree: &mut Value, environment: &[(S
 /// Finds the keys of `block`, and below, that `rest` fits.
 fn search(block: Block, value: Option<&Value>, rest: &str, at: &Hit, hits: &mut Vec<Hit>) {
     let mapping = value.and_then(Value::as_mapping);
-    for key in block.keys() {
+    // Whoever sets a variable knows the name of today.
+    for key in block.keys().into_iter().filter(|key| *key != OLD_OIDC) {
         let Some(rest) = rest.strip_prefix(folded(key).as_str()) else { continue };
         let path = at.path.key(key);
         let value = mapping.and_then(|mapping| mapping.get(key));

@@ -136,7 +136,10 @@ fn tls_config(
         return client(report, path, trust, identity);
     }
     let problem = report.warning(&path.key("skip_verify"), "whoever answers for a target is believed");
-    problem.hint("name the certificate of its authority in root_ca");
+    problem.hint(match raw.root_ca {
+        Some(_) => "leave it out, and root_ca says whom to believe",
+        None => "name the certificate of its authority in root_ca",
+    });
     // A file that is named must be good all the same: it is used as soon as this ends.
     let checked = raw.root_ca.is_none() || client(report, path, trust, identity).is_some();
     if checked { client(report, path, Trust::Anything, identity) } else { None }

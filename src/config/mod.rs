@@ -4,7 +4,7 @@
 //! |---|---|
 //! | a file's text, and the environment | `source` |
 //! | text → tree, and an index of places | `syntax`, `places` |
-//! | variables, aliases and `defaults` are laid over both | `environment`, `defaults` |
+//! | old names, variables and `defaults` are laid over both | `environment`, `defaults` |
 //! | tree → raw structs, block by block; unknown keys | `block`, `tree`, `keys`, `raw` |
 //! | raw structs → what stands below | `resolve` and the rest |
 //!
@@ -89,8 +89,8 @@ pub fn parse_as(
     let readable = faults.is_empty();
     faults.into_iter().for_each(|fault| report.fault(fault));
     let config = readable.then(|| {
-        environment::apply(&mut report, &mut tree, environment);
         defaults::rename(&mut report, &mut tree);
+        environment::apply(&mut report, &mut tree, environment);
         resolve::config(&mut report, tree)
     });
     report.finish(config.flatten())

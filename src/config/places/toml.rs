@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use serde_yaml::{Mapping, Number, Value};
-use toml::de::{DeInteger, DeTable, DeValue};
+use toml::de::{DeArray, DeInteger, DeTable, DeValue};
 
 use super::{Fault, Inside, MAX_DEPTH, Node, Place, Places};
 use crate::config::mask::{self, SecretRange};
@@ -105,6 +105,18 @@ impl Reader<'_> {
         }
     }
 
+    fn list(&mut self, list: &DeArray<'_>, path: &KeyPath, at: (Place, Place), secret: bool) -> Value {
+        let node = self.node(at, Inside::List(Vec::new()), false);
+        let mut items = Vec::with_capacity(list.len());
+        for (index, item) in list.iter().enumerate() {
+            let place = self.place(item.span().start);
+            self.enter(node, None);
+            let path = if secret { path.clone() } else { path.item(index) };
+            items.push(self.value(item.get_ref(), item.span(), &path, (place, place), (secret, secret)));
+        }
+        Value::Sequence(items)
+    }
+
     /// `secret` says whether the block above is a secret's value, and whether this one is.
     fn value(
         &mut self,
@@ -114,14 +126,11 @@ impl Reader<'_> {
         at: (Place, Place),
         (above, secret): (bool, bool),
     ) -> Value {
-        if secret && !above {
-            let last_line = self.place(span.end.saturating_sub(1).max(span.start)).line;
+        if secret {
             // A table's own place may be its header; its members are covered one by one.
-            let start = if value.is_table() { at.0 } else { at.1 };
-            self.places.secrets.push(SecretRange { start, last_line });
-        } else if secret {
+            let start = if value.is_table() && !above { at.0 } else { at.1 };
             let last_line = self.place(span.end.saturating_sub(1).max(span.start)).line;
-            self.places.secrets.push(SecretRange { start: at.1, last_line });
+            self.places.secrets.push(SecretRange { start, last_line });
         }
         if path.steps().len() >= MAX_DEPTH {
             self.fault(path, span, "nested too deeply".to_owned());
@@ -129,23 +138,7 @@ impl Reader<'_> {
         }
         match value {
             DeValue::Table(table) => return self.table(table, path, at, secret),
-            DeValue::Array(array) => {
-                let node = self.node(at, Inside::List(Vec::new()), false);
-                let mut items = Vec::with_capacity(array.len());
-                for (index, item) in array.iter().enumerate() {
-                    let place = self.place(item.span().start);
-                    self.enter(node, None);
-                    let path = if secret { path.clone() } else { path.item(index) };
-                    items.push(self.value(
-                        item.get_ref(),
-                        item.span(),
-                        &path,
-                        (place, place),
-                        (secret, secret),
-                    ));
-                }
-                return Value::Sequence(items);
-            }
+            DeValue::Array(array) => return self.list(array, path, at, secret),
             _ => {}
         }
         self.node(at, Inside::Nothing, !value.is_str());

@@ -121,6 +121,16 @@ fn a_variable_displaces_the_twin_of_its_secret() {
 }
 
 #[test]
+fn an_old_name_in_the_file_takes_the_variable_of_the_new_one() {
+    let text = map("    oidc_auth: {enabled: true}\n");
+    let told = said(&text, &[("PFXHTTP_SOCKET_MAPS_M_BACKEND_OIDC_AUTH_ENABLED", "false")]);
+    assert_eq!(told.matches("oidc_auth").count(), 3, "{told}");
+    assert!(told.contains("is read as `backend_oidc_auth`"), "{told}");
+    let told = said(&map(""), &[("PFXHTTP_SOCKET_MAPS_M_OIDC_AUTH_ENABLED", "false")]);
+    assert!(told.contains("matches no key"), "{told}");
+}
+
+#[test]
 fn defaults_take_variables_too() {
     let text = format!("{}  defaults: ~\n", map(""));
     let config = good_under(&text, &[("PFXHTTP_SOCKET_MAPS_DEFAULTS_STATUS_CODE", "204")]);
