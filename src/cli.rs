@@ -8,8 +8,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 #[derive(Debug, Parser)]
 #[command(name = "pfxhttp-broker", version, about, disable_help_subcommand = true)]
 pub struct Cli {
-    /// The configuration [default: pfxhttp.yml in /usr/local/etc/pfxhttp, /etc/pfxhttp,
-    /// ~/.pfxhttp or the current directory]
+    /// The configuration [default: pfxhttp.yml, .yaml, .toml or .json in /usr/local/etc/pfxhttp,
+    /// /etc/pfxhttp, ~/.pfxhttp or the current directory]
     #[arg(long, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
     /// The syntax of FILE [default: by its extension, else yaml]
@@ -23,11 +23,11 @@ pub struct Cli {
 /// The syntax of a configuration file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// YAML 1.1.
+    /// YAML.
     Yaml,
-    /// Not built yet.
+    /// TOML.
     Toml,
-    /// Not built yet.
+    /// JSON.
     Json,
 }
 

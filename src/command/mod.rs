@@ -6,13 +6,12 @@ mod run;
 mod sample_api;
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use crate::cli::{Cli, Command, Format};
-use crate::config::{self, Config, Problem};
+use crate::config::{self, Config, Problem, Syntax};
 
 /// EX_USAGE: the command line is wrong.
 const USAGE: u8 = 64;
@@ -51,13 +50,17 @@ fn say(lines: &[impl std::fmt::Display]) {
 /// Reads the configuration that `cli` names, or the first one where configurations are looked for.
 /// Warnings come with it; errors are the end.
 fn configuration(cli: &Cli) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
-    if matches!(cli.format, Some(Format::Toml | Format::Json)) {
-        let message = "toml and json are not built yet; write YAML";
-        return Err(vec![Problem::of_file(Path::new("--format"), message)]);
-    }
-    let path: PathBuf = match &cli.config {
-        Some(path) => path.clone(),
-        None => config::search()?,
+    let syntax = cli.format.map(|format| match format {
+        Format::Yaml => Syntax::Yaml,
+        Format::Toml => Syntax::Toml,
+        Format::Json => Syntax::Json,
+    });
+    let environment = config::environment();
+    let Some(path) = &cli.config else {
+        let (path, beside) = config::search()?;
+        let (config, mut warnings) = config::load(&path, syntax, &environment)?;
+        warnings.splice(..0, beside);
+        return Ok((config, warnings));
     };
-    config::load(&path)
+    config::load(path, syntax, &environment)
 }

@@ -1,12 +1,11 @@
 //! Which keys there are: built, not built yet, or unknown with a suggestion.
 //!
-//! The keys that are built are the fields of the raw structs. The table here holds those that the
-//! documentation names and that are not built yet: they are errors that say so, lest somebody
-//! believes that they work.
+//! The keys are the fields of the raw structs. The table here names those that are not built yet:
+//! they are errors that say so, lest somebody believes that they work.
 
 use serde_yaml::{Mapping, Value};
 
-use super::block;
+use super::block::fields;
 use super::path::KeyPath;
 use super::problem::Report;
 use super::raw;
@@ -19,114 +18,144 @@ pub(super) enum Block {
     Listener,
     Logging,
     HttpClient,
+    Tls,
+    ResponseCache,
+    WorkerPool,
     Ipc,
+    Admin,
+    Observability,
+    PrometheusTls,
     Map,
     Policy,
+    Login,
+    Cache,
+    BackendOidc,
+    SaslOidc,
+    Grpc,
+    GrpcTls,
 }
 
-/// Not built yet, in maps and policies alike.
-const ENTRY_LATER: &[&str] = &[
-    "backend_oidc_auth",
-    "cache",
-    "grpc",
-    "http_auth_basic",
-    "http_request_compression",
-    "http_response_compression",
-    "method",
-    "oidc_auth",
-    "transport",
+/// What a key holds that is no value of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Below {
+    /// One block.
+    One(Block),
+    /// A list of blocks.
+    Items(Block),
+    /// Blocks by name.
+    Entries(Block),
+}
+
+/// Every block but the ones below entries, as an administrator calls it, in the order in which a
+/// lost key is looked for.
+const HOMES: [(Block, &str); 10] = [
+    (Block::Server, "server"),
+    (Block::HttpClient, "server.http_client"),
+    (Block::Logging, "server.logging"),
+    (Block::Tls, "server.tls"),
+    (Block::ResponseCache, "server.response_cache"),
+    (Block::Listener, "an item of server.listen"),
+    (Block::Ipc, "server.ipc"),
+    (Block::Map, "an entry of socket_maps"),
+    (Block::Policy, "an entry of policy_services"),
+    (Block::Login, "an entry of dovecot_sasl"),
 ];
 
 impl Block {
+    /// The keys of a block, in the order of its struct.
+    pub(super) fn keys(self) -> Vec<&'static str> {
+        match self {
+            Self::Top => fields::<raw::Top>().to_vec(),
+            Self::Server => fields::<raw::Server>().to_vec(),
+            Self::Listener => fields::<raw::Listener>().to_vec(),
+            Self::Logging => fields::<raw::Logging>().to_vec(),
+            Self::HttpClient => fields::<raw::HttpClient>().to_vec(),
+            Self::Tls => fields::<raw::Tls>().to_vec(),
+            Self::ResponseCache => fields::<raw::ResponseCache>().to_vec(),
+            Self::WorkerPool => fields::<raw::WorkerPool>().to_vec(),
+            Self::Ipc => fields::<raw::Ipc>().to_vec(),
+            Self::Admin => fields::<raw::Admin>().to_vec(),
+            Self::Observability => fields::<raw::Observability>().to_vec(),
+            Self::PrometheusTls => fields::<raw::PrometheusTls>().to_vec(),
+            Self::Map => {
+                [fields::<raw::Entry>(), fields::<raw::Lookup>(), fields::<raw::MapEntry>()].concat()
+            }
+            Self::Policy => {
+                [fields::<raw::Entry>(), fields::<raw::Lookup>(), fields::<raw::PolicyEntry>()].concat()
+            }
+            Self::Login => [fields::<raw::Entry>(), fields::<raw::LoginEntry>()].concat(),
+            Self::Cache => fields::<raw::Cache>().to_vec(),
+            Self::BackendOidc => fields::<raw::BackendOidc>().to_vec(),
+            Self::SaslOidc => fields::<raw::SaslOidc>().to_vec(),
+            Self::Grpc => fields::<raw::Grpc>().to_vec(),
+            Self::GrpcTls => fields::<raw::GrpcTls>().to_vec(),
+        }
+    }
+
+    /// What stands below `key`; `None` for a value.
+    pub(super) fn below(self, key: &str) -> Option<Below> {
+        Some(match (self, key) {
+            (Self::Top, "server") => Below::One(Self::Server),
+            (Self::Top, "socket_maps") => Below::Entries(Self::Map),
+            (Self::Top, "policy_services") => Below::Entries(Self::Policy),
+            (Self::Top, "dovecot_sasl") => Below::Entries(Self::Login),
+            (Self::Server, "listen") => Below::Items(Self::Listener),
+            (Self::Server, "logging") => Below::One(Self::Logging),
+            (Self::Server, "http_client") => Below::One(Self::HttpClient),
+            (Self::Server, "tls") => Below::One(Self::Tls),
+            (Self::Server, "response_cache") => Below::One(Self::ResponseCache),
+            (Self::Server | Self::Listener, "worker_pool") => Below::One(Self::WorkerPool),
+            (Self::Server, "ipc") => Below::One(Self::Ipc),
+            (Self::Server, "admin") => Below::One(Self::Admin),
+            (Self::Server, "observability") => Below::One(Self::Observability),
+            (Self::Observability, "prometheus_tls") => Below::One(Self::PrometheusTls),
+            (Self::Map | Self::Policy, "cache") => Below::One(Self::Cache),
+            (Self::Map | Self::Policy | Self::Login, _) => match key {
+                "backend_oidc_auth" | "oidc_auth" => Below::One(Self::BackendOidc),
+                "sasl_oidc_auth" => Below::One(Self::SaslOidc),
+                "grpc" => Below::One(Self::Grpc),
+                _ => return None,
+            },
+            (Self::Grpc, "tls") => Below::One(Self::GrpcTls),
+            _ => return None,
+        })
+    }
+
     /// The keys that are not built yet.
     fn later(self) -> &'static [&'static str] {
         match self {
             Self::Top => &["dovecot_sasl"],
-            Self::Server => &[
-                "admin",
-                "chroot",
-                "observability",
-                "response_cache",
-                "run_as_group",
-                "run_as_user",
-                "tls",
-                "worker_pool",
-            ],
-            Self::Listener => &["systemd_socket_name", "worker_pool"],
+            Self::Server => &["admin", "chroot", "observability", "run_as_group", "run_as_user"],
+            Self::Listener => &["systemd_socket_name"],
             Self::Logging => &["use_systemd"],
-            Self::HttpClient => &[
-                "idle_connection_timeout",
-                "max_connections_per_host",
-                "max_idle_connections",
-                "max_idle_connections_per_host",
-                "proxy",
-            ],
-            Self::Ipc => &[],
-            Self::Map => &["absent_value", "domains", "empty_value", "not_found_status", "on_failure"],
-            Self::Policy => &["cache_key"],
+            _ => &[],
         }
     }
-
-    fn is_later(self, key: &str) -> bool {
-        self.later().contains(&key) || (self.is_entry() && names(ENTRY_LATER, key))
-    }
-
-    fn is_entry(self) -> bool {
-        matches!(self, Self::Map | Self::Policy)
-    }
-}
-
-/// Whether `list` holds `key`, or the secret whose `_file` twin it is.
-fn names(list: &[&str], key: &str) -> bool {
-    list.contains(&key) || key.strip_suffix("_file").is_some_and(|secret| list.contains(&secret))
 }
 
 /// Whether there is a key of this name anywhere.
 pub(super) fn is_known(key: &str) -> bool {
-    elsewhere(key).is_some()
+    elsewhere(key).is_some() || key == "server" || Block::Top.below(key).is_some()
 }
 
 /// The block that would have taken `key`.
 fn elsewhere(key: &str) -> Option<&'static str> {
-    let takes = |block: Block, built: &[&str]| built.contains(&key) || block.is_later(key);
-    if takes(Block::Server, block::fields::<raw::Server>()) {
-        Some("server")
-    } else if takes(Block::HttpClient, block::fields::<raw::HttpClient>()) && key != "timeout" {
-        Some("server.http_client")
-    } else if takes(Block::Logging, block::fields::<raw::Logging>()) {
-        Some("server.logging")
-    } else if takes(Block::Listener, block::fields::<raw::Listener>()) {
-        Some("an item of server.listen")
-    } else if takes(Block::Ipc, block::fields::<raw::Ipc>()) {
-        Some("server.ipc")
-    } else if takes(Block::Map, &[]) {
-        Some("an entry of socket_maps")
-    } else if takes(Block::Policy, block::fields::<raw::Entry>()) {
-        Some("an entry of policy_services")
-    } else if takes(Block::Top, block::fields::<raw::Top>()) {
-        Some("the top of the file")
-    } else {
-        None
-    }
+    // What several blocks have, and a `timeout` above all, belongs in none of them in particular.
+    let has = |block: Block| block.keys().contains(&key) && !(block == Block::HttpClient && key == "timeout");
+    let home = HOMES.iter().find(|(block, _)| has(*block)).map(|(_, name)| *name);
+    home.or_else(|| Block::Top.keys().contains(&key).then_some("the top of the file"))
 }
 
-/// Reports every key of `mapping` that is not one of `built`.
-pub(super) fn check(
-    report: &mut Report<'_>,
-    mapping: &Mapping,
-    path: &KeyPath,
-    block: Block,
-    built: &[&'static str],
-) {
+/// Reports every key of `mapping` that `block` does not have.
+pub(super) fn check(report: &mut Report<'_>, mapping: &Mapping, path: &KeyPath, block: Block) {
+    let keys = block.keys();
     for name in mapping.keys().filter_map(Value::as_str) {
         let at = path.key(name);
-        if block.is_later(name) {
+        if block.later().contains(&name) {
             report.stranger(&at, "not built yet");
-        } else if !built.contains(&name) {
-            let common: &[&str] = if block.is_entry() { ENTRY_LATER } else { &[] };
-            let known = built.iter().chain(block.later()).chain(common).copied();
+        } else if !keys.contains(&name) {
             let problem = report.stranger(&at, "unknown key");
-            if let Some(near) = nearest(name, known) {
+            if let Some(near) = nearest(name, keys.iter().copied()) {
                 problem.hint(format!("did you mean `{near}`?"));
             } else if let Some(place) = elsewhere(name) {
                 problem.hint(format!("it belongs in {place}"));

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde_yaml::Value;
 
 use super::block;
+use super::cache;
 use super::keys::{Block, nearest};
 use super::path::KeyPath;
 use super::places::Place;
@@ -19,6 +20,14 @@ use super::{Endpoint, Ipc, Listener, Speaks, UnixSocket};
 
 /// Where `pfxhttp-client` looks for the broker.
 const DEFAULT_IPC: &str = "/run/pfxhttp/broker.sock";
+
+/// What `kind` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Map,
+    Policy,
+    Login,
+}
 
 /// What `type` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,41 +53,76 @@ pub(super) fn ipc(report: &mut Report<'_>, value: Option<&Value>, path: &KeyPath
     Ipc { socket: UnixSocket { path: socket, mode, user, group }, allow_users }
 }
 
-/// Resolves `server.listen`. `policies` are the names of the entries of `policy_services`.
+/// The names of the entries that a listener may ask.
+pub(super) struct Names {
+    pub(super) policies: Vec<String>,
+    pub(super) logins: Vec<String>,
+}
+
+/// Resolves `server.listen`.
 pub(super) fn listeners(
     report: &mut Report<'_>,
     value: Option<&Value>,
     path: &KeyPath,
-    policies: &[&str],
+    names: &Names,
     ipc: &Ipc,
 ) -> Vec<Listener> {
-    let mut listeners: Vec<(KeyPath, Listener)> = Vec::new();
+    let mut listeners = Vec::new();
+    let mut endpoints: Vec<(KeyPath, Endpoint)> = Vec::new();
     for (index, item) in block::items(report, value, path).iter().enumerate() {
         let path = path.item(index);
         if item.is_null() {
             report.value(&path, "this listener is empty");
             continue;
         }
-        let Some(raw) = block::read(report, Some(item), &path, Block::Listener) else { continue };
-        if let Some(listener) = listener(report, raw, &path, policies) {
-            conflicts(report, &path, &listener, &listeners, ipc);
-            listeners.push((path, listener));
-        }
+        let Some(mut raw) = block::read(report, Some(item), &path, Block::Listener) else { continue };
+        let pool = block::child(Some(item), "worker_pool");
+        let pool = cache::own_pool(report, pool, &path.key("worker_pool"));
+        let (speaks, name) = who(report, &mut raw, &path, names);
+        let Some(endpoint) = endpoint(report, raw, &path) else { continue };
+        conflicts(report, &path, &endpoint, &endpoints, ipc);
+        endpoints.push((path, endpoint.clone()));
+        listeners.extend(speaks.map(|speaks| Listener { name, speaks, endpoint, pool }));
     }
-    listeners.into_iter().map(|(_, listener)| listener).collect()
+    listeners
 }
 
-fn listener(
+/// What is spoken, nothing where that is not built yet, and the name.
+fn who(
     report: &mut Report<'_>,
-    mut raw: raw::Listener,
+    raw: &mut raw::Listener,
     path: &KeyPath,
-    policies: &[&str],
-) -> Option<Listener> {
-    let speaks = kind(report, raw.kind.as_deref(), path);
+    names: &Names,
+) -> (Option<Speaks>, String) {
+    let kinds = [("socket_map", Kind::Map), ("policy_service", Kind::Policy), ("dovecot_sasl", Kind::Login)];
+    let kind = match &raw.kind {
+        Some(text) => scalar::choice(report, &path.key("kind"), text, &kinds),
+        None => {
+            hint(report.missing(path, "kind"), "one of: socket_map, policy_service, dovecot_sasl");
+            None
+        }
+    };
     let name = raw.name.take().map(|word| word.0).unwrap_or_default();
-    if speaks.is_some() {
-        check_name(report, &name, path, speaks == Some(Speaks::Policy), policies);
-    }
+    let speaks = match kind {
+        None => None,
+        Some(Kind::Map) => {
+            check_name(report, &name, path, None);
+            Some(Speaks::Socketmap)
+        }
+        Some(Kind::Policy) => {
+            check_name(report, &name, path, Some(("policy_services", &names.policies)));
+            Some(Speaks::Policy)
+        }
+        Some(Kind::Login) => {
+            check_name(report, &name, path, Some(("dovecot_sasl", &names.logins)));
+            report.value(&path.key("kind"), "dovecot_sasl is not built yet");
+            None
+        }
+    };
+    (speaks, name)
+}
+
+fn endpoint(report: &mut Report<'_>, mut raw: raw::Listener, path: &KeyPath) -> Option<Endpoint> {
     let families = [("tcp", Family::Tcp), ("tcp6", Family::Tcp6), ("unix", Family::Unix)];
     let family = match &raw.family {
         Some(text) => scalar::choice(report, &path.key("type"), text, &families),
@@ -96,25 +140,9 @@ fn listener(
         hint(report.missing(path, "address"), example);
         return None;
     };
-    let endpoint = match family {
+    match family {
         Family::Unix => unix(report, raw, &address, path),
         Family::Tcp | Family::Tcp6 => tcp(report, &raw, &address, path, family == Family::Tcp6),
-    };
-    Some(Listener { name, speaks: speaks?, endpoint: endpoint?, pool: None })
-}
-
-fn kind(report: &mut Report<'_>, text: Option<&str>, path: &KeyPath) -> Option<Speaks> {
-    let kinds = [("socket_map", Speaks::Socketmap), ("policy_service", Speaks::Policy)];
-    match text {
-        Some("dovecot_sasl") => {
-            report.value(&path.key("kind"), "dovecot_sasl is not built yet");
-            None
-        }
-        Some(text) => scalar::choice(report, &path.key("kind"), text, &kinds),
-        None => {
-            hint(report.missing(path, "kind"), "one of: socket_map, policy_service");
-            None
-        }
     }
 }
 
@@ -124,18 +152,23 @@ fn hint(problem: Option<&mut Problem>, text: &str) {
     }
 }
 
-fn check_name(report: &mut Report<'_>, name: &str, path: &KeyPath, is_policy: bool, policies: &[&str]) {
+/// A listener that asks one entry has its name: one of those of `section`.
+fn check_name(report: &mut Report<'_>, name: &str, path: &KeyPath, section: Option<(&str, &[String])>) {
     let at = path.key("name");
     let is_allowed = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
     if !name.chars().all(is_allowed) {
         report.value(&at, "a name holds letters, digits, `_`, `-` and `.` only");
-    } else if is_policy && name.is_empty() {
-        hint(report.missing(path, "name"), "it says which entry of policy_services is asked");
-    } else if is_policy && !policies.contains(&name) {
-        let problem = report.value(&at, format!("there is no entry {name:?} in policy_services"));
-        if let Some(other) = policies.iter().find(|other| other.to_lowercase() == name.to_lowercase()) {
+        return;
+    }
+    let Some((section, names)) = section else { return };
+    if name.is_empty() {
+        let problem = report.missing(path, "name");
+        hint(problem, &format!("it says which entry of {section} is asked"));
+    } else if !names.iter().any(|entry| entry == name) {
+        let problem = report.value(&at, format!("there is no entry {name:?} in {section}"));
+        if let Some(other) = names.iter().find(|other| other.to_lowercase() == name.to_lowercase()) {
             problem.hint(format!("there is {other:?}: names are case-sensitive"));
-        } else if let Some(near) = nearest(name, policies.iter().copied()) {
+        } else if let Some(near) = nearest(name, names.iter().map(String::as_str)) {
             problem.hint(format!("did you mean {near:?}?"));
         }
     }
@@ -197,17 +230,17 @@ fn numeric(text: &str, v6: bool) -> Option<IpAddr> {
 fn conflicts(
     report: &mut Report<'_>,
     path: &KeyPath,
-    listener: &Listener,
-    others: &[(KeyPath, Listener)],
+    endpoint: &Endpoint,
+    others: &[(KeyPath, Endpoint)],
     ipc: &Ipc,
 ) {
     let at = path.key("address");
-    if let Endpoint::Unix(socket) = &listener.endpoint
+    if let Endpoint::Unix(socket) = endpoint
         && same_path(&socket.path, &ipc.socket.path)
     {
         report.value(&at, "this is the path of the socket of server.ipc");
     }
-    if let Some((other, _)) = others.iter().find(|(_, other)| overlap(&other.endpoint, &listener.endpoint)) {
+    if let Some((other, _)) = others.iter().find(|(_, other)| overlap(other, endpoint)) {
         let place = report.places().value(&other.key("address"));
         let place = place.map(|Place { line, column }| format!(" at line {line}, column {column}"));
         let message = format!("the same endpoint as {other}{}", place.unwrap_or_default());

@@ -2,30 +2,42 @@
 //!
 //! | step | file |
 //! |---|---|
-//! | a file's text | `source` |
-//! | text → index of places; what no tree shows is refused | `places` |
-//! | text → tree, by serde_yaml | here |
-//! | tree → raw structs, block by block; unknown keys | `block`, `keys`, `raw` |
-//! | raw structs → what stands below | `resolve`, `listener`, `entry`, `scalar` |
+//! | a file's text, and the environment | `source` |
+//! | text → tree, and an index of places | `syntax`, `places` |
+//! | old names, variables and `defaults` are laid over both | `environment`, `defaults` |
+//! | tree → raw structs, block by block; unknown keys | `block`, `tree`, `keys`, `raw` |
+//! | raw structs → what stands below | `resolve` and the rest |
 //!
 //! All problems are found in one run, each with its place ([`Problem`]); with an error among them
 //! there is no [`Config`]. Nothing here panics on any text, and no message shows a secret's value
 //! (`mask`). Only `command` and `broker` see this module.
 
 mod block;
+mod cache;
+mod defaults;
 mod entry;
+mod environment;
+mod headers;
+mod http;
 mod keys;
 mod listener;
+mod login;
 mod mask;
+mod oidc;
 mod path;
 mod places;
 mod problem;
+mod protocol;
 mod raw;
 mod resolve;
 mod scalar;
+mod secret;
 mod source;
+mod syntax;
+mod template;
 #[cfg(test)]
 mod tests;
+mod tree;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -35,14 +47,21 @@ use crate::target;
 
 pub use places::Place;
 pub use problem::{Problem, Severity};
+pub use source::environment;
+pub use syntax::Syntax;
 
-/// Reads and checks the file at `path`. Beside the configuration stand the warnings.
+/// Reads and checks the file at `path`, in `syntax` or in the one that its extension names, with
+/// the variables of `environment` laid over it. Beside the configuration stand the warnings.
 ///
 /// # Errors
 /// Everything that is wrong, warnings among it, in the order of the file.
-pub fn load(path: &Path) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
+pub fn load(
+    path: &Path,
+    syntax: Option<Syntax>,
+    environment: &[(String, String)],
+) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
     let text = source::read(path).map_err(|problem| vec![*problem])?;
-    parse(path, &text)
+    parse_as(path, &text, syntax.unwrap_or(Syntax::of(path)), environment)
 }
 
 /// Checks a configuration in YAML. `file_name` stands in the problems.
@@ -50,28 +69,40 @@ pub fn load(path: &Path) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
 /// # Errors
 /// As [`load`].
 pub fn parse(file_name: &Path, text: &str) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
-    let text = source::normal(text);
-    let (places, faults) = places::read(&text);
-    let mut report = problem::Report::new(file_name, &text, &places);
-    let mut tree = serde_yaml::Value::Null;
-    if faults.is_empty() {
-        match serde_yaml::from_str(&text) {
-            Ok(read) => tree = read,
-            Err(error) => report.tree(&error),
-        }
-    }
-    faults.into_iter().for_each(|fault| report.fault(fault));
-    // A tree that is not the text's would only bring problems that are none.
-    let config = report.is_clean().then(|| resolve::config(&mut report, &tree)).flatten();
-    report.finish(config)
+    parse_as(file_name, text, Syntax::Yaml, &[])
 }
 
-/// The file that is read when the command line names none: `pfxhttp.yml` or `pfxhttp.yaml` in
-/// `/usr/local/etc/pfxhttp`, `/etc/pfxhttp`, `$HOME/.pfxhttp` or the current directory.
+/// Checks a configuration in `syntax`, under `environment`.
+///
+/// # Errors
+/// As [`load`].
+pub fn parse_as(
+    file_name: &Path,
+    text: &str,
+    syntax: Syntax,
+    environment: &[(String, String)],
+) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
+    let text = source::normal(text);
+    let (mut tree, places, faults) = syntax.read(&text);
+    let mut report = problem::Report::new(file_name, &text, places);
+    // A tree that is not the text's would only bring problems that are none.
+    let readable = faults.is_empty();
+    faults.into_iter().for_each(|fault| report.fault(fault));
+    let config = readable.then(|| {
+        defaults::rename(&mut report, &mut tree);
+        environment::apply(&mut report, &mut tree, environment);
+        resolve::config(&mut report, tree)
+    });
+    report.finish(config.flatten())
+}
+
+/// The file that is read when the command line names none: `pfxhttp.yml`, `.yaml`, `.toml` or
+/// `.json` in `/usr/local/etc/pfxhttp`, `/etc/pfxhttp`, `$HOME/.pfxhttp` or the current directory.
+/// Beside it stands a warning where its directory holds another one.
 ///
 /// # Errors
 /// There is none; the problem says where it was looked for.
-pub fn search() -> Result<PathBuf, Vec<Problem>> {
+pub fn search() -> Result<(PathBuf, Option<Problem>), Vec<Problem>> {
     source::search(&source::directories()).map_err(|problem| vec![*problem])
 }
 

@@ -6,14 +6,14 @@
 use std::fmt;
 
 /// One step from a mapping or a list to what it holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Step {
     Key(String),
     Item(usize),
 }
 
 /// The way from the top of the file to a value.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(super) struct KeyPath(Vec<Step>);
 
 impl KeyPath {
@@ -32,10 +32,17 @@ impl KeyPath {
         &self.0
     }
 
-    fn step(&self, step: Step) -> Self {
+    /// The path of what stands at `step` below this path.
+    pub(super) fn step(&self, step: Step) -> Self {
         let mut steps = self.0.clone();
         steps.push(step);
         Self(steps)
+    }
+}
+
+impl From<&[Step]> for KeyPath {
+    fn from(steps: &[Step]) -> Self {
+        Self(steps.to_vec())
     }
 }
 

@@ -4,6 +4,7 @@
 //! be printed, logged or kept. A [`Report`] collects the problems of one file. Limits: 100
 //! problems a file, 160 characters of a line. Control characters of the file are never printed.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -134,18 +135,23 @@ fn printable(text: &str) -> String {
 pub(super) struct Report<'a> {
     file: &'a Path,
     lines: Vec<&'a str>,
-    places: &'a Places,
+    places: Places,
     problems: Vec<Problem>,
 }
 
 impl<'a> Report<'a> {
-    pub(super) fn new(file: &'a Path, text: &'a str, places: &'a Places) -> Self {
+    pub(super) fn new(file: &'a Path, text: &'a str, places: Places) -> Self {
         Self { file, lines: text.lines().collect(), places, problems: Vec::new() }
     }
 
     /// The index of the file.
-    pub(super) fn places(&self) -> &'a Places {
-        self.places
+    pub(super) fn places(&self) -> &Places {
+        &self.places
+    }
+
+    /// The index, for what is laid over the file.
+    pub(super) fn places_mut(&mut self) -> &mut Places {
+        &mut self.places
     }
 
     /// Line `number`, from 1, as it stands in the file: for searching, not for showing.
@@ -173,7 +179,7 @@ impl<'a> Report<'a> {
 
     /// `key` is missing in the block at `path`; nothing if it is there, but was found wrong.
     pub(super) fn missing(&mut self, path: &KeyPath, key: &str) -> Option<&mut Problem> {
-        let wrong = path.key(key).to_string();
+        let wrong = self.places.written(&path.key(key)).to_string();
         // It was found a moment ago, if at all; without a bound a hopeless file would cost its square.
         if self.problems.iter().rev().take(MAX_PROBLEMS).any(|problem| problem.key == wrong) {
             return None;
@@ -194,10 +200,11 @@ impl<'a> Report<'a> {
         problem.hint = fault.hint;
     }
 
-    /// The text makes no tree. serde_yaml's message ends with the place, which is shown already.
-    pub(super) fn tree(&mut self, error: &serde_yaml::Error) {
-        let place = error.location().map(|at| Place { line: at.line(), column: at.column() });
-        self.push(Severity::Error, &KeyPath::default(), place, format!("not YAML: {error}"), Shows::KnownKey);
+    /// The environment variable `name` is wrong.
+    pub(super) fn variable(&mut self, severity: Severity, name: &str, message: String) {
+        let mut problem = Problem::of_file(Path::new(name), message);
+        problem.severity = severity;
+        self.problems.push(problem);
     }
 
     fn push(
@@ -210,17 +217,16 @@ impl<'a> Report<'a> {
     ) -> &mut Problem {
         let mut problem = Problem::of_file(self.file, message);
         problem.severity = severity;
-        problem.key = path.to_string();
+        problem.key = self.places.written(path).to_string();
         problem.place = place;
+        if let Some(variable) = self.places.variable(path) {
+            problem.file = PathBuf::from(&**variable);
+            problem.place = None;
+        }
         problem.shows = shows;
         let index = self.problems.len();
         self.problems.push(problem);
         &mut self.problems[index]
-    }
-
-    /// Whether nothing is wrong by now.
-    pub(super) fn is_clean(&self) -> bool {
-        self.problems.is_empty()
     }
 
     /// Hands out `value` with the warnings.
@@ -230,6 +236,11 @@ impl<'a> Report<'a> {
     pub(super) fn finish<T>(mut self, value: Option<T>) -> Result<(T, Vec<Problem>), Vec<Problem>> {
         let is_error = |problem: &Problem| problem.severity == Severity::Error;
         let failed = self.problems.iter().any(is_error);
+        // What many entries inherit is wrong once.
+        let mut told = HashSet::new();
+        self.problems.retain(|problem| {
+            told.insert((problem.file.clone(), problem.place, problem.key.clone(), problem.message.clone()))
+        });
         self.problems.sort_by_key(|problem| problem.place);
         if failed && self.problems.len() > MAX_PROBLEMS {
             self.problems.retain(is_error);

@@ -3,38 +3,47 @@
 //! Everything is looked at in one run, whatever is wrong before it. The result is handed out only
 //! if the report holds no error.
 
-use std::time::Duration;
-
 use serde_yaml::Value;
 
-use super::block;
-use super::entry::{self, Inherited};
+use super::block::{self, child};
+use super::cache;
+use super::defaults;
+use super::entry::{self, Entries, Inherited};
+use super::http;
 use super::keys::Block;
 use super::listener;
+use super::login;
 use super::path::KeyPath;
 use super::problem::Report;
 use super::raw;
 use super::scalar;
-use crate::exchange::HttpSettings;
-use crate::exchange::tls::{self, Trust};
-
 use super::{Config, Level, Logging, Server};
 
 /// Resolves the whole tree.
-pub(super) fn config(report: &mut Report<'_>, tree: &Value) -> Option<Config> {
+pub(super) fn config(report: &mut Report<'_>, mut tree: Value) -> Option<Config> {
     let top = KeyPath::default();
     if tree.is_null() {
         report.value(&top, "the configuration is empty");
     }
-    let raw: raw::Top = block::read(report, Some(tree), &top, Block::Top).unwrap_or_default();
-    let (maps_at, policies_at) = (top.key("socket_maps"), top.key("policy_services"));
-    let maps = block::entries(report, raw.socket_maps.as_ref(), &maps_at);
-    let policies = block::entries(report, raw.policy_services.as_ref(), &policies_at);
-    let names: Vec<&str> = policies.iter().map(|(name, _)| *name).collect();
+    let [map_defaults, policy_defaults, login_defaults] = ["socket_maps", "policy_services", "dovecot_sasl"]
+        .map(|section| {
+            let entries = tree.get_mut(section)?;
+            defaults::inherit(report, entries, &top.key(section))
+        });
+    block::read::<raw::Top>(report, Some(&tree), &top, Block::Top);
+    let [maps, policies, logins] = ["socket_maps", "policy_services", "dovecot_sasl"]
+        .map(|section| block::entries(report, child(Some(&tree), section), &top.key(section)));
+    let names = |entries: &[(&str, &Value)]| entries.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let names = listener::Names { policies: names(&policies), logins: names(&logins) };
 
-    let (server, inherited) = server(report, raw.server.as_ref(), &top.key("server"), &names);
-    let maps = entry::section(report, &maps, &maps_at, Block::Map, inherited);
-    let policies = entry::section(report, &policies, &policies_at, Block::Policy, inherited);
+    let (server, inherited) = server(report, child(Some(&tree), "server"), &top.key("server"), &names);
+    let section = |entries, defaults, path, block| Entries { entries, defaults, path, block };
+    let maps = section(maps, map_defaults, top.key("socket_maps"), Block::Map);
+    let policies = section(policies, policy_defaults, top.key("policy_services"), Block::Policy);
+    let logins = section(logins, login_defaults, top.key("dovecot_sasl"), Block::Login);
+    login::section(report, &logins);
+    let maps = entry::section(report, &maps, inherited);
+    let policies = entry::section(report, &policies, inherited);
     Some(Config { server: server?, maps, policies })
 }
 
@@ -42,39 +51,24 @@ fn server(
     report: &mut Report<'_>,
     value: Option<&Value>,
     path: &KeyPath,
-    policies: &[&str],
+    names: &listener::Names,
 ) -> (Option<Server>, Inherited) {
     let raw: raw::Server = block::read(report, value, path, Block::Server).unwrap_or_default();
-    let logging = logging(report, raw.logging.as_ref(), &path.key("logging"));
-    let timeout = timeout(report, raw.http_client.as_ref(), &path.key("http_client"));
-    let ipc = listener::ipc(report, raw.ipc.as_ref(), &path.key("ipc"));
-    let listen = listener::listeners(report, raw.listen.as_ref(), &path.key("listen"), policies, &ipc);
+    let logging = logging(report, child(value, "logging"), &path.key("logging"));
+    let (http, timeout) = http::settings(report, child(value, "http_client"), child(value, "tls"), path);
+    let cache = cache::server(report, child(value, "response_cache"), &path.key("response_cache"));
+    let pool = cache::pool(report, child(value, "worker_pool"), &path.key("worker_pool"));
+    let ipc = listener::ipc(report, child(value, "ipc"), &path.key("ipc"));
+    let listen = child(value, "listen");
+    let listen = listener::listeners(report, listen, &path.key("listen"), names, &ipc);
+    later(report, value, path);
     let most = path.key("max_connections");
     let most = scalar::number(report, &most, raw.max_connections, 1..=u64::MAX);
     let max_reply = max_reply(report, raw.socketmap_max_reply_size, path);
     let max_connections = most.and_then(|most| usize::try_from(most).ok());
-    let http = http(report, &path.key("tls"));
-    let server = http.map(|http| Server {
-        listen,
-        ipc,
-        logging,
-        http,
-        cache_bytes: 32 * 1024 * 1024,
-        max_connections,
-    });
-    (server, Inherited { timeout, max_reply })
-}
-
-fn http(report: &mut Report<'_>, path: &KeyPath) -> Option<HttpSettings> {
-    let tls = tls::client(Trust::System, None).map_err(|error| report.value(path, error.to_string())).ok()?;
-    Some(HttpSettings {
-        max_connections_per_host: None,
-        max_idle_connections: None,
-        max_idle_connections_per_host: 32,
-        idle_connection_timeout: Duration::from_secs(90),
-        proxy: None,
-        tls,
-    })
+    let cache_bytes = cache.max_bytes;
+    let server = http.map(|http| Server { listen, ipc, logging, http, cache_bytes, max_connections });
+    (server, Inherited { timeout, max_reply, outage: cache.outage, pool })
 }
 
 fn logging(report: &mut Report<'_>, value: Option<&Value>, path: &KeyPath) -> Logging {
@@ -85,13 +79,18 @@ fn logging(report: &mut Report<'_>, value: Option<&Value>, path: &KeyPath) -> Lo
     Logging { json: raw.json.unwrap_or(false), level: level.unwrap_or(Level::Info) }
 }
 
-/// `server.http_client.timeout`, in the range of the Go program.
-fn timeout(report: &mut Report<'_>, value: Option<&Value>, path: &KeyPath) -> Duration {
-    const RANGE: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3600)];
-    let raw: raw::HttpClient = block::read(report, value, path, Block::HttpClient).unwrap_or_default();
-    let [least, most] = RANGE;
-    let timeout = scalar::duration(report, &path.key("timeout"), raw.timeout.as_ref(), least..=most);
-    timeout.unwrap_or(Duration::from_secs(30))
+/// Blocks that are checked, but not built yet; the unknown key check says so.
+fn later(report: &mut Report<'_>, value: Option<&Value>, path: &KeyPath) {
+    let at = path.key("admin");
+    let admin: Option<raw::Admin> = block::read(report, child(value, "admin"), &at, Block::Admin);
+    if let Some(socket) = admin.and_then(|admin| admin.path) {
+        scalar::socket_path(report, &at.key("path"), &socket);
+    }
+    let at = path.key("observability");
+    let observability = child(value, "observability");
+    block::read::<raw::Observability>(report, observability, &at, Block::Observability);
+    let tls = child(observability, "prometheus_tls");
+    block::read::<raw::PrometheusTls>(report, tls, &at.key("prometheus_tls"), Block::PrometheusTls);
 }
 
 /// `server.socketmap_max_reply_size`. The Go program's range ends at a gigabyte, which no Postfix

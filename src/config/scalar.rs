@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::keys::nearest;
 use super::path::KeyPath;
 use super::problem::Report;
-use super::raw::{Count, Word};
+use super::raw::{Count, Time, Word};
 
 /// `sun_path` holds 108 bytes, the last one a NUL.
 const MAX_SOCKET_PATH: usize = 107;
@@ -52,14 +52,19 @@ pub(super) fn number(
     None
 }
 
+/// A status code.
+pub(super) fn status(report: &mut Report<'_>, path: &KeyPath, count: Option<Count>) -> Option<u16> {
+    number(report, path, count, 100..=599).and_then(|code| u16::try_from(code).ok())
+}
+
 /// A duration as the Go program writes it (`500ms`, `1h30m`), within `range`.
 pub(super) fn duration(
     report: &mut Report<'_>,
     path: &KeyPath,
-    word: Option<&Word>,
+    time: Option<&Time>,
     range: RangeInclusive<Duration>,
 ) -> Option<Duration> {
-    let Word(text) = word?;
+    let Time(Word(text)) = time?;
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         let hint = if text.len() <= 9 { format!("write {text}s") } else { "write 30s".to_owned() };
         report.value(path, "a duration needs a unit").hint(hint);

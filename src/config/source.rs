@@ -1,23 +1,40 @@
-//! Where the text of a configuration comes from: the search for a file, and its reading.
+//! Where a configuration comes from: the search for a file, its reading, and the environment.
 //!
 //! Limits: a file of at most 1 MiB in UTF-8. Line ends are made `\n` before anything else sees the
 //! text, as YAML itself would do. A file that cannot be read is a problem that names the file.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::places::Place;
-use super::problem::Problem;
+use super::problem::{Problem, Severity};
 
 /// Some hundred times what a large site needs.
 const MAX_BYTES: u64 = 1 << 20;
 
 /// The names that are looked for, in this order.
-const NAMES: [&str; 2] = ["pfxhttp.yml", "pfxhttp.yaml"];
+const NAMES: [&str; 4] = ["pfxhttp.yml", "pfxhttp.yaml", "pfxhttp.toml", "pfxhttp.json"];
 
-/// Names that a later version will read.
-const NAMES_LATER: [&str; 2] = ["pfxhttp.toml", "pfxhttp.json"];
+/// What the name of a variable that is ours begins with.
+pub(super) const PREFIX: &str = "PFXHTTP_";
+
+/// The variables of the process that override keys of the configuration, in the order of their
+/// names. One whose value is not UTF-8 is left out.
+#[must_use]
+pub fn environment() -> Vec<(String, String)> {
+    let text =
+        |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    let mut ours: Vec<_> = std::env::vars_os().filter_map(text).filter(|(name, _)| is_ours(name)).collect();
+    ours.sort();
+    ours
+}
+
+/// Whether the variable `name` begins with `PFXHTTP_`, in whatever case.
+pub(super) fn is_ours(name: &str) -> bool {
+    name.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
+}
 
 /// The directories that are searched, in this order.
 pub(super) fn directories() -> Vec<PathBuf> {
@@ -27,16 +44,19 @@ pub(super) fn directories() -> Vec<PathBuf> {
     system.into_iter().chain(home).chain([PathBuf::from(".")]).collect()
 }
 
-/// The first configuration in `directories`.
-pub(super) fn search(directories: &[PathBuf]) -> Result<PathBuf, Box<Problem>> {
+/// The first configuration in `directories`, and a warning where others stand beside it.
+pub(super) fn search(directories: &[PathBuf]) -> Result<(PathBuf, Option<Problem>), Box<Problem>> {
     for directory in directories {
-        if let Some(found) = NAMES.iter().map(|name| directory.join(name)).find(|path| path.exists()) {
-            return Ok(found);
-        }
-        if let Some(found) = NAMES_LATER.iter().map(|name| directory.join(name)).find(|path| path.exists()) {
-            let mut problem = Problem::of_file(&found, "this syntax is not built yet");
-            problem.hint(format!("write the configuration in YAML, as {}", NAMES[0]));
-            return Err(Box::new(problem));
+        let mut found = NAMES.iter().map(|name| directory.join(name)).filter(|path| path.exists());
+        if let Some(first) = found.next() {
+            let others: Vec<String> = found.map(|path| path.display().to_string()).collect();
+            let warning = (!others.is_empty()).then(|| {
+                let message = format!("is read, and not what stands beside it: {}", others.join(", "));
+                let mut problem = Problem::of_file(&first, message);
+                problem.severity = Severity::Warning;
+                problem
+            });
+            return Ok((first, warning));
         }
     }
     let looked: Vec<String> = directories.iter().map(|path| path.display().to_string()).collect();
@@ -48,9 +68,6 @@ pub(super) fn search(directories: &[PathBuf]) -> Result<PathBuf, Box<Problem>> {
 
 /// The text of the file at `path`.
 pub(super) fn read(path: &Path) -> Result<String, Box<Problem>> {
-    if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml")) {
-        return Err(Box::new(Problem::of_file(path, "TOML is not built yet")));
-    }
     let unreadable = |error: io::Error| Box::new(Problem::of_file(path, format!("cannot be read: {error}")));
     let file = File::open(path).map_err(unreadable)?;
     let mut bytes = Vec::new();
@@ -93,9 +110,11 @@ mod tests {
 
         std::fs::create_dir(&places[1]).expect("a directory");
         std::fs::write(places[1].join("pfxhttp.toml"), "").expect("a file");
-        assert!(search(&places).expect_err("TOML").message.contains("not built yet"));
+        assert_eq!(search(&places), Ok((places[1].join("pfxhttp.toml"), None)));
         std::fs::write(places[1].join("pfxhttp.yaml"), "").expect("a file");
-        assert_eq!(search(&places), Ok(places[1].join("pfxhttp.yaml")));
+        let (found, warning) = search(&places).expect("two files");
+        assert_eq!(found, places[1].join("pfxhttp.yaml"));
+        assert!(warning.expect("a warning").message.ends_with("/b/pfxhttp.toml"));
     }
 
     #[test]

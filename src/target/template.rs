@@ -19,6 +19,8 @@ use std::fmt;
 
 use crate::ask::Attribute;
 
+pub(crate) use parse::ATTRIBUTES;
+
 /// A payload, parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {

@@ -3,7 +3,7 @@
 use super::{Error, Escaping, Filter, Insertion, Names, Piece, Source, Template};
 
 /// Every attribute that Postfix 2.1 to 3.12 sends (SMTPD_POLICY_README).
-const ATTRIBUTES: [&str; 32] = [
+pub(crate) const ATTRIBUTES: [&str; 32] = [
     "request",
     "protocol_state",
     "protocol_name",

@@ -1,112 +1,37 @@
-//! Where each key of a configuration file stands: an index from key path to line and column.
+//! The index of a YAML file, out of its events.
 //!
-//! serde's tree has no places, so the text is read once more, as YAML events. This reader also
-//! refuses what the tree would take in silence: a key given twice, a key that is no text, a
-//! second document, an alias (a few lines of them can stand for gigabytes), a tag.
-//! Limits: nesting of 32. It never panics; a fault that hides the rest of the file ends it, the
-//! other ones are collected.
+//! serde's tree has no places, so the text is read once more. This reader also refuses what the
+//! tree would take in silence: a key given twice, a key that is no text, a second document, an
+//! alias (a few lines of them can stand for gigabytes), a tag. It never panics; a fault that hides
+//! the rest of the file ends it, the other ones are collected.
 
 use std::collections::HashMap;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
 
-use super::mask::{self, SecretRange};
-use super::path::{KeyPath, Step};
+use super::{Fault, Inside, MAX_DEPTH, Node, Place, Places};
+use crate::config::mask::{self, SecretRange};
+use crate::config::path::KeyPath;
 
-/// No configuration nests deeper than 5.
-const MAX_DEPTH: usize = 32;
-
-/// A position in a file, as editors count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
-    /// From 1.
-    pub line: usize,
-    /// From 1, in characters.
-    pub column: usize,
+/// What was read: complete if there are no faults.
+pub(in crate::config) struct Read {
+    pub(in crate::config) places: Places,
+    /// What YAML would take, and we do not.
+    pub(in crate::config) faults: Vec<Fault>,
+    /// Where the text stops being YAML.
+    pub(in crate::config) broken: Option<Fault>,
 }
 
-/// What is wrong with the text itself.
-#[derive(Debug)]
-pub(super) struct Fault {
-    pub(super) path: KeyPath,
-    pub(super) place: Place,
-    pub(super) message: String,
-    pub(super) hint: Option<String>,
-}
-
-/// The index.
-#[derive(Debug)]
-pub(super) struct Places {
-    /// The first is the document's own.
-    nodes: Vec<Node>,
-    secrets: Vec<SecretRange>,
-}
-
-#[derive(Debug)]
-struct Node {
-    /// Of the key, or of the item.
-    key: Place,
-    /// Of the value; the key's where the value is empty.
-    value: Place,
-    /// A scalar without quotes.
-    plain: bool,
-    inside: Inside,
-}
-
-#[derive(Debug)]
-enum Inside {
-    Nothing,
-    Mapping(HashMap<String, usize>),
-    List(Vec<usize>),
-}
-
-impl Places {
-    /// Where the key at `path` stands; of the nearest one above where the file has no such key.
-    pub(super) fn key(&self, path: &KeyPath) -> Option<Place> {
-        self.nearest(path).map(|(node, _)| node.key)
-    }
-
-    /// Where the value at `path` begins; else the key of the nearest one above.
-    pub(super) fn value(&self, path: &KeyPath) -> Option<Place> {
-        self.nearest(path).map(|(node, exact)| if exact { node.value } else { node.key })
-    }
-
-    /// Whether the value at `path` is a scalar without quotes.
-    pub(super) fn is_plain(&self, path: &KeyPath) -> bool {
-        self.nearest(path).is_some_and(|(node, exact)| exact && node.plain)
-    }
-
-    /// The lines that hold secrets' values.
-    pub(super) fn secrets(&self) -> &[SecretRange] {
-        &self.secrets
-    }
-
-    fn nearest(&self, path: &KeyPath) -> Option<(&Node, bool)> {
-        let mut node = self.nodes.first()?;
-        for step in path.steps() {
-            let below = match (step, &node.inside) {
-                (Step::Key(name), Inside::Mapping(keys)) => keys.get(name),
-                (Step::Item(index), Inside::List(items)) => items.get(*index),
-                _ => None,
-            };
-            match below.and_then(|&at| self.nodes.get(at)) {
-                Some(found) => node = found,
-                None => return Some((node, false)),
-            }
-        }
-        Some((node, true))
-    }
-}
-
-/// Reads the index of `text`. It is complete if there are no faults.
-pub(super) fn read(text: &str) -> (Places, Vec<Fault>) {
+/// Reads the index of `text`.
+pub(in crate::config) fn read(text: &str) -> Read {
     let mut reader = Reader::default();
     let mut parser = Parser::new_from_str(text);
+    let mut broken = None;
     while let Some(next) = parser.next_event() {
         let step = match next {
             Ok((event, span)) => reader.take(event, span),
             Err(error) => {
-                reader.syntax(&error);
+                broken = Some(syntax(&error));
                 Err(Stop)
             }
         };
@@ -119,7 +44,14 @@ pub(super) fn read(text: &str) -> (Places, Vec<Fault>) {
         let start = reader.nodes.get(open.node).map_or(Place { line: 1, column: 1 }, |node| node.value);
         reader.secrets.push(SecretRange { start, last_line: usize::MAX });
     }
-    (Places { nodes: reader.nodes, secrets: reader.secrets }, reader.faults)
+    let places = Places { nodes: reader.nodes, secrets: reader.secrets };
+    Read { places, faults: reader.faults, broken }
+}
+
+fn syntax(error: &ScanError) -> Fault {
+    let marker = error.marker();
+    let place = Place { line: marker.line().max(1), column: marker.col() + 1 };
+    Fault::at(place, format!("this is not YAML: {}", error.info()))
 }
 
 /// The rest of the text cannot be indexed.
@@ -219,12 +151,8 @@ impl Reader {
         if slot.secret {
             self.secrets.push(SecretRange { start: value, last_line: self.last_line });
         }
-        self.nodes.push(Node {
-            key: slot.key,
-            value,
-            plain: style == ScalarStyle::Plain,
-            inside: Inside::Nothing,
-        });
+        let plain = style == ScalarStyle::Plain;
+        self.nodes.push(Node { key: slot.key, value, plain, variable: None, inside: Inside::Nothing });
     }
 
     fn begin(&mut self, is_mapping: bool, span: Span) -> Result<(), Stop> {
@@ -240,7 +168,7 @@ impl Reader {
         }
         let inside = if is_mapping { Inside::Mapping(HashMap::new()) } else { Inside::List(Vec::new()) };
         let node = self.nodes.len();
-        self.nodes.push(Node { key: slot.key, value: place(span), plain: false, inside });
+        self.nodes.push(Node { key: slot.key, value: place(span), plain: false, variable: None, inside });
         self.open.push(Open { node, path: slot.path, is_mapping, pending: None, secret: slot.secret });
         Ok(())
     }
@@ -290,12 +218,6 @@ impl Reader {
             let path = self.open.last().map(|open| open.path.clone()).unwrap_or_default();
             self.fault(&path, place(span), "a tag (`!`) has no meaning here", None);
         }
-    }
-
-    fn syntax(&mut self, error: &ScanError) {
-        let marker = error.marker();
-        let place = Place { line: marker.line().max(1), column: marker.col() + 1 };
-        self.fault(&KeyPath::default(), place, &format!("this is not YAML: {}", error.info()), None);
     }
 
     fn fault(&mut self, path: &KeyPath, place: Place, message: &str, hint: Option<&str>) {

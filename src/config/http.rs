@@ -1,0 +1,166 @@
+//! `server.http_client`, `server.tls`, and the URLs that both and entries name.
+
+use std::ops::RangeInclusive;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_yaml::Value;
+use url::{Host, Url};
+
+use super::block;
+use super::keys::Block;
+use super::path::KeyPath;
+use super::problem::Report;
+use super::raw;
+use super::scalar;
+use crate::exchange::HttpSettings;
+use crate::exchange::tls::{self, Identity, Trust};
+
+/// The ranges of the Go program.
+const TIMEOUT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(1);
+const IDLE: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(1);
+const CONNECTIONS: RangeInclusive<u64> = 0..=16384;
+
+/// Resolves both blocks of `server`, which stands at `path`; besides the default of an entry's
+/// `timeout`.
+pub(super) fn settings(
+    report: &mut Report<'_>,
+    client: Option<&Value>,
+    tls: Option<&Value>,
+    path: &KeyPath,
+) -> (Option<HttpSettings>, Duration) {
+    let tls = tls_config(report, tls, &path.key("tls"));
+    let path = path.key("http_client");
+    let raw: raw::HttpClient = block::read(report, client, &path, Block::HttpClient).unwrap_or_default();
+    let timeout = scalar::duration(report, &path.key("timeout"), raw.timeout.as_ref(), TIMEOUT);
+    let idle = raw.idle_connection_timeout;
+    let idle = scalar::duration(report, &path.key("idle_connection_timeout"), idle.as_ref(), IDLE);
+    let mut count = |key: &str, count: Option<raw::Count>| {
+        let number = scalar::number(report, &path.key(key), count, CONNECTIONS).filter(|&number| number > 0);
+        number.and_then(|number| usize::try_from(number).ok())
+    };
+    let max_connections_per_host = count("max_connections_per_host", raw.max_connections_per_host);
+    let max_idle_connections = count("max_idle_connections", raw.max_idle_connections);
+    let per_host = count("max_idle_connections_per_host", raw.max_idle_connections_per_host);
+    let proxy = raw.proxy.filter(|text| !text.is_empty());
+    let proxy = proxy.and_then(|text| proxy_url(report, &path.key("proxy"), &text));
+    let http = tls.map(|tls| HttpSettings {
+        max_connections_per_host,
+        max_idle_connections,
+        max_idle_connections_per_host: per_host.unwrap_or(32),
+        idle_connection_timeout: idle.unwrap_or(Duration::from_secs(90)),
+        proxy,
+        tls,
+    });
+    (http, timeout.unwrap_or(Duration::from_secs(30)))
+}
+
+/// A user name and a password are allowed here: Go's client sends them to the proxy.
+fn proxy_url(report: &mut Report<'_>, path: &KeyPath, text: &str) -> Option<Url> {
+    let url = url(report, path, text)?;
+    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+        report.value(path, "a proxy's URL ends behind its host and port");
+        return None;
+    }
+    Some(url)
+}
+
+/// A URL with http or https, and a host.
+pub(super) fn url(report: &mut Report<'_>, path: &KeyPath, text: &str) -> Option<Url> {
+    // Url::parse would drop them in silence.
+    if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        report.value(path, "a URL holds no blanks and no control characters");
+        return None;
+    }
+    let url = match Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") => url,
+        Ok(_) | Err(url::ParseError::RelativeUrlWithoutBase) => {
+            report.value(path, "a URL begins with http:// or https://");
+            return None;
+        }
+        Err(error) => {
+            report.value(path, format!("not a URL: {error}"));
+            return None;
+        }
+    };
+    if url.host_str().is_none_or(str::is_empty) || url.port() == Some(0) {
+        report.value(path, "the URL needs a host, and a port that is not 0");
+        return None;
+    }
+    Some(url)
+}
+
+/// Whether nobody but this host can be asked under `url`.
+pub(super) fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.to_canonical().is_loopback(),
+        None => false,
+    }
+}
+
+fn tls_config(
+    report: &mut Report<'_>,
+    value: Option<&Value>,
+    path: &KeyPath,
+) -> Option<Arc<rustls::ClientConfig>> {
+    let raw: raw::Tls = block::read(report, value, path, Block::Tls).unwrap_or_default();
+    if !raw.enabled.unwrap_or(false) {
+        let set = [
+            ("cert", raw.cert.is_some()),
+            ("key", raw.key.is_some()),
+            ("root_ca", raw.root_ca.is_some()),
+            ("skip_verify", raw.skip_verify == Some(true)),
+        ];
+        for (key, _) in set.into_iter().filter(|(_, is_set)| *is_set) {
+            report.warning(&path.key(key), "has no effect without `enabled: true`");
+        }
+        return client(report, path, Trust::System, None);
+    }
+    let identity = match (&raw.cert, &raw.key) {
+        (Some(cert), Some(key)) => Some(Identity { cert: Path::new(cert), key: Path::new(key) }),
+        (None, None) => None,
+        (Some(_), None) => {
+            report.missing(path, "key");
+            None
+        }
+        (None, Some(_)) => {
+            report.missing(path, "cert");
+            None
+        }
+    };
+    let trust = raw.root_ca.as_deref().map_or(Trust::System, |file| Trust::File(Path::new(file)));
+    if raw.skip_verify != Some(true) {
+        return client(report, path, trust, identity);
+    }
+    let problem = report.warning(&path.key("skip_verify"), "whoever answers for a target is believed");
+    problem.hint(match raw.root_ca {
+        Some(_) => "leave it out, and root_ca says whom to believe",
+        None => "name the certificate of its authority in root_ca",
+    });
+    // A file that is named must be good all the same: it is used as soon as this ends.
+    let checked = raw.root_ca.is_none() || client(report, path, trust, identity).is_some();
+    if checked { client(report, path, Trust::Anything, identity) } else { None }
+}
+
+fn client(
+    report: &mut Report<'_>,
+    path: &KeyPath,
+    trust: Trust<'_>,
+    identity: Option<Identity<'_>>,
+) -> Option<Arc<rustls::ClientConfig>> {
+    let error = match tls::client(trust, identity) {
+        Ok(config) => return Some(config),
+        Err(error) => error,
+    };
+    let at = match &error {
+        tls::Error::RootCa(_) => path.key("root_ca"),
+        tls::Error::Cert(_) => path.key("cert"),
+        tls::Error::Key(_) => path.key("key"),
+        tls::Error::System(_) => path.clone(),
+    };
+    report.value(&at, error.to_string());
+    None
+}

@@ -1,0 +1,61 @@
+//! Secrets that may stand in a file of their own: `client_secret`, or `client_secret_file`.
+//!
+//! Limits: a file of at most 64 KiB in UTF-8; line ends behind the secret do not belong to it.
+
+use std::fs::File;
+use std::io::Read;
+
+use super::path::KeyPath;
+use super::problem::Report;
+
+/// The secrets that have a twin.
+const SECRETS: [&str; 3] = ["client_secret", "http_auth_basic", "prometheus_http_auth_basic"];
+
+const MAX_BYTES: u64 = 64 * 1024;
+
+/// The other one of a secret and its file.
+pub(super) fn twin(key: &str) -> Option<String> {
+    match key.strip_suffix("_file") {
+        Some(secret) => SECRETS.contains(&secret).then(|| secret.to_owned()),
+        None => SECRETS.contains(&key).then(|| format!("{key}_file")),
+    }
+}
+
+/// The secret `key` of the block at `path`, and the key that it was given under.
+pub(super) fn read(
+    report: &mut Report<'_>,
+    path: &KeyPath,
+    key: &'static str,
+    given: Option<String>,
+    file: Option<&str>,
+) -> Option<(String, KeyPath)> {
+    let Some(file) = file else { return given.map(|secret| (secret, path.key(key))) };
+    let at = path.key(&format!("{key}_file"));
+    if given.is_some() {
+        report.value(&at, format!("`{key}` is given as well; only one of them can hold"));
+        return None;
+    }
+    match content(file) {
+        Ok(secret) if secret.is_empty() => {
+            report.value(&at, "the file is empty");
+            None
+        }
+        Ok(secret) => Some((secret, at)),
+        Err(message) => {
+            report.value(&at, message);
+            None
+        }
+    }
+}
+
+fn content(file: &str) -> Result<String, String> {
+    let mut bytes = Vec::new();
+    let read = File::open(file).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes));
+    read.map_err(|error| format!("the file cannot be read: {error}"))?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err("the file is larger than 64 KiB".to_owned());
+    }
+    let mut text = String::from_utf8(bytes).map_err(|_| "the file is not UTF-8".to_owned())?;
+    text.truncate(text.trim_end_matches(['\r', '\n']).len());
+    Ok(text)
+}

@@ -1,0 +1,226 @@
+//! The keys of entries: requests, answers, logins, and secrets in files.
+
+use std::collections::HashSet;
+
+use super::*;
+use crate::target::{Absent, Method};
+
+#[test]
+fn a_map_says_how_it_asks_and_what_answers_mean() {
+    let config = good(&map(
+        "    http_auth_basic: 'joe:p:w'\n    http_request_compression: true\n    http_response_compression: true\n    not_found_status: [404, \"410\"]\n    empty_value: not_found\n    absent_value: error\n    domains: [Example.COM, ä.example]\n    cache: {outage: false, fresh: 10s, negative: 5s, stale_while_revalidate: 1m}\n",
+    ));
+    let map = &config.maps[0];
+    assert_eq!(map.headers["authorization"], "Basic am9lOnA6dw==");
+    assert!(map.headers["authorization"].is_sensitive());
+    assert!(map.compress_request && map.compress_response);
+    assert_eq!((map.method, map.absent_value), (Method::Post, Absent::Failure));
+    assert_eq!(map.cache.stale_while_revalidate, Duration::from_secs(60));
+    let Kind::Map(own) = &map.kind else { panic!("a map") };
+    assert!(own.empty_is_not_found && !own.failure_is_not_found);
+    assert_eq!(own.not_found_status, [404, 410]);
+    let domains = ["example.com", "ä.example"].map(str::to_owned);
+    assert_eq!(own.domains, Some(HashSet::from(domains)));
+}
+
+#[test]
+fn a_target_may_hold_insertions_in_path_and_query() {
+    let get = |target: &str| {
+        format!("socket_maps:\n  m:\n    target: {target}\n    method: GET\n    value_field: v\n")
+    };
+    for target in ["http://h/u/{{ .Key | urlencode }}", "http://h:81?k={{ .Key | urlencode }}&x=%20"] {
+        let config = good(&get(target));
+        let map = &config.maps[0];
+        assert_eq!((map.url.host_str(), map.url.path(), map.url.query()), (Some("h"), "/", None));
+        assert!(map.path.is_some() && map.payload.is_none());
+    }
+    assert!(good(&get("http://h/u?k=1")).maps[0].path.is_none());
+    for (target, expected) in [
+        (
+            "http://{{ .Key | urlencode }}/",
+            "3:20 socket_maps.m.target: scheme, host and port hold no insertion",
+        ),
+        ("http://h:{{ .Key | raw }}", "3:22 socket_maps.m.target: scheme, host"),
+        ("'{{ .Key | raw }}://h/'", "3:14 socket_maps.m.target: scheme, host"),
+        ("http://h/{{ .Key }}", "3:22 socket_maps.m.target: this is not JSON"),
+        ("http://h/ü{{ .Key | raw }}", "holds no 'ü'"),
+        ("\"http://h/ {{ .Key | raw }}\"", "holds no ' '"),
+        ("'http://h/{{ .Key | raw }}#a'", "must not hold a fragment"),
+        ("http://u:s3cret@h/{{ .Key | raw }}", "must not hold a user name"),
+        ("http://h?k={{ .Kye | raw }}", "3:24 socket_maps.m.target: a map has no `.Kye`"),
+        ("'http://h/{{ .Key'", "3:23 socket_maps.m.target: `{{` without"),
+    ] {
+        one(&get(target), expected);
+    }
+}
+
+#[test]
+fn each_mistake_in_the_keys_of_an_entry_is_told() {
+    for (lines, expected) in [
+        ("    method: PUT\n", "6:13 socket_maps.m.method: must be one of: POST, GET"),
+        ("    method: GET\n", "4:5 warning socket_maps.m.payload: has no effect: a GET has no body"),
+        ("    http_auth_basic: joe\n", "6:22 socket_maps.m.http_auth_basic: must be `user:password`"),
+        ("    http_auth_basic: ':pw'\n", "must be `user:password`"),
+        ("    http_auth_basic: \"a:b\\n\"\n", "must be `user:password`"),
+        (
+            "    http_auth_basic: a:b\n    custom_headers: ['authorization: x']\n",
+            "6:5 socket_maps.m.http_auth_basic: `custom_headers` hold an `Authorization` as well",
+        ),
+        ("    not_found_status: [200]\n", "6:24 socket_maps.m.not_found_status[0]: is `status_code`"),
+        ("    not_found_status: 404\n", "expected a sequence, found a number"),
+        ("    empty_value: x\n", "must be one of: error, not_found"),
+        ("    absent_value: x\n", "must be one of: not_found, error"),
+        ("    domains: ['a@b']\n", "6:15 socket_maps.m.domains[0]: a domain is not empty"),
+        ("    on_failure: not_found\n", "6:5 warning socket_maps.m.on_failure: while the API is down"),
+        ("    on_failure: DEFER\n", "must be one of: temp, not_found"),
+        (
+            "    default_local_port: 587\n",
+            "6:5 warning socket_maps.m.default_local_port: has no effect outside",
+        ),
+        ("    transport: grpc\n", "6:5 warning socket_maps.m.transport: has no effect outside"),
+        ("    sasl_oidc_auth: {a: 5}\n", "6:22 socket_maps.m.sasl_oidc_auth.a: unknown key"),
+        ("    cache: {fresh: 200h}\n", "6:20 socket_maps.m.cache.fresh: must be from 0s to 7days"),
+        ("    cache: {outage: true}\n", "6:13 warning socket_maps.m.cache.outage: has no effect without"),
+        ("    cache: {stale_while_revalidate: 5s}\n", "has no effect without `fresh`"),
+        ("    denied_status: [401]\n", "unknown key (it belongs in an entry of dovecot_sasl)"),
+    ] {
+        let told: Vec<_> = told(&map(lines))
+            .into_iter()
+            .filter(|told| !lines.contains(": {a: 5}") || !told.contains("warning"))
+            .collect();
+        assert!(told.len() == 1 && told[0].contains(expected), "{lines}{told:#?}");
+    }
+    let policy = |lines: &str| map(lines).replace("socket_maps", "policy_services");
+    good(&policy("    transport: json\n"));
+    one(
+        &policy("    cache: {negative: 5s}\n"),
+        "6:13 warning policy_services.m.cache.negative: has no effect",
+    );
+    one(&policy("    domains: [a]\n"), "unknown key (it belongs in an entry of socket_maps)");
+    one(
+        &policy("    cache_key: [sender, recipent]\n"),
+        "6:25 policy_services.m.cache_key[1]: no Postfix sends an attribute of this name (did you mean `recipient`?)",
+    );
+    let config = good(&policy("    cache_key: [sender, client_address]\n    absent_value: error\n"));
+    let Kind::Policy(own) = &config.policies[0].kind else { panic!("a policy") };
+    assert_eq!(own.cache_key.as_deref(), Some(&["sender".to_owned(), "client_address".to_owned()][..]));
+}
+
+#[test]
+fn secrets_may_stand_in_files() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("secret");
+    let at =
+        |name: &str| map(&format!("    http_auth_basic_file: {}\n", directory.path().join(name).display()));
+    std::fs::write(&file, "joe:s3cret\r\n\n").expect("a file");
+    let config = good(&at("secret"));
+    assert_eq!(config.maps[0].headers["authorization"], "Basic am9lOnMzY3JldA==");
+    assert!(!format!("{config:?}").contains("czNjcmV0"));
+    one(&at("other"), "6:27 socket_maps.m.http_auth_basic_file: the file cannot be read");
+    one(&(at("secret") + "    http_auth_basic: a:b\n"), "`http_auth_basic` is given as well");
+    std::fs::write(&file, b"\xff").expect("a file");
+    one(&at("secret"), "the file is not UTF-8");
+    std::fs::write(&file, "\n").expect("a file");
+    one(&at("secret"), "the file is empty");
+    std::fs::write(&file, "s3cret").expect("a file");
+    let told = told(&at("secret"));
+    assert!(told[0].contains("must be `user:password`") && !told[0].contains("s3cret"), "{told:?}");
+    std::fs::write(&file, vec![b'x'; 70_000]).expect("a file");
+    one(&at("secret"), "larger than 64 KiB");
+}
+
+/// The errors of an OIDC block, besides that it is not built yet, and the warnings.
+fn oidc(keys: &str) -> Vec<String> {
+    let told = told(&map(&format!("    backend_oidc_auth: {{enabled: true, {keys}}}\n")));
+    assert_eq!(told.iter().filter(|told| told.ends_with("not built yet")).count(), 1, "{told:#?}");
+    told.into_iter().filter(|told| !told.ends_with("not built yet")).collect()
+}
+
+#[test]
+fn oidc_blocks_are_checked() {
+    let good = "configuration_uri: 'https://i/', client_id: x";
+    assert_eq!(oidc(good), [""; 0]);
+    for (keys, expected) in [
+        ("client_id: x", "`configuration_uri` is missing"),
+        ("configuration_uri: 'https://i/'", "`client_id` is missing"),
+        ("configuration_uri: 'ftp://i/', client_id: x", "begins with http:// or https://"),
+        (
+            "configuration_uri: 'http://i/', client_id: x",
+            "warning socket_maps.m.backend_oidc_auth.configuration_uri",
+        ),
+        (&format!("{good}, auth_method: basic"), "must be one of: auto, client_secret_basic"),
+        (&format!("{good}, auth_method: client_secret_post"), "`client_secret` is missing"),
+        (&format!("{good}, auth_method: private_key_jwt"), "`private_key_file` is missing"),
+        (&format!("{good}, private_key_file: /nowhere"), "private_key_file: the file cannot be read"),
+        (
+            &format!("{good}, client_secret: a, client_secret_file: /dev/null"),
+            "`client_secret` is given as well",
+        ),
+        (&format!("{good}, scopes: ['a b']"), "scopes[0]: a scope is printable ASCII"),
+        (&format!("{good}, validation: jwks"), "validation: unknown key"),
+    ] {
+        let told = oidc(keys);
+        assert!(told.len() == 1 && told[0].contains(expected), "{keys}: {told:#?}");
+    }
+    assert_eq!(oidc("configuration_uri: 'http://[::1]:8/', client_id: x, client_secret: s"), [""; 0]);
+    // What is switched off says nothing, and may lack anything.
+    super::good(&map("    backend_oidc_auth: {enabled: false, client_id: x}\n"));
+    let both =
+        told(&map(&format!("    http_auth_basic: a:b\n    backend_oidc_auth: {{enabled: true, {good}}}\n")));
+    assert!(both[0].contains("`backend_oidc_auth` is enabled as well"), "{both:#?}");
+}
+
+#[test]
+fn logins_are_checked_though_they_are_not_built() {
+    let login = |lines: &str| {
+        let told = told(&format!("dovecot_sasl:\n  l:\n    target: https://h/\n{lines}"));
+        assert_eq!(told[0], "1:1 dovecot_sasl: not built yet");
+        told[1..].to_vec()
+    };
+    assert_eq!(
+        login("    default_local_port: \"587\"\n    on_failure: fail\n    denied_status: [401]\n"),
+        [""; 0]
+    );
+    let oidc = "enabled: true, configuration_uri: 'https://i/', client_id: x";
+    for (lines, expected) in [
+        ("    payload: x\n", "4:5 warning dovecot_sasl.l.payload: has no effect in dovecot_sasl"),
+        ("    value_field: x\n", "warning"),
+        ("    accept_bare_status: true\n", "4:5 warning dovecot_sasl.l.accept_bare_status: "),
+        ("    default_local_port: smtp\n", "4:25 dovecot_sasl.l.default_local_port: must be a port"),
+        ("    on_failure: temp\n", "must be one of: auto, disconnect, fail"),
+        ("    denied_status: [200]\n", "is `status_code`, which accepts"),
+        ("    method: GET\n", "unknown key"),
+        ("    grpc: {address: 'a:1'}\n", "has no effect without `transport: grpc`"),
+        ("    transport: grpc\n", "`address` is missing"),
+        ("    transport: grpc\n    grpc: {address: a}\n", "must be `host:port`"),
+        (
+            "    transport: grpc\n    grpc: {address: 'a:1', tls: {min_tls_version: '1.1'}}\n",
+            "one of: 1.2, 1.3",
+        ),
+        (&format!("    sasl_oidc_auth: {{{oidc}, validation: x}}\n"), "one of: introspection, jwks, auto"),
+        (&format!("    sasl_oidc_auth: {{{oidc}, jwks_cache_ttl: 5s}}\n"), "must be from 1m to 7days"),
+        (
+            &format!("    sasl_oidc_auth: {{{oidc}, check_audience: false}}\n"),
+            "warning dovecot_sasl.l.sasl_oidc_auth.check",
+        ),
+        (&format!("    sasl_oidc_auth: {{{oidc}, auth_method: private_key_jwt}}\n"), "must be one of: auto"),
+    ] {
+        let told = login(lines);
+        assert!(told.len() == 1 && told[0].contains(expected), "{lines}{told:#?}");
+    }
+}
+
+#[test]
+fn a_login_listener_needs_its_entry() {
+    let text = "server:\n  listen:\n    - {kind: dovecot_sasl, name: l, type: tcp, address: '::1', port: 5}\n    - {kind: dovecot_sasl, name: L, type: tcp, address: '::1', port: 5}\ndovecot_sasl: {l: {target: http://h/}}\n";
+    assert_eq!(
+        told(text),
+        [
+            "3:14 server.listen[0].kind: dovecot_sasl is not built yet",
+            "4:14 server.listen[1].kind: dovecot_sasl is not built yet",
+            "4:34 server.listen[1].name: there is no entry \"L\" in dovecot_sasl (there is \"l\": names are case-sensitive)",
+            "4:57 server.listen[1].address: the same endpoint as server.listen[0] at line 3, column 57",
+            "5:1 dovecot_sasl: not built yet"
+        ]
+    );
+}

@@ -1,0 +1,62 @@
+//! The specification's own examples, each pasted as it is.
+
+use super::*;
+
+/// The errors, and the warnings, of an example.
+fn verdict(name: &str) -> [Vec<String>; 2] {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/seed").join(format!("{name}.yml"));
+    let text = std::fs::read_to_string(path).expect("an example");
+    // The one file that an example names is there on most hosts, and not on all.
+    let told = told(&text).into_iter().filter(|told| !told.contains("tls.root_ca: "));
+    let (warnings, errors) = told.partition(|told| told.contains(" warning "));
+    [errors, warnings]
+}
+
+#[test]
+fn the_whole_example_lacks_nothing() {
+    let [errors, warnings] = verdict("server_settings");
+    assert_eq!(
+        errors,
+        [
+            "15:13 server.listen[2].kind: dovecot_sasl is not built yet",
+            "59:5 socket_maps.oidc_demo_map.backend_oidc_auth: not built yet",
+            "86:5 policy_services.oidc_example_policy.backend_oidc_auth: not built yet",
+            "97:1 dovecot_sasl: not built yet",
+        ]
+    );
+    assert_eq!(warnings.len(), 4, "three listeners and skip_verify: {warnings:#?}");
+}
+
+#[test]
+fn parts_of_server_load() {
+    for name in ["response_cache", "worker_pool", "compression"] {
+        assert_eq!(verdict(name), [vec![], Vec::<String>::new()], "{name}");
+    }
+    let [errors, warnings] = verdict("listener_pool");
+    assert_eq!((errors.len(), warnings.len()), (0, 1), "it listens on every address");
+}
+
+#[test]
+fn fragments_are_told_what_they_lack() {
+    let lacks = [
+        "2:3 socket_maps.example: `payload` is missing",
+        "2:3 socket_maps.example: `value_field` is missing",
+        "4:5 socket_maps.example.backend_oidc_auth: not built yet",
+    ];
+    assert_eq!(verdict("oidc"), [lacks.map(str::to_owned).to_vec(), vec![]]);
+    let [errors, warnings] = verdict("advanced_oidc");
+    assert_eq!(errors, lacks);
+    assert_eq!(
+        warnings,
+        ["12:5 warning socket_maps.example.sasl_oidc_auth: has no effect outside dovecot_sasl"]
+    );
+    let [errors, warnings] = verdict("dovecot_sasl");
+    assert_eq!(
+        errors,
+        [
+            "1:1 dovecot_sasl: not built yet",
+            "7:5 dovecot_sasl.login_smtp.sasl_oidc_auth: `client_id` is missing"
+        ]
+    );
+    assert_eq!(warnings, [""; 0]);
+}
