@@ -8,16 +8,21 @@
 //! Whatever is started here ends with the value that started it. Traffic stays on loopback.
 
 pub(crate) mod backend;
+pub(crate) mod blackhole;
 pub(crate) mod broker;
+pub(crate) mod certificates;
 pub(crate) mod client;
 pub(crate) mod config;
 pub(crate) mod dialogue;
+pub(crate) mod gzip;
 pub(crate) mod http;
 pub(crate) mod peer;
 pub(crate) mod port;
 pub(crate) mod postfix;
+pub(crate) mod setup;
 pub(crate) mod site;
 pub(crate) mod smtp;
+pub(crate) mod tinyproxy;
 
 use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
