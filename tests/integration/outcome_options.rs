@@ -139,9 +139,9 @@ fn the_error_field_is_compared_as_text() {
                 let common = [target.as_str(), payload, "value_field: value"];
                 config.map_of(name, &[common.as_slice(), more].concat())
             };
-            let config = of(config, "none", &[]);
+            let config = of(config, "unset", &[]);
             let config = of(config, "any", &["error_field: error"]);
-            let config = of(config, "false", &["error_field: error", "no_error_value: \"false\""]);
+            let config = of(config, "says_false", &["error_field: error", "no_error_value: \"false\""]);
             let config = of(config, "bare", &["error_field: error", "no_error_value: false"]);
             let config = of(config, "zero", &["error_field: error", "no_error_value: 0"]);
             of(config, "deep", &["error_field: state.error", "no_error_value: OK"])
@@ -152,16 +152,16 @@ fn the_error_field_is_compared_as_text() {
 
 fn error_rows() -> Vec<Row> {
     vec![
-        ("none", json(r#"{"error": "x", "value": "v"}"#), "OK v"),
+        ("unset", json(r#"{"error": "x", "value": "v"}"#), "OK v"),
         ("any", json(r#"{"error": "x", "value": "v"}"#), "PERM unexpected error received: x"),
         ("any", json(r#"{"error": "", "value": "v"}"#), "OK v"),
         ("any", json(r#"{"error": null, "value": "v"}"#), "OK v"),
         ("any", json(r#"{"value": "v"}"#), "OK v"),
         ("any", json(r#"{"error": "x"}"#), "PERM unexpected error received: x"),
-        ("false", json(r#"{"error": false, "value": "v"}"#), "OK v"),
-        ("false", json(r#"{"error": "false", "value": "v"}"#), "OK v"),
-        ("false", json(r#"{"error": true, "value": "v"}"#), "PERM unexpected error received: true"),
-        ("false", json(r#"{"error": "False", "value": "v"}"#), "PERM unexpected error received: False"),
+        ("says_false", json(r#"{"error": false, "value": "v"}"#), "OK v"),
+        ("says_false", json(r#"{"error": "false", "value": "v"}"#), "OK v"),
+        ("says_false", json(r#"{"error": true, "value": "v"}"#), "PERM unexpected error received: true"),
+        ("says_false", json(r#"{"error": "False", "value": "v"}"#), "PERM unexpected error received: False"),
         ("bare", json(r#"{"error": false, "value": "v"}"#), "OK v"),
         ("zero", json(r#"{"error": 0, "value": "v"}"#), "OK v"),
         ("zero", json(r#"{"error": "0", "value": "v"}"#), "OK v"),
