@@ -6,7 +6,7 @@ use crate::support::backend::{Backend, Reply};
 use crate::support::config::{Config, Kind};
 use crate::support::peer::{Peer, netstring};
 use crate::support::setup::Setup;
-use crate::support::{PATIENCE, pause};
+use crate::support::{PATIENCE, alone, pause};
 
 const TEMP: &str = "TEMP Temporary server problem";
 const HANGING: usize = 500;
@@ -62,6 +62,7 @@ fn compare(pool: &str, workers: usize) -> Vec<(Duration, Duration)> {
 /// The machine does other things meanwhile, which can only add a difference: the best of a few
 /// attempts counts.
 fn assert_unaffected(pool: &str, workers: usize) {
+    let _alone = alone();
     let mut seen = Vec::new();
     for _ in 0..ATTEMPTS {
         let pairs = compare(pool, workers);
@@ -139,6 +140,35 @@ fn a_lookup_whose_budget_ends_while_it_waits_is_temporary() {
     api.release();
     assert_eq!(first.reply(), "OK v");
     assert_eq!(second.look_up("hasty", "third"), "OK v", "the connection goes on");
+}
+
+#[test]
+fn a_target_works_on_so_many_lookups_at_a_time() {
+    let held = || Reply::Hold(Box::new(Reply::json(r#"{"value": "v"}"#)));
+    let (api, other) = (Backend::start(move |_| held()), Backend::constant(r#"{"value": "w"}"#));
+    let setup = Setup::start(|config| {
+        let config = config.server("worker_pool: {max_workers: 2, max_queue: 3}");
+        config.map("m", &api.url("/"), &[]).map("other", &other.url("/"), &[])
+    });
+    let (mut quick, mut client) = (setup.map(), setup.client(&["socketmap"]));
+    let mut peers: Vec<Peer> = (0..10).map(|_| setup.map()).collect();
+    for (number, peer) in peers.iter_mut().enumerate() {
+        peer.send(netstring(format!("m {number}")));
+    }
+    for round in 1..=5 {
+        assert!(api.wait_for(2 * round, PATIENCE), "two are in progress, in round {round}");
+        assert!(!api.wait_for(2 * round + 1, Duration::from_millis(100)), "and no third, in round {round}");
+        assert_eq!(
+            quick.look_up("other", &round.to_string()),
+            "OK w",
+            "another target has workers of its own"
+        );
+        assert_eq!(client.look_up("other", &format!("c{round}")), "OK w", "by the local socket, too");
+        api.release();
+    }
+    for peer in &mut peers {
+        assert_eq!(peer.reply(), "OK v", "all are answered in the end");
+    }
 }
 
 /// Who hangs up gives its place back, in progress as in the queue.

@@ -4,10 +4,10 @@
 use std::io::{BufWriter, Read, Write};
 use std::os::unix::net::UnixStream;
 
-use crate::support::PATIENCE;
 use crate::support::backend::Backend;
 use crate::support::peer::netstring;
 use crate::support::setup::Setup;
+use crate::support::{PATIENCE, alone};
 
 const CONNECTIONS: usize = 4;
 const BOUND_KIB: u64 = 4 * 1024;
@@ -50,6 +50,7 @@ fn through(setup: &Setup, keys: std::ops::Range<usize>) {
 
 #[test]
 fn any_number_of_keys_costs_the_bound() {
+    let _alone = alone();
     let api = Backend::constant(r#"{"value": "v"}"#);
     let setup = Setup::start(|config| {
         let bytes = BOUND_KIB * 1024;

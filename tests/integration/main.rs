@@ -2,7 +2,7 @@
 //! sockets, with an HTTP API of the tests behind them.
 //!
 //! `postfix`, `restart`, `upgrade` and `example` put a private Postfix 3.7 in front (package `postfix`, and
-//! root, are needed); the others speak its protocols themselves. The client is the shipped static
+//! root, are needed); `proxy` asks through a real proxy (package `tinyproxy`); the others speak its protocols themselves. The client is the shipped static
 //! program: `make build` makes it, `PFXHTTP_CLIENT` names another. Nothing is skipped: what is
 //! missing makes a test fail with a sentence that says so.
 
@@ -20,6 +20,7 @@ mod faults;
 mod framing;
 mod gzip;
 mod harness;
+mod harness_wire;
 mod headers;
 mod idle;
 mod keys;

@@ -115,7 +115,10 @@ fn a_raw_insertion_sends_no_control_character() {
 #[test]
 fn a_post_may_have_a_template_in_its_target_too() {
     let api = Backend::constant(r#"{"value": "v"}"#);
-    let target = format!("target: \"{}\"", api.url("/{{ .Name }}/{{ .Key | domain | lower | urlencode }}"));
+    let target = format!(
+        "target: \"{}\"",
+        api.url("/{{ .Name | urlencode }}/{{ .Key | domain | lower | urlencode }}")
+    );
     let setup = Setup::start(|config| {
         let payload = r#"payload: '{"key": "{{ .Key }}"}'"#;
         config.map_of("users", &[&target, payload, "value_field: value"])

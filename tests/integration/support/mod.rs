@@ -25,6 +25,7 @@ pub(crate) mod smtp;
 pub(crate) mod tinyproxy;
 
 use std::process::{Child, ExitStatus};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a test waits for what ought to happen at once.
@@ -48,6 +49,12 @@ pub(crate) fn wait_until(within: Duration, mut condition: impl FnMut() -> bool) 
 #[allow(clippy::disallowed_methods, reason = "there is no event to wait for")]
 pub(crate) fn pause(time: Duration) {
     std::thread::sleep(time);
+}
+
+/// Held by tests that measure, or that keep the machine busy: one at a time.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Waits for a process to end; `None` when it has not.
