@@ -30,27 +30,40 @@ fn ok(headers: &str, body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\n{headers}\r\n{body}")
 }
 
+/// Each row, asked directly, and with the backend as a proxy: the same rules hold on both ways.
 fn plays(rows: &[Row]) {
+    for proxied in [false, true] {
+        play(rows, proxied);
+    }
+}
+
+fn play(rows: &[Row], proxied: bool) {
     let replies: Vec<(&str, Reply)> = rows.iter().map(|(name, reply, _)| (*name, reply.clone())).collect();
     let api = Backend::start(move |request: &Request| {
         let key = request.text("key");
         let row = replies.iter().find(|(name, _)| *name == key);
         row.map_or_else(|| Reply::json(&format!(r#"{{"value": "{key}"}}"#)), |(_, reply)| reply.clone())
     });
-    let setup = Setup::start(|config| config.map("m", &api.url("/"), &["timeout: 1s"]));
+    let setup = Setup::start(|config| {
+        let proxy = format!("http_client: {{proxy: \"{}\"}}", api.url(""));
+        let config = if proxied { config.server(&proxy) } else { config };
+        let target = if proxied { "http://127.0.0.1:1/".to_owned() } else { api.url("/") };
+        config.map("m", &target, &["timeout: 1s"])
+    });
+    let way = if proxied { "through a proxy" } else { "directly" };
     let mut peer = setup.map();
     let (mut got, mut due) = (Vec::new(), Vec::new());
     for (name, _, reply) in rows {
         let start = Instant::now();
         got.push(format!("{name}: {}", peer.look_up("m", name)));
         due.push(format!("{name}: {reply}"));
-        assert!(start.elapsed() < TIMEOUT + GRACE, "{name} took {:?}", start.elapsed());
+        assert!(start.elapsed() < TIMEOUT + GRACE, "{name} {way} took {:?}", start.elapsed());
         assert_usable(&mut peer, name);
     }
-    assert_eq!(got, due);
+    assert_eq!(got, due, "{way}");
     for (name, _, _) in rows {
         let seen = api.requests().iter().filter(|request| request.text("key") == *name).count();
-        assert!((1..=2).contains(&seen), "{name} was asked {seen} times");
+        assert!((1..=2).contains(&seen), "{name} was asked {seen} times {way}");
     }
 }
 
