@@ -100,7 +100,11 @@ fn a_stale_answer_comes_at_once_while_one_call_renews_it() {
     assert!(!api.wait_for(3, A_WHILE), "and once only: {:?}", api.requests());
     api.release();
     assert!(wait_until(PATIENCE, || peer.look_up("m", "k") == "OK new"), "the new value arrives");
-    assert_eq!(api.count(), 2, "and is fresh");
+    for _ in 0..20 {
+        assert_eq!(peer.look_up("m", "k"), "OK new", "and stays");
+    }
+    // A lookup that found the old value while the new one arrived may renew it once more.
+    assert!(api.count() <= 3, "the new value is fresh: {:?}", api.requests());
 }
 
 #[test]

@@ -31,21 +31,33 @@ fn look_up_all(setup: &Setup, maps: &[&str], peers: usize, each: usize) -> Vec<S
     })
 }
 
-#[test]
-fn there_are_never_more_connections_than_allowed() {
+/// 64 lookups at a time on two entries, directly or with the backend as a proxy.
+fn never_more_than_two(proxied: bool) {
     let api = Backend::start(|request| {
         pause(Duration::from_millis(2));
         echo(request)
     });
     let setup = Setup::start(|config| {
-        let config = config.server("http_client: {max_connections_per_host: 2}");
-        config.map("one", &api.url("/one"), &[]).map("two", &api.url("/two"), &[])
+        let proxy = if proxied { format!(", proxy: \"{}\"", api.url("")) } else { String::new() };
+        let url = |path: &str| if proxied { format!("http://127.0.0.1:1{path}") } else { api.url(path) };
+        let config = config.server(&format!("http_client: {{max_connections_per_host: 2{proxy}}}"));
+        config.map("one", &url("/one"), &[]).map("two", &url("/two"), &[])
     });
     let wrong = look_up_all(&setup, &["one", "two"], 64, 20);
     assert!(wrong.is_empty(), "{} of 1280 failed: {:?}", wrong.len(), &wrong[..wrong.len().min(5)]);
     assert_eq!(api.most_open(), 2, "both connections were used, and no third");
     assert_eq!(api.connections(), 2, "and they were kept");
     assert_eq!(api.count(), 1280, "each key was asked for once");
+}
+
+#[test]
+fn there_are_never_more_connections_than_allowed() {
+    never_more_than_two(false);
+}
+
+#[test]
+fn nor_are_there_to_a_proxy() {
+    never_more_than_two(true);
 }
 
 /// The bound holds for connections that never answer, too; who waits for one has a budget.
