@@ -4,8 +4,8 @@ CARGO  ?= cargo
 BROKER := target/release/pfxhttp-broker
 CLIENT := target/release/pfxhttp-client
 
-# Debian packages that the tests drive: the real Postfix.
-PACKAGES := postfix
+# Debian packages that the tests drive: the real Postfix, a real proxy.
+PACKAGES := postfix tinyproxy
 
 .PHONY: build demo test check packages clean
 .DEFAULT_GOAL := build

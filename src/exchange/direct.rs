@@ -27,8 +27,11 @@ use tower_service::Service;
 use url::Url;
 
 use super::resolve::Names;
-use super::{Broken, CONNECT, HttpSettings, MAX_BODY, MAX_HEAD, Reply, Request, is_tls, take};
+use super::{Broken, CONNECT, HttpSettings, MAX_BODY, MAX_HEAD, Reply, Request, is_tls, refuse_large, take};
 use crate::ask::Failure;
+
+/// Answers of 1xx before the real one (RFC 9110 15.2). A backend has use for one or two.
+const MAX_INTERIM: usize = 8;
 
 type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 
@@ -152,8 +155,13 @@ fn class(error: &(dyn std::error::Error + 'static)) -> Broken {
 
 impl Link {
     /// Sends, and reads the whole answer, moving the bytes meanwhile.
-    async fn exchange(&mut self, request: hyper::Request<Full<Bytes>>) -> Result<Reply, Broken> {
+    async fn exchange(&mut self, mut request: hyper::Request<Full<Bytes>>) -> Result<Reply, Broken> {
         let Self { sender, machine, ended } = self;
+        let interim = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&interim);
+        hyper::ext::on_informational(&mut request, move |_| {
+            count.fetch_add(1, Ordering::Relaxed);
+        });
         let mut reply = pin!(async {
             let response = sender.send_request(request).await.map_err(|error| broken(&error))?;
             read(response).await
@@ -164,6 +172,9 @@ impl Link {
             }
             if !*ended {
                 *ended = Pin::new(&mut *machine).poll(cx).is_ready();
+            }
+            if interim.load(Ordering::Relaxed) > MAX_INTERIM {
+                return Poll::Ready(Err(Broken::Refused(Failure::Protocol)));
             }
             match reply.as_mut().poll(cx) {
                 Poll::Pending if *ended => Poll::Ready(Err(Broken::Lost)),
@@ -190,6 +201,7 @@ impl Link {
 
 async fn read(response: Response<Incoming>) -> Result<Reply, Broken> {
     let (head, mut incoming) = response.into_parts();
+    refuse_large(&head.headers, &head.extensions)?;
     let announced = incoming.size_hint().lower();
     if announced > MAX_BODY as u64 {
         return Err(Broken::Refused(Failure::Body));

@@ -22,6 +22,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper::body::Bytes;
+use hyper::ext::ReasonPhrase;
+use hyper::http::Extensions;
 use reqwest::header::HeaderMap;
 use tokio::sync::Semaphore;
 use url::Url;
@@ -184,6 +186,13 @@ fn is_tls(error: &(dyn Error + 'static)) -> bool {
         Some(held) => is_tls(held),
         None => error.source().is_some_and(is_tls),
     }
+}
+
+/// A head over the limit that the parser let through.
+fn refuse_large(headers: &HeaderMap, extensions: &Extensions) -> Result<(), Broken> {
+    let reason = extensions.get::<ReasonPhrase>().map_or(0, |reason| reason.as_bytes().len());
+    let lines = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+    if reason + lines.sum::<usize>() > MAX_HEAD { Err(Broken::Refused(Failure::Protocol)) } else { Ok(()) }
 }
 
 /// Takes a chunk of a body; what is over the limit makes it a failure.

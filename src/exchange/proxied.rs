@@ -10,7 +10,7 @@ use url::Url;
 
 use super::resolve::Names;
 use super::{
-    Broken, CONNECT, HttpSettings, MAX_BODY, MAX_HEAD, Reply, Request, USER_AGENT, is_tls, proxy, take,
+    Broken, CONNECT, HttpSettings, MAX_BODY, Reply, Request, USER_AGENT, is_tls, proxy, refuse_large, take,
 };
 use crate::ask::Failure;
 
@@ -76,10 +76,7 @@ impl Proxied {
             .map_err(|error| broken(&error))?;
         let status = response.status().as_u16();
         let headers = std::mem::take(response.headers_mut());
-        let head: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-        if head > MAX_HEAD {
-            return Err(Broken::Refused(Failure::Protocol));
-        }
+        refuse_large(&headers, response.extensions())?;
         if response.content_length().is_some_and(|announced| announced > MAX_BODY as u64) {
             return Err(Broken::Refused(Failure::Body));
         }

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt;
@@ -14,11 +15,16 @@ use crate::ask::{Answer, Failure};
 
 type Outcome = Result<Answer, Failure>;
 type Lookup = Shared<BoxFuture<'static, Outcome>>;
-type Known = HashMap<Vec<u8>, WeakShared<BoxFuture<'static, Outcome>>>;
+
+/// The lookup of a key, and its number: an old one must not take a new one's place away.
+type Known = HashMap<Vec<u8>, (u64, WeakShared<BoxFuture<'static, Outcome>>)>;
 
 /// What is under way, by key.
 #[derive(Debug, Default)]
-pub(super) struct Flights(Arc<Mutex<Known>>);
+pub(super) struct Flights {
+    known: Arc<Mutex<Known>>,
+    begun: AtomicU64,
+}
 
 /// A place in one of them.
 pub(super) struct Flight {
@@ -33,19 +39,20 @@ impl Flights {
     where
         F: Future<Output = Outcome> + Send + 'static,
     {
-        let mut known = lock(&self.0);
-        if let Some(lookup) = known.get(key).and_then(WeakShared::upgrade) {
+        let mut known = lock(&self.known);
+        if let Some(lookup) = known.get(key).and_then(|(_, weak)| weak.upgrade()) {
             return Flight { lookup, joined: true };
         }
         let lookup = begin();
-        let landing = Landing { flights: Arc::clone(&self.0), key: key.to_vec() };
+        let number = self.begun.fetch_add(1, Ordering::Relaxed);
+        let landing = Landing { flights: Arc::clone(&self.known), key: key.to_vec(), number };
         let lookup = async move {
             let _landing = landing;
             lookup.await
         };
         let lookup = lookup.boxed().shared();
         if let Some(weak) = lookup.downgrade() {
-            known.insert(key.to_vec(), weak);
+            known.insert(key.to_vec(), (number, weak));
         }
         Flight { lookup, joined: false }
     }
@@ -59,18 +66,22 @@ fn lock(flights: &Mutex<Known>) -> MutexGuard<'_, Known> {
 struct Landing {
     flights: Arc<Mutex<Known>>,
     key: Vec<u8>,
+    number: u64,
 }
 
 impl Drop for Landing {
     fn drop(&mut self) {
-        lock(&self.flights).remove(&self.key);
+        let mut known = lock(&self.flights);
+        if known.get(&self.key).is_some_and(|(number, _)| *number == self.number) {
+            known.remove(&self.key);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
     use tokio::sync::oneshot;
 
     #[tokio::test]
@@ -97,6 +108,6 @@ mod tests {
     async fn nobody_waiting_gives_it_up() {
         let flights = Flights::default();
         drop(flights.join(b"k", std::future::pending));
-        assert!(lock(&flights.0).is_empty());
+        assert!(lock(&flights.known).is_empty());
     }
 }

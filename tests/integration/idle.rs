@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::support::alone;
 use crate::support::peer::Peer;
 use crate::support::site::{Site, Way};
 
@@ -61,6 +62,7 @@ fn compare(busy: &Site, free: &Site, lookups: usize) -> (Vec<Duration>, Vec<Dura
 #[test]
 fn two_thousand_idle_connections_slow_nobody_down() {
     raise_descriptor_limit();
+    let _alone = alone();
     let [one, other] = [(); 2].map(|()| Site::constant(r#"{"value": "v"}"#));
     let mut seen = Vec::new();
     for _ in 0..ATTEMPTS {

@@ -2,23 +2,38 @@
 //! sockets, with an HTTP API of the tests behind them.
 //!
 //! `postfix`, `restart`, `upgrade` and `example` put a private Postfix 3.7 in front (package `postfix`, and
-//! root, are needed); the others speak its protocols themselves. The client is the shipped static
+//! root, are needed); `proxy` asks through a real proxy (package `tinyproxy`); the others speak its protocols themselves. The client is the shipped static
 //! program: `make build` makes it, `PFXHTTP_CLIENT` names another. Nothing is skipped: what is
 //! missing makes a test fail with a sentence that says so.
 
 mod support;
 
 mod actions;
+mod bulkhead;
+mod cache;
+mod cache_fresh;
+mod cache_memory;
+mod cache_policy;
 mod dialogues;
 mod example;
+mod faults;
 mod framing;
+mod gzip;
 mod harness;
+mod harness_wire;
+mod headers;
 mod idle;
 mod keys;
 mod lifecycle;
 mod malformed;
+mod outcome_options;
 mod outcomes;
+mod pool;
 mod postfix;
+mod proxy;
 mod readme;
 mod restart;
+mod structure;
+mod targets;
+mod tls;
 mod upgrade;

@@ -27,6 +27,7 @@ fn socketmap_input() -> Vec<(&'static str, Vec<u8>)> {
         ("no length", text(":,")),
         ("a blank before the length", text(" 6:demo k,")),
         ("no digits", text("x:demo k,")),
+        ("a NUL in the key", text("8:demo k\0k,")),
         ("no comma", text("6:demo k;")),
         ("a line feed for a comma", text("6:demo k\n")),
         ("digits without end", vec![b'1'; 64]),

@@ -1,12 +1,15 @@
 //! The HTTP API of the tests: a server on a thread per connection whose answers a closure decides,
 //! faults included. It keeps every request that it saw, and can go down and come back on its port.
 
-use std::io::BufReader;
+use std::io::{BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 pub(crate) use super::http::{Reply, Request};
 use super::{http, port::Port};
@@ -27,7 +30,9 @@ struct Listening {
 
 struct Shared {
     handler: Mutex<Handler>,
+    tls: Option<Arc<ServerConfig>>,
     connections: AtomicU64,
+    most_open: AtomicU64,
     live: Mutex<Vec<Weak<TcpStream>>>,
     seen: Mutex<Vec<Request>>,
     arrived: Condvar,
@@ -43,9 +48,26 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Backend {
     /// Starts an API on a port of its own.
     pub(crate) fn start(handler: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+        Self::start_as(None, handler)
+    }
+
+    /// Starts an API behind TLS.
+    pub(crate) fn start_tls(
+        tls: Arc<ServerConfig>,
+        handler: impl Fn(&Request) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        Self::start_as(Some(tls), handler)
+    }
+
+    fn start_as(
+        tls: Option<Arc<ServerConfig>>,
+        handler: impl Fn(&Request) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let shared = Shared {
             handler: Mutex::new(Arc::new(handler)),
+            tls,
             connections: AtomicU64::new(0),
+            most_open: AtomicU64::new(0),
             live: Mutex::default(),
             seen: Mutex::default(),
             arrived: Condvar::new(),
@@ -69,7 +91,23 @@ impl Backend {
 
     /// Where a target points.
     pub(crate) fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.port.address())
+        let scheme = if self.shared.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}{path}", self.port.address())
+    }
+
+    /// How many connections there are that neither side has ended.
+    pub(crate) fn open(&self) -> usize {
+        open(&lock(&self.shared.live))
+    }
+
+    /// The most that there ever were at a time.
+    pub(crate) fn most_open(&self) -> u64 {
+        self.shared.most_open.load(Ordering::SeqCst)
+    }
+
+    /// How many connections there have been.
+    pub(crate) fn connections(&self) -> u64 {
+        self.shared.connections.load(Ordering::SeqCst)
     }
 
     /// Listens (again).
@@ -137,17 +175,49 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>, closing: &AtomicBool) {
         let mut live = lock(&shared.live);
         live.retain(|weak| weak.strong_count() > 0);
         live.push(Arc::downgrade(&stream));
+        shared.most_open.fetch_max(open(&live) as u64, Ordering::SeqCst);
         drop(live);
         let shared = Arc::clone(shared);
         std::thread::spawn(move || serve(&stream, &shared));
     }
 }
 
+/// The connections among these that are still served, and that the peer has not ended.
+fn open(live: &[Weak<TcpStream>]) -> usize {
+    let open = |stream: &Arc<TcpStream>| {
+        let mut states = [PollFd::new(&**stream, PollFlags::RDHUP)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut states, Some(&now)).expect("a socket can be polled");
+        !states[0].revents().intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR)
+    };
+    live.iter().filter_map(Weak::upgrade).filter(open).count()
+}
+
 fn serve(stream: &TcpStream, shared: &Shared) {
     let _best_effort = stream.set_nodelay(true);
     let number = shared.connections.fetch_add(1, Ordering::SeqCst) + 1;
-    let mut reader = BufReader::new(stream);
-    while let Some(request) = http::read(&mut reader, number) {
+    match &shared.tls {
+        None => talk(BufReader::new(stream), stream, shared, number, |_| false),
+        Some(config) => {
+            let session = ServerConnection::new(Arc::clone(config)).expect("the TLS configuration is sound");
+            let reader = BufReader::new(StreamOwned::new(session, stream));
+            let certified = |wire: &StreamOwned<ServerConnection, _>| wire.conn.peer_certificates().is_some();
+            talk(reader, stream, shared, number, certified);
+        }
+    }
+}
+
+fn talk<W: Read + Write>(
+    mut reader: BufReader<W>,
+    stream: &TcpStream,
+    shared: &Shared,
+    connection: u64,
+    certified: impl Fn(&W) -> bool,
+) {
+    for nth in 1.. {
+        let Some(mut request) = http::read(&mut reader, connection) else { return };
+        request.nth = nth;
+        request.certified = certified(reader.get_ref());
         let handler = Arc::clone(&lock(&shared.handler));
         let before = *lock(&shared.releases);
         lock(&shared.seen).push(request.clone());
@@ -157,8 +227,8 @@ fn serve(stream: &TcpStream, shared: &Shared) {
             shared.hold(before);
             reply = *then;
         }
-        if !http::write(stream, &reply).unwrap_or(false) {
-            if matches!(reply, Reply::StalledBody(_)) {
+        if !http::write(reader.get_mut(), stream, &reply).unwrap_or(false) {
+            if matches!(reply, Reply::StalledBody(_) | Reply::Started(_)) {
                 shared.hold(before);
             }
             return;

@@ -16,6 +16,7 @@ use super::{PATIENCE, wait_for_exit};
 pub(crate) struct Broker {
     child: Child,
     config: PathBuf,
+    environment: Vec<(String, String)>,
     log: Arc<Log>,
 }
 
@@ -76,6 +77,14 @@ pub(crate) fn command(config: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pfxhttp-broker"));
     command.arg("--config").arg(config).stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    // What the machine says about proxies, or the tests about themselves, is no part of a test.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"PFXHTTP_"))
+    {
+        command.env_remove(name);
+    }
+    for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"] {
+        command.env_remove(name).env_remove(name.to_lowercase());
+    }
     command
 }
 
@@ -95,13 +104,21 @@ pub(crate) fn refused_start(config: &Path) -> (Option<i32>, String) {
 impl Broker {
     /// Starts the broker and waits until it says that it is ready.
     pub(crate) fn start(config: &Path) -> Self {
-        let log = Arc::new(Log::default());
-        let child = Self::launch(config, &log);
-        Self { child, config: config.to_owned(), log }
+        Self::start_with(config, &[])
     }
 
-    fn launch(config: &Path, log: &Arc<Log>) -> Child {
-        let mut child = command(config).spawn().expect("the broker's program can be started");
+    /// The same with these variables in its environment.
+    pub(crate) fn start_with(config: &Path, environment: &[(&str, &str)]) -> Self {
+        let log = Arc::new(Log::default());
+        let owned = |&(name, value): &(&str, &str)| (name.to_owned(), value.to_owned());
+        let environment: Vec<_> = environment.iter().map(owned).collect();
+        let child = Self::launch(config, &environment, &log);
+        Self { child, config: config.to_owned(), environment, log }
+    }
+
+    fn launch(config: &Path, environment: &[(String, String)], log: &Arc<Log>) -> Child {
+        let variables = environment.iter().map(|(name, value)| (name, value));
+        let mut child = command(config).envs(variables).spawn().expect("the broker's program can be started");
         let from = log.length();
         log.follow(child.stdout.take().expect("stdout is a pipe"));
         log.follow(child.stderr.take().expect("stderr is a pipe"));
@@ -127,7 +144,7 @@ impl Broker {
     /// Starts it again, with the same configuration.
     pub(crate) fn start_again(&mut self) {
         assert!(!self.is_alive(), "only a broker that has ended is started again");
-        self.child = Self::launch(&self.config, &self.log);
+        self.child = Self::launch(&self.config, &self.environment, &self.log);
     }
 
     /// SIGTERM.
@@ -147,10 +164,26 @@ impl Broker {
 
     /// Its resident memory.
     pub(crate) fn resident_kib(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    /// The most resident memory it had since [`Self::forget_peak`].
+    pub(crate) fn peak_kib(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    /// From now on its peak counts anew (proc(5), clear_refs).
+    pub(crate) fn forget_peak(&self) {
+        let path = format!("/proc/{}/clear_refs", self.child.id());
+        fs::write(path, "5").expect("the peak of a child can be reset");
+    }
+
+    fn memory(&self, field: &str) -> u64 {
         let path = format!("/proc/{}/status", self.child.id());
         let status = fs::read_to_string(path).expect("a living process has a status");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
-        line.trim().trim_end_matches(" kB").trim().parse().expect("VmRSS is a number of kB")
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
+        let number = line.map(|line| line.trim().trim_end_matches(" kB").trim());
+        number.and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("no {field} in {status}"))
     }
 }
 

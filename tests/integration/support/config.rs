@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 /// A configuration in the making.
 pub(crate) struct Config {
     directory: PathBuf,
+    server: String,
     listen: String,
     maps: String,
     policies: String,
+    policy_names: Vec<String>,
 }
 
 /// `kind` of a listener.
@@ -21,8 +23,25 @@ pub(crate) enum Kind {
 impl Config {
     /// A configuration whose files and sockets live in `directory`.
     pub(crate) fn new(directory: &Path) -> Self {
-        let (listen, maps, policies) = (String::new(), String::new(), String::new());
-        Self { directory: directory.to_owned(), listen, maps, policies }
+        let [server, listen, maps, policies] = [const { String::new() }; 4];
+        let directory = directory.to_owned();
+        Self { directory, server, listen, maps, policies, policy_names: Vec::new() }
+    }
+
+    /// Where its files and sockets live.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// A line of `server`: a key and its value in flow style.
+    pub(crate) fn server(mut self, line: &str) -> Self {
+        writeln!(self.server, "  {line}").expect("text takes text");
+        self
+    }
+
+    /// The policy services so far.
+    pub(crate) fn policy_names(&self) -> &[String] {
+        &self.policy_names
     }
 
     /// The socket for `pfxhttp-client`.
@@ -54,9 +73,23 @@ impl Config {
         self
     }
 
+    /// A map of these lines and no others.
+    pub(crate) fn map_of(mut self, name: &str, lines: &[&str]) -> Self {
+        raw_entry(&mut self.maps, name, lines);
+        self
+    }
+
+    /// A policy service of these lines and no others.
+    pub(crate) fn policy_of(mut self, name: &str, lines: &[&str]) -> Self {
+        raw_entry(&mut self.policies, name, lines);
+        self.policy_names.push(name.to_owned());
+        self
+    }
+
     /// A policy service: the API's `action` is its action, `error` its error.
     pub(crate) fn policy(mut self, name: &str, target: &str, more: &[&str]) -> Self {
         entry(&mut self.policies, name, target, "{{ .Key }}", "action", more);
+        self.policy_names.push(name.to_owned());
         self
     }
 
@@ -69,6 +102,7 @@ impl Config {
         let socket = Self::ipc(&self.directory);
         writeln!(text, "  ipc: {{path: \"{}\", mode: \"0666\"}}", socket.display()).expect("text takes text");
         text.push_str("  logging: {json: false, level: info}\n");
+        text.push_str(&self.server);
         for (section, entries) in [("socket_maps", &self.maps), ("policy_services", &self.policies)] {
             if !entries.is_empty() {
                 write!(text, "{section}:\n{entries}").expect("text takes text");
@@ -81,14 +115,16 @@ impl Config {
 }
 
 fn entry(out: &mut String, name: &str, target: &str, payload: &str, value: &str, more: &[&str]) {
+    let (target, payload) = (format!("target: \"{target}\""), format!("payload: '{payload}'"));
+    let value = format!("value_field: {value}");
+    let common =
+        [&target, &payload, "status_code: 200", &value, "error_field: error", "no_error_value: none"];
+    raw_entry(out, name, &[common.as_slice(), more].concat());
+}
+
+fn raw_entry(out: &mut String, name: &str, lines: &[&str]) {
     writeln!(out, "  {name}:").expect("text takes text");
-    writeln!(out, "    target: \"{target}\"").expect("text takes text");
-    writeln!(out, "    payload: '{payload}'").expect("text takes text");
-    writeln!(out, "    status_code: 200").expect("text takes text");
-    writeln!(out, "    value_field: {value}").expect("text takes text");
-    writeln!(out, "    error_field: error").expect("text takes text");
-    writeln!(out, "    no_error_value: none").expect("text takes text");
-    for line in more {
+    for line in lines {
         writeln!(out, "    {line}").expect("text takes text");
     }
 }

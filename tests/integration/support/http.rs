@@ -12,6 +12,10 @@ use socket2::SockRef;
 pub(crate) struct Request {
     /// Counts the connections of this backend, from 1.
     pub(crate) connection: u64,
+    /// Counts the requests of this connection, from 1.
+    pub(crate) nth: u64,
+    /// Whether a client certificate came with the connection.
+    pub(crate) certified: bool,
     pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) headers: Vec<(String, String)>,
@@ -44,6 +48,18 @@ pub(crate) enum Reply {
     Answer { status: u16, headers: Vec<(String, String)>, body: Vec<u8> },
     /// These bytes, whatever they are; then the connection ends.
     Raw(Vec<u8>),
+    /// These bytes, whatever they are; the connection is kept.
+    Kept(Vec<u8>),
+    /// These bytes; then nothing until [`Backend::release`].
+    ///
+    /// [`Backend::release`]: super::backend::Backend::release
+    Started(Vec<u8>),
+    /// These bytes; then the connection is reset.
+    Cut(Vec<u8>),
+    /// These bytes, and then the others, again and again until the peer has had enough.
+    Endless(Vec<u8>, Vec<u8>),
+    /// This; then the connection ends.
+    Last(Box<Reply>),
     /// The head and half of the body of a 200; then the connection ends.
     Truncated(Vec<u8>),
     /// The head and half of the body of a 200; then nothing until [`Backend::release`].
@@ -77,6 +93,16 @@ impl Reply {
         Self::Answer { status, headers: Vec::new(), body: b"{}".to_vec() }
     }
 
+    /// A status with a JSON body.
+    pub(crate) fn status_json(status: u16, body: &str) -> Self {
+        Self::Answer { status, headers: Vec::new(), body: body.as_bytes().to_vec() }
+    }
+
+    /// A 200 with this body and one more header.
+    pub(crate) fn with_header(name: &str, value: &str, body: impl Into<Vec<u8>>) -> Self {
+        Self::Answer { status: 200, headers: vec![(name.to_owned(), value.to_owned())], body: body.into() }
+    }
+
     /// Not a word until the backend is told to go on.
     pub(crate) fn stall() -> Self {
         Self::Hold(Box::new(Self::Close))
@@ -97,7 +123,8 @@ pub(crate) fn read(reader: &mut impl BufRead, connection: u64) -> Option<Request
         let (name, value) = line.split_once(':')?;
         headers.push((name.trim().to_owned(), value.trim().to_owned()));
     }
-    let mut request = Request { connection, method, path, headers, body: Vec::new() };
+    let (nth, certified) = (0, false);
+    let mut request = Request { connection, nth, certified, method, path, headers, body: Vec::new() };
     let length = request.header("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
     request.body.resize(length, 0);
     reader.read_exact(&mut request.body).ok()?;
@@ -112,27 +139,45 @@ fn line(reader: &mut impl BufRead) -> Option<String> {
 }
 
 /// Carries out a reply that holds nothing back. `true`: the connection is kept.
-pub(crate) fn write(stream: &TcpStream, reply: &Reply) -> io::Result<bool> {
-    let mut out = stream;
+pub(crate) fn write(out: &mut impl Write, stream: &TcpStream, reply: &Reply) -> io::Result<bool> {
     match reply {
         Reply::Answer { status, headers, body } => {
             out.write_all(&answer(*status, headers, body))?;
+            out.flush()?;
+            return Ok(true);
+        }
+        Reply::Kept(bytes) => {
+            out.write_all(bytes)?;
+            out.flush()?;
             return Ok(true);
         }
         Reply::Trickle(body, interval) => {
             for byte in answer(200, &[], body) {
                 out.write_all(&[byte])?;
+                out.flush()?;
                 super::pause(*interval);
             }
             return Ok(true);
         }
-        Reply::Raw(bytes) => out.write_all(bytes)?,
+        Reply::Endless(head, piece) => {
+            out.write_all(head)?;
+            loop {
+                out.write_all(piece)?;
+            }
+        }
+        Reply::Last(reply) => {
+            write(out, stream, reply)?;
+        }
+        Reply::Raw(bytes) | Reply::Started(bytes) | Reply::Cut(bytes) => out.write_all(bytes)?,
         Reply::Truncated(body) | Reply::StalledBody(body) => {
             let whole = answer(200, &[], body);
             out.write_all(&whole[..whole.len() - body.len().div_ceil(2)])?;
         }
-        Reply::Reset => SockRef::from(stream).set_linger(Some(Duration::ZERO))?,
-        Reply::Hold(_) | Reply::Close => {}
+        Reply::Hold(_) | Reply::Close | Reply::Reset => {}
+    }
+    out.flush()?;
+    if matches!(reply, Reply::Reset | Reply::Cut(_)) {
+        SockRef::from(stream).set_linger(Some(Duration::ZERO))?;
     }
     Ok(false)
 }

@@ -8,18 +8,24 @@
 //! Whatever is started here ends with the value that started it. Traffic stays on loopback.
 
 pub(crate) mod backend;
+pub(crate) mod blackhole;
 pub(crate) mod broker;
+pub(crate) mod certificates;
 pub(crate) mod client;
 pub(crate) mod config;
 pub(crate) mod dialogue;
+pub(crate) mod gzip;
 pub(crate) mod http;
 pub(crate) mod peer;
 pub(crate) mod port;
 pub(crate) mod postfix;
+pub(crate) mod setup;
 pub(crate) mod site;
 pub(crate) mod smtp;
+pub(crate) mod tinyproxy;
 
 use std::process::{Child, ExitStatus};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a test waits for what ought to happen at once.
@@ -43,6 +49,12 @@ pub(crate) fn wait_until(within: Duration, mut condition: impl FnMut() -> bool) 
 #[allow(clippy::disallowed_methods, reason = "there is no event to wait for")]
 pub(crate) fn pause(time: Duration) {
     std::thread::sleep(time);
+}
+
+/// Held by tests that measure, or that keep the machine busy: one at a time.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Waits for a process to end; `None` when it has not.

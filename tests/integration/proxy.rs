@@ -1,0 +1,190 @@
+//! A proxy between the broker and its backends: a real tinyproxy, and some that misbehave. What is
+//! to go through a proxy never goes around it.
+
+use rustls::ALL_VERSIONS;
+
+use crate::support::backend::{Backend, Reply, Request};
+use crate::support::certificates::{Authority, Flaw};
+use crate::support::config::Config;
+use crate::support::port::Port;
+use crate::support::setup::Setup;
+use crate::support::site::open_directory;
+use crate::support::tinyproxy::Tinyproxy;
+use crate::support::{PATIENCE, wait_until};
+
+const TEMP: &str = "TEMP Temporary server problem";
+const VALUE: &str = r#"{"value": "v"}"#;
+
+fn through(config: Config, proxy: &str) -> Config {
+    config.server(&format!("http_client: {{proxy: \"{proxy}\"}}"))
+}
+
+/// A backend with and one without TLS, and what makes a broker believe the first.
+fn backends() -> (Backend, Backend, String, tempfile::TempDir) {
+    let (directory, authority) = (open_directory(), Authority::new("good"));
+    let file = authority.write(directory.path(), "ca.crt");
+    let tls = format!("tls: {{enabled: true, root_ca: \"{}\"}}", file.display());
+    let secure =
+        Backend::start_tls(authority.server(Flaw::None).serve(ALL_VERSIONS, None), |_| Reply::json(VALUE));
+    (Backend::constant(VALUE), secure, tls, directory)
+}
+
+#[test]
+fn requests_go_through_the_proxy() {
+    let (plain, secure, tls, _directory) = backends();
+    let mut proxy = Tinyproxy::start();
+    let setup = Setup::start(|config| {
+        let config = through(config, &proxy.url()).server(&tls);
+        config.map("plain", &plain.url("/a?b=c"), &[]).map("secure", &secure.url("/a?b=c"), &[])
+    });
+    let mut peer = setup.map();
+    for round in 0..3 {
+        assert_eq!(peer.look_up("plain", "k"), "OK v", "round {round}");
+        let request = plain.last();
+        assert!(request.header("via").is_some_and(|via| via.contains("testproxy")), "{request:?}");
+        assert_eq!((request.path.as_str(), request.text("key")), ("/a?b=c", "k".to_owned()));
+        assert_eq!(peer.look_up("secure", "k"), "OK v", "round {round}");
+        let request = secure.last();
+        assert_eq!((request.path.as_str(), request.header("via")), ("/a?b=c", None));
+    }
+    let port = secure.url("").trim_start_matches("https://").to_owned();
+    let tunnelled = wait_until(PATIENCE, || proxy.log().contains(&format!("CONNECT {port}")));
+    assert!(tunnelled, "the proxy says that it made a tunnel to {port}: {}", proxy.log());
+    assert_eq!(secure.connections(), 1, "a tunnel is kept");
+    let seen = (plain.count(), secure.count());
+    proxy.stop();
+    for map in ["plain", "secure"] {
+        assert_eq!(peer.look_up(map, "k"), TEMP, "{map} without its proxy");
+    }
+    assert_eq!((plain.count(), secure.count()), seen, "nothing went around it");
+}
+
+#[test]
+fn a_proxy_that_is_down_is_never_gone_around() {
+    let (plain, secure, tls, _directory) = backends();
+    let nobody = Port::reserve();
+    let setup = Setup::start(|config| {
+        let config = through(config, &format!("http://{}", nobody.address())).server(&tls);
+        config.map("plain", &plain.url("/"), &[]).map("secure", &secure.url("/"), &[])
+    });
+    let mut peer = setup.map();
+    for map in ["plain", "secure", "plain"] {
+        assert_eq!(peer.look_up(map, "k"), TEMP, "{map}");
+    }
+    assert_eq!((plain.connections(), secure.connections()), (0, 0), "nothing went around it");
+}
+
+/// What a proxy may say in place of an answer, and of a tunnel.
+#[test]
+fn a_proxy_that_misbehaves_is_a_failure() {
+    let (plain, secure, tls, _directory) = backends();
+    let fake = Backend::constant("{}");
+    let setup = Setup::start(|config| {
+        let config = through(config, &fake.url("")).server(&tls);
+        let config = config.map("plain", &plain.url("/"), &["timeout: 1s"]);
+        config.map("secure", &secure.url("/"), &["timeout: 1s"])
+    });
+    let mut peer = setup.map();
+    let asks = |status: u16| Reply::Answer {
+        status,
+        headers: vec![("Proxy-Authenticate".to_owned(), "Basic realm=\"x\"".to_owned())],
+        body: VALUE.as_bytes().to_vec(),
+    };
+    let status = "PERM unexpected status code received: 407";
+    for (what, reply, due) in [
+        ("407", asks(407), [status, TEMP]),
+        ("502", asks(502), [TEMP, TEMP]),
+        ("garbage", Reply::Raw(b"220 mx.test.example ESMTP\r\n".to_vec()), [TEMP, TEMP]),
+        ("a close", Reply::Close, [TEMP, TEMP]),
+        ("a reset", Reply::Reset, [TEMP, TEMP]),
+        ("silence", Reply::stall(), [TEMP, TEMP]),
+        (
+            "endless headers",
+            Reply::Endless(b"HTTP/1.1 200 OK\r\n".to_vec(), b"X: y\r\n".repeat(1000)),
+            [TEMP, TEMP],
+        ),
+    ] {
+        fake.answer_with(move |_| reply.clone());
+        assert_eq!(peer.look_up("plain", "k"), due[0], "{what} in place of an answer");
+        assert_eq!(peer.look_up("secure", "k"), due[1], "{what} in place of a tunnel");
+    }
+    fake.answer_with(|_| Reply::json(VALUE));
+    assert_eq!(peer.look_up("secure", "k"), TEMP, "an answer is no tunnel");
+    assert_eq!((plain.connections(), secure.connections()), (0, 0), "nothing went around it");
+    let bodies = fake.requests().into_iter().filter(|request| request.method == "CONNECT");
+    assert!(bodies.into_iter().all(|request| request.body.is_empty()), "no tunnel, no request");
+}
+
+#[test]
+fn a_proxy_may_want_a_password() {
+    let (fake, api) = (Backend::constant(VALUE), Backend::constant("{}"));
+    let url = fake.url("").replace("http://", "http://user:secret@");
+    let setup = Setup::start(|config| {
+        let config = through(config, &url).map("plain", &api.url("/"), &[]);
+        config.map("secure", "https://127.0.0.1:1/", &["timeout: 2s"])
+    });
+    let mut peer = setup.map();
+    let basic = Some("Basic dXNlcjpzZWNyZXQ=");
+    assert_eq!(peer.look_up("plain", "k"), "OK v");
+    assert_eq!(fake.last().header("proxy-authorization"), basic);
+    assert_eq!(fake.last().path, api.url("/"), "the proxy is told the whole URL");
+    assert_eq!(peer.look_up("secure", "k"), TEMP);
+    let connects: Vec<Request> =
+        fake.requests().into_iter().filter(|request| request.method == "CONNECT").collect();
+    let sent = connects.first().map(|request| (request.path.as_str(), request.header("proxy-authorization")));
+    assert_eq!(sent, Some(("127.0.0.1:1", basic)));
+}
+
+const HTTP: [&str; 2] = ["HTTP_PROXY", "http_proxy"];
+const HTTPS: [&str; 2] = ["HTTPS_PROXY", "https_proxy"];
+
+/// As in Go: loopback is nobody's to proxy, unless the configuration says so.
+#[test]
+fn the_environment_does_not_come_between_us_and_loopback() {
+    let (plain, secure, tls, _directory) = backends();
+    let nobody = Port::reserve();
+    let dead = format!("http://{}", nobody.address());
+    for name in HTTP.iter().chain(&HTTPS) {
+        let setup = Setup::start_with(&[(name, &dead)], |config| {
+            let config = config.server(&tls).map("plain", &plain.url("/"), &[]);
+            let named = plain.url("/").replace("127.0.0.1", "localhost");
+            config.map("named", &named, &[]).map("secure", &secure.url("/"), &[])
+        });
+        for map in ["plain", "named", "secure"] {
+            assert_eq!(setup.map().look_up(map, "k"), "OK v", "{map} with {name}");
+        }
+    }
+}
+
+#[test]
+fn the_environment_names_a_proxy_for_everybody_else() {
+    let fake = Backend::constant(VALUE);
+    let target = "http://api.test.example/a?b=c";
+    for name in HTTP {
+        let setup = Setup::start_with(&[(name, &fake.url(""))], |config| config.map("m", target, &[]));
+        assert_eq!(setup.map().look_up("m", "k"), "OK v", "with {name}");
+        assert_eq!(fake.last().path, target, "the proxy is told the whole URL, with {name}");
+        assert_eq!(fake.last().header("host"), Some("api.test.example"));
+    }
+    fake.answer_with(|_| Reply::status(403));
+    for name in HTTPS {
+        let setup = Setup::start_with(&[(name, &fake.url(""))], |config| {
+            config.map("m", "https://api.test.example/", &["timeout: 2s"])
+        });
+        assert_eq!(setup.map().look_up("m", "k"), TEMP, "with {name}");
+        let request = fake.last();
+        assert_eq!((request.method.as_str(), request.path.as_str()), ("CONNECT", "api.test.example:443"));
+    }
+}
+
+#[test]
+fn the_configuration_speaks_louder_than_the_environment() {
+    let (fake, api, nobody) = (Backend::constant(VALUE), Backend::constant("{}"), Port::reserve());
+    let dead = format!("http://{}", nobody.address());
+    let environment =
+        [("HTTP_PROXY", dead.as_str()), ("http_proxy", &dead), ("NO_PROXY", "*"), ("no_proxy", "*")];
+    let setup =
+        Setup::start_with(&environment, |config| through(config, &fake.url("")).map("m", &api.url("/"), &[]));
+    assert_eq!(setup.map().look_up("m", "k"), "OK v");
+    assert_eq!((fake.count(), api.connections()), (1, 0), "loopback too, since it is written down");
+}

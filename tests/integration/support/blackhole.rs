@@ -1,0 +1,43 @@
+//! A port that never answers: it listens, its queue is full, and the kernel drops what else comes.
+
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
+
+/// More than a queue of length 0 ever takes.
+const MOST: usize = 16;
+
+/// Connecting here takes until one gives up.
+pub(crate) struct Blackhole {
+    address: SocketAddr,
+    _listening: Socket,
+    _queued: Vec<TcpStream>,
+}
+
+impl Blackhole {
+    /// Opens it.
+    pub(crate) fn open() -> Self {
+        let listening = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a TCP socket");
+        listening.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("a free port");
+        listening.listen(0).expect("a bound socket can listen");
+        let address = listening.local_addr().expect("a bound socket has an address");
+        let address = address.as_socket().expect("an internet address");
+        let mut queued = Vec::new();
+        loop {
+            match TcpStream::connect_timeout(&address, Duration::from_millis(300)) {
+                Ok(stream) => queued.push(stream),
+                Err(error) if error.kind() == ErrorKind::TimedOut => break,
+                Err(error) => panic!("a full queue drops in silence, but: {error}"),
+            }
+            assert!(queued.len() < MOST, "the queue is never full");
+        }
+        Self { address, _listening: listening, _queued: queued }
+    }
+
+    /// Where a target points.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+}

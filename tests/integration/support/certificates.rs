@@ -1,0 +1,130 @@
+//! Certificates of the tests: an authority, what it signs, and servers that show it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    date_time_ymd,
+};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
+
+/// A certificate authority.
+pub(crate) struct Authority {
+    certificate: Certificate,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+/// A certificate and its key.
+pub(crate) struct Identity {
+    certificate: Certificate,
+    key: KeyPair,
+}
+
+/// What is wrong with a certificate; its server is 127.0.0.1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flaw {
+    None,
+    Expired,
+    NotYetValid,
+    WrongHost,
+}
+
+impl Authority {
+    /// Makes one of its own.
+    pub(crate) fn new(name: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, name);
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.self_signed(&key).expect("an authority signs itself");
+        Self { certificate, issuer: Issuer::new(params, key) }
+    }
+
+    /// A certificate for a server on 127.0.0.1, or one with a flaw.
+    pub(crate) fn server(&self, flaw: Flaw) -> Identity {
+        self.sign(&params(flaw, ExtendedKeyUsagePurpose::ServerAuth))
+    }
+
+    /// A certificate for a client.
+    pub(crate) fn client(&self) -> Identity {
+        self.sign(&params(Flaw::None, ExtendedKeyUsagePurpose::ClientAuth))
+    }
+
+    fn sign(&self, params: &CertificateParams) -> Identity {
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.signed_by(&key, &self.issuer).expect("an authority signs");
+        Identity { certificate, key }
+    }
+
+    /// Writes its certificate as PEM.
+    pub(crate) fn write(&self, directory: &Path, name: &str) -> PathBuf {
+        write(directory, name, &self.certificate.pem())
+    }
+
+    fn roots(&self) -> RootCertStore {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.certificate.der().clone()).expect("a root");
+        roots
+    }
+}
+
+fn params(flaw: Flaw, usage: ExtendedKeyUsagePurpose) -> CertificateParams {
+    let host = if flaw == Flaw::WrongHost { "other.test.example" } else { "127.0.0.1" };
+    let mut params = CertificateParams::new([host.to_owned()]).expect("a name that can be certified");
+    params.distinguished_name.push(DnType::CommonName, host);
+    params.extended_key_usages = vec![usage];
+    match flaw {
+        Flaw::Expired => params.not_after = date_time_ymd(2020, 1, 1),
+        Flaw::NotYetValid => params.not_before = date_time_ymd(2090, 1, 1),
+        Flaw::None | Flaw::WrongHost => {}
+    }
+    params
+}
+
+impl Identity {
+    /// One that nobody but itself signed.
+    pub(crate) fn self_signed() -> Self {
+        let key = KeyPair::generate().expect("a key");
+        let params = params(Flaw::None, ExtendedKeyUsagePurpose::ServerAuth);
+        Self { certificate: params.self_signed(&key).expect("it signs itself"), key }
+    }
+
+    /// Writes certificate and key as PEM files.
+    pub(crate) fn write(&self, directory: &Path, name: &str) -> (PathBuf, PathBuf) {
+        let certificate = write(directory, &format!("{name}.crt"), &self.certificate.pem());
+        (certificate, write(directory, &format!("{name}.key"), &self.key.serialize_pem()))
+    }
+
+    /// A server that shows this; with `clients` it asks for a certificate of theirs.
+    pub(crate) fn serve(
+        &self,
+        versions: &[&'static SupportedProtocolVersion],
+        clients: Option<&Authority>,
+    ) -> Arc<ServerConfig> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
+        let builder = builder.with_protocol_versions(versions).expect("versions of TLS");
+        let builder = match clients {
+            None => builder.with_no_client_auth(),
+            Some(authority) => {
+                let roots = Arc::new(authority.roots());
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build();
+                builder.with_client_cert_verifier(verifier.expect("a verifier"))
+            }
+        };
+        let chain: Vec<CertificateDer<'static>> = vec![self.certificate.der().clone()];
+        let key = PrivateKeyDer::Pkcs8(self.key.serialize_der().into());
+        Arc::new(builder.with_single_cert(chain, key).expect("certificate and key belong together"))
+    }
+}
+
+fn write(directory: &Path, name: &str, text: &str) -> PathBuf {
+    let path = directory.join(name);
+    fs::write(&path, text).expect("the test's directory can be written to");
+    path
+}

@@ -1,0 +1,185 @@
+//! TLS towards a backend: who is believed, what we show, and that nothing is sent to a stranger.
+
+use std::io::Read;
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustls::version::{TLS12, TLS13};
+use rustls::{ALL_VERSIONS, ServerConfig};
+
+use crate::support::backend::{Backend, Reply, Request};
+use crate::support::certificates::{Authority, Flaw, Identity};
+use crate::support::config::Config;
+use crate::support::setup::Setup;
+use crate::support::site::open_directory;
+
+const TEMP: &str = "TEMP Temporary server problem";
+const FAILED: &str = "action=DEFER Temporary server problem\n\n";
+
+fn api(tls: Arc<ServerConfig>) -> Backend {
+    Backend::start_tls(tls, |_: &Request| Reply::json(r#"{"value": "v", "action": "OK"}"#))
+}
+
+/// A broker that asks `api` with these words in `server.tls`.
+fn setup(api: &Backend, tls: &str) -> Setup {
+    Setup::start(|config| entries(config, api).server(&format!("tls: {{{tls}}}")))
+}
+
+fn entries(config: Config, api: &Backend) -> Config {
+    config.map("m", &api.url("/"), &["timeout: 5s"]).policy("p", &api.url("/"), &["timeout: 5s"])
+}
+
+fn trusting(file: &Path) -> String {
+    format!("enabled: true, root_ca: \"{}\"", file.display())
+}
+
+fn assert_answered(setup: &Setup, what: &str) {
+    let mut peer = setup.map();
+    for _ in 0..3 {
+        assert_eq!(peer.look_up("m", "k"), "OK v", "{what}");
+    }
+    assert_eq!(setup.policy("p").ask(&[("sender", "a@example.com")]), "action=OK\n\n", "{what}");
+}
+
+/// Fails for now, says no more than that, and sends not a word.
+fn assert_refused(setup: &Setup, api: &Backend, what: &str) {
+    let (mut peer, start) = (setup.map(), Instant::now());
+    assert_eq!(peer.look_up("m", "k"), TEMP, "{what}");
+    assert_eq!(peer.look_up("m", "k"), TEMP, "{what}, on the same connection");
+    assert_eq!(setup.policy("p").ask(&[("sender", "a@example.com")]), FAILED, "{what}");
+    assert!(start.elapsed() < Duration::from_secs(4), "{what}: {:?}", start.elapsed());
+    assert_eq!(api.count(), 0, "{what}: nothing was sent to a stranger");
+}
+
+#[test]
+fn a_good_certificate_is_believed() {
+    let (directory, authority) = (open_directory(), Authority::new("good"));
+    let trust = trusting(&authority.write(directory.path(), "ca.crt"));
+    for (what, versions) in [("TLS 1.2", &[&TLS12][..]), ("TLS 1.3", &[&TLS13]), ("both", ALL_VERSIONS)] {
+        let api = api(authority.server(Flaw::None).serve(versions, None));
+        assert_answered(&setup(&api, &trust), what);
+        assert_eq!(
+            api.requests().iter().map(|request| request.connection).max(),
+            Some(1),
+            "{what}: it is kept"
+        );
+        assert!(api.requests().iter().all(|request| !request.certified), "{what}: we show nothing");
+    }
+}
+
+/// Certificates that must not be believed.
+fn strangers(authority: &Authority) -> Vec<(&'static str, Identity)> {
+    vec![
+        ("expired", authority.server(Flaw::Expired)),
+        ("not yet valid", authority.server(Flaw::NotYetValid)),
+        ("of another host", authority.server(Flaw::WrongHost)),
+        ("signed by itself", Identity::self_signed()),
+        ("signed by somebody else", Authority::new("other").server(Flaw::None)),
+        ("signed by a namesake", Authority::new("good").server(Flaw::None)),
+        ("of a client", authority.client()),
+    ]
+}
+
+#[test]
+fn a_bad_certificate_is_not_believed() {
+    let (directory, authority) = (open_directory(), Authority::new("good"));
+    let trust = trusting(&authority.write(directory.path(), "ca.crt"));
+    for (what, identity) in strangers(&authority) {
+        let api = api(identity.serve(ALL_VERSIONS, None));
+        assert_refused(&setup(&api, &trust), &api, what);
+    }
+}
+
+#[test]
+fn without_a_root_of_our_own_the_systems_count() {
+    let authority = Authority::new("good");
+    let api = api(authority.server(Flaw::None).serve(ALL_VERSIONS, None));
+    assert_refused(&setup(&api, "enabled: true"), &api, "the system does not know this authority");
+    assert_refused(&Setup::start(|config| entries(config, &api)), &api, "nor without a word about TLS");
+}
+
+#[test]
+fn skip_verify_believes_everybody() {
+    let authority = Authority::new("good");
+    let identities = strangers(&authority).into_iter().chain([("good", authority.server(Flaw::None))]);
+    for (what, identity) in identities {
+        let api = api(identity.serve(ALL_VERSIONS, None));
+        assert_answered(&setup(&api, "enabled: true, skip_verify: true"), what);
+    }
+}
+
+#[test]
+fn a_backend_may_ask_for_our_certificate() {
+    let (directory, authority) = (open_directory(), Authority::new("good"));
+    let trust = trusting(&authority.write(directory.path(), "ca.crt"));
+    let shown = |name: &str, signer: &Authority| {
+        let (cert, key) = signer.client().write(directory.path(), name);
+        format!("{trust}, cert: \"{}\", key: \"{}\"", cert.display(), key.display())
+    };
+    let ours = shown("ours", &authority);
+    for versions in [&[&TLS12][..], &[&TLS13]] {
+        let start = || api(authority.server(Flaw::None).serve(versions, Some(&authority)));
+        let api = start();
+        assert_answered(&setup(&api, &ours), "with a certificate");
+        assert!(api.requests().iter().all(|request| request.certified), "the server saw it");
+        let api = start();
+        assert_refused(&setup(&api, &trust), &api, "without a certificate");
+        let foreign = shown("foreign", &Authority::new("other"));
+        assert_refused(&setup(&api, &foreign), &api, "with one of another authority");
+    }
+}
+
+#[test]
+fn our_certificate_is_shown_to_nobody_who_does_not_ask() {
+    let (directory, authority) = (open_directory(), Authority::new("good"));
+    let trust = trusting(&authority.write(directory.path(), "ca.crt"));
+    let (cert, key) = authority.client().write(directory.path(), "ours");
+    let api = api(authority.server(Flaw::None).serve(ALL_VERSIONS, None));
+    let tls = format!("{trust}, cert: \"{}\", key: \"{}\"", cert.display(), key.display());
+    assert_answered(&setup(&api, &tls), "with a certificate that nobody asked for");
+    assert!(api.requests().iter().all(|request| !request.certified));
+}
+
+/// A target that says http where there is TLS, and one that says https where there is none.
+#[test]
+fn the_wrong_scheme_is_a_failure() {
+    let (directory, authority) = (open_directory(), Authority::new("good"));
+    let trust = trusting(&authority.write(directory.path(), "ca.crt"));
+    let (plain, secure) =
+        (Backend::constant("{}"), api(authority.server(Flaw::None).serve(ALL_VERSIONS, None)));
+    let setup = Setup::start(|config| {
+        let config = config.server(&format!("tls: {{{trust}}}"));
+        let config = config.map("plain", &plain.url("/").replace("http:", "https:"), &[]);
+        config.map("secure", &secure.url("/").replace("https:", "http:"), &[])
+    });
+    let mut peer = setup.map();
+    for map in ["plain", "secure"] {
+        assert_eq!(peer.look_up(map, "k"), TEMP, "{map}");
+    }
+    assert_eq!((plain.count(), secure.count()), (0, 0));
+}
+
+/// Connecting includes the handshake: a server that says nothing costs two seconds and no more.
+#[test]
+fn a_handshake_that_does_not_come_is_given_up() {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let target = format!("https://{}/", silent.local_addr().expect("an address"));
+    let setup = Setup::start(|config| config.map("m", &target, &["timeout: 10s"]));
+    let listening = std::thread::spawn(move || {
+        let (mut stream, _) = silent.accept().expect("the broker connects");
+        let (mut said, mut piece) = (Vec::new(), [0; 4096]);
+        while let Ok(read @ 1..) = stream.read(&mut piece) {
+            said.extend_from_slice(&piece[..read]);
+        }
+        said
+    });
+    let start = Instant::now();
+    assert_eq!(setup.map().look_up("m", "very-secret-key"), TEMP);
+    let took = start.elapsed();
+    assert!(took < Duration::from_millis(2500), "took {took:?}");
+    let said = listening.join().expect("no panic");
+    assert!(said.starts_with(b"\x16\x03"), "a ClientHello comes: {}", crate::support::shown(&said));
+    assert!(!said.windows(6).any(|part| part == b"secret"), "and not a word of the request");
+}
