@@ -1,26 +1,42 @@
 //! `check`: reads the configuration as a start would, and says everything that is wrong with it.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use super::{CONFIG, configuration};
 use crate::cli::Cli;
+use crate::config::Severity;
 use crate::listen::bind;
+use crate::target::Settings;
 
 pub(super) fn check(cli: &Cli, strict: bool) -> ExitCode {
-    let (found, problems) = match configuration(cli) {
+    let (file, read) = configuration(cli);
+    let (found, problems) = match read {
         Ok((config, warnings)) => (Some(config), warnings),
         Err(problems) => (None, problems),
     };
+    let file = file.display();
     super::say(&problems);
     let missing = found.as_ref().map(bind::missing).unwrap_or_default();
     super::say(&missing);
     match found {
         Some(config) if missing.is_empty() && (!strict || problems.is_empty()) => {
-            let (maps, policies) = (config.maps.len(), config.policies.len());
+            let names = |entries: &[Settings]| match entries {
+                [] => "none".to_owned(),
+                entries => entries.iter().map(|entry| entry.name.as_str()).collect::<Vec<_>>().join(", "),
+            };
+            let (maps, policies) = (names(&config.maps), names(&config.policies));
             let listeners = config.server.listen.len();
-            println!("configuration is good: {maps} maps, {policies} policies, {listeners} listeners");
+            let line = format!("{file} is good: maps: {maps}; policies: {policies}; {listeners} listeners");
+            // Whoever reads there may be gone.
+            let _ = writeln!(std::io::stdout(), "{line}");
             ExitCode::SUCCESS
         }
-        _ => ExitCode::from(CONFIG),
+        _ => {
+            let errors = problems.iter().filter(|p| p.severity == Severity::Error).count() + missing.len();
+            let warnings = problems.len() + missing.len() - errors;
+            super::say(&[format!("{file}: errors: {errors}, warnings: {warnings}")]);
+            ExitCode::from(CONFIG)
+        }
     }
 }

@@ -6,6 +6,7 @@ mod run;
 mod sample_api;
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -47,20 +48,24 @@ fn say(lines: &[impl std::fmt::Display]) {
     }
 }
 
+/// A configuration and its warnings, or everything that is wrong with it.
+type Read = Result<(Config, Vec<Problem>), Vec<Problem>>;
+
 /// Reads the configuration that `cli` names, or the first one where configurations are looked for.
-/// Warnings come with it; errors are the end.
-fn configuration(cli: &Cli) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
+fn configuration(cli: &Cli) -> (PathBuf, Read) {
     let syntax = cli.format.map(|format| match format {
         Format::Yaml => Syntax::Yaml,
         Format::Toml => Syntax::Toml,
         Format::Json => Syntax::Json,
     });
-    let environment = config::environment();
-    let Some(path) = &cli.config else {
-        let (path, beside) = config::search()?;
-        let (config, mut warnings) = config::load(&path, syntax, &environment)?;
-        warnings.splice(..0, beside);
-        return Ok((config, warnings));
+    let (path, beside) = match &cli.config {
+        Some(path) => (path.clone(), None),
+        None => match config::search() {
+            Ok(found) => found,
+            Err(problems) => return (PathBuf::from("configuration"), Err(problems)),
+        },
     };
-    config::load(path, syntax, &environment)
+    let read = config::load(&path, syntax, &config::environment());
+    let read = read.map(|(config, warnings)| (config, beside.into_iter().chain(warnings).collect()));
+    (path, read)
 }

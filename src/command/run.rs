@@ -33,7 +33,8 @@ pub(super) fn run(cli: &Cli) -> ExitCode {
     umask(Mode::from_bits_truncate(0o077));
     // Until the runtime listens to them: a stop during the start is a stop, too.
     let held = hold_signals();
-    let (config, warnings) = match configuration(cli) {
+    let (file, read) = configuration(cli);
+    let (config, warnings) = match read {
         Ok(read) => read,
         Err(problems) => {
             super::say(&problems);
@@ -44,6 +45,7 @@ pub(super) fn run(cli: &Cli) -> ExitCode {
     for warning in warnings {
         warn!("{}", warning.summary());
     }
+    info!(file = %file.display(), "configuration read");
     let broker = match Broker::new(&config) {
         Ok(broker) => Arc::new(broker),
         Err(error) => return fail(OS, &format!("cannot set up TLS: {error}")),

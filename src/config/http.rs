@@ -23,14 +23,15 @@ const IDLE: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from
 const CONNECTIONS: RangeInclusive<u64> = 0..=16384;
 
 /// Resolves both blocks of `server`, which stands at `path`; besides the default of an entry's
-/// `timeout`.
+/// `timeout`. `is_used` says whether anything is asked over TLS.
 pub(super) fn settings(
     report: &mut Report<'_>,
     client: Option<&Value>,
     tls: Option<&Value>,
     path: &KeyPath,
+    is_used: bool,
 ) -> (Option<HttpSettings>, Duration) {
-    let tls = tls_config(report, tls, &path.key("tls"));
+    let tls = tls_config(report, tls, &path.key("tls"), is_used);
     let path = path.key("http_client");
     let raw: raw::HttpClient = block::read(report, client, &path, Block::HttpClient).unwrap_or_default();
     let timeout = scalar::duration(report, &path.key("timeout"), raw.timeout.as_ref(), TIMEOUT);
@@ -105,7 +106,9 @@ fn tls_config(
     report: &mut Report<'_>,
     value: Option<&Value>,
     path: &KeyPath,
+    is_used: bool,
 ) -> Option<Arc<rustls::ClientConfig>> {
+    let system = if is_used { Trust::System } else { Trust::SystemLater };
     let raw: raw::Tls = block::read(report, value, path, Block::Tls).unwrap_or_default();
     if !raw.enabled.unwrap_or(false) {
         let set = [
@@ -117,7 +120,7 @@ fn tls_config(
         for (key, _) in set.into_iter().filter(|(_, is_set)| *is_set) {
             report.warning(&path.key(key), "has no effect without `enabled: true`");
         }
-        return client(report, path, Trust::System, None);
+        return client(report, path, system, None);
     }
     let identity = match (&raw.cert, &raw.key) {
         (Some(cert), Some(key)) => Some(Identity { cert: Path::new(cert), key: Path::new(key) }),
@@ -131,7 +134,7 @@ fn tls_config(
             None
         }
     };
-    let trust = raw.root_ca.as_deref().map_or(Trust::System, |file| Trust::File(Path::new(file)));
+    let trust = raw.root_ca.as_deref().map_or(system, |file| Trust::File(Path::new(file)));
     if raw.skip_verify != Some(true) {
         return client(report, path, trust, identity);
     }

@@ -36,7 +36,12 @@ pub(super) fn config(report: &mut Report<'_>, mut tree: Value) -> Option<Config>
     let names = |entries: &[(&str, &Value)]| entries.iter().map(|(name, _)| (*name).to_owned()).collect();
     let names = listener::Names { policies: names(&policies), logins: names(&logins) };
 
-    let (server, inherited) = server(report, child(Some(&tree), "server"), &top.key("server"), &names);
+    let over_tls = [&maps, &policies].into_iter().flatten().any(|(_, entry)| {
+        let target = entry.get("target").and_then(Value::as_str).unwrap_or_default();
+        target.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"))
+    });
+    let server_block = child(Some(&tree), "server");
+    let (server, inherited) = server(report, server_block, &top.key("server"), &names, over_tls);
     let section = |entries, defaults, path, block| Entries { entries, defaults, path, block };
     let maps = section(maps, map_defaults, top.key("socket_maps"), Block::Map);
     let policies = section(policies, policy_defaults, top.key("policy_services"), Block::Policy);
@@ -52,10 +57,12 @@ fn server(
     value: Option<&Value>,
     path: &KeyPath,
     names: &listener::Names,
+    over_tls: bool,
 ) -> (Option<Server>, Inherited) {
     let raw: raw::Server = block::read(report, value, path, Block::Server).unwrap_or_default();
     let logging = logging(report, child(value, "logging"), &path.key("logging"));
-    let (http, timeout) = http::settings(report, child(value, "http_client"), child(value, "tls"), path);
+    let (http, timeout) =
+        http::settings(report, child(value, "http_client"), child(value, "tls"), path, over_tls);
     let cache = cache::server(report, child(value, "response_cache"), &path.key("response_cache"));
     let pool = cache::pool(report, child(value, "worker_pool"), &path.key("worker_pool"));
     let ipc = listener::ipc(report, child(value, "ipc"), &path.key("ipc"));

@@ -13,7 +13,7 @@ use super::problem::Report;
 use super::raw::{Count, Time, Word};
 
 /// `sun_path` holds 108 bytes, the last one a NUL.
-const MAX_SOCKET_PATH: usize = 107;
+const MAX_SOCKET_PATH: usize = 107 - ".4194304".len();
 
 /// The value that `text` names in `choices`.
 pub(super) fn choice<T: Copy>(
@@ -122,7 +122,7 @@ pub(super) fn socket_path(report: &mut Report<'_>, path: &KeyPath, text: &str) -
     } else if !text.starts_with('/') {
         "must be an absolute path"
     } else if text.len() > MAX_SOCKET_PATH {
-        "a socket's path has at most 107 bytes"
+        "a socket's path has at most 99 bytes"
     } else if text.ends_with('/') {
         "must name a socket, not a directory"
     } else {

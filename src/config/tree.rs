@@ -173,6 +173,13 @@ impl de::Error for Refused {
             Unexpected::Map => "keys and values",
             _ => "something else",
         };
+        // serde's own word for a list.
+        let expected = match expected.to_string().as_str() {
+            "a sequence" => "a list".to_owned(),
+            "a boolean" => "true or false".to_owned(),
+            "a string" if found == "keys and values" => "a string (put it in quotes)".to_owned(),
+            other => other.to_owned(),
+        };
         Self(format!("expected {expected}, found {found}"))
     }
 

@@ -17,6 +17,7 @@ pub mod tls;
 
 use std::collections::HashMap;
 use std::error::Error;
+use std::fmt;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -44,7 +45,7 @@ const CONNECT: Duration = Duration::from_secs(2);
 pub const USER_AGENT: &str = concat!("PostfixToHTTP/", env!("CARGO_PKG_VERSION"));
 
 /// `server.http_client` and `server.tls`, checked.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct HttpSettings {
     /// `max_connections_per_host`; `None`: as many as lookups are in progress.
     pub max_connections_per_host: Option<usize>,
@@ -58,6 +59,14 @@ pub struct HttpSettings {
     pub proxy: Option<Url>,
     /// `server.tls`.
     pub tls: Arc<rustls::ClientConfig>,
+}
+
+impl fmt::Debug for HttpSettings {
+    /// Without what a proxy is told about us.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let proxy = self.proxy.as_ref().and_then(Url::host_str);
+        f.debug_struct("HttpSettings").field("proxy", &proxy).finish_non_exhaustive()
+    }
 }
 
 /// The HTTP side that all targets share.

@@ -2,11 +2,12 @@
 //! what HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY say (in either case), which never counts
 //! for loopback.
 
+use std::fmt;
+
 use hyper_util::client::proxy::matcher::Matcher;
 use url::{Host, Url};
 
 /// The rule.
-#[derive(Debug)]
 pub(super) enum Proxies {
     /// The configuration's.
     Always(Url),
@@ -15,11 +16,20 @@ pub(super) enum Proxies {
 }
 
 /// A proxy, and what it is told about us.
-#[derive(Debug)]
 pub(super) struct Proxy {
     pub(super) url: String,
     /// User name and password.
     pub(super) credentials: Option<(String, String)>,
+}
+
+impl fmt::Debug for Proxies {
+    /// Without credentials.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Always(_) => "Always",
+            Self::Environment(_) => "Environment",
+        })
+    }
 }
 
 impl Proxies {

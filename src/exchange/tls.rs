@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -18,8 +18,11 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 /// The certificates that a server's must lead to.
 #[derive(Debug, Clone, Copy)]
 pub enum Trust<'a> {
-    /// The system's (on Debian the package ca-certificates).
+    /// The system's (on Debian the package ca-certificates), read now.
     System,
+    /// The system's, read when the first server shows its certificate: where nothing is asked over
+    /// TLS, a machine may be without any.
+    SystemLater,
     /// Those in this PEM file, and no others: `root_ca`.
     File(&'a Path),
     /// Any: `skip_verify`.
@@ -71,6 +74,7 @@ pub fn client(trust: Trust<'_>, identity: Option<Identity<'_>>) -> Result<Arc<Cl
             rustls_platform_verifier::Verifier::new(provider)
                 .map_err(|error| Error::System(error.to_string()))?,
         ),
+        Trust::SystemLater => Arc::new(SystemLater { provider, verifier: OnceLock::new() }),
         Trust::File(path) => WebPkiServerVerifier::builder_with_provider(Arc::new(roots(path)?), provider)
             .build()
             .map_err(|error| Error::RootCa(error.to_string()))?,
@@ -104,6 +108,74 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     if read.is_empty() { Err("there is no certificate in it".to_owned()) } else { Ok(read) }
 }
 
+/// Reads the system's certificates when it needs them.
+#[derive(Debug)]
+struct SystemLater {
+    provider: Arc<CryptoProvider>,
+    verifier: OnceLock<Result<rustls_platform_verifier::Verifier, rustls::Error>>,
+}
+
+impl ServerCertVerifier for SystemLater {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let read = || rustls_platform_verifier::Verifier::new(Arc::clone(&self.provider));
+        match self.verifier.get_or_init(read) {
+            Ok(verifier) => {
+                verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+            }
+            Err(error) => Err(error.clone()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12(&self.provider, message, cert, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13(&self.provider, message, cert, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+fn verify_tls12(
+    provider: &CryptoProvider,
+    message: &[u8],
+    cert: &CertificateDer<'_>,
+    signature: &DigitallySignedStruct,
+) -> Result<HandshakeSignatureValid, rustls::Error> {
+    let algorithms = &provider.signature_verification_algorithms;
+    rustls::crypto::verify_tls12_signature(message, cert, signature, algorithms)
+}
+
+fn verify_tls13(
+    provider: &CryptoProvider,
+    message: &[u8],
+    cert: &CertificateDer<'_>,
+    signature: &DigitallySignedStruct,
+) -> Result<HandshakeSignatureValid, rustls::Error> {
+    let algorithms = &provider.signature_verification_algorithms;
+    rustls::crypto::verify_tls13_signature(message, cert, signature, algorithms)
+}
+
 /// What `skip_verify` means: the server's name and certificate are not looked at, only that it
 /// holds the key of the one it shows.
 #[derive(Debug)]
@@ -127,8 +199,7 @@ impl ServerCertVerifier for NotVerified {
         cert: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, cert, signature, algorithms)
+        verify_tls12(&self.0, message, cert, signature)
     }
 
     fn verify_tls13_signature(
@@ -137,8 +208,7 @@ impl ServerCertVerifier for NotVerified {
         cert: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, cert, signature, algorithms)
+        verify_tls13(&self.0, message, cert, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -51,7 +51,9 @@ pub(in crate::config) fn read(text: &str) -> Read {
 fn syntax(error: &ScanError) -> Fault {
     let marker = error.marker();
     let place = Place { line: marker.line().max(1), column: marker.col() + 1 };
-    Fault::at(place, format!("this is not YAML: {}", error.info()))
+    let mut fault = Fault::at(place, format!("this is not YAML: {}", error.info()));
+    fault.hint = Some("look at the indentation of this line and the one before".to_owned());
+    fault
 }
 
 /// The rest of the text cannot be indexed.
@@ -158,7 +160,8 @@ impl Reader {
     fn begin(&mut self, is_mapping: bool, span: Span) -> Result<(), Stop> {
         if self.awaits_key() {
             let path = self.open.last().map(|open| open.path.clone()).unwrap_or_default();
-            self.fault(&path, place(span), "a key must be a text", None);
+            let hint = "a text that begins with `{` or `[`, as a template does, stands in quotes";
+            self.fault(&path, place(span), "a key must be a text", Some(hint));
             return Err(Stop);
         }
         let Some(slot) = self.slot(span) else { return Err(Stop) };

@@ -67,7 +67,7 @@ fn each_mistake_in_the_keys_of_an_entry_is_told() {
             "6:5 socket_maps.m.http_auth_basic: `custom_headers` hold an `Authorization` as well",
         ),
         ("    not_found_status: [200]\n", "6:24 socket_maps.m.not_found_status[0]: is `status_code`"),
-        ("    not_found_status: 404\n", "expected a sequence, found a number"),
+        ("    not_found_status: 404\n", "expected a list, found a number"),
         ("    empty_value: x\n", "must be one of: error, not_found"),
         ("    absent_value: x\n", "must be one of: not_found, error"),
         ("    domains: ['a@b']\n", "6:15 socket_maps.m.domains[0]: a domain is not empty"),

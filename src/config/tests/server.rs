@@ -94,7 +94,7 @@ fn blocks_that_are_not_built_are_checked_all_the_same() {
             "2:3 server.admin: not built yet",
             "2:17 server.admin.path: must be an absolute path",
             "3:3 server.observability: not built yet",
-            "3:39 server.observability.prometheus_enabled: expected a boolean, found a number",
+            "3:39 server.observability.prometheus_enabled: expected true or false, found a number",
             "3:42 server.observability.bad: unknown key"
         ]
     );

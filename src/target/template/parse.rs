@@ -53,7 +53,21 @@ enum Part<'a> {
 pub(super) fn payload(text: &str, names: Names) -> Result<Template, Error> {
     let parts = split(text)?;
     let json = is_json(&parts, names);
-    pieces(&parts, names, json)
+    if let Err(error) = &json
+        && text.trim_start().starts_with(['{', '['])
+        && !text.trim_start().starts_with("{{")
+    {
+        // The places are the sample's; what is meant is clear from the beginning alone.
+        let message = format!("this begins like JSON, but is none: {}", without_place(error));
+        return Err(Error { offset: 0, message });
+    }
+    pieces(&parts, names, json.is_ok())
+}
+
+/// serde_json puts the place behind " at ".
+fn without_place(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.split(" at line").next().unwrap_or_default().to_owned()
 }
 
 pub(super) fn path(text: &str, names: Names) -> Result<Template, Error> {
@@ -128,7 +142,7 @@ fn written(inner: &str, offset: usize) -> Result<Written<'_>, Error> {
 }
 
 /// Whether the text is JSON once its insertions are filled.
-fn is_json(parts: &[Part<'_>], names: Names) -> bool {
+fn is_json(parts: &[Part<'_>], names: Names) -> Result<(), serde_json::Error> {
     let mut lexer = Lexer::default();
     let mut sample = String::new();
     for part in parts {
@@ -143,7 +157,7 @@ fn is_json(parts: &[Part<'_>], names: Names) -> bool {
             Part::Written(_) => sample.push_str("\"\""),
         }
     }
-    serde_json::from_str::<serde::de::IgnoredAny>(&sample).is_ok()
+    serde_json::from_str::<serde::de::IgnoredAny>(&sample).map(drop)
 }
 
 fn insertion(written: &Written<'_>, names: Names, json: Option<bool>) -> Result<Insertion, Error> {
@@ -254,6 +268,7 @@ mod tests {
             ("{\"a\": {{ .Foo }}}", Names::Policy, 6, "no Postfix sends"),
             ("{\"a\": {{ .Key | upper }}}", Names::Map, 6, "no filter"),
             ("{\"a\": {{ raw .Key }}}", Names::Map, 6, "break the JSON"),
+            ("{\"a\": \"{{ .Key }}\"", Names::Map, 0, "begins like JSON"),
             ("a={{ .Key }}", Names::Map, 2, "must name its escaping"),
             ("a={{ .Key | lower }}", Names::Map, 2, "must name its escaping"),
             ("a={{ .Key | raw | lower }}", Names::Map, 2, "last filter"),
