@@ -1,6 +1,11 @@
-//! The log: what `server.logging` says, on standard output.
+//! The log: what `server.logging` says, on standard output, of this program and not of its
+//! libraries.
 
-use tracing::level_filters::LevelFilter;
+use tracing::Level as At;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Level, Logging};
 
@@ -8,12 +13,12 @@ use crate::config::{Level, Logging};
 pub fn start(logging: Logging) {
     let level = match logging.level {
         Level::None => return,
-        Level::Error => LevelFilter::ERROR,
-        Level::Info => LevelFilter::INFO,
-        Level::Debug => LevelFilter::DEBUG,
+        Level::Error => At::ERROR,
+        Level::Info => At::INFO,
+        Level::Debug => At::DEBUG,
     };
-    let log = tracing_subscriber::fmt()
-        .with_max_level(level)
+    let ours = Targets::new().with_target("pfxhttp", level);
+    let lines = fmt::layer()
         .with_ansi(false)
         .with_target(false)
         .with_writer(std::io::stdout)
@@ -21,8 +26,8 @@ pub fn start(logging: Logging) {
         .log_internal_errors(false);
     // Only one log can be; a second start (in a test) changes nothing.
     let _ = if logging.json {
-        tracing::subscriber::set_global_default(log.json().flatten_event(true).finish())
+        tracing_subscriber::registry().with(ours).with(lines.json().flatten_event(true)).try_init()
     } else {
-        tracing::subscriber::set_global_default(log.finish())
+        tracing_subscriber::registry().with(ours).with(lines).try_init()
     };
 }

@@ -46,6 +46,9 @@ pub(super) fn run(cli: &Cli) -> ExitCode {
         warn!("{}", warning.summary());
     }
     info!(file = %file.display(), "configuration read");
+    if nix::unistd::geteuid().is_root() {
+        warn!("running as root, which the broker has no need of: give it a user of its own");
+    }
     let broker = match Broker::new(&config) {
         Ok(broker) => Arc::new(broker),
         Err(error) => return fail(OS, &format!("cannot set up TLS: {error}")),

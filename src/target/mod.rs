@@ -158,17 +158,18 @@ impl Target {
             answer::read(&self.settings, &reply)
         };
         let outcome = outcome.await;
+        let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         match &outcome {
             Ok(answer) => {
                 if let Answer::Action(action) = answer {
                     verb::warn_of_unknown(&self.warned, &self.settings.name, action);
                 }
                 self.shelf.keep(key, answer);
+                debug!(name = self.settings.name, duration_ms, "lookup answered");
             }
             Err(failure) => {
                 let name = self.settings.name.as_str();
                 let target = self.settings.url.host_str().unwrap_or_default();
-                let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
                 let class = failure.class();
                 info!(name, target, class, %failure, duration_ms, "lookup failed");
             }
