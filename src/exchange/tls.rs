@@ -74,11 +74,11 @@ pub fn client(trust: Trust<'_>, identity: Option<Identity<'_>>) -> Result<Arc<Cl
             rustls_platform_verifier::Verifier::new(provider)
                 .map_err(|error| Error::System(error.to_string()))?,
         ),
-        Trust::SystemLater => Arc::new(SystemLater { provider, verifier: OnceLock::new() }),
+        Trust::SystemLater => Arc::new(OurVerifier { provider, believes: Believes::System(OnceLock::new()) }),
         Trust::File(path) => WebPkiServerVerifier::builder_with_provider(Arc::new(roots(path)?), provider)
             .build()
             .map_err(|error| Error::RootCa(error.to_string()))?,
-        Trust::Anything => Arc::new(NotVerified(provider)),
+        Trust::Anything => Arc::new(OurVerifier { provider, believes: Believes::Anything }),
     };
     let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
     let config = match identity {
@@ -108,14 +108,23 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     if read.is_empty() { Err("there is no certificate in it".to_owned()) } else { Ok(read) }
 }
 
-/// Reads the system's certificates when it needs them.
+/// A verifier of our own, for what rustls has none: it looks at the certificate as `believes`
+/// says, and in any case whether the server holds the key of the one it shows.
 #[derive(Debug)]
-struct SystemLater {
+struct OurVerifier {
     provider: Arc<CryptoProvider>,
-    verifier: OnceLock<Result<rustls_platform_verifier::Verifier, rustls::Error>>,
+    believes: Believes,
 }
 
-impl ServerCertVerifier for SystemLater {
+#[derive(Debug)]
+enum Believes {
+    /// `skip_verify`.
+    Anything,
+    /// The system's certificates, read with the first handshake.
+    System(OnceLock<Result<rustls_platform_verifier::Verifier, rustls::Error>>),
+}
+
+impl ServerCertVerifier for OurVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -124,13 +133,12 @@ impl ServerCertVerifier for SystemLater {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
+        let Believes::System(verifier) = &self.believes else {
+            return Ok(ServerCertVerified::assertion());
+        };
         let read = || rustls_platform_verifier::Verifier::new(Arc::clone(&self.provider));
-        match self.verifier.get_or_init(read) {
-            Ok(verifier) => {
-                verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
-            }
-            Err(error) => Err(error.clone()),
-        }
+        let verifier = verifier.get_or_init(read).as_ref().map_err(Clone::clone)?;
+        verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
     }
 
     fn verify_tls12_signature(
@@ -139,7 +147,8 @@ impl ServerCertVerifier for SystemLater {
         cert: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12(&self.provider, message, cert, signature)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, cert, signature, algorithms)
     }
 
     fn verify_tls13_signature(
@@ -148,70 +157,11 @@ impl ServerCertVerifier for SystemLater {
         cert: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13(&self.provider, message, cert, signature)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, cert, signature, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-fn verify_tls12(
-    provider: &CryptoProvider,
-    message: &[u8],
-    cert: &CertificateDer<'_>,
-    signature: &DigitallySignedStruct,
-) -> Result<HandshakeSignatureValid, rustls::Error> {
-    let algorithms = &provider.signature_verification_algorithms;
-    rustls::crypto::verify_tls12_signature(message, cert, signature, algorithms)
-}
-
-fn verify_tls13(
-    provider: &CryptoProvider,
-    message: &[u8],
-    cert: &CertificateDer<'_>,
-    signature: &DigitallySignedStruct,
-) -> Result<HandshakeSignatureValid, rustls::Error> {
-    let algorithms = &provider.signature_verification_algorithms;
-    rustls::crypto::verify_tls13_signature(message, cert, signature, algorithms)
-}
-
-/// What `skip_verify` means: the server's name and certificate are not looked at, only that it
-/// holds the key of the one it shows.
-#[derive(Debug)]
-struct NotVerified(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for NotVerified {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12(&self.0, message, cert, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13(&self.0, message, cert, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }

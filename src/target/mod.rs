@@ -171,7 +171,8 @@ impl Target {
                 let name = self.settings.name.as_str();
                 let target = self.settings.url.host_str().unwrap_or_default();
                 let class = failure.class();
-                info!(name, target, class, %failure, duration_ms, "lookup failed");
+                let failure = failure.to_string();
+                info!(name, target, class, failure, duration_ms, "lookup failed");
             }
         }
         outcome
