@@ -18,9 +18,13 @@ pub(super) fn check(cli: &Cli, strict: bool) -> ExitCode {
     let file = file.display();
     super::say(&problems);
     let missing = found.as_ref().map(bind::missing).unwrap_or_default();
-    super::say(&missing);
+    super::say(&missing.owners);
+    super::say(&missing.directories);
     match found {
-        Some(config) if missing.is_empty() && (!strict || problems.is_empty()) => {
+        Some(config)
+            if missing.owners.is_empty()
+                && (!strict || (problems.is_empty() && missing.directories.is_empty())) =>
+        {
             let names = |entries: &[Settings]| match entries {
                 [] => "none".to_owned(),
                 entries => entries.iter().map(|entry| entry.name.as_str()).collect::<Vec<_>>().join(", "),
@@ -33,8 +37,9 @@ pub(super) fn check(cli: &Cli, strict: bool) -> ExitCode {
             ExitCode::SUCCESS
         }
         _ => {
-            let errors = problems.iter().filter(|p| p.severity == Severity::Error).count() + missing.len();
-            let warnings = problems.len() + missing.len() - errors;
+            let errors = problems.iter().filter(|p| p.severity == Severity::Error).count();
+            let warnings = problems.len() - errors + missing.directories.len();
+            let errors = errors + missing.owners.len();
             super::say(&[format!("{file}: errors: {errors}, warnings: {warnings}")]);
             ExitCode::from(CONFIG)
         }

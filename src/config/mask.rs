@@ -25,7 +25,9 @@ pub(super) struct SecretRange {
 pub(super) fn is_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     let parts = ["secret", "passw", "token", "auth_basic", "headers", "authorization", "cookie"];
-    parts.iter().any(|part| key.contains(part)) || key.starts_with("private_key") || key == "metadata"
+    parts.iter().any(|part| key.contains(part))
+        || key.starts_with("private_key")
+        || matches!(key.as_str(), "metadata" | "proxy")
 }
 
 /// Line `number` (from 1) of `lines`, without secrets.

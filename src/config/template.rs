@@ -43,6 +43,12 @@ pub(super) fn target(
         report.value(path, format!("a path or query holds no {odd:?}; write it as %…"));
         return None;
     }
+    let mut segments = literal.split(['?', '#']).next().unwrap_or_default().split('/');
+    if segments.any(|segment| matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | ".."))
+    {
+        report.value(path, "beside insertions the path holds no segment `.` or `..`: write it out");
+        return None;
+    }
     checked(report, path, &format!("{origin}{literal}"))?;
     let url = checked(report, path, origin)?;
     let template = if rest.starts_with('/') {

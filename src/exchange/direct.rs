@@ -41,6 +41,7 @@ pub(super) struct Direct {
     uri: Uri,
     host: HeaderValue,
     connector: HttpsConnector<HttpConnector<Names>>,
+    names: Names,
     pool: Arc<Pool>,
 }
 
@@ -76,6 +77,8 @@ impl Direct {
         let mut http = HttpConnector::new_with_resolver(names.clone());
         http.enforce_http(false);
         http.set_nodelay(true);
+        // Shared out among the addresses of a name.
+        http.set_connect_timeout(Some(CONNECT));
         http.set_keepalive(Some(Duration::from_secs(60)));
         let connector = hyper_rustls::HttpsConnectorBuilder::new()
             .with_tls_config((*settings.tls).clone())
@@ -89,6 +92,7 @@ impl Direct {
             host: HeaderValue::from_str(host).unwrap_or(HeaderValue::from_static("")),
             uri: origin.parse().unwrap_or_default(),
             connector,
+            names: names.clone(),
             pool: Arc::new(Pool {
                 idle: Mutex::default(),
                 max_idle: settings.max_idle_connections_per_host,
@@ -143,8 +147,13 @@ impl Direct {
         };
         match tokio::time::timeout(CONNECT, connecting).await {
             Ok(Ok((sender, machine))) => Ok(Link { sender, machine, ended: false }),
-            Ok(Err(broken)) => Err(broken),
-            Err(_) => Err(Broken::Refused(Failure::Connect)),
+            failed => {
+                self.names.turn(self.uri.host().unwrap_or_default());
+                match failed {
+                    Ok(Err(broken)) => Err(broken),
+                    _ => Err(Broken::Refused(Failure::Connect)),
+                }
+            }
         }
     }
 }

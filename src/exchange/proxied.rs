@@ -5,8 +5,10 @@
 //! connection fails in mid-exchange is sent once more, where it may be, by a second client that
 //! keeps none.
 
+use std::error::Error;
+
 use reqwest::{Proxy, redirect, retry};
-use url::Url;
+use url::{Origin, Url};
 
 use super::resolve::Names;
 use super::{
@@ -17,7 +19,7 @@ use crate::ask::Failure;
 /// The connections to one origin, through its proxy.
 #[derive(Debug)]
 pub(super) struct Proxied {
-    origin: Url,
+    origin: Origin,
     /// Keeps connections.
     kept: reqwest::Client,
     /// Makes one for each request.
@@ -52,7 +54,7 @@ impl Proxied {
                 .build()
         };
         Ok(Self {
-            origin: url.clone(),
+            origin: url.origin(),
             kept: client(settings.max_idle_connections_per_host)?,
             fresh: client(0)?,
         })
@@ -65,8 +67,14 @@ impl Proxied {
         }
     }
 
+    /// The URL of a path. Never another origin: `//host` at its beginning is a part of it.
+    fn url(&self, path: &str) -> Option<Url> {
+        let url = Url::parse(&format!("{}{path}", self.origin.ascii_serialization())).ok()?;
+        (path.starts_with('/') && url.origin() == self.origin).then_some(url)
+    }
+
     async fn once(&self, client: &reqwest::Client, request: &Request<'_>) -> Result<Reply, Broken> {
-        let url = self.origin.join(request.path).map_err(|_| Broken::Refused(Failure::Malformed))?;
+        let url = self.url(request.path).ok_or(Broken::Refused(Failure::Malformed))?;
         let mut response = client
             .request(request.method.clone(), url)
             .headers(request.headers.clone())
@@ -93,7 +101,54 @@ fn broken(error: &reqwest::Error) -> Broken {
         Broken::Refused(Failure::Tls)
     } else if error.is_connect() {
         Broken::Refused(Failure::Connect)
+    } else if is_parse(error) {
+        Broken::Refused(Failure::Protocol)
     } else {
         Broken::Lost
+    }
+}
+
+/// Whether what came was no HTTP: a new connection would bring the same.
+fn is_parse(error: &reqwest::Error) -> bool {
+    let mut next = error.source();
+    while let Some(error) = next {
+        if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_never_chooses_the_host() {
+        let api: Url = "https://api.example:8443/x".parse().expect("a URL");
+        let settings = HttpSettings {
+            max_connections_per_host: None,
+            max_idle_connections: None,
+            max_idle_connections_per_host: 1,
+            idle_connection_timeout: std::time::Duration::from_secs(1),
+            proxy: None,
+            tls: super::super::tls::client(super::super::tls::Trust::SystemLater, None).expect("TLS"),
+        };
+        let proxy = proxy::Proxy { url: "http://127.0.0.1:1".to_owned(), credentials: None };
+        let proxied = Proxied::new(&api, &proxy, &settings, &Names::default()).expect("a client");
+        for path in [
+            "//evil.example/x",
+            "/\\evil.example/x",
+            "///evil.example",
+            "/http://evil.example/",
+            "/@evil.example/",
+        ] {
+            let url = proxied.url(path).expect("a URL");
+            assert_eq!((url.host_str(), url.port()), (Some("api.example"), Some(8443)), "{path}");
+        }
+        for path in ["", "evil", "@evil.example/", ":1/x", ".evil.example/"] {
+            assert_eq!(proxied.url(path), None, "{path}");
+        }
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! That resolver blocks a thread, and a dead one does so for many seconds. So a name is looked up
 //! once at a time, whoever waits for it; an answer is good for 30 s, and for up to 10 min while
-//! the resolver gives none. At most two addresses of a name are tried. The number of names is
-//! that of the configuration. A numeric address is never looked up.
+//! the resolver gives none. At most two addresses of a name are tried, of both families where
+//! there are both; when neither answers, the next ones have their turn. The number of names is that
+//! of the configuration. A numeric address is never looked up.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -21,7 +22,8 @@ use tower_service::Service;
 
 const FRESH: Duration = Duration::from_secs(30);
 const STALE: Duration = Duration::from_secs(600);
-const ADDRESSES: usize = 2;
+/// The most addresses of a name that are remembered.
+const MOST: usize = 32;
 /// How long a new answer is waited for where there is an old one.
 const PATIENCE: Duration = Duration::from_millis(250);
 
@@ -35,6 +37,8 @@ pub(super) struct Names(Arc<Mutex<HashMap<String, Known>>>);
 #[derive(Debug, Default)]
 struct Known {
     addresses: Option<(Addresses, Instant)>,
+    /// Which address is tried first.
+    turn: usize,
     lookup: Option<Lookup>,
 }
 
@@ -48,7 +52,8 @@ impl Names {
         let (lookup, old) = {
             let mut names = self.lock();
             let known = names.entry(name.clone()).or_default();
-            let old = known.addresses.clone();
+            let turn = known.turn;
+            let old = known.addresses.as_ref().map(|(addresses, at)| (choose(addresses, turn), *at));
             match old {
                 Some((addresses, at)) if at.elapsed() < FRESH => return Ok(addresses),
                 _ => {}
@@ -60,16 +65,25 @@ impl Names {
             Some(_) => tokio::time::timeout(PATIENCE, lookup).await.unwrap_or(None),
             None => lookup.await,
         };
+        let turn = self.lock().get(&name).map_or(0, |known| known.turn);
         found
+            .map(|addresses| choose(&addresses, turn))
             .or(old.map(|(addresses, _)| addresses))
             .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("cannot resolve {name}")))
+    }
+
+    /// Neither of the addresses of `name` could be connected to: others have their turn.
+    pub(super) fn turn(&self, name: &str) {
+        if let Some(known) = self.lock().get_mut(name) {
+            known.turn = known.turn.wrapping_add(1);
+        }
     }
 
     /// Looks a name up in a task, which goes on when nobody waits any more.
     fn start(self, name: String) -> Lookup {
         let task = tokio::spawn(async move {
             let found: Option<Addresses> = match tokio::net::lookup_host((name.as_str(), 0)).await {
-                Ok(found) => Some(found.take(ADDRESSES).collect()),
+                Ok(found) => Some(found.take(MOST).collect()),
                 Err(_) => None,
             };
             let found = found.filter(|addresses| !addresses.is_empty());
@@ -83,6 +97,15 @@ impl Names {
         });
         task.map(Result::unwrap_or_default).boxed().shared()
     }
+}
+
+/// Two of the addresses, from the `turn`th on: of both families, where there are both.
+fn choose(addresses: &[SocketAddr], turn: usize) -> Addresses {
+    let mut rest = addresses.iter().cycle().skip(turn % addresses.len().max(1)).take(addresses.len());
+    let Some(first) = rest.next() else { return Vec::new() };
+    let rest: Vec<_> = rest.collect();
+    let other_family = rest.iter().find(|address| address.is_ipv4() != first.is_ipv4());
+    std::iter::once(first).chain(other_family.or(rest.first()).copied()).copied().collect()
 }
 
 /// For hyper's connector.
@@ -125,12 +148,30 @@ mod tests {
         let old =
             |age| Some((vec![address], Instant::now().checked_sub(age).expect("an hour of uptime or none")));
         let ask = |name: &str| names.clone().resolve(name.to_owned());
-        names.lock().insert("fresh.invalid".into(), Known { addresses: old(Duration::ZERO), lookup: None });
+        names
+            .lock()
+            .insert("fresh.invalid".into(), Known { addresses: old(Duration::ZERO), ..Known::default() });
         assert_eq!(ask("fresh.invalid").await.expect("fresh"), [address]);
         // RFC 6761: no resolver knows a name under .invalid.
-        names.lock().insert("old.invalid".into(), Known { addresses: old(FRESH), lookup: None });
+        names.lock().insert("old.invalid".into(), Known { addresses: old(FRESH), ..Known::default() });
         assert_eq!(ask("old.invalid").await.expect("old"), [address]);
         assert!(ask("never.invalid").await.is_err());
+    }
+
+    #[test]
+    fn every_address_has_its_turn_and_every_family() {
+        let parse =
+            |texts: &[&str]| texts.iter().map(|t| t.parse().expect("an address")).collect::<Addresses>();
+        let (four, six) = (
+            parse(&["192.0.2.1:0", "192.0.2.2:0", "192.0.2.3:0"]),
+            parse(&["[2001:db8::1]:0", "[2001:db8::2]:0"]),
+        );
+        assert_eq!(choose(&four, 0), four[..2]);
+        assert_eq!(choose(&four, 2), [four[2], four[0]]);
+        let both = [six.as_slice(), &four].concat();
+        assert_eq!(choose(&both, 0), [six[0], four[0]]);
+        assert_eq!(choose(&both, 2), [four[0], six[0]]);
+        assert_eq!((choose(&[], 3), choose(&four[..1], 7)), (Vec::new(), four[..1].to_vec()));
     }
 
     #[tokio::test]
@@ -138,7 +179,7 @@ mod tests {
         let names = Names::default();
         let (send, receive) = tokio::sync::oneshot::channel();
         let lookup = receive.map(Result::unwrap_or_default).boxed().shared();
-        names.lock().insert("slow.invalid".into(), Known { addresses: None, lookup: Some(lookup) });
+        names.lock().insert("slow.invalid".into(), Known { lookup: Some(lookup), ..Known::default() });
         let address: SocketAddr = "192.0.2.1:0".parse().expect("an address");
         let ask = || names.clone().resolve("slow.invalid".to_owned());
         let (one, other, _) = tokio::join!(ask(), ask(), async { send.send(Some(vec![address])) });

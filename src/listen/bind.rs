@@ -126,7 +126,12 @@ pub fn all(config: &Config) -> Result<Vec<Bound>, Error> {
             Speaks::Socketmap => Wire::Socketmap,
             Speaks::Policy => Wire::Policy(listener.name.as_str().into()),
         };
-        let door = Door::new(listener.pool.map(|pool| Limit::new(pool.workers, pool.queue)));
+        let leads_to_one = match listener.speaks {
+            Speaks::Socketmap => config.maps.len() == 1,
+            Speaks::Policy => true,
+        };
+        let pool = listener.pool.map(|pool| Limit::new(pool.workers, pool.queue));
+        let door = Door::new(pool, leads_to_one);
         bound.push(Bound { place, wire, door, allowed: HashSet::new() });
     }
     Ok(bound)
@@ -218,29 +223,35 @@ fn vacant(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Whether a start would find what it needs for its unix sockets: users, groups, directories.
-/// One sentence for each that it would not.
+/// What a start would not find for its unix sockets, a sentence each: users and groups, without
+/// which it fails, and directories, which a service manager may make then.
+#[derive(Debug, Default)]
+pub struct Missing {
+    /// There is no such user or group.
+    pub owners: Vec<String>,
+    /// There is no such directory now.
+    pub directories: Vec<String>,
+}
+
+/// Looks for what a start would need.
 #[must_use]
-pub fn missing(config: &Config) -> Vec<String> {
+pub fn missing(config: &Config) -> Missing {
+    let mut missing = Missing::default();
+    for error in config.server.ipc.allow_users.iter().filter_map(|user| user_id(user).err()) {
+        missing.owners.push(format!("server.ipc.allow_users: {error}"));
+    }
     let listeners = config.server.listen.iter().filter_map(|listener| match &listener.endpoint {
         Endpoint::Unix(socket) => Some(socket),
         Endpoint::Tcp { .. } => None,
     });
-    let mut missing: Vec<String> = config
-        .server
-        .ipc
-        .allow_users
-        .iter()
-        .filter_map(|user| user_id(user).err())
-        .map(|error| format!("server.ipc.allow_users: {error}"))
-        .collect();
     for socket in std::iter::once(&config.server.ipc.socket).chain(listeners) {
+        let path = socket.path.display();
         let user = socket.user.as_deref().and_then(|user| user_id(user).err());
         let group = socket.group.as_deref().and_then(|group| group_id(group).err());
-        let directory = socket.path.parent().filter(|directory| !directory.is_dir());
-        let directory = directory.map(|directory| format!("there is no directory {}", directory.display()));
-        let texts = [user.map(|e| e.to_string()), group.map(|e| e.to_string()), directory];
-        missing.extend(texts.into_iter().flatten().map(|text| format!("{}: {text}", socket.path.display())));
+        missing.owners.extend(user.into_iter().chain(group).map(|error| format!("{path}: {error}")));
+        if let Some(directory) = socket.path.parent().filter(|directory| !directory.is_dir()) {
+            missing.directories.push(format!("{path}: there is no directory {} now", directory.display()));
+        }
     }
     missing
 }

@@ -1,9 +1,10 @@
 //! How many lookups run at a time, and what happens to those who wait.
 //!
 //! A lookup waits for a worker as long as its own budget lasts. As long as the queue behind the
-//! workers is full, those who wait there keep their listener's [`Gate`] closed: it accepts nobody
+//! workers is full, those who wait there keep their listener's [`Door`] closed: it accepts nobody
 //! until there is room, and the kernel's queue of connections fills. The bound is for each
-//! target, so that one slow API holds up no other.
+//! target, so that one slow API holds up no other; hence a listener through which several targets
+//! are asked stays open, and so does the local socket.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -69,16 +70,21 @@ impl Drop for Place<'_> {
 /// What stands between a listener and the targets.
 #[derive(Debug, Clone, Default)]
 pub struct Door {
-    gate: Arc<Gate>,
-    /// `worker_pool` of the listener.
-    pool: Option<Arc<Limit>>,
+    /// Closed by the queue of the one target that is asked here. Where several are, one of them
+    /// must not keep out who asks another: then this is nobody's to wait for.
+    target: Arc<Gate>,
+    leads_to_one: bool,
+    /// `worker_pool` of the listener, and what closes its own queue.
+    pool: Option<Arc<(Limit, Gate)>>,
 }
 
 impl Door {
-    /// The door of a listener with a pool of its own, or without.
+    /// The door of a listener with a pool of its own, or without; `leads_to_one` where all that
+    /// comes through it is for one target.
     #[must_use]
-    pub fn new(pool: Option<Limit>) -> Self {
-        Self { gate: Arc::default(), pool: pool.map(Arc::new) }
+    pub fn new(pool: Option<Limit>, leads_to_one: bool) -> Self {
+        let pool = pool.map(|pool| Arc::new((pool, Gate::default())));
+        Self { target: Arc::default(), leads_to_one, pool }
     }
 
     /// Waits for one of the listener's own workers.
@@ -86,21 +92,26 @@ impl Door {
     /// # Errors
     /// As [`Limit::enter`].
     pub async fn enter(&self, deadline: Deadline) -> Result<Option<SemaphorePermit<'_>>, Failure> {
-        match &self.pool {
-            Some(pool) => pool.enter(deadline, &self.gate).await.map(Some),
+        match self.pool.as_deref() {
+            Some((pool, gate)) => pool.enter(deadline, gate).await.map(Some),
             None => Ok(None),
         }
     }
 
-    /// Returns while nobody who came in waits in a full queue.
+    /// Returns once nobody who came in waits in a full queue that this listener must heed.
     pub async fn open(&self) {
-        self.gate.open().await;
+        if self.leads_to_one {
+            self.target.open().await;
+        }
+        if let Some((_, gate)) = self.pool.as_deref() {
+            gate.open().await;
+        }
     }
 
-    /// The gate that a full queue closes.
+    /// The gate that a target's full queue closes.
     #[must_use]
-    pub fn gate(&self) -> &Gate {
-        &self.gate
+    pub fn target_gate(&self) -> &Gate {
+        &self.target
     }
 }
 

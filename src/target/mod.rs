@@ -21,19 +21,20 @@ mod verb;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::Semaphore;
 use tracing::{debug, info};
 
 use crate::ask::{Answer, Deadline, Failure, OnFailure};
 use crate::exchange::{Host, Http};
 use crate::warned::Warned;
 use cache::{Cache, Found, Shelf};
-use flight::Flights;
+use flight::{Flight, Flights};
 use limit::{Door, Limit};
 use request::Rendered;
 pub use settings::{
     Absent, CacheSettings, Kind, MapSettings, Method, PolicySettings, PoolSettings, Settings,
 };
-use template::Asked;
+use template::{Asked, Unsendable};
 
 /// Who asks, and on what terms.
 #[derive(Debug, Clone)]
@@ -54,6 +55,8 @@ pub struct Target {
     limit: Limit,
     shelf: Shelf,
     flights: Flights,
+    /// Lookups in the background.
+    refreshing: Arc<Semaphore>,
     /// First words of actions.
     warned: Warned,
 }
@@ -69,6 +72,7 @@ impl Target {
             limit: Limit::new(settings.pool.workers, settings.pool.queue),
             shelf: cache.shelf(&settings),
             flights: Flights::default(),
+            refreshing: Arc::new(Semaphore::new(settings.pool.workers.min(Semaphore::MAX_PERMITS))),
             warned: Warned::default(),
             settings,
         })
@@ -100,16 +104,22 @@ impl Target {
         match self.shelf.find(&key) {
             Found::Fresh(answer) => return answer,
             Found::Stale(answer) => {
-                self.refresh(asked, key, asker);
+                self.refresh(asked, &key, asker);
                 return answer;
             }
             Found::Nothing => {}
         }
         let deadline = Deadline::from(asker.at, self.settings.timeout);
-        let Ok(rendered) = request::render(&self.settings, asked, asker.id) else {
-            return self.unsendable();
+        let rendered = match request::render(&self.settings, asked, asker.id) {
+            Ok(rendered) => rendered,
+            Err(why) => return self.unsendable(why),
         };
-        match self.look_up(rendered, &key, deadline, &asker.door).await {
+        let outcome = async {
+            // Outside of what is shared: one listener's queue is no other's.
+            let _listeners_worker = asker.door.enter(deadline).await?;
+            self.look_up(rendered, &key, deadline, &asker.door).await
+        };
+        match outcome.await {
             Ok(answer) => answer,
             Err(failure) => self.stand_in(&key, failure),
         }
@@ -127,11 +137,7 @@ impl Target {
             return self.exchange(&rendered, key, deadline, door).await;
         }
         loop {
-            let flight = self.flights.join(key, || {
-                let (target, rendered, door) = (Arc::clone(self), rendered.clone(), door.clone());
-                let key = key.to_vec();
-                async move { target.exchange(&rendered, &key, deadline, &door).await }
-            });
+            let flight = self.fly(&rendered, key, deadline, door);
             match tokio::time::timeout_at(deadline.instant().into(), flight.lookup).await {
                 Err(_) => return Err(Failure::Timeout),
                 // Its budget began before ours did.
@@ -140,6 +146,15 @@ impl Target {
                 Ok(outcome) => return outcome,
             }
         }
+    }
+
+    /// Joins the lookup of `key`, or begins it.
+    fn fly(self: &Arc<Self>, rendered: &Rendered, key: &[u8], deadline: Deadline, door: &Door) -> Flight {
+        self.flights.join(key, || {
+            let (target, rendered, door) = (Arc::clone(self), rendered.clone(), door.clone());
+            let key = key.to_vec();
+            async move { target.exchange(&rendered, &key, deadline, &door).await }
+        })
     }
 
     /// One lookup, from the queue to the cache.
@@ -152,8 +167,7 @@ impl Target {
     ) -> Result<Answer, Failure> {
         let started = Instant::now();
         let outcome = async {
-            let _listeners_worker = door.enter(deadline).await?;
-            let _worker = self.limit.enter(deadline, door.gate()).await?;
+            let _worker = self.limit.enter(deadline, door.target_gate()).await?;
             let reply = self.host.exchange(&rendered.request(), deadline).await?;
             answer::read(&self.settings, &reply)
         };
@@ -178,14 +192,20 @@ impl Target {
         outcome
     }
 
-    /// Asks anew in the background, while the old answer is given.
-    fn refresh(self: &Arc<Self>, asked: Asked<'_>, key: Vec<u8>, asker: &Asker) {
+    /// Asks anew in the background, while the old answer is given: once for each key, and for so
+    /// many at a time as there are workers.
+    fn refresh(self: &Arc<Self>, asked: Asked<'_>, key: &[u8], asker: &Asker) {
+        let Ok(place) = Arc::clone(&self.refreshing).try_acquire_owned() else { return };
         let Ok(rendered) = request::render(&self.settings, asked, asker.id) else { return };
-        let (target, door) = (Arc::clone(self), asker.door.clone());
         let deadline = Deadline::after(self.settings.timeout);
+        let flight = self.fly(&rendered, key, deadline, &Door::default());
+        if flight.joined {
+            return;
+        }
         tokio::spawn(async move {
             // What became of it is in the cache and in the log.
-            let _ = target.look_up(rendered, &key, deadline, &door).await;
+            let _ = tokio::time::timeout_at(deadline.instant().into(), flight.lookup).await;
+            drop(place);
         });
     }
 
@@ -209,16 +229,17 @@ impl Target {
         }
     }
 
-    /// The template has no way to send this: no such entry can exist, and a policy has no opinion
-    /// that could be trusted.
-    fn unsendable(&self) -> Answer {
-        match &self.settings.kind {
-            Kind::Map(_) => Answer::NotFound,
-            Kind::Policy(policy) => Answer::Failed {
-                failure: Failure::UnexpectedValue,
-                on_failure: Some(policy.on_failure.clone()),
-            },
-        }
+    /// What a question that cannot be sent says. A path that leads elsewhere names no entry; for
+    /// the rest an administrator must choose another escaping.
+    fn unsendable(&self, why: Unsendable) -> Answer {
+        let failure = match (&self.settings.kind, why) {
+            (Kind::Map(_), Unsendable::DotSegment) => return Answer::NotFound,
+            (Kind::Map(_), Unsendable::Illegal) => Failure::Malformed,
+            // A malformed request of Postfix closes its connection; this is not Postfix' doing.
+            (Kind::Policy(_), _) => Failure::UnexpectedValue,
+        };
+        info!(name = self.settings.name, "lookup failed: the template cannot send what is asked");
+        Answer::Failed { failure, on_failure: self.on_failure().cloned() }
     }
 }
 

@@ -74,17 +74,16 @@ fn path(settings: &Settings, input: Input<'_>) -> Result<String, Unsendable> {
     };
     let mut path = Vec::new();
     template.render(input, &mut path)?;
-    let path = String::from_utf8(path).map_err(|_| Unsendable)?;
+    let path = String::from_utf8(path).map_err(|_| Unsendable::Illegal)?;
     let segments = path.split(['?', '#']).next().unwrap_or_default().split('/');
     // They would lead out of the directory that the administrator named (RFC 3986 5.2.4).
     if segments.map(|segment| segment.to_ascii_lowercase().replace("%2e", ".")).any(|s| s == "." || s == "..")
     {
-        return Err(Unsendable);
+        return Err(Unsendable::DotSegment);
     }
-    // What `raw` let through may be no part of a URL.
-    let legal =
-        path.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'#' | b'"' | b'<' | b'>'));
-    if legal { Ok(path) } else { Err(Unsendable) }
+    // What `raw` let through may be no part of a URL (RFC 3986 2).
+    let legal = path.bytes().all(|byte| byte.is_ascii_graphic() && !b"#\"<>\\^`{|}".contains(&byte));
+    if legal { Ok(path) } else { Err(Unsendable::Illegal) }
 }
 
 fn idempotency_key(name: &str, attributes: &[Attribute], id: u64) -> String {

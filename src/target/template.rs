@@ -120,9 +120,15 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// The input holds a control character where the template sends it `raw`.
+/// Why a question cannot be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Unsendable;
+pub enum Unsendable {
+    /// The template sends it `raw`, and it holds what may not stand there: a control character, or
+    /// in a URL what is no part of one.
+    Illegal,
+    /// It would be a `.` or `..` of the path, and lead to another one.
+    DotSegment,
+}
 
 impl Template {
     /// Parses a payload.
@@ -144,7 +150,7 @@ impl Template {
     /// Appends the payload for one request.
     ///
     /// # Errors
-    /// [`Unsendable`]; what was appended by then is useless.
+    /// [`Unsendable::Illegal`]; what was appended by then is useless.
     pub fn render(&self, input: Input<'_>, out: &mut Vec<u8>) -> Result<(), Unsendable> {
         for piece in &self.pieces {
             match piece {
@@ -177,7 +183,7 @@ impl Insertion {
             Escaping::JsonText => json_text(&text, out),
             Escaping::JsonValue => json_string(&text, out),
             Escaping::Done => out.extend_from_slice(text.as_bytes()),
-            Escaping::Raw if text.chars().any(char::is_control) => return Err(Unsendable),
+            Escaping::Raw if text.chars().any(char::is_control) => return Err(Unsendable::Illegal),
             Escaping::Raw => out.extend_from_slice(text.as_bytes()),
         }
         Ok(())
@@ -353,7 +359,7 @@ mod tests {
         let template = Template::parse("k={{ raw .Key }}", Names::Map).expect("a template");
         let render = |key| template.render(Input { name: "n", asked: Asked::Key(key) }, &mut Vec::new());
         assert_eq!(render("a b"), Ok(()));
-        assert_eq!(render("a\r\nb"), Err(Unsendable));
+        assert_eq!(render("a\r\nb"), Err(Unsendable::Illegal));
     }
 
     proptest! {

@@ -105,7 +105,13 @@ fn a_raw_insertion_sends_no_control_character() {
     let setup = Setup::start(|config| get(config, "raw", &api.url("/{{ .Key | raw }}")));
     let mut peer = setup.map();
     for key in ["a\r\nX-Evil: 1", "a\nb", "a\tb", "a\u{7f}b"] {
-        assert_eq!(peer.look_up("raw", key), ABSENT, "{key:?}");
+        assert_eq!(peer.look_up("raw", key), "PERM malformed request", "{key:?}");
+    }
+    for key in ["jörg", "a b", "a\\b", "a#b"] {
+        assert_eq!(peer.look_up("raw", key), "PERM malformed request", "{key:?} is no part of a URL");
+    }
+    for key in ["..", "../b", "a/../b", "%2e%2E/b"] {
+        assert_eq!(peer.look_up("raw", key), ABSENT, "{key:?} leads elsewhere");
     }
     assert_eq!(api.count(), 0, "no call was made: {:?}", api.requests());
     assert_eq!(peer.look_up("raw", "a/b"), "OK v");
