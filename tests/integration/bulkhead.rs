@@ -10,6 +10,7 @@ use crate::support::{PATIENCE, alone, pause};
 
 const TEMP: &str = "TEMP Temporary server problem";
 const HANGING: usize = 500;
+const CLIENTS: usize = 20;
 const LOOKUPS: usize = 2000;
 const ATTEMPTS: usize = 3;
 /// What else is going on may cost this much.
@@ -29,9 +30,10 @@ fn p99(peer: &mut Peer) -> Duration {
     times[LOOKUPS * 99 / 100]
 }
 
-/// Asks `slow` on so many connections at the same time, and for no answer.
+/// Asks `slow` on so many connections at the same time, some of them clients', and for no answer.
 fn hang(setup: &Setup, api: &Backend, workers: usize) -> Vec<Peer> {
     let mut peers: Vec<Peer> = (0..HANGING).map(|_| setup.map()).collect();
+    peers.extend((0..CLIENTS).map(|_| setup.client(&["socketmap"])));
     for (number, peer) in peers.iter_mut().enumerate() {
         peer.send(netstring(format!("slow {number}")));
     }
@@ -40,8 +42,8 @@ fn hang(setup: &Setup, api: &Backend, workers: usize) -> Vec<Peer> {
     peers
 }
 
-/// The quick target next to the hanging one: the other listener and the local socket, before and
-/// meanwhile.
+/// The quick target next to the hanging one, before and meanwhile: on the same listener, another
+/// one and the local socket, always on a connection that is new.
 fn compare(pool: &str, workers: usize) -> Vec<(Duration, Duration)> {
     let (slow, quick) = (Backend::start(|_| Reply::stall()), Backend::constant(r#"{"value": "v"}"#));
     let setup = Setup::start(|config| {
@@ -50,7 +52,7 @@ fn compare(pool: &str, workers: usize) -> Vec<(Duration, Duration)> {
         let config = config.map("slow", &slow.url("/"), &[]).map("quick", &quick.url("/"), &[]);
         config.listen_unix(Kind::Map, "other", &other)
     });
-    let peers = || [Peer::unix(&setup.socket("other")), setup.client(&["socketmap"])];
+    let peers = || [setup.map(), Peer::unix(&setup.socket("other")), setup.client(&["socketmap"])];
     let alone = peers().map(|mut peer| p99(&mut peer));
     let hanging = hang(&setup, &slow, workers);
     let meanwhile = peers().map(|mut peer| p99(&mut peer));
@@ -185,4 +187,22 @@ fn a_place_is_free_when_its_owner_hangs_up() {
     drop(second);
     drop(first);
     assert_eq!(Peer::unix(&setup.socket("narrow")).look_up("m", "third"), "OK v");
+}
+
+/// A lookup that waits in one listener's queue holds up nobody elsewhere, though it is the same.
+#[test]
+fn a_narrow_listener_holds_up_no_other() {
+    let api = hold_first();
+    let setup = Setup::start(|config| narrow(config.map("m", &api.url("/"), &[])));
+    let mut peers = [(); 2].map(|()| Peer::unix(&setup.socket("narrow")));
+    peers[0].send(netstring("m first"));
+    assert!(api.wait_for(1, PATIENCE), "the only worker of the narrow listener is busy");
+    peers[1].send(netstring("m same"));
+    let start = Instant::now();
+    assert_eq!(setup.map().look_up("m", "same"), "OK v");
+    assert!(start.elapsed() < Duration::from_secs(2), "it took {:?}", start.elapsed());
+    api.release();
+    for peer in &mut peers {
+        assert_eq!(peer.reply(), "OK v");
+    }
 }

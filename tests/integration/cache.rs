@@ -63,7 +63,9 @@ fn a_good_answer_stands_in_for_a_failure() {
 #[test]
 fn the_newest_good_answer_counts() {
     let mut api = Backend::constant(r#"{"value": "old"}"#);
-    let setup = Setup::start(|config| cached(config).map("m", &api.url("/"), &[]));
+    let setup = Setup::start(|config| {
+        cached(config).server("socketmap_max_reply_size: 20").map("m", &api.url("/"), &[])
+    });
     let mut peer = setup.map();
     assert_eq!(peer.look_up("m", "k"), "OK old");
     api.answer_with(|_| Reply::json(r#"{"value": "new"}"#));
@@ -71,6 +73,7 @@ fn the_newest_good_answer_counts() {
     for (body, due) in [
         (r#"{"value": {}}"#, "PERM unexpected value"),
         (r#"{"value": ""}"#, "PERM empty value"),
+        (r#"{"value": "more than 20 bytes"}"#, "PERM value too long: 21"),
         (r#"{"error": "no luck"}"#, "PERM unexpected error received: no luck"),
     ] {
         api.answer_with(move |_| Reply::json(body));

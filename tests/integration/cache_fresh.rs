@@ -107,6 +107,29 @@ fn a_stale_answer_comes_at_once_while_one_call_renews_it() {
     assert!(api.count() <= 3, "the new value is fresh: {:?}", api.requests());
 }
 
+/// Whatever is asked meanwhile, one renewal goes on for a key, and its memory is that of one.
+#[test]
+fn renewals_do_not_pile_up() {
+    const LOOKUPS: usize = 5000;
+    let api = Backend::constant(r#"{"value": "old"}"#);
+    let setup = Setup::start(|config| {
+        config.map("m", &api.url("/"), &["cache: {fresh: 100ms, stale_while_revalidate: 1h}"])
+    });
+    let mut peer = setup.map();
+    assert_eq!(peer.look_up("m", "k"), "OK old");
+    api.answer_with(|_| held(r#"{"value": "new"}"#));
+    pause(A_WHILE);
+    assert_eq!(peer.look_up("m", "k"), "OK old");
+    let before = setup.broker.resident_kib();
+    for _ in 0..LOOKUPS {
+        assert_eq!(peer.look_up("m", "k"), "OK old");
+    }
+    let grown = setup.broker.resident_kib().saturating_sub(before);
+    assert!(grown < 4 * 1024, "{LOOKUPS} stale answers took {grown} KiB");
+    assert_eq!(api.count(), 2, "and one renewal");
+    api.release();
+}
+
 #[test]
 fn a_renewal_that_fails_changes_nothing() {
     let mut api = Backend::constant(r#"{"value": "v"}"#);

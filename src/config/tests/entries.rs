@@ -43,6 +43,8 @@ fn a_target_may_hold_insertions_in_path_and_query() {
         ("http://h:{{ .Key | raw }}", "3:22 socket_maps.m.target: scheme, host"),
         ("'{{ .Key | raw }}://h/'", "3:14 socket_maps.m.target: scheme, host"),
         ("http://h/{{ .Key }}", "3:22 socket_maps.m.target: this is not JSON"),
+        ("http://h/a/./{{ .Key | raw }}", "no segment `.` or `..`"),
+        ("http://h/a/%2e./{{ .Key | raw }}", "no segment `.` or `..`"),
         ("http://h/ü{{ .Key | raw }}", "holds no 'ü'"),
         ("\"http://h/ {{ .Key | raw }}\"", "holds no ' '"),
         ("'http://h/{{ .Key | raw }}#a'", "must not hold a fragment"),
