@@ -1,8 +1,10 @@
 //! SIGTERM: what has been asked is answered, and no peer holds the broker up, whatever it does or
 //! does not do meanwhile.
 
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, kill_process};
@@ -72,6 +74,36 @@ fn a_peer_that_trickles_does_not_hold_up_the_end() {
     assert_ends(&mut setup, END, "a trickle");
     trickling.join().expect("no panic");
     assert_eq!(api.count(), 0);
+}
+
+/// Pipelines until the connection ends; a reply behind that, cut or not, is none of its business.
+fn pipeline_without_end(socket: &Path) -> std::thread::JoinHandle<usize> {
+    let stream = UnixStream::connect(socket).expect("the broker listens");
+    let mut writer = stream.try_clone().expect("a descriptor");
+    std::thread::spawn(move || {
+        let requests = netstring("m more").repeat(64);
+        while writer.write_all(&requests).is_ok() {}
+    });
+    std::thread::spawn(move || {
+        let mut reader = &stream;
+        let (mut count, mut chunk) = (0, [0; 4096]);
+        while let Ok(read @ 1..) = reader.read(&mut chunk) {
+            count += read;
+        }
+        let _gone_already = stream.shutdown(Shutdown::Both);
+        count
+    })
+}
+
+#[test]
+fn a_peer_that_pipelines_without_end_does_not_hold_up_the_end() {
+    let _alone = alone();
+    let api = Backend::start(echo);
+    let mut setup = setup(&api);
+    let reading = pipeline_without_end(&setup.socket("maps"));
+    assert!(api.wait_for(20, PATIENCE), "requests are answered");
+    assert_ends(&mut setup, END, "a pipeline");
+    assert!(reading.join().expect("no panic") > 0, "there were replies");
 }
 
 #[test]
