@@ -321,3 +321,105 @@ fn is_hung_up(stream: &impl AsFd) -> bool {
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     poll(&mut fds, Some(&now)).is_ok() && fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use std::path::Path;
+    use tokio::net::UnixStream;
+    use tokio::time::{Instant as Clock, sleep};
+
+    const MARGIN: Duration = Duration::from_millis(10);
+
+    /// A connection, the broker behind it, and what keeps that from stopping.
+    struct Served {
+        peer: UnixStream,
+        started: Clock,
+        _drain: watch::Sender<Option<Instant>>,
+    }
+
+    fn connect(wire: Wire) -> Served {
+        let text = "policy_services:\n  p:\n    target: \"http://127.0.0.1:1/\"\n    payload: '{}'\n    value_field: action\n";
+        let (config, _) = config::parse(Path::new("pfxhttp.yml"), text).expect("a configuration");
+        let broker = Arc::new(Broker::new(&config).expect("an HTTP side"));
+        let (drain, draining) = watch::channel(None);
+        let (peer, stream) = UnixStream::pair().expect("a socket pair");
+        tokio::spawn(serve(stream, wire, Door::default(), broker, Draining::new(draining)));
+        Served { peer, started: Clock::now(), _drain: drain }
+    }
+
+    impl Served {
+        async fn send(&mut self, bytes: &[u8]) {
+            self.peer.write_all(bytes).await.expect("the connection is there");
+        }
+
+        /// The next bytes; none at the end of the stream.
+        async fn receive(&mut self) -> Vec<u8> {
+            let mut bytes = vec![0; 256];
+            let read = timeout(Duration::from_secs(7200), self.peer.read(&mut bytes));
+            let count = read.await.expect("bytes, or the end").expect("no error");
+            bytes.truncate(count);
+            bytes
+        }
+
+        /// The connection ends this long after its beginning.
+        async fn assert_ends_after(&mut self, due: Duration) {
+            assert_eq!(self.receive().await, b"");
+            let took = self.started.elapsed();
+            assert!((due..due + MARGIN).contains(&took), "it ended after {took:?}, not {due:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_has_begun_is_given_up_after_30_seconds_without_a_byte() {
+        let policy = || Wire::Policy("p".into());
+        for (wire, pieces) in [(Wire::Socketmap, [b"9:un", b"know"]), (policy(), [b"requ", b"est="])] {
+            let mut served = connect(wire);
+            for piece in pieces {
+                served.send(piece).await;
+                sleep(HALF_READ - 2 * MARGIN).await;
+            }
+            served.assert_ends_after(2 * HALF_READ - 2 * MARGIN).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_policy_connection_is_kept() {
+        let mut served = connect(Wire::Policy("p".into()));
+        for _ in 0..2 {
+            sleep(Duration::from_secs(3600)).await;
+            served.send(b"request=smtpd_access_policy\n\n").await;
+            assert!(served.receive().await.starts_with(b"action="), "an answer after an hour");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_map_connection_ends_after_five_minutes() {
+        let mut served = connect(Wire::Socketmap);
+        served.assert_ends_after(IDLE_MAP).await;
+
+        let mut served = connect(Wire::Socketmap);
+        sleep(IDLE_MAP - MARGIN).await;
+        served.send(b"9:unknown k,").await;
+        assert_eq!(served.receive().await, b"16:PERM unknown map,");
+        served.assert_ends_after(2 * IDLE_MAP - MARGIN).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_greets_within_30_seconds_and_may_be_idle_then() {
+        connect(Wire::Local(None)).assert_ends_after(HALF_READ).await;
+
+        let mut served = connect(Wire::Local(None));
+        let mut bytes = Vec::new();
+        Hello::encode(ipc::VERSION, &Service::Socketmap, &mut bytes).expect("short");
+        served.send(&bytes).await;
+        assert!(!served.receive().await.is_empty(), "a greeting");
+        sleep(Duration::from_secs(3600)).await;
+        bytes.clear();
+        let question = Question::Map { name: "unknown".to_owned(), key: b"k".to_vec() };
+        ipc::encode_ask(7, 0, &question, &mut bytes).expect("short");
+        served.send(&bytes).await;
+        assert!(!served.receive().await.is_empty(), "an answer after an hour");
+    }
+}

@@ -184,6 +184,70 @@ fn check_says_whether_a_configuration_can_be_loaded() {
     assert!(text.contains("on_failrue"), "the message names it: {text}");
 }
 
+#[test]
+fn check_names_what_a_start_would_not_find() {
+    let directory = open_directory();
+    let good = || {
+        let config = Config::new(directory.path()).map("demo", "http://127.0.0.1:1/", &[]);
+        config.listen_unix(Kind::Map, "demo", &directory.path().join("good.sock"))
+    };
+    let (code, text) = checked(&good());
+    assert_eq!(code, Some(0), "nothing is missing: {text}");
+    let unix = |place: &str, more: &str| format!("type: unix, address: \"{place}\"{more}");
+    let at = |name: &str| directory.path().join(name).display().to_string();
+    let listening = |endpoint: &str| good().listen(Kind::Map, "demo", endpoint);
+    for (what, config, due) in [
+        ("a group", listening(&unix(&at("g.sock"), ", group: no-such-group")), ["g.sock", "no-such-group"]),
+        ("a user", listening(&unix(&at("u.sock"), ", user: no-such-user")), ["u.sock", "no-such-user"]),
+        ("a directory", listening(&unix(&at("none/d.sock"), "")), ["d.sock", &at("none")]),
+        ("an ipc group", good().ipc_field("group: no-such-group"), ["broker.sock", "no-such-group"]),
+        ("an ipc user", good().ipc_field("user: no-such-user"), ["broker.sock", "no-such-user"]),
+        ("one who may ask", good().ipc_field("allow_users: [no-such-user]"), ["allow_users", "no-such-user"]),
+    ] {
+        let (code, text) = checked(&config);
+        assert_eq!(code, Some(78), "{what}: {text}");
+        let named = |line: &str| due.iter().all(|due| line.contains(due));
+        assert!(text.lines().any(named), "{what}: {due:?} is not in {text}");
+        assert!(!text.contains("is good"), "{what}: {text}");
+        let (code, text) = refused_start(&config.write());
+        assert!(code.is_some_and(|code| code != 0), "{what}: a start is refused, too: {code:?}, {text}");
+    }
+}
+
+/// A bound on connections belongs to all listeners together: none may keep it for itself.
+#[test]
+fn every_listener_serves_below_the_bound_on_connections() {
+    let api = Backend::constant(r#"{"value": "v"}"#);
+    let directory = open_directory();
+    let sockets: Vec<_> = (0..3).map(|number| directory.path().join(format!("{number}.sock"))).collect();
+    let config =
+        Config::new(directory.path()).server("max_connections: 2").map("demo", &api.url("/map"), &[]);
+    let config = sockets.iter().fold(config, |config, socket| config.listen_unix(Kind::Map, "demo", socket));
+    let _broker = Broker::start(&config.write());
+    for round in 0..3 {
+        for socket in &sockets {
+            assert_eq!(Peer::unix(socket).look_up("demo", "k"), "OK v", "{}, {round}", socket.display());
+        }
+        let mut client = Peer::asking(&Config::ipc(directory.path()), &["socketmap"]);
+        assert_eq!(client.look_up("demo", "k"), "OK v", "a client, {round}");
+    }
+    let [mut one, mut two] = [Peer::unix(&sockets[0]), Peer::unix(&sockets[0])];
+    for peer in [&mut one, &mut two] {
+        assert_eq!(peer.look_up("demo", "k"), "OK v", "as many as there may be");
+    }
+    let before = api.count();
+    let mut waiting: Vec<_> = sockets.iter().map(|socket| Peer::unix(socket)).collect();
+    for peer in &mut waiting {
+        peer.send(netstring("demo k"));
+    }
+    assert!(!api.wait_for(before + 1, Duration::from_millis(300)), "and no third");
+    drop(one);
+    drop(two);
+    for mut peer in waiting {
+        assert_eq!(peer.reply(), "OK v", "who waited is served");
+    }
+}
+
 fn checked(config: &Config) -> (Option<i32>, String) {
     let mut command = crate::support::broker::command(&config.write());
     let output = command.arg("check").output().expect("the broker's program can be started");

@@ -12,6 +12,7 @@ use rustls::{ALL_VERSIONS, ServerConfig};
 use crate::support::backend::{Backend, Reply, Request};
 use crate::support::certificates::{Authority, Flaw, Identity};
 use crate::support::config::Config;
+use crate::support::port::Port;
 use crate::support::setup::Setup;
 use crate::support::site::open_directory;
 
@@ -89,6 +90,23 @@ fn a_bad_certificate_is_not_believed() {
     for (what, identity) in strangers(&authority) {
         let api = api(identity.serve(ALL_VERSIONS, None));
         assert_refused(&setup(&api, &trust), &api, what);
+    }
+}
+
+/// So that an administrator looks at the certificate, and not at the network.
+#[test]
+fn a_certificate_that_is_not_believed_is_named_as_such_in_the_log() {
+    let api = api(Identity::self_signed().serve(ALL_VERSIONS, None));
+    let refusing = Port::reserve();
+    let target = format!("https://{}/", refusing.address());
+    let setup = Setup::start(|config| entries(config, &api).map("away", &target, &[]));
+    let mut peer = setup.map();
+    for map in ["m", "away"] {
+        assert_eq!(peer.look_up(map, "k"), TEMP, "{map}");
+    }
+    for (map, class) in [("m", "tls"), ("away", "connect")] {
+        let due = ["lookup failed", &format!("name=\"{map}\""), &format!("class=\"{class}\"")];
+        assert!(setup.broker.logged(&due), "{due:?} is not in {}", setup.broker.log());
     }
 }
 

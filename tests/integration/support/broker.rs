@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{PATIENCE, wait_for_exit};
+use super::{PATIENCE, wait_for_exit, wait_until};
 
 /// A running broker.
 pub(crate) struct Broker {
@@ -74,7 +75,11 @@ pub(crate) fn has_word(text: &str, word: &str) -> bool {
 
 /// The program under test.
 pub(crate) fn command(config: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_pfxhttp-broker"));
+    program(Path::new(env!("CARGO_BIN_EXE_pfxhttp-broker")), config)
+}
+
+fn program(path: &Path, config: &Path) -> Command {
+    let mut command = Command::new(path);
     command.arg("--config").arg(config).stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     // What the machine says about proxies, or the tests about themselves, is no part of a test.
@@ -112,13 +117,22 @@ impl Broker {
         let log = Arc::new(Log::default());
         let owned = |&(name, value): &(&str, &str)| (name.to_owned(), value.to_owned());
         let environment: Vec<_> = environment.iter().map(owned).collect();
-        let child = Self::launch(config, &environment, &log);
+        let child = Self::launch(command(config), &environment, &log);
         Self { child, config: config.to_owned(), environment, log }
     }
 
-    fn launch(config: &Path, environment: &[(String, String)], log: &Arc<Log>) -> Child {
+    /// The same as another user, who may run this copy of the program.
+    pub(crate) fn start_as(config: &Path, copy: &Path, user: u32) -> Self {
+        let log = Arc::new(Log::default());
+        let mut command = program(copy, config);
+        command.uid(user).gid(user);
+        let child = Self::launch(command, &[], &log);
+        Self { child, config: config.to_owned(), environment: Vec::new(), log }
+    }
+
+    fn launch(mut command: Command, environment: &[(String, String)], log: &Arc<Log>) -> Child {
         let variables = environment.iter().map(|(name, value)| (name, value));
-        let mut child = command(config).envs(variables).spawn().expect("the broker's program can be started");
+        let mut child = command.envs(variables).spawn().expect("the broker's program can be started");
         let from = log.length();
         log.follow(child.stdout.take().expect("stdout is a pipe"));
         log.follow(child.stderr.take().expect("stderr is a pipe"));
@@ -128,6 +142,17 @@ impl Broker {
             panic!("the broker did not become ready: {status:?}, its log:\n{}", log.text());
         }
         child
+    }
+
+    /// Waits for a line of its log that holds each of these; `false` when none came.
+    pub(crate) fn logged(&self, texts: &[&str]) -> bool {
+        let holds = |line: &str| texts.iter().all(|text| line.contains(text));
+        wait_until(PATIENCE, || self.log.text().lines().any(holds))
+    }
+
+    /// Its log so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.text()
     }
 
     /// The number of its process.
@@ -144,7 +169,7 @@ impl Broker {
     /// Starts it again, with the same configuration.
     pub(crate) fn start_again(&mut self) {
         assert!(!self.is_alive(), "only a broker that has ended is started again");
-        self.child = Self::launch(&self.config, &self.environment, &self.log);
+        self.child = Self::launch(command(&self.config), &self.environment, &self.log);
     }
 
     /// SIGTERM.

@@ -25,12 +25,25 @@ pub(crate) struct Client {
 impl Client {
     /// Starts it; the other end of its connection is the second value.
     pub(crate) fn spawn(arguments: &[&OsStr]) -> (Self, UnixStream) {
+        let mut command = Command::new(program());
+        command.args(arguments);
+        Self::launch(command)
+    }
+
+    /// Starts it as a command that the test has made.
+    pub(crate) fn launch(mut command: Command) -> (Self, UnixStream) {
         let (ours, its) = UnixStream::pair().expect("a socket pair");
         let copy = || Stdio::from(std::os::fd::OwnedFd::from(its.try_clone().expect("a descriptor")));
-        let mut command = Command::new(program());
-        command.args(arguments).stdin(copy()).stdout(copy()).stderr(copy());
+        command.stdin(copy()).stdout(copy()).stderr(copy());
         let child = command.spawn().expect("the client's program can be started");
         (Self { child }, ours)
+    }
+
+    /// Starts one that asks at `socket`, with these arguments behind that.
+    pub(crate) fn asking(socket: &Path, arguments: &[&str]) -> (Self, UnixStream) {
+        let mut all: Vec<&OsStr> = vec!["--socket".as_ref(), socket.as_os_str()];
+        all.extend(arguments.iter().map(OsStr::new));
+        Self::spawn(&all)
     }
 
     /// Its exit code, when it ends in time.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Config {
     directory: PathBuf,
     server: String,
+    ipc: String,
     listen: String,
     maps: String,
     policies: String,
@@ -23,9 +24,9 @@ pub(crate) enum Kind {
 impl Config {
     /// A configuration whose files and sockets live in `directory`.
     pub(crate) fn new(directory: &Path) -> Self {
-        let [server, listen, maps, policies] = [const { String::new() }; 4];
+        let [server, ipc, listen, maps, policies] = [const { String::new() }; 5];
         let directory = directory.to_owned();
-        Self { directory, server, listen, maps, policies, policy_names: Vec::new() }
+        Self { directory, server, ipc, listen, maps, policies, policy_names: Vec::new() }
     }
 
     /// Where its files and sockets live.
@@ -36,6 +37,12 @@ impl Config {
     /// A line of `server`: a key and its value in flow style.
     pub(crate) fn server(mut self, line: &str) -> Self {
         writeln!(self.server, "  {line}").expect("text takes text");
+        self
+    }
+
+    /// One more field of `server.ipc`.
+    pub(crate) fn ipc_field(mut self, field: &str) -> Self {
+        write!(self.ipc, ", {field}").expect("text takes text");
         self
     }
 
@@ -99,8 +106,8 @@ impl Config {
         if !self.listen.is_empty() {
             write!(text, "  listen:\n{}", self.listen).expect("text takes text");
         }
-        let socket = Self::ipc(&self.directory);
-        writeln!(text, "  ipc: {{path: \"{}\", mode: \"0666\"}}", socket.display()).expect("text takes text");
+        let ipc = format!("path: \"{}\", mode: \"0666\"{}", Self::ipc(&self.directory).display(), self.ipc);
+        writeln!(text, "  ipc: {{{ipc}}}").expect("text takes text");
         text.push_str("  logging: {json: false, level: info}\n");
         text.push_str(&self.server);
         for (section, entries) in [("socket_maps", &self.maps), ("policy_services", &self.policies)] {

@@ -14,6 +14,7 @@ pub(crate) mod certificates;
 pub(crate) mod client;
 pub(crate) mod config;
 pub(crate) mod dialogue;
+pub(crate) mod frames;
 pub(crate) mod gzip;
 pub(crate) mod http;
 pub(crate) mod peer;

@@ -55,6 +55,11 @@ impl Peer {
         Self::over(Stream::Unix(stream), Some(client))
     }
 
+    /// Starts a client that asks at `socket`, with these arguments behind that.
+    pub(crate) fn asking(socket: &Path, arguments: &[&str]) -> Self {
+        Self::client(Client::asking(socket, arguments))
+    }
+
     fn over(stream: Stream, client: Option<Client>) -> Self {
         let patience = Some(PATIENCE);
         match &stream {

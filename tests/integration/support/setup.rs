@@ -1,13 +1,11 @@
 //! A broker with the entries that a test writes itself: one unix listener for its maps, one for
 //! each of its policy services, and the local socket.
 
-use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use tempfile::TempDir;
 
 use super::broker::Broker;
-use super::client::Client;
 use super::config::{Config, Kind};
 use super::peer::Peer;
 use super::site::open_directory;
@@ -42,6 +40,11 @@ impl Setup {
         self.directory.path().join(format!("{name}.sock"))
     }
 
+    /// The socket for clients.
+    pub(crate) fn ipc(&self) -> PathBuf {
+        Config::ipc(self.directory.path())
+    }
+
     /// A connection to the listener for maps.
     pub(crate) fn map(&self) -> Peer {
         Peer::unix(&self.socket("maps"))
@@ -54,9 +57,6 @@ impl Setup {
 
     /// A connection to a client with these arguments behind `--socket`.
     pub(crate) fn client(&self, arguments: &[&str]) -> Peer {
-        let socket = Config::ipc(self.directory.path());
-        let mut all: Vec<&OsStr> = vec!["--socket".as_ref(), socket.as_os_str()];
-        all.extend(arguments.iter().map(OsStr::new));
-        Peer::client(Client::spawn(&all))
+        Peer::asking(&self.ipc(), arguments)
     }
 }

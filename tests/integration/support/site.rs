@@ -1,7 +1,6 @@
 //! A whole site without Postfix: an API for maps, one for policies, and a broker that can be asked
 //! in each of the three ways.
 
-use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +8,6 @@ use tempfile::TempDir;
 
 use super::backend::{Backend, Reply, Request};
 use super::broker::Broker;
-use super::client::Client;
 use super::config::{Config, Kind};
 use super::peer::Peer;
 use super::port::Port;
@@ -126,9 +124,6 @@ impl Site {
 
     /// A connection to a client with these arguments behind `--socket`.
     pub(crate) fn client(&self, arguments: &[&str]) -> Peer {
-        let socket = self.ipc();
-        let mut all: Vec<&OsStr> = vec!["--socket".as_ref(), socket.as_os_str()];
-        all.extend(arguments.iter().map(OsStr::new));
-        Peer::client(Client::spawn(&all))
+        Peer::asking(&self.ipc(), arguments)
     }
 }

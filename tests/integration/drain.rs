@@ -1,0 +1,176 @@
+//! SIGTERM: what has been asked is answered, and no peer holds the broker up, whatever it does or
+//! does not do meanwhile.
+
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Signal, kill_process};
+
+use crate::support::backend::{Backend, Reply, Request};
+use crate::support::peer::{Peer, netstring};
+use crate::support::setup::Setup;
+use crate::support::site::{Site, Way};
+use crate::support::{PATIENCE, alone, pause, shown};
+
+/// How long a stop may take, with the grace for requests and another for replies.
+const END: Duration = Duration::from_millis(4500);
+
+fn echo(request: &Request) -> Reply {
+    Reply::json(&format!(r#"{{"value": "for {}"}}"#, request.text("key")))
+}
+
+fn setup(api: &Backend) -> Setup {
+    Setup::start(|config| config.map("m", &api.url("/"), &[]))
+}
+
+/// SIGTERM; the broker ends in time and well.
+fn assert_ends(setup: &mut Setup, within: Duration, what: &str) -> Duration {
+    let start = Instant::now();
+    setup.broker.terminate();
+    let status = setup.broker.wait(PATIENCE).and_then(|status| status.code());
+    let took = start.elapsed();
+    assert_eq!(status, Some(0), "{what}: the exit code");
+    assert!(took < within, "{what}: the end took {took:?}");
+    took
+}
+
+#[test]
+fn half_a_request_has_the_grace_and_no_more() {
+    let api = Backend::start(echo);
+    let mut setup = setup(&api);
+    let (mut half, mut rest) = (setup.map(), setup.map());
+    let request = netstring("m slow");
+    half.send(b"100:m never");
+    rest.send(&request[..4]);
+    pause(Duration::from_millis(200));
+    let completing = std::thread::spawn(move || {
+        pause(Duration::from_millis(700));
+        rest.send(&request[4..]);
+        rest.reply()
+    });
+    let took = assert_ends(&mut setup, Duration::from_millis(3500), "half a request");
+    assert!(took > Duration::from_secs(1), "it was waited for: {took:?}");
+    assert_eq!(completing.join().expect("no panic"), "OK for slow", "it came within the grace");
+    assert_eq!(half.rest(), b"");
+    assert_eq!(api.count(), 1, "half a request asks nobody");
+}
+
+#[test]
+fn a_peer_that_trickles_does_not_hold_up_the_end() {
+    let api = Backend::start(echo);
+    let mut setup = setup(&api);
+    let mut peer = setup.map();
+    peer.send(b"1000:m ");
+    let trickling = std::thread::spawn(move || {
+        let until = Instant::now() + PATIENCE;
+        while Instant::now() < until && peer.try_send(b"x").is_ok() {
+            pause(Duration::from_millis(500));
+        }
+    });
+    pause(Duration::from_millis(200));
+    assert_ends(&mut setup, END, "a trickle");
+    trickling.join().expect("no panic");
+    assert_eq!(api.count(), 0);
+}
+
+/// Pipelines until the connection ends; a reply behind that, cut or not, is none of its business.
+fn pipeline_without_end(socket: &Path) -> std::thread::JoinHandle<usize> {
+    let stream = UnixStream::connect(socket).expect("the broker listens");
+    let mut writer = stream.try_clone().expect("a descriptor");
+    std::thread::spawn(move || {
+        let requests = netstring("m more").repeat(64);
+        while writer.write_all(&requests).is_ok() {}
+    });
+    std::thread::spawn(move || {
+        let mut reader = &stream;
+        let (mut count, mut chunk) = (0, [0; 4096]);
+        while let Ok(read @ 1..) = reader.read(&mut chunk) {
+            count += read;
+        }
+        let _gone_already = stream.shutdown(Shutdown::Both);
+        count
+    })
+}
+
+#[test]
+fn a_peer_that_pipelines_without_end_does_not_hold_up_the_end() {
+    let _alone = alone();
+    let api = Backend::start(echo);
+    let mut setup = setup(&api);
+    let reading = pipeline_without_end(&setup.socket("maps"));
+    assert!(api.wait_for(20, PATIENCE), "requests are answered");
+    assert_ends(&mut setup, END, "a pipeline");
+    assert!(reading.join().expect("no panic") > 0, "there were replies");
+}
+
+#[test]
+fn peers_that_do_not_read_do_not_hold_up_the_end() {
+    let _alone = alone();
+    let value = "v".repeat(90_000);
+    let answer = format!(r#"{{"value": "{value}"}}"#);
+    let api = Backend::start(move |_: &Request| Reply::json(&answer));
+    let mut setup = setup(&api);
+    let mut peers: Vec<Peer> = (0..20).map(|_| setup.map()).collect();
+    for (number, peer) in peers.iter_mut().enumerate() {
+        let requests = (0..20).map(|nth| netstring(format!("m {number}-{nth}")));
+        peer.send(requests.flatten().collect::<Vec<u8>>());
+    }
+    assert!(api.wait_for(40, PATIENCE), "requests are answered");
+    pause(Duration::from_millis(500));
+    assert!(api.count() < 400, "no more is asked than is read: {}", api.count());
+    assert_ends(&mut setup, END, "replies that nobody reads");
+    drop(peers);
+}
+
+#[test]
+fn a_byte_of_a_hello_does_not_hold_up_the_end() {
+    let api = Backend::start(echo);
+    let mut setup = setup(&api);
+    let mut peer = UnixStream::connect(setup.ipc()).expect("the broker listens");
+    peer.write_all(b"\x20").expect("written");
+    let _says_nothing = UnixStream::connect(setup.ipc()).expect("the broker listens");
+    pause(Duration::from_millis(200));
+    assert_ends(&mut setup, END, "a byte");
+}
+
+/// Each of them has been told that it is connected, and has asked; the broker, which is held still
+/// meanwhile, finds them and the signal at the same time.
+#[test]
+fn what_was_asked_on_connections_that_wait_is_answered() {
+    let _alone = alone();
+    for way in Way::ALL {
+        let mut site = Site::start(echo);
+        // The clients themselves are there; what waits is what they connect to.
+        let mut started: Vec<Peer> = match way {
+            Way::Client => (0..100).map(|_| site.map(way)).collect(),
+            Way::Unix | Way::Tcp => Vec::new(),
+        };
+        kill_process(site.broker.pid(), Signal::STOP).expect("a child can be signalled");
+        let mut peers: Vec<Peer> = (0..100).map(|_| started.pop().unwrap_or_else(|| site.map(way))).collect();
+        for (number, peer) in peers.iter_mut().enumerate() {
+            peer.send(netstring(format!("demo {number}")));
+        }
+        if way == Way::Client {
+            pause(Duration::from_millis(500));
+        }
+        site.broker.terminate();
+        kill_process(site.broker.pid(), Signal::CONT).expect("a child can be signalled");
+        let wrong: Vec<String> = peers
+            .iter_mut()
+            .enumerate()
+            .map(|(number, peer)| {
+                let due = netstring(format!("OK for {number}"));
+                (peer.up_to(due.len()), due)
+            })
+            .filter(|(got, due)| got != due)
+            .map(|(got, due)| format!("{} for {}", shown(&got), shown(&due)))
+            .collect();
+        let some = &wrong[..wrong.len().min(5)];
+        assert!(wrong.is_empty(), "{} of 100 by {way:?}: {some:?}", wrong.len());
+        let status = site.broker.wait(PATIENCE).and_then(|status| status.code());
+        assert_eq!(status, Some(0), "the exit code, by {way:?}");
+    }
+}

@@ -1,0 +1,161 @@
+//! The socket for clients: who may ask there, what may be asked, and who owns it.
+
+use std::fs::{File, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use pfxhttp::ask::{Answer, Failure, Question};
+use pfxhttp::ipc::{Service, Verdict};
+
+use crate::support::backend::{Backend, Reply, Request};
+use crate::support::broker::{Broker, refused_start};
+use crate::support::client::{self, Client};
+use crate::support::config::Config;
+use crate::support::frames::{Frames, map_question, policy_question};
+use crate::support::peer::Peer;
+use crate::support::setup::Setup;
+use crate::support::site::open_directory;
+
+const TEMP: &str = "TEMP Temporary server problem";
+const NOBODY: u32 = 65534;
+
+fn policy(name: &str) -> Service {
+    Service::Policy { name: name.to_owned() }
+}
+
+/// What a lookup has spent elsewhere is no longer there to be spent.
+#[test]
+fn a_lookup_that_is_sent_again_starts_no_fresh_budget() {
+    let api = Backend::start(|_: &Request| Reply::stall());
+    let setup = Setup::start(|config| config.map("m", &api.url("/"), &["timeout: 5s"]));
+    let mut frames = Frames::connect(&setup.ipc());
+    frames.say_hello(&Service::Socketmap);
+    let verdict = frames.welcome().expect("a greeting").verdict;
+    assert_eq!(verdict, Verdict::Served { budget_ms: 5000, on_failure: None });
+    let start = Instant::now();
+    frames.ask(7, Duration::from_millis(4800), &map_question("m", "k"));
+    let told = frames.told().expect("an answer");
+    let took = start.elapsed();
+    let failed = Answer::Failed { failure: Failure::Timeout, on_failure: None };
+    assert_eq!((told.id, told.answer), (7, failed));
+    assert!((Duration::from_millis(100)..Duration::from_secs(1)).contains(&took), "it took {took:?}");
+    assert_eq!(api.count(), 1, "there was time left to ask");
+
+    frames.ask(8, Duration::from_secs(60), &map_question("m", "late"));
+    let told = frames.told().expect("an answer");
+    assert_eq!(told.id, 8);
+    assert!(matches!(told.answer, Answer::Failed { .. }), "{told:?}");
+}
+
+#[test]
+fn a_question_of_another_service_closes_the_connection() {
+    let api = Backend::constant(r#"{"value": "v", "action": "OK"}"#);
+    let url = api.url("/");
+    let setup =
+        Setup::start(|config| config.map("m", &url, &[]).policy("p", &url, &[]).policy("q", &url, &[]));
+    let cases: [(&str, Service, Question); 4] = [
+        ("another policy", policy("p"), policy_question("q")),
+        ("a policy's name as a beginning", policy("p"), policy_question("pp")),
+        ("a map on a policy connection", policy("p"), map_question("m", "k")),
+        ("a policy on a map connection", Service::Socketmap, policy_question("p")),
+    ];
+    for (what, service, question) in cases {
+        let mut frames = Frames::connect(&setup.ipc());
+        frames.say_hello(&service);
+        frames.ask(1, Duration::ZERO, &question);
+        assert!(frames.welcome().is_some(), "{what}: the greeting was right");
+        assert_eq!(frames.told(), None, "{what}");
+    }
+    let mut frames = Frames::connect(&setup.ipc());
+    frames.ask(1, Duration::ZERO, &map_question("m", "k"));
+    assert_eq!(frames.told(), None, "a question before a hello");
+    assert_eq!(api.count(), 0, "no call was made");
+
+    let mut frames = Frames::connect(&setup.ipc());
+    frames.say_hello(&policy("p"));
+    frames.ask(1, Duration::ZERO, &policy_question("p"));
+    assert!(frames.welcome().is_some() && frames.told().is_some(), "its own question is answered");
+    assert_eq!(api.count(), 1);
+}
+
+/// A copy that every user may run.
+fn copied(program: &Path, directory: &Path) -> PathBuf {
+    let copy = directory.join(program.file_name().expect("a program has a name"));
+    std::fs::copy(program, &copy).expect("the program can be copied");
+    copy
+}
+
+fn nobodys_client(directory: &Path, arguments: &[&str]) -> Peer {
+    let mut command = Command::new(copied(&client::program(), directory));
+    command.arg("--socket").arg(Config::ipc(directory)).args(arguments).uid(NOBODY).gid(NOBODY);
+    Peer::client(Client::launch(command))
+}
+
+#[test]
+fn only_the_users_that_are_named_may_ask() {
+    let (api, directory) = (Backend::constant(r#"{"value": "v"}"#), open_directory());
+    let config = Config::new(directory.path()).map("m", &api.url("/"), &[]);
+    let broker = Broker::start(&config.ipc_field("allow_users: [nobody]").write());
+    for round in 1..=2 {
+        let mut peer = Peer::asking(&Config::ipc(directory.path()), &["--timeout", "1", "socketmap"]);
+        assert_eq!(peer.look_up("m", "k"), TEMP, "root is not named, round {round}");
+    }
+    assert_eq!(api.count(), 0, "no call was made");
+    let mut peer = nobodys_client(directory.path(), &["socketmap"]);
+    assert_eq!(peer.look_up("m", "k"), "OK v", "nobody is named");
+    assert!(broker.logged(&["WARN", "allow_users", "user=\"0\""]), "{}", broker.log());
+    let warnings = broker.log().lines().filter(|line| line.contains("allow_users")).count();
+    assert_eq!(warnings, 1, "one for the user, however often it tries: {}", broker.log());
+}
+
+#[test]
+fn whoever_may_open_the_socket_may_ask_where_nobody_is_named() {
+    let (api, directory) = (Backend::constant(r#"{"value": "v"}"#), open_directory());
+    let _broker = Broker::start(&Config::new(directory.path()).map("m", &api.url("/"), &[]).write());
+    assert_eq!(nobodys_client(directory.path(), &["socketmap"]).look_up("m", "k"), "OK v");
+}
+
+fn lock_of(config: &Config) -> (PathBuf, File) {
+    let path = Config::ipc(config.directory()).with_extension("sock.lock");
+    let lock = File::create(&path).expect("the test's directory can be written to");
+    (path, lock)
+}
+
+/// A broker that has not come to listen yet, or no longer does.
+#[test]
+fn a_lock_that_is_held_refuses_the_start() {
+    let directory = open_directory();
+    let config = Config::new(directory.path()).map("m", "http://127.0.0.1:1/", &[]);
+    let (_, lock) = lock_of(&config);
+    lock.lock().expect("nobody else holds it");
+    let file = config.write();
+    let (code, text) = refused_start(&file);
+    assert!(code.is_some_and(|code| code != 0), "exit code {code:?}: {text}");
+    let socket = Config::ipc(directory.path());
+    assert!(text.contains(&format!("{}: ", socket.display())), "the message names the socket: {text}");
+    assert!(!socket.exists(), "nothing was bound");
+    drop(lock);
+    let _broker = Broker::start(&file);
+}
+
+#[test]
+fn a_lock_file_of_another_user_is_no_obstacle() {
+    let (api, directory) = (Backend::constant(r#"{"value": "v"}"#), open_directory());
+    let config = Config::new(directory.path()).map("m", &api.url("/"), &[]);
+    let owners =
+        [("left by nobody, started by root", NOBODY, None), ("the other way round", 0, Some(NOBODY))];
+    for (what, owner, user) in owners {
+        let (path, lock) = lock_of(&config);
+        chown(&path, Some(owner), Some(owner)).expect("root may give it away");
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("its mode can be set");
+        drop(lock);
+        chown(directory.path(), user, user).expect("root may give it away");
+        let program = copied(Path::new(env!("CARGO_BIN_EXE_pfxhttp-broker")), directory.path());
+        let _broker = Broker::start_as(&config.write(), &program, user.unwrap_or(0));
+        let mut peer = Peer::asking(&Config::ipc(directory.path()), &["socketmap"]);
+        assert_eq!(peer.look_up("m", "k"), "OK v", "{what}");
+    }
+}
