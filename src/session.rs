@@ -81,6 +81,8 @@ where
         }
         out.clear();
         let next = match step {
+            // Whoever sends without end would be answered without end.
+            Step::Ask { .. } if draining.is_over() => return,
             Step::Ask { id, question, spent } => {
                 serial = serial.wrapping_add(1);
                 let id = id.unwrap_or(serial);
