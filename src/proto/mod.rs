@@ -5,9 +5,11 @@
 //! whether the stream can go on. Every limit is checked on the bytes at hand, before anything
 //! is allocated for what a peer announces.
 
+pub mod dovecot;
 pub mod netstring;
 pub mod policy;
 pub mod reply;
+pub mod sasl;
 pub mod socketmap;
 
 use std::fmt;
