@@ -292,6 +292,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_kept_for_longer_stands_in_for_the_outage_time_alone() {
+        let minute = Duration::from_secs(60);
+        let settings = CacheSettings {
+            outage: minute,
+            fresh: minute * 60,
+            negative: Duration::ZERO,
+            stale_while_revalidate: Duration::ZERO,
+        };
+        let entries = Cache::new(1 << 20).entries;
+        let shelf = Shelf { number: 1, entries: entries.clone(), settings, policy: None };
+        let value = Answer::Value("v".to_owned());
+        shelf.keep(b"new", &value);
+        assert_eq!(shelf.stand_in(b"new"), Some(value.clone()));
+        let since = Instant::now().checked_sub(minute * 2).expect("two minutes of uptime");
+        let old = Entry { answer: Arc::new(value.clone()), since, lifetime: minute * 60 };
+        entries.insert(Key { shelf: 1, key: b"old"[..].into() }, old);
+        assert_eq!(shelf.stand_in(b"old"), None);
+        assert_eq!(shelf.find(b"old"), Found::Fresh(value));
+    }
+
+    #[test]
     fn values_cannot_pose_as_other_attributes() {
         let policy = PolicyKey::AllButVolatile;
         let one = policy.key(&request(&[("sender", "a"), ("recipient", "b")]));

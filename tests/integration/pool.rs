@@ -189,6 +189,20 @@ fn a_status_is_not_tried_again() {
     assert_eq!(api.count(), 2, "a 5xx is an answer");
 }
 
+/// Bytes that are no HTTP would be the same on another connection.
+#[test]
+fn garbage_on_a_kept_connection_is_not_asked_for_again() {
+    let api = Backend::start(|request| match request.text("key").as_str() {
+        "good" => echo(request),
+        _ => Reply::Raw(b"220 mx.example.com ESMTP\r\n\r\n".to_vec()),
+    });
+    let setup = Setup::start(|config| config.map("m", &api.url("/"), &[]));
+    let mut peer = setup.map();
+    assert_eq!(peer.look_up("m", "good"), "OK good");
+    assert_eq!(peer.look_up("m", "bad"), TEMP);
+    assert_eq!(api.count(), 2, "one request each");
+}
+
 #[test]
 fn an_idle_connection_is_closed_after_its_time() {
     let api = Backend::start(echo);
