@@ -114,15 +114,15 @@ impl Target {
             Ok(rendered) => rendered,
             Err(why) => return self.unsendable(why),
         };
-        let outcome = async {
-            // Outside of what is shared: one listener's queue is no other's.
-            let _listeners_worker = asker.door.enter(deadline).await?;
-            self.look_up(rendered, &key, deadline, &asker.door).await
+        // Outside of what is shared: one listener's queue is no other's.
+        let outcome = match asker.door.enter(deadline).await {
+            Ok(_listeners_worker) => self.look_up(rendered, &key, deadline, &asker.door).await,
+            Err(failure) => {
+                self.log(&failure, asker.at);
+                Err(failure)
+            }
         };
-        match outcome.await {
-            Ok(answer) => answer,
-            Err(failure) => self.stand_in(&key, failure),
-        }
+        outcome.unwrap_or_else(|failure| self.stand_in(&key, failure))
     }
 
     /// Asks; or waits for the same lookup, where one is under way and may be shared.
@@ -172,24 +172,25 @@ impl Target {
             answer::read(&self.settings, &reply)
         };
         let outcome = outcome.await;
-        let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         match &outcome {
             Ok(answer) => {
                 if let Answer::Action(action) = answer {
                     verb::warn_of_unknown(&self.warned, &self.settings.name, action);
                 }
                 self.shelf.keep(key, answer);
-                debug!(name = self.settings.name, duration_ms, "lookup answered");
+                debug!(name = self.settings.name, duration_ms = millis(started), "lookup answered");
             }
-            Err(failure) => {
-                let name = self.settings.name.as_str();
-                let target = self.settings.url.host_str().unwrap_or_default();
-                let class = failure.class();
-                let failure = failure.to_string();
-                info!(name, target, class, failure, duration_ms, "lookup failed");
-            }
+            Err(failure) => self.log(failure, started),
         }
         outcome
+    }
+
+    fn log(&self, failure: &Failure, started: Instant) {
+        let name = self.settings.name.as_str();
+        let target = self.settings.url.host_str().unwrap_or_default();
+        let class = failure.class();
+        let failure = failure.to_string();
+        info!(name, target, class, failure, duration_ms = millis(started), "lookup failed");
     }
 
     /// Asks anew in the background, while the old answer is given: once for each key, and for so
@@ -241,6 +242,11 @@ impl Target {
         info!(name = self.settings.name, "lookup failed: the template cannot send what is asked");
         Answer::Failed { failure, on_failure: self.on_failure().cloned() }
     }
+}
+
+/// How long ago that was.
+fn millis(started: Instant) -> u64 {
+    u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 impl MapSettings {
