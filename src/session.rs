@@ -64,7 +64,7 @@ enum Step {
 }
 
 /// Serves `stream`, which came through `door`, until its end. When the broker stops, what has been
-/// asked by then is answered.
+/// asked by then is answered, but for what stands behind a request that takes longer than the grace.
 pub async fn serve<S>(mut stream: S, mut wire: Wire, door: Door, broker: Arc<Broker>, mut draining: Draining)
 where
     S: AsyncRead + AsyncWrite + AsFd + Unpin,

@@ -57,10 +57,12 @@ pub(super) fn run(cli: &Cli) -> ExitCode {
         Ok(bound) => bound,
         Err(error) => return fail(OS, &error.to_string()),
     };
-    let served = Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .and_then(|runtime| runtime.block_on(serve(&config, bound, broker, held)));
+    let served = Builder::new_multi_thread().enable_all().build().and_then(|runtime| {
+        let served = runtime.block_on(serve(&config, bound, broker, held));
+        // A name that is still being looked up has nobody left who waits for it.
+        runtime.shutdown_background();
+        served
+    });
     served.unwrap_or_else(|error| fail(OS, &error.to_string()))
 }
 

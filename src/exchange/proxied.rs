@@ -20,6 +20,9 @@ use crate::ask::Failure;
 #[derive(Debug)]
 pub(super) struct Proxied {
     origin: Origin,
+    /// The proxy's name, whose addresses have their turns.
+    proxy: String,
+    names: Names,
     /// Keeps connections.
     kept: reqwest::Client,
     /// Makes one for each request.
@@ -55,6 +58,11 @@ impl Proxied {
         };
         Ok(Self {
             origin: url.origin(),
+            proxy: Url::parse(&proxy.url)
+                .ok()
+                .and_then(|url| url.host_str().map(str::to_owned))
+                .unwrap_or_default(),
+            names: names.clone(),
             kept: client(settings.max_idle_connections_per_host)?,
             fresh: client(0)?,
         })
@@ -81,7 +89,12 @@ impl Proxied {
             .body(request.body.clone())
             .send()
             .await
-            .map_err(|error| broken(&error))?;
+            .map_err(|error| {
+                if error.is_connect() {
+                    self.names.turn(&self.proxy);
+                }
+                broken(&error)
+            })?;
         let status = response.status().as_u16();
         let headers = std::mem::take(response.headers_mut());
         refuse_large(&headers, response.extensions())?;

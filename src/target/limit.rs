@@ -4,7 +4,7 @@
 //! workers is full, those who wait there keep their listener's [`Door`] closed: it accepts nobody
 //! until there is room, and the kernel's queue of connections fills. The bound is for each
 //! target, so that one slow API holds up no other; hence a listener through which several targets
-//! are asked stays open, and so does the local socket.
+//! are asked stays open (but for a pool of its own), and so does the local socket.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

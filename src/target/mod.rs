@@ -72,7 +72,7 @@ impl Target {
             limit: Limit::new(settings.pool.workers, settings.pool.queue),
             shelf: cache.shelf(&settings),
             flights: Flights::default(),
-            refreshing: Arc::new(Semaphore::new(settings.pool.workers.min(Semaphore::MAX_PERMITS))),
+            refreshing: Arc::new(Semaphore::new((settings.pool.workers / 4).clamp(1, 64))),
             warned: Warned::default(),
             settings,
         })
@@ -193,8 +193,8 @@ impl Target {
         info!(name, target, class, failure, duration_ms = millis(started), "lookup failed");
     }
 
-    /// Asks anew in the background, while the old answer is given: once for each key, and for so
-    /// many at a time as there are workers.
+    /// Asks anew in the background, while the old answer is given: once for each key, and
+    /// for so few at a time that workers are left for those who wait.
     fn refresh(self: &Arc<Self>, asked: Asked<'_>, key: &[u8], asker: &Asker) {
         let Ok(place) = Arc::clone(&self.refreshing).try_acquire_owned() else { return };
         let Ok(rendered) = request::render(&self.settings, asked, asker.id) else { return };
