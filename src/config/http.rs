@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_yaml::Value;
-use url::{Host, Url};
+use url::Url;
 
 use super::block;
 use super::keys::Block;
@@ -90,16 +90,6 @@ pub(super) fn url(report: &mut Report<'_>, path: &KeyPath, text: &str) -> Option
         return None;
     }
     Some(url)
-}
-
-/// Whether nobody but this host can be asked under `url`.
-pub(super) fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.to_canonical().is_loopback(),
-        None => false,
-    }
 }
 
 fn tls_config(

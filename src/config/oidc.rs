@@ -16,6 +16,7 @@ use super::problem::Report;
 use super::raw;
 use super::scalar;
 use super::secret;
+use crate::exchange::is_loopback;
 
 const JWKS_TTL: RangeInclusive<Duration> = Duration::from_mins(1)..=Duration::from_hours(168);
 const GRPC_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(1);
@@ -148,7 +149,7 @@ fn check(
 
 fn provider(report: &mut Report<'_>, path: &KeyPath, text: &str) {
     let Some(url) = http::url(report, path, text) else { return };
-    if url.scheme() == "http" && !http::is_loopback(&url) {
+    if url.scheme() == "http" && !is_loopback(&url) {
         let problem = report.warning(path, "an identity provider beyond loopback without TLS");
         problem.hint("whoever is on the way there reads its tokens; write https://");
     }

@@ -106,7 +106,7 @@ impl Direct {
 
     /// Asks on a kept connection, else on a new one; on a new one, too, where the kept one fails.
     pub(super) async fn exchange(&self, request: &Request<'_>) -> Result<Reply, Broken> {
-        if let Some(link) = self.pool.take().await {
+        if let Some(link) = self.pool.take() {
             match self.ask(link, request).await {
                 Err(Broken::Lost) if request.repeatable => {}
                 other => return other,
@@ -235,7 +235,7 @@ impl Pool {
     }
 
     /// A connection that looks alive.
-    async fn take(&self) -> Option<Link> {
+    fn take(&self) -> Option<Link> {
         loop {
             let Idle { mut link, since } = self.lock().pop()?;
             self.everywhere.fetch_sub(1, Ordering::Relaxed);

@@ -33,6 +33,7 @@ use crate::ask::{Deadline, Failure};
 use direct::Direct;
 use proxied::Proxied;
 use proxy::Proxies;
+pub(crate) use proxy::is_loopback;
 use resolve::Names;
 
 /// The longest body that is read, as it is sent and as it is inflated.

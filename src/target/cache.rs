@@ -165,19 +165,19 @@ impl Shelf {
     pub fn key(&self, asked: Asked<'_>) -> Vec<u8> {
         match (asked, &self.policy) {
             (Asked::Key(key), _) => key.as_bytes().to_vec(),
-            (Asked::Request(attributes), Some(policy)) if self.shares_lookups() || self.keeps() => {
-                policy.key(attributes)
-            }
+            (Asked::Request(attributes), Some(policy)) if self.keeps() => policy.key(attributes),
             (Asked::Request(_), _) => Vec::new(),
         }
     }
 
+    /// Whether anything is kept at all.
     fn keeps(&self) -> bool {
-        !(self.settings.outage.is_zero() && self.settings.fresh.is_zero())
+        let CacheSettings { outage, fresh, negative, .. } = self.settings;
+        [outage, fresh, negative].iter().any(|time| !time.is_zero())
     }
 
     fn get(&self, key: &[u8]) -> Option<Entry> {
-        if !self.keeps() && self.settings.negative.is_zero() {
+        if !self.keeps() {
             return None;
         }
         self.entries.get(&Key { shelf: self.number, key: key.into() })
@@ -216,16 +216,14 @@ impl Shelf {
     pub fn keep(&self, key: &[u8], answer: &Answer) {
         let CacheSettings { outage, fresh, negative, stale_while_revalidate } = self.settings;
         let lifetime = match answer {
-            Answer::Value(_) => outage.max(fresh + stale_while_revalidate),
-            Answer::Action(action) if !verb::is_temporary(action) => {
-                outage.max(fresh + stale_while_revalidate)
-            }
+            // It says "later", or nothing: what was known stays.
+            Answer::Failed { .. } => return,
+            Answer::Action(action) if verb::is_temporary(action) => return,
+            Answer::Value(_) | Answer::Action(_) => outage.max(fresh + stale_while_revalidate),
             Answer::NotFound if self.policy.is_none() => negative,
             Answer::NotFound => Duration::ZERO,
-            // It says "later", or nothing: what was known stays.
-            Answer::Action(_) | Answer::Failed { .. } => return,
         };
-        if !self.keeps() && negative.is_zero() {
+        if !self.keeps() {
             return;
         }
         let key = Key { shelf: self.number, key: key.into() };
@@ -249,11 +247,12 @@ impl PolicyKey {
                     Self::These(names) => names.iter().any(|known| known == name),
                 };
             if part {
-                // Neither holds a NUL (`proto::policy`), so no two requests share a key.
-                key.extend_from_slice(name.as_bytes());
-                key.push(b'=');
-                key.extend_from_slice(&attribute.value);
-                key.push(0);
+                // Each with its length: whatever a peer of the local socket puts into a value, no
+                // two requests share a key.
+                for bytes in [name.as_bytes(), &attribute.value] {
+                    key.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+                    key.extend_from_slice(bytes);
+                }
             }
         }
         key
@@ -316,7 +315,9 @@ mod tests {
     fn values_cannot_pose_as_other_attributes() {
         let policy = PolicyKey::AllButVolatile;
         let one = policy.key(&request(&[("sender", "a"), ("recipient", "b")]));
-        let other = policy.key(&request(&[("sender", "arecipient=b")]));
-        assert_ne!(one, other);
+        for posing in ["arecipient=b", "a\0recipient=b", "a\nrecipient=b"] {
+            assert_ne!(one, policy.key(&request(&[("sender", posing)])), "{posing:?}");
+            assert_ne!(one, policy.key(&request(&[("sender", &format!("{posing}\0"))])), "{posing:?}");
+        }
     }
 }
