@@ -60,27 +60,27 @@ impl Broker {
 
     /// Answers one question.
     pub async fn ask(&self, question: &Question, asker: &Asker) -> Answer {
-        let (entries, name) = match question {
-            Question::Map { name, .. } => (&self.maps, name),
-            Question::Policy { name, .. } => (&self.policies, name),
-        };
-        let Some(target) = entries.get(name) else {
-            if self.warned.is_news(name) {
-                let kind =
-                    if matches!(question, Question::Map { .. }) { "socket_maps" } else { "policy_services" };
-                warn!(name, "there is no such entry in {kind}");
-            }
-            return Answer::Failed { failure: Failure::UnknownName, on_failure: None };
-        };
         match question {
-            Question::Map { key, .. } => match std::str::from_utf8(key) {
-                Ok("") => Answer::NotFound,
-                Ok(key) => target.ask(Asked::Key(key), asker).await,
+            Question::Map { name, key } => match (self.maps.get(name), std::str::from_utf8(key)) {
+                (None, _) => self.unknown("socket_maps", name),
+                (Some(_), Ok("")) => Answer::NotFound,
+                (Some(target), Ok(key)) => target.ask(Asked::Key(key), asker).await,
                 // With smtputf8_enable Postfix itself takes such a key for not found (dict_utf8.c).
-                Err(_) => Answer::NotFound,
+                (Some(_), Err(_)) => Answer::NotFound,
             },
-            Question::Policy { attributes, .. } => target.ask(Asked::Request(attributes), asker).await,
+            Question::Policy { name, attributes } => match self.policies.get(name) {
+                None => self.unknown("policy_services", name),
+                Some(target) => target.ask(Asked::Request(attributes), asker).await,
+            },
+            Question::Login(login) => self.unknown("dovecot_sasl", &login.name),
         }
+    }
+
+    fn unknown(&self, section: &str, name: &str) -> Answer {
+        if self.warned.is_news(name) {
+            warn!(name, "there is no such entry in {section}");
+        }
+        Answer::Failed { failure: Failure::UnknownName, on_failure: None }
     }
 
     /// What a client that serves `service` may count on.

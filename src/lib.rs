@@ -8,9 +8,10 @@
 //! | connections | `listen`, `session`, [`ipc`] | sockets, frames, who is idle |
 //! | wire | [`proto`] | bytes of Postfix' protocols; no I/O |
 //! | the one way in | [`broker`] | which entry a question is for |
-//! | an HTTP API | [`target`] | template, queue, reading of the answer |
+//! | an HTTP API | [`target`], [`login`] | template, queue, reading of the answer |
+//! | tokens | [`oidc`] | identity providers: ours for APIs, those of mail clients |
 //! | HTTP | [`exchange`] | connections; one request, one complete answer |
-//! | vocabulary | [`ask`] | question, answer, failure; imports nothing |
+//! | vocabulary | [`ask`], [`secret`] | question, answer, failure; imports nothing |
 //!
 //! `config` is seen by `command` and `broker` alone.
 
@@ -30,7 +31,12 @@ pub mod exchange;
 pub mod ipc;
 #[cfg(feature = "broker")]
 pub mod listen;
+#[cfg(feature = "broker")]
+pub mod login;
+#[cfg(feature = "broker")]
+pub mod oidc;
 pub mod proto;
+pub mod secret;
 #[cfg(feature = "broker")]
 pub mod session;
 #[cfg(feature = "broker")]

@@ -127,6 +127,7 @@ fn entry(report: &mut Report<'_>, source: &Source<'_>, inherited: Inherited) -> 
         no_error_value,
         absent_value,
         cache,
+        bearer: None,
         pool: inherited.pool,
     })
 }

@@ -43,6 +43,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use crate::exchange::HttpSettings;
+use crate::login as logins;
 use crate::target;
 
 pub use places::Place;
@@ -115,6 +116,8 @@ pub struct Config {
     pub maps: Vec<target::Settings>,
     /// `policy_services`.
     pub policies: Vec<target::Settings>,
+    /// `dovecot_sasl`.
+    pub logins: Vec<logins::Settings>,
 }
 
 /// `server`.
@@ -154,6 +157,8 @@ pub enum Speaks {
     Socketmap,
     /// `policy_service`: the entry of the listener's name is asked.
     Policy,
+    /// `dovecot_sasl`: the entry of the listener's name is asked.
+    Login,
 }
 
 /// Where a listener listens.

@@ -49,7 +49,7 @@ pub(super) fn config(report: &mut Report<'_>, mut tree: Value) -> Option<Config>
     login::section(report, &logins);
     let maps = entry::section(report, &maps, inherited);
     let policies = entry::section(report, &policies, inherited);
-    Some(Config { server: server?, maps, policies })
+    Some(Config { server: server?, maps, policies, logins: Vec::new() })
 }
 
 fn server(

@@ -12,6 +12,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::Error;
+use crate::ask::Peer;
 
 /// The longest line, without its LF: a SASL response of 12288 bytes, and what stands around it.
 pub const MAX_LINE: usize = 16 * 1024;
@@ -66,31 +67,6 @@ pub enum Initial {
     Data(Vec<u8>),
     /// Present, and no base64.
     Invalid,
-}
-
-/// What a client tells about the connection that wants to log in; empty where it does not.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Peer {
-    /// `service`: `smtp`.
-    pub service: String,
-    /// `rip`.
-    pub client_ip: String,
-    /// `rport`.
-    pub client_port: String,
-    /// `lip`.
-    pub local_ip: String,
-    /// `lport`.
-    pub local_port: String,
-    /// `local_name`.
-    pub local_name: String,
-    /// `client_id`: what the mail client calls itself.
-    pub client_id: String,
-    /// `secured`: TLS is active, or the client is local.
-    pub secured: bool,
-    /// `ssl_protocol`, or `ssl` where that names a version.
-    pub ssl_protocol: String,
-    /// `ssl_cipher`.
-    pub ssl_cipher: String,
 }
 
 /// Decodes one line of a client that announced `minor`.
@@ -159,7 +135,7 @@ fn auth<'a>(mut fields: impl Iterator<Item = &'a [u8]>, minor: u32) -> Result<Au
             auth.initial = initial(value, minor);
             break;
         }
-        auth.peer.set(name, value);
+        tell(&mut auth.peer, name, value);
     }
     Ok(auth)
 }
@@ -174,27 +150,26 @@ fn initial(value: &[u8], minor: u32) -> Initial {
     }
 }
 
-impl Peer {
-    fn set(&mut self, name: &[u8], value: &[u8]) {
-        let place = match name {
-            b"service" | b"protocol" => &mut self.service,
-            b"rip" => &mut self.client_ip,
-            b"rport" => &mut self.client_port,
-            b"lip" => &mut self.local_ip,
-            b"lport" => &mut self.local_port,
-            b"local_name" => &mut self.local_name,
-            b"client_id" => &mut self.client_id,
-            b"ssl_protocol" => &mut self.ssl_protocol,
-            b"ssl" if value.starts_with(b"TLS") || value.starts_with(b"SSL") => &mut self.ssl_protocol,
-            b"ssl_cipher" => &mut self.ssl_cipher,
-            b"secured" => {
-                self.secured = true;
-                return;
-            }
-            _ => return,
-        };
-        *place = unescape(value);
-    }
+/// Takes a parameter in, unless it is one that nobody asks for.
+fn tell(peer: &mut Peer, name: &[u8], value: &[u8]) {
+    let place = match name {
+        b"service" | b"protocol" => &mut peer.service,
+        b"rip" => &mut peer.client_ip,
+        b"rport" => &mut peer.client_port,
+        b"lip" => &mut peer.local_ip,
+        b"lport" => &mut peer.local_port,
+        b"local_name" => &mut peer.local_name,
+        b"client_id" => &mut peer.client_id,
+        b"ssl_protocol" => &mut peer.ssl_protocol,
+        b"ssl" if value.starts_with(b"TLS") || value.starts_with(b"SSL") => &mut peer.ssl_protocol,
+        b"ssl_cipher" => &mut peer.ssl_cipher,
+        b"secured" => {
+            peer.secured = true;
+            return;
+        }
+        _ => return,
+    };
+    *place = unescape(value);
 }
 
 /// Undoes the escapes of Dovecot's clients. What is not UTF-8 becomes U+FFFD.

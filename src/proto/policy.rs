@@ -94,7 +94,7 @@ mod tests {
             Question::Policy { attributes, .. } => {
                 attributes.iter().find(|a| a.name == name).map(|a| a.value.as_slice())
             }
-            Question::Map { .. } => None,
+            Question::Map { .. } | Question::Login(_) => None,
         }
     }
 

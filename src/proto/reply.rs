@@ -52,7 +52,9 @@ fn socketmap(answer: &Answer, out: &mut Vec<u8>) {
         Answer::Value(value) => netstring::encode(&[b"OK ", value.as_bytes()], out),
         Answer::NotFound => netstring::encode(&[b"NOTFOUND "], out),
         // An action is no map's answer. Saying so beats guessing.
-        Answer::Action(_) => netstring::encode(&[b"PERM unexpected value"], out),
+        Answer::Action(_) | Answer::Accepted { .. } | Answer::Denied { .. } => {
+            netstring::encode(&[b"PERM unexpected value"], out);
+        }
         Answer::Failed { failure, .. } => {
             netstring::encode(&[map_failure(failure).as_bytes()], out);
         }
@@ -96,15 +98,14 @@ fn policy(answer: &Answer, fallback: &OnFailure, out: &mut Vec<u8>) -> Next {
         Answer::Action(action) => action.as_str(),
         Answer::NotFound => "DUNNO",
         Answer::Failed { failure: Failure::Malformed, .. } => return Next::Close,
-        // A map's value is no policy's answer.
-        Answer::Value(_) | Answer::Failed { on_failure: None, .. } => match fallback {
-            OnFailure::Action(action) => action.as_str(),
-            OnFailure::Disconnect => return Next::Close,
-        },
-        Answer::Failed { on_failure: Some(on_failure), .. } => match on_failure {
-            OnFailure::Action(action) => action.as_str(),
-            OnFailure::Disconnect => return Next::Close,
-        },
+        // A map's value is no policy's answer, nor is a login's.
+        Answer::Value(_) | Answer::Accepted { .. } | Answer::Denied { .. } | Answer::Failed { .. } => {
+            let own = if let Answer::Failed { on_failure, .. } = answer { on_failure.as_ref() } else { None };
+            match own.unwrap_or(fallback) {
+                OnFailure::Action(action) => action.as_str(),
+                OnFailure::Disconnect | OnFailure::Auto | OnFailure::Fail => return Next::Close,
+            }
+        }
     };
     out.extend_from_slice(b"action=");
     out.extend_from_slice(action.as_bytes());

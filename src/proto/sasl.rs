@@ -6,49 +6,11 @@
 //! line), for one that held a TAB or LF would make structure in the reply, and one that JSON
 //! cannot hold would be another one on arrival.
 
+use crate::ask::{Credentials, Mechanism};
+use crate::secret::Secret;
+
 /// The longest name and password (RFC 4616 2).
 const MAX_NAME: usize = 255;
-
-/// A mechanism.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mechanism {
-    /// RFC 4616.
-    Plain,
-    /// Two prompts; obsolete, and what many clients use.
-    Login,
-    /// RFC 7628.
-    Oauthbearer,
-    /// Before RFC 7628.
-    Xoauth2,
-}
-
-impl Mechanism {
-    /// All of them, those with passwords first.
-    pub const ALL: [Self; 4] = [Self::Plain, Self::Login, Self::Oauthbearer, Self::Xoauth2];
-
-    /// The name as it is registered.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Plain => "PLAIN",
-            Self::Login => "LOGIN",
-            Self::Oauthbearer => "OAUTHBEARER",
-            Self::Xoauth2 => "XOAUTH2",
-        }
-    }
-
-    /// The mechanism of this name, in any case.
-    #[must_use]
-    pub fn of(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|mechanism| mechanism.name().eq_ignore_ascii_case(name))
-    }
-
-    /// Whether it carries a token.
-    #[must_use]
-    pub fn is_oauth(self) -> bool {
-        matches!(self, Self::Oauthbearer | Self::Xoauth2)
-    }
-}
 
 /// What a dialogue has come to.
 #[derive(Debug, PartialEq, Eq)]
@@ -59,36 +21,6 @@ pub enum Step {
     Complete(Credentials),
     /// Refused, without asking anybody; the text may be shown to the SMTP client.
     Fail(&'static str),
-}
-
-/// What a client wants to log in with.
-#[derive(PartialEq, Eq)]
-pub enum Credentials {
-    /// A name and its password.
-    Password {
-        /// As it was typed.
-        user: String,
-        /// As it was typed.
-        password: String,
-    },
-    /// A bearer token.
-    Token {
-        /// The name that the client claims; empty where it claims none. The token decides.
-        user: String,
-        /// RFC 6750 2.1.
-        token: String,
-    },
-}
-
-impl std::fmt::Debug for Credentials {
-    /// Never the secret.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (kind, user) = match self {
-            Self::Password { user, .. } => ("Password", user),
-            Self::Token { user, .. } => ("Token", user),
-        };
-        f.debug_struct(kind).field("user", user).finish_non_exhaustive()
-    }
 }
 
 /// A dialogue that has begun.
@@ -150,7 +82,7 @@ fn name(bytes: &[u8]) -> Option<String> {
 
 fn password(user: String, bytes: &[u8]) -> Step {
     match name(bytes) {
-        Some(password) => Step::Complete(Credentials::Password { user, password }),
+        Some(password) => Step::Complete(Credentials::Password { user, password: Secret::new(password) }),
         None => Step::Fail(EMPTY),
     }
 }
@@ -189,7 +121,7 @@ fn oauthbearer(response: &[u8]) -> Step {
         };
         let pairs = rest.strip_suffix('\u{1}')?;
         let auth = pairs.split_terminator('\u{1}').find_map(|pair| pair.strip_prefix("auth="))?;
-        Some(Credentials::Token { user, token: bearer(auth)? })
+        Some(Credentials::Token { user, token: Secret::new(bearer(auth)?) })
     };
     parse().map_or(Step::Fail(OAUTHBEARER_FORMAT), Step::Complete)
 }
@@ -217,7 +149,7 @@ fn xoauth2(response: &[u8]) -> Step {
         let mut pairs = text.split('\u{1}');
         let user = name(pairs.next()?.strip_prefix("user=")?.as_bytes())?;
         let auth = pairs.find_map(|pair| pair.strip_prefix("auth="))?;
-        Some(Credentials::Token { user, token: bearer(auth)? })
+        Some(Credentials::Token { user, token: Secret::new(bearer(auth)?) })
     };
     parse().map_or(Step::Fail(XOAUTH2_FORMAT), Step::Complete)
 }
@@ -243,11 +175,11 @@ mod tests {
     }
 
     fn typed(user: &str, password: &str) -> Step {
-        Step::Complete(Credentials::Password { user: user.into(), password: password.into() })
+        Step::Complete(Credentials::Password { user: user.into(), password: Secret::new(password.into()) })
     }
 
     fn token(user: &str, token: &str) -> Step {
-        Step::Complete(Credentials::Token { user: user.into(), token: token.into() })
+        Step::Complete(Credentials::Token { user: user.into(), token: Secret::new(token.into()) })
     }
 
     #[test]

@@ -124,7 +124,10 @@ impl Cache {
                 let text = match &*entry.answer {
                     Answer::Value(value) => value.len(),
                     Answer::Action(action) => action.as_str().len(),
-                    Answer::NotFound | Answer::Failed { .. } => 0,
+                    Answer::NotFound
+                    | Answer::Failed { .. }
+                    | Answer::Accepted { .. }
+                    | Answer::Denied { .. } => 0,
                 };
                 u32::try_from(key.key.len() + text + OVERHEAD).unwrap_or(u32::MAX)
             })
@@ -218,6 +221,8 @@ impl Shelf {
         let lifetime = match answer {
             // It says "later", or nothing: what was known stays.
             Answer::Failed { .. } => return,
+            // No credential is ever kept.
+            Answer::Accepted { .. } | Answer::Denied { .. } => return,
             Answer::Action(action) if verb::is_temporary(action) => return,
             Answer::Value(_) | Answer::Action(_) => outage.max(fresh + stale_while_revalidate),
             Answer::NotFound if self.policy.is_none() => negative,

@@ -9,6 +9,7 @@ use url::Url;
 use super::template::Template;
 use super::value::Field;
 use crate::ask::OnFailure;
+use crate::oidc::ClientSettings;
 
 /// What an entry of `socket_maps` or `policy_services` says, checked.
 #[derive(Debug, Clone)]
@@ -45,6 +46,8 @@ pub struct Settings {
     pub absent_value: Absent,
     /// `cache`, with `server.response_cache`.
     pub cache: CacheSettings,
+    /// `backend_oidc_auth`, where enabled.
+    pub bearer: Option<ClientSettings>,
     /// `server.worker_pool`.
     pub pool: PoolSettings,
 }

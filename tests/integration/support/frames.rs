@@ -105,6 +105,7 @@ pub(crate) fn echo(question: &Question) -> Answer {
     match question {
         Question::Map { key, .. } => Answer::Value(format!("for {}", String::from_utf8_lossy(key))),
         Question::Policy { .. } => Answer::NotFound,
+        Question::Login(login) => Answer::Accepted { user: login.credentials.user().to_owned() },
     }
 }
 

@@ -13,7 +13,11 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-/// One lookup.
+mod login;
+
+pub use login::{Credentials, Login, Mechanism, Peer};
+
+/// One lookup, or one login.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Question {
     /// A socketmap lookup (socketmap_table(5)).
@@ -30,6 +34,8 @@ pub enum Question {
         /// The attributes in the order in which Postfix sent them, each name once.
         attributes: Vec<Attribute>,
     },
+    /// A login (Dovecot's authentication protocol).
+    Login(Box<Login>),
 }
 
 /// One `name=value` of a policy request. The value is bytes: with `smtputf8_enable = no`
@@ -42,7 +48,7 @@ pub struct Attribute {
     pub value: Vec<u8>,
 }
 
-/// What became of a [`Question`]. The first three are definitive.
+/// What became of a [`Question`]. All but `Failed` are definitive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
     /// A map's value: one line, not empty.
@@ -57,6 +63,18 @@ pub enum Answer {
         failure: Failure,
         /// What the entry's `on_failure` says; `None` where there is no such entry.
         on_failure: Option<OnFailure>,
+    },
+    /// The login is good.
+    Accepted {
+        /// Who has logged in: the backend's word, or the token's; one line.
+        user: String,
+    },
+    /// The login is not: a backend or a token said so.
+    Denied {
+        /// May be shown to the SMTP client.
+        reason: String,
+        /// The name that was typed; may be empty.
+        user: String,
     },
 }
 
@@ -140,13 +158,18 @@ impl fmt::Display for Failure {
     }
 }
 
-/// The administrator's word on what a failed policy lookup says to Postfix.
+/// The administrator's word on what a failed policy lookup or login says to Postfix.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OnFailure {
-    /// Send this action.
+    /// Send this action; for policies alone.
     Action(Action),
-    /// Close the connection: `smtpd_policy_service_default_action` applies.
+    /// Close the connection: `smtpd_policy_service_default_action` applies, or the login is a 454.
     Disconnect,
+    /// Close it for Postfix and Exim, which know no other way to say "try again later", and send
+    /// a temporary FAIL to Dovecot's own clients; for logins alone.
+    Auto,
+    /// Send a temporary FAIL, which Postfix reads as 535; for logins alone.
+    Fail,
 }
 
 impl OnFailure {
@@ -255,6 +278,9 @@ impl Action {
 /// The longest budget of any map or policy lookup: Postfix gives up after 100 s (dict_sockmap.c,
 /// `smtpd_policy_service_timeout`).
 pub const LONGEST_BUDGET: Duration = Duration::from_secs(90);
+
+/// The budget of a login: Postfix gives up after 10 s (`AUTH_TIMEOUT`, xsasl_dovecot_server.c).
+pub const LOGIN_BUDGET: Duration = Duration::from_secs(8);
 
 /// When a lookup's budget ends, on the monotonic clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
