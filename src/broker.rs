@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use tracing::warn;
 
-use crate::ask::{Answer, Failure, LONGEST_BUDGET, OnFailure, Question};
+use crate::ask::{Answer, Failure, LOGIN_BUDGET, LONGEST_BUDGET, Mechanism, OnFailure, Question};
 use crate::config::Config;
 use crate::exchange::Http;
 use crate::ipc::Service;
+use crate::login::Logins;
+use crate::oidc::Oidc;
 use crate::target::cache::Cache;
 use crate::target::template::Asked;
 use crate::target::{Asker, Settings, Target};
@@ -23,6 +25,7 @@ use crate::warned::Warned;
 pub struct Broker {
     maps: HashMap<String, Arc<Target>>,
     policies: HashMap<String, Arc<Target>>,
+    logins: HashMap<String, Logins>,
     /// Names without entry.
     warned: Warned,
 }
@@ -34,6 +37,8 @@ pub struct Terms {
     pub budget: Duration,
     /// What a failure says; `None` for maps, and for a name without entry.
     pub on_failure: Option<OnFailure>,
+    /// What a login may use; empty for lookups, and for a name without entry.
+    pub mechanisms: Vec<Mechanism>,
 }
 
 impl Broker {
@@ -42,16 +47,23 @@ impl Broker {
     /// # Errors
     /// Where the HTTP side cannot be set up.
     pub fn new(config: &Config) -> Result<Self, reqwest::Error> {
-        let http = Http::new(config.server.http.clone());
+        let http = Arc::new(Http::new(config.server.http.clone()));
+        let oidc = Oidc::new(Arc::clone(&http));
         let cache = Cache::new(config.server.cache_bytes);
         let targets = |entries: &[Settings]| {
             let targets = entries.iter().map(|settings| {
-                let target = Target::new(settings.clone(), &http, &cache)?;
+                let target = Target::new(settings.clone(), &http, &oidc, &cache)?;
                 Ok((settings.name.clone(), Arc::new(target)))
             });
             targets.collect::<Result<_, reqwest::Error>>()
         };
+        let penalties = Arc::default();
+        let logins = config.logins.iter().map(|settings| {
+            let logins = Logins::new(settings.clone(), &http, &oidc, &penalties)?;
+            Ok((settings.name.clone(), logins))
+        });
         Ok(Self {
+            logins: logins.collect::<Result<_, reqwest::Error>>()?,
             maps: targets(&config.maps)?,
             policies: targets(&config.policies)?,
             warned: Warned::default(),
@@ -72,7 +84,10 @@ impl Broker {
                 None => self.unknown("policy_services", name),
                 Some(target) => target.ask(Asked::Request(attributes), asker).await,
             },
-            Question::Login(login) => self.unknown("dovecot_sasl", &login.name),
+            Question::Login(login) => match self.logins.get(&login.name) {
+                None => self.unknown("dovecot_sasl", &login.name),
+                Some(logins) => logins.ask(login, asker).await,
+            },
         }
     }
 
@@ -83,6 +98,12 @@ impl Broker {
         Answer::Failed { failure: Failure::UnknownName, on_failure: None }
     }
 
+    /// What logins by the entry `name` may use; nothing where there is no such entry.
+    #[must_use]
+    pub fn mechanisms(&self, name: &str) -> Vec<Mechanism> {
+        self.logins.get(name).map(Logins::mechanisms).unwrap_or_default()
+    }
+
     /// What a client that serves `service` may count on.
     #[must_use]
     pub fn terms(&self, service: &Service) -> Terms {
@@ -90,14 +111,21 @@ impl Broker {
             Service::Socketmap => Terms {
                 budget: self.maps.values().map(|target| target.budget()).max().unwrap_or(LONGEST_BUDGET),
                 on_failure: None,
+                mechanisms: Vec::new(),
             },
             Service::Policy { name } => {
                 let target = self.policies.get(name);
                 Terms {
                     budget: target.map_or(LONGEST_BUDGET, |target| target.budget()),
                     on_failure: target.and_then(|target| target.on_failure()).cloned(),
+                    mechanisms: Vec::new(),
                 }
             }
+            Service::Login { name } => Terms {
+                budget: LOGIN_BUDGET,
+                on_failure: self.logins.get(name).map(|logins| logins.on_failure().clone()),
+                mechanisms: self.mechanisms(name),
+            },
         }
     }
 }

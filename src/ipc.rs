@@ -18,7 +18,7 @@ use std::fmt;
 use bincode::Options;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::ask::{Answer, OnFailure, Question};
+use crate::ask::{Answer, Mechanism, OnFailure, Question};
 
 /// The version that this program speaks.
 pub const VERSION: u16 = 1;
@@ -71,6 +71,11 @@ pub enum Service {
         /// An entry of `policy_services`.
         name: String,
     },
+    /// Logins by the entry of this name.
+    Login {
+        /// An entry of `dovecot_sasl`.
+        name: String,
+    },
 }
 
 impl fmt::Display for Service {
@@ -79,6 +84,7 @@ impl fmt::Display for Service {
         match self {
             Self::Socketmap => f.write_str("socketmap"),
             Self::Policy { name } => write!(f, "policy {name}"),
+            Self::Login { name } => write!(f, "sasl {name}"),
         }
     }
 }
@@ -101,6 +107,8 @@ pub enum Verdict {
         budget_ms: u32,
         /// The entry's `on_failure`, for a client that loses its broker.
         on_failure: Option<OnFailure>,
+        /// What a login may use; empty for lookups, and for a name without entry.
+        mechanisms: Vec<Mechanism>,
     },
     /// The client's version is older than [`OLDEST`].
     TooOld,
@@ -266,7 +274,8 @@ fn greeting(bytes: &[u8], limit: usize) -> Result<Option<Greeting<'_>>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ask::{Action, Attribute, Failure};
+    use crate::ask::{Action, Attribute, Credentials, Failure, Login, Peer};
+    use crate::secret::Secret;
     use proptest::prelude::*;
 
     /// Frame version 1 to the byte. A change here is a new version.
@@ -296,9 +305,32 @@ mod tests {
         assert_eq!(out, b"\x1a\0\0\0\x01\0\0\0\0\0\0\0\x02\0\0\0\x06\0\0\0\0\0\0\0REJECT");
 
         out.clear();
-        let verdict = Verdict::Served { budget_ms: 1, on_failure: None };
+        let verdict = Verdict::Served { budget_ms: 1, on_failure: None, mechanisms: vec![Mechanism::Login] };
         Welcome { version: 1, verdict }.encode(&mut out).expect("short");
-        assert_eq!(out, b"\x0f\0\0\0pfxh\x01\0\0\0\0\0\x01\0\0\0\0");
+        assert_eq!(out, b"\x1b\0\0\0pfxh\x01\0\0\0\0\0\x01\0\0\0\0\x01\0\0\0\0\0\0\0\x01\0\0\0");
+
+        out.clear();
+        let password = Secret::new("s".into());
+        let login = Login {
+            name: "l".into(),
+            mechanism: Mechanism::Plain,
+            credentials: Credentials::Password { user: "u".into(), password },
+            peer: Peer { client_ip: "::1".into(), secured: true, ..Peer::default() },
+        };
+        encode_ask(1, 0, &Question::Login(Box::new(login)), &mut out).expect("short");
+        let mut due = b"\x7f\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\x02\0\0\0".to_vec();
+        due.extend_from_slice(b"\x01\0\0\0\0\0\0\0l\0\0\0\0\0\0\0\0");
+        due.extend_from_slice(b"\x01\0\0\0\0\0\0\0u\x01\0\0\0\0\0\0\0s");
+        due.extend_from_slice(b"\0\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0::1");
+        due.extend_from_slice(&[0; 40]);
+        due.extend_from_slice(b"\x01");
+        due.extend_from_slice(&[0; 16]);
+        assert_eq!(out, due);
+
+        out.clear();
+        let answer = Answer::Denied { reason: "no".into(), user: "u".into() };
+        encode(&Told { id: 1, answer }, MAX_FROM_BROKER, &mut out).expect("short");
+        assert_eq!(out, b"\x1f\0\0\0\x01\0\0\0\0\0\0\0\x05\0\0\0\x02\0\0\0\0\0\0\0no\x01\0\0\0\0\0\0\0u");
     }
 
     #[test]

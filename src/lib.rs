@@ -15,6 +15,8 @@
 //!
 //! `config` is seen by `command` and `broker` alone.
 
+#[cfg(feature = "broker")]
+pub mod api;
 pub mod ask;
 #[cfg(feature = "broker")]
 pub mod broker;

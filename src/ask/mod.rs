@@ -93,7 +93,7 @@ pub enum Failure {
     Status(u16),
     /// An accepted status with a body that is not a JSON object of bounded size.
     Body,
-    /// The identity provider gave no token.
+    /// The identity provider gave no token, no keys, or no word on a token.
     Provider,
     /// Too many lookups were waiting for this target.
     Overload,
@@ -111,6 +111,8 @@ pub enum Failure {
     ErrorField(String),
     /// The reply would have had this many bytes, more than Postfix takes.
     TooLong(u64),
+    /// A login's accepted status with nothing that says who, or that it is good.
+    NoEvidence,
 }
 
 impl Failure {
@@ -123,7 +125,7 @@ impl Failure {
             Self::Tls => "tls",
             Self::Protocol => "protocol",
             Self::Status(_) => "status",
-            Self::Body => "body",
+            Self::Body | Self::NoEvidence => "body",
             Self::Provider => "provider",
             Self::Overload => "overload",
             Self::NoBroker => "no_broker",
@@ -145,7 +147,8 @@ impl fmt::Display for Failure {
             Self::Protocol => "the connection broke, or that was no HTTP",
             Self::Status(code) => return write!(f, "unexpected status code {code}"),
             Self::Body => "the body is no JSON object, or holds no answer",
-            Self::Provider => "no token",
+            Self::Provider => "the identity provider cannot be asked",
+            Self::NoEvidence => "neither Auth-Status nor Auth-User says that the login is good",
             Self::Overload => "too many lookups were waiting",
             Self::NoBroker => "no broker",
             Self::UnknownName => "no such entry",

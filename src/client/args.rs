@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::ask::OnFailure;
+use crate::ask::{Mechanism, OnFailure};
 use crate::ipc::Service;
 
 /// What the command line says.
@@ -18,6 +18,8 @@ pub(super) struct Args {
     pub(super) timeout: Duration,
     /// A policy's answer to a failure, as long as no broker has told the entry's own.
     pub(super) on_failure: OnFailure,
+    /// What a login may use; `None`: what the broker says.
+    pub(super) mechanisms: Option<Vec<Mechanism>>,
     /// What is served.
     pub(super) service: Service,
 }
@@ -34,16 +36,21 @@ Postfix' spawn(8) starts it; see master.cf.example.
 
 Usage: pfxhttp-client [OPTIONS] socketmap
        pfxhttp-client [OPTIONS] policy NAME
+       pfxhttp-client [OPTIONS] sasl NAME
 
 Commands:
   socketmap        lookups in any of the broker's socket_maps (socketmap_table(5))
   policy NAME      requests to the policy_services entry NAME (SMTPD_POLICY_README)
+  sasl NAME        logins by the dovecot_sasl entry NAME (smtpd_sasl_type = dovecot)
 
 Options:
   --socket PATH        the broker's socket [default: /run/pfxhttp/broker.sock]
-  --timeout SECONDS    how long a lookup waits for a broker that is away, 1 to 90 [default: 10]
+  --timeout SECONDS    how long a lookup waits for a broker that is away, 1 to 90
+                       [default: 10; for logins 7, and 8 at the most]
   --on-failure ACTION  a policy's answer while no broker has told the entry's own, or
                        \"disconnect\" [default: DEFER Temporary server problem]
+  --mechanisms LIST    what is offered for logins, as PLAIN,LOGIN,OAUTHBEARER,XOAUTH2
+                       [default: what the broker says, within a second]
   -V, --version        print the version
   -h, --help           print this text
 ";
@@ -56,12 +63,13 @@ pub(super) fn parse(words: impl Iterator<Item = OsString>) -> Result<Command, St
     let mut words = words.map(|word| word.into_string().map_err(|_| "an argument is not UTF-8".to_owned()));
     let mut args = Args {
         socket: PathBuf::from("/run/pfxhttp/broker.sock"),
-        timeout: Duration::from_secs(10),
+        timeout: Duration::ZERO,
         on_failure: OnFailure::default(),
+        mechanisms: None,
         service: Service::Socketmap,
     };
     loop {
-        let word = words.next().transpose()?.ok_or("no command: socketmap, or policy NAME")?;
+        let word = words.next().transpose()?.ok_or("no command: socketmap, policy NAME, or sasl NAME")?;
         let option = match word.as_str() {
             "-h" => Some("help"),
             "-V" => Some("version"),
@@ -69,10 +77,11 @@ pub(super) fn parse(words: impl Iterator<Item = OsString>) -> Result<Command, St
         };
         let Some(option) = option else {
             args.service = service(&word, &mut words)?;
-            return match words.next() {
-                Some(extra) => Err(format!("unexpected argument {:?}", extra?)),
-                None => Ok(Command::Serve(args)),
-            };
+            if let Some(extra) = words.next() {
+                return Err(format!("unexpected argument {:?}", extra?));
+            }
+            settle(&mut args)?;
+            return Ok(Command::Serve(args));
         };
         let (name, inline) = match option.split_once('=') {
             Some((name, value)) => (name, Some(value.to_owned())),
@@ -83,8 +92,7 @@ pub(super) fn parse(words: impl Iterator<Item = OsString>) -> Result<Command, St
             "version" => {
                 return Ok(Command::Print(format!("pfxhttp-client {}\n", env!("CARGO_PKG_VERSION"))));
             }
-            "socket" | "timeout" | "on-failure" => {}
-            "mechanisms" => return Err("--mechanisms: logins are not built yet".to_owned()),
+            "socket" | "timeout" | "on-failure" | "mechanisms" => {}
             _ => return Err(format!("unknown option --{name}")),
         }
         let value = match inline {
@@ -103,11 +111,39 @@ fn set(args: &mut Args, name: &str, value: &str) -> Result<(), String> {
             args.timeout =
                 Duration::from_secs(seconds.ok_or_else(|| format!("--timeout {value:?} is not 1 to 90"))?);
         }
+        "mechanisms" => args.mechanisms = Some(mechanisms(value)?),
         _ => {
             args.on_failure =
                 OnFailure::parse(value).map_err(|error| format!("--on-failure {value:?}: {error}"))?;
         }
     }
+    Ok(())
+}
+
+fn mechanisms(list: &str) -> Result<Vec<Mechanism>, String> {
+    let mut mechanisms = Vec::new();
+    for name in list.split(',').map(str::trim) {
+        let mechanism = Mechanism::of(name);
+        let mechanism = mechanism.ok_or_else(|| format!("--mechanisms: there is no {name:?} here"))?;
+        if !mechanisms.contains(&mechanism) {
+            mechanisms.push(mechanism);
+        }
+    }
+    Ok(mechanisms)
+}
+
+/// What depends on what is served.
+fn settle(args: &mut Args) -> Result<(), String> {
+    let is_login = matches!(args.service, Service::Login { .. });
+    if args.mechanisms.is_some() && !is_login {
+        return Err("--mechanisms is for sasl alone".to_owned());
+    }
+    // Postfix waits 10 s for a login, and 100 s for anything else.
+    let (default, most) = if is_login { (7, 8) } else { (10, 90) };
+    if args.timeout.is_zero() {
+        args.timeout = Duration::from_secs(default);
+    }
+    args.timeout = args.timeout.min(Duration::from_secs(most));
     Ok(())
 }
 
@@ -118,7 +154,10 @@ fn service(word: &str, words: &mut impl Iterator<Item = Result<String, String>>)
             Some(name) if !name.is_empty() => Ok(Service::Policy { name }),
             _ => Err("policy needs the NAME of an entry of policy_services".to_owned()),
         },
-        "sasl" => Err("sasl: logins are not built yet".to_owned()),
+        "sasl" => match words.next().transpose()? {
+            Some(name) if !name.is_empty() => Ok(Service::Login { name }),
+            _ => Err("sasl needs the NAME of an entry of dovecot_sasl".to_owned()),
+        },
         _ => Err(format!("unknown command {word:?}")),
     }
 }
@@ -142,6 +181,19 @@ mod tests {
     }
 
     #[test]
+    fn logins_wait_less() {
+        for (line, seconds) in [("sasl s", 7), ("--timeout 60 sasl s", 8), ("policy p", 10)] {
+            let Ok(Command::Serve(args)) = parsed(line) else { panic!("not parsed") };
+            assert_eq!(args.timeout, Duration::from_secs(seconds), "{line}");
+        }
+        let Ok(Command::Serve(args)) = parsed("--mechanisms login,PLAIN,LOGIN sasl s") else {
+            panic!("not parsed")
+        };
+        assert_eq!(args.mechanisms, Some(vec![Mechanism::Login, Mechanism::Plain]));
+        assert_eq!(args.service, Service::Login { name: "s".to_owned() });
+    }
+
+    #[test]
     fn what_is_wrong_is_said() {
         for (line, text) in [
             ("", "no command"),
@@ -152,7 +204,9 @@ mod tests {
             ("--on-failure 550 policy p", "permit"),
             ("--colour socketmap", "unknown option"),
             ("lookup", "unknown command"),
-            ("sasl login", "not built yet"),
+            ("sasl", "NAME"),
+            ("--mechanisms PLAIN policy p", "sasl alone"),
+            ("--mechanisms PLAIN,CRAM-MD5 sasl s", "CRAM-MD5"),
         ] {
             let Err(error) = parsed(line) else { panic!("{line:?} was taken") };
             assert!(error.contains(text), "{line:?}: {error}");

@@ -4,6 +4,9 @@
 //! back-off, and a broker that takes the connection but does not greet. Once it has greeted, its
 //! own word counts: the longest budget of what may be asked, plus a second for the way back, and
 //! 95 s at most. A lookup keeps its id and spends one budget, however often it is sent.
+//!
+//! A login waits 9 s at most, and leaves once: on a connection where the broker has greeted, and
+//! never again when that breaks, for a password must not be tried twice.
 
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind, Read, Write};
@@ -19,7 +22,7 @@ use rustix::io::Errno;
 
 use super::args::Args;
 use super::{failed, syslog, timespec};
-use crate::ask::{Answer, Deadline, Failure, LONGEST_BUDGET, OnFailure, Question};
+use crate::ask::{Answer, Deadline, Failure, LOGIN_BUDGET, LONGEST_BUDGET, Mechanism, OnFailure, Question};
 use crate::ipc::{self, Hello, MAX_FROM_BROKER, Service, Verdict, Welcome};
 
 /// Nothing is waited for longer than this: Postfix gives up after 100 s (dict_sockmap.c).
@@ -46,6 +49,8 @@ pub(super) enum Outcome {
 /// One try on one connection.
 enum Attempt {
     Answered(Answer),
+    /// The broker has greeted, which was all that was to happen.
+    Greeted,
     HungUp,
     Replaced,
     /// The connection could not be made, broke, or its peer makes no sense.
@@ -70,6 +75,10 @@ pub(super) struct Link {
     connection: Option<Connection>,
     budget: Option<Duration>,
     on_failure: Option<OnFailure>,
+    /// What the broker offers for logins.
+    offered: Option<Vec<Mechanism>>,
+    /// Whether a byte of the question has been written.
+    has_left: bool,
     next_id: u64,
     waited_in_vain: bool,
     /// Why the last attempt came to nothing, for the log.
@@ -86,6 +95,8 @@ impl Link {
             connection: None,
             budget: None,
             on_failure: None,
+            offered: None,
+            has_left: false,
             // Of this process alone: the API may be told it (`Idempotency-Key`).
             next_id: RandomState::new().hash_one(std::process::id()),
             waited_in_vain: false,
@@ -98,11 +109,34 @@ impl Link {
         self.on_failure.as_ref()
     }
 
+    /// What the broker offers for logins, if it says so within `patience`.
+    pub(super) fn mechanisms(&mut self, patience: Duration) -> Option<Vec<Mechanism>> {
+        let give_up = Deadline::after(patience);
+        let mut pause = FIRST_PAUSE;
+        while !give_up.remaining().is_zero() {
+            match self.greet(give_up) {
+                Ok(None) => return self.offered.take().filter(|offered| !offered.is_empty()),
+                Ok(Some(_)) => {
+                    self.connection = None;
+                    return None;
+                }
+                Err(error) => self.trouble = error.to_string(),
+            }
+            self.connection = None;
+            if hung_up_within(pause.min(give_up.remaining())) {
+                return None;
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+        None
+    }
+
     /// Asks until there is an answer, or no time left for one.
     pub(super) fn ask(&mut self, question: &Question) -> Outcome {
         let started = Instant::now();
         let id = self.next_id;
         self.next_id = self.next_id.wrapping_add(1);
+        self.has_left = false;
         let mut alone_since = started;
         let mut pause = FIRST_PAUSE;
         let mut losses = 0;
@@ -117,6 +151,8 @@ impl Link {
                 Attempt::HungUp => return Outcome::HungUp,
                 Attempt::Replaced => return Outcome::Replaced,
                 Attempt::TimedOut => return self.no_answer(),
+                // It may have been asked already.
+                Attempt::Lost if self.has_left && self.is_login() => return self.no_answer(),
                 Attempt::Lost if self.lose_connection() => {
                     losses += 1;
                     // It was there a moment ago: whoever waits from now on waits anew.
@@ -131,7 +167,7 @@ impl Link {
                         _ => {}
                     }
                 }
-                Attempt::Lost => {}
+                Attempt::Greeted | Attempt::Lost => {}
             }
             let left = give_up.min(self.deadline(started)).remaining();
             if left.is_zero() {
@@ -144,9 +180,14 @@ impl Link {
         }
     }
 
+    fn is_login(&self) -> bool {
+        matches!(self.service, Service::Login { .. })
+    }
+
     /// When the lookup ends, whatever happens.
     fn deadline(&self, started: Instant) -> Deadline {
-        let budget = self.budget.unwrap_or(LONGEST_BUDGET);
+        let most = if self.is_login() { LOGIN_BUDGET } else { LONGEST_BUDGET };
+        let budget = self.budget.unwrap_or(most).min(most);
         Deadline::from(started, (budget + MARGIN).min(LONGEST))
     }
 
@@ -165,44 +206,76 @@ impl Link {
             syslog::warn(&format!("no broker for {service} at {socket}: {}", self.trouble));
             self.waited_in_vain = true;
         }
-        Outcome::Answered(failed(failure, self.on_failure.as_ref()))
+        // Only a close says "later" to Postfix; a broker's own word would come with its answer.
+        let close = self.is_login().then_some(&OnFailure::Disconnect);
+        Outcome::Answered(failed(failure, close.or(self.on_failure.as_ref())))
     }
 
     fn attempt(&mut self, question: &Question, id: u64, started: Instant, give_up: Deadline) -> Attempt {
-        let mut out = Vec::with_capacity(256);
-        if self.connection.is_none() {
-            let stream = match connect(&self.socket) {
-                Ok(stream) => stream,
-                Err(error) => {
-                    self.trouble = error.to_string();
-                    return Attempt::Lost;
-                }
-            };
-            self.connection = Some(Connection { stream, received: Vec::new(), greeted: false });
-            if Hello::encode(self.version, &self.service, &mut out).is_err() {
-                return Attempt::Lost;
-            }
-        }
-        let spent_ms = u32::try_from(started.elapsed().as_millis()).unwrap_or(u32::MAX);
-        if ipc::encode_ask(id, spent_ms, question, &mut out).is_err() {
-            return Attempt::Answered(failed(Failure::Malformed, self.on_failure.as_ref()));
-        }
-        match self.converse(&out, id, started, give_up) {
+        match self.try_to_ask(question, id, started, give_up) {
             Ok(attempt) => attempt,
             Err(error) if error.kind() == ErrorKind::TimedOut => Attempt::TimedOut,
             Err(error) => {
-                self.trouble = format!("the broker closed the connection ({error})");
+                self.trouble = match self.connection {
+                    None => error.to_string(),
+                    Some(_) => format!("the broker closed the connection ({error})"),
+                };
                 Attempt::Lost
             }
         }
     }
 
-    /// Writes `out` and reads until the answer with `id` is there.
+    fn try_to_ask(
+        &mut self,
+        question: &Question,
+        id: u64,
+        started: Instant,
+        give_up: Deadline,
+    ) -> io::Result<Attempt> {
+        let mut out = Vec::with_capacity(256);
+        if self.is_login() {
+            if let Some(attempt) = self.greet(give_up.min(self.deadline(started)))? {
+                return Ok(attempt);
+            }
+        } else {
+            self.connect(&mut out)?;
+        }
+        let spent_ms = u32::try_from(started.elapsed().as_millis()).unwrap_or(u32::MAX);
+        if ipc::encode_ask(id, spent_ms, question, &mut out).is_err() {
+            return Ok(Attempt::Answered(failed(Failure::Malformed, self.on_failure.as_ref())));
+        }
+        self.converse(&out, Some(id), self.deadline(started), give_up)
+    }
+
+    /// Connects, where there is no connection; the greeting to send is put into `out`.
+    fn connect(&mut self, out: &mut Vec<u8>) -> io::Result<()> {
+        if self.connection.is_none() {
+            let stream = connect(&self.socket)?;
+            self.connection = Some(Connection { stream, received: Vec::new(), greeted: false });
+            Hello::encode(self.version, &self.service, out).map_err(invalid)?;
+        }
+        Ok(())
+    }
+
+    /// Sees to a connection on which the broker has greeted; nothing where there is one.
+    fn greet(&mut self, give_up: Deadline) -> io::Result<Option<Attempt>> {
+        let mut out = Vec::new();
+        self.connect(&mut out)?;
+        if self.connection.as_ref().is_some_and(|connection| connection.greeted) {
+            return Ok(None);
+        }
+        match self.converse(&out, None, give_up, give_up)? {
+            Attempt::Greeted => Ok(None),
+            other => Ok(Some(other)),
+        }
+    }
+
+    /// Writes `out` and reads until the answer with `id` is there, or without one the greeting.
     fn converse(
         &mut self,
         mut out: &[u8],
-        id: u64,
-        started: Instant,
+        id: Option<u64>,
+        overall: Deadline,
         give_up: Deadline,
     ) -> io::Result<Attempt> {
         loop {
@@ -211,13 +284,13 @@ impl Link {
             {
                 return Ok(attempt);
             }
-            let overall = self.deadline(started);
             let Some(connection) = self.connection.as_mut() else { return Ok(Attempt::Lost) };
             let until = if connection.greeted { overall } else { overall.min(give_up) };
             if !out.is_empty() {
                 match (&connection.stream).write(out) {
                     Ok(count) => {
                         out = &out[count..];
+                        self.has_left |= id.is_some();
                         continue;
                     }
                     Err(error) if error.kind() == ErrorKind::WouldBlock => {}
@@ -237,7 +310,7 @@ impl Link {
 
     /// Takes in what has been read: the greeting, then the answer; an answer to a lookup that
     /// was given up is dropped.
-    fn take_frames(&mut self, id: u64) -> io::Result<Option<Attempt>> {
+    fn take_frames(&mut self, id: Option<u64>) -> io::Result<Option<Attempt>> {
         let Some(connection) = self.connection.as_mut() else { return Ok(Some(Attempt::Lost)) };
         if !connection.greeted {
             let Some((welcome, consumed)) = Welcome::decode(&connection.received).map_err(invalid)? else {
@@ -245,9 +318,10 @@ impl Link {
             };
             connection.received.drain(..consumed);
             match welcome.verdict {
-                Verdict::Served { budget_ms, on_failure } => {
+                Verdict::Served { budget_ms, on_failure, mechanisms } => {
                     self.budget = Some(Duration::from_millis(budget_ms.into()));
                     self.on_failure = on_failure;
+                    self.offered = Some(mechanisms);
                     connection.greeted = true;
                 }
                 Verdict::TooOld => return Ok(Some(Attempt::Replaced)),
@@ -258,6 +332,7 @@ impl Link {
                 }
             }
         }
+        let Some(id) = id else { return Ok(Some(Attempt::Greeted)) };
         while let Some((told, consumed)) =
             ipc::decode::<ipc::Told>(&connection.received, MAX_FROM_BROKER).map_err(invalid)?
         {

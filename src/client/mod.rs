@@ -10,6 +10,7 @@
 
 mod args;
 mod link;
+mod logins;
 mod syslog;
 
 use std::fs::OpenOptions;
@@ -76,14 +77,15 @@ enum Input {
     End,
 }
 
-fn serve(args: Args, version: u16) -> ExitCode {
-    let service = args.service.clone();
-    let protocol = match service {
+fn serve(mut args: Args, version: u16) -> ExitCode {
+    let (service, own_fallback) = (args.service.clone(), args.on_failure.clone());
+    let mechanisms = args.mechanisms.take();
+    let mut link = Link::new(args, version);
+    let protocol = match &service {
         Service::Socketmap => Protocol::Socketmap,
         Service::Policy { .. } => Protocol::Policy,
+        Service::Login { name } => return logins::serve(name, mechanisms, link),
     };
-    let own_fallback = args.on_failure.clone();
-    let mut link = Link::new(args, version);
     let mut received = Vec::new();
     let mut reply = Vec::new();
     loop {
@@ -112,6 +114,8 @@ fn next_request(service: &Service, received: &mut Vec<u8>) -> Input {
         let decoded = match service {
             Service::Socketmap => socketmap::decode(received),
             Service::Policy { name } => policy::decode(received, name),
+            // Logins are read by a loop of their own.
+            Service::Login { .. } => return Input::End,
         };
         match decoded {
             Ok(Some((question, consumed))) => {

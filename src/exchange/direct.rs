@@ -32,6 +32,8 @@ use crate::ask::Failure;
 
 /// Answers of 1xx before the real one (RFC 9110 15.2). A backend has use for one or two.
 const MAX_INTERIM: usize = 8;
+/// A connection that was used this recently is not about to be closed.
+const SURE: Duration = Duration::from_secs(1);
 
 type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 
@@ -106,7 +108,8 @@ impl Direct {
 
     /// Asks on a kept connection, else on a new one; on a new one, too, where the kept one fails.
     pub(super) async fn exchange(&self, request: &Request<'_>) -> Result<Reply, Broken> {
-        if let Some(link) = self.pool.take() {
+        let idle_for = if request.repeatable { self.pool.timeout } else { SURE };
+        if let Some(link) = self.pool.take(idle_for) {
             match self.ask(link, request).await {
                 Err(Broken::Lost) if request.repeatable => {}
                 other => return other,
@@ -234,10 +237,17 @@ impl Pool {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A connection that looks alive.
-    fn take(&self) -> Option<Link> {
+    /// A connection that looks alive, and was used at most that long ago.
+    fn take(&self, idle_for: Duration) -> Option<Link> {
         loop {
-            let Idle { mut link, since } = self.lock().pop()?;
+            let Idle { mut link, since } = {
+                let mut idle = self.lock();
+                // The last one is the youngest.
+                idle.pop_if(|kept| {
+                    let age = kept.since.elapsed();
+                    age < idle_for || age >= self.timeout
+                })?
+            };
             self.everywhere.fetch_sub(1, Ordering::Relaxed);
             if since.elapsed() < self.timeout && link.is_alive() && link.sender.is_ready() {
                 return Some(link);

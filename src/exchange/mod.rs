@@ -9,6 +9,7 @@
 //! Two arms: connections of our own (`direct`), and reqwest where a proxy stands between
 //! (`proxied`). Both use the same TLS configuration and the same names.
 
+pub(crate) mod compress;
 mod direct;
 mod proxied;
 mod proxy;
@@ -106,7 +107,8 @@ pub struct Request<'a> {
     pub headers: HeaderMap,
     /// Its body; empty for GET.
     pub body: Bytes,
-    /// Whether it may be sent once more when a kept connection fails.
+    /// Whether it may be sent once more when a kept connection fails. What may not goes out on a
+    /// connection that is sure to be alive: a new one, or one that was used a second ago.
     pub repeatable: bool,
 }
 

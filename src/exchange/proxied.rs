@@ -69,8 +69,11 @@ impl Proxied {
     }
 
     pub(super) async fn exchange(&self, request: &Request<'_>) -> Result<Reply, Broken> {
+        if !request.repeatable {
+            return self.once(&self.fresh, request).await;
+        }
         match self.once(&self.kept, request).await {
-            Err(Broken::Lost) if request.repeatable => self.once(&self.fresh, request).await,
+            Err(Broken::Lost) => self.once(&self.fresh, request).await,
             other => other,
         }
     }

@@ -124,11 +124,14 @@ pub fn all(config: &Config) -> Result<Vec<Bound>, Error> {
         };
         let wire = match listener.speaks {
             Speaks::Socketmap => Wire::Socketmap,
-            Speaks::Policy | Speaks::Login => Wire::Policy(listener.name.as_str().into()),
+            Speaks::Policy => Wire::Policy(listener.name.as_str().into()),
+            Speaks::Login => Wire::Login(listener.name.as_str().into()),
         };
         let leads_to_one = match listener.speaks {
             Speaks::Socketmap => config.maps.len() == 1,
-            Speaks::Policy | Speaks::Login => true,
+            Speaks::Policy => true,
+            // It always accepts: an smtpd whose handshake fails exits.
+            Speaks::Login => false,
         };
         let pool = listener.pool.map(|pool| Limit::new(pool.workers, pool.queue));
         let door = Door::new(pool, leads_to_one);

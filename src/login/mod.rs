@@ -1,5 +1,261 @@
 //! One entry of `dovecot_sasl`: a login becomes a request, the response an answer.
+//!
+//! A password goes to the entry's API, in the JSON of Nauthilus' `/api/v1/auth/json`, and the
+//! answer is in the response's status and headers (`answer`). It is sent once, on a connection
+//! that is sure to be alive, and kept nowhere. A token goes to `oidc`; the name that logs in is
+//! the token's, and a client that claimed another one is refused.
+//!
+//! Everything happens within 8 s of the line that completed the credentials. Only a denial is
+//! held back (`penalty`), and it holds no worker meanwhile.
 
+mod answer;
+mod penalty;
+mod request;
 mod settings;
 
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tracing::{debug, info};
+
+use crate::api::Api;
+use crate::ask::{Answer, Credentials, Deadline, Failure, LOGIN_BUDGET, Login, Mechanism, OnFailure, Peer};
+use crate::exchange::Http;
+use crate::oidc::{Oidc, Verdict, Verifier};
+use crate::secret::Secret;
+use crate::target::Asker;
+use crate::target::limit::Limit;
+pub use penalty::Penalties;
 pub use settings::Settings;
+
+/// One entry, ready to be asked.
+#[derive(Debug)]
+pub struct Logins {
+    settings: Settings,
+    api: Api,
+    limit: Limit,
+    verifier: Option<Verifier>,
+    penalties: Arc<Penalties>,
+}
+
+/// What an API or a token says of a login.
+#[derive(Debug, PartialEq, Eq)]
+enum Outcome {
+    /// This one has logged in.
+    Accepted(String),
+    /// For the SMTP client, and for the log where that says more.
+    Denied { reason: String, detail: String },
+}
+
+impl Outcome {
+    fn denied(reason: &str) -> Self {
+        Self::Denied { reason: reason.to_owned(), detail: String::new() }
+    }
+}
+
+impl Logins {
+    /// The entry of `settings`, behind what all entries share.
+    ///
+    /// # Errors
+    /// Where its proxy cannot be used.
+    pub fn new(
+        settings: Settings,
+        http: &Http,
+        oidc: &Oidc,
+        penalties: &Arc<Penalties>,
+    ) -> Result<Self, reqwest::Error> {
+        let bearer = settings.bearer.as_ref().map(|bearer| oidc.bearer(bearer));
+        Ok(Self {
+            api: Api::new(http.host(&settings.url)?, bearer),
+            limit: Limit::new(settings.pool.workers, settings.pool.queue),
+            verifier: settings.tokens.as_ref().map(|tokens| oidc.verifier(tokens)),
+            penalties: Arc::clone(penalties),
+            settings,
+        })
+    }
+
+    /// What is on offer: tokens only where they can be verified.
+    #[must_use]
+    pub fn mechanisms(&self) -> Vec<Mechanism> {
+        let tokens = self.verifier.is_some();
+        Mechanism::ALL.into_iter().filter(|mechanism| tokens || !mechanism.is_oauth()).collect()
+    }
+
+    /// What a failure says.
+    #[must_use]
+    pub fn on_failure(&self) -> &OnFailure {
+        &self.settings.on_failure
+    }
+
+    /// Asks, and says in the log what was denied and what failed.
+    pub async fn ask(&self, login: &Login, asker: &Asker) -> Answer {
+        let deadline = Deadline::from(asker.at, self.settings.timeout.min(LOGIN_BUDGET));
+        let outcome = async {
+            let _listeners_worker = asker.door.enter_or_fail(deadline).await?;
+            let _worker = self.limit.enter_or_fail(deadline).await?;
+            match &login.credentials {
+                Credentials::Password { user, password } => {
+                    self.password(login, user, password, deadline).await
+                }
+                Credentials::Token { user, token } => self.token(user, token, &login.peer, deadline).await,
+            }
+        };
+        let outcome = outcome.await;
+        let remote = login.peer.client_ip.parse().ok();
+        match outcome {
+            Ok(Outcome::Accepted(user)) => {
+                self.penalties.clear(remote);
+                debug!(name = self.settings.name, "login accepted");
+                Answer::Accepted { user }
+            }
+            Ok(Outcome::Denied { reason, detail }) => {
+                self.log_denial(login, &reason, &detail);
+                self.hold_back(remote, asker.at).await;
+                Answer::Denied { reason, user: login.credentials.user().to_owned() }
+            }
+            Err(failure) => {
+                self.log_failure(&failure, asker.at);
+                Answer::Failed { failure, on_failure: Some(self.settings.on_failure.clone()) }
+            }
+        }
+    }
+
+    async fn password(
+        &self,
+        login: &Login,
+        user: &str,
+        password: &Secret,
+        deadline: Deadline,
+    ) -> Result<Outcome, Failure> {
+        let body = request::body(&self.settings, login, user, password);
+        let request = request::request(&self.settings, body);
+        // Without `Auth-Status` a 401 speaks of our credentials, not of the user's.
+        let refuses = |reply: &_| answer::refuses_our_token(reply);
+        let reply = self.api.exchange(request, deadline, refuses).await?;
+        answer::read(&self.settings, user, &reply)
+    }
+
+    async fn token(
+        &self,
+        claimed: &str,
+        token: &Secret,
+        peer: &Peer,
+        deadline: Deadline,
+    ) -> Result<Outcome, Failure> {
+        let Some(verifier) = &self.verifier else { return Ok(Outcome::denied("OAuth not configured")) };
+        match verifier.verify(token, peer, self.settings.default_local_port, deadline).await? {
+            Verdict::Account(account) if claimed.is_empty() || is_same_name(claimed, &account) => {
+                Ok(Outcome::Accepted(account))
+            }
+            Verdict::Account(account) => Ok(Outcome::Denied {
+                reason: "invalid token".to_owned(),
+                detail: format!(
+                    "the token is for {account:?}; sasl_oidc_auth.account_claim says which claim names the account"
+                ),
+            }),
+            Verdict::Refused(refusal) => {
+                Ok(Outcome::Denied { reason: refusal.reason.to_owned(), detail: refusal.detail })
+            }
+        }
+    }
+
+    /// Waits, as long as the budget allows.
+    async fn hold_back(&self, remote: Option<IpAddr>, since: Instant) {
+        let delay = self.penalties.denied(&self.settings, remote);
+        let until = Deadline::after(delay).min(Deadline::from(since, LOGIN_BUDGET));
+        tokio::time::sleep_until(until.instant().into()).await;
+    }
+
+    fn log_denial(&self, login: &Login, reason: &str, detail: &str) {
+        let (name, mechanism) = (self.settings.name.as_str(), login.mechanism.name());
+        let (user, remote) = (login.credentials.user(), login.peer.client_ip.as_str());
+        info!(name, remote, user, mechanism, reason, detail, "login denied");
+    }
+
+    fn log_failure(&self, failure: &Failure, since: Instant) {
+        let name = self.settings.name.as_str();
+        let target = self.settings.url.host_str().unwrap_or_default();
+        let duration_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        info!(
+            name,
+            target,
+            class = failure.class(),
+            failure = failure.to_string(),
+            duration_ms,
+            "login failed"
+        );
+    }
+}
+
+/// Names are typed in any case; the token's spelling is what counts afterwards.
+fn is_same_name(typed: &str, account: &str) -> bool {
+    typed.to_lowercase() == account.to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::PoolSettings;
+    use std::time::Duration;
+
+    pub(super) fn settings() -> Settings {
+        Settings {
+            name: "smtp".to_owned(),
+            url: "http://127.0.0.1:1/auth".parse().expect("a URL"),
+            headers: reqwest::header::HeaderMap::new(),
+            compress_request: false,
+            compress_response: false,
+            timeout: LOGIN_BUDGET,
+            status_code: 200,
+            denied_status: Vec::new(),
+            accept_bare_status: false,
+            on_failure: OnFailure::Auto,
+            default_local_port: None,
+            failure_delay: Duration::from_secs(2),
+            penalty: true,
+            penalty_exempt: Vec::new(),
+            bearer: None,
+            tokens: None,
+            pool: PoolSettings { workers: 1, queue: 1 },
+        }
+    }
+
+    #[test]
+    fn the_body_holds_what_is_known() {
+        let password = Secret::new("s\"\\\u{e9}".to_owned());
+        let mut login = Login {
+            name: "smtp".to_owned(),
+            mechanism: Mechanism::Plain,
+            credentials: Credentials::Password { user: "u".to_owned(), password: password.clone() },
+            peer: Peer { service: "smtp".to_owned(), ..Peer::default() },
+        };
+        let body = |settings: &Settings, login: &Login| {
+            let body = request::body(settings, login, "u", &password);
+            String::from_utf8(body.to_vec()).expect("UTF-8")
+        };
+        let mut settings = settings();
+        let least = "{\"method\":\"PLAIN\",\"password\":\"s\\\"\\\\\u{e9}\",\"protocol\":\"smtp\",\"username\":\"u\"}";
+        assert_eq!(body(&settings, &login), least);
+        settings.default_local_port = Some(587);
+        assert!(body(&settings, &login).contains("\"local_port\":\"587\""));
+        login.peer = Peer {
+            client_ip: "192.0.2.7".to_owned(),
+            client_port: "4711".to_owned(),
+            local_ip: "192.0.2.1".to_owned(),
+            local_port: "465".to_owned(),
+            client_id: "\"mua\"".to_owned(),
+            secured: true,
+            ssl_protocol: "TLSv1.3".to_owned(),
+            ssl_cipher: "X".to_owned(),
+            ..login.peer
+        };
+        assert_eq!(
+            body(&settings, &login),
+            "{\"client_id\":\"\\\"mua\\\"\",\"client_ip\":\"192.0.2.7\",\"client_port\":\"4711\",\
+             \"local_ip\":\"192.0.2.1\",\"local_port\":\"465\",\"method\":\"PLAIN\",\
+             \"password\":\"s\\\"\\\\\u{e9}\",\"protocol\":\"smtp\",\"ssl\":\"on\",\"ssl_cipher\":\"X\",\
+             \"ssl_protocol\":\"TLSv1.3\",\"username\":\"u\"}"
+        );
+    }
+}

@@ -6,6 +6,7 @@
 //! is allocated for what a peer announces.
 
 pub mod dovecot;
+pub mod logins;
 pub mod netstring;
 pub mod policy;
 pub mod reply;

@@ -7,6 +7,9 @@
 //! | a failure that may pass | `TEMP <fixed text>` | `on_failure` |
 //! | a failure that an administrator must mend | `PERM <what>` | `on_failure` |
 //!
+//! A login ([`login`]) is `OK`, `FAIL`, or a closed connection: Postfix reads every FAIL as 535,
+//! and only a lost connection as 454 (xsasl_dovecot_server.c).
+//!
 //! Postfix turns TEMP and PERM into 451, never into a rejection; only NOTFOUND rejects
 //! (dict_sockmap.c, smtpd_check.c). Every reply is one line and leaves in one write: bytes that
 //! arrive late would be taken for the next answer.
@@ -80,6 +83,7 @@ fn map_failure(failure: &Failure) -> String {
         | Failure::Protocol
         | Failure::Status(_)
         | Failure::Body
+        | Failure::NoEvidence
         | Failure::Provider
         | Failure::Overload
         | Failure::NoBroker => format!("TEMP {TEMPORARY}"),
@@ -111,6 +115,46 @@ fn policy(answer: &Answer, fallback: &OnFailure, out: &mut Vec<u8>) -> Next {
     out.extend_from_slice(action.as_bytes());
     out.extend_from_slice(b"\n\n");
     Next::Stay
+}
+
+/// Appends the reply to a login with `id` of a client that announced `minor`: one line, or none
+/// before a close. Values are not escaped, for Postfix and Exim do not undo it; what would need
+/// it is left out, and is no success.
+pub fn login(id: u32, minor: u32, answer: &Answer, out: &mut Vec<u8>) -> Next {
+    let line = match answer {
+        Answer::Accepted { user } if is_one_value(user) => format!("OK\t{id}\tuser={user}\n"),
+        Answer::Denied { reason, user } => {
+            format!("FAIL\t{id}\treason={}{}\n", printable(reason), named(user))
+        }
+        Answer::Failed { on_failure: Some(OnFailure::Fail), .. } => temporary(id),
+        Answer::Failed { on_failure: Some(OnFailure::Disconnect), .. } => return Next::Close,
+        // `auto`: Dovecot's own clients since 2.2 know what temporary means.
+        Answer::Failed { .. } if minor > 0 => temporary(id),
+        // What is left is no login's answer, or a name that would break the line.
+        _ => return Next::Close,
+    };
+    out.extend_from_slice(line.as_bytes());
+    Next::Stay
+}
+
+/// `temp` is for clients before Dovecot 2.3, `code` for those since.
+fn temporary(id: u32) -> String {
+    format!("FAIL\t{id}\treason={TEMPORARY}\tcode=temp_fail\ttemp\n")
+}
+
+fn named(user: &str) -> String {
+    if is_one_value(user) { format!("\tuser={user}") } else { String::new() }
+}
+
+/// Whether `text` is a value that ends neither its field nor its line.
+fn is_one_value(text: &str) -> bool {
+    !text.is_empty() && !text.chars().any(char::is_control)
+}
+
+/// What an SMTP client may be shown: printable ASCII, at most 200 characters (DV-17).
+fn printable(text: &str) -> String {
+    let shown = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '?' };
+    text.chars().take(200).map(shown).collect()
 }
 
 /// At most 200 characters, which is what Postfix logs of an error, none of them a control character.
@@ -184,6 +228,21 @@ mod tests {
         assert_eq!(say(&failed(Failure::Connect), &OnFailure::Disconnect), (Next::Close, String::new()));
         let own = Answer::Failed { failure: Failure::Connect, on_failure: Some(OnFailure::Disconnect) };
         assert_eq!(say(&own, &defer), (Next::Close, String::new()));
+    }
+
+    #[test]
+    fn a_login_that_would_break_its_line_is_no_success() {
+        let say = |answer: &Answer| {
+            let mut out = Vec::new();
+            (login(7, 0, answer, &mut out), String::from_utf8(out).expect("UTF-8"))
+        };
+        for user in ["", "a\tb", "a\nOK\t8\tuser=b", "a\0", "a\u{1}t"] {
+            let accepted = Answer::Accepted { user: user.into() };
+            assert_eq!(say(&accepted), (Next::Close, String::new()), "{user:?}");
+            let denied = Answer::Denied { reason: "no\tway\n\u{e9}".into(), user: user.into() };
+            assert_eq!(say(&denied), (Next::Stay, "FAIL\t7\treason=no?way??\n".into()), "{user:?}");
+        }
+        assert_eq!(say(&Answer::NotFound), (Next::Close, String::new()));
     }
 
     proptest! {

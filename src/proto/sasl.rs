@@ -73,6 +73,20 @@ const PLAIN_FORMAT: &str = "invalid PLAIN data format";
 const OAUTHBEARER_FORMAT: &str = "invalid OAUTHBEARER data format";
 const XOAUTH2_FORMAT: &str = "invalid XOAUTH2 data format";
 
+/// Whether these could have come out of a dialogue: for those that come by the local socket.
+#[must_use]
+pub fn is_legal(credentials: &Credentials) -> bool {
+    match credentials {
+        Credentials::Password { user, password } => {
+            name(user.as_bytes()).is_some() && name(password.expose().as_bytes()).is_some()
+        }
+        Credentials::Token { user, token } => {
+            (user.is_empty() || name(user.as_bytes()).is_some())
+                && bearer(&format!("Bearer {}", token.expose())).is_some_and(|legal| legal == token.expose())
+        }
+    }
+}
+
 /// A legal name, or a legal password.
 fn name(bytes: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(bytes).ok()?;

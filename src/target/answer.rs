@@ -4,9 +4,9 @@
 //! error in its error field. Everything else is a failure.
 
 use super::value::{self, Object};
-use super::{Absent, Kind, Settings, compress};
+use super::{Absent, Kind, Settings};
 use crate::ask::{Answer, Failure};
-use crate::exchange::Reply;
+use crate::exchange::{Reply, compress};
 
 /// What a response says.
 ///

@@ -29,6 +29,17 @@ impl Limit {
         Self { workers, waiting: AtomicUsize::new(0), max_queue }
     }
 
+    /// The same, but a full queue is not waited behind.
+    ///
+    /// # Errors
+    /// [`Failure::Overload`] at once where the queue is full, or when the budget ends.
+    pub async fn enter_or_fail(&self, deadline: Deadline) -> Result<SemaphorePermit<'_>, Failure> {
+        if self.workers.available_permits() == 0 && self.waiting.load(Ordering::Relaxed) >= self.max_queue {
+            return Err(Failure::Overload);
+        }
+        self.enter(deadline, &Gate::default()).await
+    }
+
     /// Waits for a worker. It is free again when the permit is dropped.
     ///
     /// # Errors
@@ -94,6 +105,17 @@ impl Door {
     pub async fn enter(&self, deadline: Deadline) -> Result<Option<SemaphorePermit<'_>>, Failure> {
         match self.pool.as_deref() {
             Some((pool, gate)) => pool.enter(deadline, gate).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The same for a login, which is not held up behind a full queue.
+    ///
+    /// # Errors
+    /// As [`Limit::enter_or_fail`].
+    pub async fn enter_or_fail(&self, deadline: Deadline) -> Result<Option<SemaphorePermit<'_>>, Failure> {
+        match self.pool.as_deref() {
+            Some((pool, _)) => pool.enter_or_fail(deadline).await.map(Some),
             None => Ok(None),
         }
     }

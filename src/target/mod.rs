@@ -9,7 +9,6 @@
 
 mod answer;
 pub mod cache;
-mod compress;
 mod flight;
 pub mod limit;
 mod request;
@@ -24,8 +23,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tracing::{debug, info};
 
+use crate::api::Api;
 use crate::ask::{Answer, Deadline, Failure, OnFailure};
-use crate::exchange::{Host, Http};
+use crate::exchange::Http;
+use crate::oidc::Oidc;
 use crate::warned::Warned;
 use cache::{Cache, Found, Shelf};
 use flight::{Flight, Flights};
@@ -51,7 +52,7 @@ pub struct Asker {
 #[derive(Debug)]
 pub struct Target {
     settings: Settings,
-    host: Arc<Host>,
+    api: Api,
     limit: Limit,
     shelf: Shelf,
     flights: Flights,
@@ -66,9 +67,10 @@ impl Target {
     ///
     /// # Errors
     /// Where its proxy cannot be used.
-    pub fn new(settings: Settings, http: &Http, cache: &Cache) -> Result<Self, reqwest::Error> {
+    pub fn new(settings: Settings, http: &Http, oidc: &Oidc, cache: &Cache) -> Result<Self, reqwest::Error> {
+        let bearer = settings.bearer.as_ref().map(|bearer| oidc.bearer(bearer));
         Ok(Self {
-            host: http.host(&settings.url)?,
+            api: Api::new(http.host(&settings.url)?, bearer),
             limit: Limit::new(settings.pool.workers, settings.pool.queue),
             shelf: cache.shelf(&settings),
             flights: Flights::default(),
@@ -168,7 +170,7 @@ impl Target {
         let started = Instant::now();
         let outcome = async {
             let _worker = self.limit.enter(deadline, door.target_gate()).await?;
-            let reply = self.host.exchange(&rendered.request(), deadline).await?;
+            let reply = self.api.exchange(rendered.request(), deadline, |reply| reply.status == 401).await?;
             answer::read(&self.settings, &reply)
         };
         let outcome = outcome.await;

@@ -12,9 +12,9 @@ use hyper::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap, HeaderName, He
 use url::Position;
 
 use super::template::{Asked, Input, Unsendable};
-use super::{Method, Settings, compress};
+use super::{Method, Settings};
 use crate::ask::Attribute;
-use crate::exchange::Request;
+use crate::exchange::{Request, compress};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 

@@ -34,7 +34,7 @@ fn a_lookup_that_is_sent_again_starts_no_fresh_budget() {
     let mut frames = Frames::connect(&setup.ipc());
     frames.say_hello(&Service::Socketmap);
     let verdict = frames.welcome().expect("a greeting").verdict;
-    assert_eq!(verdict, Verdict::Served { budget_ms: 5000, on_failure: None });
+    assert_eq!(verdict, Verdict::Served { budget_ms: 5000, on_failure: None, mechanisms: Vec::new() });
     let start = Instant::now();
     frames.ask(7, Duration::from_millis(4800), &map_question("m", "k"));
     let told = frames.told().expect("an answer");

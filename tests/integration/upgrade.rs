@@ -24,7 +24,7 @@ fn old_broker(path: &Path) -> FakeBroker {
     FakeBroker::start(path, |_, frames| {
         let Some(hello) = frames.hello() else { return };
         assert_eq!(hello.version, OLD, "the old client says which version it speaks");
-        frames.greet_as(OLD, Verdict::Served { budget_ms: 30_000, on_failure: None });
+        frames.greet_as(OLD, Verdict::Served { budget_ms: 30_000, on_failure: None, mechanisms: Vec::new() });
         frames.echo();
     })
 }

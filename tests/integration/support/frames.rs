@@ -178,7 +178,7 @@ impl Frames {
     pub(crate) fn greet(&mut self, budget: Duration, on_failure: Option<OnFailure>) {
         let budget_ms = u32::try_from(budget.as_millis()).expect("a short budget");
         if self.hello().is_some() {
-            self.greet_as(VERSION, Verdict::Served { budget_ms, on_failure });
+            self.greet_as(VERSION, Verdict::Served { budget_ms, on_failure, mechanisms: Vec::new() });
         }
     }
 

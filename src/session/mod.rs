@@ -1,12 +1,15 @@
 //! One connection, whoever is at its other end: bytes to a question, its answer to bytes.
 //!
-//! One loop serves map and policy listeners and the local socket alike. It decodes one request
+//! One loop serves map and policy listeners and the local socket alike; listeners for logins, where
+//! many are under way on one connection, have another (`login`). It decodes one request
 //! and reads no further one until that is answered; meanwhile it watches for the peer to hang up,
 //! and drops the lookup then. A half-close is no hang-up: what was asked is answered.
 //!
 //! Limits: a request that has begun and brings no byte for 30 s is given up, and so is a reply
 //! that the peer does not take for 30 s. An idle map connection ends after 300 s (Postfix closes
 //! its own after 10 s), an idle policy connection never (Postfix would wait a second and retry).
+
+mod login;
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -24,7 +27,7 @@ use crate::ask::{Answer, Failure, OnFailure, Question};
 use crate::broker::Broker;
 use crate::ipc::{self, Ask, Hello, MAX_FROM_BROKER, MAX_FROM_CLIENT, Service, Told, Verdict, Welcome};
 use crate::proto::reply::{self, Next, Protocol};
-use crate::proto::{self, policy, socketmap};
+use crate::proto::{self, policy, sasl, socketmap};
 use crate::target::Asker;
 use crate::target::limit::Door;
 
@@ -47,6 +50,8 @@ pub enum Wire {
     Socketmap,
     /// SMTPD_POLICY_README, to the entry of this name.
     Policy(Arc<str>),
+    /// Dovecot's authentication protocol, to the entry of this name.
+    Login(Arc<str>),
     /// Frames of `pfxhttp-client`, to the service that its hello names.
     Local(Option<Service>),
 }
@@ -69,6 +74,9 @@ pub async fn serve<S>(mut stream: S, mut wire: Wire, door: Door, broker: Arc<Bro
 where
     S: AsyncRead + AsyncWrite + AsFd + Unpin,
 {
+    if let Wire::Login(name) = &wire {
+        return login::serve(stream, name, &door, &broker, draining).await;
+    }
     let mut received = Vec::new();
     let mut out = Vec::new();
     let mut serial = RandomState::new().hash_one(());
@@ -95,10 +103,13 @@ where
                 wire.reply(id, &answer, &mut out)
             }
             Step::Say(answer) => wire.reply(0, &answer, &mut out),
-            Step::Read => match read(&mut stream, &mut received, &wire, &mut draining).await {
-                Ok(1..) => continue,
-                Ok(0) | Err(_) => return,
-            },
+            Step::Read => {
+                let patience = wire.patience(!received.is_empty());
+                match read(&mut stream, &mut received, patience, &mut draining).await {
+                    Ok(1..) => continue,
+                    Ok(0) | Err(_) => return,
+                }
+            }
             Step::Close(reason) => {
                 debug!(reason, "connection closed");
                 return;
@@ -119,6 +130,7 @@ impl Wire {
         let decoded = match self {
             Self::Socketmap => socketmap::decode(received),
             Self::Policy(name) => policy::decode(received, name),
+            Self::Login(_) => return Step::Close("logins have a loop of their own"),
             Self::Local(service) => return frames(service, received, broker, out),
         };
         match decoded {
@@ -141,6 +153,7 @@ impl Wire {
         match self {
             Self::Socketmap => reply::encode(Protocol::Socketmap, answer, &fallback, out),
             Self::Policy(_) => reply::encode(Protocol::Policy, answer, &fallback, out),
+            Self::Login(_) => Next::Close,
             Self::Local(_) => match ipc::encode(&Told { id, answer: answer.clone() }, MAX_FROM_BROKER, out) {
                 Ok(()) => Next::Stay,
                 Err(_) => Next::Close,
@@ -153,7 +166,7 @@ impl Wire {
         match self {
             _ if begun => Some(HALF_READ),
             Self::Socketmap => Some(IDLE_MAP),
-            Self::Policy(_) | Self::Local(Some(_)) => None,
+            Self::Policy(_) | Self::Login(_) | Self::Local(Some(_)) => None,
             // Whoever connects to the local socket greets at once.
             Self::Local(None) => Some(HALF_READ),
         }
@@ -185,6 +198,9 @@ fn frames(service: &mut Option<Service>, received: &mut Vec<u8>, broker: &Broker
             let in_service = match (&ask.question, served) {
                 (Question::Map { .. }, Service::Socketmap) => true,
                 (Question::Policy { name, .. }, Service::Policy { name: served }) => name == served,
+                (Question::Login(login), Service::Login { name }) => {
+                    login.name == *name && sasl::is_legal(&login.credentials)
+                }
                 _ => false,
             };
             if !in_service {
@@ -204,6 +220,7 @@ fn welcome(hello: &Hello, broker: &Broker, out: &mut Vec<u8>) -> bool {
             Verdict::Served {
                 budget_ms: u32::try_from(terms.budget.as_millis()).unwrap_or(u32::MAX),
                 on_failure: terms.on_failure,
+                mechanisms: terms.mechanisms,
             }
         }
         None if hello.version < ipc::OLDEST => Verdict::TooOld,
@@ -213,11 +230,11 @@ fn welcome(hello: &Hello, broker: &Broker, out: &mut Vec<u8>) -> bool {
     greeted && hello.service.is_some()
 }
 
-/// Reads once. Nothing read means the end: of the stream, of our patience, or of the broker.
+/// Reads once, for as long as `patience` lasts. Nothing read means the end: of the stream, of our patience, or of the broker.
 async fn read<S>(
     stream: &mut S,
     received: &mut Vec<u8>,
-    wire: &Wire,
+    patience: Option<Duration>,
     draining: &mut Draining,
 ) -> io::Result<usize>
 where
@@ -228,7 +245,6 @@ where
         received.shrink_to(IDLE_BUFFER);
     }
     received.reserve(IDLE_BUFFER);
-    let patience = wire.patience(begun);
     let bytes = async {
         match patience {
             Some(limit) => timeout(limit, stream.read_buf(received)).await.unwrap_or(Ok(0)),

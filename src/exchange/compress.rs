@@ -7,11 +7,11 @@ use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use hyper::header::CONTENT_ENCODING;
 
+use super::{MAX_BODY, Reply};
 use crate::ask::Failure;
-use crate::exchange::{MAX_BODY, Reply};
 
 /// The body as gzip.
-pub(super) fn deflate(body: &[u8]) -> Vec<u8> {
+pub(crate) fn deflate(body: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 2 + 32), Compression::fast());
     // A Vec takes everything.
     let _ = encoder.write_all(body);
@@ -23,7 +23,7 @@ pub(super) fn deflate(body: &[u8]) -> Vec<u8> {
 /// # Errors
 /// [`Failure::Body`] for an encoding that was not asked for, for what is cut or corrupt, and for
 /// more than [`MAX_BODY`] bytes.
-pub(super) fn inflate(reply: &Reply, accepted: bool) -> Result<Option<Vec<u8>>, Failure> {
+pub(crate) fn inflate(reply: &Reply, accepted: bool) -> Result<Option<Vec<u8>>, Failure> {
     let Some(encoding) = reply.headers.get(CONTENT_ENCODING) else { return Ok(None) };
     match encoding.to_str().unwrap_or_default().trim() {
         "" | "identity" => Ok(None),

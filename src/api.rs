@@ -1,0 +1,63 @@
+//! An HTTP API as an entry sees it: an origin, and the token that it wants of us.
+//!
+//! The bearer replaces any `Authorization` of the request (RFC 6750 2.1). A token that the API
+//! refuses is replaced by a fresh one, and the request is sent once more: it may have been revoked,
+//! or have ended on the way.
+
+use std::sync::Arc;
+
+use hyper::header::AUTHORIZATION;
+
+use crate::ask::{Deadline, Failure};
+use crate::exchange::{Host, Reply, Request};
+use crate::oidc::{Bearer, Token};
+
+/// One API.
+#[derive(Debug)]
+pub struct Api {
+    host: Arc<Host>,
+    /// `backend_oidc_auth`.
+    bearer: Option<Arc<Bearer>>,
+}
+
+impl Api {
+    /// The API at `host`, which wants to see `bearer`.
+    #[must_use]
+    pub fn new(host: Arc<Host>, bearer: Option<Arc<Bearer>>) -> Self {
+        Self { host, bearer }
+    }
+
+    /// Sends `request` and reads the whole answer. `refuses` says whether an answer refuses our
+    /// token, rather than what was asked.
+    ///
+    /// # Errors
+    /// The class of what went wrong.
+    pub async fn exchange(
+        &self,
+        mut request: Request<'_>,
+        deadline: Deadline,
+        refuses: impl Fn(&Reply) -> bool,
+    ) -> Result<Reply, Failure> {
+        let Some(bearer) = &self.bearer else { return self.host.exchange(&request, deadline).await };
+        let token = bearer.token(deadline).await?;
+        let reply = self.authorized(&mut request, &token, deadline).await?;
+        if !refuses(&reply) {
+            return Ok(reply);
+        }
+        match bearer.after_refusal(&token, deadline).await {
+            Ok(Some(fresh)) => self.authorized(&mut request, &fresh, deadline).await,
+            // The API's own word says more than that there is no other token.
+            Ok(None) | Err(_) => Ok(reply),
+        }
+    }
+
+    async fn authorized(
+        &self,
+        request: &mut Request<'_>,
+        token: &Token,
+        deadline: Deadline,
+    ) -> Result<Reply, Failure> {
+        request.headers.insert(AUTHORIZATION, token.header().clone());
+        self.host.exchange(request, deadline).await
+    }
+}

@@ -1,0 +1,175 @@
+//! The reading of a password login's response, which is in its status and three headers
+//! (`Auth-Status`, `Auth-User`, `Auth-Error-Code`, as in nginx' mail authentication protocol).
+//!
+//! An acceptance needs positive evidence, and so does a denial. A 200 that says nothing, a wrong
+//! URL, and an API in trouble are failures: a user whose password is right must not be told that
+//! it is wrong.
+
+use super::{Outcome, Settings};
+use crate::ask::Failure;
+use crate::exchange::Reply;
+
+/// What Nauthilus and nginx say of a good login.
+const OK: &str = "OK";
+/// The longest name that is taken over.
+const MAX_USER: usize = 512;
+
+/// What a response says of the login of `user`.
+///
+/// # Errors
+/// The failure, by the table of logins in the README.
+pub(super) fn read(settings: &Settings, user: &str, reply: &Reply) -> Result<Outcome, Failure> {
+    let status = status_header(reply)?;
+    let is_accepted = reply.status == settings.status_code;
+    if settings.denied_status.contains(&reply.status) {
+        return Ok(Outcome::denied(status.as_deref().filter(|said| !is_ok(said)).unwrap_or(DENIED)));
+    }
+    match status {
+        Some(said) if is_ok(&said) && is_accepted => {
+            Ok(Outcome::Accepted(auth_user(reply)?.unwrap_or(user.to_owned())))
+        }
+        // An acceptance under another status contradicts itself.
+        Some(said) if is_ok(&said) => Err(Failure::Status(reply.status)),
+        Some(said) if is_accepted || matches!(reply.status, 401 | 403) => {
+            let code = reply.headers.get("auth-error-code");
+            if code.is_some_and(|code| code.as_bytes().starts_with(b"4")) {
+                return Err(Failure::Status(reply.status));
+            }
+            Ok(Outcome::denied(if said.is_empty() { DENIED } else { &said }))
+        }
+        None if is_accepted => match auth_user(reply)? {
+            Some(user) => Ok(Outcome::Accepted(user)),
+            None if settings.accept_bare_status => Ok(Outcome::Accepted(user.to_owned())),
+            None => Err(Failure::NoEvidence),
+        },
+        Some(_) | None => Err(Failure::Status(reply.status)),
+    }
+}
+
+/// Whether a response refuses our token, and says nothing of the user.
+pub(super) fn refuses_our_token(reply: &Reply) -> bool {
+    reply.status == 401 && !reply.headers.contains_key("auth-status")
+}
+
+/// What is said where the API says nothing.
+const DENIED: &str = "authentication failed";
+
+fn is_ok(status: &str) -> bool {
+    status.eq_ignore_ascii_case(OK)
+}
+
+/// The one `Auth-Status`; an empty one says nothing.
+fn status_header(reply: &Reply) -> Result<Option<String>, Failure> {
+    let mut values = reply.headers.get_all("auth-status").iter();
+    let Some(first) = values.next() else { return Ok(None) };
+    if values.any(|other| other != first) {
+        return Err(Failure::Protocol);
+    }
+    let text = String::from_utf8_lossy(first.as_bytes()).trim().to_owned();
+    Ok((!text.is_empty()).then_some(text))
+}
+
+/// The name that the API gives to the user. One that cannot be sent to Postfix is nobody's.
+fn auth_user(reply: &Reply) -> Result<Option<String>, Failure> {
+    let mut values = reply.headers.get_all("auth-user").iter();
+    let Some(first) = values.next() else { return Ok(None) };
+    if values.any(|other| other != first) {
+        return Err(Failure::Protocol);
+    }
+    let name = std::str::from_utf8(first.as_bytes()).map_err(|_| Failure::UnexpectedValue)?.trim();
+    if name.is_empty() {
+        return Ok(None);
+    }
+    if name.len() > MAX_USER || name.chars().any(char::is_control) {
+        return Err(Failure::UnexpectedValue);
+    }
+    Ok(Some(name.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::login::tests::settings;
+    use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+
+    fn reply(status: u16, headers: &[(&str, &[u8])]) -> Reply {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            let name: HeaderName = name.parse().expect("a name");
+            map.append(name, HeaderValue::from_bytes(value).expect("a value"));
+        }
+        Reply { status, headers: map, body: b"<html>".to_vec() }
+    }
+
+    fn accepted(user: &str) -> Result<Outcome, Failure> {
+        Ok(Outcome::Accepted(user.to_owned()))
+    }
+
+    fn denied(reason: &str) -> Result<Outcome, Failure> {
+        Ok(Outcome::denied(reason))
+    }
+
+    #[test]
+    fn evidence_decides() {
+        let settings = settings();
+        let read = |status, headers: &[(&str, &[u8])]| read(&settings, "typed", &reply(status, headers));
+        assert_eq!(read(200, &[("Auth-Status", b"OK")]), accepted("typed"));
+        assert_eq!(read(200, &[("Auth-Status", b"OK"), ("Auth-User", b"u@x")]), accepted("u@x"));
+        assert_eq!(read(200, &[("Auth-User", b"u@x")]), accepted("u@x"));
+        assert_eq!(read(200, &[]), Err(Failure::NoEvidence));
+        assert_eq!(read(200, &[("Auth-User", b"")]), Err(Failure::NoEvidence));
+        assert_eq!(read(200, &[("Auth-Status", b""), ("Auth-User", b"")]), Err(Failure::NoEvidence));
+        assert_eq!(
+            read(200, &[("Auth-Status", b"Invalid login or password")]),
+            denied("Invalid login or password")
+        );
+        assert_eq!(read(200, &[("Auth-Status", b"FAIL"), ("Auth-User", b"u@x")]), denied("FAIL"));
+        for status in [401, 403] {
+            assert_eq!(read(status, &[("Auth-Status", b"FAIL")]), denied("FAIL"));
+            assert_eq!(read(status, &[]), Err(Failure::Status(status)));
+            assert_eq!(read(status, &[("Auth-Status", b"OK")]), Err(Failure::Status(status)));
+            assert_eq!(read(status, &[("Auth-User", b"u@x")]), Err(Failure::Status(status)));
+        }
+        let temporary: &[(&str, &[u8])] = &[("Auth-Status", b"later"), ("Auth-Error-Code", b"451 4.3.0")];
+        assert_eq!(read(200, temporary), Err(Failure::Status(200)));
+        let permanent: &[(&str, &[u8])] = &[("Auth-Status", b"no"), ("Auth-Error-Code", b"535 5.7.8")];
+        assert_eq!(read(200, permanent), denied("no"));
+        for status in [204, 301, 302, 400, 404, 408, 429, 500, 503] {
+            assert_eq!(read(status, &[]), Err(Failure::Status(status)));
+            for said in ["FAIL", "OK"] {
+                let headers = [("Auth-Status", said.as_bytes())];
+                assert_eq!(read(status, &headers), Err(Failure::Status(status)), "{status} {said}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_administrator_may_say_more() {
+        let mut settings = settings();
+        settings.denied_status = vec![401, 404];
+        assert_eq!(read(&settings, "typed", &reply(401, &[])), denied(DENIED));
+        assert_eq!(read(&settings, "typed", &reply(404, &[("Auth-Status", b"gone")])), denied("gone"));
+        assert_eq!(read(&settings, "typed", &reply(404, &[("Auth-Status", b"OK")])), denied(DENIED));
+        settings.accept_bare_status = true;
+        assert_eq!(read(&settings, "typed", &reply(200, &[])), accepted("typed"));
+        assert_eq!(read(&settings, "typed", &reply(200, &[("Auth-Status", b"FAIL")])), denied("FAIL"));
+        settings.status_code = 204;
+        assert_eq!(read(&settings, "typed", &reply(200, &[])), Err(Failure::Status(200)));
+    }
+
+    #[test]
+    fn headers_that_contradict_or_cannot_be_sent_accept_nobody() {
+        let settings = settings();
+        let read = |headers: &[(&str, &[u8])]| read(&settings, "typed", &reply(200, headers));
+        for user in [&b"a\tb"[..], b"\xff", &[b'u'; MAX_USER + 1]] {
+            for status in [&[][..], &[("Auth-Status", &b"OK"[..])]] {
+                let headers = [status, &[("Auth-User", user)]].concat();
+                assert_eq!(read(&headers), Err(Failure::UnexpectedValue), "{headers:?}");
+            }
+        }
+        assert_eq!(read(&[("Auth-Status", b"OK"), ("Auth-Status", b"FAIL")]), Err(Failure::Protocol));
+        assert_eq!(read(&[("Auth-User", b"a"), ("Auth-User", b"b")]), Err(Failure::Protocol));
+        assert_eq!(read(&[("Auth-Status", b"OK"), ("Auth-Status", b"OK")]), accepted("typed"));
+        assert_eq!(read(&[("Auth-User", "jos\u{e9}@x".as_bytes())]), accepted("jos\u{e9}@x"));
+    }
+}

@@ -1,0 +1,182 @@
+//! A connection of a listener for logins: many at a time, answered as they end.
+//!
+//! The greeting is static and leaves at once: an smtpd whose handshake fails exits, and takes no
+//! mail (xsasl_dovecot_server.c). The connection is kept for ever. At most [`MOST`] logins run at
+//! a time; further ones are not read. After a failure that closes the connection no further login is read, and
+//! those that run get their answers first. The peer hanging up drops them all.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::{AbortHandle, JoinSet};
+use tracing::{debug, info};
+
+use super::{Draining, HALF_READ, LOOK, is_hung_up, read, write};
+use crate::ask::{Answer, Login, Mechanism, Question};
+use crate::broker::Broker;
+use crate::proto::dovecot::Greeting;
+use crate::proto::logins::{Logins, Step};
+use crate::proto::reply::Next;
+use crate::target::Asker;
+use crate::target::limit::Door;
+
+/// Logins that run at a time on one connection. Postfix has one.
+const MOST: usize = 32;
+
+/// What runs on one connection.
+struct Running {
+    name: Arc<str>,
+    door: Door,
+    broker: Arc<Broker>,
+    /// Each gives its number, its id and its answer.
+    tasks: JoinSet<(u64, u32, Answer)>,
+    /// The number of the login that has this id, and the way to end it.
+    known: HashMap<u32, (u64, AbortHandle)>,
+    serial: u64,
+}
+
+/// Serves `stream` until its end, by the entry `name`.
+pub(super) async fn serve<S>(
+    mut stream: S,
+    name: &Arc<str>,
+    door: &Door,
+    broker: &Arc<Broker>,
+    mut draining: Draining,
+) where
+    S: AsyncRead + AsyncWrite + AsFd + Unpin,
+{
+    let offered = broker.mechanisms(name);
+    let mut logins = Logins::new(name, offered.clone());
+    let mut running = Running::new(name, door, broker);
+    let mut received = Vec::new();
+    let mut out = Vec::new();
+    greet(&offered, &mut out);
+    // Whether nothing more is read: the peer has sent its last, or is about to be left.
+    let mut is_last = false;
+    loop {
+        while !is_last && running.tasks.len() < MOST {
+            match logins.next(&mut received, Instant::now(), &mut out) {
+                Step::Read => break,
+                Step::Ask { id, login } => running.begin(id, login),
+                Step::Forget(id) => running.forget(id),
+                Step::Refused { mechanism, reason } => log_refusal(name, mechanism, reason),
+                Step::Close(reason) => {
+                    debug!(reason, "connection closed");
+                    return;
+                }
+            }
+        }
+        if !out.is_empty() && write(&mut stream, &out, &mut draining).await.is_err() {
+            return;
+        }
+        out.clear();
+        if is_last && running.tasks.is_empty() {
+            return;
+        }
+        let reads = !is_last && running.tasks.len() < MOST;
+        let patience = (!received.is_empty()).then_some(HALF_READ);
+        let input = async {
+            if !reads {
+                hung_up(&mut stream).await;
+                return None;
+            }
+            Some(read(&mut stream, &mut received, patience, &mut draining).await)
+        };
+        tokio::select! {
+            answered = running.next() => {
+                if let Some((id, answer)) = answered
+                    && logins.answer(id, &answer, Instant::now(), &mut out) == Next::Close
+                {
+                    is_last = true;
+                }
+            }
+            input = input => match input {
+                // What runs is answered, also when the broker stops.
+                Some(count) => is_last = !matches!(count, Ok(1..)),
+                None => return,
+            },
+        }
+    }
+}
+
+/// Returns when nobody is left to read an answer. Where nothing is read, nothing else shows it.
+async fn hung_up<S: AsFd>(stream: &mut S) {
+    while !is_hung_up(stream) {
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// The handshake. Its cookie and its number are no secrets, and only have to differ.
+fn greet(mechanisms: &[Mechanism], out: &mut Vec<u8>) {
+    static CONNECTIONS: AtomicU32 = AtomicU32::new(1);
+    let names: Vec<_> = mechanisms.iter().map(|mechanism| mechanism.name()).collect();
+    let connection = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
+    Greeting { mechanisms: &names, pid: std::process::id(), connection, cookie: cookie() }.encode(out);
+}
+
+fn cookie() -> u128 {
+    let half = || u128::from(RandomState::new().hash_one(()));
+    (half() << 64) | half()
+}
+
+impl Running {
+    fn new(name: &Arc<str>, door: &Door, broker: &Arc<Broker>) -> Self {
+        Self {
+            name: Arc::clone(name),
+            door: door.clone(),
+            broker: Arc::clone(broker),
+            tasks: JoinSet::new(),
+            known: HashMap::new(),
+            serial: RandomState::new().hash_one(()),
+        }
+    }
+
+    fn begin(&mut self, id: u32, login: Box<Login>) {
+        debug!(name = &*self.name, mechanism = login.mechanism.name(), "login");
+        self.serial = self.serial.wrapping_add(1);
+        let serial = self.serial;
+        let asker = Asker { at: Instant::now(), id: serial, door: self.door.clone() };
+        let broker = Arc::clone(&self.broker);
+        let task = self.tasks.spawn(async move {
+            let answer = broker.ask(&Question::Login(login), &asker).await;
+            (serial, id, answer)
+        });
+        self.known.insert(id, (serial, task));
+    }
+
+    fn forget(&mut self, id: u32) {
+        if let Some((_, task)) = self.known.remove(&id) {
+            task.abort();
+        }
+    }
+
+    /// The next answer; none for a login that was forgotten meanwhile. Pending where nothing runs.
+    async fn next(&mut self) -> Option<(u32, Answer)> {
+        let Some(ended) = self.tasks.join_next().await else { return std::future::pending().await };
+        match ended {
+            Ok((serial, id, answer)) => {
+                let is_known = self.known.get(&id).is_some_and(|(known, _)| *known == serial);
+                is_known.then(|| {
+                    self.known.remove(&id);
+                    (id, answer)
+                })
+            }
+            Err(_aborted) => None,
+        }
+    }
+}
+
+fn log_refusal(name: &str, mechanism: Mechanism, reason: &str) {
+    let mechanism = mechanism.name();
+    // Postfix before 3.12 cuts a longer command in silence (DV-23).
+    let hint = match mechanism {
+        "OAUTHBEARER" | "XOAUTH2" => "a long token needs line_length_limit = 12288 in main.cf",
+        _ => "",
+    };
+    info!(name, mechanism, reason, hint, "login refused without asking");
+}
