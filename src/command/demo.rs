@@ -14,6 +14,8 @@ use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, mpsc, watch};
 
@@ -38,6 +40,7 @@ enum By {
 enum Request {
     Map { name: &'static str, key: &'static str },
     Policy { name: &'static str, client_address: &'static str },
+    Login { name: &'static str, password: &'static str },
 }
 
 struct Step {
@@ -48,7 +51,7 @@ struct Step {
     reply: &'static str,
 }
 
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 10] = [
     Step {
         title: "A mailbox that exists, asked through pfxhttp-client as spawn(8) starts it",
         by: By::Client,
@@ -90,6 +93,24 @@ const STEPS: [Step; 7] = [
         by: By::Client,
         request: Request::Policy { name: "nobody_there", client_address: "192.0.2.7" },
         reply: "action=DEFER Temporary server problem\n\n",
+    },
+    Step {
+        title: "A login with the right password, asked through pfxhttp-client (235)",
+        by: By::Client,
+        request: Request::Login { name: "users", password: "swordfish" },
+        reply: "OK\t1\tuser=bob@example.com\n",
+    },
+    Step {
+        title: "One with a wrong password, through a listener (535); the answer is held back a while",
+        by: By::Listener,
+        request: Request::Login { name: "users", password: "sardine" },
+        reply: "FAIL\t1\treason=Invalid login or password\tuser=bob@example.com\n",
+    },
+    Step {
+        title: "One whose API is out of order: the connection is closed, \"try again later\" (454)",
+        by: By::Client,
+        request: Request::Login { name: "users_out_of_order", password: "swordfish" },
+        reply: "",
     },
 ];
 
@@ -158,6 +179,13 @@ impl Step {
         match (self.by, &self.request) {
             (By::Listener, Request::Map { .. }) => over_socket(&directory.join("map"), &bytes),
             (By::Listener, Request::Policy { name, .. }) => over_socket(&directory.join(name), &bytes),
+            (By::Listener, Request::Login { name, .. }) => {
+                over_socket(&directory.join(name), &bytes).map(behind_handshake)
+            }
+            (By::Client, Request::Login { name, .. }) => {
+                let service = ["--mechanisms", "PLAIN", "sasl", name];
+                over_client(client, directory, &service, &bytes).map(behind_handshake)
+            }
             (By::Client, Request::Map { .. }) => over_client(client, directory, &["socketmap"], &bytes),
             (By::Client, Request::Policy { name, .. }) => {
                 over_client(client, directory, &["policy", name], &bytes)
@@ -182,12 +210,21 @@ impl Step {
                 .collect();
                 policy::encode(&attributes, &mut bytes);
             }
+            Request::Login { password, .. } => {
+                let response = STANDARD.encode(format!("\0bob@example.com\0{password}"));
+                let greeting = "VERSION\t1\t0\nCPID\t1\n";
+                let auth = "AUTH\t1\tPLAIN\tservice=smtp\tnologin\tlip=127.0.0.1\trip=192.0.2.7\tsecured";
+                bytes.extend_from_slice(format!("{greeting}{auth}\tresp={response}\n").as_bytes());
+            }
         }
         bytes
     }
 
     fn print(&self, api: &SampleApi, reply: &[u8]) {
-        let shown = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace('\n', "\\n");
+        let shown = |bytes: &[u8]| match String::from_utf8_lossy(bytes).replace('\n', "\\n") {
+            nothing if nothing.is_empty() => "(connection closed)".to_owned(),
+            text => text.replace('\t', "\\t"),
+        };
         println!("   Postfix asks     {}", shown(&self.bytes()));
         match api.last() {
             Some(exchange) => {
@@ -216,6 +253,7 @@ server:
   listen:
     - {{kind: socket_map, name: map, type: unix, address: "{directory}/map", mode: "0600"}}
     - {{kind: policy_service, name: reputation, type: unix, address: "{directory}/reputation", mode: "0600"}}
+    - {{kind: dovecot_sasl, name: users, type: unix, address: "{directory}/users", mode: "0600"}}
 socket_maps:
   mailboxes:
     target: "http://{address}/mailboxes"
@@ -234,8 +272,23 @@ policy_services:
     target: "http://{nobody}/policy"
     payload: "{{{{ .Key }}}}"
     value_field: "policy.result"
+dovecot_sasl:
+  users:
+    target: "http://{address}/login"
+    failure_delay: 1s
+  users_out_of_order:
+    target: "http://{address}/out_of_order"
 "#
     ))
+}
+
+/// What a login's server said behind its greeting, which is another one each time.
+fn behind_handshake(said: Vec<u8>) -> Vec<u8> {
+    const END: &[u8] = b"DONE\n";
+    match said.windows(END.len()).position(|bytes| bytes == END) {
+        Some(at) => said[at + END.len()..].to_vec(),
+        None => said,
+    }
 }
 
 /// Asks one of the broker's listeners.

@@ -1,4 +1,4 @@
-//! The HTTP API of `demo`: a few mailboxes and a policy, on a loopback port of the system's
+//! The HTTP API of `demo`: a few mailboxes, a policy and a user, on a loopback port of the system's
 //! choice. It remembers the last exchange, for the demonstration to show.
 
 use std::convert::Infallible;
@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
+use hyper::header::HeaderValue;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
@@ -61,15 +62,28 @@ impl SampleApi {
         let (status, said) = match path.as_str() {
             "/mailboxes" => mailbox(&asked),
             "/policy" => policy(&asked),
+            "/login" => login(&asked),
             _ => (StatusCode::SERVICE_UNAVAILABLE, json!({"message": "out of order"})),
+        };
+        let mut response = Response::new(Full::default());
+        *response.status_mut() = status;
+        // A login is answered in the headers.
+        let shown = match said.as_str() {
+            Some(auth_status) => {
+                let value = HeaderValue::from_str(auth_status).unwrap_or(HeaderValue::from_static(""));
+                response.headers_mut().insert("auth-status", value);
+                format!("Auth-Status: {auth_status}")
+            }
+            None => {
+                *response.body_mut() = Full::from(said.to_string());
+                said.to_string()
+            }
         };
         let exchange = Exchange {
             request: format!("{line} {}", String::from_utf8_lossy(&body)),
-            response: format!("{} {said}", status.as_u16()),
+            response: format!("{} {shown}", status.as_u16()),
         };
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(exchange);
-        let mut response = Response::new(Full::from(said.to_string()));
-        *response.status_mut() = status;
         Ok(response)
     }
 }
@@ -80,6 +94,14 @@ fn mailbox(asked: &Value) -> (StatusCode, Value) {
             (StatusCode::OK, json!({"data": {"result": key}}))
         }
         _ => (StatusCode::OK, json!({"data": {}})),
+    }
+}
+
+/// A user that exists; a text is meant for `Auth-Status`.
+fn login(asked: &Value) -> (StatusCode, Value) {
+    match (asked["username"].as_str(), asked["password"].as_str()) {
+        (Some("bob@example.com"), Some("swordfish")) => (StatusCode::OK, json!("OK")),
+        _ => (StatusCode::OK, json!("Invalid login or password")),
     }
 }
 

@@ -1,0 +1,323 @@
+//! A real Postfix lets people log in: what each outcome is in SMTP, on unix, TCP and spawned, with
+//! swaks, curl and sessions of our own.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::support::alone;
+use crate::support::backend::{Backend, Reply, Request};
+use crate::support::blackhole::Blackhole;
+use crate::support::fake_provider::{Endpoint, FakeProvider, now};
+use crate::support::jwt::{self, Key, KeyKind};
+use crate::support::mail_clients::{curl, swaks};
+use crate::support::oidc::{MAIL_PROGRAM, POST, Provider};
+use crate::support::peer::Peer;
+use crate::support::postfix::Postfix;
+use crate::support::sasl::{Heard, Sasl};
+use crate::support::setup::Setup;
+use crate::support::site::Way;
+use crate::support::smtp::Smtp;
+
+const LATER: &str = "454 4.7.0";
+const WRONG: &str = "535 5.7.8";
+const RIGHT: &str = "235 2.7.0";
+
+fn reply(status: u16, headers: &[(&str, &str)]) -> Reply {
+    let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Reply::Answer { status, headers: headers.collect(), body: b"<html>welcome</html>".to_vec() }
+}
+
+fn api(request: &Request) -> Reply {
+    match request.text("password").as_str() {
+        "secret" => reply(200, &[("Auth-Status", "OK")]),
+        _ => reply(200, &[("Auth-Status", "Invalid login or password")]),
+    }
+}
+
+/// A running Postfix whose smtpds ask `users`, and the port of each way.
+fn postfix(setup: &Setup, name: &str) -> (Postfix, Vec<(Way, u16)>) {
+    let mut postfix = Postfix::prepare();
+    let offers = "--mechanisms PLAIN,LOGIN,OAUTHBEARER,XOAUTH2";
+    postfix.spawn("pfx-sasl", &setup.ipc(), &format!("{offers} sasl {name}"));
+    let long = [("line_length_limit", "12288")];
+    let ports = Way::ALL.map(|way| (way, postfix.sasl_smtpd(&setup.sasl_path(way, name), &long)));
+    postfix.start();
+    (postfix, ports.to_vec())
+}
+
+/// Logs in, in a session that goes on; how it ended, within 9 s.
+fn log_in(smtp: &mut Smtp, password: &str, what: &str) -> String {
+    let started = Instant::now();
+    let reply = smtp.auth_plain("u@example.com", password);
+    let took = started.elapsed();
+    assert!(took < Duration::from_secs(9), "{what}: {took:?} for {reply:?}");
+    reply.chars().take(9).collect()
+}
+
+#[test]
+fn what_each_answer_is_in_smtp() {
+    let mut api = Backend::start(api);
+    let setup = Setup::start(|config| {
+        config.login("users", &api.url("/auth"), &[]).login("denied", &api.url("/auth"), &["denied_status: [401]"])
+    });
+    let (_postfix, ports) = postfix(&setup, "users");
+    let wrong = "Invalid login or password";
+    let cases = [
+        ("wrong", WRONG, reply(200, &[("Auth-Status", wrong)])),
+        ("401 that says so", WRONG, reply(401, &[("Auth-Status", "FAIL")])),
+        ("401", LATER, reply(401, &[])),
+        ("503", LATER, reply(503, &[])),
+        ("404", LATER, reply(404, &[])),
+        ("302", LATER, reply(302, &[("Location", "/login")])),
+        ("429", LATER, reply(429, &[("Retry-After", "1")])),
+        ("not HTTP", LATER, Reply::Raw(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec())),
+        ("a head cut off", LATER, Reply::Raw(b"HTTP/1.1 200 OK\r\nAuth-Status: OK\r\n".to_vec())),
+        ("200 with HTML", LATER, reply(200, &[])),
+        ("slow", LATER, Reply::stall()),
+    ];
+    for (way, port) in &ports {
+        let (mut smtp, offer) = Smtp::greet(*port);
+        assert!(offer.contains("AUTH PLAIN LOGIN"), "{way:?}: {offer}");
+        for (what, due, answer) in &cases {
+            let answer = answer.clone();
+            api.answer_with(move |_| answer.clone());
+            assert_eq!(log_in(&mut smtp, "secret", what), *due, "{way:?}: {what}");
+            api.answer_with(super::logins_postfix::api);
+            // And the next login of the same session works.
+            let (mut next, _) = Smtp::greet(*port);
+            if *due == LATER {
+                assert_eq!(log_in(&mut smtp, "wrong", what), WRONG, "{way:?}: after {what}");
+            }
+            assert_eq!(log_in(&mut next, "secret", what), RIGHT, "{way:?}: another, after {what}");
+        }
+        api.down();
+        assert_eq!(log_in(&mut smtp, "secret", "down"), LATER, "{way:?}: no API");
+        api.up();
+        assert_eq!(log_in(&mut smtp, "secret", "up"), RIGHT, "{way:?}: it is back");
+        for mechanism in ["PLAIN", "LOGIN"] {
+            assert_eq!(swaks(*port, mechanism, "u@example.com", "secret").code, 235, "{way:?} {mechanism}");
+            assert_eq!(swaks(*port, mechanism, "u@example.com", "wrong").code, 535, "{way:?} {mechanism}");
+        }
+    }
+    let (_postfix, ports) = postfix_of_denied(&setup);
+    api.answer_with(|_| reply(401, &[]));
+    for (way, port) in ports {
+        let (mut smtp, _) = Smtp::greet(port);
+        assert_eq!(log_in(&mut smtp, "secret", "denied_status"), WRONG, "{way:?}");
+    }
+}
+
+fn postfix_of_denied(setup: &Setup) -> (Postfix, Vec<(Way, u16)>) {
+    postfix(setup, "denied")
+}
+
+#[test]
+fn a_broker_that_is_restarted_costs_one_454_at_the_most() {
+    let api = Backend::start(api);
+    let mut setup = Setup::start(|config| config.login("users", &api.url("/auth"), &[]));
+    let (_postfix, ports) = postfix(&setup, "users");
+    for (way, port) in ports {
+        let (mut smtp, _) = Smtp::greet(port);
+        assert_eq!(log_in(&mut smtp, "wrong", "before"), WRONG, "{way:?}");
+        setup.broker.kill();
+        if way != Way::Client {
+            assert_eq!(log_in(&mut smtp, "secret", "away"), LATER, "{way:?}");
+        }
+        setup.broker.start_again();
+        assert_eq!(log_in(&mut smtp, "secret", "back"), RIGHT, "{way:?}");
+    }
+}
+
+#[test]
+fn what_a_user_types_breaks_no_line() {
+    let api = Backend::start(api);
+    let setup = Setup::start(|config| config.login("users", &api.url("/auth"), &[]));
+    let (_postfix, ports) = postfix(&setup, "users");
+    for (way, port) in ports {
+        let (mut smtp, _) = Smtp::greet(port);
+        let before = api.count();
+        for user in ["a\nOK\t1\tuser=ceo", "a\tuser=ceo", "a\u{1}t", "a\r\nb", "\u{1b}[2J"] {
+            let reply = smtp.auth_plain(user, "secret");
+            assert!(reply.starts_with(WRONG) && !reply.contains("ceo"), "{way:?} {user:?}: {reply}");
+        }
+        for bytes in [&b"\0u\xff\0secret"[..], b"\0u\0se\xe9cret", b"\0u\0\0"] {
+            let reply = smtp.auth("PLAIN", bytes);
+            assert!(reply.starts_with(WRONG), "{way:?} {bytes:?}: {reply}");
+        }
+        assert_eq!(api.count(), before, "{way:?}: nobody was asked");
+        assert_eq!(log_in(&mut smtp, "secret", "then"), RIGHT, "{way:?}");
+    }
+}
+
+#[test]
+fn an_smtpd_never_waits_to_start() {
+    let _alone = alone();
+    let (hole, slow) = (Blackhole::open(), Backend::start(|_| Reply::stall()));
+    let provider = hole.url("/.well-known/openid-configuration");
+    let tokens = format!(
+        "sasl_oidc_auth: {{enabled: true, configuration_uri: \"{provider}\", client_id: c, validation: jwks}}"
+    );
+    let bearer = format!("backend_oidc_auth: {{enabled: true, configuration_uri: \"{provider}\", client_id: c}}");
+    let setup = Setup::start(|config| {
+        config.login("users", &hole.url("/"), &[&tokens, &bearer]).login("slow", &slow.url("/"), &[])
+    });
+    let mut busy = Vec::new();
+    for _ in 0..8 {
+        let mut sasl = setup.login(Way::Tcp, "users");
+        sasl.plain(1, "u", "secret");
+        sasl.oauthbearer(2, "", "a.b.c");
+        busy.push(sasl);
+        let mut sasl = setup.login(Way::Unix, "slow");
+        sasl.plain(1, "u", "secret");
+        busy.push(sasl);
+    }
+    let started = Instant::now();
+    let connected: Vec<Sasl> = (0..200)
+        .map(|number| match number % 2 {
+            0 => Sasl::listen(Peer::unix(&setup.socket("users"))),
+            _ => Sasl::listen(Peer::tcp(setup.login_port("slow").address())),
+        })
+        .collect();
+    let took = started.elapsed();
+    assert!(took < Duration::from_secs(1), "200 handshakes in {took:?}");
+    assert_eq!(connected[0].mechanisms(), ["PLAIN", "LOGIN", "OAUTHBEARER", "XOAUTH2"]);
+    drop((connected, busy));
+}
+
+#[test]
+fn a_client_without_a_broker_greets_within_a_second() {
+    let directory = crate::support::site::open_directory();
+    let nobody = directory.path().join("nobody.sock");
+    for arguments in [&["sasl", "users"][..], &["--mechanisms", "PLAIN,LOGIN", "sasl", "users"]] {
+        let started = Instant::now();
+        let mut sasl = Sasl::begin(Peer::asking(&nobody, arguments));
+        assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+        assert_eq!(sasl.mechanisms(), ["PLAIN", "LOGIN"]);
+        sasl.plain(1, "u", "secret");
+        assert_eq!(sasl.next(Duration::from_secs(9)), Heard::Closed(Vec::new()));
+        assert!(started.elapsed() > Duration::from_secs(6), "it waits for a broker that restarts");
+    }
+    // And through Postfix.
+    let mut postfix = Postfix::prepare();
+    postfix.spawn("pfx-sasl", &nobody, "--timeout 2 sasl users");
+    let port = postfix.sasl_smtpd("private/pfx-sasl", &[]);
+    postfix.start();
+    let (mut smtp, offer) = Smtp::greet(port);
+    assert!(offer.contains("AUTH PLAIN LOGIN"), "{offer}");
+    assert_eq!(log_in(&mut smtp, "secret", "no broker"), LATER);
+}
+
+/// Lines of an entry that lets in what `configuration_uri`'s provider signs for `mail`.
+fn tokens(configuration_uri: &str, validation: &str) -> String {
+    let client = format!("client_id: \"{}\", client_secret: \"{}\", auth_method: client_secret_post", POST.id, POST.secret);
+    format!(
+        "sasl_oidc_auth: {{enabled: true, configuration_uri: \"{configuration_uri}\", {client}, \
+         validation: {validation}, account_claim: email, audiences: [mail, \"{MAIL_PROGRAM}\"]}}"
+    )
+}
+
+#[test]
+fn tokens_of_a_real_provider_log_in() {
+    let mut provider = Provider::start();
+    let api = Backend::start(api);
+    let setup = Setup::start(|config| {
+        let uri = provider.configuration_uri();
+        config.login("users", &api.url("/auth"), &[&tokens(&uri, "auto")])
+    });
+    let (_postfix, ports) = postfix(&setup, "users");
+    let claims = json!({"email": "u@example.com"});
+    let mint = |provider: &Provider, format: &str, alg: &str, audience: &str| {
+        provider.mint(&json!({"sub": "1", "audience": audience, "format": format, "alg": alg, "claims": claims}))
+    };
+    for (way, port) in &ports {
+        for mechanism in ["XOAUTH2", "OAUTHBEARER"] {
+            for at_once in [true, false] {
+                let opaque = mint(&provider, "opaque", "RS256", "mail");
+                let login = curl(*port, mechanism, "u@example.com", &opaque, at_once);
+                assert_eq!(login.code, 235, "{way:?} {mechanism}, opaque: {}", login.dialogue);
+            }
+            for alg in ["RS256", "ES256", "EdDSA"] {
+                let token = mint(&provider, "jwt", alg, "mail");
+                let login = curl(*port, mechanism, "U@example.com", &token, true);
+                assert_eq!(login.code, 235, "{way:?} {mechanism} {alg}: {}", login.dialogue);
+            }
+            let elsewhere = mint(&provider, "jwt", "RS256", "https://shop.example");
+            assert_eq!(curl(*port, mechanism, "u@example.com", &elsewhere, true).code, 235, "its client is listed");
+            let token = mint(&provider, "jwt", "ES256", "mail");
+            for (what, user, token) in [
+                ("somebody else", "ceo@example.com", token.clone()),
+                ("not a token", "u@example.com", "nonsense".to_owned()),
+                ("cut", "u@example.com", token[..token.len() - 4].to_owned()),
+            ] {
+                let login = curl(*port, mechanism, user, &token, true);
+                assert_eq!(login.code, 535, "{way:?} {mechanism}, {what}: {}", login.dialogue);
+            }
+        }
+    }
+    // Rotation: nobody is turned away.
+    provider.rotate(false);
+    for (way, port) in &ports {
+        let token = mint(&provider, "jwt", "ES256", "mail");
+        assert_eq!(curl(*port, "XOAUTH2", "u@example.com", &token, true).code, 235, "{way:?}, new keys");
+    }
+    let opaque = mint(&provider, "opaque", "RS256", "mail");
+    provider.down();
+    for (way, port) in &ports {
+        let login = curl(*port, "OAUTHBEARER", "u@example.com", &opaque, true);
+        assert_eq!(login.code, 454, "{way:?}, no provider: {}", login.dialogue);
+    }
+}
+
+#[test]
+fn forged_tokens_are_wrong_passwords() {
+    let provider = FakeProvider::start();
+    let (key, stranger) = (Key::new(KeyKind::Rsa, "k1"), Key::new(KeyKind::Rsa, "k1"));
+    provider.publish(&[&key]);
+    let api = Backend::start(api);
+    let setup = Setup::start(|config| {
+        let uri = provider.configuration_uri();
+        config.login("users", &api.url("/auth"), &[&tokens(&uri, "jwks")])
+    });
+    let (_postfix, ports) = postfix(&setup, "users");
+    let mut claims = provider.claims("1", "mail");
+    claims["email"] = json!("u@example.com");
+    let with = |member: &str, value: serde_json::Value| {
+        let mut changed = claims.clone();
+        changed[member] = value;
+        key.token(&changed)
+    };
+    let good = key.token(&claims);
+    let unsigned = format!("{}.", jwt::signing_input(r#"{"alg":"none"}"#, &claims.to_string()));
+    let swapped = jwt::hs256(&json!({"alg": "HS256", "kid": "k1"}), &claims, key.public());
+    for (way, port) in &ports {
+        for mechanism in ["XOAUTH2", "OAUTHBEARER"] {
+            let (mut smtp, _) = Smtp::greet(*port);
+            let mut say = |token: &str| {
+                let response = match mechanism {
+                    "XOAUTH2" => format!("user=u@example.com\x01auth=Bearer {token}\x01\x01"),
+                    _ => format!("n,,\x01auth=Bearer {token}\x01\x01"),
+                };
+                let mut reply = smtp.auth(mechanism, response);
+                if reply.starts_with("334 ") {
+                    reply = smtp.respond(if mechanism == "XOAUTH2" { "" } else { "\x01" });
+                }
+                reply.chars().take(9).collect::<String>()
+            };
+            for (what, token) in [
+                ("expired", with("exp", json!(now() - 120))),
+                ("another audience", with("aud", json!("shop"))),
+                ("another issuer", with("iss", json!("https://evil.example"))),
+                ("another key", stranger.token(&claims)),
+                ("alg none", unsigned.clone()),
+                ("alg swapped", swapped.clone()),
+            ] {
+                assert_eq!(say(&token), WRONG, "{way:?} {mechanism}: {what}");
+            }
+            provider.break_with(Endpoint::Keys, Reply::status(503));
+            assert_eq!(say(&Key::new(KeyKind::P256, "unknown").token(&claims)), LATER, "{way:?} {mechanism}");
+            provider.mend(Endpoint::Keys);
+            assert_eq!(say(&good), RIGHT, "{way:?} {mechanism}");
+        }
+    }
+}
