@@ -10,6 +10,7 @@ use serde_yaml::Value;
 
 use super::block::{self, child};
 use super::cache;
+use super::grpc;
 use super::headers;
 use super::keys::Block;
 use super::oidc;
@@ -147,7 +148,7 @@ fn without_effect(report: &mut Report<'_>, source: &Source<'_>, raw: &raw::Entry
         report.warning(&path.key(key), "has no effect outside dovecot_sasl");
     }
     oidc::shape(report, child(Some(source.value), "sasl_oidc_auth"), path);
-    oidc::grpc_shape(report, child(Some(source.value), "grpc"), path);
+    grpc::shape(report, child(Some(source.value), "grpc"), path);
 }
 
 fn required<'t>(

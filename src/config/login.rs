@@ -2,6 +2,7 @@
 
 use super::block::{self, child};
 use super::entry::{self, Entries, Source};
+use super::grpc;
 use super::oidc;
 use super::problem::Report;
 use super::raw;
@@ -34,9 +35,9 @@ fn entry(report: &mut Report<'_>, source: &Source<'_>) -> Option<()> {
         }
     }
     if is_grpc {
-        oidc::grpc(report, child(Some(value), "grpc"), path);
+        grpc::asked(report, child(Some(value), "grpc"), path);
     } else if raw.grpc.is_some() {
-        oidc::grpc_shape(report, child(Some(value), "grpc"), path);
+        grpc::shape(report, child(Some(value), "grpc"), path);
         report.warning(&path.key("grpc"), "has no effect without `transport: grpc`");
     }
     without_effect(report, source, &raw);

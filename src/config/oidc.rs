@@ -1,4 +1,4 @@
-//! `backend_oidc_auth`, `sasl_oidc_auth` and `grpc`: checked, and not built yet.
+//! `backend_oidc_auth` and `sasl_oidc_auth`: checked, and not built yet.
 //!
 //! A block that is not enabled is read for its shape alone: what it lacks may come later.
 
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_yaml::Value;
 
-use super::block::{self, child};
+use super::block;
 use super::http;
 use super::keys::Block;
 use super::path::KeyPath;
@@ -19,7 +19,6 @@ use super::secret;
 use crate::exchange::is_loopback;
 
 const JWKS_TTL: RangeInclusive<Duration> = Duration::from_mins(1)..=Duration::from_hours(168);
-const GRPC_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(1);
 
 /// What both blocks have.
 struct Client<'c> {
@@ -153,35 +152,4 @@ fn provider(report: &mut Report<'_>, path: &KeyPath, text: &str) {
         let problem = report.warning(path, "an identity provider beyond loopback without TLS");
         problem.hint("whoever is on the way there reads its tokens; write https://");
     }
-}
-
-/// Checks `grpc` of the entry at `path`, which is asked that way.
-pub(super) fn grpc(report: &mut Report<'_>, value: Option<&Value>, path: &KeyPath) {
-    let raw = grpc_shape(report, value, path);
-    let path = path.key("grpc");
-    match raw.address.as_deref() {
-        None => {
-            report.missing(&path, "address");
-        }
-        Some(address) => {
-            let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
-            let fits = |(host, port): (&str, &str)| !host.is_empty() && is_port(port);
-            if !address.rsplit_once(':').is_some_and(fits) {
-                report.value(&path.key("address"), "must be `host:port`");
-            }
-        }
-    }
-    scalar::duration(report, &path.key("timeout"), raw.timeout.as_ref(), GRPC_TIMEOUT);
-}
-
-/// Reads `grpc` of the entry at `path` for its keys and kinds of values alone.
-pub(super) fn grpc_shape(report: &mut Report<'_>, value: Option<&Value>, path: &KeyPath) -> raw::Grpc {
-    let path = path.key("grpc");
-    let tls = child(value, "tls");
-    let tls: raw::GrpcTls = block::read(report, tls, &path.key("tls"), Block::GrpcTls).unwrap_or_default();
-    if let Some(raw::Word(version)) = &tls.min_tls_version {
-        let versions = [("1.2", ()), ("1.3", ())];
-        scalar::choice(report, &path.key("tls").key("min_tls_version"), version, &versions);
-    }
-    block::read(report, value, &path, Block::Grpc).unwrap_or_default()
 }
