@@ -102,13 +102,10 @@ fn entry(report: &mut Report<'_>, source: &Source<'_>, inherited: Inherited) -> 
     let cache = cache::entry(report, child(Some(source.value), "cache"), &cache, *block, inherited.outage);
     let timeout = timeout(report, path, raw.timeout.as_ref());
     let bearer = oidc::backend(report, child(Some(source.value), "backend_oidc_auth"), path);
-    if bearer {
-        report.stranger(&path.key("backend_oidc_auth"), "not built yet");
-    }
     let compress_request = raw.http_request_compression.unwrap_or(false);
     let compress_response = raw.http_response_compression.unwrap_or(false);
     let no_error_value = raw.no_error_value.as_ref().map(|word| word.0.clone()).unwrap_or_default();
-    let headers = all_headers(report, source, raw, bearer);
+    let headers = all_headers(report, source, raw);
     let kind = protocol::kind(report, source, inherited, status);
     let (url, request_path) = target?;
     Some(Settings {
@@ -128,7 +125,7 @@ fn entry(report: &mut Report<'_>, source: &Source<'_>, inherited: Inherited) -> 
         no_error_value,
         absent_value,
         cache,
-        bearer: None,
+        bearer,
         pool: inherited.pool,
     })
 }
@@ -213,14 +210,10 @@ pub(super) fn timeout(report: &mut Report<'_>, path: &KeyPath, time: Option<&raw
     scalar::duration(report, &path.key("timeout"), time, MIN_TIMEOUT..=LONGEST_BUDGET)
 }
 
-/// All that an entry's requests carry; `bearer` says that a token comes on top.
-pub(super) fn all_headers(
-    report: &mut Report<'_>,
-    source: &Source<'_>,
-    raw: raw::Entry,
-    bearer: bool,
-) -> HeaderMap {
+/// All that an entry's requests carry, but for the token of `backend_oidc_auth`.
+pub(super) fn all_headers(report: &mut Report<'_>, source: &Source<'_>, raw: raw::Entry) -> HeaderMap {
     let path = &source.path;
+    let bearer = block::is_enabled(child(Some(source.value), "backend_oidc_auth"));
     let own = headers::custom(
         report,
         &path.key("custom_headers"),
@@ -237,9 +230,13 @@ pub(super) fn all_headers(
         if headers.contains_key(AUTHORIZATION) {
             report.key(&at, "`custom_headers` hold an `Authorization` as well; only one of them can hold");
         }
-        if let Some(value) = headers::basic(report, &at, &pair) {
+        if let Some(value) = headers::basic(report, &at, pair.expose()) {
             headers.insert(AUTHORIZATION, value);
         }
+    }
+    if bearer {
+        // The token's place, also while there is none: the specification's word.
+        headers.remove(AUTHORIZATION);
     }
     headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
     headers

@@ -56,9 +56,9 @@ fn entry(report: &mut Report<'_>, source: &Source<'_>) -> Option<()> {
     if port.is_some_and(|port| !port.is_ok_and(|port| port > 0)) {
         report.value(&path.key("default_local_port"), "must be a port from 1 to 65535");
     }
-    let bearer = oidc::backend(report, child(Some(value), "backend_oidc_auth"), path);
+    oidc::backend(report, child(Some(value), "backend_oidc_auth"), path);
     oidc::sasl(report, child(Some(value), "sasl_oidc_auth"), path);
-    entry::all_headers(report, source, raw, bearer);
+    entry::all_headers(report, source, raw);
     Some(())
 }
 

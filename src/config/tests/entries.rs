@@ -131,47 +131,6 @@ fn secrets_may_stand_in_files() {
     one(&at("secret"), "larger than 64 KiB");
 }
 
-/// The errors of an OIDC block, besides that it is not built yet, and the warnings.
-fn oidc(keys: &str) -> Vec<String> {
-    let told = told(&map(&format!("    backend_oidc_auth: {{enabled: true, {keys}}}\n")));
-    assert_eq!(told.iter().filter(|told| told.ends_with("not built yet")).count(), 1, "{told:#?}");
-    told.into_iter().filter(|told| !told.ends_with("not built yet")).collect()
-}
-
-#[test]
-fn oidc_blocks_are_checked() {
-    let good = "configuration_uri: 'https://i/', client_id: x";
-    assert_eq!(oidc(good), [""; 0]);
-    for (keys, expected) in [
-        ("client_id: x", "`configuration_uri` is missing"),
-        ("configuration_uri: 'https://i/'", "`client_id` is missing"),
-        ("configuration_uri: 'ftp://i/', client_id: x", "begins with http:// or https://"),
-        (
-            "configuration_uri: 'http://i/', client_id: x",
-            "warning socket_maps.m.backend_oidc_auth.configuration_uri",
-        ),
-        (&format!("{good}, auth_method: basic"), "must be one of: auto, client_secret_basic"),
-        (&format!("{good}, auth_method: client_secret_post"), "`client_secret` is missing"),
-        (&format!("{good}, auth_method: private_key_jwt"), "`private_key_file` is missing"),
-        (&format!("{good}, private_key_file: /nowhere"), "private_key_file: the file cannot be read"),
-        (
-            &format!("{good}, client_secret: a, client_secret_file: /dev/null"),
-            "`client_secret` is given as well",
-        ),
-        (&format!("{good}, scopes: ['a b']"), "scopes[0]: a scope is printable ASCII"),
-        (&format!("{good}, validation: jwks"), "validation: unknown key"),
-    ] {
-        let told = oidc(keys);
-        assert!(told.len() == 1 && told[0].contains(expected), "{keys}: {told:#?}");
-    }
-    assert_eq!(oidc("configuration_uri: 'http://[::1]:8/', client_id: x, client_secret: s"), [""; 0]);
-    // What is switched off says nothing, and may lack anything.
-    super::good(&map("    backend_oidc_auth: {enabled: false, client_id: x}\n"));
-    let both =
-        told(&map(&format!("    http_auth_basic: a:b\n    backend_oidc_auth: {{enabled: true, {good}}}\n")));
-    assert!(both[0].contains("`backend_oidc_auth` is enabled as well"), "{both:#?}");
-}
-
 #[test]
 fn logins_are_checked_though_they_are_not_built() {
     let login = |lines: &str| {
@@ -205,7 +164,6 @@ fn logins_are_checked_though_they_are_not_built() {
             &format!("    sasl_oidc_auth: {{{oidc}, check_audience: false}}\n"),
             "warning dovecot_sasl.l.sasl_oidc_auth.check",
         ),
-        (&format!("    sasl_oidc_auth: {{{oidc}, auth_method: private_key_jwt}}\n"), "must be one of: auto"),
     ] {
         let told = login(lines);
         assert!(told.len() == 1 && told[0].contains(expected), "{lines}{told:#?}");

@@ -3,6 +3,7 @@
 mod defaults;
 mod entries;
 mod environment;
+mod oidc;
 mod schema;
 mod seed;
 mod server;
