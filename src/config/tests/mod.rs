@@ -512,6 +512,7 @@ fn no_problem_shows_a_secret() {
         map("    custom_headers: {A: s3cret}\n"),
         map("    \"custom\\u005fheaders\":\n      - s3cret\n      - [s3cret]\n"),
         map("    client_secert: s3cret\n"),
+        map("    cache: {fresh: 5, client_secert: s3cret}\n"),
         map("    http_auth_basic: [joe:s3cret]\n"),
         map("    http_auth_basic: s3cret\n"),
         map("    http_auth_basic: joe:s3cret\n    http_auth_basic_file: /dev/null\n"),
