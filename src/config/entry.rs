@@ -28,7 +28,7 @@ use crate::target::value::Field;
 use crate::target::{Absent, Method, PoolSettings, Settings};
 
 /// Shorter than any lookup.
-const MIN_TIMEOUT: Duration = Duration::from_millis(1);
+pub(super) const MIN_TIMEOUT: Duration = Duration::from_millis(1);
 
 /// What an entry takes from `server`.
 #[derive(Debug, Clone, Copy)]
@@ -206,7 +206,7 @@ pub(super) fn status_code(report: &mut Report<'_>, path: &KeyPath, count: Option
 }
 
 /// An entry's own `timeout`.
-pub(super) fn timeout(report: &mut Report<'_>, path: &KeyPath, time: Option<&raw::Time>) -> Option<Duration> {
+fn timeout(report: &mut Report<'_>, path: &KeyPath, time: Option<&raw::Time>) -> Option<Duration> {
     scalar::duration(report, &path.key("timeout"), time, MIN_TIMEOUT..=LONGEST_BUDGET)
 }
 

@@ -81,6 +81,9 @@ pub(in crate::config) struct LoginEntry {
     pub(in crate::config) on_failure: Option<String>,
     pub(in crate::config) denied_status: Option<Vec<Count>>,
     pub(in crate::config) accept_bare_status: Option<bool>,
+    pub(in crate::config) failure_delay: Option<Time>,
+    pub(in crate::config) sasl_penalty: Option<bool>,
+    pub(in crate::config) penalty_exempt: Option<Vec<String>>,
 }
 
 /// `cache` of an entry.

@@ -3,6 +3,7 @@
 mod defaults;
 mod entries;
 mod environment;
+mod logins;
 mod oidc;
 mod schema;
 mod seed;
@@ -240,7 +241,7 @@ fn each_mistake_is_told_at_its_place() {
             "2:24 server.http_client.proxy: a URL begins with http:// or https://",
         ),
         ("server:\n  http_client: {proxy: 'http://p/x'}\n", "a proxy's URL ends behind its host and port"),
-        ("dovecot_sasl: {}\n", "1:1 dovecot_sasl: not built yet"),
+        ("dovecot_sasl: []\n", "1:15 dovecot_sasl: expected keys and values, found a list"),
     ];
     for (text, expected) in cases {
         one(text, expected);
