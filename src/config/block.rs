@@ -2,6 +2,7 @@
 //!
 //! Each block is read on its own, so that one run tells all that is wrong.
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 use serde_yaml::{Mapping, Value};
@@ -43,6 +44,11 @@ where
 /// The value of `key` in a mapping, as it stands in the tree.
 pub(super) fn child<'v>(value: Option<&'v Value>, key: &str) -> Option<&'v Value> {
     value.and_then(Value::as_mapping).and_then(|mapping| mapping.get(key))
+}
+
+/// Whether the block has `enabled: true`, in the file or out of the environment.
+pub(super) fn is_enabled(block: Option<&Value>) -> bool {
+    child(block, "enabled").is_some_and(|value| bool::deserialize(Tree(value)).unwrap_or(false))
 }
 
 /// The entries of a section: names and values.

@@ -10,6 +10,7 @@ use serde_yaml::Value;
 
 use super::block::{self, child};
 use super::cache;
+use super::grpc;
 use super::headers;
 use super::keys::Block;
 use super::oidc;
@@ -27,7 +28,7 @@ use crate::target::value::Field;
 use crate::target::{Absent, Method, PoolSettings, Settings};
 
 /// Shorter than any lookup.
-const MIN_TIMEOUT: Duration = Duration::from_millis(1);
+pub(super) const MIN_TIMEOUT: Duration = Duration::from_millis(1);
 
 /// What an entry takes from `server`.
 #[derive(Debug, Clone, Copy)]
@@ -101,13 +102,10 @@ fn entry(report: &mut Report<'_>, source: &Source<'_>, inherited: Inherited) -> 
     let cache = cache::entry(report, child(Some(source.value), "cache"), &cache, *block, inherited.outage);
     let timeout = timeout(report, path, raw.timeout.as_ref());
     let bearer = oidc::backend(report, child(Some(source.value), "backend_oidc_auth"), path);
-    if bearer {
-        report.stranger(&path.key("backend_oidc_auth"), "not built yet");
-    }
     let compress_request = raw.http_request_compression.unwrap_or(false);
     let compress_response = raw.http_response_compression.unwrap_or(false);
     let no_error_value = raw.no_error_value.as_ref().map(|word| word.0.clone()).unwrap_or_default();
-    let headers = all_headers(report, source, raw, bearer);
+    let headers = all_headers(report, source, raw);
     let kind = protocol::kind(report, source, inherited, status);
     let (url, request_path) = target?;
     Some(Settings {
@@ -127,7 +125,7 @@ fn entry(report: &mut Report<'_>, source: &Source<'_>, inherited: Inherited) -> 
         no_error_value,
         absent_value,
         cache,
-        bearer: None,
+        bearer,
         pool: inherited.pool,
     })
 }
@@ -147,7 +145,7 @@ fn without_effect(report: &mut Report<'_>, source: &Source<'_>, raw: &raw::Entry
         report.warning(&path.key(key), "has no effect outside dovecot_sasl");
     }
     oidc::shape(report, child(Some(source.value), "sasl_oidc_auth"), path);
-    oidc::grpc_shape(report, child(Some(source.value), "grpc"), path);
+    grpc::shape(report, child(Some(source.value), "grpc"), path);
 }
 
 fn required<'t>(
@@ -208,18 +206,14 @@ pub(super) fn status_code(report: &mut Report<'_>, path: &KeyPath, count: Option
 }
 
 /// An entry's own `timeout`.
-pub(super) fn timeout(report: &mut Report<'_>, path: &KeyPath, time: Option<&raw::Time>) -> Option<Duration> {
+fn timeout(report: &mut Report<'_>, path: &KeyPath, time: Option<&raw::Time>) -> Option<Duration> {
     scalar::duration(report, &path.key("timeout"), time, MIN_TIMEOUT..=LONGEST_BUDGET)
 }
 
-/// All that an entry's requests carry; `bearer` says that a token comes on top.
-pub(super) fn all_headers(
-    report: &mut Report<'_>,
-    source: &Source<'_>,
-    raw: raw::Entry,
-    bearer: bool,
-) -> HeaderMap {
+/// All that an entry's requests carry, but for the token of `backend_oidc_auth`.
+pub(super) fn all_headers(report: &mut Report<'_>, source: &Source<'_>, raw: raw::Entry) -> HeaderMap {
     let path = &source.path;
+    let bearer = block::is_enabled(child(Some(source.value), "backend_oidc_auth"));
     let own = headers::custom(
         report,
         &path.key("custom_headers"),
@@ -236,9 +230,13 @@ pub(super) fn all_headers(
         if headers.contains_key(AUTHORIZATION) {
             report.key(&at, "`custom_headers` hold an `Authorization` as well; only one of them can hold");
         }
-        if let Some(value) = headers::basic(report, &at, &pair) {
+        if let Some(value) = headers::basic(report, &at, pair.expose()) {
             headers.insert(AUTHORIZATION, value);
         }
+    }
+    if bearer {
+        // The token's place, also while there is none: the specification's word.
+        headers.remove(AUTHORIZATION);
     }
     headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
     headers

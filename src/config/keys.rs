@@ -124,10 +124,10 @@ impl Block {
     /// The keys that are not built yet.
     fn later(self) -> &'static [&'static str] {
         match self {
-            Self::Top => &["dovecot_sasl"],
             Self::Server => &["admin", "chroot", "observability", "run_as_group", "run_as_user"],
             Self::Listener => &["systemd_socket_name"],
             Self::Logging => &["use_systemd"],
+            Self::Login => &["grpc"],
             _ => &[],
         }
     }

@@ -21,14 +21,6 @@ use super::{Endpoint, Ipc, Listener, Speaks, UnixSocket};
 /// Where `pfxhttp-client` looks for the broker.
 const DEFAULT_IPC: &str = "/run/pfxhttp/broker.sock";
 
-/// What `kind` says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Map,
-    Policy,
-    Login,
-}
-
 /// What `type` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Family {
@@ -87,38 +79,34 @@ pub(super) fn listeners(
     listeners
 }
 
-/// What is spoken, nothing where that is not built yet, and the name.
+/// What is spoken, and the name.
 fn who(
     report: &mut Report<'_>,
     raw: &mut raw::Listener,
     path: &KeyPath,
     names: &Names,
 ) -> (Option<Speaks>, String) {
-    let kinds = [("socket_map", Kind::Map), ("policy_service", Kind::Policy), ("dovecot_sasl", Kind::Login)];
-    let kind = match &raw.kind {
-        Some(text) => scalar::choice(report, &path.key("kind"), text, &kinds),
+    const KINDS: [(&str, Speaks); 3] = [
+        ("socket_map", Speaks::Socketmap),
+        ("policy_service", Speaks::Policy),
+        ("dovecot_sasl", Speaks::Login),
+    ];
+    let speaks = match &raw.kind {
+        Some(text) => scalar::choice(report, &path.key("kind"), text, &KINDS),
         None => {
             hint(report.missing(path, "kind"), "one of: socket_map, policy_service, dovecot_sasl");
             None
         }
     };
     let name = raw.name.take().map(|word| word.0).unwrap_or_default();
-    let speaks = match kind {
-        None => None,
-        Some(Kind::Map) => {
-            check_name(report, &name, path, None);
-            Some(Speaks::Socketmap)
-        }
-        Some(Kind::Policy) => {
+    match speaks {
+        None => {}
+        Some(Speaks::Socketmap) => check_name(report, &name, path, None),
+        Some(Speaks::Policy) => {
             check_name(report, &name, path, Some(("policy_services", &names.policies)));
-            Some(Speaks::Policy)
         }
-        Some(Kind::Login) => {
-            check_name(report, &name, path, Some(("dovecot_sasl", &names.logins)));
-            report.value(&path.key("kind"), "dovecot_sasl is not built yet");
-            None
-        }
-    };
+        Some(Speaks::Login) => check_name(report, &name, path, Some(("dovecot_sasl", &names.logins))),
+    }
     (speaks, name)
 }
 

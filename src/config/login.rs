@@ -1,68 +1,115 @@
-//! Entries of `dovecot_sasl`: checked, and not built yet.
+//! An entry of `dovecot_sasl`: the API that checks passwords, the provider whose tokens log in, and
+//! what a wrong guess costs.
+//!
+//! A login's request and answer are fixed: the keys that describe them elsewhere have no effect
+//! here. `grpc` is checked, and not built yet.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use url::Url;
 
 use super::block::{self, child};
-use super::entry::{self, Entries, Source};
+use super::entry::{self, Entries, Inherited, Source};
+use super::grpc;
 use super::oidc;
+use super::path::KeyPath;
 use super::problem::Report;
 use super::raw;
 use super::scalar;
 use super::template;
+use crate::ask::{LOGIN_BUDGET, OnFailure};
+use crate::login::Settings;
 
-/// Checks the whole section. That it is not built yet is told at its key (`keys`).
-pub(super) fn section(report: &mut Report<'_>, entries: &Entries<'_>) {
-    entries.each(report, |report, source| {
-        entry(report, source);
-    });
+/// With the longest of them, a denial still arrives before Postfix gives up.
+const FAILURE_DELAY: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(6);
+const DEFAULT_FAILURE_DELAY: Duration = Duration::from_secs(2);
+
+/// Resolves the whole section.
+pub(super) fn section(report: &mut Report<'_>, entries: &Entries<'_>, inherited: Inherited) -> Vec<Settings> {
+    let mut settings = Vec::new();
+    entries.each(report, |report, source| settings.extend(entry(report, source, inherited)));
+    settings
 }
 
-fn entry(report: &mut Report<'_>, source: &Source<'_>) -> Option<()> {
+fn entry(report: &mut Report<'_>, source: &Source<'_>, inherited: Inherited) -> Option<Settings> {
     let Source { value, path, block, .. } = source;
     let raw: raw::Entry = block::read(report, Some(value), path, *block)?;
     let login: raw::LoginEntry = block::read(report, Some(value), path, *block)?;
-    let transport = raw.transport.as_deref();
-    let transports = [("json", false), ("grpc", true)];
-    let transport =
-        transport.and_then(|text| scalar::choice(report, &path.key("transport"), text, &transports));
-    let is_grpc = transport == Some(true);
-    match raw.target.as_deref() {
-        Some(text) => {
-            template::target(report, &path.key("target"), text, None);
-        }
-        None if is_grpc => {}
-        None => {
-            report.missing(path, "target");
-        }
-    }
-    if is_grpc {
-        oidc::grpc(report, child(Some(value), "grpc"), path);
-    } else if raw.grpc.is_some() {
-        oidc::grpc_shape(report, child(Some(value), "grpc"), path);
-        report.warning(&path.key("grpc"), "has no effect without `transport: grpc`");
-    }
-    without_effect(report, source, &raw);
+    let url = target(report, source, &raw);
+    without_effect(report, path, &raw);
     let status = entry::status_code(report, path, raw.status_code);
-    denied_status(report, source, &login, status);
-    entry::timeout(report, path, raw.timeout.as_ref());
-    let choices = [("auto", ()), ("disconnect", ()), ("fail", ())];
-    if let Some(text) = &login.on_failure {
-        scalar::choice(report, &path.key("on_failure"), text, &choices);
-    }
+    let denied_status = denied_status(report, &path.key("denied_status"), &login, status);
+    let timeout = timeout(report, &path.key("timeout"), raw.timeout.as_ref());
+    let on_failure = on_failure(report, &path.key("on_failure"), login.on_failure.as_deref());
     if login.accept_bare_status == Some(true) {
         let message = "whatever answers with `status_code` lets every password pass";
         report.warning(&path.key("accept_bare_status"), message);
     }
-    let port = raw.default_local_port.as_ref().map(|word| word.0.parse::<u16>());
-    if port.is_some_and(|port| !port.is_ok_and(|port| port > 0)) {
-        report.value(&path.key("default_local_port"), "must be a port from 1 to 65535");
-    }
+    let port = raw.default_local_port.as_ref();
+    let default_local_port = port.and_then(|word| local_port(report, &path.key("default_local_port"), word));
+    let delay = login.failure_delay.as_ref();
+    let delay = scalar::duration(report, &path.key("failure_delay"), delay, FAILURE_DELAY);
+    let penalty = login.sasl_penalty.unwrap_or(true);
+    let penalty_exempt = exempt(report, &path.key("penalty_exempt"), &login, penalty);
     let bearer = oidc::backend(report, child(Some(value), "backend_oidc_auth"), path);
-    oidc::sasl(report, child(Some(value), "sasl_oidc_auth"), path);
-    entry::all_headers(report, source, raw, bearer);
-    Some(())
+    let tokens = oidc::sasl(report, child(Some(value), "sasl_oidc_auth"), path);
+    let compress_request = raw.http_request_compression.unwrap_or(false);
+    let compress_response = raw.http_response_compression.unwrap_or(false);
+    let headers = entry::all_headers(report, source, raw);
+    Some(Settings {
+        name: source.name.to_owned(),
+        url: url?,
+        headers,
+        compress_request,
+        compress_response,
+        timeout: timeout.unwrap_or(inherited.timeout.min(LOGIN_BUDGET)),
+        status_code: status,
+        denied_status,
+        accept_bare_status: login.accept_bare_status.unwrap_or(false),
+        on_failure,
+        default_local_port,
+        failure_delay: delay.unwrap_or(DEFAULT_FAILURE_DELAY),
+        penalty,
+        penalty_exempt,
+        bearer,
+        tokens,
+        pool: inherited.pool,
+    })
+}
+
+/// `target`, by the one `transport` that is built.
+fn target(report: &mut Report<'_>, source: &Source<'_>, raw: &raw::Entry) -> Option<Url> {
+    const TRANSPORTS: [(&str, bool); 2] = [("json", false), ("grpc", true)];
+    let path = &source.path;
+    let at = path.key("transport");
+    let transport = raw.transport.as_deref();
+    let is_grpc = transport.and_then(|text| scalar::choice(report, &at, text, &TRANSPORTS)) == Some(true);
+    let block = child(Some(source.value), "grpc");
+    if is_grpc {
+        report.value(&at, "grpc is not built yet");
+        grpc::asked(report, block, path);
+    } else {
+        grpc::shape(report, block, path);
+    }
+    let at = path.key("target");
+    match raw.target.as_deref() {
+        Some(text) if text.contains("{{") => {
+            report.value(&at, "a login's target holds no insertion: what it asks stands in the body");
+            None
+        }
+        Some(text) => template::target(report, &at, text, None).map(|(url, _)| url),
+        None if is_grpc => None,
+        None => {
+            report.missing(path, "target");
+            None
+        }
+    }
 }
 
 /// A login's request and answer are Nauthilus' own.
-fn without_effect(report: &mut Report<'_>, source: &Source<'_>, raw: &raw::Entry) {
+fn without_effect(report: &mut Report<'_>, path: &KeyPath, raw: &raw::Entry) {
     let set = [
         ("payload", raw.payload.is_some()),
         ("value_field", raw.value_field.is_some()),
@@ -70,15 +117,56 @@ fn without_effect(report: &mut Report<'_>, source: &Source<'_>, raw: &raw::Entry
         ("no_error_value", raw.no_error_value.is_some()),
     ];
     for (key, _) in set.into_iter().filter(|(_, is_set)| *is_set) {
-        report.warning(&source.path.key(key), "has no effect in dovecot_sasl");
+        report.warning(&path.key(key), "has no effect in dovecot_sasl");
     }
 }
 
-fn denied_status(report: &mut Report<'_>, source: &Source<'_>, login: &raw::LoginEntry, status: u16) {
+fn denied_status(report: &mut Report<'_>, path: &KeyPath, login: &raw::LoginEntry, status: u16) -> Vec<u16> {
+    let mut statuses = Vec::new();
     for (index, count) in login.denied_status.iter().flatten().enumerate() {
-        let path = source.path.key("denied_status").item(index);
-        if scalar::status(report, &path, Some(*count)) == Some(status) {
-            report.value(&path, "is `status_code`, which accepts");
+        let path = path.item(index);
+        match scalar::status(report, &path, Some(*count)) {
+            Some(code) if code == status => {
+                report.value(&path, "is `status_code`, which accepts");
+            }
+            code => statuses.extend(code),
         }
     }
+    statuses
+}
+
+/// An entry's own `timeout`.
+fn timeout(report: &mut Report<'_>, path: &KeyPath, time: Option<&raw::Time>) -> Option<Duration> {
+    let timeout = scalar::duration(report, path, time, Duration::ZERO..=Duration::MAX)?;
+    if (entry::MIN_TIMEOUT..=LOGIN_BUDGET).contains(&timeout) {
+        return Some(timeout);
+    }
+    report.value(path, "must be from 1ms to 8s").hint("Postfix gives up a login after 10 s");
+    None
+}
+
+fn on_failure(report: &mut Report<'_>, path: &KeyPath, text: Option<&str>) -> OnFailure {
+    let choices = ["auto", "disconnect", "fail"].map(|name| (name, name));
+    match text.and_then(|text| scalar::choice(report, path, text, &choices)) {
+        Some("disconnect") => OnFailure::Disconnect,
+        Some("fail") => OnFailure::Fail,
+        _ => OnFailure::Auto,
+    }
+}
+
+fn local_port(report: &mut Report<'_>, path: &KeyPath, word: &raw::Word) -> Option<u16> {
+    let port = word.0.parse().ok().filter(|port| *port > 0);
+    if port.is_none() {
+        report.value(path, "must be a port from 1 to 65535");
+    }
+    port
+}
+
+fn exempt(report: &mut Report<'_>, path: &KeyPath, login: &raw::LoginEntry, has_penalty: bool) -> Vec<IpNet> {
+    let names = login.penalty_exempt.as_deref().unwrap_or_default();
+    if !names.is_empty() && !has_penalty {
+        report.warning(path, "has no effect with `sasl_penalty: false`");
+    }
+    let names = names.iter().enumerate();
+    names.filter_map(|(index, text)| scalar::network(report, &path.item(index), text)).collect()
 }

@@ -17,6 +17,7 @@ mod cache;
 mod defaults;
 mod entry;
 mod environment;
+mod grpc;
 mod headers;
 mod http;
 mod keys;

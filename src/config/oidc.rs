@@ -1,14 +1,16 @@
-//! `backend_oidc_auth`, `sasl_oidc_auth` and `grpc`: checked, and not built yet.
+//! `backend_oidc_auth` and `sasl_oidc_auth`: us at an identity provider, and whose tokens log in.
 //!
-//! A block that is not enabled is read for its shape alone: what it lacks may come later.
+//! A block that is not enabled is read for its shape alone: what it lacks may come later. What
+//! proves who we are is read here, also out of files, and no message holds any of it; a secret or
+//! key that the method does not use is neither read nor kept.
 
-use std::fs::File;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde_yaml::Value;
+use url::Url;
 
-use super::block::{self, child};
+use super::block;
 use super::http;
 use super::keys::Block;
 use super::path::KeyPath;
@@ -17,75 +19,110 @@ use super::raw;
 use super::scalar;
 use super::secret;
 use crate::exchange::is_loopback;
+use crate::oidc::{Authentication, ClientSettings, PrivateKey, TokenSettings, Validation};
 
 const JWKS_TTL: RangeInclusive<Duration> = Duration::from_mins(1)..=Duration::from_hours(168);
-const GRPC_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(1);
+const DEFAULT_JWKS_TTL: Duration = Duration::from_mins(5);
 
 /// What both blocks have.
-struct Client<'c> {
-    configuration_uri: Option<&'c str>,
-    client_id: Option<&'c raw::Word>,
-    client_secret: Option<String>,
-    client_secret_file: Option<&'c str>,
-    private_key_file: Option<&'c str>,
-    auth_method: Option<&'c str>,
+struct Client {
+    is_enabled: bool,
+    configuration_uri: Option<String>,
+    client_id: Option<raw::Word>,
+    scopes: Vec<raw::Word>,
+    method: Option<Method>,
+    proof: Proof,
 }
 
-/// Checks `backend_oidc_auth` of the entry at `path`; says whether it is enabled.
-pub(super) fn backend(report: &mut Report<'_>, value: Option<&Value>, path: &KeyPath) -> bool {
+/// What may prove who we are; `auth_method` says what does.
+struct Proof {
+    client_secret: Option<String>,
+    client_secret_file: Option<String>,
+    private_key_file: Option<String>,
+}
+
+/// What `auth_method` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Method {
+    SecretBasic,
+    SecretPost,
+    PrivateKey,
+    None,
+}
+
+/// `auto` is resolved by what else there is.
+const METHODS: [(&str, Option<Method>); 5] = [
+    ("auto", None),
+    ("client_secret_basic", Some(Method::SecretBasic)),
+    ("client_secret_post", Some(Method::SecretPost)),
+    ("private_key_jwt", Some(Method::PrivateKey)),
+    ("none", Some(Method::None)),
+];
+
+/// Resolves `backend_oidc_auth` of the entry at `path`; nothing where it is not enabled.
+pub(super) fn backend(
+    report: &mut Report<'_>,
+    value: Option<&Value>,
+    path: &KeyPath,
+) -> Option<ClientSettings> {
     let path = path.key("backend_oidc_auth");
     let raw: raw::BackendOidc = block::read(report, value, &path, Block::BackendOidc).unwrap_or_default();
-    check_scopes(report, &path, raw.scopes.as_deref());
-    let enabled = raw.enabled.unwrap_or(false);
-    let methods = ["auto", "client_secret_basic", "client_secret_post", "private_key_jwt", "none"];
-    let client = Client {
-        configuration_uri: raw.configuration_uri.as_deref(),
-        client_id: raw.client_id.as_ref(),
-        client_secret: raw.client_secret,
-        client_secret_file: raw.client_secret_file.as_deref(),
-        private_key_file: raw.private_key_file.as_deref(),
-        auth_method: raw.auth_method.as_deref(),
+    let raw = Client {
+        is_enabled: raw.enabled.unwrap_or(false),
+        configuration_uri: raw.configuration_uri,
+        client_id: raw.client_id,
+        scopes: raw.scopes.unwrap_or_default(),
+        method: method(report, &path, raw.auth_method.as_deref()),
+        proof: Proof {
+            client_secret: raw.client_secret,
+            client_secret_file: raw.client_secret_file,
+            private_key_file: raw.private_key_file,
+        },
     };
-    check(report, &path, client, &methods, enabled);
-    enabled
+    client(report, &path, raw)
 }
 
-/// Checks `sasl_oidc_auth` of the entry at `path`.
-pub(super) fn sasl(report: &mut Report<'_>, value: Option<&Value>, path: &KeyPath) {
-    let raw = shape(report, value, path);
+/// Resolves `sasl_oidc_auth` of the entry at `path`; nothing where it is not enabled.
+pub(super) fn sasl(report: &mut Report<'_>, value: Option<&Value>, path: &KeyPath) -> Option<TokenSettings> {
+    const VALIDATIONS: [(&str, Validation); 3] = [
+        ("introspection", Validation::Introspection),
+        ("jwks", Validation::Jwks),
+        ("auto", Validation::Auto),
+    ];
+    let mut raw = shape(report, value, path);
     let path = path.key("sasl_oidc_auth");
-    check_scopes(report, &path, raw.scopes.as_deref());
-    let validations = [("introspection", ()), ("jwks", ()), ("auto", ())];
-    if let Some(text) = &raw.validation {
-        scalar::choice(report, &path.key("validation"), text, &validations);
-    }
-    scalar::duration(report, &path.key("jwks_cache_ttl"), raw.jwks_cache_ttl.as_ref(), JWKS_TTL);
-    let claim = raw.account_claim.as_ref().map(|word| word.0.as_str());
-    if claim.is_some_and(|claim| !claim.chars().all(|c| c.is_ascii_graphic())) {
+    let validation = raw.validation.as_deref();
+    let validation =
+        validation.and_then(|text| scalar::choice(report, &path.key("validation"), text, &VALIDATIONS));
+    let ttl = scalar::duration(report, &path.key("jwks_cache_ttl"), raw.jwks_cache_ttl.as_ref(), JWKS_TTL);
+    let claim = raw.account_claim.take().map(|word| word.0).filter(|claim| !claim.is_empty());
+    if claim.as_ref().is_some_and(|claim| !claim.chars().all(|c| c.is_ascii_graphic())) {
         report.value(&path.key("account_claim"), "a claim's name is printable ASCII");
     }
-    for (index, audience) in raw.audiences.iter().flatten().enumerate() {
-        if audience.0.is_empty() {
-            report.value(&path.key("audiences").item(index), "an audience is not empty");
-        }
-    }
-    if raw.check_audience == Some(false) {
-        let message = "a token that was made for any other client of the provider logs in";
-        report.warning(&path.key("check_audience"), message);
-        if raw.require_audience == Some(true) {
-            report.warning(&path.key("require_audience"), "has no effect with `check_audience: false`");
-        }
-    }
-    let client = Client {
-        configuration_uri: raw.configuration_uri.as_deref(),
-        client_id: raw.client_id.as_ref(),
-        client_secret: raw.client_secret,
-        client_secret_file: raw.client_secret_file.as_deref(),
-        private_key_file: None,
-        auth_method: raw.auth_method.as_deref(),
+    let audiences = audiences(report, &path, &raw);
+    let require_audience = raw.require_audience.unwrap_or(false);
+    let raw = Client {
+        is_enabled: raw.enabled.unwrap_or(false),
+        configuration_uri: raw.configuration_uri,
+        client_id: raw.client_id,
+        scopes: raw.scopes.unwrap_or_default(),
+        method: method(report, &path, raw.auth_method.as_deref()),
+        proof: Proof {
+            client_secret: raw.client_secret,
+            client_secret_file: raw.client_secret_file,
+            private_key_file: raw.private_key_file,
+        },
     };
-    let methods = ["auto", "client_secret_basic", "client_secret_post", "none"];
-    check(report, &path, client, &methods, raw.enabled.unwrap_or(false));
+    let client = client(report, &path, raw)?;
+    let own = || vec![client.client_id.clone()];
+    Some(TokenSettings {
+        audiences: audiences.map(|named| if named.is_empty() { own() } else { named }),
+        client,
+        validation: validation.unwrap_or(Validation::Introspection),
+        jwks_cache_ttl: ttl.unwrap_or(DEFAULT_JWKS_TTL),
+        account_claim: claim,
+        require_audience,
+    })
 }
 
 /// Reads `sasl_oidc_auth` of the entry at `path` for its keys and kinds of values alone.
@@ -93,95 +130,131 @@ pub(super) fn shape(report: &mut Report<'_>, value: Option<&Value>, path: &KeyPa
     block::read(report, value, &path.key("sasl_oidc_auth"), Block::SaslOidc).unwrap_or_default()
 }
 
-fn check_scopes(report: &mut Report<'_>, path: &KeyPath, scopes: Option<&[raw::Word]>) {
-    for (index, scope) in scopes.unwrap_or_default().iter().enumerate() {
+/// `audiences`, empty where our own `client_id` is meant; nothing with `check_audience: false`.
+fn audiences(report: &mut Report<'_>, path: &KeyPath, raw: &raw::SaslOidc) -> Option<Vec<String>> {
+    let named: Vec<String> = raw.audiences.iter().flatten().map(|word| word.0.clone()).collect();
+    for (index, _) in named.iter().enumerate().filter(|(_, audience)| audience.is_empty()) {
+        report.value(&path.key("audiences").item(index), "an audience is not empty");
+    }
+    if raw.check_audience != Some(false) {
+        return Some(named);
+    }
+    if raw.enabled == Some(true) {
+        let message = "a token that was made for any other client of the provider logs in";
+        report.warning(&path.key("check_audience"), message);
+        let set =
+            [("audiences", !named.is_empty()), ("require_audience", raw.require_audience == Some(true))];
+        for (key, _) in set.into_iter().filter(|(_, is_set)| *is_set) {
+            report.warning(&path.key(key), "has no effect with `check_audience: false`");
+        }
+    }
+    None
+}
+
+fn method(report: &mut Report<'_>, path: &KeyPath, text: Option<&str>) -> Option<Method> {
+    scalar::choice(report, &path.key("auth_method"), text?, &METHODS).flatten()
+}
+
+fn client(report: &mut Report<'_>, path: &KeyPath, raw: Client) -> Option<ClientSettings> {
+    for (index, scope) in raw.scopes.iter().enumerate() {
         // RFC 6749 3.3.
         if scope.0.is_empty() || !scope.0.chars().all(|c| c.is_ascii_graphic() && c != '"' && c != '\\') {
             report.value(&path.key("scopes").item(index), "a scope is printable ASCII without blanks");
         }
     }
-}
-
-fn check(
-    report: &mut Report<'_>,
-    path: &KeyPath,
-    client: Client<'_>,
-    methods: &[&'static str],
-    enabled: bool,
-) {
-    let choices: Vec<_> = methods.iter().map(|method| (*method, *method)).collect();
-    let method =
-        client.auth_method.and_then(|text| scalar::choice(report, &path.key("auth_method"), text, &choices));
-    let id = client.client_id.filter(|id| !id.0.is_empty());
-    if !enabled {
-        return;
+    if !raw.is_enabled {
+        return None;
     }
-    match client.configuration_uri {
+    let configuration_uri = match raw.configuration_uri.as_deref() {
+        Some(text) => provider(report, &path.key("configuration_uri"), text),
         None => {
             report.missing(path, "configuration_uri");
+            None
         }
-        Some(text) => provider(report, &path.key("configuration_uri"), text),
-    }
-    match (id, client.client_id) {
-        (None, Some(_)) => {
-            report.value(&path.key("client_id"), "must not be empty");
+    };
+    match &raw.client_id {
+        // RFC 6749 A.1.
+        Some(id) if id.0.is_empty() || id.0.chars().any(char::is_control) => {
+            report.value(&path.key("client_id"), "must not be empty, and holds no control characters");
         }
-        (None, None) => {
+        Some(_) => {}
+        None => {
             report.missing(path, "client_id");
         }
-        _ => {}
     }
-    let has_secret = client.client_secret.is_some() || client.client_secret_file.is_some();
-    secret::read(report, path, "client_secret", client.client_secret, client.client_secret_file);
-    if let Some(Err(error)) = client.private_key_file.map(File::open) {
-        report.value(&path.key("private_key_file"), format!("the file cannot be read: {error}"));
-    }
-    match method {
-        Some("client_secret_basic" | "client_secret_post") if !has_secret => {
-            report.missing(path, "client_secret");
-        }
-        Some("private_key_jwt") if client.private_key_file.is_none() => {
-            report.missing(path, "private_key_file");
-        }
-        _ => {}
-    }
+    let authentication = authentication(report, path, raw.method, raw.proof);
+    Some(ClientSettings {
+        configuration_uri: configuration_uri?,
+        client_id: raw.client_id?.0,
+        authentication: authentication?,
+        scopes: raw.scopes.into_iter().map(|word| word.0).collect(),
+    })
 }
 
-fn provider(report: &mut Report<'_>, path: &KeyPath, text: &str) {
-    let Some(url) = http::url(report, path, text) else { return };
+fn provider(report: &mut Report<'_>, path: &KeyPath, text: &str) -> Option<Url> {
+    let url = http::url(report, path, text)?;
+    if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
+        report.value(path, "the URL must not hold a user name, a password or a fragment (`#`)");
+        return None;
+    }
     if url.scheme() == "http" && !is_loopback(&url) {
         let problem = report.warning(path, "an identity provider beyond loopback without TLS");
         problem.hint("whoever is on the way there reads its tokens; write https://");
     }
+    Some(url)
 }
 
-/// Checks `grpc` of the entry at `path`, which is asked that way.
-pub(super) fn grpc(report: &mut Report<'_>, value: Option<&Value>, path: &KeyPath) {
-    let raw = grpc_shape(report, value, path);
-    let path = path.key("grpc");
-    match raw.address.as_deref() {
-        None => {
-            report.missing(&path, "address");
+/// `auth_method`, or what stands for `auto`, with what it needs.
+fn authentication(
+    report: &mut Report<'_>,
+    path: &KeyPath,
+    named: Option<Method>,
+    proof: Proof,
+) -> Option<Authentication> {
+    let Proof { client_secret, client_secret_file, private_key_file } = proof;
+    let has_secret = client_secret.is_some() || client_secret_file.is_some();
+    let method = named.unwrap_or(match (&private_key_file, has_secret) {
+        (Some(_), _) => Method::PrivateKey,
+        (None, true) => Method::SecretBasic,
+        (None, false) => Method::None,
+    });
+    let uses_secret = matches!(method, Method::SecretBasic | Method::SecretPost);
+    let unused = [
+        ("client_secret", client_secret.is_some() && !uses_secret),
+        ("client_secret_file", client_secret_file.is_some() && !uses_secret),
+        ("private_key_file", private_key_file.is_some() && method != Method::PrivateKey),
+    ];
+    for (key, _) in unused.into_iter().filter(|(_, is_unused)| *is_unused) {
+        let name = METHODS.iter().find(|(_, choice)| *choice == Some(method)).map_or("", |(name, _)| name);
+        let problem = report.warning(&path.key(key), format!("has no effect with auth_method {name}"));
+        if named.is_none() {
+            problem.hint("which is what private_key_file means, unless auth_method says otherwise");
         }
-        Some(address) => {
-            let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
-            let fits = |(host, port): (&str, &str)| !host.is_empty() && is_port(port);
-            if !address.rsplit_once(':').is_some_and(fits) {
-                report.value(&path.key("address"), "must be `host:port`");
+    }
+    match method {
+        Method::None => Some(Authentication::None),
+        Method::PrivateKey => {
+            let Some(file) = private_key_file else {
+                report.missing(path, "private_key_file");
+                return None;
+            };
+            private_key(report, &path.key("private_key_file"), &file).map(Authentication::PrivateKey)
+        }
+        Method::SecretBasic | Method::SecretPost => {
+            if !has_secret {
+                report.missing(path, "client_secret");
             }
+            let file = client_secret_file.as_deref();
+            let (secret, _) = secret::read(report, path, "client_secret", client_secret, file)?;
+            Some(match method {
+                Method::SecretPost => Authentication::SecretPost(secret),
+                _ => Authentication::SecretBasic(secret),
+            })
         }
     }
-    scalar::duration(report, &path.key("timeout"), raw.timeout.as_ref(), GRPC_TIMEOUT);
 }
 
-/// Reads `grpc` of the entry at `path` for its keys and kinds of values alone.
-pub(super) fn grpc_shape(report: &mut Report<'_>, value: Option<&Value>, path: &KeyPath) -> raw::Grpc {
-    let path = path.key("grpc");
-    let tls = child(value, "tls");
-    let tls: raw::GrpcTls = block::read(report, tls, &path.key("tls"), Block::GrpcTls).unwrap_or_default();
-    if let Some(raw::Word(version)) = &tls.min_tls_version {
-        let versions = [("1.2", ()), ("1.3", ())];
-        scalar::choice(report, &path.key("tls").key("min_tls_version"), version, &versions);
-    }
-    block::read(report, value, &path, Block::Grpc).unwrap_or_default()
+fn private_key(report: &mut Report<'_>, path: &KeyPath, file: &str) -> Option<PrivateKey> {
+    let pem = secret::from_file(report, path, file)?;
+    PrivateKey::read(pem).map_err(|message| report.value(path, message)).ok()
 }

@@ -174,6 +174,7 @@ impl<'a> Report<'a> {
     /// There should be no such key: its value is not shown, as it may be a secret's.
     pub(super) fn stranger(&mut self, path: &KeyPath, message: impl Into<String>) -> &mut Problem {
         let place = self.places.key(path);
+        self.places.hide(path);
         self.push(Severity::Error, path, place, message.into(), Shows::Key)
     }
 

@@ -36,20 +36,30 @@ pub(super) fn config(report: &mut Report<'_>, mut tree: Value) -> Option<Config>
     let names = |entries: &[(&str, &Value)]| entries.iter().map(|(name, _)| (*name).to_owned()).collect();
     let names = listener::Names { policies: names(&policies), logins: names(&logins) };
 
-    let over_tls = [&maps, &policies].into_iter().flatten().any(|(_, entry)| {
-        let target = entry.get("target").and_then(Value::as_str).unwrap_or_default();
-        target.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"))
-    });
+    let mut lookups = maps.iter().chain(&policies);
+    let over_tls = lookups.any(|(_, entry)| is_over_tls(entry, &["backend_oidc_auth"]))
+        || logins.iter().any(|(_, entry)| is_over_tls(entry, &["backend_oidc_auth", "sasl_oidc_auth"]));
     let server_block = child(Some(&tree), "server");
     let (server, inherited) = server(report, server_block, &top.key("server"), &names, over_tls);
     let section = |entries, defaults, path, block| Entries { entries, defaults, path, block };
     let maps = section(maps, map_defaults, top.key("socket_maps"), Block::Map);
     let policies = section(policies, policy_defaults, top.key("policy_services"), Block::Policy);
     let logins = section(logins, login_defaults, top.key("dovecot_sasl"), Block::Login);
-    login::section(report, &logins);
     let maps = entry::section(report, &maps, inherited);
     let policies = entry::section(report, &policies, inherited);
-    Some(Config { server: server?, maps, policies, logins: Vec::new() })
+    let logins = login::section(report, &logins, inherited);
+    Some(Config { server: server?, maps, policies, logins })
+}
+
+/// Whether an entry asks anything over TLS: its target, or a provider that one of `blocks` names.
+fn is_over_tls(entry: &Value, blocks: &[&str]) -> bool {
+    let https = |block: &Value, key| {
+        let url = block.get(key).and_then(Value::as_str).unwrap_or_default();
+        url.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"))
+    };
+    let blocks = blocks.iter().map(|key| child(Some(entry), key));
+    let mut providers = blocks.filter(|block| block::is_enabled(*block)).flatten();
+    https(entry, "target") || providers.any(|block| https(block, "configuration_uri"))
 }
 
 fn server(

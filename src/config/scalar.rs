@@ -1,11 +1,14 @@
-//! Single values: words of a list, numbers in a range, durations, file modes, socket paths.
+//! Single values: words of a list, numbers in a range, durations, file modes, socket paths, networks.
 //!
 //! Each function reports what is wrong at the value's place and returns nothing then; the caller
 //! goes on with a default, which nobody sees, as a report with an error yields no configuration.
 
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use ipnet::IpNet;
 
 use super::keys::nearest;
 use super::path::KeyPath;
@@ -130,6 +133,46 @@ pub(super) fn socket_path(report: &mut Report<'_>, path: &KeyPath, text: &str) -
     };
     report.value(path, message);
     None
+}
+
+/// A network in CIDR, or one address; IPv6 may stand in brackets, as in Postfix's `mynetworks`.
+pub(super) fn network(report: &mut Report<'_>, path: &KeyPath, text: &str) -> Option<IpNet> {
+    let Some(network) = any_network(text) else {
+        let problem = report.value(path, "must be a network or an address");
+        problem.hint("as \"10.0.0.0/8\", \"192.0.2.1\" or \"2001:db8::/32\"");
+        return None;
+    };
+    // Addresses are compared as IPv4 where they can be.
+    let mapped = match network {
+        IpNet::V6(v6) => v6.addr().to_ipv4_mapped().zip(v6.prefix_len().checked_sub(96)),
+        IpNet::V4(_) => None,
+    };
+    let mapped = mapped.and_then(|(address, prefix)| IpNet::new(address.into(), prefix).ok());
+    let (message, meant) = match mapped {
+        Some(mapped) => ("an IPv4 network is written as such", mapped.trunc()),
+        None if network == network.trunc() => return Some(network),
+        None => ("the address has bits beyond its network", network.trunc()),
+    };
+    report.value(path, message).hint(format!("write \"{meant}\""));
+    None
+}
+
+fn any_network(text: &str) -> Option<IpNet> {
+    let (address, prefix) = match text.split_once('/') {
+        Some((address, prefix)) => (address, Some(prefix)),
+        None => (text, None),
+    };
+    let address: IpAddr = match address.strip_prefix('[') {
+        Some(rest) => rest.strip_suffix(']')?.parse().map(IpAddr::V6).ok()?,
+        None => address.parse().ok()?,
+    };
+    match prefix {
+        None => Some(IpNet::from(address)),
+        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            IpNet::new(address, digits.parse().ok()?).ok()
+        }
+        Some(_) => None,
+    }
 }
 
 /// A user or group: a name, or a number.

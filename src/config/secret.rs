@@ -1,4 +1,5 @@
-//! Secrets that may stand in a file of their own: `client_secret`, or `client_secret_file`.
+//! Secrets that may stand in a file of their own: `client_secret`, or `client_secret_file`; and
+//! private keys, which always do.
 //!
 //! Limits: a file of at most 64 KiB in UTF-8; line ends behind the secret do not belong to it.
 
@@ -7,6 +8,7 @@ use std::io::Read;
 
 use super::path::KeyPath;
 use super::problem::Report;
+use crate::secret::Secret;
 
 /// The secrets that have a twin.
 const SECRETS: [&str; 3] = ["client_secret", "http_auth_basic", "prometheus_http_auth_basic"];
@@ -28,21 +30,34 @@ pub(super) fn read(
     key: &'static str,
     given: Option<String>,
     file: Option<&str>,
-) -> Option<(String, KeyPath)> {
-    let Some(file) = file else { return given.map(|secret| (secret, path.key(key))) };
+) -> Option<(Secret, KeyPath)> {
+    let given = given.map(Secret::new);
+    let Some(file) = file else {
+        let (secret, at) = (given?, path.key(key));
+        if secret.expose().is_empty() {
+            report.value(&at, "must not be empty");
+            return None;
+        }
+        return Some((secret, at));
+    };
     let at = path.key(&format!("{key}_file"));
     if given.is_some() {
         report.value(&at, format!("`{key}` is given as well; only one of them can hold"));
         return None;
     }
+    from_file(report, &at, file).map(|secret| (secret, at))
+}
+
+/// What stands in `file`, which the key at `path` names.
+pub(super) fn from_file(report: &mut Report<'_>, path: &KeyPath, file: &str) -> Option<Secret> {
     match content(file) {
-        Ok(secret) if secret.is_empty() => {
-            report.value(&at, "the file is empty");
+        Ok(text) if text.is_empty() => {
+            report.value(path, "the file is empty");
             None
         }
-        Ok(secret) => Some((secret, at)),
+        Ok(text) => Some(Secret::new(text)),
         Err(message) => {
-            report.value(&at, message);
+            report.value(path, message);
             None
         }
     }

@@ -107,6 +107,16 @@ impl Places {
         &self.secrets
     }
 
+    /// The line of the value at `path` is not shown from there on, whatever it is shown for.
+    pub(super) fn hide(&mut self, path: &KeyPath) {
+        if let Some((node, true)) = self.in_file(path)
+            && node.value != node.key
+        {
+            let range = SecretRange { start: node.value, last_line: node.value.line };
+            self.secrets.push(range);
+        }
+    }
+
     /// The value at `path` comes from the environment.
     pub(super) fn set(&mut self, path: &KeyPath, variable: &Rc<str>) {
         let Some(mut at) = (!self.nodes.is_empty()).then_some(0) else { return };

@@ -81,6 +81,9 @@ pub(in crate::config) struct LoginEntry {
     pub(in crate::config) on_failure: Option<String>,
     pub(in crate::config) denied_status: Option<Vec<Count>>,
     pub(in crate::config) accept_bare_status: Option<bool>,
+    pub(in crate::config) failure_delay: Option<Time>,
+    pub(in crate::config) sasl_penalty: Option<bool>,
+    pub(in crate::config) penalty_exempt: Option<Vec<String>>,
 }
 
 /// `cache` of an entry.
@@ -118,9 +121,10 @@ pub(in crate::config) struct SaslOidc {
     pub(in crate::config) client_id: Option<Word>,
     pub(in crate::config) client_secret: Option<String>,
     pub(in crate::config) client_secret_file: Option<String>,
+    pub(in crate::config) private_key_file: Option<String>,
     pub(in crate::config) scopes: Option<Vec<Word>>,
     #[cfg_attr(test, schemars(extend("enum" =
-        ["auto", "client_secret_basic", "client_secret_post", "none", null])))]
+        ["auto", "client_secret_basic", "client_secret_post", "private_key_jwt", "none", null])))]
     pub(in crate::config) auth_method: Option<String>,
     #[cfg_attr(test, schemars(extend("enum" = ["introspection", "jwks", "auto", null])))]
     pub(in crate::config) validation: Option<String>,

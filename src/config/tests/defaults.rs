@@ -1,6 +1,8 @@
 //! What entries inherit from `defaults`, and how they take it back.
 
 use super::*;
+use crate::oidc::Authentication;
+use crate::secret::Secret;
 
 const TEXT: &str = "socket_maps:
   defaults:
@@ -77,26 +79,28 @@ fn defaults_alone_are_looked_at_and_are_no_entry() {
 fn blocks_are_switched_off_key_by_key() {
     let text = map("")
         + "  defaults:\n    backend_oidc_auth: {enabled: true, configuration_uri: 'https://i/', client_id: x, client_secret: s3cret}\n";
-    one(&text, "7:5 socket_maps.defaults.backend_oidc_auth: not built yet");
-    good(
-        &text
-            .replace("    value_field: v\n", "    value_field: v\n    backend_oidc_auth: {enabled: false}\n"),
+    let with = |own: &str| {
+        let lines = format!("    value_field: v\n    backend_oidc_auth: {own}\n");
+        text.replace("    value_field: v\n", &lines)
+    };
+    let bearer = good(&text).maps.remove(0).bearer.expect("inherited");
+    assert_eq!(bearer.authentication, Authentication::SecretBasic(Secret::new("s3cret".to_owned())));
+    assert_eq!(good(&with("{enabled: false}")).maps[0].bearer, None);
+    let bearer = good(&with("{client_id: y, client_secret: ~}")).maps.remove(0).bearer.expect("enabled");
+    assert_eq!((bearer.client_id.as_str(), bearer.authentication), ("y", Authentication::None));
+    one(
+        &with("{client_secret_file: /dev/null}"),
+        "6:45 socket_maps.m.backend_oidc_auth.client_secret_file: the file is empty",
     );
-    let twin = "    value_field: v\n    backend_oidc_auth: {client_secret_file: /dev/null}\n";
-    let told = told(&text.replace("    value_field: v\n", twin));
-    assert!(told[1].contains("client_secret_file: the file is empty"), "{told:#?}");
 }
 
 #[test]
 fn an_old_name_is_read_as_the_new_one() {
     let oidc = "{enabled: true, configuration_uri: 'https://i/', client_id: x}";
-    assert_eq!(
-        told(&map(&format!("    oidc_auth: {oidc}\n"))),
-        [
-            "6:5 warning socket_maps.m.oidc_auth: is read as `backend_oidc_auth`, its name today",
-            "6:5 socket_maps.m.backend_oidc_auth: not built yet"
-        ]
-    );
+    let text = map(&format!("    oidc_auth: {oidc}\n"));
+    one(&text, "6:5 warning socket_maps.m.oidc_auth: is read as `backend_oidc_auth`, its name today");
+    let (config, _) = check(&text).expect("one warning");
+    assert_eq!(config.maps[0].bearer.as_ref().map(|bearer| bearer.client_id.as_str()), Some("x"));
     one(
         &map("    oidc_auth: {}\n    backend_oidc_auth: {}\n"),
         "6:5 socket_maps.m.oidc_auth: `backend_oidc_auth` is given as well",

@@ -3,6 +3,8 @@
 mod defaults;
 mod entries;
 mod environment;
+mod logins;
+mod oidc;
 mod schema;
 mod seed;
 mod server;
@@ -239,7 +241,7 @@ fn each_mistake_is_told_at_its_place() {
             "2:24 server.http_client.proxy: a URL begins with http:// or https://",
         ),
         ("server:\n  http_client: {proxy: 'http://p/x'}\n", "a proxy's URL ends behind its host and port"),
-        ("dovecot_sasl: {}\n", "1:1 dovecot_sasl: not built yet"),
+        ("dovecot_sasl: []\n", "1:15 dovecot_sasl: expected keys and values, found a list"),
     ];
     for (text, expected) in cases {
         one(text, expected);
@@ -511,6 +513,7 @@ fn no_problem_shows_a_secret() {
         map("    custom_headers: {A: s3cret}\n"),
         map("    \"custom\\u005fheaders\":\n      - s3cret\n      - [s3cret]\n"),
         map("    client_secert: s3cret\n"),
+        map("    cache: {fresh: 5, client_secert: s3cret}\n"),
         map("    http_auth_basic: [joe:s3cret]\n"),
         map("    http_auth_basic: s3cret\n"),
         map("    http_auth_basic: joe:s3cret\n    http_auth_basic_file: /dev/null\n"),
