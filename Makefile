@@ -4,10 +4,16 @@ CARGO  ?= cargo
 BROKER := target/release/pfxhttp-broker
 CLIENT := target/release/pfxhttp-client
 
-# Debian packages that the tests drive: the real Postfix, a real proxy.
-PACKAGES := postfix tinyproxy
+# Debian packages that the tests drive: the real Postfix, a real proxy, an HTTP client.
+PACKAGES := postfix tinyproxy curl
+# npm, unless it came by another way; it runs on node, and so does the identity provider.
+PACKAGES += $(if $(shell command -v npm),,npm)
 
-.PHONY: build demo test check packages clean
+# The identity provider of the tests, with the versions of its package-lock.json.
+PROVIDER := tests/peers/oidc
+MODULES  := $(PROVIDER)/node_modules/.package-lock.json
+
+.PHONY: build demo test check packages provider clean
 .DEFAULT_GOAL := build
 
 # Two builds of one package: the client is static, aborts on a panic and has few dependencies.
@@ -21,7 +27,7 @@ demo: build
 	@$(BROKER) demo
 
 # The tests of stdio and of Postfix run the client as it ships.
-test: packages build
+test: packages provider build
 	$(CARGO) test --locked --features client
 
 # What a commit must pass besides the tests.
@@ -33,6 +39,11 @@ check:
 
 packages:
 	@contrib/test-packages $(PACKAGES)
+
+provider: $(MODULES)
+
+$(MODULES): $(PROVIDER)/package.json $(PROVIDER)/package-lock.json | packages
+	@$(PROVIDER)/install
 
 clean:
 	$(CARGO) clean

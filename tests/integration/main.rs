@@ -1,10 +1,13 @@
 //! The two programs as Postfix sees them: everything here talks to real processes, over real
 //! sockets, with an HTTP API of the tests behind them.
 //!
-//! `postfix`, `restart`, `upgrade` and `example` put a private Postfix 3.7 in front (package `postfix`, and
-//! root, are needed); `proxy` asks through a real proxy (package `tinyproxy`); the others speak its protocols themselves. The client is the shipped static
-//! program: `make build` makes it, `PFXHTTP_CLIENT` names another. Nothing is skipped: what is
-//! missing makes a test fail with a sentence that says so.
+//! `postfix`, `restart`, `upgrade` and `example` put a private Postfix 3.7 in front (package
+//! `postfix`, and root, are needed); `proxy` asks through a real proxy (package `tinyproxy`);
+//! `provider_peers` tries a real identity provider (`make provider`, which needs npm, and package
+//! `curl`); the others speak
+//! its protocols themselves. The client is the shipped static program: `make build` makes it,
+//! `PFXHTTP_CLIENT` names another. Nothing is skipped: what is missing makes a test fail with a
+//! sentence that says so.
 
 mod support;
 
@@ -36,6 +39,7 @@ mod outcome_options;
 mod outcomes;
 mod pool;
 mod postfix;
+mod provider_peers;
 mod proxy;
 mod readme;
 mod restart;

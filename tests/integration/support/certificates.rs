@@ -100,6 +100,11 @@ impl Identity {
         (certificate, write(directory, &format!("{name}.key"), &self.key.serialize_pem()))
     }
 
+    /// Certificate and key in PEM.
+    pub(crate) fn pem(&self) -> (String, String) {
+        (self.certificate.pem(), self.key.serialize_pem())
+    }
+
     /// A server that shows this; with `clients` it asks for a certificate of theirs.
     pub(crate) fn serve(
         &self,

@@ -3,6 +3,7 @@
 //! ```text
 //!  smtp ─▶ postfix ─┬─ client (spawned) ─▶ local socket ─┐
 //!  peer ────────────┴─ unix and tcp listeners ───────────┴▶ broker ─HTTP─▶ backend
+//!                                                                 └─────▶ oidc, fake_provider
 //! ```
 //!
 //! Whatever is started here ends with the value that started it. Traffic stays on loopback.
@@ -14,9 +15,13 @@ pub(crate) mod certificates;
 pub(crate) mod client;
 pub(crate) mod config;
 pub(crate) mod dialogue;
+pub(crate) mod fake_provider;
+pub(crate) mod fetch;
 pub(crate) mod frames;
 pub(crate) mod gzip;
 pub(crate) mod http;
+pub(crate) mod jwt;
+pub(crate) mod oidc;
 pub(crate) mod peer;
 pub(crate) mod port;
 pub(crate) mod postfix;
