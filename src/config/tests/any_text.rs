@@ -71,5 +71,8 @@ proptest! {
         if text.contains("custom_headers:\n") || text.contains("Authorization:") {
             prop_assert!(!shown(&problems).contains("Bearer <token>"), "{}", shown(&problems));
         }
+        if text.contains(" client_secret: ") {
+            prop_assert!(!shown(&problems).contains("hush-hush"), "{}", shown(&problems));
+        }
     }
 }

@@ -121,6 +121,18 @@ policy_services:
     no_error_value: "OK"
     timeout: 500ms
     on_failure: disconnect
+
+dovecot_sasl:
+  login:
+    target: "https://127.0.0.1:9443/api/v1/auth/json"
+    failure_delay: 3s
+    penalty_exempt: [10.0.0.0/8, "::1"]
+    sasl_oidc_auth:
+      enabled: true
+      configuration_uri: "https://127.0.0.1:9443/.well-known/openid-configuration"
+      client_id: roundcube
+      client_secret: hush-hush
+      audiences: [mail]
 "#;
 
 #[test]
@@ -147,6 +159,7 @@ fn the_seeds_example_loads() {
     let policy = &config.policies[0];
     assert!(matches!(&policy.kind, Kind::Policy(policy) if policy.on_failure == OnFailure::Disconnect));
     assert_eq!((policy.timeout, policy.status_code), (Duration::from_millis(500), 200));
+    assert_eq!(config.logins.len(), 1);
 }
 
 #[test]
