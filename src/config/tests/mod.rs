@@ -1,13 +1,16 @@
 //! Whole configurations: what loads, and what each broken one is told.
 
+mod any_text;
 mod defaults;
 mod entries;
 mod environment;
+mod listeners;
 mod logins;
 mod oidc;
 mod schema;
 mod seed;
 mod server;
+mod shown;
 mod syntaxes;
 
 use std::path::Path;
@@ -118,6 +121,18 @@ policy_services:
     no_error_value: "OK"
     timeout: 500ms
     on_failure: disconnect
+
+dovecot_sasl:
+  login:
+    target: "https://127.0.0.1:9443/api/v1/auth/json"
+    failure_delay: 3s
+    penalty_exempt: [10.0.0.0/8, "::1"]
+    sasl_oidc_auth:
+      enabled: true
+      configuration_uri: "https://127.0.0.1:9443/.well-known/openid-configuration"
+      client_id: roundcube
+      client_secret: hush-hush
+      audiences: [mail]
 "#;
 
 #[test]
@@ -144,6 +159,7 @@ fn the_seeds_example_loads() {
     let policy = &config.policies[0];
     assert!(matches!(&policy.kind, Kind::Policy(policy) if policy.on_failure == OnFailure::Disconnect));
     assert_eq!((policy.timeout, policy.status_code), (Duration::from_millis(500), 200));
+    assert_eq!(config.logins.len(), 1);
 }
 
 #[test]
@@ -347,281 +363,4 @@ fn what_a_policy_says_on_failure() {
     good(&policy("DUNNO"));
     one(&policy("450"), "6:17 policy_services.p.on_failure: a code needs a text behind it");
     one(&policy("''"), "6:17 policy_services.p.on_failure: an action must not be empty");
-}
-
-#[test]
-fn each_mistake_in_a_listener_is_told_at_its_place() {
-    let tcp = "kind: socket_map\ntype: tcp\naddress: 127.0.0.1\n";
-    let unix = "kind: socket_map\ntype: unix\naddress: /a\n";
-    let long = format!("kind: socket_map\ntype: unix\naddress: /{}\n", "a".repeat(99));
-    let item = "server.listen[0]";
-    let cases: &[(&str, &str)] = &[
-        ("~", "3:7 server.listen[0]: this listener is empty"),
-        ("5", "3:7 server.listen[0]: expected keys and values, found a number"),
-        ("type: tcp\naddress: 127.0.0.1", "3:7 server.listen[0]: `kind` is missing (one of: socket_map"),
-        ("kind: socket_map\naddress: 127.0.0.1", "3:7 server.listen[0]: `type` is missing"),
-        ("kind: socket_map\ntype: tcp", "3:7 server.listen[0]: `address` is missing"),
-        ("kind: 5\ntype: tcp\naddress: ::1", "3:13 server.listen[0].kind: expected a string, found a number"),
-        (
-            "kind: socketmap\ntype: tcp\naddress: ::1",
-            "3:13 server.listen[0].kind: must be one of: socket_map, policy_service, dovecot_sasl (did you mean `socket_map`?)",
-        ),
-        (
-            "kind: socket_map\ntype: udp\naddress: ::1",
-            "4:13 server.listen[0].type: must be one of: tcp, tcp6, unix",
-        ),
-        ("kind: policy_service\ntype: tcp\naddress: ::1", "3:7 server.listen[0]: `name` is missing"),
-        (
-            "kind: policy_service\nname: q1234\ntype: tcp\naddress: ::1",
-            "4:13 server.listen[0].name: there is no entry \"q1234\" in policy_services",
-        ),
-        (
-            "kind: policy_service\nname: P\ntype: tcp\naddress: ::1",
-            "(there is \"p\": names are case-sensitive)",
-        ),
-        (
-            "kind: socket_map\nname: a b\ntype: tcp\naddress: ::1",
-            "4:13 server.listen[0].name: a name holds letters",
-        ),
-        (
-            "kind: socket_map\ntype: tcp\naddress: example.org",
-            "5:16 server.listen[0].address: numeric addresses only",
-        ),
-        ("kind: socket_map\ntype: tcp\naddress: '[127.0.0.1]'", "numeric addresses only"),
-        (
-            "kind: socket_map\ntype: tcp6\naddress: 127.0.0.1",
-            "5:16 server.listen[0].address: tcp6 needs an IPv6 address",
-        ),
-        (
-            "kind: socket_map\ntype: tcp\naddress: '[::]'",
-            "5:7 warning server.listen[0].address: listens beyond loopback",
-        ),
-        (&format!("{tcp}port: 0"), "6:13 server.listen[0].port: must be from 1 to 65535"),
-        (&format!("{tcp}port: 65536"), "6:13 server.listen[0].port: must be from 1 to 65535"),
-        (&format!("{tcp}port: x"), "6:13 server.listen[0].port: expected a whole number, found a string"),
-        (&format!("{tcp}mode: '0600'"), "6:7 warning server.listen[0].mode: has no effect"),
-        (
-            &format!("{tcp}worker_pool: {{max_workers: 0}}"),
-            "6:34 server.listen[0].worker_pool.max_workers: must be from 1 to 1048576",
-        ),
-        (
-            &format!("{tcp}worker_pool: {{max_queue: 5}}"),
-            "6:21 warning server.listen[0].worker_pool.max_queue",
-        ),
-        (&format!("{tcp}systemd_socket_name: a"), "6:7 server.listen[0].systemd_socket_name: not built yet"),
-        (&format!("{unix}port: 5"), "6:7 warning server.listen[0].port: has no effect"),
-        (
-            &format!("{unix}mode: 660"),
-            "6:13 server.listen[0].mode: a mode must stand in quotes (as \"0660\")",
-        ),
-        (&format!("{unix}user: 'a:b'"), "6:13 server.listen[0].user: must be a name or a number"),
-        (&long, "5:16 server.listen[0].address: a socket's path has at most 99 bytes"),
-        (
-            "kind: socket_map\ntype: unix\naddress: a",
-            "5:16 server.listen[0].address: must be an absolute path",
-        ),
-        ("kind: socket_map\ntype: unix\naddress: /a/", "must name a socket"),
-        (
-            "kind: socket_map\ntype: unix\naddress: /run//pfxhttp/broker.sock",
-            "the path of the socket of server.ipc",
-        ),
-    ];
-    for (keys, expected) in cases {
-        assert!(!expected.contains("[0]") || expected.contains(item));
-        one(&listener(keys), expected);
-    }
-}
-
-#[test]
-fn two_listeners_need_two_endpoints() {
-    let two = |one: &str, other: &str| {
-        told(&format!(
-            "server:\n  listen:\n    - {{kind: socket_map, {one}}}\n    - {{kind: socket_map, {other}}}\n"
-        ))
-        .into_iter()
-        .filter(|told| !told.contains("warning"))
-        .collect::<Vec<_>>()
-    };
-    let same = "type: tcp, address: 127.0.0.1, port: 5";
-    assert_eq!(
-        two(same, same),
-        ["4:46 server.listen[1].address: the same endpoint as server.listen[0] at line 3, column 46"]
-    );
-    let any = "type: tcp, address: '::', port: 5";
-    assert_eq!(two(same, any).len(), 1, "dual-stack");
-    assert_eq!(two(same, "type: tcp6, address: '::', port: 5").len(), 0);
-    assert_eq!(two(same, "type: tcp, address: 127.0.0.2, port: 5").len(), 0);
-    assert_eq!(two("type: tcp, address: '::1'", "type: tcp, address: '::1'"), [""; 0], "the system chooses");
-    assert_eq!(two("type: unix, address: /a/b", "type: unix, address: /a/./b").len(), 1);
-}
-
-#[test]
-fn all_blocks_are_told_in_one_run_in_order() {
-    let text = "server:\n  listen:\n    - {kind: x, type: y}\n    - {port: []}\n  logging: 5\n  bad: 1\nsocket_maps:\n  a: 5\n  b: {target: 5}\n";
-    let told = told(text);
-    for part in ["3:14 ", "3:23 ", "4:14 ", "5:12 ", "6:3 ", "8:6 ", "9:15 "] {
-        assert!(told.iter().any(|told| told.starts_with(part)), "{part}: {told:#?}");
-    }
-    let lines: Vec<usize> = check(text)
-        .expect_err("wrong")
-        .iter()
-        .filter_map(|problem| problem.place.map(|at| at.line))
-        .collect();
-    assert!(lines.is_sorted());
-}
-
-#[test]
-fn a_problem_is_printed_with_its_line() {
-    let text = map("    custom_headers: []\n    status_code: 99  # \x07 odd\n");
-    assert_eq!(
-        shown(&check(&text.replace('\x07', "")).expect_err("wrong")),
-        "pfxhttp.yml:7:18: error: socket_maps.m.status_code: must be from 100 to 599\n\
-         7 |     status_code: 99  #  odd\n\
-         \x20 |                  ^\n"
-    );
-    let unknown = shown(&check("sever: x\n").expect_err("wrong"));
-    assert_eq!(
-        unknown,
-        "pfxhttp.yml:1:1: error: sever: unknown key\n1 | sever: …\n  | ^\nhint: did you mean `server`?\n"
-    );
-}
-
-#[test]
-fn a_long_line_is_cut_around_the_caret() {
-    let text = format!(
-        "{{socket_maps: {{a: {{payload: \"{}\", status_code: 5, error_field: {}}}}}}}",
-        "x".repeat(500),
-        "y".repeat(500)
-    );
-    let problems = check(&text).expect_err("wrong");
-    let problem = problems.iter().find(|problem| problem.key.ends_with("status_code")).expect("the status");
-    let printed = problem.to_string();
-    let lines: Vec<&str> = printed.lines().collect();
-    assert!(lines[1].chars().count() < 170, "{printed}");
-    let caret = lines[2].chars().count() - 1;
-    assert_eq!(lines[1].chars().nth(caret), Some('5'), "{printed}");
-}
-
-#[test]
-fn no_problem_shows_a_secret() {
-    for text in [
-        map("    custom_headers: s3cret\n"),
-        map("    custom_headers: [s3cret]\n"),
-        map("    custom_headers: [\"s3cret s3cret: s3cret\"]\n"),
-        map("    custom_headers:\n      - \"A: s3cret\\n\"\n      - s3cret\n      - 5: s3cret\n"),
-        map("    custom_headers:\n    - s3cret: s3cret\n"),
-        map("    custom_headers: {A: s3cret}\n"),
-        map("    \"custom\\u005fheaders\":\n      - s3cret\n      - [s3cret]\n"),
-        map("    client_secert: s3cret\n"),
-        map("    cache: {fresh: 5, client_secert: s3cret}\n"),
-        map("    http_auth_basic: [joe:s3cret]\n"),
-        map("    http_auth_basic: s3cret\n"),
-        map("    http_auth_basic: joe:s3cret\n    http_auth_basic_file: /dev/null\n"),
-        map("    http_auth_basic: joe:s3cret\n    status_code: 99\n"),
-        map("    backend_oidc_auth: {enabled: true, client_secret: s3cret}\n"),
-        map("    client_secret: \"s3cret\n   s3cret\n"),
-        map("    client_secret: \"s3cret\" s3cret\n"),
-        map("    client_secret: [s3cret\n    s3cret: s3cret: s3cret\n"),
-        map("    client_secret: s3cret: s3cret\n"),
-        map("    client_secret: @s3cret\n"),
-        map("    client_secret: *s3cret\n"),
-        map("    client_secret: !!int s3cret\n"),
-        map("    client_secret: {s3cret: a, s3cret: b}\n"),
-        map("    client_secret: a\n    client_secret: s3cret\n"),
-        map("").replace("http://h/", "https://joe:s3cret@h/"),
-        map("").replace("http://h/", "https://joe:s3c/s3cret@h/"),
-    ] {
-        let problems = check(&text).expect_err("wrong");
-        assert!(!problems.is_empty());
-        assert!(!shown(&problems).contains("s3cret"), "{text}\n{}", shown(&problems));
-        assert!(!format!("{problems:?}").contains("s3cret"), "{text}");
-    }
-}
-
-#[test]
-fn what_follows_a_secret_is_shown() {
-    for secret in [
-        "\n      - \"A: b\"\n      - C\n",
-        "\n    - A\n",
-        " [A,\n      B]\n",
-        " |\n      x\n      y\n",
-        " >-\n      x\n\n",
-        " 'x\n      y'\n",
-    ] {
-        let text = map(&format!("    custom_headers:{secret}    status_code: 99\n"));
-        let printed = shown(&check(&text).expect_err("wrong"));
-        assert!(printed.contains(" |     status_code: 99\n"), "{text}\n{printed}");
-    }
-}
-
-#[test]
-fn many_problems_are_cut() {
-    let text: String = (0..500).map(|number| format!("key_{number}: x\n")).collect();
-    assert_eq!(check(&text).expect_err("wrong").len(), 100);
-}
-
-#[test]
-fn deep_and_large_texts_are_refused_in_time() {
-    for text in ["[".repeat(100_000), "{a: ".repeat(100_000), "- ".repeat(100_000), "? ".repeat(100_000)] {
-        assert!(check(&text).is_err());
-    }
-}
-
-/// Lines that a careless editor might leave behind.
-fn fragments() -> impl Strategy<Value = String> {
-    let words = SEED.lines().chain([
-        "&a",
-        "*a",
-        "!!int x",
-        "? x",
-        ": y",
-        "- -",
-        "\"",
-        "'",
-        "|",
-        ">",
-        "{",
-        "}",
-        "[",
-        "]",
-        "---",
-        "...",
-        "%YAML 9",
-        "\t",
-        "client_secret: \"x",
-        "mode: 0660",
-        "<<: *a",
-        "\u{feff}",
-        "\u{85}",
-        "\0",
-        "#",
-        "~",
-    ]);
-    let words: Vec<String> = words.map(str::to_owned).collect();
-    prop::collection::vec(prop::sample::select(words), 0..30).prop_map(|lines| lines.join("\n"))
-}
-
-proptest! {
-    #[test]
-    fn no_text_makes_it_panic(text in ".{0,200}") {
-        let _ = told(&text);
-    }
-
-    #[test]
-    fn no_mixture_makes_it_panic(text in fragments()) {
-        if let Err(problems) = check(&text) {
-            prop_assert!(!problems.is_empty());
-            let _ = shown(&problems);
-        }
-    }
-
-    #[test]
-    fn no_cut_makes_it_panic(from in 0..SEED.len(), length in 0..80_usize, put in ".{0,4}") {
-        let end = (from + length).min(SEED.len());
-        let text = format!("{}{put}{}", &SEED[..from], &SEED[end..]);
-        let problems = match check(&text) { Ok((_, warnings)) => warnings, Err(problems) => problems };
-        if text.contains("custom_headers:\n") || text.contains("Authorization:") {
-            prop_assert!(!shown(&problems).contains("Bearer <token>"), "{}", shown(&problems));
-        }
-    }
 }

@@ -1,0 +1,109 @@
+//! `server.listen`: what is told of a listener, and of two of them.
+
+use super::*;
+
+#[test]
+fn each_mistake_in_a_listener_is_told_at_its_place() {
+    let tcp = "kind: socket_map\ntype: tcp\naddress: 127.0.0.1\n";
+    let unix = "kind: socket_map\ntype: unix\naddress: /a\n";
+    let long = format!("kind: socket_map\ntype: unix\naddress: /{}\n", "a".repeat(99));
+    let item = "server.listen[0]";
+    let cases: &[(&str, &str)] = &[
+        ("~", "3:7 server.listen[0]: this listener is empty"),
+        ("5", "3:7 server.listen[0]: expected keys and values, found a number"),
+        ("type: tcp\naddress: 127.0.0.1", "3:7 server.listen[0]: `kind` is missing (one of: socket_map"),
+        ("kind: socket_map\naddress: 127.0.0.1", "3:7 server.listen[0]: `type` is missing"),
+        ("kind: socket_map\ntype: tcp", "3:7 server.listen[0]: `address` is missing"),
+        ("kind: 5\ntype: tcp\naddress: ::1", "3:13 server.listen[0].kind: expected a string, found a number"),
+        (
+            "kind: socketmap\ntype: tcp\naddress: ::1",
+            "3:13 server.listen[0].kind: must be one of: socket_map, policy_service, dovecot_sasl (did you mean `socket_map`?)",
+        ),
+        (
+            "kind: socket_map\ntype: udp\naddress: ::1",
+            "4:13 server.listen[0].type: must be one of: tcp, tcp6, unix",
+        ),
+        ("kind: policy_service\ntype: tcp\naddress: ::1", "3:7 server.listen[0]: `name` is missing"),
+        (
+            "kind: policy_service\nname: q1234\ntype: tcp\naddress: ::1",
+            "4:13 server.listen[0].name: there is no entry \"q1234\" in policy_services",
+        ),
+        (
+            "kind: policy_service\nname: P\ntype: tcp\naddress: ::1",
+            "(there is \"p\": names are case-sensitive)",
+        ),
+        (
+            "kind: socket_map\nname: a b\ntype: tcp\naddress: ::1",
+            "4:13 server.listen[0].name: a name holds letters",
+        ),
+        (
+            "kind: socket_map\ntype: tcp\naddress: example.org",
+            "5:16 server.listen[0].address: numeric addresses only",
+        ),
+        ("kind: socket_map\ntype: tcp\naddress: '[127.0.0.1]'", "numeric addresses only"),
+        (
+            "kind: socket_map\ntype: tcp6\naddress: 127.0.0.1",
+            "5:16 server.listen[0].address: tcp6 needs an IPv6 address",
+        ),
+        (
+            "kind: socket_map\ntype: tcp\naddress: '[::]'",
+            "5:7 warning server.listen[0].address: listens beyond loopback",
+        ),
+        (&format!("{tcp}port: 0"), "6:13 server.listen[0].port: must be from 1 to 65535"),
+        (&format!("{tcp}port: 65536"), "6:13 server.listen[0].port: must be from 1 to 65535"),
+        (&format!("{tcp}port: x"), "6:13 server.listen[0].port: expected a whole number, found a string"),
+        (&format!("{tcp}mode: '0600'"), "6:7 warning server.listen[0].mode: has no effect"),
+        (
+            &format!("{tcp}worker_pool: {{max_workers: 0}}"),
+            "6:34 server.listen[0].worker_pool.max_workers: must be from 1 to 1048576",
+        ),
+        (
+            &format!("{tcp}worker_pool: {{max_queue: 5}}"),
+            "6:21 warning server.listen[0].worker_pool.max_queue",
+        ),
+        (&format!("{tcp}systemd_socket_name: a"), "6:7 server.listen[0].systemd_socket_name: not built yet"),
+        (&format!("{unix}port: 5"), "6:7 warning server.listen[0].port: has no effect"),
+        (
+            &format!("{unix}mode: 660"),
+            "6:13 server.listen[0].mode: a mode must stand in quotes (as \"0660\")",
+        ),
+        (&format!("{unix}user: 'a:b'"), "6:13 server.listen[0].user: must be a name or a number"),
+        (&long, "5:16 server.listen[0].address: a socket's path has at most 99 bytes"),
+        (
+            "kind: socket_map\ntype: unix\naddress: a",
+            "5:16 server.listen[0].address: must be an absolute path",
+        ),
+        ("kind: socket_map\ntype: unix\naddress: /a/", "must name a socket"),
+        (
+            "kind: socket_map\ntype: unix\naddress: /run//pfxhttp/broker.sock",
+            "the path of the socket of server.ipc",
+        ),
+    ];
+    for (keys, expected) in cases {
+        assert!(!expected.contains("[0]") || expected.contains(item));
+        one(&listener(keys), expected);
+    }
+}
+
+#[test]
+fn two_listeners_need_two_endpoints() {
+    let two = |one: &str, other: &str| {
+        told(&format!(
+            "server:\n  listen:\n    - {{kind: socket_map, {one}}}\n    - {{kind: socket_map, {other}}}\n"
+        ))
+        .into_iter()
+        .filter(|told| !told.contains("warning"))
+        .collect::<Vec<_>>()
+    };
+    let same = "type: tcp, address: 127.0.0.1, port: 5";
+    assert_eq!(
+        two(same, same),
+        ["4:46 server.listen[1].address: the same endpoint as server.listen[0] at line 3, column 46"]
+    );
+    let any = "type: tcp, address: '::', port: 5";
+    assert_eq!(two(same, any).len(), 1, "dual-stack");
+    assert_eq!(two(same, "type: tcp6, address: '::', port: 5").len(), 0);
+    assert_eq!(two(same, "type: tcp, address: 127.0.0.2, port: 5").len(), 0);
+    assert_eq!(two("type: tcp, address: '::1'", "type: tcp, address: '::1'"), [""; 0], "the system chooses");
+    assert_eq!(two("type: unix, address: /a/b", "type: unix, address: /a/./b").len(), 1);
+}
