@@ -4,8 +4,8 @@ CARGO  ?= cargo
 BROKER := target/release/pfxhttp-broker
 CLIENT := target/release/pfxhttp-client
 
-# Debian packages that the tests drive: the real Postfix, a real proxy, an HTTP client.
-PACKAGES := postfix tinyproxy curl
+# Debian packages that the tests drive: the real Postfix, a real proxy, programs that log in.
+PACKAGES := postfix tinyproxy swaks curl dovecot-core
 # npm, unless it came by another way; it runs on node, and so does the identity provider.
 PACKAGES += $(if $(shell command -v npm),,npm)
 

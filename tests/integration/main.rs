@@ -3,8 +3,8 @@
 //!
 //! `postfix`, `restart`, `upgrade` and `example` put a private Postfix 3.7 in front (package
 //! `postfix`, and root, are needed); `proxy` asks through a real proxy (package `tinyproxy`);
-//! `provider_peers` tries a real identity provider (`make provider`, which needs npm, and package
-//! `curl`); the others speak
+//! `login_peers` tries real programs that log in (packages `swaks`, `curl`, `dovecot-core`),
+//! `provider_peers` a real identity provider (`make provider`, which needs npm); the others speak
 //! its protocols themselves. The client is the shipped static program: `make build` makes it,
 //! `PFXHTTP_CLIENT` names another. Nothing is skipped: what is missing makes a test fail with a
 //! sentence that says so.
@@ -34,6 +34,7 @@ mod keys;
 mod lifecycle;
 mod link;
 mod local_socket;
+mod login_peers;
 mod malformed;
 mod outcome_options;
 mod outcomes;

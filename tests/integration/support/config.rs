@@ -12,6 +12,8 @@ pub(crate) struct Config {
     maps: String,
     policies: String,
     policy_names: Vec<String>,
+    logins: String,
+    login_names: Vec<String>,
 }
 
 /// `kind` of a listener.
@@ -19,14 +21,27 @@ pub(crate) struct Config {
 pub(crate) enum Kind {
     Map,
     Policy,
+    Login,
+}
+
+impl Kind {
+    /// As the file has it.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Map => "socket_map",
+            Self::Policy => "policy_service",
+            Self::Login => "dovecot_sasl",
+        }
+    }
 }
 
 impl Config {
     /// A configuration whose files and sockets live in `directory`.
     pub(crate) fn new(directory: &Path) -> Self {
-        let [server, ipc, listen, maps, policies] = [const { String::new() }; 5];
+        let [server, ipc, listen, maps, policies, logins] = [const { String::new() }; 6];
+        let [policy_names, login_names] = [const { Vec::new() }; 2];
         let directory = directory.to_owned();
-        Self { directory, server, ipc, listen, maps, policies, policy_names: Vec::new() }
+        Self { directory, server, ipc, listen, maps, policies, policy_names, logins, login_names }
     }
 
     /// Where its files and sockets live.
@@ -51,6 +66,11 @@ impl Config {
         &self.policy_names
     }
 
+    /// The entries for logins so far.
+    pub(crate) fn login_names(&self) -> &[String] {
+        &self.login_names
+    }
+
     /// The socket for `pfxhttp-client`.
     pub(crate) fn ipc(directory: &Path) -> PathBuf {
         directory.join("broker.sock")
@@ -58,8 +78,7 @@ impl Config {
 
     /// A listener; `endpoint` holds its lines `type`, `address` and so on.
     pub(crate) fn listen(mut self, kind: Kind, name: &str, endpoint: &str) -> Self {
-        let kind = if kind == Kind::Map { "socket_map" } else { "policy_service" };
-        let fields = format!("kind: {kind}, name: {name}, {endpoint}");
+        let fields = format!("kind: {}, name: {name}, {endpoint}", kind.word());
         writeln!(self.listen, "    - {{{fields}}}").expect("text takes text");
         self
     }
@@ -100,6 +119,21 @@ impl Config {
         self
     }
 
+    /// Logins of these lines and no others.
+    #[allow(dead_code, reason = "for tests of a broker that answers logins")]
+    pub(crate) fn login_of(mut self, name: &str, lines: &[&str]) -> Self {
+        raw_entry(&mut self.logins, name, lines);
+        self.login_names.push(name.to_owned());
+        self
+    }
+
+    /// Logins by an API, whose denials are not held back.
+    #[allow(dead_code, reason = "for tests of a broker that answers logins")]
+    pub(crate) fn login(self, name: &str, target: &str, more: &[&str]) -> Self {
+        let target = format!("target: \"{target}\"");
+        self.login_of(name, &[&[target.as_str(), "status_code: 200", "failure_delay: 0s"], more].concat())
+    }
+
     /// Writes the file.
     pub(crate) fn write(&self) -> PathBuf {
         let mut text = String::from("server:\n");
@@ -110,7 +144,9 @@ impl Config {
         writeln!(text, "  ipc: {{{ipc}}}").expect("text takes text");
         text.push_str("  logging: {json: false, level: info}\n");
         text.push_str(&self.server);
-        for (section, entries) in [("socket_maps", &self.maps), ("policy_services", &self.policies)] {
+        for (section, entries) in
+            [("socket_maps", &self.maps), ("policy_services", &self.policies), ("dovecot_sasl", &self.logins)]
+        {
             if !entries.is_empty() {
                 write!(text, "{section}:\n{entries}").expect("text takes text");
             }

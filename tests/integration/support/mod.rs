@@ -6,8 +6,12 @@
 //!                                                                 └─────▶ oidc, fake_provider
 //! ```
 //!
+//! `sasl` is a peer for logins, `mail_clients` and `doveadm` are real programs that log in;
+//! `auth_server` is what they ask where no broker is meant.
+//!
 //! Whatever is started here ends with the value that started it. Traffic stays on loopback.
 
+pub(crate) mod auth_server;
 pub(crate) mod backend;
 pub(crate) mod blackhole;
 pub(crate) mod broker;
@@ -15,16 +19,19 @@ pub(crate) mod certificates;
 pub(crate) mod client;
 pub(crate) mod config;
 pub(crate) mod dialogue;
+pub(crate) mod doveadm;
 pub(crate) mod fake_provider;
 pub(crate) mod fetch;
 pub(crate) mod frames;
 pub(crate) mod gzip;
 pub(crate) mod http;
 pub(crate) mod jwt;
+pub(crate) mod mail_clients;
 pub(crate) mod oidc;
 pub(crate) mod peer;
 pub(crate) mod port;
 pub(crate) mod postfix;
+pub(crate) mod sasl;
 pub(crate) mod setup;
 pub(crate) mod site;
 pub(crate) mod smtp;

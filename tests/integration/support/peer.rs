@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
 use super::client::Client;
 use super::{PATIENCE, shown};
@@ -58,6 +59,15 @@ impl Peer {
     /// Starts a client that asks at `socket`, with these arguments behind that.
     pub(crate) fn asking(socket: &Path, arguments: &[&str]) -> Self {
         Self::client(Client::asking(socket, arguments))
+    }
+
+    /// From now on reading takes this long at most.
+    pub(crate) fn set_patience(&mut self, patience: Duration) {
+        match &self.stream {
+            Stream::Tcp(stream) => stream.set_read_timeout(Some(patience)),
+            Stream::Unix(stream) => stream.set_read_timeout(Some(patience)),
+        }
+        .expect("a time limit can be set");
     }
 
     fn over(stream: Stream, client: Option<Client>) -> Self {

@@ -155,6 +155,18 @@ impl Postfix {
         self.ports.last().expect("the one just added").number()
     }
 
+    /// Adds an smtpd that offers AUTH, and asks at `path`: `inet:HOST:PORT`, a path, or one below
+    /// the queue directory.
+    pub(crate) fn sasl_smtpd(&mut self, path: &str, settings: &[(&str, &str)]) -> u16 {
+        let common = [
+            ("smtpd_sasl_auth_enable", "yes"),
+            ("smtpd_sasl_type", "dovecot"),
+            ("smtpd_sasl_path", path),
+            ("virtual_mailbox_maps", "static:all"),
+        ];
+        self.smtpd(&[&common, settings].concat())
+    }
+
     /// `postfix check`; what it said.
     pub(crate) fn check(&self) -> String {
         said(&self.run("/usr/sbin/postfix", &["check"]))

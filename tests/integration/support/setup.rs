@@ -1,5 +1,6 @@
 //! A broker with the entries that a test writes itself: one unix listener for its maps, one for
-//! each of its policy services, and the local socket.
+//! each of its policy services, one unix and one TCP listener for each of its logins, and the
+//! local socket.
 
 use std::path::PathBuf;
 
@@ -8,11 +9,15 @@ use tempfile::TempDir;
 use super::broker::Broker;
 use super::config::{Config, Kind};
 use super::peer::Peer;
-use super::site::open_directory;
+use super::port::Port;
+use super::sasl::Sasl;
+use super::site::{Way, open_directory};
 
 /// A running broker. Its APIs belong to the test, which makes them first, so that they end last.
 pub(crate) struct Setup {
     pub(crate) broker: Broker,
+    #[allow(dead_code, reason = "for tests of a broker that answers logins")]
+    login_ports: Vec<(String, Port)>,
     directory: TempDir,
 }
 
@@ -31,8 +36,15 @@ impl Setup {
         for name in config.policy_names().to_vec() {
             config = config.listen_unix(Kind::Policy, &name, &at(&name));
         }
+        let mut login_ports = Vec::new();
+        for name in config.login_names().to_vec() {
+            let port = Port::reserve();
+            config = config.listen_unix(Kind::Login, &name, &at(&name));
+            config = config.listen_tcp(Kind::Login, &name, port.number());
+            login_ports.push((name, port));
+        }
         let broker = Broker::start_with(&config.write(), environment);
-        Self { broker, directory }
+        Self { broker, login_ports, directory }
     }
 
     /// A socket of its directory.
@@ -53,6 +65,33 @@ impl Setup {
     /// A connection to a policy service.
     pub(crate) fn policy(&self, name: &str) -> Peer {
         Peer::unix(&self.socket(name))
+    }
+
+    /// The TCP listener for a login.
+    #[allow(dead_code, reason = "for tests of a broker that answers logins")]
+    pub(crate) fn login_port(&self, name: &str) -> &Port {
+        let found = self.login_ports.iter().find(|(known, _)| known == name);
+        &found.unwrap_or_else(|| panic!("no login is named {name}")).1
+    }
+
+    /// A connection for logins, behind its handshake, as Postfix makes it.
+    #[allow(dead_code, reason = "for tests of a broker that answers logins")]
+    pub(crate) fn login(&self, way: Way, name: &str) -> Sasl {
+        Sasl::begin(match way {
+            Way::Client => self.client(&["sasl", name]),
+            Way::Unix => Peer::unix(&self.socket(name)),
+            Way::Tcp => Peer::tcp(self.login_port(name).address()),
+        })
+    }
+
+    /// `smtpd_sasl_path` for a login by this way; a client is spawned by the service `pfx-sasl`.
+    #[allow(dead_code, reason = "for tests of a broker that answers logins")]
+    pub(crate) fn sasl_path(&self, way: Way, name: &str) -> String {
+        match way {
+            Way::Client => "private/pfx-sasl".to_owned(),
+            Way::Unix => self.socket(name).display().to_string(),
+            Way::Tcp => format!("inet:{}", self.login_port(name).address()),
+        }
     }
 
     /// A connection to a client with these arguments behind `--socket`.

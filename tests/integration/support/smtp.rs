@@ -4,6 +4,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 /// Longer than Postfix' own wait for a policy service with one retry.
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -15,16 +18,23 @@ pub(crate) struct Smtp {
 impl Smtp {
     /// Connects to a port of 127.0.0.1, says EHLO and MAIL.
     pub(crate) fn begin(port: u16) -> Self {
+        let mut smtp = Self::greet(port).0;
+        let command = "MAIL FROM:<sender@test.example>";
+        let reply = smtp.command(command);
+        assert!(reply.starts_with("250"), "{command} got {reply:?}");
+        smtp
+    }
+
+    /// Connects to a port of 127.0.0.1 and says EHLO; the reply to that tells what there is.
+    pub(crate) fn greet(port: u16) -> (Self, String) {
         let stream = TcpStream::connect(("127.0.0.1", port)).expect("Postfix accepts");
         stream.set_read_timeout(Some(LIMIT)).expect("a time limit can be set");
         let mut smtp = Self { stream: BufReader::new(stream) };
         let banner = smtp.reply();
         assert!(banner.starts_with("220 "), "the banner was {banner:?}");
-        for command in ["EHLO client.test.example", "MAIL FROM:<sender@test.example>"] {
-            let reply = smtp.command(command);
-            assert!(reply.starts_with("250"), "{command} got {reply:?}");
-        }
-        smtp
+        let reply = smtp.command("EHLO client.test.example");
+        assert!(reply.starts_with("250"), "EHLO got {reply:?}");
+        (smtp, reply)
     }
 
     /// Sends a line; the whole reply, its lines joined by LF.
@@ -37,6 +47,21 @@ impl Smtp {
     /// `RCPT TO`.
     pub(crate) fn rcpt(&mut self, recipient: &str) -> String {
         self.command(&format!("RCPT TO:<{recipient}>"))
+    }
+
+    /// `AUTH PLAIN` in one line; the whole reply.
+    pub(crate) fn auth_plain(&mut self, user: &str, password: &str) -> String {
+        self.auth("PLAIN", format!("\0{user}\0{password}"))
+    }
+
+    /// `AUTH` with an initial response; the whole reply, which may be a 334.
+    pub(crate) fn auth(&mut self, mechanism: &str, response: impl AsRef<[u8]>) -> String {
+        self.command(&format!("AUTH {mechanism} {}", STANDARD.encode(response)))
+    }
+
+    /// A line of a dialogue, in base64; the whole reply.
+    pub(crate) fn respond(&mut self, response: impl AsRef<[u8]>) -> String {
+        self.command(&STANDARD.encode(response))
     }
 
     fn reply(&mut self) -> String {
