@@ -1,10 +1,10 @@
 //! What the configuration says of identity providers, as values that cannot be wrong.
 
-use std::fmt;
 use std::time::Duration;
 
 use url::Url;
 
+use super::private_key::PrivateKey;
 use crate::secret::Secret;
 
 /// `backend_oidc_auth`, and the part of `sasl_oidc_auth` that is the same: us, at a provider.
@@ -59,28 +59,4 @@ pub enum Validation {
     Jwks,
     /// Verify JWTs here; ask about other tokens, and where no keys can be had.
     Auto,
-}
-
-/// `private_key_file`, read when the configuration is.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct PrivateKey {
-    // Private: made by `read` alone.
-    pem: Secret,
-}
-
-impl PrivateKey {
-    /// Reads a key in PEM: RSA of 2048 bits or more (PKCS#1 or PKCS#8), EC P-256, P-384 or P-521
-    /// (SEC1 or PKCS#8), Ed25519 (PKCS#8).
-    ///
-    /// # Errors
-    /// A sentence on what is wrong with it; never a part of the key.
-    pub fn read(pem: Secret) -> Result<Self, String> {
-        Ok(Self { pem })
-    }
-}
-
-impl fmt::Debug for PrivateKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.pem.fmt(f)
-    }
 }

@@ -1,0 +1,132 @@
+//! Us, at a provider: a form to its token or introspection endpoint, and how it says who asks
+//! (RFC 6749 2.3.1, RFC 7523 2.2).
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use hyper::Method;
+use hyper::body::Bytes;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use serde_json::json;
+use url::form_urlencoded::{Serializer, byte_serialize};
+use zeroize::Zeroizing;
+
+use super::contact::Message;
+use super::json::Object;
+use super::private_key::PrivateKey;
+use super::provider::{Address, Document, Endpoint, Provider};
+use super::settings::{Authentication, ClientSettings};
+use crate::ask::{Deadline, Failure};
+
+const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+/// How long an assertion is good for, in seconds.
+const ASSERTION_LIFE: u64 = 240;
+
+/// What both of our roles share: asking for tokens, and asking about them.
+pub(super) struct Client {
+    pub(super) provider: Arc<Provider>,
+    pub(super) settings: ClientSettings,
+}
+
+impl Client {
+    /// Posts `fields` and reads the JSON object that comes back. What goes wrong is told to the log.
+    pub(super) async fn post(
+        &self,
+        endpoint: Endpoint,
+        fields: &[(&str, &str)],
+        deadline: Deadline,
+    ) -> Option<Object> {
+        let (document, address) = self.provider.with(endpoint, deadline).await?;
+        let contact = &self.provider.contact;
+        let has_assertion = matches!(self.settings.authentication, Authentication::PrivateKey(_));
+        let mut attempts = if has_assertion { 2 } else { 1 };
+        let reply = loop {
+            let Some(message) = self.message(endpoint, fields, &document, &address) else {
+                contact.complain(format_args!("{}: no assertion could be signed", endpoint.name()));
+                return None;
+            };
+            let reply = contact.exchange(&address.url, message, deadline).await;
+            attempts -= 1;
+            // A connection that was lost: an assertion is good for one attempt, so the next one
+            // needs another, and the exchange may not repeat it for us.
+            if attempts == 0 || reply.as_ref().err() != Some(&Failure::Protocol) {
+                break reply;
+            }
+        };
+        contact.object(endpoint.name(), reply)
+    }
+
+    fn message(
+        &self,
+        endpoint: Endpoint,
+        fields: &[(&str, &str)],
+        document: &Document,
+        address: &Address,
+    ) -> Option<Message> {
+        let mut form = Serializer::new(String::new());
+        form.extend_pairs(fields);
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+        let id = self.settings.client_id.as_str();
+        let mut repeatable = true;
+        match &self.settings.authentication {
+            Authentication::None => {
+                form.append_pair("client_id", id);
+            }
+            Authentication::SecretPost(secret) => {
+                form.append_pair("client_id", id).append_pair("client_secret", secret.expose());
+            }
+            Authentication::SecretBasic(secret) => {
+                headers.insert(AUTHORIZATION, basic(id, secret.expose())?);
+            }
+            Authentication::PrivateKey(key) => {
+                // RFC 7523 3: the token endpoint's URL names the provider at its other endpoints, too.
+                let audience = document.address(Endpoint::Token).unwrap_or(address);
+                let assertion = assertion(key, id, &audience.text, document.signing(endpoint))?;
+                form.append_pair("client_id", id)
+                    .append_pair("client_assertion_type", ASSERTION_TYPE)
+                    .append_pair("client_assertion", &assertion);
+                repeatable = false;
+            }
+        }
+        Some(Message { method: Method::POST, headers, body: Bytes::from(form.finish()), repeatable })
+    }
+}
+
+/// RFC 6749 2.3.1: both are form-encoded first, or a colon in the id would move the boundary.
+fn basic(id: &str, secret: &str) -> Option<HeaderValue> {
+    let mut pair = Zeroizing::new(String::new());
+    pair.extend(byte_serialize(id.as_bytes()));
+    pair.push(':');
+    pair.extend(byte_serialize(secret.as_bytes()));
+    let encoded = Zeroizing::new(STANDARD.encode(pair.as_bytes()));
+    let mut value = HeaderValue::from_str(&format!("Basic {}", *encoded)).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// A new one for each attempt: its `jti` is used once.
+fn assertion(key: &PrivateKey, id: &str, audience: &str, supported: &[String]) -> Option<String> {
+    let mut number = [0; 24];
+    aws_lc_rs::rand::fill(&mut number).ok()?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
+    let algorithm = key.algorithm(supported);
+    let header = json!({ "alg": algorithm.name(), "typ": "JWT" });
+    let claims = json!({
+        "iss": id, "sub": id, "aud": audience, "jti": URL_SAFE_NO_PAD.encode(number),
+        "iat": now, "exp": now + ASSERTION_LIFE,
+    });
+    let part = |value: &serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let message = format!("{}.{}", part(&header), part(&claims));
+    let signature = key.sign(algorithm, message.as_bytes())?;
+    Some(format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature)))
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.settings.fmt(f)
+    }
+}

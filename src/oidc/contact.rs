@@ -1,0 +1,113 @@
+//! Talking to a provider, and telling the log when that fails: once a minute at the most, with
+//! what was wrong, and never with what either side said.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hyper::Method;
+use hyper::body::Bytes;
+use hyper::header::{ACCEPT, HeaderMap, HeaderValue};
+use tokio::time::Instant;
+use tracing::{debug, warn};
+use url::{Position, Url};
+
+use super::json::{self, Object};
+use crate::ask::{Deadline, Failure};
+use crate::exchange::{Http, Reply, Request};
+
+/// How often the log hears of a provider's trouble.
+const QUIET: Duration = Duration::from_mins(1);
+
+/// One provider, as somebody to talk to.
+#[derive(Debug)]
+pub(super) struct Contact {
+    http: Arc<Http>,
+    name: String,
+    complained: Mutex<Option<Instant>>,
+}
+
+/// What is sent.
+pub(super) struct Message {
+    pub(super) method: Method,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    pub(super) repeatable: bool,
+}
+
+impl Message {
+    /// A GET.
+    pub(super) fn get() -> Self {
+        Self { method: Method::GET, headers: HeaderMap::new(), body: Bytes::new(), repeatable: true }
+    }
+}
+
+impl Contact {
+    pub(super) fn new(http: Arc<Http>, configuration_uri: &Url) -> Self {
+        let name = configuration_uri.host_str().unwrap_or_default().to_owned();
+        Self { http, name, complained: Mutex::default() }
+    }
+
+    /// Sends `message` to `url`.
+    pub(super) async fn exchange(
+        &self,
+        url: &Url,
+        mut message: Message,
+        deadline: Deadline,
+    ) -> Result<Reply, Failure> {
+        let host = self.http.host(url).map_err(|_| Failure::Connect)?;
+        message.headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        let request = Request {
+            method: message.method,
+            path: &url[Position::BeforePath..Position::AfterQuery],
+            headers: message.headers,
+            body: message.body,
+            repeatable: message.repeatable,
+        };
+        host.exchange(&request, deadline).await
+    }
+
+    /// The JSON object in a reply of status 200; anything else is told to the log. `what` was asked.
+    pub(super) fn object(&self, what: &str, reply: Result<Reply, Failure>) -> Option<Object> {
+        let reply = match reply {
+            Ok(reply) => reply,
+            Err(failure) => {
+                self.complain(format_args!("{what}: {failure} ({})", failure.class()));
+                return None;
+            }
+        };
+        if reply.status != 200 {
+            // At the endpoints where we name ourselves these are about us (RFC 6749 5.2).
+            let ours =
+                if matches!(reply.status, 400 | 401 | 403) { "; check our client's settings" } else { "" };
+            self.complain(format_args!("{what}: status {}{ours}", reply.status));
+            return None;
+        }
+        let object = json::object(&reply.body);
+        if object.is_err() {
+            self.complain(format_args!("{what}: the answer is no JSON object"));
+        }
+        object.ok()
+    }
+
+    /// Tells the log of a trouble.
+    pub(super) fn complain(&self, trouble: fmt::Arguments<'_>) {
+        let now = Instant::now();
+        let mut complained = self.complained.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = complained.is_none_or(|then| now >= then + QUIET);
+        if is_due {
+            *complained = Some(now);
+        }
+        drop(complained);
+        if is_due {
+            warn!(provider = self.name, %trouble, "trouble with an identity provider");
+        } else {
+            debug!(provider = self.name, %trouble, "trouble with an identity provider");
+        }
+    }
+
+    /// Tells the log of what is strange, but does no harm.
+    pub(super) fn remark(&self, remark: fmt::Arguments<'_>) {
+        warn!(provider = self.name, %remark, "an identity provider is strange");
+    }
+}

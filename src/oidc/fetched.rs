@@ -1,0 +1,351 @@
+//! One thing that is fetched from a provider, for all who need it.
+//!
+//! It is kept while it is fresh and fetched by one task at a time, whoever waits: a waiter that
+//! leaves loses nothing, and waits no longer than its own deadline. Shortly before it would end
+//! it is renewed in the background. While it cannot be renewed the old one serves until its end.
+//! A fetch takes 8 s at most; after one that failed there is none for 1 s, and those who ask
+//! meanwhile fail at once, unless the old one serves. No lock is held while anybody waits.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::ask::Deadline;
+
+/// The longest that a fetch may take.
+pub(super) const FETCH: Duration = Duration::from_secs(8);
+/// How long nothing is fetched after a failure.
+pub(super) const PAUSE: Duration = Duration::from_secs(1);
+/// How long a fetch is waited for where an old value could serve.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// A value that is no good although it is fresh is replaced this often.
+pub(super) const REPLACE: Duration = Duration::from_secs(10);
+
+/// A value, and when it is due for what.
+#[derive(Debug)]
+pub(super) struct Kept<T> {
+    pub(super) value: Arc<T>,
+    /// From here on it is renewed in the background.
+    pub(super) renew: Instant,
+    /// From here on its successor is waited for.
+    pub(super) fresh: Instant,
+    /// From here on it serves no more.
+    pub(super) ends: Instant,
+}
+
+/// The value, and who fetches it.
+pub(super) struct Fetched<T>(Arc<Inner<T>>);
+
+struct Inner<T> {
+    state: Mutex<State<T>>,
+    fetch: Fetch<T>,
+}
+
+/// `None`: it failed, and said why to the log.
+type Fetch<T> = Box<dyn Fn() -> BoxFuture<'static, Option<Kept<T>>> + Send + Sync>;
+
+struct State<T> {
+    kept: Option<Kept<T>>,
+    flight: Option<Flight<T>>,
+    failed: Option<Instant>,
+    replaced: Option<Instant>,
+}
+
+struct Flight<T> {
+    began: Instant,
+    landing: Shared<oneshot::Receiver<Option<Arc<T>>>>,
+}
+
+/// What [`Fetched::newer`] came to.
+pub(super) enum Newer<T> {
+    /// A value that was fetched after the one in question.
+    Another(Arc<T>),
+    /// One was fetched for this reason a moment ago.
+    TooSoon,
+    /// None can be had.
+    Failed,
+}
+
+impl<T: Send + Sync + 'static> Fetched<T> {
+    /// Nothing is fetched yet.
+    pub(super) fn new<F>(fetch: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Option<Kept<T>>> + Send + 'static,
+    {
+        let state = State { kept: None, flight: None, failed: None, replaced: None };
+        Self(Arc::new(Inner { state: Mutex::new(state), fetch: Box::new(move || fetch().boxed()) }))
+    }
+
+    /// The value; `None` where none can be had before `deadline`.
+    pub(super) async fn get(&self, deadline: Deadline) -> Option<Arc<T>> {
+        let (old, flight) = {
+            let mut state = self.0.lock();
+            let now = Instant::now();
+            let mut old = None;
+            if let Some(kept) = state.kept.as_ref().filter(|kept| now < kept.ends) {
+                let value = Arc::clone(&kept.value);
+                if now < kept.fresh {
+                    if now >= kept.renew {
+                        self.join(&mut state);
+                    }
+                    return Some(value);
+                }
+                old = Some(value);
+            }
+            (old, self.join(&mut state))
+        };
+        let Some(flight) = flight else { return old };
+        let deadline = Instant::from_std(deadline.instant());
+        let until = if old.is_some() { deadline.min(flight.began + PATIENCE) } else { deadline };
+        match timeout_at(until, flight.landing).await {
+            Ok(Ok(Some(value))) => Some(value),
+            _ => old,
+        }
+    }
+
+    /// Another value than `seen`, which is no good. What others have fetched since is taken.
+    pub(super) async fn newer(&self, seen: &Arc<T>, deadline: Deadline) -> Newer<T> {
+        let flight = {
+            let mut state = self.0.lock();
+            let now = Instant::now();
+            if let Some(kept) = &state.kept
+                && now < kept.ends
+                && !Arc::ptr_eq(&kept.value, seen)
+            {
+                return Newer::Another(Arc::clone(&kept.value));
+            }
+            if state.flight.is_none() {
+                if state.replaced.is_some_and(|then| now < then + REPLACE) {
+                    return Newer::TooSoon;
+                }
+                state.replaced = Some(now);
+            }
+            self.join(&mut state)
+        };
+        let Some(flight) = flight else { return Newer::Failed };
+        match timeout_at(deadline.instant().into(), flight.landing).await {
+            Ok(Ok(Some(value))) => Newer::Another(value),
+            _ => Newer::Failed,
+        }
+    }
+
+    /// The fetch under way, or a new one; `None` so soon after a failure.
+    fn join(&self, state: &mut State<T>) -> Option<Flight<T>> {
+        if let Some(flight) = &state.flight {
+            return Some(flight.clone());
+        }
+        let began = Instant::now();
+        if state.failed.is_some_and(|failed| began < failed + PAUSE) {
+            return None;
+        }
+        let (land, landing) = oneshot::channel();
+        let flight = Flight { began, landing: landing.shared() };
+        state.flight = Some(flight.clone());
+        let mut fetching = Fetching { inner: Arc::clone(&self.0), outcome: None, land: Some(land) };
+        tokio::spawn(async move {
+            let fetch = (fetching.inner.fetch)();
+            fetching.outcome = timeout(FETCH, fetch).await.ok().flatten();
+            drop(fetching);
+        });
+        Some(flight)
+    }
+}
+
+impl<T> Clone for Flight<T> {
+    fn clone(&self) -> Self {
+        Self { began: self.began, landing: self.landing.clone() }
+    }
+}
+
+impl<T> Inner<T> {
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Dropped when a fetch ends, also when it panics: then the next one may begin.
+struct Fetching<T> {
+    inner: Arc<Inner<T>>,
+    outcome: Option<Kept<T>>,
+    land: Option<oneshot::Sender<Option<Arc<T>>>>,
+}
+
+impl<T> Drop for Fetching<T> {
+    fn drop(&mut self) {
+        let value = self.outcome.as_ref().map(|kept| Arc::clone(&kept.value));
+        let mut state = self.inner.lock();
+        state.flight = None;
+        match self.outcome.take() {
+            Some(kept) => {
+                state.kept = Some(kept);
+                state.failed = None;
+            }
+            None => state.failed = Some(Instant::now()),
+        }
+        drop(state);
+        if let Some(land) = self.land.take() {
+            // Nobody may be left that waits.
+            let _ = land.send(value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use tokio::time::{advance, sleep};
+
+    fn in_time() -> Deadline {
+        Deadline::from(Instant::now().into_std(), Duration::from_secs(60))
+    }
+
+    /// Counts; fresh for 10 s, renewed after 8 s, good for 100 s. Fails as long as `down`.
+    struct Source {
+        cell: Fetched<u64>,
+        fetched: Arc<AtomicU64>,
+        down: Arc<Mutex<bool>>,
+    }
+
+    fn source(takes: Duration) -> Source {
+        let (fetched, down) = (Arc::new(AtomicU64::new(0)), Arc::new(Mutex::new(false)));
+        let (count, is_down) = (Arc::clone(&fetched), Arc::clone(&down));
+        let cell = Fetched::new(move || {
+            let number = count.fetch_add(1, Ordering::Relaxed) + 1;
+            let is_down = *is_down.lock().expect("no test panics with it");
+            async move {
+                sleep(takes).await;
+                let now = Instant::now();
+                let [renew, fresh, ends] = [8, 10, 100].map(|seconds| now + Duration::from_secs(seconds));
+                (!is_down).then(|| Kept { value: Arc::new(number), renew, fresh, ends })
+            }
+        });
+        Source { cell, fetched, down }
+    }
+
+    impl Source {
+        async fn get(&self) -> Option<u64> {
+            self.cell.get(in_time()).await.map(|value| *value)
+        }
+
+        fn count(&self) -> u64 {
+            self.fetched.load(Ordering::Relaxed)
+        }
+
+        fn set_down(&self, down: bool) {
+            *self.down.lock().expect("no test panics with it") = down;
+        }
+    }
+
+    const MOMENT: Duration = Duration::from_millis(100);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_thousand_wait_for_one_fetch() {
+        let source = Arc::new(source(MOMENT));
+        let all: Vec<_> = (0..1000)
+            .map(|_| {
+                let source = Arc::clone(&source);
+                tokio::spawn(async move { source.get().await })
+            })
+            .collect();
+        for one in all {
+            assert_eq!(one.await.expect("no panic"), Some(1));
+        }
+        assert_eq!(source.count(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_renewed_behind_the_back_of_those_who_ask() {
+        let source = source(MOMENT);
+        assert_eq!(source.get().await, Some(1));
+        advance(Duration::from_secs(9)).await;
+        let asked = Instant::now();
+        assert_eq!(source.get().await, Some(1));
+        assert_eq!(asked.elapsed(), Duration::ZERO);
+        sleep(2 * MOMENT).await;
+        assert_eq!((source.get().await, source.count()), (Some(2), 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_old_one_serves_while_there_is_no_other() {
+        let source = source(MOMENT);
+        assert_eq!(source.get().await, Some(1));
+        source.set_down(true);
+        advance(Duration::from_secs(20)).await;
+        assert_eq!((source.get().await, source.count()), (Some(1), 2));
+        assert_eq!((source.get().await, source.count()), (Some(1), 2), "not again so soon");
+        advance(Duration::from_secs(81)).await;
+        assert_eq!((source.get().await, source.count()), (None, 3), "it has ended");
+        assert_eq!((source.get().await, source.count()), (None, 3), "not again so soon");
+        source.set_down(false);
+        advance(PAUSE).await;
+        assert_eq!(source.get().await, Some(4));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_source_that_hangs_costs_little_while_an_old_value_is_there() {
+        let hanging = silent();
+        let asked = Instant::now();
+        assert_eq!(hanging.get(in_time()).await.map(|value| *value), Some(7));
+        assert_eq!(asked.elapsed(), PATIENCE);
+        assert_eq!(hanging.get(in_time()).await.map(|value| *value), Some(7));
+        assert_eq!(asked.elapsed(), PATIENCE, "the second one does not wait");
+    }
+
+    /// Holds 7, no longer fresh, and never gets anything else.
+    fn silent() -> Fetched<u64> {
+        let cell = Fetched::new(std::future::pending);
+        let now = Instant::now();
+        let ends = now + Duration::from_secs(100);
+        cell.0.lock().kept = Some(Kept { value: Arc::new(7), renew: now, fresh: now, ends });
+        cell
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_beyond_the_deadline_and_leaving_loses_nothing() {
+        let source = source(Duration::from_secs(3));
+        let deadline = Deadline::from(Instant::now().into_std(), Duration::from_secs(1));
+        let asked = Instant::now();
+        assert_eq!(source.cell.get(deadline).await, None);
+        assert_eq!(asked.elapsed(), Duration::from_secs(1));
+        sleep(Duration::from_secs(3)).await;
+        assert_eq!((source.get().await, source.count()), (Some(1), 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fetch_ends_in_time_and_the_next_may_begin() {
+        let source = source(Duration::from_secs(9));
+        let asked = Instant::now();
+        assert_eq!(source.get().await, None);
+        assert_eq!(asked.elapsed(), FETCH);
+        sleep(PAUSE).await;
+        assert_eq!((source.get().await, source.count()), (None, 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_no_good_is_replaced_once_in_ten_seconds() {
+        let source = source(MOMENT);
+        let first = source.cell.get(in_time()).await.expect("a value");
+        let (one, other) =
+            tokio::join!(source.cell.newer(&first, in_time()), source.cell.newer(&first, in_time()),);
+        let (Newer::Another(one), Newer::Another(other)) = (one, other) else { panic!("two values") };
+        assert_eq!((*one, *other, source.count()), (2, 2, 2));
+        assert!(matches!(source.cell.newer(&first, in_time()).await, Newer::Another(new) if *new == 2));
+        assert!(matches!(source.cell.newer(&one, in_time()).await, Newer::TooSoon));
+        advance(REPLACE).await;
+        assert!(matches!(source.cell.newer(&one, in_time()).await, Newer::Another(new) if *new == 3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fetch_that_panics_is_one_that_failed() {
+        let cell: Fetched<u64> = Fetched::new(|| async { panic!("a bug") });
+        assert_eq!(cell.get(in_time()).await, None);
+        sleep(PAUSE).await;
+        assert_eq!(cell.get(in_time()).await, None);
+        assert!(cell.0.lock().flight.is_none());
+    }
+}

@@ -1,0 +1,85 @@
+//! JSON objects from outside, in which each name stands once.
+//!
+//! Two readers of `{"sub": "a", "sub": "b"}` may take it for two things (RFC 8259 4), so it is
+//! refused wherever a provider or a token says something.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::{Map, Value};
+
+/// A JSON object.
+pub(super) type Object = Map<String, Value>;
+
+/// Why a text is no [`Object`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NoObject {
+    /// It is no JSON, or some other value.
+    Shape,
+    /// A name stands in it more than once.
+    Repeated,
+}
+
+/// Reads `text`.
+pub(super) fn object(text: &[u8]) -> Result<Object, NoObject> {
+    let Members(members) = serde_json::from_slice(text).map_err(|_| NoObject::Shape)?;
+    let mut object = Object::new();
+    for (name, value) in members {
+        if object.insert(name, value).is_some() {
+            return Err(NoObject::Repeated);
+        }
+    }
+    Ok(object)
+}
+
+/// The member `name`, if it is a text.
+pub(super) fn text<'o>(object: &'o Object, name: &str) -> Option<&'o str> {
+    object.get(name).and_then(Value::as_str)
+}
+
+struct Members(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(InOrder)
+    }
+}
+
+struct InOrder;
+
+impl<'de> Visitor<'de> for InOrder {
+    type Value = Members;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+        let mut members = Vec::new();
+        while let Some(member) = map.next_entry()? {
+            members.push(member);
+        }
+        Ok(Members(members))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_names_each_thing_once() {
+        assert!(object(br#"{"a": 1, "b": {"a": 2}}"#).is_ok_and(|object| object.len() == 2));
+        assert_eq!(object(br#"{"a": 1, "a": 1}"#), Err(NoObject::Repeated));
+        assert_eq!(object(br#"{"a": 1, "\u0061": 1}"#), Err(NoObject::Repeated));
+        for text in
+            ["", "[]", "1", "null", "\"a\"", "{", "{}x", "{\"a\": 1e999}", "{\"a\": NaN}", "\u{feff}{}"]
+        {
+            assert_eq!(object(text.as_bytes()), Err(NoObject::Shape), "{text}");
+        }
+        assert_eq!(object(b"{\"a\": \"\xff\"}"), Err(NoObject::Shape));
+        let deep = format!("{{\"a\": {}}}", "[".repeat(100_000));
+        assert_eq!(object(deep.as_bytes()), Err(NoObject::Shape));
+    }
+}

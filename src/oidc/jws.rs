@@ -1,0 +1,93 @@
+//! A mail client's token as a JWT in compact form (RFC 7515 7.1, RFC 7519), before anything in it
+//! is believed.
+//!
+//! The header's `jku`, `x5u`, `jwk` and `x5c` are not looked at: a token does not bring its own
+//! keys. `none` and the algorithms with shared secrets are refused by name (RFC 8725 3.1, 3.2).
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::Value;
+
+use super::algorithm::Algorithm;
+use super::json::{self, NoObject, Object};
+
+/// What a token looks like.
+#[derive(Debug)]
+pub(super) enum Form<'t> {
+    /// A signed JWT.
+    Signed(Jws<'t>),
+    /// A JWT that is not acceptable, and why.
+    Refused(&'static str),
+    /// Something that only its provider can read.
+    Opaque,
+}
+
+/// A signed JWT.
+#[derive(Debug)]
+pub(super) struct Jws<'t> {
+    pub(super) algorithm: Algorithm,
+    pub(super) kid: Option<String>,
+    /// What is signed.
+    pub(super) message: &'t str,
+    /// As it stands in the token.
+    pub(super) signature: &'t str,
+    claims: Vec<u8>,
+}
+
+impl<'t> Jws<'t> {
+    /// Looks at `token`.
+    pub(super) fn read(token: &'t str) -> Form<'t> {
+        let mut dots = token.match_indices('.').map(|(at, _)| at);
+        let (Some(first), Some(second), None) = (dots.next(), dots.next(), dots.next()) else {
+            return Form::Opaque;
+        };
+        let (head, claims, signature) = (&token[..first], &token[first + 1..second], &token[second + 1..]);
+        let Ok(head) = URL_SAFE_NO_PAD.decode(head) else { return Form::Opaque };
+        let head = match json::object(&head) {
+            Ok(head) if head.contains_key("alg") => head,
+            Err(NoObject::Repeated) => return Form::Refused("its header says something twice"),
+            _ => return Form::Opaque,
+        };
+        let (algorithm, kid) = match header(&head) {
+            Ok(header) => header,
+            Err(flaw) => return Form::Refused(flaw),
+        };
+        // Of one length each, and no second spelling of the same bytes: the decoder is strict.
+        let (Ok(claims), Ok(_)) = (URL_SAFE_NO_PAD.decode(claims), URL_SAFE_NO_PAD.decode(signature)) else {
+            return Form::Refused("it is no base64url");
+        };
+        Form::Signed(Self { algorithm, kid, message: &token[..second], signature, claims })
+    }
+
+    /// What it says; to be believed once the signature has been verified.
+    pub(super) fn claims(&self) -> Result<Object, &'static str> {
+        json::object(&self.claims).map_err(|flaw| match flaw {
+            NoObject::Shape => "its claims are no JSON object",
+            NoObject::Repeated => "its claims say something twice",
+        })
+    }
+}
+
+fn header(head: &Object) -> Result<(Algorithm, Option<String>), &'static str> {
+    if head.contains_key("crit") {
+        return Err("its header demands an extension (crit)");
+    }
+    let algorithm = json::text(head, "alg").and_then(Algorithm::of);
+    let algorithm = algorithm.ok_or("it is not signed with an algorithm that is accepted")?;
+    let kid = match head.get("kid") {
+        None => None,
+        Some(Value::String(kid)) => Some(kid.clone()),
+        Some(_) => return Err("its kid is no text"),
+    };
+    // RFC 9068 2.1; RFC 8725 3.11: logout tokens and the like say so.
+    let is_access_token = |kind: &str| {
+        let kind = kind.to_ascii_lowercase();
+        matches!(kind.strip_prefix("application/").unwrap_or(&kind), "jwt" | "at+jwt")
+    };
+    match head.get("typ") {
+        None => {}
+        Some(Value::String(kind)) if is_access_token(kind) => {}
+        Some(_) => return Err("its typ is that of another kind of token"),
+    }
+    Ok((algorithm, kid))
+}

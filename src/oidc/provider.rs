@@ -1,0 +1,187 @@
+//! A provider's discovery document (OpenID Connect Discovery 1.0 4, RFC 8414 3): where its
+//! endpoints are.
+//!
+//! It is fresh for 10 min and shared by all who name the same `configuration_uri`; while it cannot
+//! be fetched again the old one serves for 24 h. Behind https no endpoint without TLS is taken.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::Instant;
+use url::Url;
+
+use super::contact::{Contact, Message};
+use super::fetched::{FETCH, Fetched, Kept, Newer};
+use super::json::{self, Object};
+use crate::ask::Deadline;
+use crate::exchange::Http;
+
+const RENEW: Duration = Duration::from_mins(8);
+const FRESH: Duration = Duration::from_mins(10);
+const ENDS: Duration = Duration::from_hours(24);
+
+/// One provider: how to talk to it, and what it says of itself.
+pub(super) struct Provider {
+    pub(super) contact: Arc<Contact>,
+    document: Fetched<Document>,
+}
+
+/// What is used of a discovery document.
+#[derive(Debug)]
+pub(super) struct Document {
+    /// `issuer`.
+    pub(super) issuer: Option<String>,
+    endpoints: [Result<Address, &'static str>; 3],
+    signing: [Vec<String>; 2],
+}
+
+/// An endpoint, also as it was written: there it is the audience of an assertion.
+#[derive(Debug, Clone)]
+pub(super) struct Address {
+    pub(super) url: Url,
+    pub(super) text: String,
+}
+
+/// Which endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Endpoint {
+    Token,
+    Introspection,
+    Keys,
+}
+
+impl Endpoint {
+    /// Its name in the document.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Token => "token_endpoint",
+            Self::Introspection => "introspection_endpoint",
+            Self::Keys => "jwks_uri",
+        }
+    }
+}
+
+impl Provider {
+    pub(super) fn new(http: Arc<Http>, uri: &Url) -> Self {
+        let contact = Arc::new(Contact::new(http, uri));
+        let asked = Arc::clone(&contact);
+        let uri = uri.clone();
+        let has_been_strange = Arc::new(AtomicBool::new(false));
+        let document =
+            Fetched::new(move || fetch(Arc::clone(&asked), uri.clone(), Arc::clone(&has_been_strange)));
+        Self { contact, document }
+    }
+
+    /// What the provider says of itself.
+    pub(super) async fn document(&self, deadline: Deadline) -> Option<Arc<Document>> {
+        self.document.get(deadline).await
+    }
+
+    /// The same, with this endpoint in it. A document that lacks it may have been mended since.
+    pub(super) async fn with(
+        &self,
+        endpoint: Endpoint,
+        deadline: Deadline,
+    ) -> Option<(Arc<Document>, Address)> {
+        let mut document = self.document(deadline).await?;
+        if document.address(endpoint).is_err()
+            && let Newer::Another(newer) = self.document.newer(&document, deadline).await
+        {
+            document = newer;
+        }
+        match document.address(endpoint).cloned() {
+            Ok(address) => Some((document, address)),
+            Err(lack) => {
+                self.contact.complain(format_args!("discovery: {} {lack}", endpoint.name()));
+                None
+            }
+        }
+    }
+}
+
+impl Document {
+    fn read(object: &Object, uri: &Url) -> Self {
+        let endpoints = [Endpoint::Token, Endpoint::Introspection, Endpoint::Keys]
+            .map(|endpoint| address(object.get(endpoint.name()), uri));
+        let signing = [Endpoint::Token, Endpoint::Introspection].map(|endpoint| {
+            let name = format!("{}_auth_signing_alg_values_supported", endpoint.name());
+            let names = object.get(&name).and_then(Value::as_array).into_iter().flatten();
+            names.filter_map(Value::as_str).take(64).map(str::to_owned).collect()
+        });
+        Self { issuer: json::text(object, "issuer").map(str::to_owned), endpoints, signing }
+    }
+
+    /// Where an endpoint is.
+    pub(super) fn address(&self, endpoint: Endpoint) -> Result<&Address, &'static str> {
+        let [token, introspection, keys] = &self.endpoints;
+        let address = match endpoint {
+            Endpoint::Token => token,
+            Endpoint::Introspection => introspection,
+            Endpoint::Keys => keys,
+        };
+        address.as_ref().map_err(|lack| *lack)
+    }
+
+    /// The algorithms of assertions that an endpoint takes; empty where nothing is said.
+    pub(super) fn signing(&self, endpoint: Endpoint) -> &[String] {
+        let [token, introspection] = &self.signing;
+        if endpoint == Endpoint::Introspection && !introspection.is_empty() { introspection } else { token }
+    }
+}
+
+fn address(value: Option<&Value>, uri: &Url) -> Result<Address, &'static str> {
+    let Some(value) = value else { return Err("is missing") };
+    let text = value.as_str().ok_or("is no text")?;
+    let url = Url::parse(text).map_err(|_| "is no URL")?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err("is no http or https URL");
+    }
+    if uri.scheme() == "https" && url.scheme() == "http" {
+        return Err("is without TLS, while configuration_uri is https");
+    }
+    Ok(Address { url, text: text.to_owned() })
+}
+
+async fn fetch(contact: Arc<Contact>, uri: Url, strange: Arc<AtomicBool>) -> Option<Kept<Document>> {
+    let reply = contact.exchange(&uri, Message::get(), Deadline::after(FETCH)).await;
+    let object = contact.object("discovery", reply)?;
+    let document = Document::read(&object, &uri);
+    if let Some(issuer) = &document.issuer
+        && !uri.as_str().starts_with(issuer.as_str())
+        && !strange.swap(true, Ordering::Relaxed)
+    {
+        let issuer: String = issuer.chars().filter(|c| !c.is_control()).take(200).collect();
+        contact.remark(format_args!("its issuer is {issuer:?}, which configuration_uri does not begin with"));
+    }
+    let now = Instant::now();
+    let kept = Kept { value: Arc::new(document), renew: now + RENEW, fresh: now + FRESH, ends: now + ENDS };
+    Some(kept)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(uri: &str, token: &str) -> Result<String, &'static str> {
+        let object = json::object(format!(r#"{{"token_endpoint": {token}}}"#).as_bytes()).expect("an object");
+        let document = Document::read(&object, &Url::parse(uri).expect("a URL"));
+        assert_eq!(document.address(Endpoint::Keys).err(), Some("is missing"));
+        document.address(Endpoint::Token).map(|address| address.text.clone())
+    }
+
+    #[test]
+    fn an_endpoint_is_a_web_address_and_no_downgrade() {
+        let (plain, tls) = ("http://idp.test/d", "https://idp.test/d");
+        assert_eq!(read(tls, r#""https://other.test""#), Ok("https://other.test".to_owned()));
+        assert_eq!(read(plain, r#""http://idp.test/t""#), Ok("http://idp.test/t".to_owned()));
+        assert_eq!(read(plain, r#""https://idp.test/t""#), Ok("https://idp.test/t".to_owned()));
+        assert!(read(tls, r#""http://idp.test/t""#).is_err());
+        for bad in
+            [r#""/t""#, r#""file:///etc/passwd""#, r#""""#, "5", "null", r#""unix:/t""#, r#""http://""#]
+        {
+            assert!(read(plain, bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Whether a mail client's token is good, and for whom.
+//!
+//! `jwks` verifies JWTs here and refuses everything else. `introspection` asks the provider
+//! (RFC 7662) about every token, and keeps no answer. `auto` verifies JWTs here, and asks where
+//! that cannot be done: about other tokens, and while the keys cannot be had. A JWT that fails the
+//! verification is refused in both; nobody is asked for a second opinion.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::Value;
+
+use super::claims::{Rules, Source};
+use super::client::Client;
+use super::fetched::{Fetched, Newer};
+use super::json::Object;
+use super::jwk::{KeySet, Signature};
+use super::jws::{Form, Jws};
+use super::provider::Endpoint;
+use super::settings::{TokenSettings, Validation};
+use crate::ask::{Deadline, Failure, Peer};
+use crate::secret::Secret;
+
+/// The longest token.
+const LONGEST: usize = 16 * 1024;
+
+/// Judges the tokens of one entry.
+pub struct Verifier {
+    pub(super) settings: TokenSettings,
+    pub(super) client: Client,
+    pub(super) keys: Arc<Fetched<KeySet>>,
+}
+
+/// What becomes of a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is good: this name logs in, and no other.
+    Account(String),
+    /// It is not.
+    Refused(Refusal),
+}
+
+/// Why a token is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// For the SMTP client.
+    pub reason: &'static str,
+    /// For the log: what is wrong with it; never the token itself.
+    pub detail: String,
+}
+
+impl Refusal {
+    /// `invalid token`.
+    pub(super) fn invalid(detail: String) -> Self {
+        Self { reason: "invalid token", detail }
+    }
+
+    /// The same, for want of a claim.
+    pub(super) fn missing(claim: &str) -> Self {
+        Self::invalid(format!("it has no {claim}"))
+    }
+}
+
+impl Verifier {
+    /// Judges `token`. An introspection is told of `peer`, which may lack a local port.
+    ///
+    /// # Errors
+    /// [`Failure::Provider`] where the token cannot be judged now.
+    pub async fn verify(
+        &self,
+        token: &Secret,
+        peer: &Peer,
+        default_local_port: Option<u16>,
+        deadline: Deadline,
+    ) -> Result<Verdict, Failure> {
+        let invalid = |detail: &str| Ok(Verdict::Refused(Refusal::invalid(detail.to_owned())));
+        if token.expose().is_empty() || token.expose().len() > LONGEST {
+            return invalid("it is empty, or longer than 16 KiB");
+        }
+        if self.settings.validation != Validation::Introspection {
+            match Jws::read(token.expose()) {
+                Form::Refused(flaw) => return invalid(flaw),
+                Form::Signed(jwt) => {
+                    let verdict = self.verify_here(&jwt, deadline).await;
+                    if let Some(verdict) = verdict {
+                        return Ok(verdict);
+                    }
+                    if self.settings.validation == Validation::Jwks {
+                        return Err(Failure::Provider);
+                    }
+                }
+                Form::Opaque if self.settings.validation == Validation::Jwks => {
+                    return invalid("it is no signed JWT, and validation is jwks");
+                }
+                Form::Opaque => {}
+            }
+        }
+        self.introspect(token, peer, default_local_port, deadline).await
+    }
+
+    /// `None`: what is needed for it cannot be had.
+    async fn verify_here(&self, jwt: &Jws<'_>, deadline: Deadline) -> Option<Verdict> {
+        let deadline = match self.settings.validation {
+            // The other half is for the introspection.
+            Validation::Auto => Deadline::after(deadline.remaining() / 2),
+            Validation::Jwks | Validation::Introspection => deadline,
+        };
+        let keys = self.keys.get(deadline).await?;
+        let mut signature = keys.verify(jwt);
+        if signature == Signature::UnknownKey {
+            // The provider may have begun to use a new key.
+            signature = match self.keys.newer(&keys, deadline).await {
+                Newer::Another(keys) => keys.verify(jwt),
+                Newer::TooSoon | Newer::Failed => return None,
+            };
+        }
+        let refused = |detail: &str| Some(Verdict::Refused(Refusal::invalid(detail.to_owned())));
+        match signature {
+            Signature::Good => {}
+            Signature::Bad => return refused("its signature is not that of the key"),
+            Signature::UnknownKey => return refused("its key is none of the provider's"),
+        }
+        let document = self.client.provider.document(deadline).await?;
+        let Some(issuer) = document.issuer.as_deref() else {
+            self.client.provider.contact.complain(format_args!("discovery: issuer is missing"));
+            return None;
+        };
+        Some(match jwt.claims() {
+            Ok(claims) => self.judge(&claims, Some(issuer), Source::Jwt),
+            Err(flaw) => Verdict::Refused(Refusal::invalid(flaw.to_owned())),
+        })
+    }
+
+    fn judge(&self, claims: &Object, issuer: Option<&str>, source: Source) -> Verdict {
+        // Before 1970 every token is from the future.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64());
+        let rules = Rules { settings: &self.settings, issuer, source, now };
+        match rules.account(claims) {
+            Ok(name) => Verdict::Account(name),
+            Err(refusal) => Verdict::Refused(refusal),
+        }
+    }
+
+    async fn introspect(
+        &self,
+        token: &Secret,
+        peer: &Peer,
+        default_local_port: Option<u16>,
+        deadline: Deadline,
+    ) -> Result<Verdict, Failure> {
+        let scope = self.settings.client.scopes.join(" ");
+        let port = match default_local_port {
+            Some(port) if peer.local_port.is_empty() => port.to_string(),
+            _ => peer.local_port.clone(),
+        };
+        // Not the peer's client_id: what a mail client calls itself is none of the provider's names.
+        let mut fields = vec![
+            ("token", token.expose()),
+            ("token_type_hint", "access_token"),
+            ("scope", &scope),
+            ("service", &peer.service),
+            ("client_ip", &peer.client_ip),
+            ("local_ip", &peer.local_ip),
+            ("local_port", &port),
+        ];
+        fields.retain(|(_, value)| !value.is_empty());
+        let answer = self.client.post(Endpoint::Introspection, &fields, deadline).await;
+        let answer = answer.ok_or(Failure::Provider)?;
+        let refused = |reason| Ok(Verdict::Refused(Refusal { reason, detail: reason.to_owned() }));
+        match answer.get("active") {
+            Some(Value::Bool(true)) => {}
+            Some(_) => return refused("token is not active"),
+            None => return refused("introspection response missing 'active' field"),
+        }
+        let document = self.client.provider.document(deadline).await.ok_or(Failure::Provider)?;
+        Ok(self.judge(&answer, document.issuer.as_deref(), Source::Introspection))
+    }
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verifier").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
