@@ -35,8 +35,10 @@ fn every_method_of_a_real_provider() {
     let provider = Provider::start();
     let api = Backend::constant(r#"{"value": "v"}"#);
     let basic = format!("client_id: \"{}\", client_secret: \"{}\"", BASIC.id, BASIC.secret);
-    let post =
-        format!("client_id: \"{}\", client_secret: \"{}\", auth_method: client_secret_post", POST.id, POST.secret);
+    let post = format!(
+        "client_id: \"{}\", client_secret: \"{}\", auth_method: client_secret_post",
+        POST.id, POST.secret
+    );
     let keys = KeyKind::ALL.map(|kind| {
         format!("client_id: {ASSERTION}, private_key_file: \"{}\"", provider.key_file(kind).display())
     });
@@ -44,14 +46,15 @@ fn every_method_of_a_real_provider() {
     let setup = Setup::start(|mut config| {
         for (number, client) in clients.iter().enumerate() {
             let uri = provider.configuration_uri();
-            let line = format!("backend_oidc_auth: {{enabled: true, configuration_uri: \"{uri}\", {client}}}");
+            let line =
+                format!("backend_oidc_auth: {{enabled: true, configuration_uri: \"{uri}\", {client}}}");
             config = config.map(&format!("m{number}"), &api.url("/"), &[&line]);
         }
         config
     });
-    for number in 0..clients.len() {
+    for (number, client) in clients.iter().enumerate() {
         let reply = setup.map().look_up(&format!("m{number}"), "k");
-        assert_eq!(reply, "OK v", "{}\n{}", clients[number], setup.broker.log());
+        assert_eq!(reply, "OK v", "{client}\n{}", setup.broker.log());
         let header = api.last().header("authorization").map(str::to_owned).unwrap_or_default();
         assert!(header.starts_with("Bearer ") && header.len() > 20, "{header}");
     }
@@ -70,8 +73,9 @@ fn a_thousand_lookups_fetch_one_token() {
     });
     let mut peers: Vec<_> = (0..100).map(|_| setup.map()).collect();
     for (number, peer) in peers.iter_mut().enumerate() {
-        let requests: Vec<u8> =
-            (0..10).flat_map(|nth| netstring(format!("{} {number}-{nth}", ["one", "two"][number % 2]))).collect();
+        let requests: Vec<u8> = (0..10)
+            .flat_map(|nth| netstring(format!("{} {number}-{nth}", ["one", "two"][number % 2])))
+            .collect();
         peer.send(requests);
     }
     for peer in &mut peers {
@@ -94,7 +98,8 @@ fn a_token_is_renewed_before_it_ends() {
     let provider = FakeProvider::start();
     provider.expire_in(Some(2));
     let api = Backend::constant(r#"{"value": "v"}"#);
-    let setup = Setup::start(|config| config.map("m", &api.url("/"), &[&bearer(&provider, "client_secret: s")]));
+    let setup =
+        Setup::start(|config| config.map("m", &api.url("/"), &[&bearer(&provider, "client_secret: s")]));
     let mut peer = setup.map();
     let started = Instant::now();
     let mut slowest = Duration::ZERO;
@@ -222,7 +227,10 @@ fn a_provider_in_trouble_is_a_failure() {
         // A failed fetch is not repeated for a moment.
         crate::support::pause(Duration::from_millis(1100));
         assert_eq!(setup.map().look_up("m", "k"), TEMP, "{answer:?}");
-        assert_eq!(setup.policy("p").ask(&[("request", "smtpd_access_policy")]), "DEFER Temporary server problem");
+        assert_eq!(
+            setup.policy("p").ask(&[("request", "smtpd_access_policy")]),
+            "DEFER Temporary server problem"
+        );
         let mut sasl = setup.login(Way::Unix, "users");
         sasl.plain(1, "u", "secret");
         assert_eq!(sasl.next(PATIENCE), crate::support::sasl::Heard::Closed(Vec::new()));
@@ -243,7 +251,8 @@ fn a_token_takes_the_place_of_any_authorization() {
     });
     assert_eq!(setup.map().look_up("m", "k"), "OK v");
     let request = api.last();
-    let all: Vec<_> = request.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("authorization")).collect();
+    let all: Vec<_> =
+        request.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("authorization")).collect();
     assert_eq!(all, [&("authorization".to_owned(), "Bearer token-1".to_owned())]);
     assert_eq!(json!(request.text("key")), json!("k"));
 }

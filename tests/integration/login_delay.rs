@@ -36,15 +36,17 @@ fn denials_are_held_back_and_acceptances_are_not() {
     let _alone = alone();
     let api = api();
     let target = format!("target: \"{}\"", api.url("/"));
-    let setup = Setup::start(|config| {
-        config.login_of("users", &[&target, "penalty_exempt: [198.51.100.0/24]"])
-    });
+    let setup =
+        Setup::start(|config| config.login_of("users", &[&target, "penalty_exempt: [198.51.100.0/24]"]));
     let seconds = |took: Duration| took.as_secs_f64().round();
     let mut sasl = setup.login(Way::Unix, "users");
     assert!(log_in(&mut sasl, 1, "192.0.2.7", "secret") < Duration::from_millis(500));
     assert_eq!(seconds(log_in(&mut sasl, 2, "192.0.2.7", "wrong")), 2.0, "failure_delay");
     assert_eq!(seconds(log_in(&mut sasl, 3, "192.0.2.7", "wrong")), 4.0, "it grows");
-    assert!(log_in(&mut sasl, 4, "192.0.2.7", "secret") < Duration::from_millis(500), "and not for a success");
+    assert!(
+        log_in(&mut sasl, 4, "192.0.2.7", "secret") < Duration::from_millis(500),
+        "and not for a success"
+    );
     assert_eq!(seconds(log_in(&mut sasl, 5, "192.0.2.7", "wrong")), 2.0, "which clears it");
     for remote in ["127.0.0.1", "198.51.100.9"] {
         assert_eq!(seconds(log_in(&mut sasl, 6, remote, "wrong")), 2.0);
@@ -80,9 +82,7 @@ fn a_denial_that_waits_holds_no_worker() {
 fn a_full_queue_fails_at_once() {
     let api = Backend::start(|_| Reply::stall());
     let setup = Setup::start(|config| {
-        config
-            .server("worker_pool: {max_workers: 1, max_queue: 1}")
-            .login("users", &api.url("/"), &[])
+        config.server("worker_pool: {max_workers: 1, max_queue: 1}").login("users", &api.url("/"), &[])
     });
     // Dovecot's own clients hear of a failure without losing the connection.
     let mut sasl = Sasl::begin_as(Peer::unix(&setup.socket("users")), 2);

@@ -66,7 +66,8 @@ fn right_and_wrong_by_each_way() {
 #[test]
 fn the_api_gets_what_is_known() {
     let api = Backend::start(api);
-    let lines = ["default_local_port: \"587\"", "http_auth_basic: \"pfx:hush\"", "custom_headers: [\"X-Site: a\"]"];
+    let lines =
+        ["default_local_port: \"587\"", "http_auth_basic: \"pfx:hush\"", "custom_headers: [\"X-Site: a\"]"];
     let setup = setup(&api, &lines);
     let mut sasl = setup.login(Way::Unix, "users");
     sasl.plain(1, "u@example.com", "secret");
@@ -311,7 +312,8 @@ fn what_is_not_legal_reaches_nobody() {
             id += 1;
             sasl.auth(id, "PLAIN", Some(response));
             // An empty response means none in what Postfix sends.
-            let due = if response.is_empty() { format!("CONT\t{id}\t") } else { format!("FAIL\t{id}\treason=") };
+            let due =
+                if response.is_empty() { format!("CONT\t{id}\t") } else { format!("FAIL\t{id}\treason=") };
             let line = sasl.line();
             assert!(line.starts_with(&due), "{way:?} {:?}: {line}", response.escape_ascii().to_string());
             assert!(!line.contains("user=") && !line.contains('\u{1}'), "no echo: {line}");

@@ -9,9 +9,8 @@
 //! `PFXHTTP_CLIENT` names another. Nothing is skipped: what is missing makes a test fail with a
 //! sentence that says so.
 
-mod support;
-
 mod actions;
+mod bearer;
 mod bulkhead;
 mod cache;
 mod cache_fresh;
@@ -34,7 +33,10 @@ mod keys;
 mod lifecycle;
 mod link;
 mod local_socket;
+mod login_delay;
 mod login_peers;
+mod logins;
+mod logins_postfix;
 mod malformed;
 mod outcome_options;
 mod outcomes;
@@ -44,7 +46,10 @@ mod provider_peers;
 mod proxy;
 mod readme;
 mod restart;
+mod secrets;
 mod structure;
+mod support;
 mod targets;
 mod tls;
+mod tokens;
 mod upgrade;
