@@ -133,8 +133,9 @@ fn oauthbearer(response: &[u8]) -> Step {
             "" => String::new(),
             claimed => name(saslname(claimed.strip_prefix("a=")?)?.as_bytes())?,
         };
-        let pairs = rest.strip_suffix('\u{1}')?;
-        let auth = pairs.split_terminator('\u{1}').find_map(|pair| pair.strip_prefix("auth="))?;
+        // The end of the last pair, and the end of them all: a token that was cut has neither.
+        let pairs = rest.strip_suffix("\u{1}\u{1}")?;
+        let auth = pairs.split('\u{1}').find_map(|pair| pair.strip_prefix("auth="))?;
         Some(Credentials::Token { user, token: Secret::new(bearer(auth)?) })
     };
     parse().map_or(Step::Fail(OAUTHBEARER_FORMAT), Step::Complete)
@@ -251,6 +252,7 @@ mod tests {
             "",
             "\u{1}",
             "n,,\u{1}auth=Bearer t",
+            "n,,\u{1}auth=Bearer t\u{1}",
             "n,,\u{1}\u{1}",
             "n,\u{1}auth=Bearer t\u{1}\u{1}",
             "p=tls,,\u{1}auth=Bearer t\u{1}\u{1}",

@@ -14,6 +14,7 @@ use crate::support::setup::Setup;
 use crate::support::site::Way;
 use crate::support::{PATIENCE, alone, wait_until};
 
+const DEFER: &str = "action=DEFER Temporary server problem\n\n";
 const TEMP: &str = "TEMP Temporary server problem";
 
 /// The lines of a client at this provider.
@@ -141,7 +142,7 @@ fn a_token_that_is_revoked_costs_no_error() {
     let before = api.count();
     assert_eq!(setup.map().look_up("m", "2"), "OK v");
     assert_eq!((api.count() - before, provider.count(Endpoint::Token)), (2, 2), "asked twice, one new token");
-    assert_eq!(setup.policy("p").ask(&[("request", "smtpd_access_policy")]), "OK");
+    assert_eq!(setup.policy("p").ask(&[("request", "smtpd_access_policy")]), "action=OK\n\n");
     let mut sasl = setup.login(Way::Unix, "users");
     sasl.plain(1, "u", "secret");
     assert_eq!(sasl.line(), "OK\t1\tuser=u");
@@ -227,10 +228,7 @@ fn a_provider_in_trouble_is_a_failure() {
         // A failed fetch is not repeated for a moment.
         crate::support::pause(Duration::from_millis(1100));
         assert_eq!(setup.map().look_up("m", "k"), TEMP, "{answer:?}");
-        assert_eq!(
-            setup.policy("p").ask(&[("request", "smtpd_access_policy")]),
-            "DEFER Temporary server problem"
-        );
+        assert_eq!(setup.policy("p").ask(&[("request", "smtpd_access_policy")]), DEFER);
         let mut sasl = setup.login(Way::Unix, "users");
         sasl.plain(1, "u", "secret");
         assert_eq!(sasl.next(PATIENCE), crate::support::sasl::Heard::Closed(Vec::new()));

@@ -189,7 +189,10 @@ fn an_administrator_may_decide_otherwise() {
     let setup = Setup::start(|config| {
         config
             .login("denied", &target, &["denied_status: [401, 404]"])
-            .login("bare", &target, &["accept_bare_status: true", "status_code: 401"])
+            .login_of(
+                "bare",
+                &[&format!("target: \"{target}\""), "accept_bare_status: true", "status_code: 401"],
+            )
             .login("fails", &target, &["on_failure: fail"])
             .login("closes", &target, &["on_failure: disconnect"])
     });

@@ -52,7 +52,10 @@ fn postfix_for<'f>(setup: &Setup, name: &str, filters: &[&'f str]) -> (Postfix, 
     let mut ports = Vec::new();
     for way in Way::ALL {
         for filter in filters {
-            let settings = [("line_length_limit", "12288"), ("smtpd_sasl_mechanism_filter", filter)];
+            let errors = [("smtpd_hard_error_limit", "1000"), ("smtpd_soft_error_limit", "999")];
+            let settings =
+                [&errors[..], &[("line_length_limit", "12288"), ("smtpd_sasl_mechanism_filter", filter)]]
+                    .concat();
             ports.push((way, *filter, postfix.sasl_smtpd(&setup.sasl_path(way, name), &settings)));
         }
     }

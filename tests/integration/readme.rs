@@ -19,19 +19,35 @@ fn blocks() -> Vec<String> {
     blocks
 }
 
+/// Nothing is wrong with this, and nothing doubtful.
+fn assert_passes(text: &str) {
+    match config::parse(Path::new("pfxhttp.yml"), text) {
+        Ok((_, warnings)) => assert!(warnings.is_empty(), "{warnings:?}"),
+        Err(problems) => panic!("{}\n{text}", problems[0]),
+    }
+}
+
 #[test]
 fn its_configuration_passes_the_check() {
-    let blocks = blocks();
-    assert_eq!(blocks.len(), 2, "a site behind spawn(8), and its listeners without it");
-    let site = &blocks[0];
-    let listen = blocks[1].strip_prefix("server:\n").expect("the second block adds to `server`");
+    let [site, listeners, logins, tokens, bearer] = blocks().try_into().expect("five blocks");
+    let listen = listeners.strip_prefix("server:\n").expect("the second block adds to `server`");
     let both = site.replacen("server:\n", &format!("server:\n{listen}\n"), 1);
-    for text in [site, &both] {
-        match config::parse(Path::new("pfxhttp.yml"), text) {
-            Ok((_, warnings)) => assert!(warnings.is_empty(), "{warnings:?}"),
-            Err(problems) => panic!("{}\n{text}", problems[0]),
-        }
-    }
+    assert_passes(&site);
+    assert_passes(&both);
+    // The files that they name are ours.
+    let secret = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(secret.path(), "user:password").expect("a secret");
+    let named = |text: &str| {
+        let lines = text.lines().map(|line| match line.split_once("_file: ") {
+            Some((key, _)) => format!("{key}_file: \"{}\"", secret.path().display()),
+            None => line.to_owned(),
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    let nested = |text: &str| format!("    {}\n", text.trim().replace('\n', "\n    "));
+    assert_passes(&named(&format!("{logins}{}", nested(&tokens))));
+    let entry = "socket_maps:\n  m:\n    target: \"https://h/\"\n    payload: '{}'\n    value_field: v\n";
+    assert_passes(&named(&format!("{entry}{}", nested(&bearer))));
 }
 
 #[test]

@@ -96,6 +96,7 @@ fn at_debug_level_and_in_every_reply() {
                 }
                 replies += &format!("{:?}", sasl.next(PATIENCE));
                 if nth % 2 == 0 {
+                    let mut sasl = setup.login(way, name);
                     sasl.say(format!("AUTH\t2\tPLAIN\tservice=smtp\tresp=!{PASSWORD}"));
                     replies += &format!("{:?}", sasl.next(PATIENCE));
                 }

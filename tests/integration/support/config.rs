@@ -127,11 +127,15 @@ impl Config {
         self
     }
 
-    /// Logins by an API, whose denials are not held back.
+    /// Logins by an API; denials are not held back.
     #[allow(dead_code, reason = "for tests of a broker that answers logins")]
     pub(crate) fn login(self, name: &str, target: &str, more: &[&str]) -> Self {
         let target = format!("target: \"{target}\"");
-        self.login_of(name, &[&[target.as_str(), "status_code: 200", "failure_delay: 0s"], more].concat())
+        self.login_of(
+            name,
+            &[&[target.as_str(), "status_code: 200", "failure_delay: 0s", "sasl_penalty: false"], more]
+                .concat(),
+        )
     }
 
     /// Writes the file.
