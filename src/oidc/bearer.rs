@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::client::Client;
-use super::fetched::{FETCH, Fetched, Kept, Newer};
+use super::fetched::{self, Fetched, Kept, Newer};
 use super::json::{self, Object};
 use super::provider::Endpoint;
 use crate::ask::{Deadline, Failure};
@@ -94,7 +94,7 @@ async fn fetch(client: Arc<Client>) -> Option<Kept<Token>> {
     if !scope.is_empty() {
         fields.push(("scope", &scope));
     }
-    let answer = client.post(Endpoint::Token, &fields, Deadline::after(FETCH)).await?;
+    let answer = client.post(Endpoint::Token, &fields, fetched::limit()).await?;
     match read(&answer) {
         Ok((token, life)) => {
             let ends = began + life - (life / 10).min(Duration::from_secs(5));

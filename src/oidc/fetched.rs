@@ -17,13 +17,18 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::ask::Deadline;
 
 /// The longest that a fetch may take.
-pub(super) const FETCH: Duration = Duration::from_secs(8);
+const FETCH: Duration = Duration::from_secs(8);
 /// How long nothing is fetched after a failure.
-pub(super) const PAUSE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_secs(1);
 /// How long a fetch is waited for where an old value could serve.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// A value that is no good although it is fresh is replaced this often.
-pub(super) const REPLACE: Duration = Duration::from_secs(10);
+const REPLACE: Duration = Duration::from_secs(10);
+
+/// When a fetch that begins now is over.
+pub(super) fn limit() -> Deadline {
+    Deadline::from(Instant::now().into_std(), FETCH)
+}
 
 /// A value, and when it is due for what.
 #[derive(Debug)]

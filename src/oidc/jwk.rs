@@ -17,11 +17,10 @@ use tracing::debug;
 
 use super::algorithm::Algorithm;
 use super::contact::Message;
-use super::fetched::{FETCH, Kept};
+use super::fetched::{self, Kept};
 use super::json::{self, Object};
 use super::jws::Jws;
 use super::provider::{Endpoint, Provider};
-use crate::ask::Deadline;
 
 const MOST_KEYS: usize = 64;
 /// How many keys are tried for one token: each costs time.
@@ -61,7 +60,7 @@ pub(super) enum Signature {
 
 /// Fetches the keys.
 pub(super) async fn fetch(provider: Arc<Provider>, ttl: Duration) -> Option<Kept<KeySet>> {
-    let deadline = Deadline::after(FETCH);
+    let deadline = fetched::limit();
     let (_, address) = provider.with(Endpoint::Keys, deadline).await?;
     let reply = provider.contact.exchange(&address.url, Message::get(), deadline).await;
     let object = provider.contact.object(Endpoint::Keys.name(), reply)?;

@@ -106,3 +106,6 @@ impl<K: Clone + Eq + Hash, V> InUse<K, V> {
         value
     }
 }
+
+#[cfg(test)]
+mod tests;

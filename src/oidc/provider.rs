@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::contact::{Contact, Message};
-use super::fetched::{FETCH, Fetched, Kept, Newer};
+use super::fetched::{self, Fetched, Kept, Newer};
 use super::json::{self, Object};
 use crate::ask::Deadline;
 use crate::exchange::Http;
@@ -145,7 +145,7 @@ fn address(value: Option<&Value>, uri: &Url) -> Result<Address, &'static str> {
 }
 
 async fn fetch(contact: Arc<Contact>, uri: Url, strange: Arc<AtomicBool>) -> Option<Kept<Document>> {
-    let reply = contact.exchange(&uri, Message::get(), Deadline::after(FETCH)).await;
+    let reply = contact.exchange(&uri, Message::get(), fetched::limit()).await;
     let object = contact.object("discovery", reply)?;
     let document = Document::read(&object, &uri);
     if let Some(issuer) = &document.issuer

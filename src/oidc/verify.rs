@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::claims::{Rules, Source};
 use super::client::Client;
@@ -103,7 +104,10 @@ impl Verifier {
     async fn verify_here(&self, jwt: &Jws<'_>, deadline: Deadline) -> Option<Verdict> {
         let deadline = match self.settings.validation {
             // The other half is for the introspection.
-            Validation::Auto => Deadline::after(deadline.remaining() / 2),
+            Validation::Auto => {
+                let now = Instant::now().into_std();
+                Deadline::from(now, deadline.instant().saturating_duration_since(now) / 2)
+            }
             Validation::Jwks | Validation::Introspection => deadline,
         };
         let keys = self.keys.get(deadline).await?;

@@ -1,0 +1,96 @@
+//! A provider of the tests' own, and what is asked of it.
+
+mod forged;
+mod introspection;
+mod keys;
+mod pem;
+mod provider;
+mod signing;
+mod tokens;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::RootCertStore;
+use rustls::crypto::aws_lc_rs;
+use url::Url;
+
+use super::{Authentication, ClientSettings, Oidc, TokenSettings, Validation, Verdict, Verifier};
+use crate::ask::{Deadline, Failure, Peer};
+use crate::exchange::{Http, HttpSettings};
+use crate::secret::Secret;
+use provider::Provider;
+
+/// Everything that is asked, as the broker does it.
+fn oidc() -> Oidc {
+    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+    let tls = tls.with_safe_default_protocol_versions().expect("versions of its own");
+    let settings = HttpSettings {
+        max_connections_per_host: None,
+        max_idle_connections: None,
+        max_idle_connections_per_host: 32,
+        idle_connection_timeout: Duration::from_secs(90),
+        proxy: None,
+        tls: Arc::new(tls.with_root_certificates(RootCertStore::empty()).with_no_client_auth()),
+    };
+    Oidc::new(Arc::new(Http::new(settings)))
+}
+
+fn client(provider: &Provider, authentication: Authentication) -> ClientSettings {
+    ClientSettings {
+        configuration_uri: Url::parse(&provider.url("/configuration")).expect("a URL"),
+        client_id: "us:1".to_owned(),
+        authentication,
+        scopes: vec!["mail".to_owned(), "send".to_owned()],
+    }
+}
+
+fn secret(text: &str) -> Secret {
+    Secret::new(text.to_owned())
+}
+
+/// Tokens for `us:1`, keys kept for 5 min.
+fn settings(provider: &Provider, validation: Validation) -> TokenSettings {
+    TokenSettings {
+        client: client(provider, Authentication::SecretBasic(secret("s&cret"))),
+        validation,
+        jwks_cache_ttl: Duration::from_mins(5),
+        account_claim: None,
+        audiences: Some(vec!["us:1".to_owned(), "us2".to_owned()]),
+        require_audience: false,
+    }
+}
+
+fn in_time() -> Deadline {
+    Deadline::from(tokio::time::Instant::now().into_std(), Duration::from_secs(8))
+}
+
+async fn verify(verifier: &Verifier, token: &str) -> Result<Verdict, Failure> {
+    verifier.verify(&secret(token), &Peer::default(), None, in_time()).await
+}
+
+fn account(name: &str) -> Result<Verdict, Failure> {
+    Ok(Verdict::Account(name.to_owned()))
+}
+
+fn is_refused(verdict: &Result<Verdict, Failure>) -> bool {
+    matches!(verdict, Ok(Verdict::Refused(_)))
+}
+
+/// So much later; between network exchanges alone, which know no such leaps.
+async fn later(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
+}
+
+/// Waits for what happens in the background.
+async fn until(mut is_so: impl FnMut() -> bool) {
+    for _ in 0..500 {
+        if is_so() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("it did not happen within 5 s");
+}
