@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::backend::{Backend, Reply};
+use crate::support::backend::{Backend, Reply, Request};
 use crate::support::fake_provider::{Endpoint, FakeProvider};
 use crate::support::jwt::KeyKind;
 use crate::support::oidc::{ASSERTION, BASIC, POST, Provider};
@@ -21,14 +21,6 @@ const TEMP: &str = "TEMP Temporary server problem";
 fn bearer(provider: &FakeProvider, more: &str) -> String {
     let uri = provider.configuration_uri();
     format!("backend_oidc_auth: {{enabled: true, configuration_uri: \"{uri}\", client_id: pfx, {more}}}")
-}
-
-/// Gives a value to whoever brings one of these tokens.
-fn guarded(good: impl Fn(&str) -> bool + Send + Sync + 'static) -> Backend {
-    Backend::start(move |request| match request.header("authorization") {
-        Some(header) if header.strip_prefix("Bearer ").is_some_and(&good) => Reply::json(r#"{"value": "v"}"#),
-        _ => Reply::status(401),
-    })
 }
 
 #[test]
@@ -67,7 +59,7 @@ fn a_thousand_lookups_fetch_one_token() {
     let _alone = alone();
     let provider = FakeProvider::start();
     provider.expire_in(Some(600));
-    let api = guarded(|token| token == "token-1");
+    let api = Backend::start(takes("token-1"));
     let line = bearer(&provider, "client_secret: s, scopes: [a, b]");
     let setup = Setup::start(|config| {
         config.map("one", &api.url("/1"), &[&line]).map("two", &api.url("/2"), &[&line])
@@ -125,54 +117,61 @@ fn a_token_is_renewed_before_it_ends() {
     }
 }
 
+/// Takes one token, and no other.
+fn takes(token: &'static str) -> impl Fn(&Request) -> Reply + Send + Sync + 'static {
+    move |request| match request.header("authorization").and_then(|header| header.strip_prefix("Bearer ")) {
+        Some(given) if given == token => {
+            Reply::with_header("Auth-User", "u", r#"{"value": "v", "action": "OK"}"#)
+        }
+        _ => Reply::status(401),
+    }
+}
+
 #[test]
 fn a_token_that_is_revoked_costs_no_error() {
     let provider = FakeProvider::start();
-    let api = guarded(|token| token == "token-1");
+    let api = Backend::start(takes("token-1"));
     let line = bearer(&provider, "client_secret: s");
-    let setup = Setup::start(|config| {
-        let config = config.map("m", &api.url("/"), &[&line]).policy("p", &api.url("/"), &[&line]);
-        config.login("users", &api.url("/"), &[&line])
-    });
+    let setup =
+        Setup::start(|config| config.map("m", &api.url("/"), &[&line]).policy("p", &api.url("/"), &[&line]));
     assert_eq!(setup.map().look_up("m", "1"), "OK v");
-    api.answer_with(|request| match request.header("authorization") {
-        Some("Bearer token-2") => Reply::with_header("Auth-User", "u", r#"{"value": "v", "action": "OK"}"#),
-        _ => Reply::status(401),
-    });
+    api.answer_with(takes("token-2"));
     let before = api.count();
     assert_eq!(setup.map().look_up("m", "2"), "OK v");
     assert_eq!((api.count() - before, provider.count(Endpoint::Token)), (2, 2), "asked twice, one new token");
     assert_eq!(setup.policy("p").ask(&[("request", "smtpd_access_policy")]), "action=OK\n\n");
-    let mut sasl = setup.login(Way::Unix, "users");
-    sasl.plain(1, "u", "secret");
-    assert_eq!(sasl.line(), "OK\t1\tuser=u");
     assert_eq!(provider.count(Endpoint::Token), 2);
-    // Also a login that carried the old one is sent once more.
-    api.answer_with(|request| match request.header("authorization") {
-        Some("Bearer token-3") => Reply::with_header("Auth-User", "u", ""),
-        _ => Reply::status(401),
-    });
-    let before = api.count();
-    sasl.plain(2, "u", "secret");
-    assert_eq!(sasl.line(), "OK\t2\tuser=u");
-    assert_eq!((api.count() - before, provider.count(Endpoint::Token)), (2, 3));
-    // A 401 about the user is no word on our token.
-    api.answer_with(|_| Reply::Answer {
-        status: 401,
-        headers: vec![("Auth-Status".to_owned(), "FAIL".to_owned())],
-        body: Vec::new(),
-    });
-    let before = api.count();
-    sasl.plain(3, "u", "wrong");
-    assert_eq!(sasl.line(), "FAIL\t3\treason=FAIL\tuser=u");
-    assert_eq!((api.count() - before, provider.count(Endpoint::Token)), (1, 3));
     // An API that refuses every token does not make us fetch without end.
     api.answer_with(|_| Reply::status(401));
     for key in 0..50 {
         assert_eq!(setup.map().look_up("m", &key.to_string()), TEMP);
     }
     let tokens = provider.count(Endpoint::Token);
-    assert!(tokens <= 5, "{tokens} tokens for an API that wants none");
+    assert!(tokens <= 4, "{tokens} tokens for an API that wants none");
+}
+
+#[test]
+fn a_login_with_a_revoked_token_is_sent_once_more() {
+    let provider = FakeProvider::start();
+    let api = Backend::start(takes("token-1"));
+    let line = bearer(&provider, "client_secret: s");
+    let setup = Setup::start(|config| config.login("users", &api.url("/"), &[&line]));
+    let mut sasl = setup.login(Way::Unix, "users");
+    sasl.plain(1, "u", "secret");
+    assert_eq!(sasl.line(), "OK\t1\tuser=u");
+    // A 401 about the user is no word on our token.
+    api.answer_with(|_| Reply::Answer {
+        status: 401,
+        headers: vec![("Auth-Status".to_owned(), "FAIL".to_owned())],
+        body: Vec::new(),
+    });
+    sasl.plain(2, "u", "wrong");
+    assert_eq!(sasl.line(), "FAIL\t2\treason=FAIL\tuser=u");
+    assert_eq!((api.count(), provider.count(Endpoint::Token)), (2, 1));
+    api.answer_with(takes("token-2"));
+    sasl.plain(3, "u", "secret");
+    assert_eq!(sasl.line(), "OK\t3\tuser=u");
+    assert_eq!((api.count(), provider.count(Endpoint::Token)), (4, 2));
 }
 
 #[test]

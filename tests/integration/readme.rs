@@ -45,7 +45,7 @@ fn its_configuration_passes_the_check() {
         lines.collect::<Vec<_>>().join("\n")
     };
     let nested = |text: &str| format!("    {}\n", text.trim().replace('\n', "\n    "));
-    assert_passes(&named(&format!("{logins}{}", nested(&tokens))));
+    assert_passes(&named(&format!("{logins}\n{}", nested(&tokens))));
     let entry = "socket_maps:\n  m:\n    target: \"https://h/\"\n    payload: '{}'\n    value_field: v\n";
     assert_passes(&named(&format!("{entry}{}", nested(&bearer))));
 }
