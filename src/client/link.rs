@@ -244,7 +244,7 @@ impl Link {
         if ipc::encode_ask(id, spent_ms, question, &mut out).is_err() {
             return Ok(Attempt::Answered(failed(Failure::Malformed, self.on_failure.as_ref())));
         }
-        self.converse(&out, Some(id), self.deadline(started), give_up)
+        self.converse(&out, Some((id, started)), give_up)
     }
 
     /// Connects, where there is no connection; the greeting to send is put into `out`.
@@ -264,33 +264,35 @@ impl Link {
         if self.connection.as_ref().is_some_and(|connection| connection.greeted) {
             return Ok(None);
         }
-        match self.converse(&out, None, give_up, give_up)? {
+        match self.converse(&out, None, give_up)? {
             Attempt::Greeted => Ok(None),
             other => Ok(Some(other)),
         }
     }
 
-    /// Writes `out` and reads until the answer with `id` is there, or without one the greeting.
+    /// Writes `out` and reads until the answer to `asked` is there, its id and when it began; or
+    /// without one the greeting.
     fn converse(
         &mut self,
         mut out: &[u8],
-        id: Option<u64>,
-        overall: Deadline,
+        asked: Option<(u64, Instant)>,
         give_up: Deadline,
     ) -> io::Result<Attempt> {
         loop {
             if out.is_empty()
-                && let Some(attempt) = self.take_frames(id)?
+                && let Some(attempt) = self.take_frames(asked.map(|(id, _)| id))?
             {
                 return Ok(attempt);
             }
+            // The greeting may just have told the budget.
+            let overall = asked.map_or(give_up, |(_, started)| self.deadline(started));
             let Some(connection) = self.connection.as_mut() else { return Ok(Attempt::Lost) };
             let until = if connection.greeted { overall } else { overall.min(give_up) };
             if !out.is_empty() {
                 match (&connection.stream).write(out) {
                     Ok(count) => {
                         out = &out[count..];
-                        self.has_left |= id.is_some();
+                        self.has_left |= asked.is_some();
                         continue;
                     }
                     Err(error) if error.kind() == ErrorKind::WouldBlock => {}
