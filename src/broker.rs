@@ -7,13 +7,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tracing::warn;
 
 use crate::ask::{Answer, Failure, LOGIN_BUDGET, LONGEST_BUDGET, Mechanism, OnFailure, Question};
 use crate::config::Config;
 use crate::exchange::Http;
 use crate::ipc::Service;
-use crate::login::Logins;
+use crate::login::{Logins, Penalties};
 use crate::oidc::Oidc;
 use crate::target::cache::Cache;
 use crate::target::template::Asked;
@@ -25,9 +26,43 @@ use crate::warned::Warned;
 pub struct Broker {
     maps: HashMap<String, Arc<Target>>,
     policies: HashMap<String, Arc<Target>>,
-    logins: HashMap<String, Logins>,
+    logins: HashMap<String, Arc<Logins>>,
+    shared: Common,
     /// Names without entry.
     warned: Warned,
+}
+
+/// What all entries have in common, and what outlives a reload.
+#[derive(Debug, Clone)]
+struct Common {
+    http: Arc<Http>,
+    oidc: Arc<Oidc>,
+    cache: Arc<Cache>,
+    cache_bytes: u64,
+    penalties: Arc<Penalties>,
+}
+
+/// The broker that a listener's requests go to; a reload puts another one in its place.
+#[derive(Debug)]
+pub struct Generation(ArcSwap<Broker>);
+
+impl Generation {
+    /// Begins with `broker`.
+    #[must_use]
+    pub fn new(broker: Arc<Broker>) -> Self {
+        Self(ArcSwap::new(broker))
+    }
+
+    /// The one for a request that is read now. It is the same one until the request is answered.
+    #[must_use]
+    pub fn current(&self) -> Arc<Broker> {
+        self.0.load_full()
+    }
+
+    /// From now on it is `broker`.
+    pub fn set(&self, broker: &Arc<Broker>) {
+        self.0.store(Arc::clone(broker));
+    }
 }
 
 /// What a client is told about the lookups that it will ask for.
@@ -48,25 +83,72 @@ impl Broker {
     /// Where the HTTP side cannot be set up.
     pub fn new(config: &Config) -> Result<Self, reqwest::Error> {
         let http = Arc::new(Http::new(config.server.http.clone()));
-        let oidc = Oidc::new(Arc::clone(&http));
-        let cache = Cache::new(config.server.cache_bytes);
-        let targets = |entries: &[Settings]| {
+        let cache_bytes = config.server.cache_bytes;
+        let shared = Common {
+            oidc: Arc::new(Oidc::new(Arc::clone(&http))),
+            http,
+            cache: Arc::new(Cache::new(cache_bytes)),
+            cache_bytes,
+            penalties: Arc::default(),
+        };
+        Self::build(config, shared, None)
+    }
+
+    /// The next generation, by `config`: connections, tokens and cached answers of what did not
+    /// change go over to it.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn next(&self, config: &Config) -> Result<Self, reqwest::Error> {
+        let mut shared = self.shared.clone();
+        if *shared.http.settings() != config.server.http {
+            shared.http = Arc::new(Http::new(config.server.http.clone()));
+            shared.oidc = Arc::new(Oidc::new(Arc::clone(&shared.http)));
+        }
+        Self::build(config, shared, Some(self))
+    }
+
+    /// Whether `config` would need another cache, which only a restart makes.
+    #[must_use]
+    pub fn needs_another_cache(&self, config: &Config) -> bool {
+        self.shared.cache_bytes != config.server.cache_bytes
+    }
+
+    fn build(config: &Config, shared: Common, before: Option<&Self>) -> Result<Self, reqwest::Error> {
+        let keeps_http = before.is_some_and(|before| Arc::ptr_eq(&before.shared.http, &shared.http));
+        let targets = |entries: &[Settings], before: Option<&HashMap<String, Arc<Target>>>| {
             let targets = entries.iter().map(|settings| {
-                let target = Target::new(settings.clone(), &http, &oidc, &cache)?;
-                Ok((settings.name.clone(), Arc::new(target)))
+                let old = before.and_then(|before| before.get(&settings.name));
+                let old = old.filter(|old| old.settings() == settings);
+                let target = match old {
+                    Some(old) if keeps_http => Arc::clone(old),
+                    Some(old) => Arc::new(old.moved(&shared.http, &shared.oidc)?),
+                    None => {
+                        let Common { http, oidc, cache, .. } = &shared;
+                        Arc::new(Target::new(settings.clone(), http, oidc, cache)?)
+                    }
+                };
+                Ok((settings.name.clone(), target))
             });
             targets.collect::<Result<_, reqwest::Error>>()
         };
-        let penalties = Arc::default();
         let logins = config.logins.iter().map(|settings| {
-            let logins = Logins::new(settings.clone(), &http, &oidc, &penalties)?;
+            let old = before.and_then(|before| before.logins.get(&settings.name));
+            let logins = match old.filter(|old| keeps_http && old.settings() == settings) {
+                Some(old) => Arc::clone(old),
+                None => {
+                    let Common { http, oidc, penalties, .. } = &shared;
+                    Arc::new(Logins::new(settings.clone(), http, oidc, penalties)?)
+                }
+            };
             Ok((settings.name.clone(), logins))
         });
         Ok(Self {
             logins: logins.collect::<Result<_, reqwest::Error>>()?,
-            maps: targets(&config.maps)?,
-            policies: targets(&config.policies)?,
+            maps: targets(&config.maps, before.map(|before| &before.maps))?,
+            policies: targets(&config.policies, before.map(|before| &before.policies))?,
             warned: Warned::default(),
+            shared,
         })
     }
 
@@ -101,7 +183,7 @@ impl Broker {
     /// What logins by the entry `name` may use; nothing where there is no such entry.
     #[must_use]
     pub fn mechanisms(&self, name: &str) -> Vec<Mechanism> {
-        self.logins.get(name).map(Logins::mechanisms).unwrap_or_default()
+        self.logins.get(name).map(|logins| logins.mechanisms()).unwrap_or_default()
     }
 
     /// What a client that serves `service` may count on.

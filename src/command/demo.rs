@@ -12,21 +12,20 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tokio::runtime::Runtime;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc};
 
 use super::sample_api::SampleApi;
 use super::{OS, SOFTWARE};
 use crate::ask::Attribute;
 use crate::broker::Broker;
 use crate::config;
-use crate::listen::{self, Shared, bind};
+use crate::listen::{Listeners, Shared, bind};
 use crate::proto::{policy, socketmap};
-use crate::session::Draining;
 
 /// Who brings a request to the broker.
 #[derive(Clone, Copy)]
@@ -150,15 +149,9 @@ fn play(directory: &Path, runtime: &Runtime) -> io::Result<usize> {
         .map_err(|problems| io::Error::other(problems.iter().map(ToString::to_string).collect::<String>()))?;
     let broker = Arc::new(Broker::new(&config).map_err(io::Error::other)?);
     let bound = bind::all(&config).map_err(io::Error::other)?;
-    let (drain, draining) = watch::channel(None);
     let (alive, _all_gone) = mpsc::channel(1);
-    let shared = Shared {
-        broker,
-        connections: Arc::new(Semaphore::new(64)),
-        draining: Draining::new(draining),
-        alive,
-    };
-    let mut listeners = runtime.block_on(async { listen::serve(bound, &shared) })?;
+    let shared = Shared { connections: Arc::new(Semaphore::new(64)), alive };
+    let listeners = runtime.block_on(async { Listeners::start(bound, &broker, shared) })?;
 
     println!("A sample API listens on http://{}, a broker in {}.\n", api.address, directory.display());
     let mut wrong = 0;
@@ -168,8 +161,7 @@ fn play(directory: &Path, runtime: &Runtime) -> io::Result<usize> {
         step.print(&api, &reply);
         wrong += usize::from(reply != step.reply.as_bytes());
     }
-    drain.send_replace(Some(Instant::now()));
-    runtime.block_on(async { while listeners.join_next().await.is_some() {} });
+    runtime.block_on(listeners.stop());
     Ok(wrong)
 }
 

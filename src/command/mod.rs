@@ -2,6 +2,7 @@
 
 mod check;
 mod demo;
+mod reload;
 mod run;
 mod sample_api;
 

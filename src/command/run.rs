@@ -2,28 +2,31 @@
 //!
 //! All or nothing: everything that can fail is done before the first connection is accepted. On
 //! SIGTERM and SIGINT the broker stops listening, answers what has been asked, and ends with 0; a
-//! second signal ends it at once.
+//! second signal ends it at once. SIGHUP makes it read its configuration again (`reload`). A
+//! service manager is told of all of that (sd_notify(3)), and asked to watch over it where it does.
 
 use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::{Mode, umask};
+use sd_notify::NotifyState;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{self, SignalKind, signal};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{Interval, MissedTickBehavior};
 use tracing::{info, warn};
 
+use super::reload::Running;
 use super::{CONFIG, OS, SOFTWARE, configuration};
 use crate::broker::Broker;
 use crate::cli::Cli;
 use crate::config::Config;
 use crate::listen::bind::{self, Bound};
-use crate::listen::{self, Shared};
-use crate::session::Draining;
+use crate::listen::{Listeners, Shared};
 use crate::telemetry;
 
 /// Descriptors that are not connections of Postfix: those to backends, files, the runtime's own.
@@ -58,7 +61,7 @@ pub(super) fn run(cli: &Cli) -> ExitCode {
         Err(error) => return fail(OS, &error.to_string()),
     };
     let served = Builder::new_multi_thread().enable_all().build().and_then(|runtime| {
-        let served = runtime.block_on(serve(&config, bound, broker, held));
+        let served = runtime.block_on(serve(cli, &config, bound, broker, held));
         // A name that is still being looked up has nobody left who waits for it.
         runtime.shutdown_background();
         served
@@ -73,6 +76,7 @@ fn fail(code: u8, message: &str) -> ExitCode {
 }
 
 async fn serve(
+    cli: &Cli,
     config: &Config,
     bound: Vec<Bound>,
     broker: Arc<Broker>,
@@ -80,32 +84,88 @@ async fn serve(
 ) -> io::Result<ExitCode> {
     let mut signals = Signals::new()?;
     let _ = held.thread_unblock();
-    let (drain, draining) = watch::channel(None);
     let (alive, mut all_gone) = mpsc::channel(1);
     let connections = Arc::new(Semaphore::new(max_connections(config)));
     let endpoints: Vec<String> = bound.iter().map(Bound::endpoint).collect();
-    let shared = Shared { broker, connections, draining: Draining::new(draining), alive };
-    let mut listeners = listen::serve(bound, &shared)?;
-    drop(shared);
+    let listeners = Listeners::start(bound, &broker, Shared { connections, alive })?;
     for endpoint in endpoints {
         info!(endpoint, "listening");
     }
-    let (maps, policies) = (config.maps.len(), config.policies.len());
-    info!(version = env!("CARGO_PKG_VERSION"), maps, policies, "ready");
+    let (maps, policies, logins) = (config.maps.len(), config.policies.len(), config.logins.len());
+    info!(version = env!("CARGO_PKG_VERSION"), maps, policies, logins, "ready");
+    tell(&[NotifyState::Ready]);
+    let mut watchdog = Watchdog::new();
 
-    tokio::select! {
-        () = signals.stop() => {}
-        // A listener ends by a panic alone. A broker that is half dead must not look alive.
-        _ = listeners.join_next() => return Ok(fail(SOFTWARE, "a listener has ended")),
+    let mut running = Running::new(cli, config, broker, listeners);
+    loop {
+        tokio::select! {
+            event = signals.next() => match event {
+                Event::Stop => break,
+                Event::Reload => {
+                    tell_of_reload();
+                    running.reload();
+                    tell(&[NotifyState::Ready]);
+                }
+            },
+            error = running.listeners.panicked() => {
+                return Ok(fail(SOFTWARE, &format!("a listener has ended: {error}")));
+            }
+            () = watchdog.tick() => tell(&[NotifyState::Watchdog]),
+        }
     }
     info!("stopping: answering what has been asked");
-    drain.send_replace(Some(Instant::now()));
-    while listeners.join_next().await.is_some() {}
-    tokio::select! {
-        _ = all_gone.recv() => info!("stopped"),
-        () = signals.stop() => warn!("stopped at once, by a second signal"),
+    tell(&[NotifyState::Stopping]);
+    running.listeners.stop().await;
+    loop {
+        tokio::select! {
+            _ = all_gone.recv() => {
+                info!("stopped");
+                break;
+            }
+            event = signals.next() => if matches!(event, Event::Stop) {
+                warn!("stopped at once, by a second signal");
+                break;
+            },
+            () = watchdog.tick() => tell(&[NotifyState::Watchdog]),
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Tells the service manager, where there is one.
+fn tell(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        warn!(%error, "the service manager cannot be told");
+    }
+}
+
+fn tell_of_reload() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Err(_) => tell(&[NotifyState::Reloading]),
+    }
+}
+
+/// The service manager's patience (WatchdogSec), half of it; it ends where the runtime is stuck.
+struct Watchdog(Option<Interval>);
+
+impl Watchdog {
+    fn new() -> Self {
+        Self(sd_notify::watchdog_enabled().map(|patience| {
+            let mut interval = tokio::time::interval((patience / 2).max(Duration::from_millis(1)));
+            interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
+            interval
+        }))
+    }
+
+    async fn tick(&mut self) {
+        match &mut self.0 {
+            Some(interval) => {
+                interval.tick().await;
+            }
+            None => std::future::pending().await,
+        }
+    }
 }
 
 /// Holds back the signals that [`Signals`] will listen to, in this thread and its children.
@@ -133,16 +193,20 @@ impl Signals {
         })
     }
 
-    /// Waits for a signal to stop.
-    async fn stop(&mut self) {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                _ = self.hang_up.recv() => warn!("SIGHUP: reload is not built yet; restart to read a new configuration"),
-            }
+    /// Waits for the next one. Several to reload that come at a time count once.
+    async fn next(&mut self) -> Event {
+        tokio::select! {
+            _ = self.terminate.recv() => Event::Stop,
+            _ = self.interrupt.recv() => Event::Stop,
+            _ = self.hang_up.recv() => Event::Reload,
         }
     }
+}
+
+/// What a signal asks for.
+enum Event {
+    Stop,
+    Reload,
 }
 
 /// Raises the soft limit of descriptors to the hard one, and says how many connections fit.

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::digest::{Context, SHA256};
 use serde_yaml::Value;
 use url::Url;
 
@@ -31,6 +32,7 @@ pub(super) fn settings(
     path: &KeyPath,
     is_used: bool,
 ) -> (Option<HttpSettings>, Duration) {
+    let tls_inputs = tls_inputs(tls, is_used);
     let tls = tls_config(report, tls, &path.key("tls"), is_used);
     let path = path.key("http_client");
     let raw: raw::HttpClient = block::read(report, client, &path, Block::HttpClient).unwrap_or_default();
@@ -53,6 +55,7 @@ pub(super) fn settings(
         idle_connection_timeout: idle.unwrap_or(Duration::from_secs(90)),
         proxy,
         tls,
+        tls_inputs,
     });
     (http, timeout.unwrap_or(Duration::from_secs(30)))
 }
@@ -90,6 +93,24 @@ pub(super) fn url(report: &mut Report<'_>, path: &KeyPath, text: &str) -> Option
         return None;
     }
     Some(url)
+}
+
+/// A hash of all that `server.tls` is made of. A file that cannot be read is reported elsewhere.
+fn tls_inputs(value: Option<&Value>, is_used: bool) -> [u8; 32] {
+    let mut hash = Context::new(&SHA256);
+    hash.update(&[u8::from(is_used)]);
+    for key in ["enabled", "skip_verify", "root_ca", "cert", "key"] {
+        let value = block::child(value, key);
+        let content = value.and_then(Value::as_str).and_then(|file| std::fs::read(file).ok());
+        let shown = value.map(|value| format!("{value:?}")).unwrap_or_default();
+        for part in [shown.as_bytes(), content.as_deref().unwrap_or_default()] {
+            hash.update(&(part.len() as u64).to_le_bytes());
+            hash.update(part);
+        }
+    }
+    let mut inputs = [0; 32];
+    inputs.copy_from_slice(hash.finish().as_ref());
+    inputs
 }
 
 fn tls_config(

@@ -61,6 +61,25 @@ pub struct HttpSettings {
     pub proxy: Option<Url>,
     /// `server.tls`.
     pub tls: Arc<rustls::ClientConfig>,
+    /// A hash of what `tls` was made of, files included: two of them cannot be compared.
+    pub tls_inputs: [u8; 32],
+}
+
+impl PartialEq for HttpSettings {
+    fn eq(&self, other: &Self) -> bool {
+        let plain = |settings: &Self| {
+            let Self { max_connections_per_host, max_idle_connections, tls_inputs, .. } = settings;
+            let Self { max_idle_connections_per_host, idle_connection_timeout, .. } = settings;
+            (
+                *max_connections_per_host,
+                *max_idle_connections,
+                *max_idle_connections_per_host,
+                *idle_connection_timeout,
+                *tls_inputs,
+            )
+        };
+        plain(self) == plain(other) && self.proxy == other.proxy
+    }
 }
 
 impl fmt::Debug for HttpSettings {
@@ -129,6 +148,12 @@ impl Http {
     pub fn new(settings: HttpSettings) -> Self {
         let proxies = Proxies::new(settings.proxy.as_ref());
         Self { settings, names: Names::default(), proxies, idle: Arc::default(), hosts: Mutex::default() }
+    }
+
+    /// What it was made of.
+    #[must_use]
+    pub fn settings(&self) -> &HttpSettings {
+        &self.settings
     }
 
     /// The connections to the origin of `url`, which all its targets share.

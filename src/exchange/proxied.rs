@@ -149,6 +149,7 @@ mod tests {
             max_idle_connections_per_host: 1,
             idle_connection_timeout: std::time::Duration::from_secs(1),
             proxy: None,
+            tls_inputs: [0; 32],
             tls: super::super::tls::client(super::super::tls::Trust::SystemLater, None).expect("TLS"),
         };
         let proxy = proxy::Proxy { url: "http://127.0.0.1:1".to_owned(), credentials: None };

@@ -16,57 +16,85 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{Group, User};
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, Type};
 
 use crate::config::{Config, Endpoint, Speaks, UnixSocket};
 use crate::session::Wire;
-use crate::target::limit::{Door, Limit};
+use crate::target::PoolSettings;
+use crate::target::limit::Limit;
 
 /// Connections that wait to be accepted. The kernel caps it at net.core.somaxconn.
 const BACKLOG: i32 = 4096;
 
-/// A socket that listens, and what is spoken there.
+/// A socket that listens, and what it is for.
 #[derive(Debug)]
 pub struct Bound {
+    /// What it is for.
+    pub spec: Spec,
     /// The socket.
-    pub place: Place,
+    pub socket: Socket,
+}
+
+/// What the configuration says of one endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spec {
+    /// Where.
+    pub endpoint: Endpoint,
     /// What is spoken.
     pub wire: Wire,
-    /// What stands between it and the targets.
-    pub door: Door,
+    /// A pool of its own.
+    pub pool: Option<PoolSettings>,
+    /// Whether all that comes through it is for one target whose queue it heeds.
+    pub leads_to_one: bool,
     /// The users that may connect; empty: all.
     pub allowed: HashSet<u32>,
 }
 
+impl Spec {
+    /// Whether one socket serves both: the same address, or the same path.
+    #[must_use]
+    pub fn is_same_endpoint(&self, other: &Self) -> bool {
+        match (&self.endpoint, &other.endpoint) {
+            (Endpoint::Unix(one), Endpoint::Unix(other)) => one.path == other.path,
+            (one, other) => one == other,
+        }
+    }
+
+    /// Whether connections of the one may go on under the other.
+    #[must_use]
+    pub fn is_served_alike(&self, other: &Self) -> bool {
+        self.wire == other.wire && self.pool == other.pool && self.allowed == other.allowed
+    }
+
+    /// Its own pool.
+    #[must_use]
+    pub fn limit(&self) -> Option<Limit> {
+        self.pool.map(|pool| Limit::new(pool.workers, pool.queue))
+    }
+}
+
 /// A listening socket.
 #[derive(Debug)]
-pub enum Place {
+pub enum Socket {
     /// `tcp`, `tcp6`.
     Tcp(TcpListener),
     /// `unix`, and the socket for `pfxhttp-client`.
-    Unix(OwnedSocket),
+    Unix(UnixEndpoint),
 }
 
-/// A unix socket and its name in the file system.
+/// A unix socket and its name in the file system. Dropped, the name is taken away and the lock
+/// beside it is free.
 #[derive(Debug)]
-pub struct OwnedSocket {
-    listener: UnixListener,
-    name: OwnedName,
+pub struct UnixEndpoint {
+    /// The socket.
+    pub listener: UnixListener,
+    _name: OwnedName,
 }
 
-/// The name of a unix socket that is ours. Dropped, it is taken away and the lock is free.
 #[derive(Debug)]
-pub struct OwnedName {
+struct OwnedName {
     path: PathBuf,
     _lock: File,
-}
-
-impl OwnedSocket {
-    /// The socket for the runtime, and the name to keep as long as it is served.
-    #[must_use]
-    pub fn into_parts(self) -> (UnixListener, OwnedName) {
-        (self.listener, self.name)
-    }
 }
 
 impl Drop for OwnedName {
@@ -95,11 +123,63 @@ impl std::error::Error for Error {
     }
 }
 
+/// Everything that is to listen, and the sockets that were made for it.
+#[derive(Debug)]
+pub struct Plan {
+    pub(super) wanted: Vec<Wanted>,
+}
+
+/// One endpoint; without a socket it is one that is there already.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    pub(super) spec: Spec,
+    pub(super) socket: Option<Socket>,
+}
+
 /// Makes the local socket and every listener of `config`: all of them, or none.
 ///
 /// # Errors
 /// The first endpoint that cannot be had.
 pub fn all(config: &Config) -> Result<Vec<Bound>, Error> {
+    specs(config)?.into_iter().map(|spec| Ok(Bound { socket: bind(&spec)?, spec })).collect()
+}
+
+/// Makes what `config` names and `present` does not have, and gives unix sockets that stay the
+/// mode and owner that they are to have: all of it, or nothing.
+///
+/// # Errors
+/// The first endpoint that cannot be had.
+pub fn plan<'b>(config: &Config, present: impl Iterator<Item = &'b Bound>) -> Result<Plan, Error> {
+    let present: Vec<&Bound> = present.collect();
+    let mut wanted = Vec::new();
+    let mut dressed = Vec::new();
+    for spec in specs(config)? {
+        let there = present.iter().find(|bound| bound.spec.is_same_endpoint(&spec));
+        let socket = match there {
+            None => Some(bind(&spec)?),
+            Some(bound) => {
+                if bound.spec.endpoint != spec.endpoint {
+                    dressed.push((bound.spec.endpoint.clone(), spec.endpoint.clone()));
+                }
+                None
+            }
+        };
+        wanted.push(Wanted { spec, socket });
+    }
+    // Last, for it is the one thing that would have to be undone.
+    for (nth, (_, after)) in dressed.iter().enumerate() {
+        if let Err(error) = redress(after) {
+            for (before, _) in &dressed[..=nth] {
+                let _ = redress(before);
+            }
+            return Err(error);
+        }
+    }
+    Ok(Plan { wanted })
+}
+
+/// What `config` says of each endpoint, the local socket first.
+fn specs(config: &Config) -> Result<Vec<Spec>, Error> {
     let ipc = &config.server.ipc;
     let mut allowed = HashSet::new();
     for user in &ipc.allow_users {
@@ -109,53 +189,58 @@ pub fn all(config: &Config) -> Result<Vec<Bound>, Error> {
             source,
         })?);
     }
-    let mut bound = vec![Bound {
-        place: Place::Unix(unix(&ipc.socket)?),
-        wire: Wire::Local(None),
-        door: Door::default(),
-        allowed,
-    }];
-    for listener in &config.server.listen {
-        let place = match &listener.endpoint {
-            Endpoint::Tcp { address, port, v6_only } => {
-                Place::Tcp(tcp(SocketAddr::new(*address, *port), *v6_only)?)
-            }
-            Endpoint::Unix(socket) => Place::Unix(unix(socket)?),
-        };
-        let wire = match listener.speaks {
-            Speaks::Socketmap => Wire::Socketmap,
-            Speaks::Policy => Wire::Policy(listener.name.as_str().into()),
-            Speaks::Login => Wire::Login(listener.name.as_str().into()),
-        };
-        let leads_to_one = match listener.speaks {
-            Speaks::Socketmap => config.maps.len() == 1,
-            Speaks::Policy => true,
+    let endpoint = Endpoint::Unix(ipc.socket.clone());
+    let local = Spec { endpoint, wire: Wire::Local(None), pool: None, leads_to_one: false, allowed };
+    let listeners = config.server.listen.iter().map(|listener| {
+        let name = || listener.name.as_str().into();
+        let (wire, leads_to_one) = match listener.speaks {
+            Speaks::Socketmap => (Wire::Socketmap, config.maps.len() == 1),
+            Speaks::Policy => (Wire::Policy(name()), true),
             // It always accepts: an smtpd whose handshake fails exits.
-            Speaks::Login => false,
+            Speaks::Login => (Wire::Login(name()), false),
         };
-        let pool = listener.pool.map(|pool| Limit::new(pool.workers, pool.queue));
-        let door = Door::new(pool, leads_to_one);
-        bound.push(Bound { place, wire, door, allowed: HashSet::new() });
+        let endpoint = listener.endpoint.clone();
+        Spec { endpoint, wire, pool: listener.pool, leads_to_one, allowed: HashSet::new() }
+    });
+    Ok(std::iter::once(local).chain(listeners).collect())
+}
+
+fn bind(spec: &Spec) -> Result<Socket, Error> {
+    match &spec.endpoint {
+        Endpoint::Tcp { address, port, v6_only } => {
+            tcp(SocketAddr::new(*address, *port), *v6_only).map(Socket::Tcp)
+        }
+        Endpoint::Unix(socket) => unix(socket).map(Socket::Unix),
     }
-    Ok(bound)
+}
+
+/// Gives a unix socket that is there its mode and its owner.
+fn redress(endpoint: &Endpoint) -> Result<(), Error> {
+    let Endpoint::Unix(socket) = endpoint else { return Ok(()) };
+    dress(&socket.path, socket).map_err(|source| Error {
+        endpoint: socket.path.display().to_string(),
+        step: "cannot give it its mode, user and group",
+        source,
+    })
 }
 
 impl Bound {
     /// The endpoint, for the log.
     #[must_use]
     pub fn endpoint(&self) -> String {
-        match &self.place {
-            Place::Tcp(listener) => {
+        match (&self.socket, &self.spec.endpoint) {
+            (Socket::Tcp(listener), _) => {
                 listener.local_addr().map_or_else(|_| "tcp".to_owned(), |address| address.to_string())
             }
-            Place::Unix(socket) => socket.name.path.display().to_string(),
+            (Socket::Unix(_), Endpoint::Unix(socket)) => socket.path.display().to_string(),
+            (Socket::Unix(_), Endpoint::Tcp { .. }) => "unix".to_owned(),
         }
     }
 }
 
 fn tcp(address: SocketAddr, v6_only: bool) -> Result<TcpListener, Error> {
     let bind = || {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, None)?;
         socket.set_reuse_address(true)?;
         if address.is_ipv6() {
             // Said either way: the system's default is a sysctl.
@@ -169,7 +254,7 @@ fn tcp(address: SocketAddr, v6_only: bool) -> Result<TcpListener, Error> {
     bind().map_err(|source| Error { endpoint: address.to_string(), step: "cannot bind", source })
 }
 
-fn unix(socket: &UnixSocket) -> Result<OwnedSocket, Error> {
+fn unix(socket: &UnixSocket) -> Result<UnixEndpoint, Error> {
     let path = socket.path.as_path();
     let error = |step| move |source| Error { endpoint: path.display().to_string(), step, source };
     let lock = lock(path).map_err(error("cannot lock its .lock file"))?;
@@ -186,7 +271,7 @@ fn unix(socket: &UnixSocket) -> Result<OwnedSocket, Error> {
     }
     // std binds with a backlog of its own; listen(2) again only changes that.
     socket2::SockRef::from(&listener).listen(BACKLOG).map_err(error("cannot listen"))?;
-    Ok(OwnedSocket { listener, name: OwnedName { path: path.to_owned(), _lock: lock } })
+    Ok(UnixEndpoint { listener, _name: OwnedName { path: path.to_owned(), _lock: lock } })
 }
 
 fn lock(path: &Path) -> io::Result<File> {

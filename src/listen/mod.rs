@@ -1,17 +1,21 @@
-//! Sockets that listen: made before the runtime starts (`bind`), served after.
+//! Sockets that listen: made before the runtime starts (`bind`), served and exchanged after.
 //!
 //! Every accepted connection is a task of its own and costs little; what is bounded is their
 //! number (`server.max_connections`): at the bound each listener holds one more, which waits until
 //! another ends, and accepts no further one; nor does it while a
 //! lookup that came through the listener waits in a full queue (`target::limit`). A failing
 //! accept (no descriptor left, say) is tried again after a pause, never in a spin.
+//!
+//! A reload ([`Listeners::follow`]) keeps the descriptor of every endpoint that stays, so no
+//! connection is ever refused there. What is no longer named is unlinked first, then accepted
+//! until nobody waits, and its connections get the answers to what they have asked.
 
 pub mod bind;
 
 use std::collections::HashSet;
 use std::future::Future;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,87 +24,210 @@ use interprocess::local_socket::traits::tokio::Listener as _;
 use interprocess::os::unix::uds_local_socket::tokio::Listener as LocalListener;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::task::JoinSet;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tracing::warn;
 
-use crate::broker::Broker;
+use crate::broker::{Broker, Generation};
 use crate::session::{self, Draining, Wire};
 use crate::target::limit::Door;
 use crate::warned::Warned;
-use bind::{Bound, Place};
+use bind::{Bound, Plan, Socket, Wanted};
 
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What every listener hands to its connections.
+/// What all connections share, whatever is reloaded.
 #[derive(Debug, Clone)]
 pub struct Shared {
-    /// Answers.
-    pub broker: Arc<Broker>,
     /// One permit a connection.
     pub connections: Arc<Semaphore>,
-    /// Set once the broker stops.
-    pub draining: Draining,
     /// Dropped with the connection: the last one gone closes the channel.
     pub alive: mpsc::Sender<()>,
 }
 
-/// Serves all of `bound`, each in a task. The tasks end when `shared.draining` turns true, and
-/// with them the listening sockets; their connections go on until what was asked is answered.
-///
-/// # Errors
-/// Where the runtime refuses a socket.
-pub fn serve(bound: Vec<Bound>, shared: &Shared) -> io::Result<JoinSet<()>> {
-    let mut tasks = JoinSet::new();
-    for Bound { place, wire, door, allowed } in bound {
-        let shared = shared.clone();
-        match place {
-            Place::Tcp(listener) => {
-                let listener = TcpListener::from_std(listener)?;
-                let prepare = if matches!(wire, Wire::Login(_)) { prepare_tcp_login } else { prepare_tcp };
-                tasks.spawn(async move {
-                    let next = async || listener.accept().await.map(|(stream, _)| stream);
-                    accept(next, wire, door, shared, prepare).await;
-                });
-            }
-            Place::Unix(socket) if matches!(wire, Wire::Local(_)) => {
-                let (listener, name) = socket.into_parts();
-                let listener = LocalListener::try_from(std::os::fd::OwnedFd::from(listener))?;
-                tasks.spawn(async move {
-                    let _name = name;
-                    let warned = Warned::default();
-                    let next = async || admitted(&listener, &allowed, &warned).await;
-                    accept(next, wire, door, shared, |_| {}).await;
-                });
-            }
-            Place::Unix(socket) => {
-                let (listener, name) = socket.into_parts();
-                let listener = UnixListener::from_std(listener)?;
-                tasks.spawn(async move {
-                    let _name = name;
-                    let next = async || listener.accept().await.map(|(stream, _)| stream);
-                    accept(next, wire, door, shared, |_| {}).await;
-                });
+/// All that listens, each in a task of its own.
+#[derive(Debug)]
+pub struct Listeners {
+    shared: Shared,
+    active: Vec<Active>,
+    tasks: JoinSet<()>,
+}
+
+/// What a reload has done to them.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Changes {
+    /// Endpoints that are new.
+    pub added: usize,
+    /// Endpoints that are no longer.
+    pub removed: usize,
+    /// Endpoints at which something else is spoken, or asked.
+    pub changed: usize,
+}
+
+/// One endpoint.
+#[derive(Debug)]
+struct Active {
+    bound: Bound,
+    door: Door,
+    generation: Arc<Generation>,
+    drain: watch::Sender<Option<Instant>>,
+    accepting: AbortHandle,
+}
+
+/// What each connection of one endpoint gets.
+#[derive(Debug, Clone)]
+struct Entrance {
+    wire: Wire,
+    door: Door,
+    generation: Arc<Generation>,
+    draining: Draining,
+    shared: Shared,
+}
+
+impl Listeners {
+    /// Serves all of `bound` by `broker`.
+    ///
+    /// # Errors
+    /// Where the runtime refuses a socket.
+    pub fn start(bound: Vec<Bound>, broker: &Arc<Broker>, shared: Shared) -> io::Result<Self> {
+        let mut listeners = Self { shared, active: Vec::new(), tasks: JoinSet::new() };
+        for bound in bound {
+            listeners.add(bound, broker)?;
+        }
+        Ok(listeners)
+    }
+
+    /// What is there, for a plan of what is to come.
+    pub fn bound(&self) -> impl Iterator<Item = &Bound> {
+        self.active.iter().map(|active| &active.bound)
+    }
+
+    /// Goes over to `plan`, and to `broker`. Requests that have been read keep the broker that
+    /// they were read under.
+    ///
+    /// # Errors
+    /// Where the runtime refuses a socket; what could be served is served then.
+    pub fn follow(&mut self, plan: Plan, broker: &Arc<Broker>) -> io::Result<Changes> {
+        let mut changes = Changes::default();
+        let mut before = std::mem::take(&mut self.active);
+        let mut outcome = Ok(());
+        for Wanted { spec, socket } in plan.wanted {
+            let place = before.iter().position(|active| active.bound.spec.is_same_endpoint(&spec));
+            let served = match (place.map(|place| before.swap_remove(place)), socket) {
+                (Some(mut active), _) if active.bound.spec.is_served_alike(&spec) => {
+                    active.door.set_leads_to_one(spec.leads_to_one);
+                    active.generation.set(broker);
+                    active.bound.spec = spec;
+                    self.active.push(active);
+                    Ok(())
+                }
+                (Some(active), _) => {
+                    changes.changed += 1;
+                    // Whoever connects from now on meets the new one.
+                    active.accepting.abort();
+                    active.drain.send_replace(Some(Instant::now()));
+                    self.add(Bound { spec, ..active.bound }, broker)
+                }
+                (None, Some(socket)) => {
+                    changes.added += 1;
+                    self.add(Bound { spec, socket }, broker)
+                }
+                (None, None) => Err(io::Error::other("a listener without a socket")),
+            };
+            outcome = outcome.and(served);
+        }
+        changes.removed = before.len();
+        for active in before {
+            // The name goes with it, then those are accepted who wait already.
+            drop(active.bound);
+            active.drain.send_replace(Some(Instant::now()));
+        }
+        outcome.map(|()| changes)
+    }
+
+    /// Stops accepting everywhere. Connections go on until what was asked is answered.
+    pub async fn stop(mut self) {
+        let now = Instant::now();
+        for active in &self.active {
+            active.drain.send_replace(Some(now));
+        }
+        while self.tasks.join_next().await.is_some() {}
+    }
+
+    /// Waits for a task that has panicked: a broker that is half dead must not look alive.
+    pub async fn panicked(&mut self) -> JoinError {
+        loop {
+            match self.tasks.join_next().await {
+                Some(Err(error)) if error.is_panic() => return error,
+                // A listener that was removed or changed.
+                Some(_) => {}
+                None => std::future::pending().await,
             }
         }
     }
-    Ok(tasks)
+
+    fn add(&mut self, bound: Bound, broker: &Arc<Broker>) -> io::Result<()> {
+        let (drain, draining) = watch::channel(None);
+        let door = Door::new(bound.spec.limit(), bound.spec.leads_to_one);
+        let generation = Arc::new(Generation::new(Arc::clone(broker)));
+        let entrance = Entrance {
+            wire: bound.spec.wire.clone(),
+            door: door.clone(),
+            generation: Arc::clone(&generation),
+            draining: Draining::new(draining),
+            shared: self.shared.clone(),
+        };
+        let accepting = self.spawn(&bound, entrance)?;
+        self.active.push(Active { bound, door, generation, drain, accepting });
+        Ok(())
+    }
+
+    /// Accepts on a copy of the descriptor, so that the socket outlives the task.
+    fn spawn(&mut self, bound: &Bound, entrance: Entrance) -> io::Result<AbortHandle> {
+        let is_login = matches!(entrance.wire, Wire::Login(_));
+        Ok(match &bound.socket {
+            Socket::Tcp(listener) => {
+                let listener = TcpListener::from_std(listener.try_clone()?)?;
+                let prepare = if is_login { prepare_tcp_login } else { prepare_tcp };
+                self.tasks.spawn(async move {
+                    let next = async || listener.accept().await.map(|(stream, _)| stream);
+                    accept(next, entrance, prepare).await;
+                })
+            }
+            Socket::Unix(socket) if matches!(entrance.wire, Wire::Local(_)) => {
+                let listener = LocalListener::try_from(OwnedFd::from(socket.listener.try_clone()?))?;
+                let allowed = bound.spec.allowed.clone();
+                self.tasks.spawn(async move {
+                    let warned = Warned::default();
+                    let next = async || admitted(&listener, &allowed, &warned).await;
+                    accept(next, entrance, |_| {}).await;
+                })
+            }
+            Socket::Unix(socket) => {
+                let listener = UnixListener::from_std(socket.listener.try_clone()?)?;
+                self.tasks.spawn(async move {
+                    let next = async || listener.accept().await.map(|(stream, _)| stream);
+                    accept(next, entrance, |_| {}).await;
+                })
+            }
+        })
+    }
 }
 
-/// Accepts until the broker stops; what has connected by then is served, too.
-async fn accept<S, N, F>(mut next: N, wire: Wire, door: Door, shared: Shared, prepare: fn(&S))
+/// Accepts until the endpoint is given up; what has connected by then is served, too.
+async fn accept<S, N, F>(mut next: N, entrance: Entrance, prepare: fn(&S))
 where
     S: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static,
     N: FnMut() -> F,
     F: Future<Output = io::Result<S>>,
 {
-    let mut draining = shared.draining.clone();
+    let mut draining = entrance.draining.clone();
     let mut complaint = Complaint::default();
     loop {
         let accepted = tokio::select! {
             // A connection that waits in the kernel's queue may have asked already.
             biased;
-            accepted = async { door.open().await; next().await } => accepted,
+            accepted = async { entrance.door.open().await; next().await } => accepted,
             _ = draining.begun() => return,
         };
         if draining.is_over() {
@@ -109,18 +236,11 @@ where
         match accepted {
             Ok(stream) => {
                 prepare(&stream);
-                let Some(permit) = shared.permit(&mut complaint).await else { return };
-                let session = session::serve(
-                    stream,
-                    wire.clone(),
-                    door.clone(),
-                    shared.broker.clone(),
-                    shared.draining.clone(),
-                );
-                let alive = shared.alive.clone();
+                let Some(permit) = entrance.permit(&mut complaint).await else { return };
+                let Entrance { wire, door, generation, draining, shared } = entrance.clone();
                 tokio::spawn(async move {
-                    session.await;
-                    drop((permit, alive));
+                    session::serve(stream, wire, door, generation, draining).await;
+                    drop((permit, shared));
                 });
             }
             // Gone again, or not admitted: neither costs anybody else a pause.
@@ -139,10 +259,11 @@ where
     }
 }
 
-impl Shared {
-    /// Waits for one of `server.max_connections`; `None` where the broker stops first.
+impl Entrance {
+    /// Waits for one of `server.max_connections`; `None` where the endpoint is given up first.
     async fn permit(&self, complaint: &mut Complaint) -> Option<OwnedSemaphorePermit> {
-        if let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() {
+        let connections = &self.shared.connections;
+        if let Ok(permit) = Arc::clone(connections).try_acquire_owned() {
             return Some(permit);
         }
         if complaint.is_due() {
@@ -150,7 +271,7 @@ impl Shared {
         }
         let mut draining = self.draining.clone();
         tokio::select! {
-            permit = Arc::clone(&self.connections).acquire_owned() => permit.ok(),
+            permit = Arc::clone(connections).acquire_owned() => permit.ok(),
             _ = draining.begun() => None,
         }
     }

@@ -75,6 +75,12 @@ impl Logins {
         })
     }
 
+    /// What the configuration says of it.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// What is on offer: tokens only where they can be verified.
     #[must_use]
     pub fn mechanisms(&self) -> Vec<Mechanism> {

@@ -11,7 +11,7 @@ use crate::oidc::{ClientSettings, TokenSettings};
 use crate::target::PoolSettings;
 
 /// One entry of `dovecot_sasl`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// The entry's name.
     pub name: String,

@@ -34,7 +34,7 @@ pub enum Authentication {
 }
 
 /// `sasl_oidc_auth`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenSettings {
     /// Us at the provider; `scopes` are sent with introspection requests.
     pub client: ClientSettings,

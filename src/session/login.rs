@@ -18,7 +18,7 @@ use tracing::{debug, info};
 
 use super::{Draining, HALF_READ, LOOK, is_hung_up, read, write};
 use crate::ask::{Answer, Login, Mechanism, Question};
-use crate::broker::Broker;
+use crate::broker::Generation;
 use crate::proto::dovecot::Greeting;
 use crate::proto::logins::{Logins, Step};
 use crate::proto::reply::Next;
@@ -32,7 +32,7 @@ const MOST: usize = 32;
 struct Running {
     name: Arc<str>,
     door: Door,
-    broker: Arc<Broker>,
+    generation: Arc<Generation>,
     /// Each gives its number, its id and its answer.
     tasks: JoinSet<(u64, u32, Answer)>,
     /// The number of the login that has this id, and the way to end it.
@@ -45,14 +45,14 @@ pub(super) async fn serve<S>(
     mut stream: S,
     name: &Arc<str>,
     door: &Door,
-    broker: &Arc<Broker>,
+    generation: &Arc<Generation>,
     mut draining: Draining,
 ) where
     S: AsyncRead + AsyncWrite + AsFd + Unpin,
 {
-    let offered = broker.mechanisms(name);
+    let offered = generation.current().mechanisms(name);
     let mut logins = Logins::new(name, offered.clone());
-    let mut running = Running::new(name, door, broker);
+    let mut running = Running::new(name, door, generation);
     let mut received = Vec::new();
     let mut out = Vec::new();
     greet(&offered, &mut out);
@@ -125,11 +125,11 @@ fn cookie() -> u128 {
 }
 
 impl Running {
-    fn new(name: &Arc<str>, door: &Door, broker: &Arc<Broker>) -> Self {
+    fn new(name: &Arc<str>, door: &Door, generation: &Arc<Generation>) -> Self {
         Self {
             name: Arc::clone(name),
             door: door.clone(),
-            broker: Arc::clone(broker),
+            generation: Arc::clone(generation),
             tasks: JoinSet::new(),
             known: HashMap::new(),
             serial: RandomState::new().hash_one(()),
@@ -141,7 +141,8 @@ impl Running {
         self.serial = self.serial.wrapping_add(1);
         let serial = self.serial;
         let asker = Asker { at: Instant::now(), id: serial, door: self.door.clone() };
-        let broker = Arc::clone(&self.broker);
+        // The whole login lives on one generation.
+        let broker = self.generation.current();
         let task = self.tasks.spawn(async move {
             let answer = broker.ask(&Question::Login(login), &asker).await;
             (serial, id, answer)

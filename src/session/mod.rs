@@ -24,7 +24,7 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use crate::ask::{Answer, Failure, OnFailure, Question};
-use crate::broker::Broker;
+use crate::broker::{Broker, Generation};
 use crate::ipc::{self, Ask, Hello, MAX_FROM_BROKER, MAX_FROM_CLIENT, Service, Told, Verdict, Welcome};
 use crate::proto::reply::{self, Next, Protocol};
 use crate::proto::{self, policy, sasl, socketmap};
@@ -44,7 +44,7 @@ const READ_AHEAD: usize = 4096;
 const IDLE_BUFFER: usize = 1024;
 
 /// What is spoken on a connection.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wire {
     /// socketmap_table(5).
     Socketmap,
@@ -70,18 +70,25 @@ enum Step {
 
 /// Serves `stream`, which came through `door`, until its end. When the broker stops, what has been
 /// asked by then is answered, but for what stands behind a request that takes longer than the grace.
-pub async fn serve<S>(mut stream: S, mut wire: Wire, door: Door, broker: Arc<Broker>, mut draining: Draining)
-where
+pub async fn serve<S>(
+    mut stream: S,
+    mut wire: Wire,
+    door: Door,
+    generation: Arc<Generation>,
+    mut draining: Draining,
+) where
     S: AsyncRead + AsyncWrite + AsFd + Unpin,
 {
     if let Wire::Login(name) = &wire {
-        return login::serve(stream, name, &door, &broker, draining).await;
+        return login::serve(stream, name, &door, &generation, draining).await;
     }
     let mut received = Vec::new();
     let mut out = Vec::new();
     let mut serial = RandomState::new().hash_one(());
     loop {
         out.clear();
+        // A request lives on the generation that it was read under.
+        let broker = generation.current();
         let step = wire.next(&mut received, &broker, &mut out);
         // A greeting does not wait for the answer behind it.
         if !out.is_empty() && write(&mut stream, &out, &mut draining).await.is_err() {
@@ -104,6 +111,7 @@ where
             }
             Step::Say(answer) => wire.reply(0, &answer, &mut out),
             Step::Read => {
+                drop(broker);
                 let patience = wire.patience(!received.is_empty());
                 match read(&mut stream, &mut received, patience, &mut draining).await {
                     Ok(1..) => continue,
@@ -363,7 +371,8 @@ mod tests {
         let broker = Arc::new(Broker::new(&config).expect("an HTTP side"));
         let (drain, draining) = watch::channel(None);
         let (peer, stream) = UnixStream::pair().expect("a socket pair");
-        tokio::spawn(serve(stream, wire, Door::default(), broker, Draining::new(draining)));
+        let generation = Arc::new(Generation::new(broker));
+        tokio::spawn(serve(stream, wire, Door::default(), generation, Draining::new(draining)));
         Served { peer, started: Clock::now(), _drain: drain }
     }
 

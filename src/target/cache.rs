@@ -88,7 +88,7 @@ impl Expiry<Key, Entry> for Lifetimes {
 }
 
 /// One target's part of the cache.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Shelf {
     number: u64,
     entries: Moka<Key, Entry>,
@@ -97,7 +97,7 @@ pub struct Shelf {
     policy: Option<PolicyKey>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum PolicyKey {
     AllButVolatile,
     These(Vec<String>),

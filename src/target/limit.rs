@@ -7,7 +7,7 @@
 //! are asked stays open (but for a pool of its own), and so does the local socket.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
@@ -84,7 +84,7 @@ pub struct Door {
     /// Closed by the queue of the one target that is asked here. Where several are, one of them
     /// must not keep out who asks another: then this is nobody's to wait for.
     target: Arc<Gate>,
-    leads_to_one: bool,
+    leads_to_one: Arc<AtomicBool>,
     /// `worker_pool` of the listener, and what closes its own queue.
     pool: Option<Arc<(Limit, Gate)>>,
 }
@@ -95,7 +95,12 @@ impl Door {
     #[must_use]
     pub fn new(pool: Option<Limit>, leads_to_one: bool) -> Self {
         let pool = pool.map(|pool| Arc::new((pool, Gate::default())));
-        Self { target: Arc::default(), leads_to_one, pool }
+        Self { target: Arc::default(), leads_to_one: Arc::new(leads_to_one.into()), pool }
+    }
+
+    /// The same, after a reload has changed the number of targets.
+    pub fn set_leads_to_one(&self, leads_to_one: bool) {
+        self.leads_to_one.store(leads_to_one, Ordering::Relaxed);
     }
 
     /// Waits for one of the listener's own workers.
@@ -122,7 +127,7 @@ impl Door {
 
     /// Returns once nobody who came in waits in a full queue that this listener must heed.
     pub async fn open(&self) {
-        if self.leads_to_one {
+        if self.leads_to_one.load(Ordering::Relaxed) {
             self.target.open().await;
         }
         if let Some((_, gate)) = self.pool.as_deref() {

@@ -68,16 +68,41 @@ impl Target {
     /// # Errors
     /// Where its proxy cannot be used.
     pub fn new(settings: Settings, http: &Http, oidc: &Oidc, cache: &Cache) -> Result<Self, reqwest::Error> {
+        let shelf = cache.shelf(&settings);
+        Self::with_shelf(settings, http, oidc, shelf)
+    }
+
+    fn with_shelf(
+        settings: Settings,
+        http: &Http,
+        oidc: &Oidc,
+        shelf: Shelf,
+    ) -> Result<Self, reqwest::Error> {
         let bearer = settings.bearer.as_ref().map(|bearer| oidc.bearer(bearer));
         Ok(Self {
             api: Api::new(http.host(&settings.url)?, bearer),
             limit: Limit::new(settings.pool.workers, settings.pool.queue),
-            shelf: cache.shelf(&settings),
+            shelf,
             flights: Flights::default(),
             refreshing: Arc::new(Semaphore::new((settings.pool.workers / 4).clamp(1, 64))),
             warned: Warned::default(),
             settings,
         })
+    }
+
+    /// The same entry over other connections, with the answers that it has kept.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn moved(&self, http: &Http, oidc: &Oidc) -> Result<Self, reqwest::Error> {
+        let settings = self.settings.clone();
+        Self::with_shelf(settings, http, oidc, self.shelf.clone())
+    }
+
+    /// What the configuration says of it.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// How long a lookup may take.

@@ -12,7 +12,7 @@ use crate::ask::OnFailure;
 use crate::oidc::ClientSettings;
 
 /// What an entry of `socket_maps` or `policy_services` says, checked.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// The entry's name.
     pub name: String,

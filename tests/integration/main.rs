@@ -45,6 +45,7 @@ mod postfix;
 mod provider_peers;
 mod proxy;
 mod readme;
+mod reload;
 mod restart;
 mod secrets;
 mod structure;

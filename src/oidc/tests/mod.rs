@@ -26,6 +26,7 @@ fn oidc() -> Oidc {
     let tls = rustls::ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
     let tls = tls.with_safe_default_protocol_versions().expect("versions of its own");
     let settings = HttpSettings {
+        tls_inputs: [0; 32],
         max_connections_per_host: None,
         max_idle_connections: None,
         max_idle_connections_per_host: 32,

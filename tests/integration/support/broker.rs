@@ -172,6 +172,17 @@ impl Broker {
         self.child = Self::launch(command(&self.config), &self.environment, &self.log);
     }
 
+    /// SIGHUP, and waits for what comes of it: true where the configuration was taken.
+    pub(crate) fn reload(&self) -> bool {
+        let count = |text: &str| self.log.text().matches(text).count();
+        let outcomes = || (count(" configuration reloaded"), count("was not reloaded"));
+        let before = outcomes();
+        kill_process(self.pid(), Signal::HUP).expect("a child can be signalled");
+        let ended = wait_until(PATIENCE, || outcomes() != before);
+        assert!(ended, "nothing came of a reload; the log:\n{}", self.log());
+        outcomes().0 > before.0
+    }
+
     /// SIGTERM.
     pub(crate) fn terminate(&self) {
         kill_process(self.pid(), Signal::TERM).expect("a child can be signalled");

@@ -1,0 +1,112 @@
+//! What runs, and how it goes over to another configuration.
+//!
+//! All or nothing: the configuration is read and checked, certificates, keys and entries are made,
+//! new sockets are bound; only then everything changes at once. Whatever fails before that is
+//! logged, and nothing has changed. Sockets that are new beside old ones need the rights that the
+//! broker has by now.
+
+use std::sync::Arc;
+
+use tracing::{error, info, warn};
+
+use super::configuration;
+use crate::broker::Broker;
+use crate::cli::Cli;
+use crate::config::{Config, Server};
+use crate::listen::{Listeners, bind};
+use crate::telemetry;
+
+/// A broker that runs.
+pub(super) struct Running<'c> {
+    cli: &'c Cli,
+    pub(super) listeners: Listeners,
+    broker: Arc<Broker>,
+    fixed: Fixed,
+    /// Counts configurations, from 1.
+    generation: u64,
+}
+
+/// What only a restart changes.
+#[derive(PartialEq, Eq)]
+struct Fixed {
+    max_connections: Option<usize>,
+    json: bool,
+}
+
+impl Fixed {
+    fn of(server: &Server) -> Self {
+        Self { max_connections: server.max_connections, json: server.logging.json }
+    }
+}
+
+impl<'c> Running<'c> {
+    pub(super) fn new(cli: &'c Cli, config: &Config, broker: Arc<Broker>, listeners: Listeners) -> Self {
+        Self { cli, listeners, broker, fixed: Fixed::of(&config.server), generation: 1 }
+    }
+
+    /// Reads the configuration again, and goes over to it; true where that was possible.
+    pub(super) fn reload(&mut self) -> bool {
+        // Files and names are waited for; the other threads go on serving.
+        let prepared = tokio::task::block_in_place(|| self.prepare());
+        let Some((config, broker, plan)) = prepared else {
+            error!(generation = self.generation, "the configuration was not reloaded: nothing has changed");
+            return false;
+        };
+        let broker = Arc::new(broker);
+        match self.listeners.follow(plan, &broker) {
+            Ok(changes) => {
+                self.generation += 1;
+                let (added, removed, changed) = (changes.added, changes.removed, changes.changed);
+                info!(generation = self.generation, added, removed, changed, "configuration reloaded");
+            }
+            Err(error) => error!(%error, "a listener was lost in the reload"),
+        }
+        self.name_what_needs_a_restart(&config);
+        telemetry::set_level(config.server.logging.level);
+        self.broker = broker;
+        true
+    }
+
+    /// Makes everything that can fail, and says what did.
+    fn prepare(&self) -> Option<(Config, Broker, bind::Plan)> {
+        let (file, read) = configuration(self.cli);
+        let (config, warnings) = match read {
+            Ok(read) => read,
+            Err(problems) => {
+                for problem in problems {
+                    error!(file = %file.display(), "{}", problem.summary());
+                }
+                return None;
+            }
+        };
+        for warning in warnings {
+            warn!("{}", warning.summary());
+        }
+        let broker = match self.broker.next(&config) {
+            Ok(broker) => broker,
+            Err(error) => {
+                error!(%error, "cannot set up the HTTP side");
+                return None;
+            }
+        };
+        match bind::plan(&config, self.listeners.bound()) {
+            Ok(plan) => Some((config, broker, plan)),
+            Err(error) => {
+                error!("{error}");
+                None
+            }
+        }
+    }
+
+    fn name_what_needs_a_restart(&self, config: &Config) {
+        let now = Fixed::of(&config.server);
+        let fixed = [
+            ("server.max_connections", self.fixed.max_connections != now.max_connections),
+            ("server.logging.json", self.fixed.json != now.json),
+            ("server.response_cache.max_bytes", self.broker.needs_another_cache(config)),
+        ];
+        for (key, _) in fixed.into_iter().filter(|(_, has_changed)| *has_changed) {
+            warn!(key, "this change needs a restart");
+        }
+    }
+}
