@@ -37,6 +37,8 @@ pub mod listen;
 pub mod login;
 #[cfg(feature = "broker")]
 pub mod oidc;
+#[cfg(feature = "broker")]
+pub mod privilege;
 pub mod proto;
 pub mod secret;
 #[cfg(feature = "broker")]

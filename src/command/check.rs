@@ -25,13 +25,13 @@ pub(super) fn check(cli: &Cli, strict: bool) -> ExitCode {
             if missing.owners.is_empty()
                 && (!strict || (problems.is_empty() && missing.directories.is_empty())) =>
         {
-            let names = |entries: &[Settings]| match entries {
-                [] => "none".to_owned(),
-                entries => entries.iter().map(|entry| entry.name.as_str()).collect::<Vec<_>>().join(", "),
-            };
+            let names = |entries: &[Settings]| names_of(entries.iter().map(|entry| entry.name.as_str()));
             let (maps, policies) = (names(&config.maps), names(&config.policies));
+            let logins = names_of(config.logins.iter().map(|entry| entry.name.as_str()));
             let listeners = config.server.listen.len();
-            let line = format!("{file} is good: maps: {maps}; policies: {policies}; {listeners} listeners");
+            let line = format!(
+                "{file} is good: maps: {maps}; policies: {policies}; logins: {logins}; {listeners} listeners"
+            );
             // Whoever reads there may be gone.
             let _ = writeln!(std::io::stdout(), "{line}");
             ExitCode::SUCCESS
@@ -44,4 +44,9 @@ pub(super) fn check(cli: &Cli, strict: bool) -> ExitCode {
             ExitCode::from(CONFIG)
         }
     }
+}
+
+fn names_of<'n>(names: impl Iterator<Item = &'n str>) -> String {
+    let names: Vec<_> = names.collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }

@@ -24,6 +24,7 @@ use super::{OS, SOFTWARE};
 use crate::ask::Attribute;
 use crate::broker::Broker;
 use crate::config;
+use crate::listen::activation::Activated;
 use crate::listen::{Listeners, Shared, bind};
 use crate::proto::{policy, socketmap};
 
@@ -148,7 +149,7 @@ fn play(directory: &Path, runtime: &Runtime) -> io::Result<usize> {
     let (config, _) = config::parse(Path::new("demo.yml"), &text)
         .map_err(|problems| io::Error::other(problems.iter().map(ToString::to_string).collect::<String>()))?;
     let broker = Arc::new(Broker::new(&config).map_err(io::Error::other)?);
-    let bound = bind::all(&config).map_err(io::Error::other)?;
+    let bound = bind::all(&config, &Activated::default()).map_err(io::Error::other)?;
     let (alive, _all_gone) = mpsc::channel(1);
     let shared = Shared { connections: Arc::new(Semaphore::new(64)), alive };
     let listeners = runtime.block_on(async { Listeners::start(bound, &broker, shared) })?;

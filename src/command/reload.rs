@@ -12,7 +12,8 @@ use tracing::{error, info, warn};
 use super::configuration;
 use crate::broker::Broker;
 use crate::cli::Cli;
-use crate::config::{Config, Server};
+use crate::config::{Config, Privileges, Server};
+use crate::listen::activation::Activated;
 use crate::listen::{Listeners, bind};
 use crate::telemetry;
 
@@ -20,6 +21,8 @@ use crate::telemetry;
 pub(super) struct Running<'c> {
     cli: &'c Cli,
     pub(super) listeners: Listeners,
+    /// What a service manager has handed over.
+    activated: Activated,
     broker: Arc<Broker>,
     fixed: Fixed,
     /// Counts configurations, from 1.
@@ -31,17 +34,28 @@ pub(super) struct Running<'c> {
 struct Fixed {
     max_connections: Option<usize>,
     json: bool,
+    privileges: Privileges,
 }
 
 impl Fixed {
     fn of(server: &Server) -> Self {
-        Self { max_connections: server.max_connections, json: server.logging.json }
+        Self {
+            max_connections: server.max_connections,
+            json: server.logging.json,
+            privileges: server.privileges.clone(),
+        }
     }
 }
 
 impl<'c> Running<'c> {
-    pub(super) fn new(cli: &'c Cli, config: &Config, broker: Arc<Broker>, listeners: Listeners) -> Self {
-        Self { cli, listeners, broker, fixed: Fixed::of(&config.server), generation: 1 }
+    pub(super) fn new(
+        cli: &'c Cli,
+        config: &Config,
+        broker: Arc<Broker>,
+        listeners: Listeners,
+        activated: Activated,
+    ) -> Self {
+        Self { cli, listeners, activated, broker, fixed: Fixed::of(&config.server), generation: 1 }
     }
 
     /// Reads the configuration again, and goes over to it; true where that was possible.
@@ -89,7 +103,7 @@ impl<'c> Running<'c> {
                 return None;
             }
         };
-        match bind::plan(&config, self.listeners.bound()) {
+        match bind::plan(&config, &self.activated, self.listeners.bound()) {
             Ok(plan) => Some((config, broker, plan)),
             Err(error) => {
                 error!("{error}");
@@ -103,6 +117,9 @@ impl<'c> Running<'c> {
         let fixed = [
             ("server.max_connections", self.fixed.max_connections != now.max_connections),
             ("server.logging.json", self.fixed.json != now.json),
+            ("server.run_as_user", self.fixed.privileges.user != now.privileges.user),
+            ("server.run_as_group", self.fixed.privileges.group != now.privileges.group),
+            ("server.chroot", self.fixed.privileges.chroot != now.privileges.chroot),
             ("server.response_cache.max_bytes", self.broker.needs_another_cache(config)),
         ];
         for (key, _) in fixed.into_iter().filter(|(_, has_changed)| *has_changed) {

@@ -25,8 +25,10 @@ use super::{CONFIG, OS, SOFTWARE, configuration};
 use crate::broker::Broker;
 use crate::cli::Cli;
 use crate::config::Config;
+use crate::listen::activation::Activated;
 use crate::listen::bind::{self, Bound};
 use crate::listen::{Listeners, Shared};
+use crate::privilege::{Identity, drop_privileges};
 use crate::telemetry;
 
 /// Descriptors that are not connections of Postfix: those to backends, files, the runtime's own.
@@ -36,6 +38,10 @@ pub(super) fn run(cli: &Cli) -> ExitCode {
     umask(Mode::from_bits_truncate(0o077));
     // Until the runtime listens to them: a stop during the start is a stop, too.
     let held = hold_signals();
+    let activated = match Activated::from_environment() {
+        Ok(activated) => activated,
+        Err(error) => return fail(OS, &error),
+    };
     let (file, read) = configuration(cli);
     let (config, warnings) = match read {
         Ok(read) => read,
@@ -49,19 +55,26 @@ pub(super) fn run(cli: &Cli) -> ExitCode {
         warn!("{}", warning.summary());
     }
     info!(file = %file.display(), "configuration read");
-    if nix::unistd::geteuid().is_root() {
-        warn!("running as root, which the broker has no need of: give it a user of its own");
-    }
     let broker = match Broker::new(&config) {
         Ok(broker) => Arc::new(broker),
         Err(error) => return fail(OS, &format!("cannot set up TLS: {error}")),
     };
-    let bound = match bind::all(&config) {
+    let bound = match bind::all(&config, &activated) {
         Ok(bound) => bound,
         Err(error) => return fail(OS, &error.to_string()),
     };
+    let connections = max_connections(&config);
+    let privileges = &config.server.privileges;
+    if let Err(error) =
+        Identity::of(privileges).and_then(|who| drop_privileges(&who, privileges.chroot.as_deref()))
+    {
+        return fail(OS, &error.to_string());
+    }
+    if nix::unistd::geteuid().is_root() {
+        warn!("running as root, which the broker has no need of: server.run_as_user names another");
+    }
     let served = Builder::new_multi_thread().enable_all().build().and_then(|runtime| {
-        let served = runtime.block_on(serve(cli, &config, bound, broker, held));
+        let served = runtime.block_on(serve(cli, &config, (bound, activated), broker, connections, held));
         // A name that is still being looked up has nobody left who waits for it.
         runtime.shutdown_background();
         served
@@ -78,14 +91,15 @@ fn fail(code: u8, message: &str) -> ExitCode {
 async fn serve(
     cli: &Cli,
     config: &Config,
-    bound: Vec<Bound>,
+    (bound, activated): (Vec<Bound>, Activated),
     broker: Arc<Broker>,
+    connections: usize,
     held: SigSet,
 ) -> io::Result<ExitCode> {
     let mut signals = Signals::new()?;
     let _ = held.thread_unblock();
     let (alive, mut all_gone) = mpsc::channel(1);
-    let connections = Arc::new(Semaphore::new(max_connections(config)));
+    let connections = Arc::new(Semaphore::new(connections));
     let endpoints: Vec<String> = bound.iter().map(Bound::endpoint).collect();
     let listeners = Listeners::start(bound, &broker, Shared { connections, alive })?;
     for endpoint in endpoints {
@@ -96,7 +110,7 @@ async fn serve(
     tell(&[NotifyState::Ready]);
     let mut watchdog = Watchdog::new();
 
-    let mut running = Running::new(cli, config, broker, listeners);
+    let mut running = Running::new(cli, config, broker, listeners, activated);
     loop {
         tokio::select! {
             event = signals.next() => match event {

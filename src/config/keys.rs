@@ -124,8 +124,7 @@ impl Block {
     /// The keys that are not built yet.
     fn later(self) -> &'static [&'static str] {
         match self {
-            Self::Server => &["admin", "chroot", "observability", "run_as_group", "run_as_user"],
-            Self::Listener => &["systemd_socket_name"],
+            Self::Server => &["admin", "observability"],
             Self::Logging => &["use_systemd"],
             Self::Login => &["grpc"],
             _ => &[],

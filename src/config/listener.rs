@@ -61,6 +61,8 @@ pub(super) fn listeners(
 ) -> Vec<Listener> {
     let mut listeners = Vec::new();
     let mut endpoints: Vec<(KeyPath, Endpoint)> = Vec::new();
+    // That of the local socket.
+    let mut taken = vec!["ipc".to_owned()];
     for (index, item) in block::items(report, value, path).iter().enumerate() {
         let path = path.item(index);
         if item.is_null() {
@@ -71,12 +73,34 @@ pub(super) fn listeners(
         let pool = block::child(Some(item), "worker_pool");
         let pool = cache::own_pool(report, pool, &path.key("worker_pool"));
         let (speaks, name) = who(report, &mut raw, &path, names);
+        let handed = socket_name(report, &path, raw.systemd_socket_name.take());
+        if let Some(other) = handed.as_ref().and_then(|name| taken.iter().find(|other| *other == name)) {
+            report.value(&path.key("systemd_socket_name"), format!("another listener has {other:?}, too"));
+        }
+        taken.extend(handed.clone());
         let Some(endpoint) = endpoint(report, raw, &path) else { continue };
         conflicts(report, &path, &endpoint, &endpoints, ipc);
         endpoints.push((path, endpoint.clone()));
-        listeners.extend(speaks.map(|speaks| Listener { name, speaks, endpoint, pool }));
+        listeners.extend(speaks.map(|speaks| Listener {
+            name,
+            speaks,
+            endpoint,
+            systemd_socket_name: handed,
+            pool,
+        }));
     }
     listeners
+}
+
+/// A name as systemd allows it (systemd.socket(5), FileDescriptorName).
+fn socket_name(report: &mut Report<'_>, path: &KeyPath, name: Option<String>) -> Option<String> {
+    let name = name?;
+    let is_legal = !name.is_empty() && name.chars().all(|c| (c.is_ascii_graphic() || c == ' ') && c != ':');
+    if !is_legal || name.trim() != name {
+        report.value(&path.key("systemd_socket_name"), "must be printable ASCII without `:`");
+        return None;
+    }
+    Some(name)
 }
 
 /// What is spoken, and the name.

@@ -136,6 +136,19 @@ pub struct Server {
     pub cache_bytes: u64,
     /// `server.max_connections`; `None`: the descriptor limit less 256.
     pub max_connections: Option<usize>,
+    /// `server.run_as_user`, `run_as_group`, `chroot`.
+    pub privileges: Privileges,
+}
+
+/// Who the broker is once it runs, and what it sees of the file system.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Privileges {
+    /// `run_as_user`: a name or a number.
+    pub user: Option<String>,
+    /// `run_as_group`; by default the user's own.
+    pub group: Option<String>,
+    /// `chroot`.
+    pub chroot: Option<PathBuf>,
 }
 
 /// One entry of `server.listen`.
@@ -147,6 +160,8 @@ pub struct Listener {
     pub speaks: Speaks,
     /// `type`, `address`, `port`, `mode`, `user`, `group`.
     pub endpoint: Endpoint,
+    /// `systemd_socket_name`: the service manager may have made its socket under this name.
+    pub systemd_socket_name: Option<String>,
     /// `worker_pool`: bounds what comes through this listener, besides each target's own bound.
     pub pool: Option<target::PoolSettings>,
 }

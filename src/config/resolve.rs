@@ -3,6 +3,8 @@
 //! Everything is looked at in one run, whatever is wrong before it. The result is handed out only
 //! if the report holds no error.
 
+use std::path::PathBuf;
+
 use serde_yaml::Value;
 
 use super::block::{self, child};
@@ -17,7 +19,7 @@ use super::path::KeyPath;
 use super::problem::Report;
 use super::raw;
 use super::scalar;
-use super::{Config, Level, Logging, Server};
+use super::{Config, Level, Logging, Privileges, Server};
 
 /// Resolves the whole tree.
 pub(super) fn config(report: &mut Report<'_>, mut tree: Value) -> Option<Config> {
@@ -83,8 +85,10 @@ fn server(
     let most = scalar::number(report, &most, raw.max_connections, 1..=u64::MAX);
     let max_reply = max_reply(report, raw.socketmap_max_reply_size, path);
     let max_connections = most.and_then(|most| usize::try_from(most).ok());
+    let privileges = privileges(report, path, raw.run_as_user, raw.run_as_group, raw.chroot);
     let cache_bytes = cache.max_bytes;
-    let server = http.map(|http| Server { listen, ipc, logging, http, cache_bytes, max_connections });
+    let server =
+        http.map(|http| Server { listen, ipc, logging, http, cache_bytes, max_connections, privileges });
     (server, Inherited { timeout, max_reply, outage: cache.outage, pool })
 }
 
@@ -94,6 +98,22 @@ fn logging(report: &mut Report<'_>, value: Option<&Value>, path: &KeyPath) -> Lo
     let raw: raw::Logging = block::read(report, value, path, Block::Logging).unwrap_or_default();
     let level = raw.level.and_then(|text| scalar::choice(report, &path.key("level"), &text, &LEVELS));
     Logging { json: raw.json.unwrap_or(false), level: level.unwrap_or(Level::Info) }
+}
+
+fn privileges(
+    report: &mut Report<'_>,
+    path: &KeyPath,
+    user: Option<raw::Word>,
+    group: Option<raw::Word>,
+    chroot: Option<String>,
+) -> Privileges {
+    let user = scalar::account(report, &path.key("run_as_user"), user);
+    let group = scalar::account(report, &path.key("run_as_group"), group);
+    let chroot = chroot.map(PathBuf::from);
+    if chroot.as_ref().is_some_and(|jail| !jail.is_absolute() || !jail.is_dir()) {
+        report.value(&path.key("chroot"), "must be the absolute path of a directory that exists");
+    }
+    Privileges { user, group, chroot }
 }
 
 /// Blocks that are checked, but not built yet; the unknown key check says so.

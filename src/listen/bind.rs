@@ -18,10 +18,14 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{Group, User};
 use socket2::{Domain, Type};
 
+use super::activation::Activated;
 use crate::config::{Config, Endpoint, Speaks, UnixSocket};
 use crate::session::Wire;
 use crate::target::PoolSettings;
 use crate::target::limit::Limit;
+
+/// The service manager's name for the socket of `server.ipc`.
+const LOCAL: &str = "ipc";
 
 /// Connections that wait to be accepted. The kernel caps it at net.core.somaxconn.
 const BACKLOG: i32 = 4096;
@@ -48,6 +52,8 @@ pub struct Spec {
     pub leads_to_one: bool,
     /// The users that may connect; empty: all.
     pub allowed: HashSet<u32>,
+    /// The service manager's name for its socket.
+    pub handed_over_as: Option<String>,
 }
 
 impl Spec {
@@ -56,7 +62,8 @@ impl Spec {
     pub fn is_same_endpoint(&self, other: &Self) -> bool {
         match (&self.endpoint, &other.endpoint) {
             (Endpoint::Unix(one), Endpoint::Unix(other)) => one.path == other.path,
-            (one, other) => one == other,
+            // Those without a port are told apart by the service manager's name alone.
+            (one, two) => one == two && self.handed_over_as == other.handed_over_as,
         }
     }
 
@@ -88,11 +95,12 @@ pub enum Socket {
 pub struct UnixEndpoint {
     /// The socket.
     pub listener: UnixListener,
-    _name: OwnedName,
+    /// `None`: the name is the service manager's.
+    pub(super) name: Option<OwnedName>,
 }
 
 #[derive(Debug)]
-struct OwnedName {
+pub(super) struct OwnedName {
     path: PathBuf,
     _lock: File,
 }
@@ -106,9 +114,9 @@ impl Drop for OwnedName {
 /// Why an endpoint cannot be had.
 #[derive(Debug)]
 pub struct Error {
-    endpoint: String,
-    step: &'static str,
-    source: io::Error,
+    pub(super) endpoint: String,
+    pub(super) step: &'static str,
+    pub(super) source: io::Error,
 }
 
 impl fmt::Display for Error {
@@ -136,12 +144,14 @@ pub(super) struct Wanted {
     pub(super) socket: Option<Socket>,
 }
 
-/// Makes the local socket and every listener of `config`: all of them, or none.
+/// Makes the local socket and every listener of `config`, or takes what was handed over: all of
+/// them, or none.
 ///
 /// # Errors
 /// The first endpoint that cannot be had.
-pub fn all(config: &Config) -> Result<Vec<Bound>, Error> {
-    specs(config)?.into_iter().map(|spec| Ok(Bound { socket: bind(&spec)?, spec })).collect()
+pub fn all(config: &Config, activated: &Activated) -> Result<Vec<Bound>, Error> {
+    let bound = specs(config)?.into_iter().map(|spec| Ok(Bound { socket: bind(&spec, activated)?, spec }));
+    bound.collect()
 }
 
 /// Makes what `config` names and `present` does not have, and gives unix sockets that stay the
@@ -149,16 +159,21 @@ pub fn all(config: &Config) -> Result<Vec<Bound>, Error> {
 ///
 /// # Errors
 /// The first endpoint that cannot be had.
-pub fn plan<'b>(config: &Config, present: impl Iterator<Item = &'b Bound>) -> Result<Plan, Error> {
+pub fn plan<'b>(
+    config: &Config,
+    activated: &Activated,
+    present: impl Iterator<Item = &'b Bound>,
+) -> Result<Plan, Error> {
     let present: Vec<&Bound> = present.collect();
     let mut wanted = Vec::new();
     let mut dressed = Vec::new();
     for spec in specs(config)? {
         let there = present.iter().find(|bound| bound.spec.is_same_endpoint(&spec));
         let socket = match there {
-            None => Some(bind(&spec)?),
+            None => Some(bind(&spec, activated)?),
             Some(bound) => {
-                if bound.spec.endpoint != spec.endpoint {
+                let is_ours = matches!(&bound.socket, Socket::Unix(socket) if socket.name.is_some());
+                if is_ours && bound.spec.endpoint != spec.endpoint {
                     dressed.push((bound.spec.endpoint.clone(), spec.endpoint.clone()));
                 }
                 None
@@ -190,7 +205,14 @@ fn specs(config: &Config) -> Result<Vec<Spec>, Error> {
         })?);
     }
     let endpoint = Endpoint::Unix(ipc.socket.clone());
-    let local = Spec { endpoint, wire: Wire::Local(None), pool: None, leads_to_one: false, allowed };
+    let local = Spec {
+        endpoint,
+        wire: Wire::Local(None),
+        pool: None,
+        leads_to_one: false,
+        allowed,
+        handed_over_as: Some(LOCAL.to_owned()),
+    };
     let listeners = config.server.listen.iter().map(|listener| {
         let name = || listener.name.as_str().into();
         let (wire, leads_to_one) = match listener.speaks {
@@ -199,13 +221,31 @@ fn specs(config: &Config) -> Result<Vec<Spec>, Error> {
             // It always accepts: an smtpd whose handshake fails exits.
             Speaks::Login => (Wire::Login(name()), false),
         };
-        let endpoint = listener.endpoint.clone();
-        Spec { endpoint, wire, pool: listener.pool, leads_to_one, allowed: HashSet::new() }
+        Spec {
+            endpoint: listener.endpoint.clone(),
+            wire,
+            pool: listener.pool,
+            leads_to_one,
+            allowed: HashSet::new(),
+            handed_over_as: listener.systemd_socket_name.clone(),
+        }
     });
     Ok(std::iter::once(local).chain(listeners).collect())
 }
 
-fn bind(spec: &Spec) -> Result<Socket, Error> {
+fn bind(spec: &Spec, activated: &Activated) -> Result<Socket, Error> {
+    if let Some(name) = &spec.handed_over_as {
+        match activated.take(name, &spec.endpoint)? {
+            Some(socket) => return Ok(socket),
+            // Without a service manager, or for the local socket, we make it ourselves.
+            None if activated.is_empty() || name == LOCAL => {}
+            None => {
+                let endpoint = format!("the socket {name:?}");
+                let step = "the service manager has handed over others, but none of that name";
+                return Err(Error { endpoint, step, source: io::ErrorKind::NotFound.into() });
+            }
+        }
+    }
     match &spec.endpoint {
         Endpoint::Tcp { address, port, v6_only } => {
             tcp(SocketAddr::new(*address, *port), *v6_only).map(Socket::Tcp)
@@ -271,7 +311,8 @@ fn unix(socket: &UnixSocket) -> Result<UnixEndpoint, Error> {
     }
     // std binds with a backlog of its own; listen(2) again only changes that.
     socket2::SockRef::from(&listener).listen(BACKLOG).map_err(error("cannot listen"))?;
-    Ok(UnixEndpoint { listener, _name: OwnedName { path: path.to_owned(), _lock: lock } })
+    let name = Some(OwnedName { path: path.to_owned(), _lock: lock });
+    Ok(UnixEndpoint { listener, name })
 }
 
 fn lock(path: &Path) -> io::Result<File> {

@@ -10,6 +10,7 @@
 //! connection is ever refused there. What is no longer named is unlinked first, then accepted
 //! until nobody waits, and its connections get the answers to what they have asked.
 
+pub mod activation;
 pub mod bind;
 
 use std::collections::HashSet;

@@ -10,6 +10,7 @@
 //! sentence that says so.
 
 mod actions;
+mod activation;
 mod bearer;
 mod bulkhead;
 mod cache;
@@ -42,6 +43,7 @@ mod outcome_options;
 mod outcomes;
 mod pool;
 mod postfix;
+mod privileges;
 mod provider_peers;
 mod proxy;
 mod readme;

@@ -15,7 +15,7 @@ use crate::support::sasl::Sasl;
 use crate::support::site::open_directory;
 
 /// How many reloads, unless `PFXHTTP_TEST_RELOADS` says otherwise.
-const RELOADS: usize = 100;
+const RELOADS: usize = 300;
 
 fn value(text: &'static str) -> impl Fn(&Request) -> Reply + Send + Sync + 'static {
     move |_| Reply::json(&format!(r#"{{"value": "{text}", "action": "REJECT {text}"}}"#))

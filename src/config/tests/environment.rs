@@ -104,7 +104,7 @@ fn what_is_wrong_in_a_variable_names_it_and_not_its_value() {
         ("PFXHTTP_SOCKET_MAPS_M_HTTP_AUTH_BASIC", "s3cret", "must be `user:password`"),
         ("PFXHTTP_SOCKET_MAPS_M_PAYLOAD", "{\"s3cret\": {{ .Kye }}}", "a map has no `.Kye`"),
         ("PFXHTTP_SOCKET_MAPS_M_HTTP_AUTH_BASIC_FILE", "/nowhere/x", "the file cannot be read"),
-        ("PFXHTTP_SERVER_CHROOT", "/s3cret", "server.chroot: not built yet"),
+        ("PFXHTTP_SERVER_CHROOT", "/s3cret", "must be the absolute path of a directory"),
         ("PFXHTTP_SERVER_TLS_CERT", "/s3cret", "warning: server.tls.cert: has no effect"),
     ] {
         let told = said(&text, &[(name, value)]);

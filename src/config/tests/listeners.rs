@@ -61,7 +61,11 @@ fn each_mistake_in_a_listener_is_told_at_its_place() {
             &format!("{tcp}worker_pool: {{max_queue: 5}}"),
             "6:21 warning server.listen[0].worker_pool.max_queue",
         ),
-        (&format!("{tcp}systemd_socket_name: a"), "6:7 server.listen[0].systemd_socket_name: not built yet"),
+        (
+            &format!("{tcp}systemd_socket_name: 'a:b'"),
+            "6:28 server.listen[0].systemd_socket_name: must be printable",
+        ),
+        (&format!("{tcp}systemd_socket_name: ipc"), "another listener has \"ipc\", too"),
         (&format!("{unix}port: 5"), "6:7 warning server.listen[0].port: has no effect"),
         (
             &format!("{unix}mode: 660"),

@@ -249,7 +249,7 @@ fn each_mistake_is_told_at_its_place() {
         ("server:\n  ipc: {mode: \"660\"}\n", "2:15 server.ipc.mode: a mode is octal and begins with 0"),
         ("server:\n  ipc: {mode: \"0888\"}\n", "a mode is octal"),
         ("server:\n  ipc: {mode: \"07777\"}\n", "a mode is octal"),
-        ("server:\n  chroot: /x\n", "2:3 server.chroot: not built yet"),
+        ("server:\n  chroot: /x\n", "2:11 server.chroot: must be the absolute path"),
         ("server:\n  admin: {path: /run/x}\n", "2:3 server.admin: not built yet"),
         ("server:\n  logging: {use_systemd: true}\n", "2:13 server.logging.use_systemd: not built yet"),
         (

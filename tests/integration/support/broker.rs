@@ -3,12 +3,14 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
+use command_fds::{CommandFdExt, FdMapping};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{PATIENCE, wait_for_exit, wait_until};
@@ -18,6 +20,8 @@ pub(crate) struct Broker {
     child: Child,
     config: PathBuf,
     environment: Vec<(String, String)>,
+    /// Sockets that are handed over at each start, by name.
+    handed: Vec<(String, OwnedFd)>,
     log: Arc<Log>,
 }
 
@@ -93,9 +97,50 @@ fn program(path: &Path, config: &Path) -> Command {
     command
 }
 
+/// A shell is what knows its own number before it becomes the broker.
+fn handing_over(config: &Path, handed: &[(String, OwnedFd)]) -> Command {
+    let inner = command(config);
+    let mut command = command_of(&inner);
+    let names: Vec<&str> = handed.iter().map(|(name, _)| name.as_str()).collect();
+    command.env("LISTEN_FDS", handed.len().to_string()).env("LISTEN_FDNAMES", names.join(":"));
+    let mappings = handed.iter().enumerate().map(|(place, (_, socket))| FdMapping {
+        parent_fd: socket.try_clone().expect("a descriptor"),
+        child_fd: 3 + i32::try_from(place).expect("few sockets"),
+    });
+    command.fd_mappings(mappings.collect()).expect("descriptors do not collide");
+    command
+}
+
+fn command_of(inner: &Command) -> Command {
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", r#"LISTEN_PID=$$ exec "$@""#, "sh"]).arg(inner.get_program()).args(inner.get_args());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    for (name, value) in inner.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command
+}
+
 /// A start that has to fail: its exit code, and all that it wrote.
 pub(crate) fn refused_start(config: &Path) -> (Option<i32>, String) {
-    let mut child = command(config).spawn().expect("the broker's program can be started");
+    refused(command(config))
+}
+
+/// The same with these sockets.
+pub(crate) fn refused_start_with_sockets(
+    config: &Path,
+    handed: Vec<(String, OwnedFd)>,
+) -> (Option<i32>, String) {
+    let refused = refused(handing_over(config, &handed));
+    drop(handed);
+    refused
+}
+
+fn refused(mut command: Command) -> (Option<i32>, String) {
+    let mut child = command.spawn().expect("the broker's program can be started");
     let status = wait_for_exit(&mut child, PATIENCE);
     if status.is_none() {
         child.kill().expect("a child can be killed");
@@ -118,7 +163,8 @@ impl Broker {
         let owned = |&(name, value): &(&str, &str)| (name.to_owned(), value.to_owned());
         let environment: Vec<_> = environment.iter().map(owned).collect();
         let child = Self::launch(command(config), &environment, &log);
-        Self { child, config: config.to_owned(), environment, log }
+        let (config, handed) = (config.to_owned(), Vec::new());
+        Self { child, config, environment, handed, log }
     }
 
     /// The same as another user, who may run this copy of the program.
@@ -127,7 +173,15 @@ impl Broker {
         let mut command = program(copy, config);
         command.uid(user).gid(user);
         let child = Self::launch(command, &[], &log);
-        Self { child, config: config.to_owned(), environment: Vec::new(), log }
+        let (config, environment, handed) = (config.to_owned(), Vec::new(), Vec::new());
+        Self { child, config, environment, handed, log }
+    }
+
+    /// Starts the broker as a service manager does that has made these sockets (sd_listen_fds(3)).
+    pub(crate) fn start_with_sockets(config: &Path, handed: Vec<(String, OwnedFd)>) -> Self {
+        let log = Arc::new(Log::default());
+        let child = Self::launch(handing_over(config, &handed), &[], &log);
+        Self { child, config: config.to_owned(), environment: Vec::new(), handed, log }
     }
 
     fn launch(mut command: Command, environment: &[(String, String)], log: &Arc<Log>) -> Child {
@@ -169,7 +223,11 @@ impl Broker {
     /// Starts it again, with the same configuration.
     pub(crate) fn start_again(&mut self) {
         assert!(!self.is_alive(), "only a broker that has ended is started again");
-        self.child = Self::launch(command(&self.config), &self.environment, &self.log);
+        let command = match self.handed.is_empty() {
+            true => command(&self.config),
+            false => handing_over(&self.config, &self.handed),
+        };
+        self.child = Self::launch(command, &self.environment, &self.log);
     }
 
     /// SIGHUP, and waits for what comes of it: true where the configuration was taken.
