@@ -38,6 +38,8 @@ pub mod login;
 #[cfg(feature = "broker")]
 pub mod oidc;
 #[cfg(feature = "broker")]
+mod outage;
+#[cfg(feature = "broker")]
 pub mod privilege;
 pub mod proto;
 pub mod secret;

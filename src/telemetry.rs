@@ -1,37 +1,68 @@
-//! The log: what `server.logging` says, on standard output, of this program and not of its
-//! libraries.
+//! The log: what `server.logging` says, of this program and not of its libraries.
+//!
+//! It goes to standard output, in lines or in JSON; where journald reads it, to standard error,
+//! each line with its priority in front (sd-daemon(3)) and without the time, which the journal
+//! has. A thread of its own writes: whoever does not read, or a disk that is full, never delays an
+//! answer. What does not fit into its queue is dropped and counted, and the count is told when
+//! there is room again.
 
+use std::io::{self, Write};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use rustix::fs::fstat;
 use tracing::level_filters::LevelFilter;
+use tracing::{Level as At, Metadata, warn};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{Registry, fmt, reload};
+use tracing_subscriber::{Layer, Registry, fmt, reload};
 
 use crate::config::{Level, Logging};
+
+/// Lines that wait to be written.
+const QUEUE: usize = 8192;
+/// How often lost lines are looked for.
+const LOOK: Duration = Duration::from_secs(10);
 
 /// What may be said, which a reload changes.
 static FILTER: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
 
+/// The log of this process. Dropped, it writes what waits, for a second at the most.
+#[must_use]
+pub struct Log {
+    _worker: WorkerGuard,
+    lost: ErrorCounter,
+    told: AtomicUsize,
+}
+
 /// Starts the log. Whatever is said before is lost.
-pub fn start(logging: Logging) {
+pub fn start(logging: Logging) -> Log {
+    let journal = logging.use_systemd || is_read_by_journald();
+    let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(QUEUE).thread_name("log");
+    let (writer, worker) = if journal { builder.finish(io::stderr()) } else { builder.finish(io::stdout()) };
+    let lost = writer.error_counter();
     let (filter, handle) = reload::Layer::new(targets(logging.level));
     let lines = fmt::layer()
         .with_ansi(false)
         .with_target(false)
-        .with_writer(std::io::stdout)
+        .with_writer(Lines { writer, journal })
         // Said on standard error, and a panic where nobody reads that either.
         .log_internal_errors(false);
-    let started = if logging.json {
-        tracing_subscriber::registry().with(filter).with(lines.json().flatten_event(true)).try_init()
-    } else {
-        tracing_subscriber::registry().with(filter).with(lines).try_init()
+    let lines: Box<dyn Layer<_> + Send + Sync> = match (logging.json, journal) {
+        (true, false) => lines.json().flatten_event(true).boxed(),
+        (true, true) => lines.json().flatten_event(true).without_time().boxed(),
+        (false, false) => lines.boxed(),
+        (false, true) => lines.without_time().with_level(false).boxed(),
     };
     // Only one log can be; a second start (in a test) changes nothing.
-    if started.is_ok() {
+    if tracing_subscriber::registry().with(filter).with(lines).try_init().is_ok() {
         let _ = FILTER.set(handle);
     }
+    Log { _worker: worker, lost, told: AtomicUsize::new(0) }
 }
 
 /// Says more or less from now on.
@@ -39,6 +70,20 @@ pub fn set_level(level: Level) {
     if let Some(filter) = FILTER.get() {
         // It fails where the log has ended.
         let _ = filter.reload(targets(level));
+    }
+}
+
+impl Log {
+    /// Tells from time to time how many lines were dropped. Never returns.
+    pub async fn watch(&self) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let lost = self.lost.dropped_lines();
+            let before = self.told.swap(lost, Ordering::Relaxed);
+            if lost > before {
+                warn!(lines = lost - before, "nobody read the log in time: lines were dropped");
+            }
+        }
     }
 }
 
@@ -50,4 +95,57 @@ fn targets(level: Level) -> Targets {
         Level::Debug => LevelFilter::DEBUG,
     };
     Targets::new().with_target("pfxhttp", level)
+}
+
+/// Whether standard error is the journal's (systemd.exec(5), `JOURNAL_STREAM`).
+fn is_read_by_journald() -> bool {
+    let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
+    let Some((device, inode)) = stream.split_once(':') else { return false };
+    fstat(rustix::stdio::stderr())
+        .is_ok_and(|stat| device == stat.st_dev.to_string() && inode == stat.st_ino.to_string())
+}
+
+/// Hands whole lines to the thread that writes.
+struct Lines {
+    writer: NonBlocking,
+    journal: bool,
+}
+
+/// One line.
+struct Line {
+    writer: NonBlocking,
+    priority: Option<&'static str>,
+}
+
+impl<'w> MakeWriter<'w> for Lines {
+    type Writer = Line;
+
+    fn make_writer(&'w self) -> Line {
+        Line { writer: self.writer.clone(), priority: None }
+    }
+
+    fn make_writer_for(&'w self, metadata: &Metadata<'_>) -> Line {
+        let priority = self.journal.then(|| match *metadata.level() {
+            At::ERROR => "<3>",
+            At::WARN => "<4>",
+            At::INFO => "<6>",
+            _ => "<7>",
+        });
+        Line { writer: self.writer.clone(), priority }
+    }
+}
+
+impl Write for Line {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        // It comes in one piece, and the queue takes pieces.
+        match self.priority.take() {
+            Some(priority) => self.writer.write_all(&[priority.as_bytes(), line].concat())?,
+            None => self.writer.write_all(line)?,
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
 }

@@ -33,7 +33,7 @@ pub(super) struct Running<'c> {
 #[derive(PartialEq, Eq)]
 struct Fixed {
     max_connections: Option<usize>,
-    json: bool,
+    format: (bool, bool),
     privileges: Privileges,
 }
 
@@ -41,7 +41,7 @@ impl Fixed {
     fn of(server: &Server) -> Self {
         Self {
             max_connections: server.max_connections,
-            json: server.logging.json,
+            format: (server.logging.json, server.logging.use_systemd),
             privileges: server.privileges.clone(),
         }
     }
@@ -116,7 +116,7 @@ impl<'c> Running<'c> {
         let now = Fixed::of(&config.server);
         let fixed = [
             ("server.max_connections", self.fixed.max_connections != now.max_connections),
-            ("server.logging.json", self.fixed.json != now.json),
+            ("server.logging.json, use_systemd", self.fixed.format != now.format),
             ("server.run_as_user", self.fixed.privileges.user != now.privileges.user),
             ("server.run_as_group", self.fixed.privileges.group != now.privileges.group),
             ("server.chroot", self.fixed.privileges.chroot != now.privileges.chroot),

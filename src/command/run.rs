@@ -50,7 +50,7 @@ pub(super) fn run(cli: &Cli) -> ExitCode {
             return ExitCode::from(CONFIG);
         }
     };
-    telemetry::start(config.server.logging);
+    let log = telemetry::start(config.server.logging);
     for warning in warnings {
         warn!("{}", warning.summary());
     }
@@ -74,7 +74,12 @@ pub(super) fn run(cli: &Cli) -> ExitCode {
         warn!("running as root, which the broker has no need of: server.run_as_user names another");
     }
     let served = Builder::new_multi_thread().enable_all().build().and_then(|runtime| {
-        let served = runtime.block_on(serve(cli, &config, (bound, activated), broker, connections, held));
+        let served = runtime.block_on(async {
+            tokio::select! {
+                served = serve(cli, &config, (bound, activated), broker, connections, held) => served,
+                () = log.watch() => Ok(ExitCode::SUCCESS),
+            }
+        });
         // A name that is still being looked up has nobody left who waits for it.
         runtime.shutdown_background();
         served

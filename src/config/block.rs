@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_struct_tells_its_fields() {
-        assert_eq!(fields::<raw::Logging>(), ["json", "level", "use_systemd"]);
+        assert_eq!(fields::<raw::Logging>(), ["json", "level", "use_systemd", "log_keys"]);
         assert!(fields::<raw::Listener>().contains(&"type"));
     }
 }

@@ -25,7 +25,7 @@ use super::template;
 use crate::ask::LONGEST_BUDGET;
 use crate::target::template::{Names, Template};
 use crate::target::value::Field;
-use crate::target::{Absent, Method, PoolSettings, Settings};
+use crate::target::{Absent, LogKeys, Method, PoolSettings, Settings};
 
 /// Shorter than any lookup.
 pub(super) const MIN_TIMEOUT: Duration = Duration::from_millis(1);
@@ -37,6 +37,7 @@ pub(super) struct Inherited {
     pub(super) max_reply: usize,
     pub(super) outage: Duration,
     pub(super) pool: PoolSettings,
+    pub(super) log_keys: LogKeys,
 }
 
 /// A section.
@@ -127,6 +128,7 @@ fn entry(report: &mut Report<'_>, source: &Source<'_>, inherited: Inherited) -> 
         cache,
         bearer,
         pool: inherited.pool,
+        log_keys: inherited.log_keys,
     })
 }
 

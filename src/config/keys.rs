@@ -125,7 +125,6 @@ impl Block {
     fn later(self) -> &'static [&'static str] {
         match self {
             Self::Server => &["admin", "observability"],
-            Self::Logging => &["use_systemd"],
             Self::Login => &["grpc"],
             _ => &[],
         }

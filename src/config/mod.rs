@@ -222,6 +222,10 @@ pub struct Logging {
     pub json: bool,
     /// `level`.
     pub level: Level,
+    /// `use_systemd`: for journald, also where it does not show itself.
+    pub use_systemd: bool,
+    /// `log_keys`: when the log names what was asked.
+    pub keys: target::LogKeys,
 }
 
 /// `server.logging.level`.

@@ -20,6 +20,7 @@ use super::problem::Report;
 use super::raw;
 use super::scalar;
 use super::{Config, Level, Logging, Privileges, Server};
+use crate::target::LogKeys;
 
 /// Resolves the whole tree.
 pub(super) fn config(report: &mut Report<'_>, mut tree: Value) -> Option<Config> {
@@ -75,6 +76,7 @@ fn server(
     let logging = logging(report, child(value, "logging"), &path.key("logging"));
     let (http, timeout) =
         http::settings(report, child(value, "http_client"), child(value, "tls"), path, over_tls);
+    let log_keys = logging.keys;
     let cache = cache::server(report, child(value, "response_cache"), &path.key("response_cache"));
     let pool = cache::pool(report, child(value, "worker_pool"), &path.key("worker_pool"));
     let ipc = listener::ipc(report, child(value, "ipc"), &path.key("ipc"));
@@ -89,15 +91,23 @@ fn server(
     let cache_bytes = cache.max_bytes;
     let server =
         http.map(|http| Server { listen, ipc, logging, http, cache_bytes, max_connections, privileges });
-    (server, Inherited { timeout, max_reply, outage: cache.outage, pool })
+    (server, Inherited { timeout, max_reply, outage: cache.outage, pool, log_keys })
 }
 
 fn logging(report: &mut Report<'_>, value: Option<&Value>, path: &KeyPath) -> Logging {
     const LEVELS: [(&str, Level); 4] =
         [("none", Level::None), ("error", Level::Error), ("info", Level::Info), ("debug", Level::Debug)];
+    const KEYS: [(&str, LogKeys); 3] =
+        [("never", LogKeys::Never), ("failures", LogKeys::Failures), ("always", LogKeys::Always)];
     let raw: raw::Logging = block::read(report, value, path, Block::Logging).unwrap_or_default();
     let level = raw.level.and_then(|text| scalar::choice(report, &path.key("level"), &text, &LEVELS));
-    Logging { json: raw.json.unwrap_or(false), level: level.unwrap_or(Level::Info) }
+    let keys = raw.log_keys.and_then(|text| scalar::choice(report, &path.key("log_keys"), &text, &KEYS));
+    Logging {
+        json: raw.json.unwrap_or(false),
+        level: level.unwrap_or(Level::Info),
+        use_systemd: raw.use_systemd.unwrap_or(false),
+        keys: keys.unwrap_or(LogKeys::Never),
+    }
 }
 
 fn privileges(

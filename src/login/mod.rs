@@ -17,15 +17,16 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use crate::api::Api;
 use crate::ask::{Answer, Credentials, Deadline, Failure, LOGIN_BUDGET, Login, Mechanism, OnFailure, Peer};
 use crate::exchange::Http;
 use crate::oidc::{Oidc, Verdict, Verifier};
+use crate::outage::{self, Ended, Outage};
 use crate::secret::Secret;
-use crate::target::Asker;
 use crate::target::limit::Limit;
+use crate::target::{Asker, hex};
 pub use penalty::Penalties;
 pub use settings::Settings;
 
@@ -37,6 +38,7 @@ pub struct Logins {
     limit: Limit,
     verifier: Option<Verifier>,
     penalties: Arc<Penalties>,
+    outage: Outage,
 }
 
 /// What an API or a token says of a login.
@@ -71,6 +73,7 @@ impl Logins {
             limit: Limit::new(settings.pool.workers, settings.pool.queue),
             verifier: settings.tokens.as_ref().map(|tokens| oidc.verifier(tokens)),
             penalties: Arc::clone(penalties),
+            outage: Outage::default(),
             settings,
         })
     }
@@ -102,7 +105,7 @@ impl Logins {
             let _worker = self.limit.enter_or_fail(deadline).await?;
             match &login.credentials {
                 Credentials::Password { user, password } => {
-                    self.password(login, user, password, deadline).await
+                    self.password(login, asker, user, password, deadline).await
                 }
                 Credentials::Token { user, token } => self.token(user, token, &login.peer, deadline).await,
             }
@@ -111,17 +114,21 @@ impl Logins {
         let remote = login.peer.client_ip.parse().ok();
         match outcome {
             Ok(Outcome::Accepted(user)) => {
+                self.answered();
                 self.penalties.clear(remote);
-                debug!(name = self.settings.name, "login accepted");
+                let (name, mechanism) = (self.settings.name.as_str(), login.mechanism.name());
+                let (remote, session) = (login.peer.client_ip.as_str(), hex(asker.session));
+                debug!(name, remote, user, mechanism, session, "login accepted");
                 Answer::Accepted { user }
             }
             Ok(Outcome::Denied { reason, detail }) => {
-                self.log_denial(login, &reason, &detail);
+                self.answered();
+                self.log_denial(login, asker, &reason, &detail);
                 self.hold_back(remote, asker.at).await;
                 Answer::Denied { reason, user: login.credentials.user().to_owned() }
             }
             Err(failure) => {
-                self.log_failure(&failure, asker.at);
+                self.log_failure(login, asker, &failure);
                 Answer::Failed { failure, on_failure: Some(self.settings.on_failure.clone()) }
             }
         }
@@ -130,12 +137,13 @@ impl Logins {
     async fn password(
         &self,
         login: &Login,
+        asker: &Asker,
         user: &str,
         password: &Secret,
         deadline: Deadline,
     ) -> Result<Outcome, Failure> {
         let body = request::body(&self.settings, login, user, password);
-        let request = request::request(&self.settings, body);
+        let request = request::request(&self.settings, body, asker);
         // Without `Auth-Status` a 401 speaks of our credentials, not of the user's.
         let refuses = |reply: &_| answer::refuses_our_token(reply);
         let reply = self.api.exchange(request, deadline, refuses).await?;
@@ -149,7 +157,14 @@ impl Logins {
         peer: &Peer,
         deadline: Deadline,
     ) -> Result<Outcome, Failure> {
-        let Some(verifier) = &self.verifier else { return Ok(Outcome::denied("OAuth not configured")) };
+        let Some(verifier) = &self.verifier else {
+            // A spawned client offers what its command line names. The token may be a good one.
+            warn!(
+                name = self.settings.name,
+                "a client offers tokens (--mechanisms), and sasl_oidc_auth of this entry is not enabled"
+            );
+            return Err(Failure::Provider);
+        };
         match verifier.verify(token, peer, self.settings.default_local_port, deadline).await? {
             Verdict::Account(account) if claimed.is_empty() || is_same_name(claimed, &account) => {
                 Ok(Outcome::Accepted(account))
@@ -173,24 +188,51 @@ impl Logins {
         tokio::time::sleep_until(until.instant().into()).await;
     }
 
-    fn log_denial(&self, login: &Login, reason: &str, detail: &str) {
+    fn log_denial(&self, login: &Login, asker: &Asker, reason: &str, detail: &str) {
         let (name, mechanism) = (self.settings.name.as_str(), login.mechanism.name());
         let (user, remote) = (login.credentials.user(), login.peer.client_ip.as_str());
-        info!(name, remote, user, mechanism, reason, detail, "login denied");
+        let detail = Some(detail).filter(|detail| !detail.is_empty() && *detail != reason);
+        let (session, request) = (hex(asker.session), hex(asker.id));
+        info!(name, remote, user, mechanism, reason, detail, session, request, "login denied");
     }
 
-    fn log_failure(&self, failure: &Failure, since: Instant) {
-        let name = self.settings.name.as_str();
+    /// Says what failed, but for what an outage repeats.
+    fn log_failure(&self, login: &Login, asker: &Asker, failure: &Failure) {
+        let unsaid = match outage::is_outage(failure) {
+            true => match self.outage.failed(Instant::now()) {
+                Some(unsaid) => unsaid,
+                None => return,
+            },
+            false => 0,
+        };
+        let (name, mechanism) = (self.settings.name.as_str(), login.mechanism.name());
+        let (user, remote) = (login.credentials.user(), login.peer.client_ip.as_str());
         let target = self.settings.url.host_str().unwrap_or_default();
-        let duration_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let duration_ms = u64::try_from(asker.at.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let (session, request) = (hex(asker.session), hex(asker.id));
+        let (class, failure) = (failure.class(), failure.to_string());
         info!(
             name,
             target,
-            class = failure.class(),
-            failure = failure.to_string(),
+            class,
+            failure,
             duration_ms,
+            remote,
+            user,
+            mechanism,
+            session,
+            request,
+            unsaid,
             "login failed"
         );
+    }
+
+    /// Says that an outage has ended.
+    fn answered(&self) {
+        if let Some(Ended { lasted, failures }) = self.outage.answered(Instant::now()) {
+            let (name, target) = (self.settings.name.as_str(), self.settings.url.host_str());
+            info!(name, target, lasted_s = lasted.as_secs(), failures, "target answers again");
+        }
     }
 }
 

@@ -10,6 +10,8 @@ use super::Settings;
 use crate::ask::Login;
 use crate::exchange::{Request, compress};
 use crate::secret::Secret;
+use crate::target::Asker;
+use crate::target::request::{REQUEST_ID, request_id};
 
 /// The body: every member a string, in the order of the alphabet; what is not known is left out.
 pub(super) fn body(settings: &Settings, login: &Login, user: &str, password: &Secret) -> Bytes {
@@ -41,8 +43,11 @@ pub(super) fn body(settings: &Settings, login: &Login, user: &str, password: &Se
 }
 
 /// The request around it. A password is sent once.
-pub(super) fn request(settings: &Settings, body: Bytes) -> Request<'_> {
+pub(super) fn request<'s>(settings: &'s Settings, body: Bytes, asker: &Asker) -> Request<'s> {
     let mut headers = settings.headers.clone();
+    if let Ok(value) = HeaderValue::from_str(&request_id(asker)) {
+        headers.entry(REQUEST_ID).or_insert(value);
+    }
     if settings.compress_request {
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }

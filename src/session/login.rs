@@ -38,6 +38,8 @@ struct Running {
     /// The number of the login that has this id, and the way to end it.
     known: HashMap<u32, (u64, AbortHandle)>,
     serial: u64,
+    /// This connection, in the log.
+    session: u64,
 }
 
 /// Serves `stream` until its end, by the entry `name`.
@@ -126,13 +128,15 @@ fn cookie() -> u128 {
 
 impl Running {
     fn new(name: &Arc<str>, door: &Door, generation: &Arc<Generation>) -> Self {
+        let session = RandomState::new().hash_one(());
         Self {
+            session,
             name: Arc::clone(name),
             door: door.clone(),
             generation: Arc::clone(generation),
             tasks: JoinSet::new(),
             known: HashMap::new(),
-            serial: RandomState::new().hash_one(()),
+            serial: session,
         }
     }
 
@@ -140,7 +144,7 @@ impl Running {
         debug!(name = &*self.name, mechanism = login.mechanism.name(), "login");
         self.serial = self.serial.wrapping_add(1);
         let serial = self.serial;
-        let asker = Asker { at: Instant::now(), id: serial, door: self.door.clone() };
+        let asker = Asker { at: Instant::now(), id: serial, session: self.session, door: self.door.clone() };
         // The whole login lives on one generation.
         let broker = self.generation.current();
         let task = self.tasks.spawn(async move {

@@ -84,7 +84,9 @@ pub async fn serve<S>(
     }
     let mut received = Vec::new();
     let mut out = Vec::new();
-    let mut serial = RandomState::new().hash_one(());
+    // Of this connection alone; its requests count on from there.
+    let session = RandomState::new().hash_one(());
+    let mut serial = session;
     loop {
         out.clear();
         // A request lives on the generation that it was read under.
@@ -102,7 +104,8 @@ pub async fn serve<S>(
                 serial = serial.wrapping_add(1);
                 let id = id.unwrap_or(serial);
                 let now = Instant::now();
-                let asker = Asker { at: now.checked_sub(spent).unwrap_or(now), id, door: door.clone() };
+                let at = now.checked_sub(spent).unwrap_or(now);
+                let asker = Asker { at, id, session, door: door.clone() };
                 let answer = tokio::select! {
                     answer = broker.ask(&question, &asker) => answer,
                     () = hang_up(&mut stream, &mut received) => return,

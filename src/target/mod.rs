@@ -11,7 +11,7 @@ mod answer;
 pub mod cache;
 mod flight;
 pub mod limit;
-mod request;
+pub(crate) mod request;
 mod settings;
 pub mod template;
 pub mod value;
@@ -27,13 +27,14 @@ use crate::api::Api;
 use crate::ask::{Answer, Deadline, Failure, OnFailure};
 use crate::exchange::Http;
 use crate::oidc::Oidc;
+use crate::outage::{self, Ended, Outage};
 use crate::warned::Warned;
 use cache::{Cache, Found, Shelf};
 use flight::{Flight, Flights};
 use limit::{Door, Limit};
 use request::Rendered;
 pub use settings::{
-    Absent, CacheSettings, Kind, MapSettings, Method, PolicySettings, PoolSettings, Settings,
+    Absent, CacheSettings, Kind, LogKeys, MapSettings, Method, PolicySettings, PoolSettings, Settings,
 };
 use template::{Asked, Unsendable};
 
@@ -44,6 +45,8 @@ pub struct Asker {
     pub at: Instant,
     /// Tells two requests apart that are alike otherwise; a request that is sent again keeps it.
     pub id: u64,
+    /// The connection that it came by.
+    pub session: u64,
     /// Through which listener it came.
     pub door: Door,
 }
@@ -60,6 +63,7 @@ pub struct Target {
     refreshing: Arc<Semaphore>,
     /// First words of actions.
     warned: Warned,
+    outage: Outage,
 }
 
 impl Target {
@@ -86,6 +90,7 @@ impl Target {
             flights: Flights::default(),
             refreshing: Arc::new(Semaphore::new((settings.pool.workers / 4).clamp(1, 64))),
             warned: Warned::default(),
+            outage: Outage::default(),
             settings,
         })
     }
@@ -127,6 +132,9 @@ impl Target {
         {
             return Answer::NotFound;
         }
+        if self.settings.log_keys == LogKeys::Always {
+            debug!(name = self.settings.name, session = hex(asker.session), key = asked.shown(), "lookup");
+        }
         let key = self.shelf.key(asked);
         match self.shelf.find(&key) {
             Found::Fresh(answer) => return answer,
@@ -137,19 +145,19 @@ impl Target {
             Found::Nothing => {}
         }
         let deadline = Deadline::from(asker.at, self.settings.timeout);
-        let rendered = match request::render(&self.settings, asked, asker.id) {
+        let rendered = match request::render(&self.settings, asked, asker) {
             Ok(rendered) => rendered,
             Err(why) => return self.unsendable(why),
         };
         // Outside of what is shared: one listener's queue is no other's.
         let outcome = match asker.door.enter(deadline).await {
             Ok(_listeners_worker) => self.look_up(rendered, &key, deadline, &asker.door).await,
-            Err(failure) => {
-                self.log(&failure, asker.at);
-                Err(failure)
-            }
+            Err(failure) => Err(failure),
         };
-        outcome.unwrap_or_else(|failure| self.stand_in(&key, failure))
+        outcome.unwrap_or_else(|failure| {
+            self.log(&failure, asked, asker);
+            self.stand_in(&key, failure)
+        })
     }
 
     /// Asks; or waits for the same lookup, where one is under way and may be shared.
@@ -199,32 +207,62 @@ impl Target {
             answer::read(&self.settings, &reply)
         };
         let outcome = outcome.await;
-        match &outcome {
-            Ok(answer) => {
-                if let Answer::Action(action) = answer {
-                    verb::warn_of_unknown(&self.warned, &self.settings.name, action);
-                }
-                self.shelf.keep(key, answer);
-                debug!(name = self.settings.name, duration_ms = millis(started), "lookup answered");
+        if let Ok(answer) = &outcome {
+            if let Answer::Action(action) = answer {
+                verb::warn_of_unknown(&self.warned, &self.settings.name, action);
             }
-            Err(failure) => self.log(failure, started),
+            self.shelf.keep(key, answer);
+            self.log_end_of_outage();
+            debug!(name = self.settings.name, duration_ms = millis(started), "target answered");
         }
         outcome
     }
 
-    fn log(&self, failure: &Failure, started: Instant) {
+    /// Says what failed, but for what an outage repeats.
+    fn log(&self, failure: &Failure, asked: Asked<'_>, asker: &Asker) {
+        let unsaid = match outage::is_outage(failure) {
+            true => match self.outage.failed(Instant::now()) {
+                Some(unsaid) => unsaid,
+                None => return,
+            },
+            false => 0,
+        };
         let name = self.settings.name.as_str();
         let target = self.settings.url.host_str().unwrap_or_default();
-        let class = failure.class();
+        let (class, duration_ms) = (failure.class(), millis(asker.at));
         let failure = failure.to_string();
-        info!(name, target, class, failure, duration_ms = millis(started), "lookup failed");
+        let (session, request) = (hex(asker.session), hex(asker.id));
+        let key = (self.settings.log_keys != LogKeys::Never).then(|| asked.shown());
+        let queue_id = asked.attribute("queue_id");
+        let instance = asked.attribute("instance");
+        info!(
+            name,
+            target,
+            class,
+            failure,
+            duration_ms,
+            session,
+            request,
+            key,
+            queue_id,
+            instance,
+            unsaid,
+            "lookup failed"
+        );
+    }
+
+    fn log_end_of_outage(&self) {
+        if let Some(Ended { lasted, failures }) = self.outage.answered(Instant::now()) {
+            let (name, target) = (self.settings.name.as_str(), self.settings.url.host_str());
+            info!(name, target, lasted_s = lasted.as_secs(), failures, "target answers again");
+        }
     }
 
     /// Asks anew in the background, while the old answer is given: once for each key, and
     /// for so few at a time that workers are left for those who wait.
     fn refresh(self: &Arc<Self>, asked: Asked<'_>, key: &[u8], asker: &Asker) {
         let Ok(place) = Arc::clone(&self.refreshing).try_acquire_owned() else { return };
-        let Ok(rendered) = request::render(&self.settings, asked, asker.id) else { return };
+        let Ok(rendered) = request::render(&self.settings, asked, asker) else { return };
         let deadline = Deadline::after(self.settings.timeout);
         let flight = self.fly(&rendered, key, deadline, &Door::default());
         if flight.joined {
@@ -269,6 +307,11 @@ impl Target {
         info!(name = self.settings.name, "lookup failed: the template cannot send what is asked");
         Answer::Failed { failure, on_failure: self.on_failure().cloned() }
     }
+}
+
+/// An id as the log and the API are told it.
+pub(crate) fn hex(id: u64) -> String {
+    format!("{id:016x}")
 }
 
 /// How long ago that was.

@@ -12,10 +12,12 @@ use hyper::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap, HeaderName, He
 use url::Position;
 
 use super::template::{Asked, Input, Unsendable};
-use super::{Method, Settings};
+use super::{Asker, Method, Settings};
 use crate::ask::Attribute;
 use crate::exchange::{Request, compress};
 
+/// The connection and the request as the log calls them; many APIs log it, too.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// A request that waits to be sent.
@@ -41,7 +43,7 @@ impl Rendered {
 }
 
 /// Renders the request of one question.
-pub(super) fn render(settings: &Settings, asked: Asked<'_>, id: u64) -> Result<Rendered, Unsendable> {
+pub(super) fn render(settings: &Settings, asked: Asked<'_>, asker: &Asker) -> Result<Rendered, Unsendable> {
     let input = Input { name: &settings.name, asked };
     let mut headers = settings.headers.clone();
     let mut body = Vec::new();
@@ -57,15 +59,23 @@ pub(super) fn render(settings: &Settings, asked: Asked<'_>, id: u64) -> Result<R
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
     }
     if let Asked::Request(attributes) = asked
-        && let Ok(value) = HeaderValue::from_str(&idempotency_key(&settings.name, attributes, id))
+        && let Ok(value) = HeaderValue::from_str(&idempotency_key(&settings.name, attributes, asker.id))
     {
         headers.entry(IDEMPOTENCY_KEY).or_insert(value);
+    }
+    if let Ok(value) = HeaderValue::from_str(&request_id(asker)) {
+        headers.entry(REQUEST_ID).or_insert(value);
     }
     let method = match settings.method {
         Method::Get => HttpMethod::GET,
         Method::Post => HttpMethod::POST,
     };
     Ok(Rendered { method, path: path(settings, input)?, headers, body: body.into() })
+}
+
+/// `SESSION-REQUEST`, the log's two ids.
+pub(crate) fn request_id(asker: &Asker) -> String {
+    format!("{:016x}-{:016x}", asker.session, asker.id)
 }
 
 fn path(settings: &Settings, input: Input<'_>) -> Result<String, Unsendable> {

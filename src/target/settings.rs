@@ -50,6 +50,19 @@ pub struct Settings {
     pub bearer: Option<ClientSettings>,
     /// `server.worker_pool`.
     pub pool: PoolSettings,
+    /// `server.logging.log_keys`.
+    pub log_keys: LogKeys,
+}
+
+/// When the log names what was asked: keys are addresses of people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogKeys {
+    /// The default.
+    Never,
+    /// With a lookup that failed.
+    Failures,
+    /// At level debug with every lookup, too.
+    Always,
 }
 
 /// How a target is asked.

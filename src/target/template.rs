@@ -103,6 +103,31 @@ pub enum Asked<'a> {
     Request(&'a [Attribute]),
 }
 
+impl Asked<'_> {
+    /// What the log says was asked, where it may: a key, or a policy request's addresses.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Key(key) => (*key).to_owned(),
+            Self::Request(_) => {
+                let known = ["client_address", "sender", "recipient"].map(|name| {
+                    let value = self.attribute(name);
+                    format!("{name}={}", value.as_deref().unwrap_or_default())
+                });
+                known.join(" ")
+            }
+        }
+    }
+
+    /// An attribute of a policy request, unless it is empty.
+    #[must_use]
+    pub fn attribute(&self, name: &str) -> Option<String> {
+        let Self::Request(attributes) = self else { return None };
+        let found = attributes.iter().find(|attribute| attribute.name == name && !attribute.value.is_empty());
+        found.map(|attribute| String::from_utf8_lossy(&attribute.value).into_owned())
+    }
+}
+
 /// Why a template does not parse.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {

@@ -38,6 +38,7 @@ mod login_delay;
 mod login_peers;
 mod logins;
 mod logins_postfix;
+mod logs;
 mod malformed;
 mod outcome_options;
 mod outcomes;

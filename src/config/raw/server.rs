@@ -77,6 +77,8 @@ pub(in crate::config) struct Logging {
     #[cfg_attr(test, schemars(extend("enum" = ["none", "error", "info", "debug", null])))]
     pub(in crate::config) level: Option<String>,
     pub(in crate::config) use_systemd: Option<bool>,
+    #[cfg_attr(test, schemars(extend("enum" = ["never", "failures", "always", null])))]
+    pub(in crate::config) log_keys: Option<String>,
 }
 
 /// `server.http_client`.

@@ -21,6 +21,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::ask::OnFailure;
 use crate::target::Kind;
+use crate::target::LogKeys;
 
 fn check(text: &str) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
     parse(Path::new("pfxhttp.yml"), text)
@@ -145,7 +146,8 @@ fn the_seeds_example_loads() {
     assert_eq!(policy.name, "example_policy");
     let Endpoint::Unix(socket) = &policy.endpoint else { panic!("a unix socket") };
     assert_eq!((socket.mode, socket.user.as_deref()), (0o666, Some("1000")));
-    assert_eq!(config.server.logging, Logging { json: true, level: Level::Info });
+    let quiet = Logging { json: true, level: Level::Info, use_systemd: false, keys: LogKeys::Never };
+    assert_eq!(config.server.logging, quiet);
     assert_eq!(config.server.ipc.socket.mode, 0o600);
     assert_eq!(config.server.ipc.allow_users, ["postfix", "99"]);
     assert_eq!(config.server.max_connections, Some(100));
@@ -168,7 +170,7 @@ fn defaults_need_no_server() {
     assert!(config.server.listen.is_empty());
     assert_eq!(config.server.ipc.socket.path, Path::new("/run/pfxhttp/broker.sock"));
     assert_eq!(config.server.ipc.socket.mode, 0o660);
-    assert_eq!(config.server.logging, Logging { json: false, level: Level::Info });
+    assert_eq!((config.server.logging.json, config.server.logging.level), (false, Level::Info));
     assert_eq!(config.maps[0].timeout, Duration::from_secs(30));
     assert!(matches!(&config.maps[0].kind, Kind::Map(map) if map.max_reply == 100_000));
     good("server: ~\nsocket_maps: ~\n");
@@ -251,7 +253,7 @@ fn each_mistake_is_told_at_its_place() {
         ("server:\n  ipc: {mode: \"07777\"}\n", "a mode is octal"),
         ("server:\n  chroot: /x\n", "2:11 server.chroot: must be the absolute path"),
         ("server:\n  admin: {path: /run/x}\n", "2:3 server.admin: not built yet"),
-        ("server:\n  logging: {use_systemd: true}\n", "2:13 server.logging.use_systemd: not built yet"),
+        ("server:\n  logging: {log_keys: sometimes}\n", "2:23 server.logging.log_keys: "),
         (
             "server:\n  http_client: {proxy: x}\n",
             "2:24 server.http_client.proxy: a URL begins with http:// or https://",

@@ -74,7 +74,8 @@ impl Log {
 
 /// Whether a line says this; `ready` is not in "Address already in use".
 pub(crate) fn has_word(text: &str, word: &str) -> bool {
-    text.split_whitespace().any(|said| said == word)
+    // The journal's priority stands right before the first one.
+    text.split_whitespace().any(|said| said.rsplit('>').next() == Some(word))
 }
 
 /// The program under test.

@@ -1,0 +1,131 @@
+//! What the log says, how often, and that nobody waits for whoever reads it.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use crate::support::backend::{Backend, Reply};
+use crate::support::broker;
+use crate::support::config::{Config, Kind};
+use crate::support::peer::Peer;
+use crate::support::setup::Setup;
+use crate::support::site::{Way, open_directory};
+use crate::support::{PATIENCE, wait_until};
+
+fn lines(setup: &Setup, word: &str) -> Vec<String> {
+    setup.broker.log().lines().filter(|line| line.contains(word)).map(str::to_owned).collect()
+}
+
+#[test]
+fn an_outage_is_said_once_and_so_is_its_end() {
+    let mut api = Backend::constant(r#"{"value": "v"}"#);
+    let setup = Setup::start(|config| config.map("m", &api.url("/"), &[]).login("users", &api.url("/"), &[]));
+    let mut peer = setup.map();
+    assert_eq!(peer.look_up("m", "k"), "OK v");
+    api.down();
+    for number in 0..50 {
+        assert!(peer.look_up("m", &number.to_string()).starts_with("TEMP"));
+        let mut sasl = setup.login(Way::Unix, "users");
+        sasl.plain(1, "u@example.com", "secret");
+        sasl.next(PATIENCE);
+    }
+    api.up();
+    api.answer_with(|_| Reply::with_header("Auth-User", "u", r#"{"value": "v"}"#));
+    assert_eq!(peer.look_up("m", "k"), "OK v");
+    assert!(
+        setup.broker.logged(&["target answers again", "name=\"m\"", "failures=50"]),
+        "{}",
+        setup.broker.log()
+    );
+    let mut sasl = setup.login(Way::Unix, "users");
+    sasl.plain(1, "u@example.com", "secret");
+    assert_eq!(sasl.line(), "OK\t1\tuser=u");
+    assert!(setup.broker.logged(&["target answers again", "name=\"users\"", "failures=50"]));
+    let (lookups, logins) = (lines(&setup, "lookup failed"), lines(&setup, "login failed"));
+    assert_eq!((lookups.len(), logins.len()), (1, 1), "{lookups:#?} {logins:#?}");
+    for word in
+        ["name=\"m\"", "target=\"127.0.0.1\"", "class=\"connect\"", "duration_ms=", "session=", "request="]
+    {
+        assert!(lookups[0].contains(word), "{word}: {}", lookups[0]);
+    }
+    for word in ["user=\"u@example.com\"", "remote=\"192.0.2.7\"", "mechanism=\"PLAIN\"", "class=\"connect\""]
+    {
+        assert!(logins[0].contains(word), "{word}: {}", logins[0]);
+    }
+}
+
+#[test]
+fn a_request_has_one_id_here_and_there() {
+    let api = Backend::start(|_| Reply::json("[]"));
+    let setup = Setup::start(|config| config.map("m", &api.url("/"), &[]).policy("p", &api.url("/"), &[]));
+    let attributes = [("request", "smtpd_access_policy"), ("queue_id", "4XyZ"), ("instance", "a.b.c")];
+    let ids = |line: &str| {
+        let id = |name: &str| {
+            let value = line.split(name).nth(1).and_then(|rest| rest.split('"').nth(1));
+            value.unwrap_or_else(|| panic!("no {name} in {line}")).to_owned()
+        };
+        format!("{}-{}", id(" session="), id(" request="))
+    };
+    setup.map().look_up("m", "secret.key@example.com");
+    assert!(setup.broker.logged(&["lookup failed", "name=\"m\""]));
+    assert_eq!(api.last().header("x-request-id"), Some(ids(&lines(&setup, "name=\"m\"")[0]).as_str()));
+    setup.policy("p").ask(&attributes);
+    assert!(setup.broker.logged(&["lookup failed", "name=\"p\"", "queue_id=\"4XyZ\"", "instance=\"a.b.c\""]));
+    assert_eq!(api.last().header("x-request-id"), Some(ids(&lines(&setup, "name=\"p\"")[0]).as_str()));
+    assert!(!setup.broker.log().contains("secret.key"), "keys are addresses of people");
+}
+
+#[test]
+fn keys_are_named_where_an_administrator_says_so() {
+    let api = Backend::start(|request| match request.text("key").as_str() {
+        "bad" => Reply::json("[]"),
+        _ => Reply::json(r#"{"value": "v"}"#),
+    });
+    for (when, good, bad) in [("never", false, false), ("failures", false, true), ("always", true, true)] {
+        let level = [("PFXHTTP_SERVER_LOGGING_LEVEL", "debug"), ("PFXHTTP_SERVER_LOGGING_LOG_KEYS", when)];
+        let setup = Setup::start_with(&level, |config| config.map("m", &api.url("/"), &[]));
+        setup.map().look_up("m", "fine");
+        setup.map().look_up("m", "bad");
+        assert!(setup.broker.logged(&["lookup failed"]));
+        let log = setup.broker.log();
+        assert_eq!((log.contains("key=\"fine\""), log.contains("key=\"bad\"")), (good, bad), "{when}: {log}");
+    }
+}
+
+#[test]
+fn the_journal_is_told_priorities() {
+    let api = Backend::start(|_| Reply::json("[]"));
+    let systemd = [("PFXHTTP_SERVER_LOGGING_USE_SYSTEMD", "true")];
+    let setup = Setup::start_with(&systemd, |config| config.map("m", &api.url("/"), &[]));
+    setup.map().look_up("m", "k");
+    assert!(setup.broker.logged(&["<6>", "lookup failed"]), "{}", setup.broker.log());
+    setup.map().look_up("nobody", "k");
+    assert!(setup.broker.logged(&["<4>", "no such entry"]), "{}", setup.broker.log());
+    for line in setup.broker.log().lines() {
+        assert!(line.starts_with('<') && line[3..].starts_with(|c: char| !c.is_ascii_digit()), "{line}");
+    }
+}
+
+#[test]
+fn nobody_waits_for_whoever_reads() {
+    let directory = open_directory();
+    let api = Backend::constant(r#"{"value": "v"}"#);
+    let socket = directory.path().join("maps.sock");
+    let config = Config::new(directory.path()).map("m", &api.url("/"), &["timeout: 5s"]);
+    let file = config.listen_unix(Kind::Map, "maps", &socket).write();
+    let mut command = broker::command(&file);
+    command.env("PFXHTTP_SERVER_LOGGING_LEVEL", "debug");
+    // Both ends of these pipes are there, and nobody reads.
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the broker starts");
+    assert!(wait_until(PATIENCE, || socket.exists()));
+    let mut peer = Peer::unix(&socket);
+    let started = Instant::now();
+    for number in 0..3000 {
+        assert_eq!(peer.look_up("m", &number.to_string()), "OK v");
+    }
+    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM)
+        .expect("a child can be signalled");
+    let ended = crate::support::wait_for_exit(&mut child, PATIENCE);
+    let _gone_already = child.kill();
+    assert!(ended.is_some_and(|status| status.success()), "it ends all the same: {ended:?}");
+}
