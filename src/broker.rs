@@ -174,8 +174,8 @@ impl Broker {
     }
 
     fn unknown(&self, section: &str, name: &str) -> Answer {
-        if self.warned.is_news(name) {
-            warn!(name, "there is no such entry in {section}");
+        if self.warned.is_due(&format!("{section} {name}")) {
+            warn!(name, "there is no such entry in {section}: what asks for it fails");
         }
         Answer::Failed { failure: Failure::UnknownName, on_failure: None }
     }

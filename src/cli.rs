@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-/// Lets Postfix ask HTTP APIs: the daemon.
+/// Lets Postfix ask HTTP APIs (socketmap, policy delegation, Dovecot SASL): the daemon.
 #[derive(Debug, Parser)]
 #[command(name = "pfxhttp-broker", version, about, disable_help_subcommand = true)]
 pub struct Cli {

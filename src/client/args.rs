@@ -123,8 +123,10 @@ fn set(args: &mut Args, name: &str, value: &str) -> Result<(), String> {
 fn mechanisms(list: &str) -> Result<Vec<Mechanism>, String> {
     let mut mechanisms = Vec::new();
     for name in list.split(',').map(str::trim) {
-        let mechanism = Mechanism::of(name);
-        let mechanism = mechanism.ok_or_else(|| format!("--mechanisms: there is no {name:?} here"))?;
+        let mechanism = Mechanism::of(name).ok_or_else(|| {
+            let known = Mechanism::ALL.map(Mechanism::name).join(",");
+            format!("--mechanisms: {name:?} is none of {known}; no blank belongs between them")
+        })?;
         if !mechanisms.contains(&mechanism) {
             mechanisms.push(mechanism);
         }

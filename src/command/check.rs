@@ -30,7 +30,7 @@ pub(super) fn check(cli: &Cli, strict: bool) -> ExitCode {
             let logins = names_of(config.logins.iter().map(|entry| entry.name.as_str()));
             let listeners = config.server.listen.len();
             let line = format!(
-                "{file} is good: maps: {maps}; policies: {policies}; logins: {logins}; {listeners} listeners"
+                "{file} is good: maps: {maps}; policies: {policies}; logins: {logins}; listeners: {listeners}"
             );
             // Whoever reads there may be gone.
             let _ = writeln!(std::io::stdout(), "{line}");

@@ -20,6 +20,7 @@ use super::raw;
 use super::scalar;
 use super::template;
 use crate::ask::{LOGIN_BUDGET, OnFailure};
+use crate::exchange::is_loopback;
 use crate::login::Settings;
 
 /// With the longest of them, a denial still arrives before Postfix gives up.
@@ -99,7 +100,14 @@ fn target(report: &mut Report<'_>, source: &Source<'_>, raw: &raw::Entry) -> Opt
             report.value(&at, "a login's target holds no insertion: what it asks stands in the body");
             None
         }
-        Some(text) => template::target(report, &at, text, None).map(|(url, _)| url),
+        Some(text) => {
+            let url = template::target(report, &at, text, None).map(|(url, _)| url)?;
+            if url.scheme() == "http" && !is_loopback(&url) {
+                let problem = report.warning(&at, "passwords go over the network without TLS");
+                problem.hint("write https://");
+            }
+            Some(url)
+        }
         None if is_grpc => None,
         None => {
             report.missing(path, "target");

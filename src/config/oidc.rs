@@ -68,7 +68,7 @@ pub(super) fn backend(
     let path = path.key("backend_oidc_auth");
     let raw: raw::BackendOidc = block::read(report, value, &path, Block::BackendOidc).unwrap_or_default();
     let raw = Client {
-        is_enabled: raw.enabled.unwrap_or(false),
+        is_enabled: is_enabled(report, &path, raw.enabled, raw.configuration_uri.as_deref()),
         configuration_uri: raw.configuration_uri,
         client_id: raw.client_id,
         scopes: raw.scopes.unwrap_or_default(),
@@ -102,7 +102,7 @@ pub(super) fn sasl(report: &mut Report<'_>, value: Option<&Value>, path: &KeyPat
     let audiences = audiences(report, &path, &raw);
     let require_audience = raw.require_audience.unwrap_or(false);
     let raw = Client {
-        is_enabled: raw.enabled.unwrap_or(false),
+        is_enabled: is_enabled(report, &path, raw.enabled, raw.configuration_uri.as_deref()),
         configuration_uri: raw.configuration_uri,
         client_id: raw.client_id,
         scopes: raw.scopes.unwrap_or_default(),
@@ -149,6 +149,14 @@ fn audiences(report: &mut Report<'_>, path: &KeyPath, raw: &raw::SaslOidc) -> Op
         }
     }
     None
+}
+
+/// `enabled`; whoever names a provider and forgets it would be surprised.
+fn is_enabled(report: &mut Report<'_>, path: &KeyPath, enabled: Option<bool>, uri: Option<&str>) -> bool {
+    if enabled.is_none() && uri.is_some() {
+        report.warning(path, "has no effect without `enabled: true`");
+    }
+    enabled.unwrap_or(false)
 }
 
 fn method(report: &mut Report<'_>, path: &KeyPath, text: Option<&str>) -> Option<Method> {

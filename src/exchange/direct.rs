@@ -24,10 +24,13 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tower_service::Service;
+use tracing::debug;
 use url::Url;
 
 use super::resolve::Names;
-use super::{Broken, CONNECT, HttpSettings, MAX_BODY, MAX_HEAD, Reply, Request, is_tls, refuse_large, take};
+use super::{
+    Broken, CONNECT, Causes, HttpSettings, MAX_BODY, MAX_HEAD, Reply, Request, is_tls, refuse_large, take,
+};
 use crate::ask::Failure;
 
 /// Answers of 1xx before the real one (RFC 9110 15.2). A backend has use for one or two.
@@ -162,6 +165,7 @@ impl Direct {
 }
 
 fn class(error: &(dyn std::error::Error + 'static)) -> Broken {
+    debug!(cause = %Causes(error), "no connection");
     Broken::Refused(if is_tls(error) { Failure::Tls } else { Failure::Connect })
 }
 

@@ -225,6 +225,21 @@ fn is_tls(error: &(dyn Error + 'static)) -> bool {
     }
 }
 
+/// An error and what caused it, in one line. Connecting knows no secrets.
+struct Causes<'e>(&'e (dyn Error + 'static));
+
+impl fmt::Display for Causes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut next = self.0.source();
+        while let Some(error) = next {
+            write!(f, ": {error}")?;
+            next = error.source();
+        }
+        Ok(())
+    }
+}
+
 /// A head over the limit that the parser let through.
 fn refuse_large(headers: &HeaderMap, extensions: &Extensions) -> Result<(), Broken> {
     let reason = extensions.get::<ReasonPhrase>().map_or(0, |reason| reason.as_bytes().len());

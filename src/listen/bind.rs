@@ -379,7 +379,9 @@ pub fn missing(config: &Config) -> Missing {
         let group = socket.group.as_deref().and_then(|group| group_id(group).err());
         missing.owners.extend(user.into_iter().chain(group).map(|error| format!("{path}: {error}")));
         if let Some(directory) = socket.path.parent().filter(|directory| !directory.is_dir()) {
-            missing.directories.push(format!("{path}: there is no directory {} now", directory.display()));
+            missing
+                .directories
+                .push(format!("warning: {path}: there is no directory {} now", directory.display()));
         }
     }
     missing

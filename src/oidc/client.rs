@@ -56,7 +56,7 @@ impl Client {
                 break reply;
             }
         };
-        contact.object(endpoint.name(), reply)
+        contact.object(&format!("{} for client {:?}", endpoint.name(), self.settings.client_id), reply)
     }
 
     fn message(

@@ -1,30 +1,42 @@
-//! Talking to a provider, and telling the log when that fails: once a minute at the most, with
+//! Talking to a provider, and telling the log when that fails: each trouble once a minute, with
 //! what was wrong, and never with what either side said.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use hyper::Method;
 use hyper::body::Bytes;
 use hyper::header::{ACCEPT, HeaderMap, HeaderValue};
-use tokio::time::Instant;
 use tracing::{debug, warn};
 use url::{Position, Url};
 
 use super::json::{self, Object};
 use crate::ask::{Deadline, Failure};
 use crate::exchange::{Http, Reply, Request};
+use crate::warned::Warned;
 
-/// How often the log hears of a provider's trouble.
-const QUIET: Duration = Duration::from_mins(1);
+/// What a provider may say is wrong with us (RFC 6749 5.2); anything else is not repeated.
+const CODES: [&str; 6] = [
+    "invalid_client",
+    "invalid_grant",
+    "invalid_request",
+    "invalid_scope",
+    "unauthorized_client",
+    "unsupported_grant_type",
+];
+
+fn error_code(reply: &Reply) -> Option<&'static str> {
+    let answer = json::object(&reply.body).ok()?;
+    let code = json::text(&answer, "error")?;
+    CODES.into_iter().find(|known| *known == code)
+}
 
 /// One provider, as somebody to talk to.
 #[derive(Debug)]
 pub(super) struct Contact {
     http: Arc<Http>,
     name: String,
-    complained: Mutex<Option<Instant>>,
+    warned: Warned,
 }
 
 /// What is sent.
@@ -45,7 +57,7 @@ impl Message {
 impl Contact {
     pub(super) fn new(http: Arc<Http>, configuration_uri: &Url) -> Self {
         let name = configuration_uri.host_str().unwrap_or_default().to_owned();
-        Self { http, name, complained: Mutex::default() }
+        Self { http, name, warned: Warned::default() }
     }
 
     /// Sends `message` to `url`.
@@ -78,9 +90,12 @@ impl Contact {
         };
         if reply.status != 200 {
             // At the endpoints where we name ourselves these are about us (RFC 6749 5.2).
-            let ours =
-                if matches!(reply.status, 400 | 401 | 403) { "; check our client's settings" } else { "" };
-            self.complain(format_args!("{what}: status {}{ours}", reply.status));
+            let code = error_code(&reply).map(|code| format!(" ({code})")).unwrap_or_default();
+            let ours = match reply.status {
+                400 | 401 | 403 => "; check client_id, client_secret and auth_method",
+                _ => "",
+            };
+            self.complain(format_args!("{what}: status {}{code}{ours}", reply.status));
             return None;
         }
         let object = json::object(&reply.body);
@@ -92,22 +107,20 @@ impl Contact {
 
     /// Tells the log of a trouble.
     pub(super) fn complain(&self, trouble: fmt::Arguments<'_>) {
-        let now = Instant::now();
-        let mut complained = self.complained.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_due = complained.is_none_or(|then| now >= then + QUIET);
-        if is_due {
-            *complained = Some(now);
-        }
-        drop(complained);
-        if is_due {
-            warn!(provider = self.name, %trouble, "trouble with an identity provider");
+        let trouble = trouble.to_string();
+        if self.warned.is_due(&trouble) {
+            warn!(provider = self.name, trouble, "trouble with an identity provider");
         } else {
-            debug!(provider = self.name, %trouble, "trouble with an identity provider");
+            debug!(provider = self.name, trouble, "trouble with an identity provider");
         }
     }
 
     /// Tells the log of what is strange, but does no harm.
     pub(super) fn remark(&self, remark: fmt::Arguments<'_>) {
-        warn!(provider = self.name, %remark, "an identity provider is strange");
+        let remark = remark.to_string();
+        warn!(
+            provider = self.name,
+            remark, "an identity provider does what others do not; its tokens are taken all the same"
+        );
     }
 }

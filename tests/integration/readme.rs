@@ -29,13 +29,14 @@ fn assert_passes(text: &str) {
 
 #[test]
 fn its_configuration_passes_the_check() {
-    let [site, listeners, logins, tokens, bearer] = blocks().try_into().expect("five blocks");
+    let [site, listeners, logins, login_listener, tokens, bearer] = blocks().try_into().expect("six blocks");
     let listen = listeners.strip_prefix("server:\n").expect("the second block adds to `server`");
     let both = site.replacen("server:\n", &format!("server:\n{listen}\n"), 1);
     assert_passes(&site);
     assert_passes(&both);
     // The files that they name are ours.
     let secret = tempfile::NamedTempFile::new().expect("a file");
+    // tempfile gives it mode 0600.
     std::fs::write(secret.path(), "user:password").expect("a secret");
     let named = |text: &str| {
         let lines = text.lines().map(|line| match line.split_once("_file: ") {
@@ -46,6 +47,7 @@ fn its_configuration_passes_the_check() {
     };
     let nested = |text: &str| format!("    {}\n", text.trim().replace('\n', "\n    "));
     assert_passes(&named(&format!("{logins}\n{}", nested(&tokens))));
+    assert_passes(&named(&format!("{login_listener}\n{logins}")));
     let entry = "socket_maps:\n  m:\n    target: \"https://h/\"\n    payload: '{}'\n    value_field: v\n";
     assert_passes(&named(&format!("{entry}{}", nested(&bearer))));
 }

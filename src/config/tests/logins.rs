@@ -12,7 +12,7 @@ const LEAST: &str = "enabled: true, configuration_uri: 'https://i/', client_id: 
 
 /// A login with these lines, which begin in line 4.
 fn login(lines: &str) -> String {
-    format!("dovecot_sasl:\n  l:\n    target: http://h/auth\n{lines}")
+    format!("dovecot_sasl:\n  l:\n    target: http://127.9.9.9/auth\n{lines}")
 }
 
 fn settings(lines: &str) -> Settings {
@@ -31,7 +31,7 @@ fn tokens(keys: &str) -> TokenSettings {
 #[test]
 fn a_login_needs_its_target_alone() {
     let login = settings("");
-    assert_eq!((login.name.as_str(), login.url.as_str()), ("l", "http://h/auth"));
+    assert_eq!((login.name.as_str(), login.url.as_str()), ("l", "http://127.9.9.9/auth"));
     assert_eq!(login.headers["content-type"], "application/json");
     assert_eq!(login.headers.len(), 1);
     assert!(!login.compress_request && !login.compress_response);
@@ -77,7 +77,7 @@ fn a_login_inherits_and_stays_within_its_budget() {
     let login = good(&(login("") + server)).logins.remove(0);
     assert_eq!(login.timeout, Duration::from_secs(3));
     assert_eq!(login.pool, PoolSettings { workers: 7, queue: 70 });
-    let text = "dovecot_sasl:\n  defaults:\n    failure_delay: 1s\n    penalty_exempt: [10.0.0.0/8]\n    custom_headers: ['A: b']\n    sasl_oidc_auth: {enabled: true, configuration_uri: 'https://i/', client_id: x}\n  one: {target: http://h/}\n  other: {target: http://h/, failure_delay: 0s, penalty_exempt: [], sasl_oidc_auth: {enabled: false}}\n";
+    let text = "dovecot_sasl:\n  defaults:\n    failure_delay: 1s\n    penalty_exempt: [10.0.0.0/8]\n    custom_headers: ['A: b']\n    sasl_oidc_auth: {enabled: true, configuration_uri: 'https://i/', client_id: x}\n  one: {target: http://127.9.9.9/}\n  other: {target: http://127.9.9.9/, failure_delay: 0s, penalty_exempt: [], sasl_oidc_auth: {enabled: false}}\n";
     let config = good(text);
     let [one, other] = &config.logins[..] else { panic!("two logins") };
     assert_eq!((one.failure_delay, one.penalty_exempt.len()), (Duration::from_secs(1), 1));
@@ -150,11 +150,11 @@ fn each_mistake_in_a_login_is_told_at_its_place() {
         ("ftp://h/", "3:13 dovecot_sasl.l.target: a URL begins with http:// or https://"),
         ("https://joe:s3cret@h/", "3:13 dovecot_sasl.l.target: the URL must not hold a user name"),
         (
-            "'http://h/{{ .Name | urlencode }}'",
+            "'http://127.9.9.9/{{ .Name | urlencode }}'",
             "3:13 dovecot_sasl.l.target: a login's target holds no insertion",
         ),
     ] {
-        one(&login("").replace("http://h/auth", target), expected);
+        one(&login("").replace("http://127.9.9.9/auth", target), expected);
     }
     one("dovecot_sasl:\n  l: {status_code: 200}\n", "2:3 dovecot_sasl.l: `target` is missing");
     one("dovecot_sasl: {l: ~}\n", "1:16 dovecot_sasl.l: `target` is missing");
@@ -205,7 +205,7 @@ fn each_warning_is_told_once() {
         assert!(told.contains(key), "{told}");
     }
     // What is switched off says nothing.
-    good(&sasl("check_audience: false, client_secret: a, auth_method: none, configuration_uri: 'http://i/'"));
+    good(&sasl("enabled: false, check_audience: false, client_secret: a, auth_method: none, configuration_uri: 'http://i/'"));
 }
 
 #[test]
@@ -218,7 +218,11 @@ fn grpc_is_not_built_yet() {
     let both =
         ["4:16 dovecot_sasl.l.transport: grpc is not built yet", "5:5 dovecot_sasl.l.grpc: not built yet"];
     assert_eq!(told(&login(block)), both);
-    assert_eq!(told(&login(block).replace("target: http://h/auth", "status_code: 200")), both, "no target");
+    assert_eq!(
+        told(&login(block).replace("target: http://127.9.9.9/auth", "status_code: 200")),
+        both,
+        "no target"
+    );
     for (block, expected) in [
         ("    transport: grpc\n", "`address` is missing"),
         ("    transport: grpc\n    grpc: {address: a}\n", "must be `host:port`"),
@@ -328,7 +332,7 @@ fn each_mistake_in_a_token_block_is_told_at_its_place() {
 
 #[test]
 fn a_login_listener_needs_its_entry() {
-    let text = "server:\n  listen:\n    - {kind: dovecot_sasl, name: l, type: tcp, address: '::1', port: 5}\n    - {kind: dovecot_sasl, name: L, type: tcp, address: '::1', port: 5}\ndovecot_sasl: {l: {target: http://h/}}\n";
+    let text = "server:\n  listen:\n    - {kind: dovecot_sasl, name: l, type: tcp, address: '::1', port: 5}\n    - {kind: dovecot_sasl, name: L, type: tcp, address: '::1', port: 5}\ndovecot_sasl: {l: {target: http://127.9.9.9/}}\n";
     assert_eq!(
         told(text),
         [

@@ -185,7 +185,7 @@ fn each_mistake_in_a_block_is_told_at_its_place() {
     good(&backend("enabled: true, configuration_uri: 'http://[::1]:8/', client_id: x, client_secret: s"));
     // What is switched off says nothing, and may lack anything.
     good(&backend("enabled: false, client_id: x, client_secret: a, private_key_file: /nowhere"));
-    good(&backend("configuration_uri: 'http://i/'"));
+    good(&backend("enabled: false, configuration_uri: 'http://i/'"));
 }
 
 #[test]
