@@ -186,6 +186,12 @@ impl Broker {
         self.logins.get(name).map(|logins| logins.mechanisms()).unwrap_or_default()
     }
 
+    /// What a failed login by the entry `name` says.
+    #[must_use]
+    pub fn on_login_failure(&self, name: &str) -> Option<OnFailure> {
+        self.logins.get(name).map(|logins| logins.on_failure().clone())
+    }
+
     /// What a client that serves `service` may count on.
     #[must_use]
     pub fn terms(&self, service: &Service) -> Terms {
@@ -205,7 +211,7 @@ impl Broker {
             }
             Service::Login { name } => Terms {
                 budget: LOGIN_BUDGET,
-                on_failure: self.logins.get(name).map(|logins| logins.on_failure().clone()),
+                on_failure: self.on_login_failure(name),
                 mechanisms: self.mechanisms(name),
             },
         }

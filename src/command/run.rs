@@ -104,9 +104,15 @@ async fn serve(
     let mut signals = Signals::new()?;
     let _ = held.thread_unblock();
     let (alive, mut all_gone) = mpsc::channel(1);
-    let connections = Arc::new(Semaphore::new(connections));
+    // A quarter is for logins, where there are any.
+    let for_logins = if config.logins.is_empty() { 0 } else { (connections / 4).clamp(1, 1024) };
+    let shared = Shared {
+        connections: Arc::new(Semaphore::new(connections.saturating_sub(for_logins).max(1))),
+        for_logins: Arc::new(Semaphore::new(for_logins)),
+        alive,
+    };
     let endpoints: Vec<String> = bound.iter().map(Bound::endpoint).collect();
-    let listeners = Listeners::start(bound, &broker, Shared { connections, alive })?;
+    let listeners = Listeners::start(bound, &broker, shared)?;
     for endpoint in endpoints {
         info!(endpoint, "listening");
     }

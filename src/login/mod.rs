@@ -111,7 +111,7 @@ impl Logins {
             }
         };
         let outcome = outcome.await;
-        let remote = login.peer.client_ip.parse().ok();
+        let remote = address(&login.peer.client_ip);
         match outcome {
             Ok(Outcome::Accepted(user)) => {
                 self.answered();
@@ -147,7 +147,13 @@ impl Logins {
         // Without `Auth-Status` a 401 speaks of our credentials, not of the user's.
         let refuses = |reply: &_| answer::refuses_our_token(reply);
         let reply = self.api.exchange(request, deadline, refuses).await?;
-        answer::read(&self.settings, user, &reply)
+        Ok(match answer::read(&self.settings, user, &reply)? {
+            // An API that repeats what it was told must not have us repeat it.
+            Outcome::Denied { reason, .. } if reason.contains(password.expose()) => {
+                Outcome::denied(answer::DENIED)
+            }
+            outcome => outcome,
+        })
     }
 
     async fn token(
@@ -236,6 +242,13 @@ impl Logins {
     }
 }
 
+/// A remote address as clients write it: in brackets, with a zone, as in SMTP.
+fn address(text: &str) -> Option<IpAddr> {
+    let text = text.trim().trim_start_matches('[').trim_end_matches(']');
+    let text = text.strip_prefix("IPv6:").unwrap_or(text);
+    text.split('%').next().unwrap_or_default().parse().ok()
+}
+
 /// Names are typed in any case; the token's spelling is what counts afterwards.
 fn is_same_name(typed: &str, account: &str) -> bool {
     typed.to_lowercase() == account.to_lowercase()
@@ -267,6 +280,15 @@ mod tests {
             tokens: None,
             pool: PoolSettings { workers: 1, queue: 1 },
         }
+    }
+
+    #[test]
+    fn an_address_is_one_in_any_dress() {
+        for text in ["2001:db8::1", "[2001:db8::1]", "IPv6:2001:db8::1", "2001:db8::1%eth0", " 2001:db8::1 "]
+        {
+            assert_eq!(address(text), "2001:db8::1".parse().ok(), "{text}");
+        }
+        assert_eq!(address(""), None);
     }
 
     #[test]
