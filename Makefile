@@ -4,8 +4,9 @@ CARGO  ?= cargo
 BROKER := target/release/pfxhttp-broker
 CLIENT := target/release/pfxhttp-client
 
-# Debian packages that the tests drive: the real Postfix, a real proxy, programs that log in.
-PACKAGES := postfix tinyproxy swaks curl dovecot-core
+# Debian packages that the tests drive: the real Postfix, a real proxy, programs that log in, and
+# what checks manuals.
+PACKAGES := postfix tinyproxy swaks curl dovecot-core mandoc
 # npm, unless it came by another way; it runs on node, and so does the identity provider.
 PACKAGES += $(if $(shell command -v npm),,npm)
 
@@ -13,7 +14,7 @@ PACKAGES += $(if $(shell command -v npm),,npm)
 PROVIDER := tests/peers/oidc
 MODULES  := $(PROVIDER)/node_modules/.package-lock.json
 
-.PHONY: build demo test check packages provider clean
+.PHONY: build demo test check packages provider completions clean
 .DEFAULT_GOAL := build
 
 # Two builds of one package: the client is static, aborts on a panic and has few dependencies.
@@ -44,6 +45,10 @@ provider: $(MODULES)
 
 $(MODULES): $(PROVIDER)/package.json $(PROVIDER)/package-lock.json | packages
 	@$(PROVIDER)/install
+
+# After a change of the broker's command line.
+completions:
+	UPDATE_COMPLETIONS=1 $(CARGO) test --locked --test integration completions
 
 clean:
 	$(CARGO) clean

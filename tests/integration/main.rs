@@ -38,6 +38,7 @@ mod login_peers;
 mod logins;
 mod logins_postfix;
 mod malformed;
+mod manuals;
 mod outcome_options;
 mod outcomes;
 mod pool;
