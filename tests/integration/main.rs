@@ -41,6 +41,7 @@ mod malformed;
 mod manuals;
 mod outcome_options;
 mod outcomes;
+mod package;
 mod pool;
 mod postfix;
 mod provider_peers;
