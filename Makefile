@@ -29,6 +29,7 @@ PROVIDER := tests/peers/oidc
 MODULES  := $(PROVIDER)/node_modules/.package-lock.json
 
 .PHONY: build demo test check packages provider install staged deb rpm test-package completions clean
+.PHONY: cargo-deb cargo-generate-rpm
 .DEFAULT_GOAL := build
 
 # Two builds of one package: the client is static, aborts on a panic and has few dependencies.
@@ -94,17 +95,17 @@ staged: build
 	$(MAKE) install DESTDIR=$(STAGED) PREFIX=/usr SYSCONFDIR=/etc
 
 # Metadata, and what happens at installation, are in Cargo.toml and contrib/debian.
-deb: staged
-	@command -v cargo-deb >/dev/null || { echo "make deb needs cargo-deb: cargo install --locked cargo-deb" >&2; exit 1; }
+deb: cargo-deb staged
 	$(CARGO) deb --locked --no-build --no-strip --output target/debian/
 	@ls target/debian/pfxhttp_*.deb
 
-rpm: staged
-	@command -v cargo-generate-rpm >/dev/null || { \
-	    echo "make rpm needs cargo-generate-rpm: cargo install --locked cargo-generate-rpm" >&2; exit 1; }
+rpm: cargo-generate-rpm staged
 	gzip -9n $(STAGED)/usr/share/man/man*/*.[58]
 	$(CARGO) generate-rpm
 	@ls target/generate-rpm/pfxhttp-*.rpm
+
+cargo-deb cargo-generate-rpm:
+	@command -v $@ >/dev/null || { echo "This needs $@: cargo install --locked $@" >&2; exit 1; }
 
 # By hand, as root: a Debian 12 of its own takes minutes and some hundred megabytes below /tmp.
 test-package: deb
