@@ -16,11 +16,35 @@ _pfxhttp__broker() {
             ",$1")
                 cmd="pfxhttp__broker"
                 ;;
+            pfxhttp__broker,cache)
+                cmd="pfxhttp__broker__subcmd__cache"
+                ;;
             pfxhttp__broker,check)
                 cmd="pfxhttp__broker__subcmd__check"
                 ;;
             pfxhttp__broker,demo)
                 cmd="pfxhttp__broker__subcmd__demo"
+                ;;
+            pfxhttp__broker,query)
+                cmd="pfxhttp__broker__subcmd__query"
+                ;;
+            pfxhttp__broker,reload)
+                cmd="pfxhttp__broker__subcmd__reload"
+                ;;
+            pfxhttp__broker,status)
+                cmd="pfxhttp__broker__subcmd__status"
+                ;;
+            pfxhttp__broker__subcmd__cache,purge)
+                cmd="pfxhttp__broker__subcmd__cache__subcmd__purge"
+                ;;
+            pfxhttp__broker__subcmd__query,map)
+                cmd="pfxhttp__broker__subcmd__query__subcmd__map"
+                ;;
+            pfxhttp__broker__subcmd__query,policy)
+                cmd="pfxhttp__broker__subcmd__query__subcmd__policy"
+                ;;
+            pfxhttp__broker__subcmd__query,sasl)
+                cmd="pfxhttp__broker__subcmd__query__subcmd__sasl"
                 ;;
             *)
                 ;;
@@ -29,8 +53,52 @@ _pfxhttp__broker() {
 
     case "${cmd}" in
         pfxhttp__broker)
-            opts="-h -V --config --format --help --version check demo"
+            opts="-h -V --config --format --help --version check query status reload cache demo"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "yaml toml json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pfxhttp__subcmd__broker__subcmd__cache)
+            opts="-h --config --format --help purge"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "yaml toml json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pfxhttp__subcmd__broker__subcmd__cache__subcmd__purge)
+            opts="-h --config --format --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -74,6 +142,138 @@ _pfxhttp__broker() {
             ;;
         pfxhttp__subcmd__broker__subcmd__demo)
             opts="-h --config --format --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "yaml toml json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pfxhttp__subcmd__broker__subcmd__query)
+            opts="-h --trace --config --format --help map policy sasl"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "yaml toml json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pfxhttp__subcmd__broker__subcmd__query__subcmd__map)
+            opts="-h --trace --config --format --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "yaml toml json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pfxhttp__subcmd__broker__subcmd__query__subcmd__policy)
+            opts="-h --trace --config --format --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "yaml toml json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pfxhttp__subcmd__broker__subcmd__query__subcmd__sasl)
+            opts="-h --trace --config --format --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "yaml toml json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pfxhttp__subcmd__broker__subcmd__reload)
+            opts="-h --config --format --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "yaml toml json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pfxhttp__subcmd__broker__subcmd__status)
+            opts="-h --json --config --format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

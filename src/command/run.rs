@@ -14,6 +14,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::{Mode, umask};
 use sd_notify::NotifyState;
+use tokio::net::UnixListener;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{self, SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc};
@@ -22,11 +23,12 @@ use tracing::{info, warn};
 
 use super::reload::Running;
 use super::{CONFIG, OS, SOFTWARE, configuration};
+use crate::admin;
 use crate::broker::Broker;
 use crate::cli::Cli;
 use crate::config::Config;
 use crate::listen::activation::Activated;
-use crate::listen::bind::{self, Bound};
+use crate::listen::bind::{self, Bound, UnixEndpoint};
 use crate::listen::{Listeners, Shared};
 use crate::privilege::{Identity, drop_privileges};
 use crate::telemetry;
@@ -63,6 +65,10 @@ pub(super) fn run(cli: &Cli) -> ExitCode {
         Ok(bound) => bound,
         Err(error) => return fail(OS, &error.to_string()),
     };
+    let admin = match bind::admin(&config) {
+        Ok(admin) => admin,
+        Err(error) => return fail(OS, &error.to_string()),
+    };
     let connections = max_connections(&config);
     let privileges = &config.server.privileges;
     if let Err(error) =
@@ -76,7 +82,7 @@ pub(super) fn run(cli: &Cli) -> ExitCode {
     let served = Builder::new_multi_thread().enable_all().build().and_then(|runtime| {
         let served = runtime.block_on(async {
             tokio::select! {
-                served = serve(cli, &config, (bound, activated), broker, connections, held) => served,
+                served = serve(cli, &config, (bound, activated), admin, broker, connections, held) => served,
                 () = log.watch() => Ok(ExitCode::SUCCESS),
             }
         });
@@ -97,6 +103,7 @@ async fn serve(
     cli: &Cli,
     config: &Config,
     (bound, activated): (Vec<Bound>, Activated),
+    admin: UnixEndpoint,
     broker: Arc<Broker>,
     connections: usize,
     held: SigSet,
@@ -122,22 +129,26 @@ async fn serve(
     let mut watchdog = Watchdog::new();
 
     let mut running = Running::new(cli, config, broker, listeners, activated);
+    let (orders, mut ordered) = mpsc::channel(8);
+    let listening = UnixListener::from_std(admin.listener.try_clone()?)?;
+    let administration = tokio::spawn(admin::serve(listening, orders));
     loop {
         tokio::select! {
             event = signals.next() => match event {
                 Event::Stop => break,
                 Event::Reload => {
-                    tell_of_reload();
                     running.reload();
-                    tell(&[NotifyState::Ready]);
                 }
             },
             error = running.listeners.panicked() => {
                 return Ok(fail(SOFTWARE, &format!("a listener has ended: {error}")));
             }
             () = watchdog.tick() => tell(&[NotifyState::Watchdog]),
+            Some((order, answer)) = ordered.recv() => running.obey(order, answer),
         }
     }
+    administration.abort();
+    drop((admin, ordered));
     info!("stopping: answering what has been asked");
     tell(&[NotifyState::Stopping]);
     running.listeners.stop().await;
@@ -158,13 +169,14 @@ async fn serve(
 }
 
 /// Tells the service manager, where there is one.
-fn tell(states: &[NotifyState<'_>]) {
+pub(super) fn tell(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         warn!(%error, "the service manager cannot be told");
     }
 }
 
-fn tell_of_reload() {
+/// Tells it that the configuration is read again.
+pub(super) fn tell_of_reload() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => tell(&[NotifyState::Reloading, now]),
         Err(_) => tell(&[NotifyState::Reloading]),

@@ -124,7 +124,7 @@ impl Block {
     /// The keys that are not built yet.
     fn later(self) -> &'static [&'static str] {
         match self {
-            Self::Server => &["admin", "observability"],
+            Self::Server => &["observability"],
             Self::Login => &["grpc"],
             _ => &[],
         }

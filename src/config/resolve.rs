@@ -80,6 +80,8 @@ fn server(
     let cache = cache::server(report, child(value, "response_cache"), &path.key("response_cache"));
     let pool = cache::pool(report, child(value, "worker_pool"), &path.key("worker_pool"));
     let ipc = listener::ipc(report, child(value, "ipc"), &path.key("ipc"));
+    let admin =
+        listener::admin(report, child(value, "admin"), &path.key("admin"), &ipc, raw.run_as_user.as_ref());
     let listen = child(value, "listen");
     let listen = listener::listeners(report, listen, &path.key("listen"), names, &ipc);
     later(report, value, path);
@@ -89,8 +91,16 @@ fn server(
     let max_connections = most.and_then(|most| usize::try_from(most).ok());
     let privileges = privileges(report, path, raw.run_as_user, raw.run_as_group, raw.chroot);
     let cache_bytes = cache.max_bytes;
-    let server =
-        http.map(|http| Server { listen, ipc, logging, http, cache_bytes, max_connections, privileges });
+    let server = http.map(|http| Server {
+        listen,
+        ipc,
+        admin,
+        logging,
+        http,
+        cache_bytes,
+        max_connections,
+        privileges,
+    });
     (server, Inherited { timeout, max_reply, outage: cache.outage, pool, log_keys })
 }
 
@@ -128,11 +138,6 @@ fn privileges(
 
 /// Blocks that are checked, but not built yet; the unknown key check says so.
 fn later(report: &mut Report<'_>, value: Option<&Value>, path: &KeyPath) {
-    let at = path.key("admin");
-    let admin: Option<raw::Admin> = block::read(report, child(value, "admin"), &at, Block::Admin);
-    if let Some(socket) = admin.and_then(|admin| admin.path) {
-        scalar::socket_path(report, &at.key("path"), &socket);
-    }
     let at = path.key("observability");
     let observability = child(value, "observability");
     block::read::<raw::Observability>(report, observability, &at, Block::Observability);

@@ -106,6 +106,12 @@ impl Listeners {
         self.active.iter().map(|active| &active.bound)
     }
 
+    /// Connections that are open, as far as they are counted.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.shared.alive.strong_count().saturating_sub(1 + self.active.len())
+    }
+
     /// Goes over to `plan`, and to `broker`. Requests that have been read keep the broker that
     /// they were read under.
     ///

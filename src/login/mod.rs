@@ -17,6 +17,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use serde_json::{Value, json};
 use tracing::{debug, info, warn};
 
 use crate::api::Api;
@@ -27,6 +28,7 @@ use crate::outage::{self, Ended, Outage};
 use crate::secret::Secret;
 use crate::target::limit::Limit;
 use crate::target::{Asker, hex};
+use crate::trace;
 pub use penalty::Penalties;
 pub use settings::Settings;
 
@@ -84,6 +86,24 @@ impl Logins {
         &self.settings
     }
 
+    /// For an administrator.
+    #[must_use]
+    pub fn status(&self) -> Value {
+        let (working, waiting) = self.limit.load();
+        let mut status = json!({
+            "kind": "login",
+            "name": self.settings.name,
+            "target": self.settings.url.origin().ascii_serialization(),
+            "working": working,
+            "waiting": waiting,
+            "has_token": self.api.has_token(),
+        });
+        if let (Value::Object(all), Value::Object(outage)) = (&mut status, self.outage.status()) {
+            all.extend(outage);
+        }
+        status
+    }
+
     /// What is on offer: tokens only where they can be verified.
     #[must_use]
     pub fn mechanisms(&self) -> Vec<Mechanism> {
@@ -128,6 +148,7 @@ impl Logins {
                 Answer::Denied { reason, user: login.credentials.user().to_owned() }
             }
             Err(failure) => {
+                trace::note(|| format!("failed: {failure} (class {})", failure.class()));
                 self.log_failure(login, asker, &failure);
                 Answer::Failed { failure, on_failure: Some(self.settings.on_failure.clone()) }
             }
@@ -146,7 +167,18 @@ impl Logins {
         let request = request::request(&self.settings, body, asker);
         // Without `Auth-Status` a 401 speaks of our credentials, not of the user's.
         let refuses = |reply: &_| answer::refuses_our_token(reply);
+        let (origin, path) = (self.settings.url.origin().ascii_serialization(), request.path);
+        trace::note(|| format!("request: POST {origin}{path}, the login of {user:?} as JSON"));
         let reply = self.api.exchange(request, deadline, refuses).await?;
+        trace::note(|| {
+            let header =
+                |name: &str| reply.headers.get(name).map(|value| value.to_str().unwrap_or("(not ASCII)"));
+            let said = ["auth-status", "auth-user", "auth-error-code"]
+                .into_iter()
+                .filter_map(|name| header(name).map(|value| format!(" {name}: {value}")));
+            let said: String = said.collect();
+            format!("API: {}{}", reply.status, said.replace(password.expose(), "…"))
+        });
         Ok(match answer::read(&self.settings, user, &reply)? {
             // An API that repeats what it was told must not have us repeat it.
             Outcome::Denied { reason, .. } if reason.contains(password.expose()) => {
@@ -204,6 +236,7 @@ impl Logins {
 
     /// Says what failed, but for what an outage repeats.
     fn log_failure(&self, login: &Login, asker: &Asker, failure: &Failure) {
+        self.outage.note(failure);
         let unsaid = match outage::is_outage(failure) {
             true => match self.outage.failed(Instant::now()) {
                 Some(unsaid) => unsaid,

@@ -53,7 +53,7 @@ const VOLATILE: [&str; 11] = [
 #[derive(Debug)]
 pub struct Cache {
     entries: Moka<Key, Entry>,
-    shelves: AtomicU64,
+    shelves: Arc<AtomicU64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -90,7 +90,9 @@ impl Expiry<Key, Entry> for Lifetimes {
 /// One target's part of the cache.
 #[derive(Debug, Clone)]
 pub struct Shelf {
-    number: u64,
+    /// Another one makes all that was kept unreachable; it goes in time.
+    number: Arc<AtomicU64>,
+    shelves: Arc<AtomicU64>,
     entries: Moka<Key, Entry>,
     settings: CacheSettings,
     /// `None` for a map.
@@ -133,7 +135,13 @@ impl Cache {
             })
             .expire_after(Lifetimes)
             .build();
-        Self { entries, shelves: AtomicU64::new(0) }
+        Self { entries, shelves: Arc::default() }
+    }
+
+    /// How many answers are kept, and the memory that they take; a little behind the truth.
+    #[must_use]
+    pub fn size(&self) -> (u64, u64) {
+        (self.entries.entry_count(), self.entries.weighted_size())
     }
 
     /// A new target's part.
@@ -147,7 +155,8 @@ impl Cache {
             }),
         };
         Shelf {
-            number: self.shelves.fetch_add(1, Ordering::Relaxed),
+            number: Arc::new(AtomicU64::new(self.shelves.fetch_add(1, Ordering::Relaxed))),
+            shelves: Arc::clone(&self.shelves),
             entries: self.entries.clone(),
             settings: settings.cache,
             policy,
@@ -179,11 +188,23 @@ impl Shelf {
         [outage, fresh, negative].iter().any(|time| !time.is_zero())
     }
 
+    fn place(&self, key: &[u8]) -> Key {
+        Key { shelf: self.number.load(Ordering::Relaxed), key: key.into() }
+    }
+
+    /// Forgets the answer of a map's `key`, or all.
+    pub fn forget(&self, key: Option<&str>) {
+        match key {
+            Some(key) => self.entries.invalidate(&self.place(key.as_bytes())),
+            None => self.number.store(self.shelves.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed),
+        }
+    }
+
     fn get(&self, key: &[u8]) -> Option<Entry> {
         if !self.keeps() {
             return None;
         }
-        self.entries.get(&Key { shelf: self.number, key: key.into() })
+        self.entries.get(&self.place(key))
     }
 
     /// What may be said without asking.
@@ -231,7 +252,7 @@ impl Shelf {
         if !self.keeps() {
             return;
         }
-        let key = Key { shelf: self.number, key: key.into() };
+        let key = self.place(key);
         if lifetime.is_zero() {
             self.entries.invalidate(&key);
         } else {
@@ -305,7 +326,13 @@ mod tests {
             stale_while_revalidate: Duration::ZERO,
         };
         let entries = Cache::new(1 << 20).entries;
-        let shelf = Shelf { number: 1, entries: entries.clone(), settings, policy: None };
+        let shelf = Shelf {
+            number: Arc::new(AtomicU64::new(1)),
+            shelves: Arc::default(),
+            entries: entries.clone(),
+            settings,
+            policy: None,
+        };
         let value = Answer::Value("v".to_owned());
         shelf.keep(b"new", &value);
         assert_eq!(shelf.stand_in(b"new"), Some(value.clone()));

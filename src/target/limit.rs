@@ -19,14 +19,22 @@ pub struct Limit {
     workers: Semaphore,
     waiting: AtomicUsize,
     max_queue: usize,
+    max_workers: usize,
 }
 
 impl Limit {
     /// `workers` at a time, `max_queue` behind them.
     #[must_use]
     pub fn new(workers: usize, max_queue: usize) -> Self {
-        let workers = Semaphore::new(workers.min(Semaphore::MAX_PERMITS));
-        Self { workers, waiting: AtomicUsize::new(0), max_queue }
+        let max_workers = workers.min(Semaphore::MAX_PERMITS);
+        Self { workers: Semaphore::new(max_workers), waiting: AtomicUsize::new(0), max_queue, max_workers }
+    }
+
+    /// Lookups in progress, and those that wait.
+    #[must_use]
+    pub fn load(&self) -> (usize, usize) {
+        let free = self.workers.available_permits();
+        (self.max_workers.saturating_sub(free), self.waiting.load(Ordering::Relaxed))
     }
 
     /// The same, but a full queue is not waited behind.

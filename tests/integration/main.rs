@@ -11,6 +11,7 @@
 
 mod actions;
 mod activation;
+mod admin;
 mod bearer;
 mod bulkhead;
 mod cache;
