@@ -6,6 +6,8 @@ CLIENT := target/release/pfxhttp-client
 
 # Debian packages that the tests drive: the real Postfix, a real proxy, programs that log in.
 PACKAGES := postfix tinyproxy swaks curl dovecot-core
+# promtool, which checks the metrics; its server is not started.
+PACKAGES += prometheus
 # npm, unless it came by another way; it runs on node, and so does the identity provider.
 PACKAGES += $(if $(shell command -v npm),,npm)
 

@@ -5,16 +5,18 @@
 //! logged, and nothing has changed. Sockets that are new beside old ones need the rights that the
 //! broker has by now.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tracing::{error, info, warn};
 
 use super::configuration;
-use crate::broker::Broker;
+use crate::broker::{Broker, Generation};
 use crate::cli::Cli;
 use crate::config::{Config, Privileges, Server};
 use crate::listen::activation::Activated;
 use crate::listen::{Listeners, bind};
+use crate::metrics::endpoint::Endpoint;
 use crate::telemetry;
 
 /// A broker that runs.
@@ -24,6 +26,9 @@ pub(super) struct Running<'c> {
     /// What a service manager has handed over.
     activated: Activated,
     broker: Arc<Broker>,
+    /// The same, for those who look at it from time to time.
+    current: Arc<Generation>,
+    prometheus: Option<Endpoint>,
     fixed: Fixed,
     /// Counts configurations, from 1.
     generation: u64,
@@ -35,6 +40,7 @@ struct Fixed {
     max_connections: Option<usize>,
     format: (bool, bool),
     privileges: Privileges,
+    prometheus: Option<SocketAddr>,
 }
 
 impl Fixed {
@@ -43,6 +49,7 @@ impl Fixed {
             max_connections: server.max_connections,
             format: (server.logging.json, server.logging.use_systemd),
             privileges: server.privileges.clone(),
+            prometheus: server.prometheus.as_ref().map(|settings| settings.address),
         }
     }
 }
@@ -55,7 +62,15 @@ impl<'c> Running<'c> {
         listeners: Listeners,
         activated: Activated,
     ) -> Self {
-        Self { cli, listeners, activated, broker, fixed: Fixed::of(&config.server), generation: 1 }
+        let current = Arc::new(Generation::new(Arc::clone(&broker)));
+        let (fixed, prometheus) = (Fixed::of(&config.server), None);
+        Self { cli, listeners, activated, broker, current, prometheus, fixed, generation: 1 }
+    }
+
+    /// From now on `current` is told of every reload, and the endpoint follows it.
+    pub(super) fn observed(mut self, current: Arc<Generation>, prometheus: Option<Endpoint>) -> Self {
+        (self.current, self.prometheus) = (current, prometheus);
+        self
     }
 
     /// Reads the configuration again, and goes over to it; true where that was possible.
@@ -77,6 +92,10 @@ impl<'c> Running<'c> {
         }
         self.name_what_needs_a_restart(&config);
         telemetry::set_level(config.server.logging.level);
+        self.current.set(&broker);
+        if let (Some(endpoint), Some(settings)) = (&self.prometheus, config.server.prometheus) {
+            endpoint.follow(settings);
+        }
         self.broker = broker;
         true
     }
@@ -120,6 +139,10 @@ impl<'c> Running<'c> {
             ("server.run_as_user", self.fixed.privileges.user != now.privileges.user),
             ("server.run_as_group", self.fixed.privileges.group != now.privileges.group),
             ("server.chroot", self.fixed.privileges.chroot != now.privileges.chroot),
+            (
+                "server.observability.prometheus_enabled, prometheus_address, prometheus_port",
+                self.fixed.prometheus != now.prometheus,
+            ),
             ("server.response_cache.max_bytes", self.broker.needs_another_cache(config)),
         ];
         for (key, _) in fixed.into_iter().filter(|(_, has_changed)| *has_changed) {

@@ -15,6 +15,7 @@ use super::http;
 use super::keys::Block;
 use super::listener;
 use super::login;
+use super::observability;
 use super::path::KeyPath;
 use super::problem::Report;
 use super::raw;
@@ -83,14 +84,24 @@ fn server(
     let listen = child(value, "listen");
     let listen = listener::listeners(report, listen, &path.key("listen"), names, &ipc);
     later(report, value, path);
+    let observed = child(value, "observability");
+    let prometheus = observability::prometheus(report, observed, &path.key("observability"));
     let most = path.key("max_connections");
     let most = scalar::number(report, &most, raw.max_connections, 1..=u64::MAX);
     let max_reply = max_reply(report, raw.socketmap_max_reply_size, path);
     let max_connections = most.and_then(|most| usize::try_from(most).ok());
     let privileges = privileges(report, path, raw.run_as_user, raw.run_as_group, raw.chroot);
     let cache_bytes = cache.max_bytes;
-    let server =
-        http.map(|http| Server { listen, ipc, logging, http, cache_bytes, max_connections, privileges });
+    let server = http.map(|http| Server {
+        listen,
+        ipc,
+        logging,
+        http,
+        cache_bytes,
+        max_connections,
+        privileges,
+        prometheus,
+    });
     (server, Inherited { timeout, max_reply, outage: cache.outage, pool, log_keys })
 }
 
@@ -126,18 +137,13 @@ fn privileges(
     Privileges { user, group, chroot }
 }
 
-/// Blocks that are checked, but not built yet; the unknown key check says so.
+/// A block that is checked, but not built yet; the unknown key check says so.
 fn later(report: &mut Report<'_>, value: Option<&Value>, path: &KeyPath) {
     let at = path.key("admin");
     let admin: Option<raw::Admin> = block::read(report, child(value, "admin"), &at, Block::Admin);
     if let Some(socket) = admin.and_then(|admin| admin.path) {
         scalar::socket_path(report, &at.key("path"), &socket);
     }
-    let at = path.key("observability");
-    let observability = child(value, "observability");
-    block::read::<raw::Observability>(report, observability, &at, Block::Observability);
-    let tls = child(observability, "prometheus_tls");
-    block::read::<raw::PrometheusTls>(report, tls, &at.key("prometheus_tls"), Block::PrometheusTls);
 }
 
 /// `server.socketmap_max_reply_size`. The Go program's range ends at a gigabyte, which no Postfix

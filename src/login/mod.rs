@@ -22,6 +22,7 @@ use tracing::{debug, info, warn};
 use crate::api::Api;
 use crate::ask::{Answer, Credentials, Deadline, Failure, LOGIN_BUDGET, Login, Mechanism, OnFailure, Peer};
 use crate::exchange::Http;
+use crate::metrics::{Component, Metrics, Queue};
 use crate::oidc::{Oidc, Verdict, Verifier};
 use crate::outage::{self, Ended, Outage};
 use crate::secret::Secret;
@@ -39,6 +40,7 @@ pub struct Logins {
     verifier: Option<Verifier>,
     penalties: Arc<Penalties>,
     outage: Outage,
+    metrics: Arc<Metrics>,
 }
 
 /// What an API or a token says of a login.
@@ -68,12 +70,14 @@ impl Logins {
         penalties: &Arc<Penalties>,
     ) -> Result<Self, reqwest::Error> {
         let bearer = settings.bearer.as_ref().map(|bearer| oidc.bearer(bearer));
+        let calls = http.metrics().calls(Component::Login, &settings.name, "POST");
         Ok(Self {
-            api: Api::new(http.host(&settings.url)?, bearer),
+            api: Api::new(http.host(&settings.url)?, bearer, calls),
             limit: Limit::new(settings.pool.workers, settings.pool.queue),
             verifier: settings.tokens.as_ref().map(|tokens| oidc.verifier(tokens)),
             penalties: Arc::clone(penalties),
             outage: Outage::default(),
+            metrics: Arc::clone(http.metrics()),
             settings,
         })
     }
@@ -82,6 +86,12 @@ impl Logins {
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Its workers, and who waits for one.
+    #[must_use]
+    pub fn queue(&self) -> Queue {
+        self.limit.queue()
     }
 
     /// What is on offer: tokens only where they can be verified.
@@ -176,6 +186,7 @@ impl Logins {
                 ),
             }),
             Verdict::Refused(refusal) => {
+                self.metrics.tokens.theirs_refused.add();
                 Ok(Outcome::Denied { reason: refusal.reason.to_owned(), detail: refusal.detail })
             }
         }

@@ -26,6 +26,7 @@ use tracing::{debug, info};
 use crate::api::Api;
 use crate::ask::{Answer, Deadline, Failure, OnFailure};
 use crate::exchange::Http;
+use crate::metrics::Queue;
 use crate::oidc::Oidc;
 use crate::outage::{self, Ended, Outage};
 use crate::warned::Warned;
@@ -72,7 +73,7 @@ impl Target {
     /// # Errors
     /// Where its proxy cannot be used.
     pub fn new(settings: Settings, http: &Http, oidc: &Oidc, cache: &Cache) -> Result<Self, reqwest::Error> {
-        let shelf = cache.shelf(&settings);
+        let shelf = cache.shelf(&settings, http.metrics());
         Self::with_shelf(settings, http, oidc, shelf)
     }
 
@@ -83,8 +84,9 @@ impl Target {
         shelf: Shelf,
     ) -> Result<Self, reqwest::Error> {
         let bearer = settings.bearer.as_ref().map(|bearer| oidc.bearer(bearer));
+        let calls = http.metrics().calls(settings.component(), &settings.name, settings.method.name());
         Ok(Self {
-            api: Api::new(http.host(&settings.url)?, bearer),
+            api: Api::new(http.host(&settings.url)?, bearer, calls),
             limit: Limit::new(settings.pool.workers, settings.pool.queue),
             shelf,
             flights: Flights::default(),
@@ -108,6 +110,12 @@ impl Target {
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Its workers, and who waits for one.
+    #[must_use]
+    pub fn queue(&self) -> Queue {
+        self.limit.queue()
     }
 
     /// How long a lookup may take.

@@ -205,7 +205,9 @@ fn each_warning_is_told_once() {
         assert!(told.contains(key), "{told}");
     }
     // What is switched off says nothing.
-    good(&sasl("enabled: false, check_audience: false, client_secret: a, auth_method: none, configuration_uri: 'http://i/'"));
+    good(&sasl(
+        "enabled: false, check_audience: false, client_secret: a, auth_method: none, configuration_uri: 'http://i/'",
+    ));
 }
 
 #[test]
