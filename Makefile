@@ -21,6 +21,8 @@ STAGED     := target/staged
 # Debian packages that the tests drive: the real Postfix, a real proxy, programs that log in, and
 # what checks manuals and units.
 PACKAGES := postfix tinyproxy swaks curl dovecot-core mandoc systemd
+# promtool, which checks the metrics; its server is not started.
+PACKAGES += prometheus
 # npm, unless it came by another way; it runs on node, and so does the identity provider.
 PACKAGES += $(if $(shell command -v npm),,npm)
 

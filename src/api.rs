@@ -10,6 +10,7 @@ use hyper::header::AUTHORIZATION;
 
 use crate::ask::{Deadline, Failure};
 use crate::exchange::{Host, Reply, Request};
+use crate::metrics::Calls;
 use crate::oidc::{Bearer, Token};
 
 /// One API.
@@ -18,13 +19,14 @@ pub struct Api {
     host: Arc<Host>,
     /// `backend_oidc_auth`.
     bearer: Option<Arc<Bearer>>,
+    calls: Arc<Calls>,
 }
 
 impl Api {
-    /// The API at `host`, which wants to see `bearer`.
+    /// The API at `host`, which wants to see `bearer`; what is sent there is counted in `calls`.
     #[must_use]
-    pub fn new(host: Arc<Host>, bearer: Option<Arc<Bearer>>) -> Self {
-        Self { host, bearer }
+    pub fn new(host: Arc<Host>, bearer: Option<Arc<Bearer>>, calls: Arc<Calls>) -> Self {
+        Self { host, bearer, calls }
     }
 
     /// Whether there is a token to show; `None` where none is wanted.
@@ -44,7 +46,9 @@ impl Api {
         deadline: Deadline,
         refuses: impl Fn(&Reply) -> bool,
     ) -> Result<Reply, Failure> {
-        let Some(bearer) = &self.bearer else { return self.host.exchange(&request, deadline).await };
+        let Some(bearer) = &self.bearer else {
+            return self.host.exchange(&request, &self.calls, deadline).await;
+        };
         let token = bearer.token(deadline).await?;
         let reply = self.authorized(&mut request, &token, deadline).await?;
         if !refuses(&reply) {
@@ -64,6 +68,6 @@ impl Api {
         deadline: Deadline,
     ) -> Result<Reply, Failure> {
         request.headers.insert(AUTHORIZATION, token.header().clone());
-        self.host.exchange(request, deadline).await
+        self.host.exchange(request, &self.calls, deadline).await
     }
 }

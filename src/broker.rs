@@ -12,10 +12,12 @@ use serde_json::{Value, json};
 use tracing::warn;
 
 use crate::ask::{Answer, Failure, LOGIN_BUDGET, LONGEST_BUDGET, Mechanism, OnFailure, Question};
-use crate::config::Config;
+use crate::config::{Config, Speaks};
 use crate::exchange::Http;
 use crate::ipc::Service;
+use crate::listen::bind::LOCAL;
 use crate::login::{Logins, Penalties};
+use crate::metrics::{Component, Load, Metrics, Outcome, Rows};
 use crate::oidc::Oidc;
 use crate::target::cache::Cache;
 use crate::target::template::Asked;
@@ -25,12 +27,21 @@ use crate::warned::Warned;
 /// Every entry of the configuration, ready to be asked.
 #[derive(Debug)]
 pub struct Broker {
-    maps: HashMap<String, Arc<Target>>,
-    policies: HashMap<String, Arc<Target>>,
-    logins: HashMap<String, Arc<Logins>>,
+    maps: HashMap<String, Entry<Target>>,
+    policies: HashMap<String, Entry<Target>>,
+    logins: HashMap<String, Entry<Logins>>,
+    /// Requests for maps, policies and logins that are none.
+    strangers: [Rows; 3],
     shared: Common,
     /// Names without entry.
     warned: Warned,
+}
+
+/// One entry, and where its requests are counted.
+#[derive(Debug)]
+struct Entry<T> {
+    asked: Arc<T>,
+    rows: Rows,
 }
 
 /// What all entries have in common, and what outlives a reload.
@@ -41,6 +52,7 @@ struct Common {
     cache: Arc<Cache>,
     cache_bytes: u64,
     penalties: Arc<Penalties>,
+    metrics: Arc<Metrics>,
 }
 
 /// The broker that a listener's requests go to; a reload puts another one in its place.
@@ -83,7 +95,8 @@ impl Broker {
     /// # Errors
     /// Where the HTTP side cannot be set up.
     pub fn new(config: &Config) -> Result<Self, reqwest::Error> {
-        let http = Arc::new(Http::new(config.server.http.clone()));
+        let metrics = Arc::default();
+        let http = Arc::new(Http::new(config.server.http.clone(), &metrics));
         let cache_bytes = config.server.cache_bytes;
         let shared = Common {
             oidc: Arc::new(Oidc::new(Arc::clone(&http))),
@@ -91,6 +104,7 @@ impl Broker {
             cache: Arc::new(Cache::new(cache_bytes)),
             cache_bytes,
             penalties: Arc::default(),
+            metrics,
         };
         Self::build(config, shared, None)
     }
@@ -103,7 +117,7 @@ impl Broker {
     pub fn next(&self, config: &Config) -> Result<Self, reqwest::Error> {
         let mut shared = self.shared.clone();
         if *shared.http.settings() != config.server.http {
-            shared.http = Arc::new(Http::new(config.server.http.clone()));
+            shared.http = Arc::new(Http::new(config.server.http.clone(), &shared.metrics));
             shared.oidc = Arc::new(Oidc::new(Arc::clone(&shared.http)));
         }
         Self::build(config, shared, Some(self))
@@ -117,9 +131,11 @@ impl Broker {
 
     fn build(config: &Config, shared: Common, before: Option<&Self>) -> Result<Self, reqwest::Error> {
         let keeps_http = before.is_some_and(|before| Arc::ptr_eq(&before.shared.http, &shared.http));
-        let targets = |entries: &[Settings], before: Option<&HashMap<String, Arc<Target>>>| {
+        let listeners = listeners(config);
+        let rows = |component, name: Option<&str>| shared.metrics.rows(component, name, &listeners);
+        let targets = |entries: &[Settings], before: Option<&HashMap<String, Entry<Target>>>| {
             let targets = entries.iter().map(|settings| {
-                let old = before.and_then(|before| before.get(&settings.name));
+                let old = before.and_then(|before| before.get(&settings.name)).map(|entry| &entry.asked);
                 let old = old.filter(|old| old.settings() == settings);
                 let target = match old {
                     Some(old) if keeps_http => Arc::clone(old),
@@ -129,12 +145,13 @@ impl Broker {
                         Arc::new(Target::new(settings.clone(), http, oidc, cache)?)
                     }
                 };
-                Ok((settings.name.clone(), target))
+                let rows = rows(settings.component(), Some(&settings.name));
+                Ok((settings.name.clone(), Entry { asked: target, rows }))
             });
             targets.collect::<Result<_, reqwest::Error>>()
         };
         let logins = config.logins.iter().map(|settings| {
-            let old = before.and_then(|before| before.logins.get(&settings.name));
+            let old = before.and_then(|before| before.logins.get(&settings.name)).map(|entry| &entry.asked);
             let logins = match old.filter(|old| keeps_http && old.settings() == settings) {
                 Some(old) => Arc::clone(old),
                 None => {
@@ -142,36 +159,68 @@ impl Broker {
                     Arc::new(Logins::new(settings.clone(), http, oidc, penalties)?)
                 }
             };
-            Ok((settings.name.clone(), logins))
+            let rows = rows(Component::Login, Some(&settings.name));
+            Ok((settings.name.clone(), Entry { asked: logins, rows }))
         });
         Ok(Self {
             logins: logins.collect::<Result<_, reqwest::Error>>()?,
             maps: targets(&config.maps, before.map(|before| &before.maps))?,
             policies: targets(&config.policies, before.map(|before| &before.policies))?,
+            strangers: [Component::Map, Component::Policy, Component::Login].map(|kind| rows(kind, None)),
             warned: Warned::default(),
             shared,
         })
     }
 
-    /// Answers one question.
+    /// Where this generation counts.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.shared.metrics
+    }
+
+    /// What is under way.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        let targets = self.maps.iter().map(|entry| (Component::Map, entry));
+        let targets = targets.chain(self.policies.iter().map(|entry| (Component::Policy, entry)));
+        let queues = targets.map(|(component, (name, entry))| (component, name.clone(), entry.asked.queue()));
+        let logins = self.logins.iter();
+        let logins = logins.map(|(name, entry)| (Component::Login, name.clone(), entry.asked.queue()));
+        let mut queues: Vec<_> = queues.chain(logins).collect();
+        queues.sort_by(|one, other| (one.0, &one.1).cmp(&(other.0, &other.1)));
+        let (cached, cached_bytes) = self.shared.cache.size();
+        Load { queues, pools: self.shared.http.pools(), cached, cached_bytes }
+    }
+
+    /// Answers one question, and counts it.
     pub async fn ask(&self, question: &Question, asker: &Asker) -> Answer {
-        match question {
-            Question::Map { name, key } => match (self.maps.get(name), std::str::from_utf8(key)) {
-                (None, _) => self.unknown("socket_maps", name),
-                (Some(_), Ok("")) => Answer::NotFound,
-                (Some(target), Ok(key)) => target.ask(Asked::Key(key), asker).await,
-                // With smtputf8_enable Postfix itself takes such a key for not found (dict_utf8.c).
-                (Some(_), Err(_)) => Answer::NotFound,
+        let [maps, policies, logins] = &self.strangers;
+        let (component, rows, answer) = match question {
+            Question::Map { name, key } => match self.maps.get(name) {
+                None => (Component::Map, maps, self.unknown("socket_maps", name)),
+                Some(Entry { asked, rows }) => {
+                    let answer = match std::str::from_utf8(key) {
+                        Ok("") => Answer::NotFound,
+                        Ok(key) => asked.ask(Asked::Key(key), asker).await,
+                        // With smtputf8_enable Postfix itself takes such a key for not found (dict_utf8.c).
+                        Err(_) => Answer::NotFound,
+                    };
+                    (Component::Map, rows, answer)
+                }
             },
             Question::Policy { name, attributes } => match self.policies.get(name) {
-                None => self.unknown("policy_services", name),
-                Some(target) => target.ask(Asked::Request(attributes), asker).await,
+                None => (Component::Policy, policies, self.unknown("policy_services", name)),
+                Some(Entry { asked, rows }) => {
+                    (Component::Policy, rows, asked.ask(Asked::Request(attributes), asker).await)
+                }
             },
             Question::Login(login) => match self.logins.get(&login.name) {
-                None => self.unknown("dovecot_sasl", &login.name),
-                Some(logins) => logins.ask(login, asker).await,
+                None => (Component::Login, logins, self.unknown("dovecot_sasl", &login.name)),
+                Some(Entry { asked, rows }) => (Component::Login, rows, asked.ask(login, asker).await),
             },
-        }
+        };
+        rows.of(asker.door.listener()).count(Outcome::of(component, &answer), asker.at.elapsed());
+        answer
     }
 
     fn unknown(&self, section: &str, name: &str) -> Answer {
@@ -184,7 +233,7 @@ impl Broker {
     /// What logins by the entry `name` may use; nothing where there is no such entry.
     #[must_use]
     pub fn mechanisms(&self, name: &str) -> Vec<Mechanism> {
-        self.logins.get(name).map(|logins| logins.mechanisms()).unwrap_or_default()
+        self.logins.get(name).map(|logins| logins.asked.mechanisms()).unwrap_or_default()
     }
 
     /// For an administrator: every entry, the cache, the pool.
@@ -192,12 +241,12 @@ impl Broker {
     pub fn status(&self) -> Value {
         let targets =
             [("map", &self.maps), ("policy", &self.policies)].into_iter().flat_map(|(kind, targets)| {
-                let mut targets: Vec<_> = targets.values().map(|target| target.status(kind)).collect();
+                let mut targets: Vec<_> = targets.values().map(|target| target.asked.status(kind)).collect();
                 targets.sort_by_key(|target| target["name"].to_string());
                 targets
             });
         let mut all: Vec<Value> = targets.collect();
-        let mut logins: Vec<_> = self.logins.values().map(|logins| logins.status()).collect();
+        let mut logins: Vec<_> = self.logins.values().map(|logins| logins.asked.status()).collect();
         logins.sort_by_key(|login| login["name"].to_string());
         all.extend(logins);
         let (entries, bytes) = self.shared.cache.size();
@@ -212,14 +261,14 @@ impl Broker {
     /// number of entries that it was about.
     pub fn purge(&self, name: Option<&str>, key: Option<&str>) -> usize {
         let targets = self.maps.values().chain(self.policies.values());
-        let meant = targets.filter(|target| name.is_none_or(|name| target.settings().name == name));
-        meant.map(|target| target.forget(key)).count()
+        let meant = targets.filter(|target| name.is_none_or(|name| target.asked.settings().name == name));
+        meant.map(|target| target.asked.forget(key)).count()
     }
 
     /// What a failed login by the entry `name` says.
     #[must_use]
     pub fn on_login_failure(&self, name: &str) -> Option<OnFailure> {
-        self.logins.get(name).map(|logins| logins.on_failure().clone())
+        self.logins.get(name).map(|logins| logins.asked.on_failure().clone())
     }
 
     /// What a client that serves `service` may count on.
@@ -227,12 +276,12 @@ impl Broker {
     pub fn terms(&self, service: &Service) -> Terms {
         match service {
             Service::Socketmap => Terms {
-                budget: self.maps.values().map(|target| target.budget()).max().unwrap_or(LONGEST_BUDGET),
+                budget: self.maps.values().map(|map| map.asked.budget()).max().unwrap_or(LONGEST_BUDGET),
                 on_failure: None,
                 mechanisms: Vec::new(),
             },
             Service::Policy { name } => {
-                let target = self.policies.get(name);
+                let target = self.policies.get(name).map(|policy| &policy.asked);
                 Terms {
                     budget: target.map_or(LONGEST_BUDGET, |target| target.budget()),
                     on_failure: target.and_then(|target| target.on_failure()).cloned(),
@@ -246,4 +295,20 @@ impl Broker {
             },
         }
     }
+}
+
+/// The names of everything through which requests come.
+fn listeners(config: &Config) -> Vec<(Component, String)> {
+    let named = config.server.listen.iter().map(|listener| {
+        let component = match listener.speaks {
+            Speaks::Socketmap => Component::Map,
+            Speaks::Policy => Component::Policy,
+            Speaks::Login => Component::Login,
+        };
+        (component, listener.name.clone())
+    });
+    let mut listeners: Vec<_> = named.chain([(Component::Local, LOCAL.to_owned())]).collect();
+    listeners.sort();
+    listeners.dedup();
+    listeners
 }

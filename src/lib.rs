@@ -12,6 +12,7 @@
 //! | an HTTP API | [`target`], [`login`] | template, queue, reading of the answer |
 //! | tokens | [`oidc`] | identity providers: ours for APIs, those of mail clients |
 //! | HTTP | [`exchange`] | connections; one request, one complete answer |
+//! | what is counted | [`metrics`] | series that the layers above hold; the endpoint for Prometheus |
 //! | vocabulary | [`ask`], [`secret`] | question, answer, failure; imports nothing |
 //!
 //! `config` is seen by `command` and `broker` alone.
@@ -38,6 +39,8 @@ pub mod ipc;
 pub mod listen;
 #[cfg(feature = "broker")]
 pub mod login;
+#[cfg(feature = "broker")]
+pub mod metrics;
 #[cfg(feature = "broker")]
 pub mod oidc;
 #[cfg(feature = "broker")]

@@ -5,6 +5,7 @@
 //! logged, and nothing has changed. Sockets that are new beside old ones need the rights that the
 //! broker has by now.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,12 +17,13 @@ use tracing::{error, info, warn};
 use super::configuration;
 use super::run::{tell, tell_of_reload};
 use crate::admin::{self, Order, Told};
-use crate::broker::Broker;
+use crate::broker::{Broker, Generation};
 use crate::cli::Cli;
 use crate::config::{Config, Privileges, Server};
 use crate::listen::Listeners;
 use crate::listen::activation::Activated;
 use crate::listen::bind::{self, Bound};
+use crate::metrics::endpoint::Endpoint;
 use crate::telemetry;
 
 /// A broker that runs.
@@ -31,6 +33,9 @@ pub(super) struct Running<'c> {
     /// What a service manager has handed over.
     activated: Activated,
     broker: Arc<Broker>,
+    /// The same, for those who look at it from time to time.
+    current: Arc<Generation>,
+    prometheus: Option<Endpoint>,
     fixed: Fixed,
     /// Counts configurations, from 1.
     generation: u64,
@@ -45,6 +50,7 @@ struct Fixed {
     max_connections: Option<usize>,
     format: (bool, bool),
     privileges: Privileges,
+    prometheus: Option<SocketAddr>,
 }
 
 impl Fixed {
@@ -53,6 +59,7 @@ impl Fixed {
             max_connections: server.max_connections,
             format: (server.logging.json, server.logging.use_systemd),
             privileges: server.privileges.clone(),
+            prometheus: server.prometheus.as_ref().map(|settings| settings.address),
         }
     }
 }
@@ -65,16 +72,25 @@ impl<'c> Running<'c> {
         listeners: Listeners,
         activated: Activated,
     ) -> Self {
+        let current = Arc::new(Generation::new(Arc::clone(&broker)));
         Self {
             cli,
             listeners,
             activated,
+            current,
+            prometheus: None,
             broker,
             fixed: Fixed::of(&config.server),
             generation: 1,
             since: Instant::now(),
             reloaded: None,
         }
+    }
+
+    /// From now on `current` is told of every reload, and the endpoint follows it.
+    pub(super) fn observed(mut self, current: Arc<Generation>, prometheus: Option<Endpoint>) -> Self {
+        (self.current, self.prometheus) = (current, prometheus);
+        self
     }
 
     /// Does what an administrator orders. Questions are asked aside.
@@ -120,9 +136,11 @@ impl<'c> Running<'c> {
     /// Reads the configuration again, and goes over to it; true where that was possible.
     pub(super) fn reload(&mut self) -> bool {
         tell_of_reload();
-        self.reloaded = Some(self.try_to_reload());
+        let taken = self.try_to_reload();
+        self.broker.metrics().reloaded(taken);
+        self.reloaded = Some(taken);
         tell(&[NotifyState::Ready]);
-        self.reloaded == Some(true)
+        taken
     }
 
     fn try_to_reload(&mut self) -> bool {
@@ -143,6 +161,10 @@ impl<'c> Running<'c> {
         }
         self.name_what_needs_a_restart(&config);
         telemetry::set_level(config.server.logging.level);
+        self.current.set(&broker);
+        if let (Some(endpoint), Some(settings)) = (&self.prometheus, config.server.prometheus) {
+            endpoint.follow(settings);
+        }
         self.broker = broker;
         true
     }
@@ -186,6 +208,10 @@ impl<'c> Running<'c> {
             ("server.run_as_user", self.fixed.privileges.user != now.privileges.user),
             ("server.run_as_group", self.fixed.privileges.group != now.privileges.group),
             ("server.chroot", self.fixed.privileges.chroot != now.privileges.chroot),
+            (
+                "server.observability.prometheus_enabled, prometheus_address, prometheus_port",
+                self.fixed.prometheus != now.prometheus,
+            ),
             ("server.response_cache.max_bytes", self.broker.needs_another_cache(config)),
         ];
         for (key, _) in fixed.into_iter().filter(|(_, has_changed)| *has_changed) {

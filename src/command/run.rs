@@ -6,6 +6,7 @@
 //! service manager is told of all of that (sd_notify(3)), and asked to watch over it where it does.
 
 use std::io;
+use std::net::TcpListener;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,12 +25,13 @@ use tracing::{info, warn};
 use super::reload::Running;
 use super::{CONFIG, OS, SOFTWARE, configuration};
 use crate::admin;
-use crate::broker::Broker;
+use crate::broker::{Broker, Generation};
 use crate::cli::Cli;
 use crate::config::Config;
 use crate::listen::activation::Activated;
 use crate::listen::bind::{self, Bound, UnixEndpoint};
 use crate::listen::{Listeners, Shared};
+use crate::metrics::endpoint::{self, Endpoint};
 use crate::privilege::{Identity, drop_privileges};
 use crate::telemetry;
 
@@ -65,6 +67,10 @@ pub(super) fn run(cli: &Cli) -> ExitCode {
         Ok(bound) => bound,
         Err(error) => return fail(OS, &error.to_string()),
     };
+    let prometheus = match config.server.prometheus.as_ref().map(endpoint::bind).transpose() {
+        Ok(prometheus) => prometheus,
+        Err(error) => return fail(OS, &error.to_string()),
+    };
     let admin = match bind::admin(&config) {
         Ok(admin) => admin,
         Err(error) => return fail(OS, &error.to_string()),
@@ -82,7 +88,7 @@ pub(super) fn run(cli: &Cli) -> ExitCode {
     let served = Builder::new_multi_thread().enable_all().build().and_then(|runtime| {
         let served = runtime.block_on(async {
             tokio::select! {
-                served = serve(cli, &config, (bound, activated), admin, broker, connections, held) => served,
+                served = serve(cli, &config, (bound, activated, prometheus, admin), broker, connections, held) => served,
                 () = log.watch() => Ok(ExitCode::SUCCESS),
             }
         });
@@ -102,8 +108,7 @@ fn fail(code: u8, message: &str) -> ExitCode {
 async fn serve(
     cli: &Cli,
     config: &Config,
-    (bound, activated): (Vec<Bound>, Activated),
-    admin: UnixEndpoint,
+    (bound, activated, prometheus, admin): (Vec<Bound>, Activated, Option<TcpListener>, UnixEndpoint),
     broker: Arc<Broker>,
     connections: usize,
     held: SigSet,
@@ -123,12 +128,20 @@ async fn serve(
     for endpoint in endpoints {
         info!(endpoint, "listening");
     }
+    let (metrics, current) = (Arc::clone(broker.metrics()), Arc::new(Generation::new(Arc::clone(&broker))));
+    let settings = config.server.prometheus.clone();
+    let endpoint = prometheus.zip(settings).map(|(listener, settings)| {
+        info!(address = %settings.address, path = settings.path, "listening for Prometheus");
+        Endpoint::start(listener, settings, &current)
+    });
+    let endpoint = endpoint.transpose()?;
     let (maps, policies, logins) = (config.maps.len(), config.policies.len(), config.logins.len());
     info!(version = env!("CARGO_PKG_VERSION"), maps, policies, logins, "ready");
     tell(&[NotifyState::Ready]);
+    metrics.started();
     let mut watchdog = Watchdog::new();
 
-    let mut running = Running::new(cli, config, broker, listeners, activated);
+    let mut running = Running::new(cli, config, broker, listeners, activated).observed(current, endpoint);
     let (orders, mut ordered) = mpsc::channel(8);
     let listening = UnixListener::from_std(admin.listener.try_clone()?)?;
     let administration = tokio::spawn(admin::serve(listening, orders));
@@ -149,6 +162,7 @@ async fn serve(
     }
     administration.abort();
     drop((admin, ordered));
+    metrics.stopping();
     info!("stopping: answering what has been asked");
     tell(&[NotifyState::Stopping]);
     running.listeners.stop().await;

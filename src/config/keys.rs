@@ -48,7 +48,7 @@ pub(super) enum Below {
 
 /// Every block but the ones below entries, as an administrator calls it, in the order in which a
 /// lost key is looked for.
-const HOMES: [(Block, &str); 10] = [
+const HOMES: [(Block, &str); 11] = [
     (Block::Server, "server"),
     (Block::HttpClient, "server.http_client"),
     (Block::Logging, "server.logging"),
@@ -56,9 +56,23 @@ const HOMES: [(Block, &str); 10] = [
     (Block::ResponseCache, "server.response_cache"),
     (Block::Listener, "an item of server.listen"),
     (Block::Ipc, "server.ipc"),
+    (Block::Observability, "server.observability"),
     (Block::Map, "an entry of socket_maps"),
     (Block::Policy, "an entry of policy_services"),
     (Block::Login, "an entry of dovecot_sasl"),
+];
+
+/// The export to OpenTelemetry.
+const OTEL: [&str; 9] = [
+    "otel_enabled",
+    "otel_traces_enabled",
+    "otel_metrics_enabled",
+    "otel_service_name",
+    "otel_service_version",
+    "otel_exporter_otlp_endpoint",
+    "otel_exporter_otlp_headers",
+    "otel_exporter_otlp_insecure",
+    "otel_sample_ratio",
 ];
 
 impl Block {
@@ -124,7 +138,7 @@ impl Block {
     /// The keys that are not built yet.
     fn later(self) -> &'static [&'static str] {
         match self {
-            Self::Server => &["observability"],
+            Self::Observability => &OTEL,
             Self::Login => &["grpc"],
             _ => &[],
         }

@@ -248,7 +248,7 @@ fn tcp(
 }
 
 /// An address without or with brackets; `localhost` is the one name that needs no resolver.
-fn numeric(text: &str, v6: bool) -> Option<IpAddr> {
+pub(super) fn numeric(text: &str, v6: bool) -> Option<IpAddr> {
     if text == "localhost" {
         return Some(if v6 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() });
     }

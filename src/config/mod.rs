@@ -24,6 +24,7 @@ mod keys;
 mod listener;
 mod login;
 mod mask;
+mod observability;
 mod oidc;
 mod path;
 mod places;
@@ -45,6 +46,7 @@ use std::path::{Path, PathBuf};
 
 use crate::exchange::HttpSettings;
 use crate::login as logins;
+use crate::metrics;
 use crate::target;
 
 pub use places::Place;
@@ -138,6 +140,8 @@ pub struct Server {
     pub cache_bytes: u64,
     /// `server.max_connections`; `None`: the descriptor limit less 256.
     pub max_connections: Option<usize>,
+    /// `server.observability`, where Prometheus may ask.
+    pub prometheus: Option<metrics::endpoint::Settings>,
     /// `server.run_as_user`, `run_as_group`, `chroot`.
     pub privileges: Privileges,
 }

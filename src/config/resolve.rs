@@ -15,6 +15,7 @@ use super::http;
 use super::keys::Block;
 use super::listener;
 use super::login;
+use super::observability;
 use super::path::KeyPath;
 use super::problem::Report;
 use super::raw;
@@ -84,7 +85,8 @@ fn server(
         listener::admin(report, child(value, "admin"), &path.key("admin"), &ipc, raw.run_as_user.as_ref());
     let listen = child(value, "listen");
     let listen = listener::listeners(report, listen, &path.key("listen"), names, &ipc);
-    later(report, value, path);
+    let observed = child(value, "observability");
+    let prometheus = observability::prometheus(report, observed, &path.key("observability"));
     let most = path.key("max_connections");
     let most = scalar::number(report, &most, raw.max_connections, 1..=u64::MAX);
     let max_reply = max_reply(report, raw.socketmap_max_reply_size, path);
@@ -100,6 +102,7 @@ fn server(
         cache_bytes,
         max_connections,
         privileges,
+        prometheus,
     });
     (server, Inherited { timeout, max_reply, outage: cache.outage, pool, log_keys })
 }
@@ -134,15 +137,6 @@ fn privileges(
         report.value(&path.key("chroot"), "must be the absolute path of a directory that exists");
     }
     Privileges { user, group, chroot }
-}
-
-/// Blocks that are checked, but not built yet; the unknown key check says so.
-fn later(report: &mut Report<'_>, value: Option<&Value>, path: &KeyPath) {
-    let at = path.key("observability");
-    let observability = child(value, "observability");
-    block::read::<raw::Observability>(report, observability, &at, Block::Observability);
-    let tls = child(observability, "prometheus_tls");
-    block::read::<raw::PrometheusTls>(report, tls, &at.key("prometheus_tls"), Block::PrometheusTls);
 }
 
 /// `server.socketmap_max_reply_size`. The Go program's range ends at a gigabyte, which no Postfix

@@ -28,10 +28,9 @@ use tracing::debug;
 use url::Url;
 
 use super::resolve::Names;
-use super::{
-    Broken, CONNECT, Causes, HttpSettings, MAX_BODY, MAX_HEAD, Reply, Request, is_tls, refuse_large, take,
-};
+use super::{Broken, CONNECT, Causes, Http, MAX_BODY, MAX_HEAD, Reply, Request, is_tls, refuse_large, take};
 use crate::ask::Failure;
+use crate::metrics::{self, Metrics};
 
 /// Answers of 1xx before the real one (RFC 9110 15.2). A backend has use for one or two.
 const MAX_INTERIM: usize = 8;
@@ -48,6 +47,8 @@ pub(super) struct Direct {
     connector: HttpsConnector<HttpConnector<Names>>,
     names: Names,
     pool: Arc<Pool>,
+    open: Arc<AtomicUsize>,
+    metrics: Arc<Metrics>,
 }
 
 /// The idle ones.
@@ -75,10 +76,29 @@ struct Link {
     sender: SendRequest<Full<Bytes>>,
     machine: Connection<Stream, Full<Bytes>>,
     ended: bool,
+    _open: Open,
+}
+
+/// Counts a connection as long as there is one.
+#[derive(Debug)]
+struct Open(Arc<AtomicUsize>);
+
+impl Open {
+    fn new(open: &Arc<AtomicUsize>) -> Self {
+        open.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(open))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Direct {
-    pub(super) fn new(url: &Url, settings: &HttpSettings, names: &Names, idle: &Arc<AtomicUsize>) -> Self {
+    pub(super) fn new(url: &Url, side: &Http) -> Self {
+        let Http { settings, names, idle, metrics, .. } = side;
         let mut http = HttpConnector::new_with_resolver(names.clone());
         http.enforce_http(false);
         http.set_nodelay(true);
@@ -106,7 +126,15 @@ impl Direct {
                 max_everywhere: settings.max_idle_connections.unwrap_or(usize::MAX),
                 watched: AtomicBool::new(false),
             }),
+            open: Arc::default(),
+            metrics: Arc::clone(metrics),
         }
+    }
+
+    /// How many there are.
+    pub(super) fn connections(&self) -> metrics::Pool {
+        let idle = self.pool.lock().len();
+        metrics::Pool { idle, open: self.open.load(Ordering::Relaxed) }
     }
 
     /// Asks on a kept connection, else on a new one; on a new one, too, where the kept one fails.
@@ -152,7 +180,10 @@ impl Direct {
             handshake.map_err(|_| Broken::Refused(Failure::Protocol))
         };
         match tokio::time::timeout(CONNECT, connecting).await {
-            Ok(Ok((sender, machine))) => Ok(Link { sender, machine, ended: false }),
+            Ok(Ok((sender, machine))) => {
+                self.metrics.connections.add();
+                Ok(Link { sender, machine, ended: false, _open: Open::new(&self.open) })
+            }
             failed => {
                 self.names.turn(self.uri.host().unwrap_or_default());
                 match failed {
@@ -172,7 +203,7 @@ fn class(error: &(dyn std::error::Error + 'static)) -> Broken {
 impl Link {
     /// Sends, and reads the whole answer, moving the bytes meanwhile.
     async fn exchange(&mut self, mut request: hyper::Request<Full<Bytes>>) -> Result<Reply, Broken> {
-        let Self { sender, machine, ended } = self;
+        let Self { sender, machine, ended, .. } = self;
         let interim = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&interim);
         hyper::ext::on_informational(&mut request, move |_| {

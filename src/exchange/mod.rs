@@ -21,7 +21,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::body::Bytes;
 use hyper::ext::ReasonPhrase;
@@ -31,6 +31,7 @@ use tokio::sync::Semaphore;
 use url::Url;
 
 use crate::ask::{Deadline, Failure};
+use crate::metrics::{Calls, Metrics, Pool};
 use direct::Direct;
 use proxied::Proxied;
 use proxy::Proxies;
@@ -94,6 +95,7 @@ impl fmt::Debug for HttpSettings {
 #[derive(Debug)]
 pub struct Http {
     settings: HttpSettings,
+    metrics: Arc<Metrics>,
     names: Names,
     proxies: Proxies,
     /// Idle connections of all hosts.
@@ -145,9 +147,36 @@ pub struct Reply {
 impl Http {
     /// No connection is made yet.
     #[must_use]
-    pub fn new(settings: HttpSettings) -> Self {
-        let proxies = Proxies::new(settings.proxy.as_ref());
-        Self { settings, names: Names::default(), proxies, idle: Arc::default(), hosts: Mutex::default() }
+    pub fn new(settings: HttpSettings, metrics: &Arc<Metrics>) -> Self {
+        Self {
+            proxies: Proxies::new(settings.proxy.as_ref()),
+            settings,
+            metrics: Arc::clone(metrics),
+            names: Names::default(),
+            idle: Arc::default(),
+            hosts: Mutex::default(),
+        }
+    }
+
+    /// Where its exchanges are counted.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// The connections to each origin, but for those that a proxy stands before.
+    #[must_use]
+    pub fn pools(&self) -> Vec<(String, Pool)> {
+        let hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pools: Vec<_> = hosts
+            .iter()
+            .filter_map(|(origin, host)| match &host.arm {
+                Arm::Direct(direct) => Some((origin.clone(), direct.connections())),
+                Arm::Proxied(_) => None,
+            })
+            .collect();
+        pools.sort_by(|(one, _), (other, _)| one.cmp(other));
+        pools
     }
 
     /// Idle connections that are kept, those through a proxy not counted.
@@ -174,7 +203,7 @@ impl Http {
         }
         let arm = match self.proxies.of(url) {
             Some(proxy) => Arm::Proxied(Proxied::new(url, &proxy, &self.settings, &self.names)?),
-            None => Arm::Direct(Direct::new(url, &self.settings, &self.names, &self.idle)),
+            None => Arm::Direct(Direct::new(url, self)),
         };
         let permits = self.settings.max_connections_per_host.map(Semaphore::new);
         let host = Arc::new(Host { arm, permits });
@@ -184,11 +213,24 @@ impl Http {
 }
 
 impl Host {
-    /// Sends `request` and reads the whole answer. Dropped in between, it closes the connection.
+    /// Sends `request` and reads the whole answer, which is counted in `calls`. Dropped in between,
+    /// it closes the connection.
     ///
     /// # Errors
     /// The class of what went wrong.
-    pub async fn exchange(&self, request: &Request<'_>, deadline: Deadline) -> Result<Reply, Failure> {
+    pub async fn exchange(
+        &self,
+        request: &Request<'_>,
+        calls: &Calls,
+        deadline: Deadline,
+    ) -> Result<Reply, Failure> {
+        let began = Instant::now();
+        let outcome = self.uncounted(request, deadline).await;
+        calls.count(outcome.as_ref().ok().map(|reply| reply.status), began.elapsed());
+        outcome
+    }
+
+    async fn uncounted(&self, request: &Request<'_>, deadline: Deadline) -> Result<Reply, Failure> {
         let exchange = async {
             let _permit = match &self.permits {
                 // Never closed.

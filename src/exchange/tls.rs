@@ -3,6 +3,7 @@
 //! TLS 1.2 is the floor (RFC 9325). Certificates are verified against the system's, or against
 //! `root_ca` alone where that is set. Files are read when the configuration is, so that a bad one
 //! is an error then and never later.
+//! The endpoint for Prometheus is a server of the same making.
 
 use std::fmt;
 use std::path::Path;
@@ -13,7 +14,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
 
 /// The certificates that a server's must lead to.
 #[derive(Debug, Clone, Copy)]
@@ -90,6 +91,23 @@ pub fn client(trust: Trust<'_>, identity: Option<Identity<'_>>) -> Result<Arc<Cl
         }
     };
     Ok(Arc::new(config))
+}
+
+/// A server that shows `identity`; with `only_1_3` it speaks nothing older.
+///
+/// # Errors
+/// The file that cannot be used.
+pub fn server(identity: Identity<'_>, only_1_3: bool) -> Result<Arc<ServerConfig>, Error> {
+    const BOTH: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
+    let versions = if only_1_3 { &BOTH[..1] } else { BOTH };
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .map_err(|error| Error::System(error.to_string()))?;
+    let chain = certificates(identity.cert).map_err(Error::Cert)?;
+    let key = PrivateKeyDer::from_pem_file(identity.key).map_err(|error| Error::Key(error.to_string()))?;
+    let config = builder.with_no_client_auth().with_single_cert(chain, key);
+    config.map(Arc::new).map_err(|error| Error::Key(error.to_string()))
 }
 
 fn roots(path: &Path) -> Result<RootCertStore, Error> {

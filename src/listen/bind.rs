@@ -14,6 +14,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use nix::unistd::{Group, User};
 use serde_json::{Value, json};
@@ -21,12 +22,13 @@ use socket2::{Domain, Type};
 
 use super::activation::Activated;
 use crate::config::{Config, Endpoint, Speaks, UnixSocket};
+use crate::metrics::{Component, Listener, Metrics};
 use crate::session::Wire;
 use crate::target::PoolSettings;
 use crate::target::limit::Limit;
 
 /// The service manager's name for the socket of `server.ipc`.
-const LOCAL: &str = "ipc";
+pub(crate) const LOCAL: &str = "ipc";
 
 /// Connections that wait to be accepted. The kernel caps it at net.core.somaxconn.
 const BACKLOG: i32 = 4096;
@@ -47,6 +49,8 @@ pub struct Spec {
     pub endpoint: Endpoint,
     /// What is spoken.
     pub wire: Wire,
+    /// Its name in what is counted; may be empty.
+    pub label: String,
     /// A pool of its own.
     pub pool: Option<PoolSettings>,
     /// Whether all that comes through it is for one target whose queue it heeds.
@@ -71,7 +75,22 @@ impl Spec {
     /// Whether connections of the one may go on under the other.
     #[must_use]
     pub fn is_served_alike(&self, other: &Self) -> bool {
-        self.wire == other.wire && self.pool == other.pool && self.allowed == other.allowed
+        self.wire == other.wire
+            && self.label == other.label
+            && self.pool == other.pool
+            && self.allowed == other.allowed
+    }
+
+    /// Where its connections are counted.
+    #[must_use]
+    pub fn counted(&self, metrics: &Metrics) -> Arc<Listener> {
+        let component = match self.wire {
+            Wire::Socketmap => Component::Map,
+            Wire::Policy(_) => Component::Policy,
+            Wire::Login(_) => Component::Login,
+            Wire::Local(_) => Component::Local,
+        };
+        metrics.listener(component, &self.label)
     }
 
     /// Its own pool.
@@ -217,6 +236,7 @@ fn specs(config: &Config) -> Result<Vec<Spec>, Error> {
     let local = Spec {
         endpoint,
         wire: Wire::Local(None),
+        label: LOCAL.to_owned(),
         pool: None,
         leads_to_one: false,
         allowed,
@@ -233,6 +253,7 @@ fn specs(config: &Config) -> Result<Vec<Spec>, Error> {
         Spec {
             endpoint: listener.endpoint.clone(),
             wire,
+            label: listener.name.clone(),
             pool: listener.pool,
             leads_to_one,
             allowed: HashSet::new(),

@@ -30,6 +30,7 @@ use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tracing::warn;
 
 use crate::broker::{Broker, Generation};
+use crate::metrics;
 use crate::session::{self, Draining, Wire};
 use crate::target::limit::Door;
 use crate::warned::Warned;
@@ -86,6 +87,7 @@ struct Entrance {
     generation: Arc<Generation>,
     draining: Draining,
     shared: Shared,
+    counted: Arc<metrics::Listener>,
 }
 
 impl Listeners {
@@ -178,7 +180,8 @@ impl Listeners {
 
     fn add(&mut self, bound: Bound, broker: &Arc<Broker>) -> io::Result<()> {
         let (drain, draining) = watch::channel(None);
-        let door = Door::new(bound.spec.limit(), bound.spec.leads_to_one);
+        let counted = bound.spec.counted(broker.metrics());
+        let door = Door::new(bound.spec.limit(), bound.spec.leads_to_one, Arc::clone(&counted));
         let generation = Arc::new(Generation::new(Arc::clone(broker)));
         let entrance = Entrance {
             wire: bound.spec.wire.clone(),
@@ -186,6 +189,7 @@ impl Listeners {
             generation: Arc::clone(&generation),
             draining: Draining::new(draining),
             shared: self.shared.clone(),
+            counted,
         };
         let accepting = self.spawn(&bound, entrance)?;
         self.active.push(Active { bound, door, generation, drain, accepting });
@@ -247,10 +251,11 @@ where
             Ok(stream) => {
                 prepare(&stream);
                 let Some(permit) = entrance.permit(&mut complaint).await else { return };
-                let Entrance { wire, door, generation, draining, shared } = entrance.clone();
+                let Entrance { wire, door, generation, draining, shared, counted } = entrance.clone();
+                let open = counted.open();
                 tokio::spawn(async move {
                     session::serve(stream, wire, door, generation, draining).await;
-                    drop((permit, shared));
+                    drop((open, permit, shared));
                 });
             }
             // Gone again, or not admitted: neither costs anybody else a pause.
@@ -260,6 +265,7 @@ where
                     io::ErrorKind::ConnectionAborted | io::ErrorKind::PermissionDenied
                 ) => {}
             Err(error) => {
+                entrance.counted.refused();
                 if complaint.is_due() {
                     warn!(%error, "cannot accept a connection");
                 }

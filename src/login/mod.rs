@@ -23,6 +23,7 @@ use tracing::{debug, info, warn};
 use crate::api::Api;
 use crate::ask::{Answer, Credentials, Deadline, Failure, LOGIN_BUDGET, Login, Mechanism, OnFailure, Peer};
 use crate::exchange::Http;
+use crate::metrics::{Component, Metrics, Queue};
 use crate::oidc::{Oidc, Verdict, Verifier};
 use crate::outage::{self, Ended, Outage};
 use crate::secret::Secret;
@@ -41,6 +42,7 @@ pub struct Logins {
     verifier: Option<Verifier>,
     penalties: Arc<Penalties>,
     outage: Outage,
+    metrics: Arc<Metrics>,
 }
 
 /// What an API or a token says of a login.
@@ -70,12 +72,14 @@ impl Logins {
         penalties: &Arc<Penalties>,
     ) -> Result<Self, reqwest::Error> {
         let bearer = settings.bearer.as_ref().map(|bearer| oidc.bearer(bearer));
+        let calls = http.metrics().calls(Component::Login, &settings.name, "POST");
         Ok(Self {
-            api: Api::new(http.host(&settings.url)?, bearer),
+            api: Api::new(http.host(&settings.url)?, bearer, calls),
             limit: Limit::new(settings.pool.workers, settings.pool.queue),
             verifier: settings.tokens.as_ref().map(|tokens| oidc.verifier(tokens)),
             penalties: Arc::clone(penalties),
             outage: Outage::default(),
+            metrics: Arc::clone(http.metrics()),
             settings,
         })
     }
@@ -89,12 +93,12 @@ impl Logins {
     /// For an administrator.
     #[must_use]
     pub fn status(&self) -> Value {
-        let (working, waiting) = self.limit.load();
+        let Queue { busy, waiting, .. } = self.limit.queue();
         let mut status = json!({
             "kind": "login",
             "name": self.settings.name,
             "target": self.settings.url.origin().ascii_serialization(),
-            "working": working,
+            "working": busy,
             "waiting": waiting,
             "has_token": self.api.has_token(),
         });
@@ -102,6 +106,12 @@ impl Logins {
             all.extend(outage);
         }
         status
+    }
+
+    /// Its workers, and who waits for one.
+    #[must_use]
+    pub fn queue(&self) -> Queue {
+        self.limit.queue()
     }
 
     /// What is on offer: tokens only where they can be verified.
@@ -214,6 +224,7 @@ impl Logins {
                 ),
             }),
             Verdict::Refused(refusal) => {
+                self.metrics.tokens.theirs_refused.add();
                 Ok(Outcome::Denied { reason: refusal.reason.to_owned(), detail: refusal.detail })
             }
         }

@@ -83,6 +83,7 @@ impl Bearer {
         refused: &Arc<Token>,
         deadline: Deadline,
     ) -> Result<Option<Arc<Token>>, Failure> {
+        self.client.provider.contact.metrics().tokens.ours_refused.add();
         match self.token.newer(refused, deadline).await {
             Newer::Another(token) if token.0 == refused.0 => Ok(None),
             Newer::Another(token) => Ok(Some(token)),
@@ -93,6 +94,17 @@ impl Bearer {
 }
 
 async fn fetch(client: Arc<Client>) -> Option<Kept<Token>> {
+    let kept = fetch_uncounted(&client).await;
+    let tokens = &client.provider.contact.metrics().tokens;
+    if kept.is_some() {
+        tokens.fetched.add()
+    } else {
+        tokens.failed.add()
+    }
+    kept
+}
+
+async fn fetch_uncounted(client: &Client) -> Option<Kept<Token>> {
     // Its life is counted from here: it cannot have begun earlier.
     let began = Instant::now();
     let scope = client.settings.scopes.join(" ");

@@ -41,6 +41,10 @@ impl Client {
     ) -> Option<Object> {
         let (document, address) = self.provider.with(endpoint, deadline).await?;
         let contact = &self.provider.contact;
+        let calls = match endpoint {
+            Endpoint::Introspection => &contact.errands.introspection,
+            Endpoint::Token | Endpoint::Keys => &contact.errands.token,
+        };
         let has_assertion = matches!(self.settings.authentication, Authentication::PrivateKey(_));
         let mut attempts = if has_assertion { 2 } else { 1 };
         let reply = loop {
@@ -48,7 +52,7 @@ impl Client {
                 contact.complain(format_args!("{}: no assertion could be signed", endpoint.name()));
                 return None;
             };
-            let reply = contact.exchange(&address.url, message, deadline).await;
+            let reply = contact.exchange(calls, &address.url, message, deadline).await;
             attempts -= 1;
             // A connection that was lost: an assertion is good for one attempt, so the next one
             // needs another, and the exchange may not repeat it for us.

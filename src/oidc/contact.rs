@@ -13,6 +13,7 @@ use url::{Position, Url};
 use super::json::{self, Object};
 use crate::ask::{Deadline, Failure};
 use crate::exchange::{Http, Reply, Request};
+use crate::metrics::{Calls, Component, Metrics};
 use crate::warned::Warned;
 
 /// What a provider may say is wrong with us (RFC 6749 5.2); anything else is not repeated.
@@ -36,7 +37,29 @@ fn error_code(reply: &Reply) -> Option<&'static str> {
 pub(super) struct Contact {
     http: Arc<Http>,
     name: String,
+    pub(super) errands: Errands,
     warned: Warned,
+}
+
+/// What a provider is asked for, each counted by itself.
+#[derive(Debug)]
+pub(super) struct Errands {
+    pub(super) discovery: Arc<Calls>,
+    pub(super) token: Arc<Calls>,
+    pub(super) introspection: Arc<Calls>,
+    pub(super) keys: Arc<Calls>,
+}
+
+impl Errands {
+    fn new(metrics: &Metrics) -> Self {
+        let calls = |name, method| metrics.calls(Component::Oidc, name, method);
+        Self {
+            discovery: calls("discovery", "GET"),
+            token: calls("token", "POST"),
+            introspection: calls("introspection", "POST"),
+            keys: calls("jwks", "GET"),
+        }
+    }
 }
 
 /// What is sent.
@@ -57,12 +80,19 @@ impl Message {
 impl Contact {
     pub(super) fn new(http: Arc<Http>, configuration_uri: &Url) -> Self {
         let name = configuration_uri.host_str().unwrap_or_default().to_owned();
-        Self { http, name, warned: Warned::default() }
+        let errands = Errands::new(http.metrics());
+        Self { http, name, errands, warned: Warned::default() }
     }
 
-    /// Sends `message` to `url`.
+    /// Where what is asked is counted.
+    pub(super) fn metrics(&self) -> &Metrics {
+        self.http.metrics()
+    }
+
+    /// Sends `message` to `url`, which is counted in `calls`.
     pub(super) async fn exchange(
         &self,
+        calls: &Calls,
         url: &Url,
         mut message: Message,
         deadline: Deadline,
@@ -76,7 +106,7 @@ impl Contact {
             body: message.body,
             repeatable: message.repeatable,
         };
-        host.exchange(&request, deadline).await
+        host.exchange(&request, calls, deadline).await
     }
 
     /// The JSON object in a reply of status 200; anything else is told to the log. `what` was asked.

@@ -70,11 +70,12 @@ pub(super) enum Signature {
 pub(super) async fn fetch(provider: Arc<Provider>, ttl: Duration) -> Option<Kept<KeySet>> {
     let deadline = fetched::limit();
     let (_, address) = provider.with(Endpoint::Keys, deadline).await?;
-    let reply = provider.contact.exchange(&address.url, Message::get(), deadline).await;
-    let object = provider.contact.object(Endpoint::Keys.name(), reply)?;
+    let contact = &provider.contact;
+    let reply = contact.exchange(&contact.errands.keys, &address.url, Message::get(), deadline).await;
+    let object = contact.object(Endpoint::Keys.name(), reply)?;
     let keys = KeySet::read(&object);
     if keys.keys.is_empty() {
-        provider.contact.complain(format_args!("{}: no usable key", Endpoint::Keys.name()));
+        contact.complain(format_args!("{}: no usable key", Endpoint::Keys.name()));
         return None;
     }
     let now = Instant::now();

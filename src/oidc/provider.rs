@@ -145,7 +145,7 @@ fn address(value: Option<&Value>, uri: &Url) -> Result<Address, &'static str> {
 }
 
 async fn fetch(contact: Arc<Contact>, uri: Url, strange: Arc<AtomicBool>) -> Option<Kept<Document>> {
-    let reply = contact.exchange(&uri, Message::get(), fetched::limit()).await;
+    let reply = contact.exchange(&contact.errands.discovery, &uri, Message::get(), fetched::limit()).await;
     let object = contact.object("discovery", reply)?;
     let document = Document::read(&object, &uri);
     if let Some(issuer) = &document.issuer

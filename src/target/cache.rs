@@ -19,6 +19,7 @@ use moka::sync::Cache as Moka;
 use super::template::Asked;
 use super::{CacheSettings, Kind, Settings, verb};
 use crate::ask::{Answer, Attribute};
+use crate::metrics::{Metrics, Stock};
 
 /// What moka spends on an entry, besides key and value.
 const OVERHEAD: usize = 480;
@@ -97,6 +98,7 @@ pub struct Shelf {
     settings: CacheSettings,
     /// `None` for a map.
     policy: Option<PolicyKey>,
+    stock: Arc<Stock>,
 }
 
 #[derive(Debug, Clone)]
@@ -138,15 +140,9 @@ impl Cache {
         Self { entries, shelves: Arc::default() }
     }
 
-    /// How many answers are kept, and the memory that they take; a little behind the truth.
-    #[must_use]
-    pub fn size(&self) -> (u64, u64) {
-        (self.entries.entry_count(), self.entries.weighted_size())
-    }
-
     /// A new target's part.
     #[must_use]
-    pub fn shelf(&self, settings: &Settings) -> Shelf {
+    pub fn shelf(&self, settings: &Settings, metrics: &Metrics) -> Shelf {
         let policy = match &settings.kind {
             Kind::Map(_) => None,
             Kind::Policy(policy) => Some(match &policy.cache_key {
@@ -160,7 +156,14 @@ impl Cache {
             entries: self.entries.clone(),
             settings: settings.cache,
             policy,
+            stock: metrics.stock(settings.component(), &settings.name),
         }
+    }
+
+    /// How many answers it holds, and the memory that they take; as of a moment ago.
+    #[must_use]
+    pub fn size(&self) -> (u64, u64) {
+        (self.entries.entry_count(), self.entries.weighted_size())
     }
 }
 
@@ -210,11 +213,20 @@ impl Shelf {
     /// What may be said without asking.
     #[must_use]
     pub fn find(&self, key: &[u8]) -> Found {
-        let CacheSettings { fresh, negative, stale_while_revalidate: stale, .. } = self.settings;
-        if fresh.is_zero() && negative.is_zero() {
+        if self.settings.fresh.is_zero() && self.settings.negative.is_zero() {
             return Found::Nothing;
         }
-        let Some(entry) = self.get(key) else { return Found::Nothing };
+        let found = self.get(key).map_or(Found::Nothing, |entry| self.judge(&entry));
+        match found {
+            Found::Fresh(_) => self.stock.hits.add(),
+            Found::Stale(_) => self.stock.stale.add(),
+            Found::Nothing => self.stock.misses.add(),
+        }
+        found
+    }
+
+    fn judge(&self, entry: &Entry) -> Found {
+        let CacheSettings { fresh, negative, stale_while_revalidate: stale, .. } = self.settings;
         let age = entry.since.elapsed();
         match &*entry.answer {
             Answer::NotFound if age < negative => Found::Fresh(Answer::NotFound),
@@ -233,7 +245,10 @@ impl Shelf {
         }
         let entry = self.get(key)?;
         let stands = *entry.answer != Answer::NotFound && entry.since.elapsed() < self.settings.outage;
-        stands.then(|| (*entry.answer).clone())
+        stands.then(|| {
+            self.stock.stand_ins.add();
+            (*entry.answer).clone()
+        })
     }
 
     /// Keeps a definitive answer.
@@ -332,6 +347,7 @@ mod tests {
             entries: entries.clone(),
             settings,
             policy: None,
+            stock: Arc::default(),
         };
         let value = Answer::Value("v".to_owned());
         shelf.keep(b"new", &value);

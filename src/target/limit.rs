@@ -12,14 +12,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 use crate::ask::{Deadline, Failure};
+use crate::metrics::{Listener, Queue};
 
 /// Workers, and the queue behind them.
 #[derive(Debug)]
 pub struct Limit {
     workers: Semaphore,
+    max_workers: usize,
     waiting: AtomicUsize,
     max_queue: usize,
-    max_workers: usize,
 }
 
 impl Limit {
@@ -27,14 +28,18 @@ impl Limit {
     #[must_use]
     pub fn new(workers: usize, max_queue: usize) -> Self {
         let max_workers = workers.min(Semaphore::MAX_PERMITS);
-        Self { workers: Semaphore::new(max_workers), waiting: AtomicUsize::new(0), max_queue, max_workers }
+        let workers = Semaphore::new(max_workers);
+        Self { workers, max_workers, waiting: AtomicUsize::new(0), max_queue }
     }
 
-    /// Lookups in progress, and those that wait.
+    /// Who waits and who is served at this moment.
     #[must_use]
-    pub fn load(&self) -> (usize, usize) {
-        let free = self.workers.available_permits();
-        (self.max_workers.saturating_sub(free), self.waiting.load(Ordering::Relaxed))
+    pub fn queue(&self) -> Queue {
+        Queue {
+            waiting: self.waiting.load(Ordering::Relaxed),
+            busy: self.max_workers.saturating_sub(self.workers.available_permits()),
+            workers: self.max_workers,
+        }
     }
 
     /// The same, but a full queue is not waited behind.
@@ -95,15 +100,22 @@ pub struct Door {
     leads_to_one: Arc<AtomicBool>,
     /// `worker_pool` of the listener, and what closes its own queue.
     pool: Option<Arc<(Limit, Gate)>>,
+    /// Where the listener's connections are counted.
+    listener: Option<Arc<Listener>>,
 }
 
 impl Door {
     /// The door of a listener with a pool of its own, or without; `leads_to_one` where all that
     /// comes through it is for one target.
     #[must_use]
-    pub fn new(pool: Option<Limit>, leads_to_one: bool) -> Self {
+    pub fn new(pool: Option<Limit>, leads_to_one: bool, listener: Arc<Listener>) -> Self {
         let pool = pool.map(|pool| Arc::new((pool, Gate::default())));
-        Self { target: Arc::default(), leads_to_one: Arc::new(leads_to_one.into()), pool }
+        Self {
+            target: Arc::default(),
+            leads_to_one: Arc::new(leads_to_one.into()),
+            pool,
+            listener: Some(listener),
+        }
     }
 
     /// The same, after a reload has changed the number of targets.
@@ -135,12 +147,20 @@ impl Door {
 
     /// Returns once nobody who came in waits in a full queue that this listener must heed.
     pub async fn open(&self) {
-        if self.leads_to_one.load(Ordering::Relaxed) {
-            self.target.open().await;
-        }
-        if let Some((_, gate)) = self.pool.as_deref() {
+        let target = self.leads_to_one.load(Ordering::Relaxed).then_some(&*self.target);
+        let pool = self.pool.as_deref().map(|(_, gate)| gate);
+        for gate in target.into_iter().chain(pool) {
+            if let Some(listener) = self.listener.as_ref().filter(|_| !gate.is_open()) {
+                listener.held_up();
+            }
             gate.open().await;
         }
+    }
+
+    /// Where the connections are counted that came through it; `None` where it is nobody's.
+    #[must_use]
+    pub fn listener(&self) -> Option<&Arc<Listener>> {
+        self.listener.as_ref()
     }
 
     /// The gate that a target's full queue closes.
@@ -163,11 +183,15 @@ impl Gate {
         Held(self)
     }
 
+    fn is_open(&self) -> bool {
+        self.held.load(Ordering::SeqCst) == 0
+    }
+
     /// Returns once it is open.
     pub async fn open(&self) {
         loop {
             let freed = self.freed.notified();
-            if self.held.load(Ordering::SeqCst) == 0 {
+            if self.is_open() {
                 return;
             }
             freed.await;

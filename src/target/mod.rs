@@ -27,6 +27,7 @@ use tracing::{debug, info};
 use crate::api::Api;
 use crate::ask::{Answer, Deadline, Failure, OnFailure};
 use crate::exchange::Http;
+use crate::metrics::Queue;
 use crate::oidc::Oidc;
 use crate::outage::{self, Ended, Outage};
 use crate::trace;
@@ -74,7 +75,7 @@ impl Target {
     /// # Errors
     /// Where its proxy cannot be used.
     pub fn new(settings: Settings, http: &Http, oidc: &Oidc, cache: &Cache) -> Result<Self, reqwest::Error> {
-        let shelf = cache.shelf(&settings);
+        let shelf = cache.shelf(&settings, http.metrics());
         Self::with_shelf(settings, http, oidc, shelf)
     }
 
@@ -85,8 +86,9 @@ impl Target {
         shelf: Shelf,
     ) -> Result<Self, reqwest::Error> {
         let bearer = settings.bearer.as_ref().map(|bearer| oidc.bearer(bearer));
+        let calls = http.metrics().calls(settings.component(), &settings.name, settings.method.name());
         Ok(Self {
-            api: Api::new(http.host(&settings.url)?, bearer),
+            api: Api::new(http.host(&settings.url)?, bearer, calls),
             limit: Limit::new(settings.pool.workers, settings.pool.queue),
             shelf,
             flights: Flights::default(),
@@ -115,12 +117,12 @@ impl Target {
     /// For an administrator.
     #[must_use]
     pub fn status(&self, kind: &str) -> Value {
-        let (working, waiting) = self.limit.load();
+        let Queue { busy, waiting, .. } = self.limit.queue();
         let mut status = json!({
             "kind": kind,
             "name": self.settings.name,
             "target": self.settings.url.origin().ascii_serialization(),
-            "working": working,
+            "working": busy,
             "waiting": waiting,
             "has_token": self.api.has_token(),
         });
@@ -133,6 +135,12 @@ impl Target {
     /// Forgets cached answers: that of a map's `key`, or all.
     pub fn forget(&self, key: Option<&str>) {
         self.shelf.forget(key);
+    }
+
+    /// Its workers, and who waits for one.
+    #[must_use]
+    pub fn queue(&self) -> Queue {
+        self.limit.queue()
     }
 
     /// How long a lookup may take.

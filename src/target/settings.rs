@@ -9,6 +9,7 @@ use url::Url;
 use super::template::Template;
 use super::value::Field;
 use crate::ask::OnFailure;
+use crate::metrics::Component;
 use crate::oidc::ClientSettings;
 
 /// What an entry of `socket_maps` or `policy_services` says, checked.
@@ -54,6 +55,17 @@ pub struct Settings {
     pub log_keys: LogKeys,
 }
 
+impl Settings {
+    /// What kind of entry this is.
+    #[must_use]
+    pub fn component(&self) -> Component {
+        match self.kind {
+            Kind::Map(_) => Component::Map,
+            Kind::Policy(_) => Component::Policy,
+        }
+    }
+}
+
 /// When the log names what was asked: keys are addresses of people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogKeys {
@@ -72,6 +84,17 @@ pub enum Method {
     Post,
     /// With path and query alone.
     Get,
+}
+
+impl Method {
+    /// Its name in HTTP.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Post => "POST",
+            Self::Get => "GET",
+        }
+    }
 }
 
 /// What a valid answer without the value's field means.

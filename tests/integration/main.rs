@@ -5,7 +5,7 @@
 //! `postfix`, and root, are needed); `proxy` asks through a real proxy (package `tinyproxy`);
 //! `login_peers` tries real programs that log in (packages `swaks`, `curl`, `dovecot-core`),
 //! `provider_peers` a real identity provider (`make provider`, which needs npm); the others speak
-//! its protocols themselves. The client is the shipped static program: `make build` makes it,
+//! its protocols themselves; `metrics` has its numbers checked (package `prometheus`). The client is the shipped static program: `make build` makes it,
 //! `PFXHTTP_CLIENT` names another. Nothing is skipped: what is missing makes a test fail with a
 //! sentence that says so.
 
@@ -42,6 +42,7 @@ mod logins_postfix;
 mod logs;
 mod malformed;
 mod manuals;
+mod metrics;
 mod outcome_options;
 mod outcomes;
 mod package;

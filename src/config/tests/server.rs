@@ -89,12 +89,51 @@ fn tls_files_are_read_and_told_where_they_are_named() {
 #[test]
 fn blocks_that_are_not_built_are_checked_all_the_same() {
     assert_eq!(
-        told(&server("admin: {path: x}\nobservability: {prometheus_enabled: 5, bad: 1}")),
+        told(&server("admin: {path: x}\nobservability: {prometheus_enabled: 5, otel_enabled: true}")),
         [
             "2:17 server.admin.path: must be an absolute path",
-            "3:3 server.observability: not built yet",
             "3:39 server.observability.prometheus_enabled: expected true or false, found a number",
-            "3:42 server.observability.bad: unknown key"
+            "3:42 server.observability.otel_enabled: not built yet"
         ]
     );
+}
+
+#[test]
+fn prometheus_may_ask_where_it_is_told_to() {
+    assert!(good(&map("")).server.prometheus.is_none());
+    let of = |keys: &str| {
+        let config = good(&server(&format!("observability: {{prometheus_enabled: true{keys}}}")));
+        config.server.prometheus.expect("an endpoint")
+    };
+    let usual = of("");
+    assert_eq!((usual.address.to_string().as_str(), usual.path.as_str()), ("127.0.0.1:9464", "/metrics"));
+    assert!(!usual.runtime && usual.credentials.is_none() && usual.tls.is_none());
+    let other = of(
+        ", prometheus_address: '[::1]', prometheus_port: 1, prometheus_path: m/x, prometheus_runtime_metrics: true, prometheus_http_auth_basic: 'u:p:w'",
+    );
+    assert_eq!((other.address.to_string().as_str(), other.path.as_str()), ("[::1]:1", "/m/x"));
+    assert!(other.runtime);
+    assert_eq!(other.credentials.as_ref().map(|pair| pair.expose()), Some("u:p:w"));
+    assert!(!format!("{other:?}").contains("u:p:w"));
+    assert!(good(&server("observability: {prometheus_port: 9}")).server.prometheus.is_none());
+}
+
+#[test]
+fn an_endpoint_for_prometheus_is_checked() {
+    for (keys, expected) in [
+        ("prometheus_port: 0", "prometheus_port: must be from 1 to 65535"),
+        ("prometheus_address: host", "prometheus_address: numeric addresses only"),
+        ("prometheus_path: ''", "prometheus_path: must be the path of a URL"),
+        ("prometheus_path: /a?b", "prometheus_path: must be the path of a URL"),
+        ("prometheus_http_auth_basic: 'user:'", "prometheus_http_auth_basic: must be `user:password`"),
+        ("prometheus_http_auth_basic_file: /nowhere/at/all", "basic_file: the file cannot be read"),
+        ("prometheus_tls: {enabled: true, cert: /x}", "prometheus_tls"),
+        ("prometheus_tls: {min_tls_version: '1.1'}", "min_tls_version: must be one of: 1.2, 1.3"),
+        ("prometheus_tls: {key: /x}", "warning server.observability.prometheus_tls.key: has no effect"),
+        ("prometheus_address: 0.0.0.0", "warning server.observability.prometheus_address: whoever reaches"),
+    ] {
+        one(&server(&format!("observability: {{prometheus_enabled: true, {keys}}}")), expected);
+    }
+    let wrong = server("observability: {prometheus_http_auth_basic: 'pw-without-user'}");
+    assert!(!shown(&check(&wrong).expect_err("it is wrong")).contains("pw-without"));
 }

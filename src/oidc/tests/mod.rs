@@ -34,7 +34,7 @@ fn oidc() -> Oidc {
         proxy: None,
         tls: Arc::new(tls.with_root_certificates(RootCertStore::empty()).with_no_client_auth()),
     };
-    Oidc::new(Arc::new(Http::new(settings)))
+    Oidc::new(Arc::new(Http::new(settings, &Arc::default())))
 }
 
 fn client(provider: &Provider, authentication: Authentication) -> ClientSettings {

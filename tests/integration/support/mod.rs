@@ -27,6 +27,7 @@ pub(crate) mod gzip;
 pub(crate) mod http;
 pub(crate) mod jwt;
 pub(crate) mod mail_clients;
+pub(crate) mod metrics;
 pub(crate) mod oidc;
 pub(crate) mod peer;
 pub(crate) mod port;

@@ -1,0 +1,233 @@
+//! Everything that is counted, at one moment. Names and labels stand here and nowhere else.
+
+use std::sync::atomic::Ordering;
+
+use super::family::{Families, Family, Kind, Labels, Value};
+use super::{Component, Metrics, process};
+
+/// What is under way in the generation that serves; nobody counts it, it is looked at.
+#[derive(Debug, Default)]
+pub struct Load {
+    /// One for each entry.
+    pub queues: Vec<(Component, String, Queue)>,
+    /// One for each origin.
+    pub pools: Vec<(String, Pool)>,
+    /// Answers in the cache.
+    pub cached: u64,
+    /// The memory that they take.
+    pub cached_bytes: u64,
+}
+
+/// The workers of an entry, and the queue behind them.
+#[derive(Debug, Clone, Copy)]
+pub struct Queue {
+    /// Lookups that wait.
+    pub waiting: usize,
+    /// Workers in use.
+    pub busy: usize,
+    /// Workers that there are.
+    pub workers: usize,
+}
+
+/// The connections to one origin.
+#[derive(Debug, Clone, Copy)]
+pub struct Pool {
+    /// Those that are kept.
+    pub idle: usize,
+    /// All of them.
+    pub open: usize,
+}
+
+impl Metrics {
+    /// All series. `runtime`: also those of the process.
+    pub(super) fn families(&self, load: &Load, runtime: bool) -> Vec<Family> {
+        let mut families = Families::default();
+        self.lifecycle(&mut families);
+        self.listeners(&mut families);
+        self.application(&mut families);
+        self.backends(&mut families);
+        self.cache(&mut families, load);
+        standing(&mut families, load);
+        self.tokens(&mut families);
+        if runtime {
+            process::add(&mut families);
+        }
+        families.0
+    }
+
+    fn lifecycle(&self, families: &mut Families) {
+        let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
+        families.add(
+            Kind::Gauge,
+            "pfxhttp_build_info",
+            "Which version this is.",
+            [(version, Value::Whole(1))],
+        );
+        let ok = |count| [(vec![("result", "ok".to_owned())], Value::Whole(count))];
+        let (name, help) = ("pfxhttp_observability_startups_total", "Starts that became ready.");
+        families.add(Kind::Counter, name, help, ok(self.startups.read()));
+        let (name, help) = ("pfxhttp_observability_shutdowns_total", "Stops that were asked for.");
+        families.add(Kind::Counter, name, help, ok(self.shutdowns.read()));
+        let reloads = ["ok", "error"].into_iter().zip(&self.reloads);
+        let reloads =
+            reloads.map(|(result, count)| (vec![("result", result.to_owned())], Value::Whole(count.read())));
+        families.add(Kind::Counter, "pfxhttp_config_reloads_total", "Reloads of the configuration.", reloads);
+        families.one(
+            Kind::Gauge,
+            "pfxhttp_config_last_reload_successful",
+            "Whether the last reload, or the start, took the configuration.",
+            Value::Whole(u64::from(!self.last_reload_failed.load(Ordering::Relaxed))),
+        );
+        families.one(
+            Kind::Gauge,
+            "pfxhttp_config_last_reload_success_timestamp_seconds",
+            "When the configuration was read that is served.",
+            Value::Whole(self.configured.load(Ordering::Relaxed)),
+        );
+    }
+
+    fn listeners(&self, families: &mut Families) {
+        let (mut events, mut active, mut lasted) = (Vec::new(), Vec::new(), Vec::new());
+        for ((component, name), listener) in self.listeners.all() {
+            let base = labels(component, &name);
+            let (ended, panicked) = (listener.ended.read(), listener.panicked.read());
+            for (event, result, count) in [
+                ("accept", "ok", listener.accepted.read()),
+                ("accept", "error", listener.refused.read()),
+                ("close", "ok", ended.count()),
+                ("close", "error", panicked.count()),
+                ("queue_full", "error", listener.held_up.read()),
+            ] {
+                events.push((with(&base, &[("event", event), ("result", result)]), Value::Whole(count)));
+            }
+            for (result, reading) in [("ok", ended), ("error", panicked)] {
+                if reading.count() > 0 {
+                    lasted.push((with(&base, &[("result", result)]), Value::Histogram(reading)));
+                }
+            }
+            active.push((base, Value::Whole(listener.active.load(Ordering::Relaxed))));
+        }
+        let name = "pfxhttp_listener_connections_total";
+        families.add(Kind::Counter, name, "What happened to connections of listeners.", events);
+        let name = "pfxhttp_listener_active_connections";
+        families.add(Kind::Gauge, name, "Connections that are open, idle ones among them.", active);
+        let name = "pfxhttp_listener_connection_duration_seconds";
+        families.add(Kind::Histogram, name, "How long connections lasted.", lasted);
+    }
+
+    fn application(&self, families: &mut Families) {
+        let (mut totals, mut took) = (Vec::new(), Vec::new());
+        for ((component, name, listener), requests) in self.requests.all() {
+            let base = with(&labels(component, &name), &[("listener", &listener)]);
+            for (outcome, reading) in requests.read() {
+                let labels = with(&base, &[("outcome", outcome.word())]);
+                totals.push((labels.clone(), Value::Whole(reading.count())));
+                took.push((labels, Value::Histogram(reading)));
+            }
+        }
+        let name = "pfxhttp_application_requests_total";
+        families.add(Kind::Counter, name, "Requests of Postfix and others, by what came of them.", totals);
+        let name = "pfxhttp_application_request_duration_seconds";
+        families.add(Kind::Histogram, name, "From the last byte of a request to its answer.", took);
+    }
+
+    fn backends(&self, families: &mut Families) {
+        let (mut totals, mut took) = (Vec::new(), Vec::new());
+        for ((component, name, method), calls) in self.calls.all() {
+            let base = with(&labels(component, &name), &[("method", method)]);
+            for (class, result, reading) in calls.read() {
+                let labels = with(&base, &[("status_class", class), ("result", result)]);
+                totals.push((labels.clone(), Value::Whole(reading.count())));
+                took.push((labels, Value::Histogram(reading)));
+            }
+        }
+        let name = "pfxhttp_backend_http_requests_total";
+        families.add(Kind::Counter, name, "Requests to HTTP APIs and identity providers.", totals);
+        let name = "pfxhttp_backend_http_request_duration_seconds";
+        families.add(Kind::Histogram, name, "From sending a request to the end of its answer.", took);
+        families.one(
+            Kind::Counter,
+            "pfxhttp_backend_connections_opened_total",
+            "Connections that were made to HTTP APIs; far fewer than requests where they are kept.",
+            Value::Whole(self.connections.read()),
+        );
+    }
+
+    fn cache(&self, families: &mut Families, load: &Load) {
+        let mut lookups = Vec::new();
+        let mut stand_ins = Vec::new();
+        for ((component, name), stock) in self.stocks.all() {
+            let base = labels(component, &name);
+            for (result, count) in [("hit", &stock.hits), ("stale", &stock.stale), ("miss", &stock.misses)] {
+                lookups.push((with(&base, &[("result", result)]), Value::Whole(count.read())));
+            }
+            stand_ins.push((base, Value::Whole(stock.stand_ins.read())));
+        }
+        let name = "pfxhttp_cache_lookups_total";
+        families.add(Kind::Counter, name, "Lookups in the cache before an API is asked.", lookups);
+        let name = "pfxhttp_cache_stand_ins_total";
+        families.add(
+            Kind::Counter,
+            name,
+            "Answers from before that were given instead of failures.",
+            stand_ins,
+        );
+        let (name, help) = ("pfxhttp_cache_entries", "Answers in the cache.");
+        families.one(Kind::Gauge, name, help, Value::Whole(load.cached));
+        let (name, help) = ("pfxhttp_cache_size_bytes", "The memory that the cache takes.");
+        families.one(Kind::Gauge, name, help, Value::Whole(load.cached_bytes));
+    }
+
+    fn tokens(&self, families: &mut Families) {
+        let tokens = &self.tokens;
+        let fetches = [("ok", &tokens.fetched), ("error", &tokens.failed)];
+        let fetches =
+            fetches.map(|(result, count)| (vec![("result", result.to_owned())], Value::Whole(count.read())));
+        let name = "pfxhttp_oidc_token_fetches_total";
+        families.add(Kind::Counter, name, "Tokens of our own that were asked for.", fetches);
+        let refusals = [("backend", &tokens.ours_refused), ("client", &tokens.theirs_refused)];
+        let refusals =
+            refusals.map(|(whose, count)| (vec![("token", whose.to_owned())], Value::Whole(count.read())));
+        let name = "pfxhttp_oidc_token_refusals_total";
+        families.add(
+            Kind::Counter,
+            name,
+            "Tokens that were refused: ours by a backend, or a mail client's by us.",
+            refusals,
+        );
+    }
+}
+
+/// What is only looked at.
+fn standing(families: &mut Families, load: &Load) {
+    let each = |pick: fn(&Queue) -> usize| {
+        let queues = load.queues.iter();
+        queues
+            .map(move |(component, name, queue)| (labels(*component, name), Value::Whole(pick(queue) as u64)))
+    };
+    let name = "pfxhttp_target_queue_waiting";
+    families.add(Kind::Gauge, name, "Lookups that wait for a worker.", each(|queue| queue.waiting));
+    let name = "pfxhttp_target_workers_busy";
+    families.add(Kind::Gauge, name, "Workers in use.", each(|queue| queue.busy));
+    let name = "pfxhttp_target_workers";
+    families.add(Kind::Gauge, name, "Workers that there are (max_workers).", each(|queue| queue.workers));
+    let pools = load.pools.iter().flat_map(|(origin, pool)| {
+        let active = pool.open.saturating_sub(pool.idle);
+        [("idle", pool.idle), ("active", active)].map(|(state, count)| {
+            let labels = vec![("backend", origin.clone()), ("state", state.to_owned())];
+            (labels, Value::Whole(count as u64))
+        })
+    });
+    let name = "pfxhttp_backend_connections";
+    families.add(Kind::Gauge, name, "Connections to HTTP APIs that are not behind a proxy.", pools);
+}
+
+fn labels(component: Component, name: &str) -> Labels {
+    vec![("component", component.word().to_owned()), ("name", name.to_owned())]
+}
+
+fn with(base: &Labels, more: &[(&'static str, &str)]) -> Labels {
+    let mut labels = base.clone();
+    labels.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
+    labels
+}

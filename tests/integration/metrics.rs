@@ -1,0 +1,268 @@
+//! `server.observability`: what Prometheus is told, and whom it is told.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::support::backend::{Backend, Reply};
+use crate::support::broker::{Broker, refused_start};
+use crate::support::certificates::{Authority, Flaw};
+use crate::support::config::{Config, Kind};
+use crate::support::fake_provider::{Endpoint, FakeProvider};
+use crate::support::metrics::{Scrape, ask, promtool};
+use crate::support::peer::Peer;
+use crate::support::port::Port;
+use crate::support::setup::Setup;
+use crate::support::site::{Way, open_directory};
+use crate::support::{PATIENCE, pause, wait_until};
+
+const REQUESTS: &str = "pfxhttp_application_requests_total";
+const TOOK: &str = "pfxhttp_application_request_duration_seconds";
+const CALLS: &str = "pfxhttp_backend_http_requests_total";
+
+fn observed(config: Config, port: &Port, more: &str) -> Config {
+    let number = port.number();
+    config.server(&format!("observability: {{prometheus_enabled: true, prometheus_port: {number}{more}}}"))
+}
+
+#[test]
+fn everything_is_told_in_a_form_that_promtool_accepts() {
+    let port = Port::reserve();
+    let api = Backend::start(|request| match request.path.as_str() {
+        "/map" if request.text("key") == "none" => Reply::json(r#"{"error": "none"}"#),
+        "/map" => Reply::json(r#"{"value": "v", "error": "none"}"#),
+        "/login" if request.text("password") == "good" => {
+            Reply::with_header("Auth-User", &request.text("username"), "")
+        }
+        "/login" => Reply::with_header("Auth-Status", "no", ""),
+        "/down" => Reply::status(503),
+        _ => Reply::json(r#"{"action": "550 5.7.1 no", "error": "none"}"#),
+    });
+    let setup = Setup::start(|config| {
+        let config = observed(config, &port, ", prometheus_runtime_metrics: true");
+        config
+            .map("users", &api.url("/map"), &["cache: {fresh: 1m}"])
+            .map("lost", &api.url("/down"), &[])
+            .policy("checks", &api.url("/policy"), &[])
+            .login("smtp", &api.url("/login"), &[])
+    });
+    let mut map = setup.map();
+    for (name, key) in [("users", "a"), ("users", "a"), ("users", "none"), ("lost", "a"), ("other", "a")] {
+        map.look_up(name, key);
+    }
+    setup.policy("checks").ask(&[("request", "smtpd_access_policy")]);
+    setup.client(&["policy", "checks"]).ask(&[("request", "smtpd_access_policy")]);
+    let mut login = setup.login(Way::Unix, "smtp");
+    for (id, password) in [(1, "good"), (2, "bad")] {
+        login.plain(id, "u", password);
+        login.line();
+    }
+    let scrape = Scrape::of(port.address());
+    promtool(&["check", "metrics"], &scrape.text);
+    let is = |name: &str, labels: &[(&str, &str)], due: f64| {
+        assert_eq!(scrape.sum(name, labels), due, "{name} {labels:?} in\n{}", scrape.text);
+    };
+    let listener = ("listener", "maps");
+    is(REQUESTS, &[("component", "socket_map"), ("name", "users"), ("outcome", "ok"), listener], 2.0);
+    is(REQUESTS, &[("name", "users"), ("outcome", "not_found")], 1.0);
+    is(REQUESTS, &[("name", "lost"), ("outcome", "tempfail")], 1.0);
+    is(REQUESTS, &[("name", "unknown"), ("outcome", "fail"), listener], 1.0);
+    is(REQUESTS, &[("component", "policy_service"), ("listener", "checks"), ("outcome", "reject")], 1.0);
+    is(REQUESTS, &[("component", "policy_service"), ("listener", "ipc"), ("outcome", "reject")], 1.0);
+    is(REQUESTS, &[("component", "dovecot_sasl"), ("outcome", "ok")], 1.0);
+    is(REQUESTS, &[("component", "dovecot_sasl"), ("outcome", "fail")], 1.0);
+    is(&format!("{TOOK}_count"), &[("component", "socket_map")], 5.0);
+    is(CALLS, &[("name", "lost"), ("status_class", "5xx"), ("result", "status_code")], 1.0);
+    is(CALLS, &[("name", "users"), ("method", "POST"), ("status_class", "2xx"), ("result", "ok")], 2.0);
+    is("pfxhttp_cache_lookups_total", &[("name", "users"), ("result", "hit")], 1.0);
+    is("pfxhttp_cache_lookups_total", &[("name", "users"), ("result", "miss")], 2.0);
+    is("pfxhttp_listener_active_connections", &[("component", "socket_map")], 1.0);
+    is("pfxhttp_listener_connections_total", &[("component", "local"), ("event", "accept")], 1.0);
+    is("pfxhttp_target_workers", &[("name", "users")], 256.0);
+    is("pfxhttp_observability_startups_total", &[("result", "ok")], 1.0);
+    is("pfxhttp_config_last_reload_successful", &[], 1.0);
+    assert!(scrape.sum("pfxhttp_backend_connections", &[("state", "idle")]) >= 1.0, "{}", scrape.text);
+    assert!(scrape.sum("process_resident_memory_bytes", &[]) > 1e6);
+    drop(map);
+    let closed = || {
+        let labels = [("component", "socket_map"), ("event", "close"), ("result", "ok")];
+        Scrape::of(port.address()).sum("pfxhttp_listener_connections_total", &labels) == 1.0
+    };
+    assert!(wait_until(PATIENCE, closed), "{}", Scrape::of(port.address()).text);
+}
+
+#[test]
+fn invented_names_add_no_series() {
+    let (port, api) = (Port::reserve(), Backend::constant(r#"{"value": "v"}"#));
+    let setup = Setup::start(|config| observed(config, &port, "").map("m", &api.url("/"), &[]));
+    let mut map = setup.map();
+    map.look_up("m", "k");
+    map.look_up("invented", "k");
+    let before = Scrape::of(port.address()).count();
+    for number in 0..10_000 {
+        assert_eq!(map.look_up(&format!("invented-{number}"), "k"), "PERM unknown map");
+    }
+    let after = Scrape::of(port.address());
+    assert_eq!(after.count(), before, "{}", after.text);
+    assert_eq!(after.sum(REQUESTS, &[("name", "unknown")]), 10_001.0);
+}
+
+#[test]
+fn the_callers_pauses_are_no_service_time() {
+    let (port, api) = (Port::reserve(), Backend::constant(r#"{"value": "v", "action": "DUNNO"}"#));
+    let setup = Setup::start(|config| {
+        observed(config, &port, "").map("m", &api.url("/"), &[]).policy("p", &api.url("/"), &[])
+    });
+    let (mut map, mut policy) = (setup.map(), setup.policy("p"));
+    map.look_up("m", "k");
+    // Between two requests, and in the middle of one.
+    policy.send(b"request=smtpd_access_policy\n");
+    pause(Duration::from_secs(5));
+    policy.send(b"\n");
+    policy.action();
+    map.look_up("m", "k");
+    let scrape = Scrape::of(port.address());
+    for (component, count) in [("socket_map", 2.0), ("policy_service", 1.0)] {
+        let labels = [("component", component), ("le", "1")];
+        assert_eq!(scrape.sum(&format!("{TOOK}_bucket"), &labels), count, "{}", scrape.text);
+    }
+}
+
+#[test]
+fn a_reload_keeps_what_was_counted_and_forgets_what_is_gone() {
+    let (port, api) = (Port::reserve(), Backend::constant(r#"{"value": "v"}"#));
+    let directory = open_directory();
+    let maps = directory.path().join("maps.sock");
+    let config = |steady: &str| {
+        observed(Config::new(directory.path()), &port, "").listen_unix(Kind::Map, "maps", &maps).map(
+            "steady",
+            &api.url(steady),
+            &[],
+        )
+    };
+    let broker = Broker::start(&config("/one").map("gone", &api.url("/"), &[]).write());
+    Peer::unix(&maps).look_up("steady", "k");
+    Peer::unix(&maps).look_up("gone", "k");
+    let seen = |name| Scrape::of(port.address()).sum(REQUESTS, &[("name", name)]);
+    assert_eq!((seen("steady"), seen("gone")), (1.0, 1.0));
+    config("/two").write();
+    assert!(broker.reload());
+    Peer::unix(&maps).look_up("steady", "k");
+    assert_eq!(seen("steady"), 2.0);
+    assert!(wait_until(PATIENCE, || seen("gone") == 0.0), "{}", Scrape::of(port.address()).text);
+    let file = directory.path().join("pfxhttp.yml");
+    std::fs::write(&file, "nonsense: 1\n").expect("the configuration can be written");
+    assert!(!broker.reload());
+    let scrape = Scrape::of(port.address());
+    assert_eq!(scrape.sum("pfxhttp_config_last_reload_successful", &[]), 0.0);
+    assert_eq!(scrape.sum("pfxhttp_config_reloads_total", &[("result", "ok")]), 1.0);
+    assert_eq!(scrape.sum("pfxhttp_config_reloads_total", &[("result", "error")]), 1.0);
+}
+
+#[test]
+fn an_endpoint_that_cannot_be_had_is_no_start() {
+    let directory = open_directory();
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let number = taken.local_addr().expect("an address").port();
+    let line = format!("observability: {{prometheus_enabled: true, prometheus_port: {number}}}");
+    let (code, text) = refused_start(&Config::new(directory.path()).server(&line).write());
+    assert_eq!(code, Some(71), "{text}");
+    assert!(text.contains("cannot listen for Prometheus on 127.0.0.1:"), "{text}");
+    assert!(!text.contains(" ready "), "{text}");
+}
+
+#[test]
+fn only_one_path_is_there_and_only_to_be_read() {
+    let port = Port::reserve();
+    let _setup = Setup::start(|config| observed(config, &port, ", prometheus_path: numbers"));
+    let status = |head: &str| ask(port.address(), head).split(' ').nth(1).map(str::to_owned);
+    let due = |code: &str| Some(code.to_owned());
+    assert_eq!(status("GET /numbers HTTP/1.0"), due("200"));
+    assert_eq!(status("GET /numbers?x=1 HTTP/1.0"), due("200"));
+    for path in ["/", "/metrics", "/numbers/", "//numbers"] {
+        assert_eq!(status(&format!("GET {path} HTTP/1.0")), due("404"), "{path}");
+    }
+    assert_eq!(status("DELETE /numbers HTTP/1.0"), due("405"));
+    let head = ask(port.address(), "HEAD /numbers HTTP/1.0");
+    assert!(head.starts_with("HTTP/1.0 200 ") && head.ends_with("\r\n\r\n"), "{head}");
+    // Whoever does not come to the end of a head does not stay.
+    let mut stream = TcpStream::connect(port.address()).expect("the endpoint listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a time limit can be set");
+    stream.write_all(b"GET /numbers HTTP/1.1\r\nX: 1").expect("the endpoint reads");
+    stream.read_to_end(&mut Vec::new()).expect("the endpoint closes in time");
+}
+
+/// curl's exit code, and what it got; credentials and the like are among `arguments`.
+fn curl(port: &Port, scheme: &str, arguments: &[&str]) -> (Option<i32>, String) {
+    let url = format!("{scheme}://{}/metrics", port.address());
+    let output =
+        Command::new("curl").args(["-sS", "-i", "--max-time", "10"]).args(arguments).arg(url).output();
+    let output = output.unwrap_or_else(|error| panic!("curl cannot be run ({error}): see `make packages`"));
+    (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn who_asks_needs_the_password_and_gets_tls() {
+    let directory = open_directory();
+    let authority = Authority::new("metrics");
+    let root = authority.write(directory.path(), "root.crt").display().to_string();
+    let (cert, key) = authority.server(Flaw::None).write(directory.path(), "endpoint");
+    let secret = directory.path().join("secret");
+    std::fs::write(&secret, "scraper:s3cr:et\n").expect("a file");
+    let port = Port::reserve();
+    let write = |version: &str| {
+        let tls = format!(
+            ", prometheus_http_auth_basic_file: \"{}\", prometheus_tls: {{enabled: true, cert: \"{}\", key: \"{}\", min_tls_version: \"{version}\"}}",
+            secret.display(),
+            cert.display(),
+            key.display(),
+        );
+        observed(Config::new(directory.path()), &port, &tls).write()
+    };
+    let broker = Broker::start(&write("1.2"));
+    let trusting = ["--cacert", root.as_str()];
+    let with = |more: &[&str]| curl(&port, "https", &[&trusting[..], more].concat());
+    let (_, answer) = with(&[]);
+    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+    assert!(answer.contains("www-authenticate: Basic realm=\"pfxhttp metrics\""), "{answer}");
+    assert!(!answer.contains("pfxhttp_build_info"), "{answer}");
+    assert!(with(&["--user", "scraper:s3cr"]).1.starts_with("HTTP/1.1 401 "));
+    let user = ["--user", "scraper:s3cr:et"];
+    for versions in [&["--tls-max", "1.2"][..], &["--tlsv1.3"]] {
+        let (_, answer) = with(&[&user[..], versions].concat());
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("pfxhttp_build_info"), "{answer}");
+    }
+    assert_eq!(curl(&port, "https", &user).0, Some(60), "the certificate is the one that was named");
+    assert!(!curl(&port, "http", &user).1.contains("pfxhttp_"), "nothing is said without TLS");
+    write("1.3");
+    assert!(broker.reload());
+    assert_eq!(with(&[&user[..], &["--tls-max", "1.2"]].concat()).0, Some(35), "{}", broker.log());
+    std::fs::write(&secret, "scraper:other\n").expect("a file");
+    assert!(broker.reload());
+    assert!(with(&user).1.starts_with("HTTP/1.1 401 "));
+    assert!(with(&["--user", "scraper:other"]).1.starts_with("HTTP/1.1 200 "));
+    assert!(!broker.log().contains("s3cr"), "{}", broker.log());
+}
+
+#[test]
+fn tokens_are_counted() {
+    let (port, provider) = (Port::reserve(), FakeProvider::start());
+    let api = Backend::start(|request| match request.nth {
+        1 => Reply::status(401),
+        _ => Reply::json(r#"{"value": "v"}"#),
+    });
+    let oidc = format!(
+        "backend_oidc_auth: {{enabled: true, configuration_uri: \"{}\", client_id: us, client_secret: s3cret}}",
+        provider.configuration_uri()
+    );
+    let setup = Setup::start(|config| observed(config, &port, "").map("m", &api.url("/"), &[&oidc]));
+    setup.map().look_up("m", "k");
+    let scrape = Scrape::of(port.address());
+    let asked = provider.count(Endpoint::Token) as f64;
+    assert_eq!(scrape.sum("pfxhttp_oidc_token_fetches_total", &[("result", "ok")]), asked, "{}", scrape.text);
+    assert_eq!(scrape.sum("pfxhttp_oidc_token_refusals_total", &[("token", "backend")]), 1.0);
+    assert_eq!(scrape.sum(CALLS, &[("component", "oidc"), ("name", "token")]), asked);
+    assert_eq!(scrape.sum(CALLS, &[("component", "oidc"), ("name", "discovery")]), 1.0);
+    assert!(!scrape.text.contains("s3cret"));
+}
