@@ -179,6 +179,12 @@ pub fn all(config: &Config, activated: &Activated) -> Result<Vec<Bound>, Error> 
 /// # Errors
 /// Where it cannot be had.
 pub fn admin(config: &Config) -> Result<UnixEndpoint, Error> {
+    let path = &config.server.admin.path;
+    // One that another user's broker left behind cannot be tried. That broker is gone: the local
+    // socket was ours to take.
+    if matches!(vacant(path), Err(error) if error.kind() == io::ErrorKind::PermissionDenied) {
+        let _ = fs::remove_file(path);
+    }
     unix(&config.server.admin)
 }
 
