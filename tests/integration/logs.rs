@@ -1,5 +1,7 @@
 //! What the log says, how often, and that nobody waits for whoever reads it.
 
+use std::fs;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -128,4 +130,27 @@ fn nobody_waits_for_whoever_reads() {
     let ended = crate::support::wait_for_exit(&mut child, PATIENCE);
     let _gone_already = child.kill();
     assert!(ended.is_some_and(|status| status.success()), "it ends all the same: {ended:?}");
+}
+
+#[test]
+fn a_denial_reads_as_fail2ban_expects_it() {
+    let filter =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/fail2ban/pfxhttp.conf"));
+    let filter = filter.expect("the filter");
+    let api = Backend::start(|_| Reply::with_header("Auth-Status", "no", ""));
+    for (json, due) in [
+        ("false", "login denied name=\"users\" remote=\"192.0.2.7\" user=\""),
+        ("true", "\"message\":\"login denied\",\"name\":\"users\",\"remote\":\"192.0.2.7\",\"user\":\""),
+    ] {
+        let expected = due.replace("\"users\"", "\"[^\"]*\"").replace("192.0.2.7", "<HOST>");
+        assert!(filter.contains(&expected), "{expected}");
+        let setup = Setup::start_with(&[("PFXHTTP_SERVER_LOGGING_JSON", json)], |config| {
+            config.login("users", &api.url("/"), &[])
+        });
+        let mut sasl = setup.login(Way::Unix, "users");
+        // Whatever is typed stands behind the address.
+        sasl.plain(1, "u\" remote=\"198.51.100.1", "secret");
+        sasl.line();
+        assert!(setup.broker.logged(&[due]), "{}", setup.broker.log());
+    }
 }
