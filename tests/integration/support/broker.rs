@@ -75,7 +75,8 @@ impl Log {
 /// Whether a line says this; `ready` is not in "Address already in use".
 pub(crate) fn has_word(text: &str, word: &str) -> bool {
     // The journal's priority stands right before the first one.
-    text.split_whitespace().any(|said| said.rsplit('>').next() == Some(word))
+    let is_said = text.split_whitespace().any(|said| said.rsplit('>').next() == Some(word));
+    is_said || text.contains(&format!("\"message\":\"{word}\""))
 }
 
 /// The program under test.
