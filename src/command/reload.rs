@@ -17,6 +17,7 @@ use crate::config::{Config, Privileges, Server};
 use crate::listen::activation::Activated;
 use crate::listen::{Listeners, bind};
 use crate::metrics::endpoint::Endpoint;
+use crate::otlp;
 use crate::telemetry;
 
 /// A broker that runs.
@@ -35,12 +36,13 @@ pub(super) struct Running<'c> {
 }
 
 /// What only a restart changes.
-#[derive(PartialEq, Eq)]
+#[derive(PartialEq)]
 struct Fixed {
     max_connections: Option<usize>,
     format: (bool, bool),
     privileges: Privileges,
     prometheus: Option<SocketAddr>,
+    otlp: Option<otlp::Settings>,
 }
 
 impl Fixed {
@@ -49,6 +51,7 @@ impl Fixed {
             max_connections: server.max_connections,
             format: (server.logging.json, server.logging.use_systemd),
             privileges: server.privileges.clone(),
+            otlp: server.otlp.clone(),
             prometheus: server.prometheus.as_ref().map(|settings| settings.address),
         }
     }
@@ -143,6 +146,7 @@ impl<'c> Running<'c> {
                 "server.observability.prometheus_enabled, prometheus_address, prometheus_port",
                 self.fixed.prometheus != now.prometheus,
             ),
+            ("server.observability.otel_…", self.fixed.otlp != now.otlp),
             ("server.response_cache.max_bytes", self.broker.needs_another_cache(config)),
         ];
         for (key, _) in fixed.into_iter().filter(|(_, has_changed)| *has_changed) {

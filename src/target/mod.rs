@@ -28,6 +28,7 @@ use crate::ask::{Answer, Deadline, Failure, OnFailure};
 use crate::exchange::Http;
 use crate::metrics::Queue;
 use crate::oidc::Oidc;
+use crate::otlp;
 use crate::outage::{self, Ended, Outage};
 use crate::warned::Warned;
 use cache::{Cache, Found, Shelf};
@@ -195,8 +196,9 @@ impl Target {
     fn fly(self: &Arc<Self>, rendered: &Rendered, key: &[u8], deadline: Deadline, door: &Door) -> Flight {
         self.flights.join(key, || {
             let (target, rendered, door) = (Arc::clone(self), rendered.clone(), door.clone());
-            let key = key.to_vec();
-            async move { target.exchange(&rendered, &key, deadline, &door).await }
+            let (key, trace) = (key.to_vec(), otlp::current());
+            // Whoever moves it on, it belongs to the trace of who began it.
+            otlp::within(trace, async move { target.exchange(&rendered, &key, deadline, &door).await })
         })
     }
 

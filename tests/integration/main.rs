@@ -57,4 +57,5 @@ mod support;
 mod targets;
 mod tls;
 mod tokens;
+mod traces;
 mod upgrade;
