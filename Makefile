@@ -1,11 +1,26 @@
-# pfxhttp. `make demo` shows it at work, `make test` tests everything.
+# pfxhttp. `make demo` shows it at work, `make test` tests everything, `make deb` and `make
+# install` put it into place.
 
 CARGO  ?= cargo
 BROKER := target/release/pfxhttp-broker
 CLIENT := target/release/pfxhttp-client
 
-# Debian packages that the tests drive: the real Postfix, a real proxy, programs that log in.
-PACKAGES := postfix tinyproxy swaks curl dovecot-core
+# Where `make install` puts things, below DESTDIR. The configuration is in /etc in any case.
+DESTDIR    ?=
+PREFIX     ?= /usr
+SYSCONFDIR ?= /etc
+SBIN       := $(DESTDIR)$(PREFIX)/sbin
+LIBEXEC    := $(DESTDIR)$(PREFIX)/libexec/pfxhttp
+UNITS      := $(DESTDIR)$(PREFIX)/lib/systemd/system
+DOC        := $(DESTDIR)$(PREFIX)/share/doc/pfxhttp
+MAN        := $(DESTDIR)$(PREFIX)/share/man
+ETC        := $(DESTDIR)$(SYSCONFDIR)
+# The tree that packages are made of.
+STAGED     := target/staged
+
+# Debian packages that the tests drive: the real Postfix, a real proxy, programs that log in, and
+# what checks manuals and units.
+PACKAGES := postfix tinyproxy swaks curl dovecot-core mandoc systemd
 # promtool, which checks the metrics; its server is not started.
 PACKAGES += prometheus
 # npm, unless it came by another way; it runs on node, and so does the identity provider.
@@ -15,7 +30,8 @@ PACKAGES += $(if $(shell command -v npm),,npm)
 PROVIDER := tests/peers/oidc
 MODULES  := $(PROVIDER)/node_modules/.package-lock.json
 
-.PHONY: build demo test check packages provider clean
+.PHONY: build demo test check packages provider install staged deb rpm test-package completions clean
+.PHONY: cargo-deb cargo-generate-rpm
 .DEFAULT_GOAL := build
 
 # Two builds of one package: the client is static, aborts on a panic and has few dependencies.
@@ -46,6 +62,60 @@ provider: $(MODULES)
 
 $(MODULES): $(PROVIDER)/package.json $(PROVIDER)/package-lock.json | packages
 	@$(PROVIDER)/install
+
+# Installs what `make` built, so that root need not build. A configuration that is there stays; no
+# user is made and nothing is started: contrib/after-install says how, where this is no package.
+install:
+	@[ -x $(BROKER) ] && [ -x $(CLIENT) ] || { echo "Nothing is built yet: run make first." >&2; exit 1; }
+	install -D -s -m 755 $(BROKER) $(SBIN)/pfxhttp-broker
+	install -D -m 755 $(CLIENT) $(LIBEXEC)/pfxhttp-client
+	install -d -m 755 $(UNITS) $(DOC) $(ETC)
+	install -d -m 750 $(ETC)/pfxhttp
+	for unit in pfxhttp.service pfxhttp.socket pfxhttp-postfix@.socket; do \
+	    sed 's|/usr/sbin/|$(PREFIX)/sbin/|' contrib/systemd/$$unit >$(UNITS)/$$unit || exit 1; \
+	    chmod 644 $(UNITS)/$$unit || exit 1; \
+	done
+	install -D -m 644 contrib/systemd/sysusers.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/pfxhttp.conf
+	install -D -m 644 contrib/systemd/tmpfiles.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/pfxhttp.conf
+	[ -e $(ETC)/pfxhttp/pfxhttp.yml ] || install -m 640 contrib/pfxhttp.yml $(ETC)/pfxhttp/pfxhttp.yml
+	[ -e $(ETC)/default/pfxhttp ] || install -D -m 644 contrib/pfxhttp.default $(ETC)/default/pfxhttp
+	install -m 644 README.md LICENSE contrib/pfxhttp.example.yml pfxhttp.schema.json $(DOC)
+	sed 's|/usr/libexec/|$(PREFIX)/libexec/|' master.cf.example >$(DOC)/master.cf.example
+	chmod 644 $(DOC)/master.cf.example
+	install -D -m 644 -t $(MAN)/man5 man/pfxhttp.yml.5
+	install -D -m 644 -t $(MAN)/man8 man/pfxhttp.8 man/pfxhttp-broker.8 man/pfxhttp-client.8
+	install -D -m 644 contrib/completions/pfxhttp-broker.bash \
+	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions/pfxhttp-broker
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions contrib/completions/_pfxhttp-broker
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d \
+	    contrib/completions/pfxhttp-broker.fish
+	@[ -n "$(DESTDIR)" ] || sed '/^#/d' contrib/after-install
+
+# The same for a package, from nothing.
+staged: build
+	rm -rf $(STAGED)
+	$(MAKE) install DESTDIR=$(STAGED) PREFIX=/usr SYSCONFDIR=/etc
+
+# Metadata, and what happens at installation, are in Cargo.toml and contrib/debian.
+deb: cargo-deb staged
+	$(CARGO) deb --locked --no-build --no-strip --output target/debian/
+	@ls target/debian/pfxhttp_*.deb
+
+rpm: cargo-generate-rpm staged
+	gzip -9n $(STAGED)/usr/share/man/man*/*.[58]
+	$(CARGO) generate-rpm
+	@ls target/generate-rpm/pfxhttp-*.rpm
+
+cargo-deb cargo-generate-rpm:
+	@command -v $@ >/dev/null || { echo "This needs $@: cargo install --locked $@" >&2; exit 1; }
+
+# By hand, as root: a Debian 12 of its own takes minutes and some hundred megabytes below /tmp.
+test-package: deb
+	@contrib/test-package
+
+# After a change of the broker's command line.
+completions:
+	UPDATE_COMPLETIONS=1 $(CARGO) test --locked --test integration completions
 
 clean:
 	$(CARGO) clean

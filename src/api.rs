@@ -29,6 +29,12 @@ impl Api {
         Self { host, bearer, calls }
     }
 
+    /// Whether there is a token to show; `None` where none is wanted.
+    #[must_use]
+    pub fn has_token(&self) -> Option<bool> {
+        self.bearer.as_ref().map(|bearer| bearer.has_token())
+    }
+
     /// Sends `request` and reads the whole answer. `refuses` says whether an answer refuses our
     /// token, rather than what was asked.
     ///

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use serde_json::{Value, json};
 use tracing::warn;
 
 use crate::ask::{Answer, Failure, LOGIN_BUDGET, LONGEST_BUDGET, Mechanism, OnFailure, Question};
@@ -254,6 +255,41 @@ impl Broker {
         self.logins.get(name).map(|logins| logins.asked.mechanisms()).unwrap_or_default()
     }
 
+    /// For an administrator: every entry, the cache, the pool.
+    #[must_use]
+    pub fn status(&self) -> Value {
+        let targets =
+            [("map", &self.maps), ("policy", &self.policies)].into_iter().flat_map(|(kind, targets)| {
+                let mut targets: Vec<_> = targets.values().map(|target| target.asked.status(kind)).collect();
+                targets.sort_by_key(|target| target["name"].to_string());
+                targets
+            });
+        let mut all: Vec<Value> = targets.collect();
+        let mut logins: Vec<_> = self.logins.values().map(|logins| logins.asked.status()).collect();
+        logins.sort_by_key(|login| login["name"].to_string());
+        all.extend(logins);
+        let (entries, bytes) = self.shared.cache.size();
+        json!({
+            "cache": { "entries": entries, "bytes": bytes, "max_bytes": self.shared.cache_bytes },
+            "idle_http_connections": self.shared.http.idle(),
+            "target": all,
+        })
+    }
+
+    /// Forgets cached answers: all, those of the entries called `name`, or of one key of them. The
+    /// number of entries that it was about.
+    pub fn purge(&self, name: Option<&str>, key: Option<&str>) -> usize {
+        let targets = self.maps.values().chain(self.policies.values()).map(|target| &target.asked);
+        let meant = targets.filter(|target| name.is_none_or(|name| target.settings().name == name));
+        meant.map(|target| target.forget(key)).count()
+    }
+
+    /// What a failed login by the entry `name` says.
+    #[must_use]
+    pub fn on_login_failure(&self, name: &str) -> Option<OnFailure> {
+        self.logins.get(name).map(|logins| logins.asked.on_failure().clone())
+    }
+
     /// What a client that serves `service` may count on.
     #[must_use]
     pub fn terms(&self, service: &Service) -> Terms {
@@ -273,7 +309,7 @@ impl Broker {
             }
             Service::Login { name } => Terms {
                 budget: LOGIN_BUDGET,
-                on_failure: self.logins.get(name).map(|logins| logins.asked.on_failure().clone()),
+                on_failure: self.on_login_failure(name),
                 mechanisms: self.mechanisms(name),
             },
         }

@@ -40,6 +40,66 @@ pub enum Command {
         #[arg(long)]
         strict: bool,
     },
+    /// Ask as Postfix would: prints the bytes that it would get, or "(connection closed)"
+    Query {
+        /// Show the request, the API's answer and what decided, without secrets
+        #[arg(long, global = true)]
+        trace: bool,
+        /// What is asked
+        #[command(subcommand)]
+        asked: Asked,
+    },
+    /// Say how the running broker goes
+    Status {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make the running broker read its configuration again; 75 where it did not take it
+    Reload,
+    /// The running broker's cache
+    #[command(subcommand)]
+    Cache(Cache),
     /// Show the main job on a sample API inside of this program; needs no configuration and no root
     Demo,
+}
+
+/// What is asked by hand.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum Asked {
+    /// A key of a map
+    Map {
+        /// The entry of `socket_maps`
+        name: String,
+        /// The key
+        key: String,
+    },
+    /// A policy service
+    Policy {
+        /// The entry of `policy_services`
+        name: String,
+        /// As sender=a@example.org
+        #[arg(value_name = "ATTRIBUTE=VALUE")]
+        attributes: Vec<String>,
+    },
+    /// A login; its password is read from standard input
+    Sasl {
+        /// The entry of `dovecot_sasl`
+        name: String,
+        /// Who
+        user: String,
+    },
+}
+
+/// What is done with cached answers.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum Cache {
+    /// Forget them: all, those of an entry, or that of a map's key
+    Purge {
+        /// The entry
+        name: Option<String>,
+        /// The key
+        #[arg(requires = "name")]
+        key: Option<String>,
+    },
 }

@@ -7,6 +7,7 @@
 //! | programs | `bin/`, [`command`], [`client`] | command lines, exit codes |
 //! | connections | `listen`, `session`, [`ipc`] | sockets, frames, who is idle |
 //! | wire | [`proto`] | bytes of Postfix' protocols; no I/O |
+//! | administrators | [`admin`] | orders over a socket of their own |
 //! | the one way in | [`broker`] | which entry a question is for |
 //! | an HTTP API | [`target`], [`login`] | template, queue, reading of the answer |
 //! | tokens | [`oidc`] | identity providers: ours for APIs, those of mail clients |
@@ -17,6 +18,8 @@
 //!
 //! `config` is seen by `command` and `broker` alone.
 
+#[cfg(feature = "broker")]
+pub mod admin;
 #[cfg(feature = "broker")]
 pub mod api;
 pub mod ask;
@@ -55,5 +58,7 @@ pub mod session;
 pub mod target;
 #[cfg(feature = "broker")]
 pub mod telemetry;
+#[cfg(feature = "broker")]
+mod trace;
 #[cfg(feature = "broker")]
 mod warned;

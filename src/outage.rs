@@ -16,6 +16,7 @@ pub(crate) struct Outage {
     /// Read on every success, without the lock.
     lasts: AtomicBool,
     state: Mutex<Option<State>>,
+    last: Mutex<Option<(Failure, Instant)>>,
 }
 
 #[derive(Debug)]
@@ -50,6 +51,21 @@ pub(crate) fn is_outage(failure: &Failure) -> bool {
 }
 
 impl Outage {
+    /// Remembers a failure of any kind, for whoever asks how it goes.
+    pub(crate) fn note(&self, failure: &Failure) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((failure.clone(), Instant::now()));
+    }
+
+    /// The last failure, and how long ago it was; whether an outage lasts.
+    pub(crate) fn status(&self) -> serde_json::Value {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        serde_json::json!({
+            "is_out_of_order": self.lasts.load(Ordering::Relaxed),
+            "last_failure": last.as_ref().map(|(failure, _)| failure.to_string()),
+            "last_failure_s_ago": last.as_ref().map(|(_, at)| at.elapsed().as_secs()),
+        })
+    }
+
     /// Notes one such failure. Where it is to be said, how many went unsaid since the last one.
     pub(crate) fn failed(&self, now: Instant) -> Option<u64> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

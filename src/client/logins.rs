@@ -35,7 +35,7 @@ pub(super) fn serve(name: &str, mechanisms: Option<Vec<Mechanism>>, mut link: Li
         match logins.next(&mut received, Instant::now(), &mut out) {
             Step::Ask { id, login } => match link.ask(&Question::Login(login)) {
                 Outcome::Answered(answer) => {
-                    if logins.answer(id, &answer, Instant::now(), &mut out) == Next::Close {
+                    if logins.answer(id, &answer, false, Instant::now(), &mut out) == Next::Close {
                         return ExitCode::SUCCESS;
                     }
                 }

@@ -151,7 +151,8 @@ fn play(directory: &Path, runtime: &Runtime) -> io::Result<usize> {
     let broker = Arc::new(Broker::new(&config).map_err(io::Error::other)?);
     let bound = bind::all(&config, &Activated::default()).map_err(io::Error::other)?;
     let (alive, _all_gone) = mpsc::channel(1);
-    let shared = Shared { connections: Arc::new(Semaphore::new(64)), alive };
+    let shared =
+        Shared { connections: Arc::new(Semaphore::new(64)), for_logins: Arc::new(Semaphore::new(0)), alive };
     let listeners = runtime.block_on(async { Listeners::start(bound, &broker, shared) })?;
 
     println!("A sample API listens on http://{}, a broker in {}.\n", api.address, directory.display());

@@ -2,6 +2,7 @@
 
 mod check;
 mod demo;
+mod orders;
 mod reload;
 mod run;
 mod sample_api;
@@ -21,6 +22,8 @@ const USAGE: u8 = 64;
 const SOFTWARE: u8 = 70;
 /// EX_OSERR: the system refused something.
 const OS: u8 = 71;
+/// EX_TEMPFAIL: the running broker cannot be asked, or refused.
+const TEMPORARY: u8 = 75;
 /// EX_CONFIG: the configuration is wrong.
 const CONFIG: u8 = 78;
 
@@ -38,6 +41,10 @@ pub fn main() -> ExitCode {
         None => run::run(&cli),
         Some(Command::Check { strict }) => check::check(&cli, *strict),
         Some(Command::Demo) => demo::demo(),
+        Some(Command::Query { asked, trace }) => orders::query(&cli, asked, *trace),
+        Some(Command::Status { json }) => orders::status(&cli, *json),
+        Some(Command::Reload) => orders::reload(&cli),
+        Some(Command::Cache(cache)) => orders::cache(&cli, cache),
     }
 }
 

@@ -7,15 +7,22 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
+use sd_notify::NotifyState;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use super::configuration;
+use super::run::{tell, tell_of_reload};
+use crate::admin::{self, Order, Told};
 use crate::broker::{Broker, Generation};
 use crate::cli::Cli;
 use crate::config::{Config, Privileges, Server};
+use crate::listen::Listeners;
 use crate::listen::activation::Activated;
-use crate::listen::{Listeners, bind};
+use crate::listen::bind::{self, Bound};
 use crate::metrics::endpoint::Endpoint;
 use crate::otlp;
 use crate::telemetry;
@@ -33,6 +40,9 @@ pub(super) struct Running<'c> {
     fixed: Fixed,
     /// Counts configurations, from 1.
     generation: u64,
+    since: Instant,
+    /// Whether the last reload was taken; none: there was none.
+    reloaded: Option<bool>,
 }
 
 /// What only a restart changes.
@@ -66,8 +76,18 @@ impl<'c> Running<'c> {
         activated: Activated,
     ) -> Self {
         let current = Arc::new(Generation::new(Arc::clone(&broker)));
-        let (fixed, prometheus) = (Fixed::of(&config.server), None);
-        Self { cli, listeners, activated, broker, current, prometheus, fixed, generation: 1 }
+        Self {
+            cli,
+            listeners,
+            activated,
+            broker,
+            current,
+            prometheus: None,
+            fixed: Fixed::of(&config.server),
+            generation: 1,
+            since: Instant::now(),
+            reloaded: None,
+        }
     }
 
     /// From now on `current` is told of every reload, and the endpoint follows it.
@@ -76,8 +96,56 @@ impl<'c> Running<'c> {
         self
     }
 
+    /// Does what an administrator orders. Questions are asked aside.
+    pub(super) fn obey(&mut self, order: Order, answer: oneshot::Sender<Told>) {
+        let told = match order {
+            Order::Query(query) => {
+                let broker = Arc::clone(&self.broker);
+                tokio::spawn(async move {
+                    // Whoever asked may be gone.
+                    let _ = answer.send(Told::Said(admin::ask(&broker, &query).await));
+                });
+                return;
+            }
+            Order::Status => Told::Status { status: self.status() },
+            Order::Reload if self.reload() => {
+                Told::Done { what: format!("generation {} is in force", self.generation) }
+            }
+            Order::Reload => Told::Refused { why: "nothing has changed; the log says why".to_owned() },
+            Order::Purge { name, key } => match self.broker.purge(name.as_deref(), key.as_deref()) {
+                0 => Told::Refused { why: "there is no such entry".to_owned() },
+                count => Told::Done { what: format!("forgotten: the answers of {count} entries") },
+            },
+        };
+        let _ = answer.send(told);
+    }
+
+    fn status(&self) -> Value {
+        let listeners: Vec<Value> = self.listeners.bound().map(Bound::status).collect();
+        let mut status = json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "generation": self.generation,
+            "uptime_s": self.since.elapsed().as_secs(),
+            "reloaded": self.reloaded,
+            "connections": self.listeners.connections(),
+            "listener": listeners,
+        });
+        if let (Value::Object(all), Value::Object(broker)) = (&mut status, self.broker.status()) {
+            all.extend(broker);
+        }
+        status
+    }
+
     /// Reads the configuration again, and goes over to it; true where that was possible.
     pub(super) fn reload(&mut self) -> bool {
+        tell_of_reload();
+        self.reloaded = Some(self.try_to_reload());
+        self.broker.metrics().reloaded(self.reloaded == Some(true));
+        tell(&[NotifyState::Ready]);
+        self.reloaded == Some(true)
+    }
+
+    fn try_to_reload(&mut self) -> bool {
         // Files and names are waited for; the other threads go on serving.
         let prepared = tokio::task::block_in_place(|| self.prepare());
         let Some((config, broker, plan)) = prepared else {

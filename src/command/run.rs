@@ -15,6 +15,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::{Mode, umask};
 use sd_notify::NotifyState;
+use tokio::net::UnixListener;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{self, SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc};
@@ -23,11 +24,12 @@ use tracing::{info, warn};
 
 use super::reload::Running;
 use super::{CONFIG, OS, SOFTWARE, configuration};
+use crate::admin;
 use crate::broker::{Broker, Generation};
 use crate::cli::Cli;
 use crate::config::Config;
 use crate::listen::activation::Activated;
-use crate::listen::bind::{self, Bound};
+use crate::listen::bind::{self, Bound, UnixEndpoint};
 use crate::listen::{Listeners, Shared};
 use crate::metrics::endpoint::{self, Endpoint};
 use crate::otlp::Exporter;
@@ -73,6 +75,10 @@ pub(super) fn run(cli: &Cli) -> ExitCode {
         Ok(bound) => bound,
         Err(error) => return fail(OS, &error.to_string()),
     };
+    let admin = match bind::admin(&config) {
+        Ok(admin) => admin,
+        Err(error) => return fail(OS, &error.to_string()),
+    };
     let prometheus = match config.server.prometheus.as_ref().map(endpoint::bind).transpose() {
         Ok(prometheus) => prometheus,
         Err(error) => return fail(OS, &error.to_string()),
@@ -90,7 +96,7 @@ pub(super) fn run(cli: &Cli) -> ExitCode {
     let served = Builder::new_multi_thread().enable_all().build().and_then(|runtime| {
         let served = runtime.block_on(async {
             tokio::select! {
-                served = serve(cli, &config, (bound, activated, prometheus, exporter), broker, connections, held) => served,
+                served = serve(cli, &config, (bound, activated), (admin, prometheus, exporter), broker, connections, held) => served,
                 () = log.watch() => Ok(ExitCode::SUCCESS),
             }
         });
@@ -110,7 +116,8 @@ fn fail(code: u8, message: &str) -> ExitCode {
 async fn serve(
     cli: &Cli,
     config: &Config,
-    (bound, activated, prometheus, exporter): (Vec<Bound>, Activated, Option<TcpListener>, Option<Exporter>),
+    (bound, activated): (Vec<Bound>, Activated),
+    (admin, prometheus, exporter): (UnixEndpoint, Option<TcpListener>, Option<Exporter>),
     broker: Arc<Broker>,
     connections: usize,
     held: SigSet,
@@ -118,9 +125,15 @@ async fn serve(
     let mut signals = Signals::new()?;
     let _ = held.thread_unblock();
     let (alive, mut all_gone) = mpsc::channel(1);
-    let connections = Arc::new(Semaphore::new(connections));
+    // A quarter is for logins, where there are any.
+    let for_logins = if config.logins.is_empty() { 0 } else { (connections / 4).clamp(1, 1024) };
+    let shared = Shared {
+        connections: Arc::new(Semaphore::new(connections.saturating_sub(for_logins).max(1))),
+        for_logins: Arc::new(Semaphore::new(for_logins)),
+        alive,
+    };
     let endpoints: Vec<String> = bound.iter().map(Bound::endpoint).collect();
-    let listeners = Listeners::start(bound, &broker, Shared { connections, alive })?;
+    let listeners = Listeners::start(bound, &broker, shared)?;
     for endpoint in endpoints {
         info!(endpoint, "listening");
     }
@@ -139,22 +152,26 @@ async fn serve(
     let mut watchdog = Watchdog::new();
 
     let mut running = Running::new(cli, config, broker, listeners, activated).observed(current, endpoint);
+    let (orders, mut ordered) = mpsc::channel(8);
+    let listening = UnixListener::from_std(admin.listener.try_clone()?)?;
+    let administration = tokio::spawn(admin::serve(listening, orders));
     loop {
         tokio::select! {
             event = signals.next() => match event {
                 Event::Stop => break,
                 Event::Reload => {
-                    tell_of_reload();
-                    metrics.reloaded(running.reload());
-                    tell(&[NotifyState::Ready]);
+                    running.reload();
                 }
             },
             error = running.listeners.panicked() => {
                 return Ok(fail(SOFTWARE, &format!("a listener has ended: {error}")));
             }
             () = watchdog.tick() => tell(&[NotifyState::Watchdog]),
+            Some((order, answer)) = ordered.recv() => running.obey(order, answer),
         }
     }
+    administration.abort();
+    drop((admin, ordered));
     metrics.stopping();
     info!("stopping: answering what has been asked");
     tell(&[NotifyState::Stopping]);
@@ -179,13 +196,14 @@ async fn serve(
 }
 
 /// Tells the service manager, where there is one.
-fn tell(states: &[NotifyState<'_>]) {
+pub(super) fn tell(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         warn!(%error, "the service manager cannot be told");
     }
 }
 
-fn tell_of_reload() {
+/// Tells it that the configuration is read again.
+pub(super) fn tell_of_reload() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => tell(&[NotifyState::Reloading, now]),
         Err(_) => tell(&[NotifyState::Reloading]),

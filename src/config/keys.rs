@@ -125,7 +125,6 @@ impl Block {
     /// The keys that are not built yet.
     fn later(self) -> &'static [&'static str] {
         match self {
-            Self::Server => &["admin"],
             Self::Login => &["grpc"],
             _ => &[],
         }

@@ -45,6 +45,25 @@ pub(super) fn ipc(report: &mut Report<'_>, value: Option<&Value>, path: &KeyPath
     Ipc { socket: UnixSocket { path: socket, mode, user, group }, allow_users }
 }
 
+/// Resolves `server.admin`, whose socket is the broker's own, whoever that is to be.
+pub(super) fn admin(
+    report: &mut Report<'_>,
+    value: Option<&Value>,
+    path: &KeyPath,
+    ipc: &Ipc,
+    user: Option<&raw::Word>,
+) -> UnixSocket {
+    let raw: raw::Admin = block::read(report, value, path, Block::Admin).unwrap_or_default();
+    let at = path.key("path");
+    let own = raw.path.and_then(|text| scalar::socket_path(report, &at, &text));
+    if own.as_ref().is_some_and(|own| same_path(own, &ipc.socket.path)) {
+        report.value(&at, "this is the path of the socket of server.ipc");
+    }
+    let beside = || ipc.socket.path.with_file_name("admin.sock");
+    let user = user.map(|word| word.0.clone());
+    UnixSocket { path: own.unwrap_or_else(beside), mode: 0o600, user, group: None }
+}
+
 /// The names of the entries that a listener may ask.
 pub(super) struct Names {
     pub(super) policies: Vec<String>,

@@ -132,6 +132,8 @@ pub struct Server {
     pub listen: Vec<Listener>,
     /// `server.ipc`.
     pub ipc: Ipc,
+    /// `server.admin`: the socket for administrators, mode 0600, the broker's own.
+    pub admin: UnixSocket,
     /// `server.logging`.
     pub logging: Logging,
     /// `server.http_client` and `server.tls`, but for `timeout`, which entries inherit.

@@ -81,9 +81,10 @@ fn server(
     let cache = cache::server(report, child(value, "response_cache"), &path.key("response_cache"));
     let pool = cache::pool(report, child(value, "worker_pool"), &path.key("worker_pool"));
     let ipc = listener::ipc(report, child(value, "ipc"), &path.key("ipc"));
+    let admin =
+        listener::admin(report, child(value, "admin"), &path.key("admin"), &ipc, raw.run_as_user.as_ref());
     let listen = child(value, "listen");
     let listen = listener::listeners(report, listen, &path.key("listen"), names, &ipc);
-    later(report, value, path);
     let observed = child(value, "observability");
     let (prometheus, otlp) = observability::settings(report, observed, &path.key("observability"));
     let most = path.key("max_connections");
@@ -95,6 +96,7 @@ fn server(
     let server = http.map(|http| Server {
         listen,
         ipc,
+        admin,
         logging,
         http,
         cache_bytes,
@@ -136,15 +138,6 @@ fn privileges(
         report.value(&path.key("chroot"), "must be the absolute path of a directory that exists");
     }
     Privileges { user, group, chroot }
-}
-
-/// A block that is checked, but not built yet; the unknown key check says so.
-fn later(report: &mut Report<'_>, value: Option<&Value>, path: &KeyPath) {
-    let at = path.key("admin");
-    let admin: Option<raw::Admin> = block::read(report, child(value, "admin"), &at, Block::Admin);
-    if let Some(socket) = admin.and_then(|admin| admin.path) {
-        scalar::socket_path(report, &at.key("path"), &socket);
-    }
 }
 
 /// `server.socketmap_max_reply_size`. The Go program's range ends at a gigabyte, which no Postfix

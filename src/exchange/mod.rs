@@ -184,6 +184,12 @@ impl Http {
         pools
     }
 
+    /// Idle connections that are kept, those through a proxy not counted.
+    #[must_use]
+    pub fn idle(&self) -> usize {
+        self.idle.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
     /// What it was made of.
     #[must_use]
     pub fn settings(&self) -> &HttpSettings {

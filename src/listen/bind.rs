@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nix::unistd::{Group, User};
+use serde_json::{Value, json};
 use socket2::{Domain, Type};
 
 use super::activation::Activated;
@@ -173,6 +174,14 @@ pub fn all(config: &Config, activated: &Activated) -> Result<Vec<Bound>, Error> 
     bound.collect()
 }
 
+/// Makes the administrator's socket.
+///
+/// # Errors
+/// Where it cannot be had.
+pub fn admin(config: &Config) -> Result<UnixEndpoint, Error> {
+    unix(&config.server.admin)
+}
+
 /// Makes what `config` names and `present` does not have, and gives unix sockets that stay the
 /// mode and owner that they are to have: all of it, or nothing.
 ///
@@ -286,6 +295,18 @@ fn redress(endpoint: &Endpoint) -> Result<(), Error> {
 }
 
 impl Bound {
+    /// For an administrator.
+    #[must_use]
+    pub fn status(&self) -> Value {
+        let (kind, name) = match &self.spec.wire {
+            Wire::Socketmap => ("socket_map", None),
+            Wire::Policy(name) => ("policy_service", Some(name)),
+            Wire::Login(name) => ("dovecot_sasl", Some(name)),
+            Wire::Local(_) => ("clients", None),
+        };
+        json!({ "endpoint": self.endpoint(), "kind": kind, "name": name.map(|name| &**name) })
+    }
+
     /// The endpoint, for the log.
     #[must_use]
     pub fn endpoint(&self) -> String {

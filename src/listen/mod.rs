@@ -43,6 +43,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub struct Shared {
     /// One permit a connection.
     pub connections: Arc<Semaphore>,
+    /// Permits for logins alone: an smtpd whose handshake does not come exits, and others must not
+    /// use up what it needs.
+    pub for_logins: Arc<Semaphore>,
     /// Dropped with the connection: the last one gone closes the channel.
     pub alive: mpsc::Sender<()>,
 }
@@ -103,6 +106,12 @@ impl Listeners {
     /// What is there, for a plan of what is to come.
     pub fn bound(&self) -> impl Iterator<Item = &Bound> {
         self.active.iter().map(|active| &active.bound)
+    }
+
+    /// Connections that are open, as far as they are counted.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.shared.alive.strong_count().saturating_sub(1 + self.active.len())
     }
 
     /// Goes over to `plan`, and to `broker`. Requests that have been read keep the broker that
@@ -269,16 +278,22 @@ where
 impl Entrance {
     /// Waits for one of `server.max_connections`; `None` where the endpoint is given up first.
     async fn permit(&self, complaint: &mut Complaint) -> Option<OwnedSemaphorePermit> {
-        let connections = &self.shared.connections;
-        if let Ok(permit) = Arc::clone(connections).try_acquire_owned() {
+        let mut pool = &self.shared.connections;
+        if let Ok(permit) = Arc::clone(pool).try_acquire_owned() {
             return Some(permit);
+        }
+        if matches!(self.wire, Wire::Login(_)) {
+            pool = &self.shared.for_logins;
+            if let Ok(permit) = Arc::clone(pool).try_acquire_owned() {
+                return Some(permit);
+            }
         }
         if complaint.is_due() {
             warn!("server.max_connections is reached: new connections wait");
         }
         let mut draining = self.draining.clone();
         tokio::select! {
-            permit = Arc::clone(connections).acquire_owned() => permit.ok(),
+            permit = Arc::clone(pool).acquire_owned() => permit.ok(),
             _ = draining.begun() => None,
         }
     }

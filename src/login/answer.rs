@@ -22,7 +22,8 @@ pub(super) fn read(settings: &Settings, user: &str, reply: &Reply) -> Result<Out
     let status = status_header(reply)?;
     let is_accepted = reply.status == settings.status_code;
     if settings.denied_status.contains(&reply.status) {
-        return Ok(Outcome::denied(status.as_deref().filter(|said| !is_ok(said)).unwrap_or(DENIED)));
+        let said = status.as_deref().filter(|said| !said.is_empty() && !is_ok(said));
+        return Ok(Outcome::denied(said.unwrap_or(DENIED)));
     }
     match status {
         Some(said) if is_ok(&said) && is_accepted => {
@@ -30,12 +31,14 @@ pub(super) fn read(settings: &Settings, user: &str, reply: &Reply) -> Result<Out
         }
         // An acceptance under another status contradicts itself.
         Some(said) if is_ok(&said) => Err(Failure::Status(reply.status)),
+        // It is there and says nothing: that proves neither.
+        Some(said) if said.is_empty() => Err(Failure::NoEvidence),
         Some(said) if is_accepted || matches!(reply.status, 401 | 403) => {
-            let code = reply.headers.get("auth-error-code");
-            if code.is_some_and(|code| code.as_bytes().starts_with(b"4")) {
+            let mut codes = reply.headers.get_all("auth-error-code").iter();
+            if codes.any(|code| code.as_bytes().starts_with(b"4")) {
                 return Err(Failure::Status(reply.status));
             }
-            Ok(Outcome::denied(if said.is_empty() { DENIED } else { &said }))
+            Ok(Outcome::denied(&said))
         }
         None if is_accepted => match auth_user(reply)? {
             Some(user) => Ok(Outcome::Accepted(user)),
@@ -52,21 +55,21 @@ pub(super) fn refuses_our_token(reply: &Reply) -> bool {
 }
 
 /// What is said where the API says nothing.
-const DENIED: &str = "authentication failed";
+pub(super) const DENIED: &str = "authentication failed";
 
 fn is_ok(status: &str) -> bool {
     status.eq_ignore_ascii_case(OK)
 }
 
-/// The one `Auth-Status`; an empty one says nothing.
+/// The one `Auth-Status`.
 fn status_header(reply: &Reply) -> Result<Option<String>, Failure> {
     let mut values = reply.headers.get_all("auth-status").iter();
     let Some(first) = values.next() else { return Ok(None) };
     if values.any(|other| other != first) {
         return Err(Failure::Protocol);
     }
-    let text = String::from_utf8_lossy(first.as_bytes()).trim().to_owned();
-    Ok((!text.is_empty()).then_some(text))
+    // No other blanks than those of HTTP (RFC 9110 5.6.3).
+    Ok(Some(String::from_utf8_lossy(first.as_bytes().trim_ascii()).into_owned()))
 }
 
 /// The name that the API gives to the user. One that cannot be sent to Postfix is nobody's.
@@ -76,7 +79,7 @@ fn auth_user(reply: &Reply) -> Result<Option<String>, Failure> {
     if values.any(|other| other != first) {
         return Err(Failure::Protocol);
     }
-    let name = std::str::from_utf8(first.as_bytes()).map_err(|_| Failure::UnexpectedValue)?.trim();
+    let name = std::str::from_utf8(first.as_bytes().trim_ascii()).map_err(|_| Failure::UnexpectedValue)?;
     if name.is_empty() {
         return Ok(None);
     }
@@ -118,6 +121,15 @@ mod tests {
         assert_eq!(read(200, &[("Auth-User", b"u@x")]), accepted("u@x"));
         assert_eq!(read(200, &[]), Err(Failure::NoEvidence));
         assert_eq!(read(200, &[("Auth-User", b"")]), Err(Failure::NoEvidence));
+        assert_eq!(read(200, &[("Auth-Status", b""), ("Auth-User", b"u@x")]), Err(Failure::NoEvidence));
+        assert_eq!(read(401, &[("Auth-Status", b" ")]), Err(Failure::NoEvidence));
+        for said in ["OKAY", "OK, but no", "NOT OK", "\u{a0}OK"] {
+            let headers = [("Auth-Status", said.as_bytes()), ("Auth-User", b"u@x")];
+            assert!(matches!(read(200, &headers), Ok(Outcome::Denied { .. })), "{said}");
+        }
+        let both: &[(&str, &[u8])] =
+            &[("Auth-Status", b"no"), ("Auth-Error-Code", b"535"), ("Auth-Error-Code", b"454")];
+        assert_eq!(read(200, both), Err(Failure::Status(200)));
         assert_eq!(read(200, &[("Auth-Status", b""), ("Auth-User", b"")]), Err(Failure::NoEvidence));
         assert_eq!(
             read(200, &[("Auth-Status", b"Invalid login or password")]),

@@ -17,6 +17,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use serde_json::{Value, json};
 use tracing::{debug, info, warn};
 
 use crate::api::Api;
@@ -28,6 +29,7 @@ use crate::outage::{self, Ended, Outage};
 use crate::secret::Secret;
 use crate::target::limit::Limit;
 use crate::target::{Asker, hex};
+use crate::trace;
 pub use penalty::Penalties;
 pub use settings::Settings;
 
@@ -94,6 +96,24 @@ impl Logins {
         self.limit.queue()
     }
 
+    /// For an administrator.
+    #[must_use]
+    pub fn status(&self) -> Value {
+        let Queue { busy: working, waiting, .. } = self.limit.queue();
+        let mut status = json!({
+            "kind": "login",
+            "name": self.settings.name,
+            "target": self.settings.url.origin().ascii_serialization(),
+            "working": working,
+            "waiting": waiting,
+            "has_token": self.api.has_token(),
+        });
+        if let (Value::Object(all), Value::Object(outage)) = (&mut status, self.outage.status()) {
+            all.extend(outage);
+        }
+        status
+    }
+
     /// What is on offer: tokens only where they can be verified.
     #[must_use]
     pub fn mechanisms(&self) -> Vec<Mechanism> {
@@ -121,7 +141,7 @@ impl Logins {
             }
         };
         let outcome = outcome.await;
-        let remote = login.peer.client_ip.parse().ok();
+        let remote = address(&login.peer.client_ip);
         match outcome {
             Ok(Outcome::Accepted(user)) => {
                 self.answered();
@@ -138,6 +158,7 @@ impl Logins {
                 Answer::Denied { reason, user: login.credentials.user().to_owned() }
             }
             Err(failure) => {
+                trace::note(|| format!("failed: {failure} (class {})", failure.class()));
                 self.log_failure(login, asker, &failure);
                 Answer::Failed { failure, on_failure: Some(self.settings.on_failure.clone()) }
             }
@@ -156,8 +177,25 @@ impl Logins {
         let request = request::request(&self.settings, body, asker);
         // Without `Auth-Status` a 401 speaks of our credentials, not of the user's.
         let refuses = |reply: &_| answer::refuses_our_token(reply);
+        let (origin, path) = (self.settings.url.origin().ascii_serialization(), request.path);
+        trace::note(|| format!("request: POST {origin}{path}, the login of {user:?} as JSON"));
         let reply = self.api.exchange(request, deadline, refuses).await?;
-        answer::read(&self.settings, user, &reply)
+        trace::note(|| {
+            let header =
+                |name: &str| reply.headers.get(name).map(|value| value.to_str().unwrap_or("(not ASCII)"));
+            let said = ["auth-status", "auth-user", "auth-error-code"]
+                .into_iter()
+                .filter_map(|name| header(name).map(|value| format!(" {name}: {value}")));
+            let said: String = said.collect();
+            format!("API: {}{}", reply.status, said.replace(password.expose(), "…"))
+        });
+        Ok(match answer::read(&self.settings, user, &reply)? {
+            // An API that repeats what it was told must not have us repeat it.
+            Outcome::Denied { reason, .. } if reason.contains(password.expose()) => {
+                Outcome::denied(answer::DENIED)
+            }
+            outcome => outcome,
+        })
     }
 
     async fn token(
@@ -209,6 +247,7 @@ impl Logins {
 
     /// Says what failed, but for what an outage repeats.
     fn log_failure(&self, login: &Login, asker: &Asker, failure: &Failure) {
+        self.outage.note(failure);
         let unsaid = match outage::is_outage(failure) {
             true => match self.outage.failed(Instant::now()) {
                 Some(unsaid) => unsaid,
@@ -247,6 +286,13 @@ impl Logins {
     }
 }
 
+/// A remote address as clients write it: in brackets, with a zone, as in SMTP.
+fn address(text: &str) -> Option<IpAddr> {
+    let text = text.trim().trim_start_matches('[').trim_end_matches(']');
+    let text = text.strip_prefix("IPv6:").unwrap_or(text);
+    text.split('%').next().unwrap_or_default().parse().ok()
+}
+
 /// Names are typed in any case; the token's spelling is what counts afterwards.
 fn is_same_name(typed: &str, account: &str) -> bool {
     typed.to_lowercase() == account.to_lowercase()
@@ -278,6 +324,15 @@ mod tests {
             tokens: None,
             pool: PoolSettings { workers: 1, queue: 1 },
         }
+    }
+
+    #[test]
+    fn an_address_is_one_in_any_dress() {
+        for text in ["2001:db8::1", "[2001:db8::1]", "IPv6:2001:db8::1", "2001:db8::1%eth0", " 2001:db8::1 "]
+        {
+            assert_eq!(address(text), "2001:db8::1".parse().ok(), "{text}");
+        }
+        assert_eq!(address(""), None);
     }
 
     #[test]

@@ -58,6 +58,12 @@ impl Bearer {
         Self { client, token: Fetched::new(move || fetch(Arc::clone(&asking))) }
     }
 
+    /// Whether there is one that is good now.
+    #[must_use]
+    pub fn has_token(&self) -> bool {
+        self.token.is_there()
+    }
+
     /// The current token.
     ///
     /// # Errors

@@ -16,6 +16,19 @@ const LEEWAY: f64 = 30.0;
 const AHEAD: f64 = 60.0;
 const LONGEST_NAME: usize = 255;
 
+/// What tokens are called that are for something else.
+const OTHER_KINDS: [&str; 9] = [
+    "id",
+    "id_token",
+    "id+jwt",
+    "refresh",
+    "refresh_token",
+    "offline",
+    "logout",
+    "logout_token",
+    "logout+jwt",
+];
+
 /// Where claims come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Source {
@@ -44,15 +57,23 @@ impl Rules<'_> {
         self.name(claims)
     }
 
-    /// An ID token tells a web application who its user is; it is no key to anything
-    /// (OpenID Connect Core 1.0 2, 3.3.2.11).
+    /// An ID token tells a web application who its user is, a refresh token gets others, a logout
+    /// token ends a session: none of them is a key to anything (OpenID Connect Core 1.0 2 and
+    /// 3.3.2.11, Back-Channel Logout 1.0 2.4; `typ` is Keycloak's, `token_use` Cognito's).
     fn kind(&self, claims: &Object) -> Result<(), Refusal> {
-        let sign = ["nonce", "at_hash", "c_hash"].into_iter().find(|name| claims.contains_key(*name));
-        match sign {
-            Some(sign) if self.source == Source::Jwt => {
-                Err(Refusal::invalid(format!("it holds {sign}, so it is an ID token and no access token")))
-            }
-            _ => Ok(()),
+        let sign = ["nonce", "at_hash", "c_hash", "events"].into_iter();
+        let mut sign = sign.filter(|name| self.source == Source::Jwt && claims.contains_key(*name));
+        if let Some(sign) = sign.next() {
+            return Err(Refusal::invalid(format!("it holds {sign}, so it is no access token")));
+        }
+        let kinds: &[&str] = match self.source {
+            Source::Jwt => &["typ", "token_use"],
+            Source::Introspection => &["typ", "token_use", "token_type"],
+        };
+        let named = kinds.iter().filter_map(|name| json::text(claims, name));
+        match named.map(str::to_ascii_lowercase).find(|kind| OTHER_KINDS.contains(&kind.as_str())) {
+            Some(kind) => Err(Refusal::invalid(format!("it is of kind {kind:?}, and no access token"))),
+            None => Ok(()),
         }
     }
 

@@ -112,6 +112,12 @@ impl<T: Send + Sync + 'static> Fetched<T> {
         }
     }
 
+    /// Whether it is there and good.
+    pub(super) fn is_there(&self) -> bool {
+        let now = Instant::now();
+        self.0.lock().kept.as_ref().is_some_and(|kept| now < kept.ends)
+    }
+
     /// Another value than `seen`, which is no good. What others have fetched since is taken.
     pub(super) async fn newer(&self, seen: &Arc<T>, deadline: Deadline) -> Newer<T> {
         let flight = {

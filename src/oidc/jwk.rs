@@ -31,7 +31,11 @@ const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
 /// The keys of one provider.
 #[derive(Debug)]
-pub(super) struct KeySet(Vec<Key>);
+pub(super) struct KeySet {
+    keys: Vec<Key>,
+    /// Whether there were more than we keep.
+    is_cut: bool,
+}
 
 struct Key {
     kid: Option<String>,
@@ -56,6 +60,10 @@ pub(super) enum Signature {
     Bad,
     /// The key it names, or any that would fit, is not in the set.
     UnknownKey,
+    /// It names no key, and none that fits has made it: another one may have.
+    Unproven,
+    /// We have not looked at every key.
+    Undecided,
 }
 
 /// Fetches the keys.
@@ -66,7 +74,7 @@ pub(super) async fn fetch(provider: Arc<Provider>, ttl: Duration) -> Option<Kept
     let reply = contact.exchange(&contact.errands.keys, &address.url, Message::get(), deadline).await;
     let object = contact.object(Endpoint::Keys.name(), reply)?;
     let keys = KeySet::read(&object);
-    if keys.0.is_empty() {
+    if keys.keys.is_empty() {
         contact.complain(format_args!("{}: no usable key", Endpoint::Keys.name()));
         return None;
     }
@@ -83,32 +91,38 @@ impl KeySet {
             let key = key.as_object().ok_or("it is no object").and_then(Key::read);
             key.inspect_err(|flaw| debug!(flaw, "a provider's key is left out")).ok()
         });
-        Self(usable.take(MOST_KEYS).collect())
+        let mut keys: Vec<Key> = usable.take(MOST_KEYS + 1).collect();
+        let is_cut = keys.len() > MOST_KEYS;
+        keys.truncate(MOST_KEYS);
+        Self { keys, is_cut }
     }
 
     /// Verifies with the key that `token` names, or with those that fit it.
     pub(super) fn verify(&self, token: &Jws<'_>) -> Signature {
-        let is_named = |key: &&Key| token.kid.is_none() || key.kid == token.kid;
-        let fits = |key: &&Key| key.fits(token.algorithm);
-        let mut named = self.0.iter().filter(is_named).peekable();
-        // A known key with a wrong algorithm is a forgery, which no other set of keys mends.
-        let unfit = if token.kid.is_some() && named.peek().is_some() {
-            Signature::Bad
-        } else {
-            Signature::UnknownKey
-        };
-        let mut fitting = named.filter(fits).take(MOST_TRIES).peekable();
-        if fitting.peek().is_none() {
-            return unfit;
+        let unknown = if self.is_cut { Signature::Undecided } else { Signature::UnknownKey };
+        let named: Vec<&Key> =
+            self.keys.iter().filter(|key| token.kid.is_none() || key.kid == token.kid).collect();
+        let fitting: Vec<&Key> = named.iter().copied().filter(|key| key.fits(token.algorithm)).collect();
+        if fitting.is_empty() {
+            // A known key with a wrong algorithm is a forgery, which no other set of keys mends.
+            return if token.kid.is_some() && !named.is_empty() { Signature::Bad } else { unknown };
         }
-        let is_good = |key: &Key| key.verify(token.algorithm, token.message, token.signature);
-        if fitting.any(is_good) { Signature::Good } else { Signature::Bad }
+        let is_good = |key: &&Key| key.verify(token.algorithm, token.message, token.signature);
+        if fitting.iter().take(MOST_TRIES).any(is_good) {
+            return Signature::Good;
+        }
+        match token.kid {
+            _ if fitting.len() > MOST_TRIES => Signature::Undecided,
+            Some(_) => Signature::Bad,
+            None if self.is_cut => Signature::Undecided,
+            None => Signature::Unproven,
+        }
     }
 }
 
 impl Key {
     fn read(jwk: &Object) -> Result<Self, &'static str> {
-        if jwk.get("use").is_some_and(|usage| usage != "sig") {
+        if jwk.get("use").is_some_and(|usage| !usage.is_null() && usage != "sig") {
             return Err("its use is not sig");
         }
         if let Some(operations) = jwk.get("key_ops") {

@@ -83,8 +83,7 @@ impl Verifier {
             match Jws::read(token.expose()) {
                 Form::Refused(flaw) => return invalid(flaw),
                 Form::Signed(jwt) => {
-                    let verdict = self.verify_here(&jwt, deadline).await;
-                    if let Some(verdict) = verdict {
+                    if let Some(verdict) = self.verify_here(&jwt, deadline).await? {
                         return Ok(verdict);
                     }
                     if self.settings.validation == Validation::Jwks {
@@ -101,7 +100,7 @@ impl Verifier {
     }
 
     /// `None`: what is needed for it cannot be had.
-    async fn verify_here(&self, jwt: &Jws<'_>, deadline: Deadline) -> Option<Verdict> {
+    async fn verify_here(&self, jwt: &Jws<'_>, deadline: Deadline) -> Result<Option<Verdict>, Failure> {
         let deadline = match self.settings.validation {
             // The other half is for the introspection.
             Validation::Auto => {
@@ -110,30 +109,37 @@ impl Verifier {
             }
             Validation::Jwks | Validation::Introspection => deadline,
         };
-        let keys = self.keys.get(deadline).await?;
+        let Some(keys) = self.keys.get(deadline).await else { return Ok(None) };
         let mut signature = keys.verify(jwt);
-        if signature == Signature::UnknownKey {
+        if matches!(signature, Signature::UnknownKey | Signature::Unproven) {
             // The provider may have begun to use a new key.
             signature = match self.keys.newer(&keys, deadline).await {
                 Newer::Another(keys) => keys.verify(jwt),
-                Newer::TooSoon | Newer::Failed => return None,
+                // Others have been tried: nobody else is to be asked about that.
+                Newer::TooSoon | Newer::Failed if signature == Signature::Unproven => {
+                    return Err(Failure::Provider);
+                }
+                Newer::TooSoon | Newer::Failed => return Ok(None),
             };
         }
-        let refused = |detail: &str| Some(Verdict::Refused(Refusal::invalid(detail.to_owned())));
+        let refused = |detail: &str| Ok(Some(Verdict::Refused(Refusal::invalid(detail.to_owned()))));
         match signature {
             Signature::Good => {}
             Signature::Bad => return refused("its signature is not that of the key"),
             Signature::UnknownKey => return refused("its key is none of the provider's"),
+            Signature::Unproven => return refused("its signature is that of none of the provider's keys"),
+            // A limit of ours decides nothing.
+            Signature::Undecided => return Err(Failure::Provider),
         }
-        let document = self.client.provider.document(deadline).await?;
+        let Some(document) = self.client.provider.document(deadline).await else { return Ok(None) };
         let Some(issuer) = document.issuer.as_deref() else {
             self.client.provider.contact.complain(format_args!("discovery: issuer is missing"));
-            return None;
+            return Ok(None);
         };
-        Some(match jwt.claims() {
+        Ok(Some(match jwt.claims() {
             Ok(claims) => self.judge(&claims, Some(issuer), Source::Jwt),
             Err(flaw) => Verdict::Refused(Refusal::invalid(flaw.to_owned())),
-        })
+        }))
     }
 
     fn judge(&self, claims: &Object, issuer: Option<&str>, source: Source) -> Verdict {

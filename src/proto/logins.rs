@@ -120,10 +120,18 @@ impl Logins {
         }
     }
 
-    /// Says what became of a login. Where it is no longer known, nothing.
-    pub fn answer(&mut self, id: u32, answer: &Answer, now: Instant, out: &mut Vec<u8>) -> Next {
+    /// Says what became of a login. Where it is no longer known, nothing. With `is_last` nothing
+    /// more is read, so that a refused token is not explained first.
+    pub fn answer(
+        &mut self,
+        id: u32,
+        answer: &Answer,
+        is_last: bool,
+        now: Instant,
+        out: &mut Vec<u8>,
+    ) -> Next {
         let Some(open) = self.take(id) else { return Next::Stay };
-        if matches!(answer, Answer::Denied { .. }) && open.mechanism.is_oauth() {
+        if matches!(answer, Answer::Denied { .. }) && open.mechanism.is_oauth() && !is_last {
             dovecot::challenge(id, refusal(open.mechanism), out);
             self.wait(Open { since: now, state: State::Denied(answer.clone()), ..open });
             return Next::Stay;
@@ -267,7 +275,7 @@ mod tests {
 
     fn say(logins: &mut Logins, id: u32, answer: &Answer) -> (String, Next) {
         let mut out = Vec::new();
-        let next = logins.answer(id, answer, Instant::now(), &mut out);
+        let next = logins.answer(id, answer, false, Instant::now(), &mut out);
         (String::from_utf8(out).expect("UTF-8"), next)
     }
 
@@ -326,6 +334,12 @@ mod tests {
             assert_eq!(said, "FAIL\t3\treason=authentication failed\tuser=u@example.com\n");
             assert_eq!(step, Step::Read);
         }
+        // Nor is it where the client would not be heard any more.
+        let mut last = logins();
+        feed(&mut last, &format!("AUTH\t3\tOAUTHBEARER\t{AUTH}\tresp={BEARER}\n"));
+        let mut out = Vec::new();
+        last.answer(3, &denied(), true, Instant::now(), &mut out);
+        assert!(out.starts_with(b"FAIL\t3\t"), "{out:?}");
         // A failure is not explained: the token may be good.
         let mut logins = logins();
         feed(&mut logins, &format!("AUTH\t3\tOAUTHBEARER\t{AUTH}\tresp={BEARER}\n"));

@@ -2,7 +2,7 @@
 //!
 //! The greeting is static and leaves at once: an smtpd whose handshake fails exits, and takes no
 //! mail (xsasl_dovecot_server.c). The connection is kept for ever. At most [`MOST`] logins run at
-//! a time; further ones are not read. After a failure that closes the connection no further login is read, and
+//! a time; further ones fail at once, so that nobody waits for those who are held back. After a failure that closes the connection no further login is read, and
 //! those that run get their answers first. The peer hanging up drops them all.
 
 use std::collections::HashMap;
@@ -17,7 +17,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tracing::{debug, info};
 
 use super::{Draining, HALF_READ, LOOK, is_hung_up, read, write};
-use crate::ask::{Answer, Login, Mechanism, Question};
+use crate::ask::{Answer, Failure, Login, Mechanism, Question};
 use crate::broker::Generation;
 use crate::proto::dovecot::Greeting;
 use crate::proto::logins::{Logins, Step};
@@ -26,7 +26,7 @@ use crate::target::Asker;
 use crate::target::limit::Door;
 
 /// Logins that run at a time on one connection. Postfix has one.
-const MOST: usize = 32;
+const MOST: usize = 256;
 
 /// What runs on one connection.
 struct Running {
@@ -60,11 +60,18 @@ pub(super) async fn serve<S>(
     greet(&offered, &mut out);
     // Whether nothing more is read: the peer has sent its last, or is about to be left.
     let mut is_last = false;
+    // Whether several were under way at a time, which Postfix never does.
+    let mut is_shared = false;
     loop {
-        while !is_last && running.tasks.len() < MOST {
+        while !is_last {
             match logins.next(&mut received, Instant::now(), &mut out) {
                 Step::Read => break,
-                Step::Ask { id, login } => running.begin(id, login),
+                Step::Ask { id, login } if running.tasks.len() < MOST => running.begin(id, login),
+                Step::Ask { id, .. } => {
+                    let on_failure = generation.current().on_login_failure(name);
+                    let answer = Answer::Failed { failure: Failure::Overload, on_failure };
+                    is_last |= logins.answer(id, &answer, false, Instant::now(), &mut out) == Next::Close;
+                }
                 Step::Forget(id) => running.forget(id),
                 Step::Refused { mechanism, reason } => log_refusal(name, mechanism, reason),
                 Step::Close(reason) => {
@@ -78,12 +85,16 @@ pub(super) async fn serve<S>(
         }
         out.clear();
         if is_last && running.tasks.is_empty() {
+            if is_shared {
+                // A reset would take away the answers to others that are still on their way.
+                let _ = socket2::SockRef::from(&stream).set_linger(None);
+            }
             return;
         }
-        let reads = !is_last && running.tasks.len() < MOST;
+        is_shared |= running.tasks.len() > 1;
         let patience = (!received.is_empty()).then_some(HALF_READ);
         let input = async {
-            if !reads {
+            if is_last {
                 hung_up(&mut stream).await;
                 return None;
             }
@@ -92,7 +103,7 @@ pub(super) async fn serve<S>(
         tokio::select! {
             answered = running.next() => {
                 if let Some((id, answer)) = answered
-                    && logins.answer(id, &answer, Instant::now(), &mut out) == Next::Close
+                    && logins.answer(id, &answer, is_last, Instant::now(), &mut out) == Next::Close
                 {
                     is_last = true;
                 }

@@ -54,7 +54,7 @@ const VOLATILE: [&str; 11] = [
 #[derive(Debug)]
 pub struct Cache {
     entries: Moka<Key, Entry>,
-    shelves: AtomicU64,
+    shelves: Arc<AtomicU64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -91,7 +91,9 @@ impl Expiry<Key, Entry> for Lifetimes {
 /// One target's part of the cache.
 #[derive(Debug, Clone)]
 pub struct Shelf {
-    number: u64,
+    /// Another one makes all that was kept unreachable; it goes in time.
+    number: Arc<AtomicU64>,
+    shelves: Arc<AtomicU64>,
     entries: Moka<Key, Entry>,
     settings: CacheSettings,
     /// `None` for a map.
@@ -135,7 +137,13 @@ impl Cache {
             })
             .expire_after(Lifetimes)
             .build();
-        Self { entries, shelves: AtomicU64::new(0) }
+        Self { entries, shelves: Arc::default() }
+    }
+
+    /// How many answers are kept, and the memory that they take; a little behind the truth.
+    #[must_use]
+    pub fn size(&self) -> (u64, u64) {
+        (self.entries.entry_count(), self.entries.weighted_size())
     }
 
     /// A new target's part.
@@ -149,18 +157,13 @@ impl Cache {
             }),
         };
         Shelf {
-            number: self.shelves.fetch_add(1, Ordering::Relaxed),
+            number: Arc::new(AtomicU64::new(self.shelves.fetch_add(1, Ordering::Relaxed))),
+            shelves: Arc::clone(&self.shelves),
             entries: self.entries.clone(),
             settings: settings.cache,
             policy,
             stock: metrics.stock(settings.component(), &settings.name),
         }
-    }
-
-    /// How many answers it holds, and the memory that they take; as of a moment ago.
-    #[must_use]
-    pub fn size(&self) -> (u64, u64) {
-        (self.entries.entry_count(), self.entries.weighted_size())
     }
 }
 
@@ -188,11 +191,23 @@ impl Shelf {
         [outage, fresh, negative].iter().any(|time| !time.is_zero())
     }
 
+    fn place(&self, key: &[u8]) -> Key {
+        Key { shelf: self.number.load(Ordering::Relaxed), key: key.into() }
+    }
+
+    /// Forgets the answer of a map's `key`, or all.
+    pub fn forget(&self, key: Option<&str>) {
+        match key {
+            Some(key) => self.entries.invalidate(&self.place(key.as_bytes())),
+            None => self.number.store(self.shelves.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed),
+        }
+    }
+
     fn get(&self, key: &[u8]) -> Option<Entry> {
         if !self.keeps() {
             return None;
         }
-        self.entries.get(&Key { shelf: self.number, key: key.into() })
+        self.entries.get(&self.place(key))
     }
 
     /// What may be said without asking.
@@ -252,7 +267,7 @@ impl Shelf {
         if !self.keeps() {
             return;
         }
-        let key = Key { shelf: self.number, key: key.into() };
+        let key = self.place(key);
         if lifetime.is_zero() {
             self.entries.invalidate(&key);
         } else {
@@ -326,8 +341,14 @@ mod tests {
             stale_while_revalidate: Duration::ZERO,
         };
         let entries = Cache::new(1 << 20).entries;
-        let stock = Arc::default();
-        let shelf = Shelf { number: 1, entries: entries.clone(), settings, policy: None, stock };
+        let shelf = Shelf {
+            number: Arc::new(AtomicU64::new(1)),
+            shelves: Arc::default(),
+            entries: entries.clone(),
+            settings,
+            policy: None,
+            stock: Arc::default(),
+        };
         let value = Answer::Value("v".to_owned());
         shelf.keep(b"new", &value);
         assert_eq!(shelf.stand_in(b"new"), Some(value.clone()));

@@ -20,6 +20,7 @@ mod verb;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tracing::{debug, info};
 
@@ -30,6 +31,7 @@ use crate::metrics::Queue;
 use crate::oidc::Oidc;
 use crate::otlp;
 use crate::outage::{self, Ended, Outage};
+use crate::trace;
 use crate::warned::Warned;
 use cache::{Cache, Found, Shelf};
 use flight::{Flight, Flights};
@@ -119,6 +121,29 @@ impl Target {
         self.limit.queue()
     }
 
+    /// For an administrator.
+    #[must_use]
+    pub fn status(&self, kind: &str) -> Value {
+        let Queue { busy: working, waiting, .. } = self.limit.queue();
+        let mut status = json!({
+            "kind": kind,
+            "name": self.settings.name,
+            "target": self.settings.url.origin().ascii_serialization(),
+            "working": working,
+            "waiting": waiting,
+            "has_token": self.api.has_token(),
+        });
+        if let (Value::Object(all), Value::Object(outage)) = (&mut status, self.outage.status()) {
+            all.extend(outage);
+        }
+        status
+    }
+
+    /// Forgets cached answers: that of a map's `key`, or all.
+    pub fn forget(&self, key: Option<&str>) {
+        self.shelf.forget(key);
+    }
+
     /// How long a lookup may take.
     #[must_use]
     pub fn budget(&self) -> Duration {
@@ -146,7 +171,10 @@ impl Target {
         }
         let key = self.shelf.key(asked);
         match self.shelf.find(&key) {
-            Found::Fresh(answer) => return answer,
+            Found::Fresh(answer) => {
+                trace::note(|| "cache: a fresh answer, nobody is asked".to_owned());
+                return answer;
+            }
             Found::Stale(answer) => {
                 self.refresh(asked, &key, asker);
                 return answer;
@@ -213,10 +241,16 @@ impl Target {
         let started = Instant::now();
         let outcome = async {
             let _worker = self.limit.enter(deadline, door.target_gate()).await?;
+            let origin = self.settings.url.origin();
+            trace::note(|| rendered.note(&origin.ascii_serialization()));
             let reply = self.api.exchange(rendered.request(), deadline, |reply| reply.status == 401).await?;
+            trace::note(|| format!("API: {} {}", reply.status, trace::shown(&reply.body)));
             answer::read(&self.settings, &reply)
         };
         let outcome = outcome.await;
+        if let Err(failure) = &outcome {
+            trace::note(|| format!("failed: {failure} (class {})", failure.class()));
+        }
         if let Ok(answer) = &outcome {
             if let Answer::Action(action) = answer {
                 verb::warn_of_unknown(&self.warned, &self.settings.name, action);
@@ -230,6 +264,7 @@ impl Target {
 
     /// Says what failed, but for what an outage repeats.
     fn log(&self, failure: &Failure, asked: Asked<'_>, asker: &Asker) {
+        self.outage.note(failure);
         let unsaid = match outage::is_outage(failure) {
             true => match self.outage.failed(Instant::now()) {
                 Some(unsaid) => unsaid,
@@ -296,6 +331,7 @@ impl Target {
             ),
         };
         if may_stand_in && let Some(answer) = self.shelf.stand_in(key) {
+            trace::note(|| format!("cache: an answer from before stands in for a failure ({failure})"));
             debug!(name = self.settings.name, "an answer from before stands in");
             return answer;
         }

@@ -15,6 +15,7 @@ use super::template::{Asked, Input, Unsendable};
 use super::{Asker, Method, Settings};
 use crate::ask::Attribute;
 use crate::exchange::{Request, compress};
+use crate::trace;
 
 /// The connection and the request as the log calls them; many APIs log it, too.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -30,6 +31,17 @@ pub(super) struct Rendered {
 }
 
 impl Rendered {
+    /// For `query --trace`. Headers may hold secrets: they are named only.
+    pub(super) fn note(&self, origin: &str) -> String {
+        let names: Vec<_> = self.headers.keys().map(HeaderName::as_str).collect();
+        let body = if self.headers.contains_key(CONTENT_ENCODING) {
+            format!("({} bytes, packed)", self.body.len())
+        } else {
+            trace::shown(&self.body)
+        };
+        format!("request: {} {origin}{} ({}) {body}", self.method, self.path, names.join(", "))
+    }
+
     /// Lookups may be repeated: Postfix does so itself (auto_clnt.c).
     pub(super) fn request(&self) -> Request<'_> {
         Request {

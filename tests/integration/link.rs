@@ -13,6 +13,7 @@ use crate::support::broker::Broker;
 use crate::support::config::Config;
 use crate::support::frames::{FakeBroker, echo};
 use crate::support::peer::{Peer, netstring, policy_request};
+use crate::support::sasl::{Heard, Sasl};
 use crate::support::site::open_directory;
 use crate::support::{PATIENCE, wait_until};
 
@@ -224,4 +225,34 @@ fn the_full_wait_is_for_the_first_lookup_alone() {
     let (reply, took) = timed(|| peer.look_up("m", "k"));
     assert_eq!(reply, TEMP);
     assert_about(took, 3 * SECOND, "the first behind an answer");
+}
+
+#[test]
+fn a_login_leaves_once_and_closes_when_its_broker_is_lost() {
+    let (_directory, socket) = place();
+    let broker = FakeBroker::start(&socket, |_, frames| {
+        // What the entry says is for failures that the broker tells of; this one is the client's.
+        frames.greet(BUDGET, Some(OnFailure::Fail));
+        frames.asked();
+    });
+    let mut sasl = Sasl::begin(Peer::asking(&socket, &["--mechanisms", "PLAIN", "sasl", "users"]));
+    sasl.plain(1, "u", "secret");
+    assert_eq!(sasl.next(Duration::from_secs(9)), Heard::Closed(Vec::new()), "which is 454");
+    assert_eq!(broker.asks().len(), 1, "a password is not tried again");
+    // A broker that goes before it was asked costs a pause only.
+    let (_directory, socket) = place();
+    let broker = FakeBroker::start(&socket, |nth, frames| {
+        frames.greet(BUDGET, None);
+        if nth > 2 {
+            frames.echo();
+        }
+    });
+    let mut sasl = Sasl::begin(Peer::asking(&socket, &["sasl", "users"]));
+    sasl.plain(1, "u", "secret");
+    let heard = sasl.next(Duration::from_secs(9));
+    assert!(
+        matches!(&heard, Heard::Line(line) if line == "OK\t1\tuser=u") || heard == Heard::Closed(Vec::new()),
+        "{heard:?}"
+    );
+    assert!(broker.asks().len() <= 1, "{:?}", broker.asks());
 }

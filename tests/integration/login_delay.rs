@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::support::alone;
 use crate::support::backend::{Backend, Reply};
 use crate::support::peer::Peer;
-use crate::support::sasl::Sasl;
+use crate::support::sasl::{Heard, Sasl};
 use crate::support::setup::Setup;
 use crate::support::site::Way;
 
@@ -88,9 +88,48 @@ fn a_full_queue_fails_at_once() {
     let mut sasl = Sasl::begin_as(Peer::unix(&setup.socket("users")), 2);
     sasl.plain(1, "works", "secret");
     assert!(api.wait_for(1, crate::support::PATIENCE));
-    sasl.plain(2, "waits", "secret");
     let started = Instant::now();
-    sasl.plain(3, "is one too many", "secret");
-    assert_eq!(sasl.line(), "FAIL\t3\treason=Temporary server problem\tcode=temp_fail\ttemp");
+    // One of them waits, and the other one is too many.
+    sasl.plain(2, "u", "secret");
+    sasl.plain(3, "u", "secret");
+    let line = sasl.line();
+    let failed = ["FAIL\t2", "FAIL\t3"].iter().any(|begin| line.starts_with(begin));
+    assert!(failed && line.ends_with("\tcode=temp_fail\ttemp"), "{line}");
     assert!(started.elapsed() < Duration::from_secs(1));
+    assert_eq!(sasl.next(Duration::from_millis(200)), Heard::Nothing, "the other one waits");
+}
+
+#[test]
+fn a_slow_denial_is_still_in_time() {
+    let slow = Backend::start(|_| {
+        crate::support::pause(Duration::from_secs(5));
+        answer(("Auth-Status", "no"))
+    });
+    let target = format!("target: \"{}\"", slow.url("/"));
+    let setup = Setup::start(|config| config.login_of("users", &[&target, "failure_delay: 6s"]));
+    let mut sasl = setup.login(Way::Unix, "users");
+    let took = log_in(&mut sasl, 1, "192.0.2.7", "wrong");
+    assert!(took > Duration::from_secs(7) && took < Duration::from_millis(8800), "{took:?}");
+}
+
+#[test]
+fn who_is_held_back_holds_nobody_up() {
+    let api = api();
+    let target = format!("target: \"{}\"", api.url("/"));
+    let setup = Setup::start(|config| config.login_of("users", &[&target, "failure_delay: 5s"]));
+    let mut sasl = Sasl::begin_as(Peer::unix(&setup.socket("users")), 2);
+    for id in 1..=64 {
+        sasl.plain(id, "u", "wrong");
+    }
+    let started = Instant::now();
+    sasl.plain(65, "u", "secret");
+    assert_eq!(sasl.line(), "OK\t65\tuser=u");
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    // There is a bound, and beyond it nobody waits either.
+    for id in 66..=400 {
+        sasl.plain(id, "u", "wrong");
+    }
+    let line = sasl.line();
+    assert!(line.ends_with("\tcode=temp_fail\ttemp"), "{line}");
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
 }

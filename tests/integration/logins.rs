@@ -147,6 +147,7 @@ fn no_evidence_no_word() {
         (reply(403, &[("Auth-Status", "disabled")]), Some("FAIL\t1\treason=disabled\tuser=u")),
         (reply(200, &[("Auth-Status", "later"), ("Auth-Error-Code", "451")]), None),
         (reply(200, &[("Auth-User", "a\tb")]), None),
+        (reply(200, &[("Auth-Status", ""), ("Auth-User", "u")]), None),
         (reply(200, &[("Auth-Status", "OK"), ("Auth-User", "caf\u{e9}\u{1}")]), None),
         (Reply::with_header("Content-Type", "text/html", "<html>OK</html>"), None),
         (reply(401, &[]), None),
@@ -277,12 +278,14 @@ fn whoever_cancels_or_leaves_ends_the_request() {
     let mut sasl = setup.login(Way::Unix, "users");
     sasl.plain(1, "u", "secret");
     assert!(api.wait_for(1, PATIENCE));
+    // Much sooner than its budget ends.
+    let soon = Duration::from_secs(3);
     sasl.cancel(1);
-    assert!(crate::support::wait_until(PATIENCE, || api.open() == 0), "the request is given up");
+    assert!(crate::support::wait_until(soon, || api.open() == 0), "the request is given up");
     sasl.plain(1, "u", "secret");
     assert!(api.wait_for(2, PATIENCE));
     drop(sasl);
-    assert!(crate::support::wait_until(PATIENCE, || api.open() == 0), "nobody waits any more");
+    assert!(crate::support::wait_until(soon, || api.open() == 0), "nobody waits any more");
 }
 
 #[test]
@@ -412,4 +415,59 @@ fn dovecots_own_client_logs_in() {
     api.answer_with(|_| reply(503, &[]));
     let tested = doveadm::auth_test(&setup.socket("users"), "u@example.com", "secret");
     assert_eq!(tested.accepted, None, "{}", tested.said);
+}
+
+#[test]
+fn a_slow_reader_gets_every_answer_before_a_close() {
+    let api = Backend::start(|request| match request.text("username").as_str() {
+        "last" => Reply::Hold(Box::new(reply(500, &[]))),
+        user => reply(200, &[("Auth-User", user)]),
+    });
+    let setup = setup(&api, &[]);
+    let mut sasl = setup.login(Way::Tcp, "users");
+    sasl.plain(1000, "last", "secret");
+    assert!(api.wait_for(1, PATIENCE));
+    for id in 1..=100 {
+        sasl.plain(id, &"u".repeat(200), "secret");
+    }
+    assert!(api.wait_for(101, PATIENCE));
+    api.release();
+    crate::support::pause(Duration::from_millis(500));
+    for _ in 1..=100 {
+        let line = sasl.line();
+        assert!(line.starts_with("OK\t"), "{line}");
+    }
+    assert_eq!(sasl.next(PATIENCE), Heard::Closed(Vec::new()));
+}
+
+#[test]
+fn a_password_that_is_repeated_is_not_repeated() {
+    let api = Backend::start(|request| {
+        reply(200, &[("Auth-Status", &format!("bad password {}", request.text("password")))])
+    });
+    let setup = setup(&api, &[]);
+    let mut sasl = setup.login(Way::Unix, "users");
+    sasl.plain(1, "u", "hush-hush");
+    assert_eq!(sasl.line(), "FAIL\t1\treason=authentication failed\tuser=u");
+    assert!(setup.broker.logged(&["login denied"]));
+    assert!(!setup.broker.log().contains("hush-hush"), "{}", setup.broker.log());
+}
+
+#[test]
+fn through_a_proxy_a_password_is_sent_once() {
+    let api = Backend::start(|request| match request.nth {
+        1 => reply(200, &[("Auth-User", "u")]),
+        _ => Reply::Close,
+    });
+    let proxy = crate::support::tinyproxy::Tinyproxy::start();
+    let setup = Setup::start(|config| {
+        let config = config.server(&format!("http_client: {{proxy: \"{}\"}}", proxy.url()));
+        config.login("users", &api.url("/auth"), &[])
+    });
+    let mut sasl = setup.login(Way::Unix, "users");
+    for id in 1..=3 {
+        sasl.plain(id, "u", "secret");
+        assert_eq!(sasl.line(), format!("OK\t{id}\tuser=u"), "on a connection of its own");
+    }
+    assert_eq!(api.count(), 3);
 }

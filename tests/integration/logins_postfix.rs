@@ -345,3 +345,20 @@ fn forged_tokens_are_wrong_passwords() {
         }
     }
 }
+
+#[test]
+fn lookups_leave_room_for_logins() {
+    let api = Backend::start(users);
+    let setup = Setup::start(|config| {
+        let config = config.server("max_connections: 40").map("m", &api.url("/m"), &[]);
+        config.login("users", &api.url("/auth"), &[])
+    });
+    let mut idle: Vec<Peer> = (0..40).map(|_| Peer::unix(&setup.socket("maps"))).collect();
+    // The last of them wait for a place, and so does one that asks.
+    idle.push(Peer::unix(&setup.socket("maps")));
+    for way in [Way::Unix, Way::Tcp] {
+        let mut sasl = setup.login(way, "users");
+        sasl.plain(1, "u", "secret");
+        assert_eq!(sasl.line(), "OK\t1\tuser=u", "{way:?}");
+    }
+}

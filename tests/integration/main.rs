@@ -11,6 +11,7 @@
 
 mod actions;
 mod activation;
+mod admin;
 mod bearer;
 mod bulkhead;
 mod cache;
@@ -40,9 +41,11 @@ mod logins;
 mod logins_postfix;
 mod logs;
 mod malformed;
+mod manuals;
 mod metrics;
 mod outcome_options;
 mod outcomes;
+mod package;
 mod pool;
 mod postfix;
 mod privileges;

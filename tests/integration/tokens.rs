@@ -262,3 +262,55 @@ fn tokens_that_are_none_reach_nobody() {
     sasl.oauthbearer(1, "", "t");
     assert_eq!(sasl.line(), "FAIL\t1\treason=unsupported mechanism");
 }
+
+#[test]
+fn keys_without_a_name_may_change_too() {
+    let provider = FakeProvider::start();
+    let (old, new) = (Key::unnamed(KeyKind::Rsa), Key::unnamed(KeyKind::Rsa));
+    let bare = |key: &Key| {
+        let mut jwk = key.jwk();
+        jwk.as_object_mut().expect("an object").remove("kid");
+        jwk
+    };
+    let token = |key: &Key| key.sign(&json!({"alg": "RS256"}), &provider.claims("u", "pfx"));
+    for validation in ["jwks", "auto"] {
+        provider.publish_jwks(vec![bare(&old)]);
+        let setup = setup(&provider, &format!("validation: {validation}"), &[]);
+        assert_eq!(once(&setup, "", &token(&old)), "OK u", "{validation}");
+        provider.publish_jwks(vec![bare(&new)]);
+        assert_eq!(once(&setup, "", &token(&new)), "OK u", "{validation}: the new key");
+        // Nobody can tell a forgery from a key that is newer still.
+        let forged = token(&Key::unnamed(KeyKind::Rsa));
+        assert_eq!(once(&setup, "", &forged), "closed", "{validation}");
+        assert_eq!(provider.count(Endpoint::Introspection), 0, "{validation}: and nobody else is asked");
+    }
+}
+
+#[test]
+fn tokens_for_something_else_log_nobody_in() {
+    let (provider, key) = (FakeProvider::start(), Key::new(KeyKind::P256, "k"));
+    provider.publish(&[&key]);
+    let setup_jwks = setup(&provider, "validation: jwks", &[]);
+    for (name, value) in [
+        ("typ", json!("ID")),
+        ("typ", json!("Refresh")),
+        ("token_use", json!("id")),
+        ("events", json!({})),
+        ("nonce", json!("n")),
+        ("at_hash", json!("h")),
+    ] {
+        let mut claims = provider.claims("u", "pfx");
+        claims[name] = value.clone();
+        assert_eq!(once(&setup_jwks, "", &key.token(&claims)), "FAIL", "{name}: {value}");
+    }
+    let mut claims = provider.claims("u", "pfx");
+    claims["typ"] = json!("Bearer");
+    assert_eq!(once(&setup_jwks, "", &key.token(&claims)), "OK u");
+    let introspecting = setup(&provider, "validation: introspection", &[]);
+    for kind in ["refresh_token", "id_token"] {
+        provider.introspect_with(move |_| {
+            Reply::json(&json!({"active": true, "sub": "s", "token_type": kind}).to_string())
+        });
+        assert_eq!(once(&introspecting, "", "tok.en"), "FAIL", "{kind}");
+    }
+}

@@ -252,7 +252,10 @@ fn each_mistake_is_told_at_its_place() {
         ("server:\n  ipc: {mode: \"0888\"}\n", "a mode is octal"),
         ("server:\n  ipc: {mode: \"07777\"}\n", "a mode is octal"),
         ("server:\n  chroot: /x\n", "2:11 server.chroot: must be the absolute path"),
-        ("server:\n  admin: {path: /run/x}\n", "2:3 server.admin: not built yet"),
+        (
+            "server:\n  admin: {path: /run/pfxhttp/broker.sock}\n",
+            "2:17 server.admin.path: this is the path of the socket of server.ipc",
+        ),
         ("server:\n  logging: {log_keys: sometimes}\n", "2:23 server.logging.log_keys: "),
         (
             "server:\n  http_client: {proxy: x}\n",

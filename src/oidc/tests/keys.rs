@@ -164,13 +164,14 @@ async fn with_key(key: &Key, change: impl Fn(&mut Value)) -> bool {
 #[tokio::test]
 async fn keys_that_are_not_for_this_are_left_out() {
     let (rsa, p521) = (Key::rsa(), Key::p521());
-    for (name, value) in [("use", json!("sig")), ("key_ops", json!(["verify"])), ("alg", json!("RS256"))] {
+    for (name, value) in
+        [("use", json!("sig")), ("use", Value::Null), ("key_ops", json!(["verify"])), ("alg", json!("RS256"))]
+    {
         assert!(with_key(&rsa, |jwk| jwk[name] = value.clone()).await, "{name}: {value}");
     }
     let long = base64url([&[0xff; 1025][..]].concat());
     let cases = [
         ("use", json!("enc")),
-        ("use", Value::Null),
         ("key_ops", json!(["sign"])),
         ("key_ops", json!("verify")),
         ("alg", json!("RS512")),

@@ -1,0 +1,98 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_pfxhttp_broker_global_optspecs
+    string join \n config= format= h/help V/version
+end
+
+function __fish_pfxhttp_broker_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_pfxhttp_broker_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_pfxhttp_broker_using_subcommand
+    set -l cmd (__fish_pfxhttp_broker_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_needs_command" -l config -d 'The configuration [default: pfxhttp.yml, .yaml, .toml or .json in /usr/local/etc/pfxhttp, /etc/pfxhttp, ~/.pfxhttp or the current directory]' -r -F
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_needs_command" -l format -d 'The syntax of FILE [default: by its extension, else yaml]' -r -f -a "yaml\t'YAML'
+toml\t'TOML'
+json\t'JSON'"
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_needs_command" -s V -l version -d 'Print version'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_needs_command" -f -a "check" -d 'Read and check the configuration as a start would: exit 0, or 78 with every error\'s place'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_needs_command" -f -a "query" -d 'Ask as Postfix would: prints the bytes that it would get, or "(connection closed)"'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_needs_command" -f -a "status" -d 'Say how the running broker goes'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_needs_command" -f -a "reload" -d 'Make the running broker read its configuration again; 75 where it did not take it'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_needs_command" -f -a "cache" -d 'The running broker\'s cache'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_needs_command" -f -a "demo" -d 'Show the main job on a sample API inside of this program; needs no configuration and no root'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand check" -l config -d 'The configuration [default: pfxhttp.yml, .yaml, .toml or .json in /usr/local/etc/pfxhttp, /etc/pfxhttp, ~/.pfxhttp or the current directory]' -r -F
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand check" -l format -d 'The syntax of FILE [default: by its extension, else yaml]' -r -f -a "yaml\t'YAML'
+toml\t'TOML'
+json\t'JSON'"
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand check" -l strict -d 'Take warnings for errors'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand query; and not __fish_seen_subcommand_from map policy sasl" -l config -d 'The configuration [default: pfxhttp.yml, .yaml, .toml or .json in /usr/local/etc/pfxhttp, /etc/pfxhttp, ~/.pfxhttp or the current directory]' -r -F
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand query; and not __fish_seen_subcommand_from map policy sasl" -l format -d 'The syntax of FILE [default: by its extension, else yaml]' -r -f -a "yaml\t'YAML'
+toml\t'TOML'
+json\t'JSON'"
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand query; and not __fish_seen_subcommand_from map policy sasl" -l trace -d 'Show the request, the API\'s answer and what decided, without secrets'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand query; and not __fish_seen_subcommand_from map policy sasl" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand query; and not __fish_seen_subcommand_from map policy sasl" -f -a "map" -d 'A key of a map'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand query; and not __fish_seen_subcommand_from map policy sasl" -f -a "policy" -d 'A policy service'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand query; and not __fish_seen_subcommand_from map policy sasl" -f -a "sasl" -d 'A login; its password is read from standard input'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand query; and __fish_seen_subcommand_from map" -l config -d 'The configuration [default: pfxhttp.yml, .yaml, .toml or .json in /usr/local/etc/pfxhttp, /etc/pfxhttp, ~/.pfxhttp or the current directory]' -r -F
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand query; and __fish_seen_subcommand_from map" -l format -d 'The syntax of FILE [default: by its extension, else yaml]' -r -f -a "yaml\t'YAML'
+toml\t'TOML'
+json\t'JSON'"
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand query; and __fish_seen_subcommand_from map" -l trace -d 'Show the request, the API\'s answer and what decided, without secrets'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand query; and __fish_seen_subcommand_from map" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand query; and __fish_seen_subcommand_from policy" -l config -d 'The configuration [default: pfxhttp.yml, .yaml, .toml or .json in /usr/local/etc/pfxhttp, /etc/pfxhttp, ~/.pfxhttp or the current directory]' -r -F
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand query; and __fish_seen_subcommand_from policy" -l format -d 'The syntax of FILE [default: by its extension, else yaml]' -r -f -a "yaml\t'YAML'
+toml\t'TOML'
+json\t'JSON'"
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand query; and __fish_seen_subcommand_from policy" -l trace -d 'Show the request, the API\'s answer and what decided, without secrets'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand query; and __fish_seen_subcommand_from policy" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand query; and __fish_seen_subcommand_from sasl" -l config -d 'The configuration [default: pfxhttp.yml, .yaml, .toml or .json in /usr/local/etc/pfxhttp, /etc/pfxhttp, ~/.pfxhttp or the current directory]' -r -F
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand query; and __fish_seen_subcommand_from sasl" -l format -d 'The syntax of FILE [default: by its extension, else yaml]' -r -f -a "yaml\t'YAML'
+toml\t'TOML'
+json\t'JSON'"
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand query; and __fish_seen_subcommand_from sasl" -l trace -d 'Show the request, the API\'s answer and what decided, without secrets'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand query; and __fish_seen_subcommand_from sasl" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand status" -l config -d 'The configuration [default: pfxhttp.yml, .yaml, .toml or .json in /usr/local/etc/pfxhttp, /etc/pfxhttp, ~/.pfxhttp or the current directory]' -r -F
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand status" -l format -d 'The syntax of FILE [default: by its extension, else yaml]' -r -f -a "yaml\t'YAML'
+toml\t'TOML'
+json\t'JSON'"
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand status" -l json -d 'As JSON'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand reload" -l config -d 'The configuration [default: pfxhttp.yml, .yaml, .toml or .json in /usr/local/etc/pfxhttp, /etc/pfxhttp, ~/.pfxhttp or the current directory]' -r -F
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand reload" -l format -d 'The syntax of FILE [default: by its extension, else yaml]' -r -f -a "yaml\t'YAML'
+toml\t'TOML'
+json\t'JSON'"
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand reload" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand cache; and not __fish_seen_subcommand_from purge" -l config -d 'The configuration [default: pfxhttp.yml, .yaml, .toml or .json in /usr/local/etc/pfxhttp, /etc/pfxhttp, ~/.pfxhttp or the current directory]' -r -F
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand cache; and not __fish_seen_subcommand_from purge" -l format -d 'The syntax of FILE [default: by its extension, else yaml]' -r -f -a "yaml\t'YAML'
+toml\t'TOML'
+json\t'JSON'"
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand cache; and not __fish_seen_subcommand_from purge" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand cache; and not __fish_seen_subcommand_from purge" -f -a "purge" -d 'Forget them: all, those of an entry, or that of a map\'s key'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand cache; and __fish_seen_subcommand_from purge" -l config -d 'The configuration [default: pfxhttp.yml, .yaml, .toml or .json in /usr/local/etc/pfxhttp, /etc/pfxhttp, ~/.pfxhttp or the current directory]' -r -F
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand cache; and __fish_seen_subcommand_from purge" -l format -d 'The syntax of FILE [default: by its extension, else yaml]' -r -f -a "yaml\t'YAML'
+toml\t'TOML'
+json\t'JSON'"
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand cache; and __fish_seen_subcommand_from purge" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand demo" -l config -d 'The configuration [default: pfxhttp.yml, .yaml, .toml or .json in /usr/local/etc/pfxhttp, /etc/pfxhttp, ~/.pfxhttp or the current directory]' -r -F
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand demo" -l format -d 'The syntax of FILE [default: by its extension, else yaml]' -r -f -a "yaml\t'YAML'
+toml\t'TOML'
+json\t'JSON'"
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'

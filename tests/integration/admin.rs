@@ -1,0 +1,224 @@
+//! What an administrator asks and orders: `query`, `status`, `reload`, `cache purge`.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Output, Stdio};
+
+use serde_json::Value;
+
+use crate::support::backend::{Backend, Reply};
+use crate::support::broker::{self, Broker};
+use crate::support::config::{Config, Kind};
+use crate::support::fake_provider::FakeProvider;
+use crate::support::peer::{Peer, netstring};
+use crate::support::sasl::{Heard, Sasl};
+use crate::support::site::open_directory;
+use crate::support::{PATIENCE, shown};
+
+/// Runs the broker's program with these words behind `--config`.
+fn run(config: &Path, words: &[&str], input: &str) -> Output {
+    let mut child = broker::command(config).args(words).stdin(Stdio::piped()).spawn().expect("it starts");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    let _it_may_not_read = stdin.write_all(input.as_bytes());
+    drop(stdin);
+    child.wait_with_output().expect("it ends")
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned()
+}
+
+fn config(directory: &Path, api: &Backend) -> Config {
+    let at = |name: &str| directory.join(format!("{name}.sock"));
+    Config::new(directory)
+        .server("response_cache: {enabled: true, ttl: 1h}")
+        .map("m", &api.url("/map"), &["timeout: 2s"])
+        .map("fresh", &api.url("/map"), &["cache: {fresh: 1h}"])
+        .policy("p", &api.url("/policy"), &["cache: {outage: false}"])
+        .policy("strict", &api.url("/policy"), &["on_failure: disconnect", "cache: {outage: false}"])
+        .login("users", &api.url("/login"), &[])
+        .listen_unix(Kind::Map, "maps", &at("maps"))
+        .listen_unix(Kind::Policy, "p", &at("p"))
+        .listen_unix(Kind::Policy, "strict", &at("strict"))
+        .listen_unix(Kind::Login, "users", &at("users"))
+}
+
+#[test]
+fn a_query_prints_what_a_client_gets() {
+    let directory = open_directory();
+    let api = Backend::constant("{}");
+    let file = config(directory.path(), &api).write();
+    let running = Broker::start(&file);
+    let at = |name: &str| directory.path().join(format!("{name}.sock"));
+    let replies = [
+        Reply::json(r#"{"value": "a, b", "action": "REJECT no way"}"#),
+        Reply::json(r#"{"value": ["x", "y"], "action": "DUNNO"}"#),
+        Reply::json("{}"),
+        Reply::json(r#"{"value": "", "action": " "}"#),
+        Reply::json(r#"{"value": {"a": 1}, "action": "550"}"#),
+        Reply::json(r#"{"error": "broken"}"#),
+        Reply::json(&format!(r#"{{"value": "{}"}}"#, "x".repeat(100_000))),
+        Reply::json("[]"),
+        Reply::status(404),
+        Reply::status(503),
+        Reply::status(401),
+        Reply::Close,
+    ];
+    for reply in replies {
+        let answer = reply.clone();
+        api.answer_with(move |_| answer.clone());
+        for key in ["bob@example.com", "", "a b", "jos\u{e9}"] {
+            let mut peer = Peer::unix(&at("maps"));
+            peer.send(netstring(format!("m {key}")));
+            peer.half_close();
+            let due = peer.rest();
+            let told = run(&file, &["query", "map", "m", key], "");
+            assert_eq!(shown(&told.stdout), shown(&due), "{reply:?} {key:?}: {}", text(&told));
+        }
+        for name in ["p", "strict"] {
+            let mut peer = Peer::unix(&at(name));
+            peer.send("request=smtpd_access_policy\nsender=a@b\n\n");
+            peer.half_close();
+            let due = match peer.rest() {
+                nothing if nothing.is_empty() => b"(connection closed)\n".to_vec(),
+                bytes => bytes,
+            };
+            let words = ["query", "policy", name, "request=smtpd_access_policy", "sender=a@b"];
+            let told = run(&file, &words, "");
+            assert_eq!(shown(&told.stdout), shown(&due), "{reply:?} {name}: {}", text(&told));
+        }
+    }
+    for (status, user) in [("OK", "u"), ("no such user", "u"), ("OK", "")] {
+        api.answer_with(move |_| match user {
+            "" => Reply::status(500),
+            _ => Reply::with_header("Auth-Status", status, ""),
+        });
+        let mut sasl = Sasl::begin(Peer::unix(&at("users")));
+        sasl.plain(1, "u", "secret");
+        let due = match sasl.next(PATIENCE) {
+            Heard::Line(line) => format!("{line}\n"),
+            _ => "(connection closed)\n".to_owned(),
+        };
+        let told = run(&file, &["query", "sasl", "users", "u"], "secret\n");
+        assert_eq!(String::from_utf8_lossy(&told.stdout), due, "{}", text(&told));
+    }
+    let unknown = run(&file, &["query", "map", "nobody", "k"], "");
+    assert_eq!(shown(&unknown.stdout), shown(b"16:PERM unknown map,"));
+    // Without a broker it is the same, by this program itself.
+    api.answer_with(|_| Reply::json(r#"{"value": "v"}"#));
+    drop(running);
+    let alone = run(&file, &["query", "map", "m", "k"], "");
+    assert_eq!(shown(&alone.stdout), shown(b"4:OK v,"), "{}", text(&alone));
+}
+
+#[test]
+fn a_trace_says_why_and_shows_no_secret() {
+    let directory = open_directory();
+    let (api, provider) = (Backend::constant(r#"{"data": "v"}"#), FakeProvider::start());
+    let uri = provider.configuration_uri();
+    let secret = format!(
+        "backend_oidc_auth: {{enabled: true, configuration_uri: \"{uri}\", client_id: a, client_secret: canary-secret}}"
+    );
+    let config = Config::new(directory.path())
+        .map("m", &api.url("/map"), &[&secret, "custom_headers: [\"X-Key: canary-key\"]"])
+        .login("users", &api.url("/login"), &["http_auth_basic: \"a:canary-basic\""]);
+    let file = config.write();
+    let _running = Broker::start(&file);
+    let told = text(&run(&file, &["query", "map", "--trace", "m", "bob@example.com"], ""));
+    for word in [
+        "request: POST http://127.0.0.1",
+        "bob@example.com",
+        "API: 200 {\"data\": \"v\"}",
+        "answer: NotFound",
+        "x-key",
+    ] {
+        assert!(told.contains(word), "{word}: {told}");
+    }
+    api.answer_with(|request| {
+        Reply::with_header("Auth-Status", &format!("no {}", request.text("password")), "")
+    });
+    let login = text(&run(&file, &["query", "--trace", "sasl", "users", "u"], "canary-password"));
+    assert!(login.contains("API: 200") && login.contains("FAIL\t1\t"), "{login}");
+    let status = text(&run(&file, &["status", "--json"], ""));
+    for canary in ["canary-secret", "canary-key", "canary-basic", "canary-password", "token-1"] {
+        assert!(!told.contains(canary) && !login.contains(canary) && !status.contains(canary), "{canary}");
+    }
+    assert!(api.requests().iter().any(|request| request.header("x-key") == Some("canary-key")));
+}
+
+#[test]
+fn status_reload_and_purge() {
+    let directory = open_directory();
+    let api = Backend::constant(r#"{"value": "old"}"#);
+    let file = config(directory.path(), &api).write();
+    let _running = Broker::start(&file);
+    let mut peer = Peer::unix(&directory.path().join("maps.sock"));
+    assert_eq!((peer.look_up("fresh", "a"), peer.look_up("fresh", "b")), ("OK old".into(), "OK old".into()));
+    api.answer_with(|_| Reply::status(500));
+    assert!(peer.look_up("m", "k").starts_with("TEMP"));
+    let status = || -> Value {
+        let told = run(&file, &["status", "--json"], "");
+        serde_json::from_slice(&told.stdout).unwrap_or_else(|error| panic!("{error}: {}", text(&told)))
+    };
+    let now = status();
+    assert_eq!((&now["generation"], &now["reloaded"]), (&1.into(), &Value::Null), "{now}");
+    assert_eq!(now["listener"].as_array().map(Vec::len), Some(5), "{now}");
+    let targets = now["target"].as_array().expect("a list");
+    let failed = targets.iter().find(|target| target["name"] == "m").expect("the entry");
+    assert_eq!(failed["last_failure"], "unexpected status code 500", "{now}");
+    assert_eq!(failed["is_out_of_order"], true);
+    assert!(text(&run(&file, &["status"], "")).contains("target: "), "and for people");
+
+    api.answer_with(|_| Reply::json(r#"{"value": "new"}"#));
+    let purged = run(&file, &["cache", "purge", "fresh", "a"], "");
+    assert!(purged.status.success(), "{}", text(&purged));
+    assert_eq!((peer.look_up("fresh", "a"), peer.look_up("fresh", "b")), ("OK new".into(), "OK old".into()));
+    assert!(run(&file, &["cache", "purge"], "").status.success());
+    assert_eq!(peer.look_up("fresh", "b"), "OK new");
+    assert_eq!(run(&file, &["cache", "purge", "nobody"], "").status.code(), Some(75));
+
+    assert!(run(&file, &["reload"], "").status.success());
+    assert_eq!((&status()["generation"], &status()["reloaded"]), (&2.into(), &true.into()));
+    let good = fs::read_to_string(&file).expect("the configuration");
+    // What the command reads itself must be good, for it says where the socket is.
+    let other = directory.path().join("other.yml");
+    fs::write(&other, &good).expect("a copy");
+    fs::write(&file, "nonsense: [").expect("the configuration can be written");
+    let refused = run(&other, &["reload"], "");
+    assert_eq!(refused.status.code(), Some(75), "{}", text(&refused));
+    fs::write(&file, &good).expect("the configuration can be written");
+    assert_eq!((&status()["generation"], &status()["reloaded"]), (&2.into(), &false.into()));
+}
+
+#[test]
+fn the_admin_socket_is_the_administrators() {
+    let directory = open_directory();
+    let api = Backend::constant("{}");
+    let file = config(directory.path(), &api).write();
+    let running = Broker::start(&file);
+    let path = directory.path().join("admin.sock");
+    let mode = fs::metadata(&path).expect("the socket").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    for order in ["", "nonsense\n", "{\"order\":\"format\"}\n", "{\"order\":\"status\"", &"x".repeat(400_000)]
+    {
+        let mut stream = UnixStream::connect(&path).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time limit can be set");
+        let _it_may_not_read = stream.write_all(order.as_bytes());
+        let _it_may_be_gone = stream.shutdown(std::net::Shutdown::Write);
+        let mut answer = String::new();
+        let _reset = stream.read_to_string(&mut answer);
+        assert!(answer.is_empty() || answer.contains("refused"), "{order:.20}: {answer}");
+    }
+    // And the clients' socket takes no orders.
+    let mut client = UnixStream::connect(Config::ipc(directory.path())).expect("it listens");
+    client.write_all(b"{\"order\":\"status\"}\n").expect("it reads");
+    let mut answer = Vec::new();
+    let _reset = client.read_to_end(&mut answer);
+    assert_eq!(answer, b"");
+    drop(running);
+    assert_eq!(run(&file, &["status"], "").status.code(), Some(75), "nobody is there");
+    assert!(!path.exists() || UnixStream::connect(&path).is_err());
+}

@@ -1,0 +1,166 @@
+//! What `make install` puts into place, and what packages are made of.
+//!
+//! `make test-package` tries a package in a Debian of its own, which takes minutes and is not part
+//! of these.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use pfxhttp::config;
+use tempfile::TempDir;
+
+const MANIFEST: &str = include_str!("../../Cargo.toml");
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn make(arguments: &[&str]) -> Output {
+    Command::new("make").current_dir(root()).arg("-s").args(arguments).output().expect("make")
+}
+
+/// Installs what `make build` left.
+fn installed(prefix: &str) -> TempDir {
+    let directory = tempfile::tempdir().expect("a directory");
+    let destination = format!("DESTDIR={}", directory.path().display());
+    let output = make(&["install", &destination, &format!("PREFIX={prefix}")]);
+    assert!(output.status.success(), "make install: {}", String::from_utf8_lossy(&output.stderr));
+    directory
+}
+
+/// Every file below `directory`, with its mode.
+fn files(directory: &Path) -> BTreeMap<String, u32> {
+    let mut found = BTreeMap::new();
+    let mut left = vec![directory.to_owned()];
+    while let Some(next) = left.pop() {
+        for entry in fs::read_dir(next).expect("a directory") {
+            let entry = entry.expect("an entry");
+            let metadata = entry.metadata().expect("metadata");
+            if metadata.is_dir() {
+                left.push(entry.path());
+            } else {
+                let path = entry.path();
+                let path = path.strip_prefix(directory).expect("below").to_str().expect("UTF-8");
+                found.insert(path.to_owned(), metadata.permissions().mode() & 0o7777);
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn packages_hold_what_is_installed() {
+    let tree = installed("/usr");
+    let files = files(tree.path());
+    assert!(files.len() > 20, "{files:?}");
+    let assets = |prefix: &'static str| {
+        let lines = MANIFEST.lines().filter_map(move |line| line.trim().strip_prefix(prefix));
+        lines.map(|line| line.split('"').collect::<Vec<_>>())
+    };
+    let deb: BTreeMap<String, u32> = assets("[\"target/staged/")
+        .map(|words| {
+            assert_eq!(words[0], words[2], "a Debian package changes no path");
+            (words[0].to_owned(), u32::from_str_radix(words[4], 8).expect("a mode"))
+        })
+        .collect();
+    let rpm: BTreeMap<String, u32> = assets("{ source = \"target/staged/")
+        .map(|words| {
+            let mode = u32::from_str_radix(words[4], 8).expect("a mode");
+            (words[0].trim_end_matches(".gz").to_owned(), mode)
+        })
+        .collect();
+    assert_eq!(rpm, files, "package.metadata.generate-rpm");
+    // The licence of a Debian package is its file `copyright`.
+    let files: BTreeMap<_, _> = files.into_iter().filter(|(path, _)| !path.ends_with("/LICENSE")).collect();
+    assert_eq!(deb, files, "package.metadata.deb");
+    for (path, mode) in files {
+        let due = match path.as_str() {
+            "usr/sbin/pfxhttp-broker" | "usr/libexec/pfxhttp/pfxhttp-client" => 0o755,
+            "etc/pfxhttp/pfxhttp.yml" => 0o640,
+            _ => 0o644,
+        };
+        assert_eq!(mode, due, "{path}: {mode:o}");
+    }
+}
+
+#[test]
+fn an_installation_keeps_the_configuration_and_knows_its_prefix() {
+    let tree = installed("/usr/local");
+    let path = |path: &str| tree.path().join(path);
+    let text = |name: &str| fs::read_to_string(path(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let unit = text("usr/local/lib/systemd/system/pfxhttp.service");
+    assert!(unit.contains("ExecStart=/usr/local/sbin/pfxhttp-broker\n"), "{unit}");
+    let example = text("usr/local/share/doc/pfxhttp/master.cf.example");
+    assert!(example.contains("argv=/usr/local/libexec/pfxhttp/pfxhttp-client"), "{example}");
+
+    fs::write(path("etc/pfxhttp/pfxhttp.yml"), "# mine\n").expect("a file");
+    let destination = format!("DESTDIR={}", tree.path().display());
+    assert!(make(&["install", &destination, "PREFIX=/usr/local"]).status.success());
+    assert_eq!(text("etc/pfxhttp/pfxhttp.yml"), "# mine\n");
+}
+
+#[test]
+fn the_default_configuration_is_safe() {
+    let text = fs::read_to_string(root().join("contrib/pfxhttp.yml")).expect("a file");
+    let (config, warnings) = config::parse(Path::new("pfxhttp.yml"), &text).expect("it is good");
+    assert!(warnings.is_empty(), "{warnings:?}");
+    assert!(config.server.listen.is_empty());
+    assert!(config.maps.is_empty() && config.policies.is_empty() && config.logins.is_empty());
+    assert_eq!(config.server.ipc.socket.path, PathBuf::from("/run/pfxhttp/broker.sock"));
+    assert_eq!(config.server.ipc.socket.mode, 0o660);
+    assert_eq!(config.server.ipc.socket.group.as_deref(), Some("pfxhttp-client"));
+    for word in ["skip_verify", "secret:", "password", "0.0.0.0", "[::]"] {
+        assert!(!text.contains(word), "{word}");
+    }
+    // What its comments offer works as it stands there.
+    let entries = text.lines().filter_map(|line| line.strip_prefix('#'));
+    let entries = entries.filter(|line| !line.is_empty() && !line.starts_with(' ') || line.starts_with("  "));
+    let entries = format!("{text}{}\n", entries.collect::<Vec<_>>().join("\n"));
+    match config::parse(Path::new("pfxhttp.yml"), &entries) {
+        Ok((config, warnings)) => {
+            assert!(warnings.is_empty(), "{warnings:?}");
+            assert_eq!((config.maps.len(), config.policies.len(), config.logins.len()), (1, 1, 1));
+        }
+        Err(problems) => panic!("{}\n{entries}", problems[0]),
+    }
+}
+
+/// systemd-analyze, with the installed tree and what of systemd's own the units name.
+fn analyze(tree: &Path, arguments: &[&str]) -> String {
+    let units = tree.join("usr/lib/systemd/system");
+    for entry in fs::read_dir("/usr/lib/systemd/system").expect("systemd: make packages") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_some_and(|extension| extension == "target") && path.is_file() {
+            fs::copy(&path, units.join(path.file_name().expect("a name"))).expect("a copy");
+        }
+    }
+    fs::create_dir_all(tree.join("bin")).expect("a directory");
+    fs::copy("/bin/kill", tree.join("bin/kill")).expect("a copy");
+    let output = Command::new("systemd-analyze").args(arguments).env("NO_COLOR", "1").output();
+    let output = output.expect("systemd-analyze: apt-get install systemd, or make packages");
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    assert!(output.status.success(), "{arguments:?}: {text}");
+    text
+}
+
+#[test]
+fn systemd_takes_the_units() {
+    let tree = installed("/usr");
+    let root = format!("--root={}", tree.path().display());
+    let units = ["pfxhttp.service", "pfxhttp.socket", "pfxhttp-postfix@recipients.socket"];
+    let said = analyze(tree.path(), &[["verify", &root, "--man=no"].as_slice(), &units].concat());
+    assert_eq!(said, "");
+    for (section, page) in [("man5", "pfxhttp.yml.5"), ("man8", "pfxhttp.8")] {
+        assert!(tree.path().join("usr/share/man").join(section).join(page).exists(), "{page}");
+    }
+    // 1.5, in tenths.
+    analyze(tree.path(), &["security", &root, "--offline=true", "--threshold=15", "pfxhttp.service"]);
+    let unit =
+        fs::read_to_string(tree.path().join("usr/lib/systemd/system/pfxhttp.service")).expect("a unit");
+    let users = unit.lines().find(|line| line.starts_with("PrivateUsers"));
+    assert_eq!(users, None, "SO_PEERCRED would name nobody");
+}
