@@ -17,8 +17,9 @@ use crate::exchange::Http;
 use crate::ipc::Service;
 use crate::listen::bind::LOCAL;
 use crate::login::{Logins, Penalties};
-use crate::metrics::{Component, Load, Metrics, Outcome, Rows};
+use crate::metrics::{Component, Load, Metrics, Outcome, Rows, UNKNOWN};
 use crate::oidc::Oidc;
+use crate::otlp::{self, Tracer};
 use crate::target::cache::Cache;
 use crate::target::template::Asked;
 use crate::target::{Asker, Settings, Target};
@@ -53,6 +54,7 @@ struct Common {
     cache_bytes: u64,
     penalties: Arc<Penalties>,
     metrics: Arc<Metrics>,
+    tracer: Option<Arc<Tracer>>,
 }
 
 /// The broker that a listener's requests go to; a reload puts another one in its place.
@@ -105,8 +107,16 @@ impl Broker {
             cache_bytes,
             penalties: Arc::default(),
             metrics,
+            tracer: None,
         };
         Self::build(config, shared, None)
+    }
+
+    /// The same, where each request is traced.
+    #[must_use]
+    pub fn traced(mut self, tracer: Option<Arc<Tracer>>) -> Self {
+        self.shared.tracer = tracer;
+        self
     }
 
     /// The next generation, by `config`: connections, tokens and cached answers of what did not
@@ -192,35 +202,44 @@ impl Broker {
         Load { queues, pools: self.shared.http.pools(), cached, cached_bytes }
     }
 
-    /// Answers one question, and counts it.
+    /// Answers one question, and counts it; in a trace of its own, where that is wanted.
     pub async fn ask(&self, question: &Question, asker: &Asker) -> Answer {
+        let context = self.shared.tracer.as_ref().map(Tracer::begin);
+        let (answer, rows) = match &context {
+            None => self.answer(question, asker).await,
+            Some(_) => otlp::within(context.clone(), self.answer(question, asker)).await,
+        };
+        let (listener, component) = (asker.door.listener(), component(question));
+        rows.of(listener).count(Outcome::of(component, &answer), asker.at.elapsed());
+        if let Some(context) = context {
+            let is_known = !self.strangers.iter().any(|strangers| std::ptr::eq(strangers, rows));
+            let name = if is_known { name(question) } else { UNKNOWN };
+            context.end(component, name, rows.label(listener), asker.at, &answer);
+        }
+        answer
+    }
+
+    async fn answer(&self, question: &Question, asker: &Asker) -> (Answer, &Rows) {
         let [maps, policies, logins] = &self.strangers;
-        let (component, rows, answer) = match question {
+        match question {
             Question::Map { name, key } => match self.maps.get(name) {
-                None => (Component::Map, maps, self.unknown("socket_maps", name)),
-                Some(Entry { asked, rows }) => {
-                    let answer = match std::str::from_utf8(key) {
-                        Ok("") => Answer::NotFound,
-                        Ok(key) => asked.ask(Asked::Key(key), asker).await,
-                        // With smtputf8_enable Postfix itself takes such a key for not found (dict_utf8.c).
-                        Err(_) => Answer::NotFound,
-                    };
-                    (Component::Map, rows, answer)
-                }
+                None => (self.unknown("socket_maps", name), maps),
+                Some(Entry { asked, rows }) => match std::str::from_utf8(key) {
+                    Ok("") => (Answer::NotFound, rows),
+                    Ok(key) => (asked.ask(Asked::Key(key), asker).await, rows),
+                    // With smtputf8_enable Postfix itself takes such a key for not found (dict_utf8.c).
+                    Err(_) => (Answer::NotFound, rows),
+                },
             },
             Question::Policy { name, attributes } => match self.policies.get(name) {
-                None => (Component::Policy, policies, self.unknown("policy_services", name)),
-                Some(Entry { asked, rows }) => {
-                    (Component::Policy, rows, asked.ask(Asked::Request(attributes), asker).await)
-                }
+                None => (self.unknown("policy_services", name), policies),
+                Some(Entry { asked, rows }) => (asked.ask(Asked::Request(attributes), asker).await, rows),
             },
             Question::Login(login) => match self.logins.get(&login.name) {
-                None => (Component::Login, logins, self.unknown("dovecot_sasl", &login.name)),
-                Some(Entry { asked, rows }) => (Component::Login, rows, asked.ask(login, asker).await),
+                None => (self.unknown("dovecot_sasl", &login.name), logins),
+                Some(Entry { asked, rows }) => (asked.ask(login, asker).await, rows),
             },
-        };
-        rows.of(asker.door.listener()).count(Outcome::of(component, &answer), asker.at.elapsed());
-        answer
+        }
     }
 
     fn unknown(&self, section: &str, name: &str) -> Answer {
@@ -260,9 +279,9 @@ impl Broker {
     /// Forgets cached answers: all, those of the entries called `name`, or of one key of them. The
     /// number of entries that it was about.
     pub fn purge(&self, name: Option<&str>, key: Option<&str>) -> usize {
-        let targets = self.maps.values().chain(self.policies.values());
-        let meant = targets.filter(|target| name.is_none_or(|name| target.asked.settings().name == name));
-        meant.map(|target| target.asked.forget(key)).count()
+        let targets = self.maps.values().chain(self.policies.values()).map(|target| &target.asked);
+        let meant = targets.filter(|target| name.is_none_or(|name| target.settings().name == name));
+        meant.map(|target| target.forget(key)).count()
     }
 
     /// What a failed login by the entry `name` says.
@@ -294,6 +313,21 @@ impl Broker {
                 mechanisms: self.mechanisms(name),
             },
         }
+    }
+}
+
+fn component(question: &Question) -> Component {
+    match question {
+        Question::Map { .. } => Component::Map,
+        Question::Policy { .. } => Component::Policy,
+        Question::Login(_) => Component::Login,
+    }
+}
+
+fn name(question: &Question) -> &str {
+    match question {
+        Question::Map { name, .. } | Question::Policy { name, .. } => name,
+        Question::Login(login) => &login.name,
     }
 }
 

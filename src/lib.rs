@@ -13,6 +13,7 @@
 //! | tokens | [`oidc`] | identity providers: ours for APIs, those of mail clients |
 //! | HTTP | [`exchange`] | connections; one request, one complete answer |
 //! | what is counted | [`metrics`] | series that the layers above hold; the endpoint for Prometheus |
+//! | what is traced | [`otlp`] | spans, and the way to a collector |
 //! | vocabulary | [`ask`], [`secret`] | question, answer, failure; imports nothing |
 //!
 //! `config` is seen by `command` and `broker` alone.
@@ -43,6 +44,8 @@ pub mod login;
 pub mod metrics;
 #[cfg(feature = "broker")]
 pub mod oidc;
+#[cfg(feature = "broker")]
+pub mod otlp;
 #[cfg(feature = "broker")]
 mod outage;
 #[cfg(feature = "broker")]

@@ -24,6 +24,7 @@ use crate::listen::Listeners;
 use crate::listen::activation::Activated;
 use crate::listen::bind::{self, Bound};
 use crate::metrics::endpoint::Endpoint;
+use crate::otlp;
 use crate::telemetry;
 
 /// A broker that runs.
@@ -45,12 +46,13 @@ pub(super) struct Running<'c> {
 }
 
 /// What only a restart changes.
-#[derive(PartialEq, Eq)]
+#[derive(PartialEq)]
 struct Fixed {
     max_connections: Option<usize>,
     format: (bool, bool),
     privileges: Privileges,
     prometheus: Option<SocketAddr>,
+    otlp: Option<otlp::Settings>,
 }
 
 impl Fixed {
@@ -59,6 +61,7 @@ impl Fixed {
             max_connections: server.max_connections,
             format: (server.logging.json, server.logging.use_systemd),
             privileges: server.privileges.clone(),
+            otlp: server.otlp.clone(),
             prometheus: server.prometheus.as_ref().map(|settings| settings.address),
         }
     }
@@ -77,9 +80,9 @@ impl<'c> Running<'c> {
             cli,
             listeners,
             activated,
+            broker,
             current,
             prometheus: None,
-            broker,
             fixed: Fixed::of(&config.server),
             generation: 1,
             since: Instant::now(),
@@ -136,11 +139,10 @@ impl<'c> Running<'c> {
     /// Reads the configuration again, and goes over to it; true where that was possible.
     pub(super) fn reload(&mut self) -> bool {
         tell_of_reload();
-        let taken = self.try_to_reload();
-        self.broker.metrics().reloaded(taken);
-        self.reloaded = Some(taken);
+        self.reloaded = Some(self.try_to_reload());
+        self.broker.metrics().reloaded(self.reloaded == Some(true));
         tell(&[NotifyState::Ready]);
-        taken
+        self.reloaded == Some(true)
     }
 
     fn try_to_reload(&mut self) -> bool {
@@ -212,6 +214,7 @@ impl<'c> Running<'c> {
                 "server.observability.prometheus_enabled, prometheus_address, prometheus_port",
                 self.fixed.prometheus != now.prometheus,
             ),
+            ("server.observability.otel_…", self.fixed.otlp != now.otlp),
             ("server.response_cache.max_bytes", self.broker.needs_another_cache(config)),
         ];
         for (key, _) in fixed.into_iter().filter(|(_, has_changed)| *has_changed) {

@@ -32,6 +32,7 @@ use crate::listen::activation::Activated;
 use crate::listen::bind::{self, Bound, UnixEndpoint};
 use crate::listen::{Listeners, Shared};
 use crate::metrics::endpoint::{self, Endpoint};
+use crate::otlp::Exporter;
 use crate::privilege::{Identity, drop_privileges};
 use crate::telemetry;
 
@@ -60,19 +61,26 @@ pub(super) fn run(cli: &Cli) -> ExitCode {
     }
     info!(file = %file.display(), "configuration read");
     let broker = match Broker::new(&config) {
-        Ok(broker) => Arc::new(broker),
+        Ok(broker) => broker,
         Err(error) => return fail(OS, &format!("cannot set up TLS: {error}")),
     };
+    let exporter = config.server.otlp.clone();
+    let exporter = exporter.map(|otlp| Exporter::new(otlp, config.server.http.clone(), broker.metrics()));
+    let exporter = match exporter.transpose() {
+        Ok(exporter) => exporter,
+        Err(error) => return fail(OS, &format!("cannot export to a collector: {error}")),
+    };
+    let broker = Arc::new(broker.traced(exporter.as_ref().and_then(Exporter::tracer)));
     let bound = match bind::all(&config, &activated) {
         Ok(bound) => bound,
         Err(error) => return fail(OS, &error.to_string()),
     };
-    let prometheus = match config.server.prometheus.as_ref().map(endpoint::bind).transpose() {
-        Ok(prometheus) => prometheus,
-        Err(error) => return fail(OS, &error.to_string()),
-    };
     let admin = match bind::admin(&config) {
         Ok(admin) => admin,
+        Err(error) => return fail(OS, &error.to_string()),
+    };
+    let prometheus = match config.server.prometheus.as_ref().map(endpoint::bind).transpose() {
+        Ok(prometheus) => prometheus,
         Err(error) => return fail(OS, &error.to_string()),
     };
     let connections = max_connections(&config);
@@ -88,7 +96,7 @@ pub(super) fn run(cli: &Cli) -> ExitCode {
     let served = Builder::new_multi_thread().enable_all().build().and_then(|runtime| {
         let served = runtime.block_on(async {
             tokio::select! {
-                served = serve(cli, &config, (bound, activated, prometheus, admin), broker, connections, held) => served,
+                served = serve(cli, &config, (bound, activated), (admin, prometheus, exporter), broker, connections, held) => served,
                 () = log.watch() => Ok(ExitCode::SUCCESS),
             }
         });
@@ -108,7 +116,8 @@ fn fail(code: u8, message: &str) -> ExitCode {
 async fn serve(
     cli: &Cli,
     config: &Config,
-    (bound, activated, prometheus, admin): (Vec<Bound>, Activated, Option<TcpListener>, UnixEndpoint),
+    (bound, activated): (Vec<Bound>, Activated),
+    (admin, prometheus, exporter): (UnixEndpoint, Option<TcpListener>, Option<Exporter>),
     broker: Arc<Broker>,
     connections: usize,
     held: SigSet,
@@ -135,6 +144,7 @@ async fn serve(
         Endpoint::start(listener, settings, &current)
     });
     let endpoint = endpoint.transpose()?;
+    let exporter = exporter.map(|exporter| exporter.start(&current));
     let (maps, policies, logins) = (config.maps.len(), config.policies.len(), config.logins.len());
     info!(version = env!("CARGO_PKG_VERSION"), maps, policies, logins, "ready");
     tell(&[NotifyState::Ready]);
@@ -178,6 +188,9 @@ async fn serve(
             },
             () = watchdog.tick() => tell(&[NotifyState::Watchdog]),
         }
+    }
+    if let Some(exporter) = exporter {
+        exporter.finish().await;
     }
     Ok(ExitCode::SUCCESS)
 }

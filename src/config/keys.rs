@@ -62,19 +62,6 @@ const HOMES: [(Block, &str); 11] = [
     (Block::Login, "an entry of dovecot_sasl"),
 ];
 
-/// The export to OpenTelemetry.
-const OTEL: [&str; 9] = [
-    "otel_enabled",
-    "otel_traces_enabled",
-    "otel_metrics_enabled",
-    "otel_service_name",
-    "otel_service_version",
-    "otel_exporter_otlp_endpoint",
-    "otel_exporter_otlp_headers",
-    "otel_exporter_otlp_insecure",
-    "otel_sample_ratio",
-];
-
 impl Block {
     /// The keys of a block, in the order of its struct.
     pub(super) fn keys(self) -> Vec<&'static str> {
@@ -138,7 +125,6 @@ impl Block {
     /// The keys that are not built yet.
     fn later(self) -> &'static [&'static str] {
         match self {
-            Self::Observability => &OTEL,
             Self::Login => &["grpc"],
             _ => &[],
         }

@@ -26,6 +26,7 @@ mod login;
 mod mask;
 mod observability;
 mod oidc;
+mod otel;
 mod path;
 mod places;
 mod problem;
@@ -47,6 +48,7 @@ use std::path::{Path, PathBuf};
 use crate::exchange::HttpSettings;
 use crate::login as logins;
 use crate::metrics;
+use crate::otlp;
 use crate::target;
 
 pub use places::Place;
@@ -142,6 +144,8 @@ pub struct Server {
     pub max_connections: Option<usize>,
     /// `server.observability`, where Prometheus may ask.
     pub prometheus: Option<metrics::endpoint::Settings>,
+    /// `server.observability`, where a collector is told.
+    pub otlp: Option<otlp::Settings>,
     /// `server.run_as_user`, `run_as_group`, `chroot`.
     pub privileges: Privileges,
 }

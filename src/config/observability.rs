@@ -1,4 +1,4 @@
-//! `server.observability`: where Prometheus may ask.
+//! `server.observability`: where Prometheus may ask, and which collector is told.
 //!
 //! The keys and their ranges are the Go program's. A block that is not enabled is read, checked and
 //! left at that.
@@ -13,6 +13,7 @@ use super::block::{self, child};
 use super::headers;
 use super::keys::Block;
 use super::listener;
+use super::otel;
 use super::path::KeyPath;
 use super::problem::Report;
 use super::raw::{self, Word};
@@ -20,17 +21,34 @@ use super::scalar;
 use super::secret;
 use crate::exchange::tls::{self, Identity};
 use crate::metrics::endpoint::Settings;
+use crate::otlp;
 use crate::secret::Secret;
 
 const DEFAULT_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// The port of OpenTelemetry's exporters for Prometheus.
 const DEFAULT_PORT: u16 = 9464;
 
-/// Resolves the keys that begin with `prometheus_`.
-pub(super) fn prometheus(report: &mut Report<'_>, value: Option<&Value>, path: &KeyPath) -> Option<Settings> {
-    let raw: raw::Observability = block::read(report, value, path, Block::Observability)?;
-    let tls_block = child(value, "prometheus_tls");
-    let tls = tls(report, tls_block, &path.key("prometheus_tls"));
+/// Resolves the block.
+pub(super) fn settings(
+    report: &mut Report<'_>,
+    value: Option<&Value>,
+    path: &KeyPath,
+) -> (Option<Settings>, Option<otlp::Settings>) {
+    let Some(mut raw) = block::read::<raw::Observability>(report, value, path, Block::Observability) else {
+        return (None, None);
+    };
+    let tls = tls(report, child(value, "prometheus_tls"), &path.key("prometheus_tls"));
+    let otlp = otel::settings(report, &mut raw, path);
+    (prometheus(report, raw, tls, path), otlp)
+}
+
+/// The keys that begin with `prometheus_`.
+fn prometheus(
+    report: &mut Report<'_>,
+    raw: raw::Observability,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    path: &KeyPath,
+) -> Option<Settings> {
     let port = scalar::number(report, &path.key("prometheus_port"), raw.prometheus_port, 1..=65535);
     let port = port.and_then(|port| u16::try_from(port).ok()).unwrap_or(DEFAULT_PORT);
     let address = match &raw.prometheus_address {

@@ -86,7 +86,7 @@ fn server(
     let listen = child(value, "listen");
     let listen = listener::listeners(report, listen, &path.key("listen"), names, &ipc);
     let observed = child(value, "observability");
-    let prometheus = observability::prometheus(report, observed, &path.key("observability"));
+    let (prometheus, otlp) = observability::settings(report, observed, &path.key("observability"));
     let most = path.key("max_connections");
     let most = scalar::number(report, &most, raw.max_connections, 1..=u64::MAX);
     let max_reply = max_reply(report, raw.socketmap_max_reply_size, path);
@@ -103,6 +103,7 @@ fn server(
         max_connections,
         privileges,
         prometheus,
+        otlp,
     });
     (server, Inherited { timeout, max_reply, outage: cache.outage, pool, log_keys })
 }

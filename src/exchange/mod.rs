@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 
 use hyper::body::Bytes;
 use hyper::ext::ReasonPhrase;
+use hyper::header::HeaderName;
 use hyper::http::Extensions;
 use reqwest::header::HeaderMap;
 use tokio::sync::Semaphore;
@@ -32,6 +33,7 @@ use url::Url;
 
 use crate::ask::{Deadline, Failure};
 use crate::metrics::{Calls, Metrics, Pool};
+use crate::otlp;
 use direct::Direct;
 use proxied::Proxied;
 use proxy::Proxies;
@@ -42,6 +44,8 @@ use resolve::Names;
 pub const MAX_BODY: usize = 1024 * 1024;
 /// The longest head of an answer.
 const MAX_HEAD: usize = 64 * 1024;
+/// W3C Trace Context.
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const CONNECT: Duration = Duration::from_secs(2);
 
 /// `User-Agent` of every request that sets none.
@@ -107,6 +111,7 @@ pub struct Http {
 #[derive(Debug)]
 pub struct Host {
     arm: Arm,
+    origin: Url,
     /// `max_connections_per_host`.
     permits: Option<Semaphore>,
 }
@@ -206,7 +211,7 @@ impl Http {
             None => Arm::Direct(Direct::new(url, self)),
         };
         let permits = self.settings.max_connections_per_host.map(Semaphore::new);
-        let host = Arc::new(Host { arm, permits });
+        let host = Arc::new(Host { arm, origin: url.clone(), permits });
         hosts.insert(origin, Arc::clone(&host));
         Ok(host)
     }
@@ -225,8 +230,32 @@ impl Host {
         deadline: Deadline,
     ) -> Result<Reply, Failure> {
         let began = Instant::now();
-        let outcome = self.uncounted(request, deadline).await;
+        let outcome = match otlp::child() {
+            None => self.uncounted(request, deadline).await,
+            Some(span) => self.traced(request, span, deadline).await,
+        };
         calls.count(outcome.as_ref().ok().map(|reply| reply.status), began.elapsed());
+        outcome
+    }
+
+    /// The same within a trace, which the API hears of.
+    async fn traced(
+        &self,
+        request: &Request<'_>,
+        span: otlp::Client,
+        deadline: Deadline,
+    ) -> Result<Reply, Failure> {
+        let mut headers = request.headers.clone();
+        if let Some(value) = span.traceparent() {
+            headers.entry(TRACEPARENT).or_insert(value);
+        }
+        let Request { method, path, body, repeatable, .. } = request;
+        let (method, body) = (method.clone(), body.clone());
+        let request = Request { method, path, headers, body, repeatable: *repeatable };
+        let outcome = self.uncounted(&request, deadline).await;
+        let host = self.origin.host_str().unwrap_or_default();
+        let origin = (self.origin.scheme(), host, self.origin.port_or_known_default());
+        span.end(request.method.as_str(), origin, outcome.as_ref().map(|reply| reply.status));
         outcome
     }
 

@@ -90,15 +90,21 @@ impl Logins {
         &self.settings
     }
 
+    /// Its workers, and who waits for one.
+    #[must_use]
+    pub fn queue(&self) -> Queue {
+        self.limit.queue()
+    }
+
     /// For an administrator.
     #[must_use]
     pub fn status(&self) -> Value {
-        let Queue { busy, waiting, .. } = self.limit.queue();
+        let Queue { busy: working, waiting, .. } = self.limit.queue();
         let mut status = json!({
             "kind": "login",
             "name": self.settings.name,
             "target": self.settings.url.origin().ascii_serialization(),
-            "working": busy,
+            "working": working,
             "waiting": waiting,
             "has_token": self.api.has_token(),
         });
@@ -106,12 +112,6 @@ impl Logins {
             all.extend(outage);
         }
         status
-    }
-
-    /// Its workers, and who waits for one.
-    #[must_use]
-    pub fn queue(&self) -> Queue {
-        self.limit.queue()
     }
 
     /// What is on offer: tokens only where they can be verified.

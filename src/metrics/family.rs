@@ -4,16 +4,16 @@ use super::histogram::Reading;
 
 /// Samples of one name.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Family {
-    pub(super) name: &'static str,
-    pub(super) help: &'static str,
-    pub(super) kind: Kind,
-    pub(super) samples: Vec<Sample>,
+pub(crate) struct Family {
+    pub(crate) name: &'static str,
+    pub(crate) help: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) samples: Vec<Sample>,
 }
 
 /// What the numbers of a family are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Counter,
     Gauge,
     Histogram,
@@ -21,16 +21,16 @@ pub(super) enum Kind {
 
 /// One series.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Sample {
-    pub(super) labels: Labels,
-    pub(super) value: Value,
+pub(crate) struct Sample {
+    pub(crate) labels: Labels,
+    pub(crate) value: Value,
 }
 
-pub(super) type Labels = Vec<(&'static str, String)>;
+pub(crate) type Labels = Vec<(&'static str, String)>;
 
 /// What a series says.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Whole(u64),
     Real(f64),
     Histogram(Reading),
@@ -38,11 +38,11 @@ pub(super) enum Value {
 
 /// Families in the making.
 #[derive(Debug, Default)]
-pub(super) struct Families(pub(super) Vec<Family>);
+pub(crate) struct Families(pub(crate) Vec<Family>);
 
 impl Families {
     /// A family, unless it has no series.
-    pub(super) fn add(
+    pub(crate) fn add(
         &mut self,
         kind: Kind,
         name: &'static str,
@@ -57,7 +57,7 @@ impl Families {
     }
 
     /// A family of one number.
-    pub(super) fn one(&mut self, kind: Kind, name: &'static str, help: &'static str, value: Value) {
+    pub(crate) fn one(&mut self, kind: Kind, name: &'static str, help: &'static str, value: Value) {
         self.add(kind, name, help, [(Vec::new(), value)]);
     }
 }

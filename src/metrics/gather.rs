@@ -40,7 +40,7 @@ pub struct Pool {
 
 impl Metrics {
     /// All series. `runtime`: also those of the process.
-    pub(super) fn families(&self, load: &Load, runtime: bool) -> Vec<Family> {
+    pub(crate) fn families(&self, load: &Load, runtime: bool) -> Vec<Family> {
         let mut families = Families::default();
         self.lifecycle(&mut families);
         self.listeners(&mut families);
@@ -49,6 +49,7 @@ impl Metrics {
         self.cache(&mut families, load);
         standing(&mut families, load);
         self.tokens(&mut families);
+        self.spans(&mut families);
         if runtime {
             process::add(&mut families);
         }
@@ -176,6 +177,17 @@ impl Metrics {
         families.one(Kind::Gauge, name, help, Value::Whole(load.cached));
         let (name, help) = ("pfxhttp_cache_size_bytes", "The memory that the cache takes.");
         families.one(Kind::Gauge, name, help, Value::Whole(load.cached_bytes));
+    }
+
+    fn spans(&self, families: &mut Families) {
+        let (exported, dropped) = (self.spans.exported.read(), self.spans.dropped.read());
+        if exported + dropped > 0 {
+            let results = [("ok", exported), ("dropped", dropped)];
+            let results =
+                results.map(|(result, count)| (vec![("result", result.to_owned())], Value::Whole(count)));
+            let name = "pfxhttp_otlp_spans_total";
+            families.add(Kind::Counter, name, "Finished spans, by what became of them.", results);
+        }
     }
 
     fn tokens(&self, families: &mut Families) {

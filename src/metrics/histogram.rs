@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// The upper bounds of the buckets but the last one, which has none: as nanoseconds, and as text in
 /// seconds.
-pub(super) const BOUNDS: [(u64, &str); 11] = [
+pub(crate) const BOUNDS: [(u64, &str); 11] = [
     (5_000_000, "0.005"),
     (10_000_000, "0.01"),
     (25_000_000, "0.025"),
@@ -22,29 +22,29 @@ pub(super) const BOUNDS: [(u64, &str); 11] = [
 
 /// Counts durations.
 #[derive(Debug, Default)]
-pub(super) struct Histogram {
+pub(crate) struct Histogram {
     buckets: [AtomicU64; BOUNDS.len() + 1],
     nanos: AtomicU64,
 }
 
 /// What a histogram held at one moment.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Reading {
+pub(crate) struct Reading {
     /// Each bucket by itself.
-    pub(super) buckets: [u64; BOUNDS.len() + 1],
+    pub(crate) buckets: [u64; BOUNDS.len() + 1],
     /// All durations together, in seconds.
-    pub(super) sum: f64,
+    pub(crate) sum: f64,
 }
 
 impl Histogram {
-    pub(super) fn observe(&self, took: Duration) {
+    pub(crate) fn observe(&self, took: Duration) {
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         let bucket = BOUNDS.iter().position(|(bound, _)| nanos <= *bound).unwrap_or(BOUNDS.len());
         self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
         self.nanos.fetch_add(nanos, Ordering::Relaxed);
     }
 
-    pub(super) fn read(&self) -> Reading {
+    pub(crate) fn read(&self) -> Reading {
         let mut buckets = [0; BOUNDS.len() + 1];
         for (count, bucket) in buckets.iter_mut().zip(&self.buckets) {
             *count = bucket.load(Ordering::Relaxed);
@@ -54,7 +54,7 @@ impl Histogram {
 }
 
 impl Reading {
-    pub(super) fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.buckets.iter().sum()
     }
 }

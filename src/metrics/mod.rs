@@ -14,9 +14,9 @@
 //! is counted whether or not it is ever read.
 
 pub mod endpoint;
-mod family;
+pub(crate) mod family;
 mod gather;
-mod histogram;
+pub(crate) mod histogram;
 mod known;
 mod outcome;
 mod process;
@@ -30,12 +30,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub use gather::{Load, Pool, Queue};
 use known::Known;
 pub use outcome::{Component, Outcome};
-pub use series::{Calls, Counter, Listener, Open, Requests, Rows, Stock};
+pub use series::{Calls, Counter, Listener, Open, Requests, Row, Rows, Stock};
 
 /// The label for what the configuration does not name.
-const UNKNOWN: &str = "unknown";
+pub(crate) const UNKNOWN: &str = "unknown";
 /// The label for what has no name, as in the Go program.
 const DEFAULT: &str = "default";
+/// The label for what came through no listener.
+const NONE: &str = "none";
 
 type Name = (Component, String);
 
@@ -57,6 +59,17 @@ pub struct Metrics {
     shutdowns: Counter,
     /// Connections to HTTP APIs that were made.
     pub connections: Counter,
+    /// Spans of traces.
+    pub spans: Spans,
+}
+
+/// What became of finished spans.
+#[derive(Debug, Default)]
+pub struct Spans {
+    /// The collector has taken them.
+    pub exported: Counter,
+    /// The queue was full, or the collector did not take them.
+    pub dropped: Counter,
 }
 
 /// What became of tokens.
@@ -86,6 +99,7 @@ impl Default for Metrics {
             startups: Counter::default(),
             shutdowns: Counter::default(),
             connections: Counter::default(),
+            spans: Spans::default(),
         }
     }
 }
@@ -105,8 +119,12 @@ impl Metrics {
             kind => kind == component && label == name,
         };
         let known = listeners.iter().filter(leads_here);
-        let known = known.map(|(kind, label)| (self.listener(*kind, label), requests(label)));
-        Rows { known: known.collect(), other: requests("none") }
+        let known = known.map(|(kind, label)| Row {
+            listener: self.listener(*kind, label),
+            label: label.clone(),
+            requests: requests(label),
+        });
+        Rows { known: known.collect(), other: requests(NONE) }
     }
 
     /// The connections of a listener.

@@ -17,6 +17,8 @@ pub enum Component {
     Oidc,
     /// The socket for clients, as a listener.
     Local,
+    /// A collector of OpenTelemetry.
+    Otlp,
 }
 
 impl Component {
@@ -29,6 +31,7 @@ impl Component {
             Self::Login => "dovecot_sasl",
             Self::Oidc => "oidc",
             Self::Local => "local",
+            Self::Otlp => "otlp",
         }
     }
 }

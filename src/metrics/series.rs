@@ -18,7 +18,7 @@ impl Counter {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn read(&self) -> u64 {
+    pub(crate) fn read(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -45,16 +45,38 @@ impl Requests {
 /// The requests for one entry, by listener. There are few, and each is found by its address.
 #[derive(Debug)]
 pub struct Rows {
-    pub(super) known: Vec<(Arc<Listener>, Arc<Requests>)>,
+    pub(super) known: Vec<Row>,
     pub(super) other: Arc<Requests>,
+}
+
+/// Those through one listener.
+#[derive(Debug)]
+pub struct Row {
+    pub(super) listener: Arc<Listener>,
+    pub(super) label: String,
+    pub(super) requests: Arc<Requests>,
 }
 
 impl Rows {
     /// Those through `listener`; `None`: not through any.
     #[must_use]
     pub fn of(&self, listener: Option<&Arc<Listener>>) -> &Requests {
-        let is_it = |known: &Arc<Listener>| listener.is_some_and(|listener| Arc::ptr_eq(known, listener));
-        self.known.iter().find(|(known, _)| is_it(known)).map_or(&self.other, |(_, requests)| requests)
+        self.row(listener).map_or(&self.other, |row| &row.requests)
+    }
+
+    /// The name of `listener`, as it is counted.
+    #[must_use]
+    pub fn label(&self, listener: Option<&Arc<Listener>>) -> &str {
+        match self.row(listener) {
+            Some(row) if row.label.is_empty() => super::DEFAULT,
+            Some(row) => &row.label,
+            None => super::NONE,
+        }
+    }
+
+    fn row(&self, listener: Option<&Arc<Listener>>) -> Option<&Row> {
+        let listener = listener?;
+        self.known.iter().find(|row| Arc::ptr_eq(&row.listener, listener))
     }
 }
 

@@ -140,6 +140,12 @@ impl Cache {
         Self { entries, shelves: Arc::default() }
     }
 
+    /// How many answers it holds, and the memory that they take; as of a moment ago.
+    #[must_use]
+    pub fn size(&self) -> (u64, u64) {
+        (self.entries.entry_count(), self.entries.weighted_size())
+    }
+
     /// A new target's part.
     #[must_use]
     pub fn shelf(&self, settings: &Settings, metrics: &Metrics) -> Shelf {
@@ -158,12 +164,6 @@ impl Cache {
             policy,
             stock: metrics.stock(settings.component(), &settings.name),
         }
-    }
-
-    /// How many answers it holds, and the memory that they take; as of a moment ago.
-    #[must_use]
-    pub fn size(&self) -> (u64, u64) {
-        (self.entries.entry_count(), self.entries.weighted_size())
     }
 }
 

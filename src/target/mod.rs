@@ -29,6 +29,7 @@ use crate::ask::{Answer, Deadline, Failure, OnFailure};
 use crate::exchange::Http;
 use crate::metrics::Queue;
 use crate::oidc::Oidc;
+use crate::otlp;
 use crate::outage::{self, Ended, Outage};
 use crate::trace;
 use crate::warned::Warned;
@@ -114,15 +115,21 @@ impl Target {
         &self.settings
     }
 
+    /// Its workers, and who waits for one.
+    #[must_use]
+    pub fn queue(&self) -> Queue {
+        self.limit.queue()
+    }
+
     /// For an administrator.
     #[must_use]
     pub fn status(&self, kind: &str) -> Value {
-        let Queue { busy, waiting, .. } = self.limit.queue();
+        let Queue { busy: working, waiting, .. } = self.limit.queue();
         let mut status = json!({
             "kind": kind,
             "name": self.settings.name,
             "target": self.settings.url.origin().ascii_serialization(),
-            "working": busy,
+            "working": working,
             "waiting": waiting,
             "has_token": self.api.has_token(),
         });
@@ -135,12 +142,6 @@ impl Target {
     /// Forgets cached answers: that of a map's `key`, or all.
     pub fn forget(&self, key: Option<&str>) {
         self.shelf.forget(key);
-    }
-
-    /// Its workers, and who waits for one.
-    #[must_use]
-    pub fn queue(&self) -> Queue {
-        self.limit.queue()
     }
 
     /// How long a lookup may take.
@@ -223,8 +224,9 @@ impl Target {
     fn fly(self: &Arc<Self>, rendered: &Rendered, key: &[u8], deadline: Deadline, door: &Door) -> Flight {
         self.flights.join(key, || {
             let (target, rendered, door) = (Arc::clone(self), rendered.clone(), door.clone());
-            let key = key.to_vec();
-            async move { target.exchange(&rendered, &key, deadline, &door).await }
+            let (key, trace) = (key.to_vec(), otlp::current());
+            // Whoever moves it on, it belongs to the trace of who began it.
+            otlp::within(trace, async move { target.exchange(&rendered, &key, deadline, &door).await })
         })
     }
 

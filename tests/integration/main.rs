@@ -60,4 +60,5 @@ mod support;
 mod targets;
 mod tls;
 mod tokens;
+mod traces;
 mod upgrade;

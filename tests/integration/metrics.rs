@@ -1,5 +1,6 @@
 //! `server.observability`: what Prometheus is told, and whom it is told.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
@@ -265,4 +266,30 @@ fn tokens_are_counted() {
     assert_eq!(scrape.sum(CALLS, &[("component", "oidc"), ("name", "token")]), asked);
     assert_eq!(scrape.sum(CALLS, &[("component", "oidc"), ("name", "discovery")]), 1.0);
     assert!(!scrape.text.contains("s3cret"));
+}
+
+/// The words of `text` that name a metric.
+fn named(text: &str) -> BTreeSet<&str> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words.filter(|word| word.starts_with("pfxhttp_") || word.starts_with("process_")).collect()
+}
+
+#[test]
+fn alerts_and_dashboard_ask_for_what_there_is() {
+    let file = |name: &str| std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib").join(name);
+    let text =
+        |name: &str| std::fs::read_to_string(file(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let (rules, dashboard) = ("prometheus/pfxhttp.rules.yml", "grafana/pfxhttp.json");
+    promtool(&["check", "rules", &file(rules).display().to_string()], "");
+    serde_json::from_str::<serde_json::Value>(&text(dashboard)).expect("JSON");
+    let gather = include_str!("../../src/metrics/gather.rs");
+    let known: BTreeSet<&str> =
+        named(gather).union(&named(include_str!("../../src/metrics/process.rs"))).copied().collect();
+    for name in [rules, dashboard] {
+        let text = text(name);
+        for metric in named(&text) {
+            let family = metric.trim_end_matches("_bucket").trim_end_matches("_count");
+            assert!(known.contains(family), "{name}: {metric} is not told");
+        }
+    }
 }

@@ -89,11 +89,11 @@ fn tls_files_are_read_and_told_where_they_are_named() {
 #[test]
 fn blocks_that_are_not_built_are_checked_all_the_same() {
     assert_eq!(
-        told(&server("admin: {path: x}\nobservability: {prometheus_enabled: 5, otel_enabled: true}")),
+        told(&server("admin: {path: x}\nobservability: {prometheus_enabled: 5, bad: true}")),
         [
             "2:17 server.admin.path: must be an absolute path",
             "3:39 server.observability.prometheus_enabled: expected true or false, found a number",
-            "3:42 server.observability.otel_enabled: not built yet"
+            "3:42 server.observability.bad: unknown key"
         ]
     );
 }
@@ -136,4 +136,56 @@ fn an_endpoint_for_prometheus_is_checked() {
     }
     let wrong = server("observability: {prometheus_http_auth_basic: 'pw-without-user'}");
     assert!(!shown(&check(&wrong).expect_err("it is wrong")).contains("pw-without"));
+}
+
+#[test]
+fn a_collector_is_told_where_it_is_named() {
+    let of = |keys: &str| {
+        let config = good(&server(&format!("observability: {{otel_enabled: true, {keys}}}")));
+        config.server.otlp.expect("a collector")
+    };
+    let usual = of("otel_traces_enabled: true, otel_exporter_otlp_endpoint: 'c.example'");
+    assert_eq!(usual.endpoint.as_str(), "https://c.example:4318/");
+    assert_eq!((usual.traces, usual.metrics, usual.sample_ratio), (true, false, 1.0));
+    assert_eq!(
+        (usual.service_name.as_str(), usual.service_version.as_str()),
+        ("pfxhttp", env!("CARGO_PKG_VERSION"))
+    );
+    let other = of(
+        "otel_metrics_enabled: true, otel_exporter_otlp_endpoint: 'c:1', otel_exporter_otlp_insecure: true, otel_sample_ratio: 0, otel_service_version: 2, otel_exporter_otlp_headers: {Key: s3cret}",
+    );
+    assert_eq!((other.endpoint.as_str(), other.sample_ratio), ("http://c:1/", 0.0));
+    assert_eq!((other.service_version.as_str(), other.headers["key"].to_str().ok()), ("2", Some("s3cret")));
+    assert!(!format!("{other:?} {:?}", other.headers).contains("s3cret"));
+    for (url, due) in [
+        ("http://c/v1/traces", "http://c/"),
+        ("https://c:4318/otlp", "https://c:4318/otlp"),
+        ("[::1]:4318", "https://[::1]:4318/"),
+    ] {
+        let it = of(&format!("otel_traces_enabled: true, otel_exporter_otlp_endpoint: '{url}'"));
+        assert_eq!(it.endpoint.as_str(), due);
+    }
+    assert!(good(&server("observability: {otel_traces_enabled: true}")).server.otlp.is_none());
+}
+
+#[test]
+fn a_collector_is_checked() {
+    let traces = "otel_enabled: true, otel_traces_enabled: true";
+    for (keys, expected) in [
+        ("otel_enabled: true, otel_exporter_otlp_endpoint: c", "otel_enabled: there is nothing to export"),
+        (traces, "otel_exporter_otlp_endpoint"),
+        ("otel_sample_ratio: 1.5", "otel_sample_ratio: must be from 0 to 1"),
+        ("otel_exporter_otlp_endpoint: 'ftp://c'", "begins with http:// or https://"),
+        ("otel_exporter_otlp_endpoint: 'https://u:s3cret@c'", "holds no user"),
+        (
+            "otel_exporter_otlp_endpoint: 'https://c', otel_exporter_otlp_insecure: true",
+            "otel_exporter_otlp_insecure says otherwise",
+        ),
+        ("otel_exporter_otlp_headers: {'a b': x}", "is no header's name"),
+        ("otel_exporter_otlp_headers: {a: \"s3cret\\n\"}", "must be printable ASCII"),
+    ] {
+        let text = server(&format!("observability: {{{keys}}}"));
+        one(&text, expected);
+        assert!(!shown(&check(&text).expect_err("it is wrong")).contains("s3cret"), "{keys}");
+    }
 }
