@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::{CONFIG, configuration};
 use crate::cli::Cli;
 use crate::config::Severity;
-use crate::listen::bind;
+use crate::listen::{bind, reach};
 use crate::target::Settings;
 
 pub(super) fn check(cli: &Cli, strict: bool) -> ExitCode {
@@ -17,13 +17,14 @@ pub(super) fn check(cli: &Cli, strict: bool) -> ExitCode {
     };
     let file = file.display();
     super::say(&problems);
-    let missing = found.as_ref().map(bind::missing).unwrap_or_default();
+    let mut missing = found.as_ref().map(bind::missing).unwrap_or_default();
+    missing.warnings.extend(found.iter().flat_map(reach::closed_to_postfix));
     super::say(&missing.owners);
-    super::say(&missing.directories);
+    super::say(&missing.warnings);
     match found {
         Some(config)
             if missing.owners.is_empty()
-                && (!strict || (problems.is_empty() && missing.directories.is_empty())) =>
+                && (!strict || (problems.is_empty() && missing.warnings.is_empty())) =>
         {
             let names = |entries: &[Settings]| names_of(entries.iter().map(|entry| entry.name.as_str()));
             let (maps, policies) = (names(&config.maps), names(&config.policies));
@@ -38,7 +39,7 @@ pub(super) fn check(cli: &Cli, strict: bool) -> ExitCode {
         }
         _ => {
             let errors = problems.iter().filter(|p| p.severity == Severity::Error).count();
-            let warnings = problems.len() - errors + missing.directories.len();
+            let warnings = problems.len() - errors + missing.warnings.len();
             let errors = errors + missing.owners.len();
             super::say(&[format!("{file}: errors: {errors}, warnings: {warnings}")]);
             ExitCode::from(CONFIG)

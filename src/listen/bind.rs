@@ -406,8 +406,8 @@ fn vacant(path: &Path) -> io::Result<()> {
 pub struct Missing {
     /// There is no such user or group.
     pub owners: Vec<String>,
-    /// There is no such directory now.
-    pub directories: Vec<String>,
+    /// What a start may find by then, or what is hardly meant.
+    pub warnings: Vec<String>,
 }
 
 /// Looks for what a start would need.
@@ -428,7 +428,7 @@ pub fn missing(config: &Config) -> Missing {
         missing.owners.extend(user.into_iter().chain(group).map(|error| format!("{path}: {error}")));
         if let Some(directory) = socket.path.parent().filter(|directory| !directory.is_dir()) {
             missing
-                .directories
+                .warnings
                 .push(format!("warning: {path}: there is no directory {} now", directory.display()));
         }
     }
@@ -445,7 +445,7 @@ fn dress(path: &Path, socket: &UnixSocket) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(socket.mode))
 }
 
-fn user_id(user: &str) -> io::Result<u32> {
+pub(super) fn user_id(user: &str) -> io::Result<u32> {
     if let Ok(number) = user.parse() {
         return Ok(number);
     }
@@ -453,7 +453,7 @@ fn user_id(user: &str) -> io::Result<u32> {
     found.map(|user| user.uid.as_raw()).ok_or_else(|| no_such("user", user))
 }
 
-fn group_id(group: &str) -> io::Result<u32> {
+pub(super) fn group_id(group: &str) -> io::Result<u32> {
     if let Ok(number) = group.parse() {
         return Ok(number);
     }

@@ -12,6 +12,7 @@
 
 pub mod activation;
 pub mod bind;
+pub mod reach;
 
 use std::collections::HashSet;
 use std::future::Future;

@@ -258,3 +258,28 @@ fn checked(config: &Config) -> (Option<i32>, String) {
     let text = [output.stdout, output.stderr].concat();
     (output.status.code(), String::from_utf8_lossy(&text).into_owned())
 }
+
+#[test]
+fn check_warns_of_a_listener_that_postfix_could_not_open() {
+    let directory = open_directory();
+    let api = Backend::constant("{}");
+    let closed = directory.path().join("closed");
+    std::fs::create_dir(&closed).expect("a directory");
+    std::fs::set_permissions(&closed, std::os::unix::fs::PermissionsExt::from_mode(0o700)).expect("its mode");
+    let listener = |path: &std::path::Path, more: &str| {
+        let config = Config::new(directory.path()).map("m", &api.url("/"), &[]);
+        let endpoint = format!("type: unix, address: \"{}\"{more}", path.display());
+        config.listen(Kind::Map, "maps", &endpoint).write()
+    };
+    let says = |config: &std::path::Path| {
+        let output = crate::support::broker::command(config).arg("check").output().expect("it runs");
+        assert!(output.status.success(), "a warning is no error: {output:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let open = directory.path().join("maps.sock");
+    assert!(says(&listener(&open, "")).contains("user postfix may not open it"));
+    assert_eq!(says(&listener(&open, ", mode: \"0666\"")), "");
+    assert_eq!(says(&listener(&open, ", group: postfix")), "");
+    let said = says(&listener(&closed.join("maps.sock"), ", mode: \"0666\""));
+    assert!(said.contains("user postfix may not enter"), "{said}");
+}
