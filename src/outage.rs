@@ -6,6 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
+use tracing::info;
+use url::Url;
+
 use crate::ask::Failure;
 
 const EVERY: Duration = Duration::from_secs(60);
@@ -29,15 +33,15 @@ struct State {
 
 /// What has ended.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Ended {
+struct Ended {
     /// How long it lasted.
-    pub(crate) lasted: Duration,
+    lasted: Duration,
     /// How many lookups it has cost.
-    pub(crate) failures: u64,
+    failures: u64,
 }
 
 /// Whether a failure is the API's, and not that of one request: only these come in crowds.
-pub(crate) fn is_outage(failure: &Failure) -> bool {
+fn is_outage(failure: &Failure) -> bool {
     match failure {
         Failure::Status(status) => *status >= 500 || *status == 429,
         Failure::Connect
@@ -51,15 +55,25 @@ pub(crate) fn is_outage(failure: &Failure) -> bool {
 }
 
 impl Outage {
-    /// Remembers a failure of any kind, for whoever asks how it goes.
-    pub(crate) fn note(&self, failure: &Failure) {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((failure.clone(), Instant::now()));
+    /// Notes a failure of any kind. Where it is to be said, how many went unsaid since the last one.
+    pub(crate) fn note(&self, failure: &Failure) -> Option<u64> {
+        let now = Instant::now();
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((failure.clone(), now));
+        if is_outage(failure) { self.failed(now) } else { Some(0) }
     }
 
-    /// The last failure, and how long ago it was; whether an outage lasts.
-    pub(crate) fn status(&self) -> serde_json::Value {
+    /// Notes an answer, and says in the log what that ends: an outage of `name` at `target`.
+    pub(crate) fn end(&self, name: &str, target: &Url) {
+        if let Some(Ended { lasted, failures }) = self.answered(Instant::now()) {
+            let target = target.host_str();
+            info!(name, target, lasted_s = lasted.as_secs(), failures, "target answers again");
+        }
+    }
+
+    /// Whether an outage lasts, the last failure, and how long ago it was; for an administrator.
+    pub(crate) fn status(&self) -> Value {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        serde_json::json!({
+        json!({
             "is_out_of_order": self.lasts.load(Ordering::Relaxed),
             "last_failure": last.as_ref().map(|(failure, _)| failure.to_string()),
             "last_failure_s_ago": last.as_ref().map(|(_, at)| at.elapsed().as_secs()),
@@ -67,7 +81,7 @@ impl Outage {
     }
 
     /// Notes one such failure. Where it is to be said, how many went unsaid since the last one.
-    pub(crate) fn failed(&self, now: Instant) -> Option<u64> {
+    fn failed(&self, now: Instant) -> Option<u64> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *state {
             None => {
@@ -88,7 +102,7 @@ impl Outage {
     }
 
     /// Notes an answer. Where it ends an outage, which one.
-    pub(crate) fn answered(&self, now: Instant) -> Option<Ended> {
+    fn answered(&self, now: Instant) -> Option<Ended> {
         if !self.lasts.load(Ordering::Relaxed) {
             return None;
         }

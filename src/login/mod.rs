@@ -25,7 +25,7 @@ use crate::ask::{Answer, Credentials, Deadline, Failure, LOGIN_BUDGET, Login, Me
 use crate::exchange::Http;
 use crate::metrics::{Component, Metrics, Queue};
 use crate::oidc::{Oidc, Verdict, Verifier};
-use crate::outage::{self, Ended, Outage};
+use crate::outage::Outage;
 use crate::secret::Secret;
 use crate::target::limit::Limit;
 use crate::target::{Asker, hex};
@@ -144,7 +144,7 @@ impl Logins {
         let remote = address(&login.peer.client_ip);
         match outcome {
             Ok(Outcome::Accepted(user)) => {
-                self.answered();
+                self.outage.end(&self.settings.name, &self.settings.url);
                 self.penalties.clear(remote);
                 let (name, mechanism) = (self.settings.name.as_str(), login.mechanism.name());
                 let (remote, session) = (login.peer.client_ip.as_str(), hex(asker.session));
@@ -152,7 +152,7 @@ impl Logins {
                 Answer::Accepted { user }
             }
             Ok(Outcome::Denied { reason, detail }) => {
-                self.answered();
+                self.outage.end(&self.settings.name, &self.settings.url);
                 self.log_denial(login, asker, &reason, &detail);
                 self.hold_back(remote, asker.at).await;
                 Answer::Denied { reason, user: login.credentials.user().to_owned() }
@@ -247,14 +247,7 @@ impl Logins {
 
     /// Says what failed, but for what an outage repeats.
     fn log_failure(&self, login: &Login, asker: &Asker, failure: &Failure) {
-        self.outage.note(failure);
-        let unsaid = match outage::is_outage(failure) {
-            true => match self.outage.failed(Instant::now()) {
-                Some(unsaid) => unsaid,
-                None => return,
-            },
-            false => 0,
-        };
+        let Some(unsaid) = self.outage.note(failure) else { return };
         let (name, mechanism) = (self.settings.name.as_str(), login.mechanism.name());
         let (user, remote) = (login.credentials.user(), login.peer.client_ip.as_str());
         let target = self.settings.url.host_str().unwrap_or_default();
@@ -275,14 +268,6 @@ impl Logins {
             unsaid,
             "login failed"
         );
-    }
-
-    /// Says that an outage has ended.
-    fn answered(&self) {
-        if let Some(Ended { lasted, failures }) = self.outage.answered(Instant::now()) {
-            let (name, target) = (self.settings.name.as_str(), self.settings.url.host_str());
-            info!(name, target, lasted_s = lasted.as_secs(), failures, "target answers again");
-        }
     }
 }
 

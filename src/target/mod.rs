@@ -30,7 +30,7 @@ use crate::exchange::Http;
 use crate::metrics::Queue;
 use crate::oidc::Oidc;
 use crate::otlp;
-use crate::outage::{self, Ended, Outage};
+use crate::outage::Outage;
 use crate::trace;
 use crate::warned::Warned;
 use cache::{Cache, Found, Shelf};
@@ -256,7 +256,7 @@ impl Target {
                 verb::warn_of_unknown(&self.warned, &self.settings.name, action);
             }
             self.shelf.keep(key, answer);
-            self.log_end_of_outage();
+            self.outage.end(&self.settings.name, &self.settings.url);
             debug!(name = self.settings.name, duration_ms = millis(started), "target answered");
         }
         outcome
@@ -264,14 +264,7 @@ impl Target {
 
     /// Says what failed, but for what an outage repeats.
     fn log(&self, failure: &Failure, asked: Asked<'_>, asker: &Asker) {
-        self.outage.note(failure);
-        let unsaid = match outage::is_outage(failure) {
-            true => match self.outage.failed(Instant::now()) {
-                Some(unsaid) => unsaid,
-                None => return,
-            },
-            false => 0,
-        };
+        let Some(unsaid) = self.outage.note(failure) else { return };
         let name = self.settings.name.as_str();
         let target = self.settings.url.host_str().unwrap_or_default();
         let (class, duration_ms) = (failure.class(), millis(asker.at));
@@ -294,13 +287,6 @@ impl Target {
             unsaid,
             "lookup failed"
         );
-    }
-
-    fn log_end_of_outage(&self) {
-        if let Some(Ended { lasted, failures }) = self.outage.answered(Instant::now()) {
-            let (name, target) = (self.settings.name.as_str(), self.settings.url.host_str());
-            info!(name, target, lasted_s = lasted.as_secs(), failures, "target answers again");
-        }
     }
 
     /// Asks anew in the background, while the old answer is given: once for each key, and
