@@ -47,7 +47,7 @@ pub enum Order {
 }
 
 /// A question of an administrator.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Query {
     /// A map.
@@ -165,9 +165,8 @@ pub async fn serve(listener: UnixListener, orders: mpsc::Sender<Received>) {
 async fn one(stream: UnixStream, orders: mpsc::Sender<Received>) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut line = Vec::new();
-    let read = (&mut stream).take(LONGEST);
-    let mut read = BufReader::new(read);
-    tokio::time::timeout(PATIENCE, read.read_until(b'\n', &mut line)).await??;
+    let mut bounded = (&mut stream).take(LONGEST);
+    tokio::time::timeout(PATIENCE, bounded.read_until(b'\n', &mut line)).await??;
     let told = match serde_json::from_slice(&line) {
         Ok(order) => {
             let (answer, answered) = oneshot::channel();

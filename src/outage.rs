@@ -11,6 +11,7 @@ use tracing::info;
 use url::Url;
 
 use crate::ask::Failure;
+use crate::metrics::Queue;
 
 const EVERY: Duration = Duration::from_secs(60);
 
@@ -70,10 +71,24 @@ impl Outage {
         }
     }
 
-    /// Whether an outage lasts, the last failure, and how long ago it was; for an administrator.
-    pub(crate) fn status(&self) -> Value {
+    /// For an administrator: the entry `name` of `kind` at `target`, its queue, whether it has the
+    /// token that it wants, and how it fares.
+    pub(crate) fn status(
+        &self,
+        kind: &str,
+        name: &str,
+        target: &Url,
+        queue: &Queue,
+        has_token: Option<bool>,
+    ) -> Value {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         json!({
+            "kind": kind,
+            "name": name,
+            "target": target.origin().ascii_serialization(),
+            "working": queue.busy,
+            "waiting": queue.waiting,
+            "has_token": has_token,
             "is_out_of_order": self.lasts.load(Ordering::Relaxed),
             "last_failure": last.as_ref().map(|(failure, _)| failure.to_string()),
             "last_failure_s_ago": last.as_ref().map(|(_, at)| at.elapsed().as_secs()),

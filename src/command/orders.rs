@@ -46,17 +46,13 @@ pub(super) fn query(cli: &Cli, asked: &Asked, trace: bool) -> ExitCode {
         Err(error) => return complain(USAGE, &error),
     };
     let Some(config) = read(cli) else { return ExitCode::from(CONFIG) };
-    let said = match order(&config.server.admin.path, &Order::Query(query)) {
+    let said = match order(&config.server.admin.path, &Order::Query(query.clone())) {
         Ok(Told::Said(said)) => said,
         Ok(other) => return refused(&other),
-        Err(error) if is_nobody(&error) => {
-            // The order was lost with the connection that could not be made.
-            let Ok(query) = parse(asked) else { return ExitCode::from(USAGE) };
-            match here(&config, &query) {
-                Ok(said) => said,
-                Err(error) => return complain(OS, &error),
-            }
-        }
+        Err(error) if is_nobody(&error) => match here(&config, &query) {
+            Ok(said) => said,
+            Err(error) => return complain(OS, &error),
+        },
         Err(error) => return complain(TEMPORARY, &error.to_string()),
     };
     show(&said, trace)
@@ -82,15 +78,13 @@ fn parse(asked: &Asked) -> Result<Query, String> {
             Query::Policy { name: name.clone(), attributes: pairs.collect::<Result<_, _>>()? }
         }
         Asked::Sasl { name, user } => {
-            static PASSWORD: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
-            let password = PASSWORD.get_or_init(|| {
-                let mut line = String::new();
-                io::stdin().lock().take(4096).read_to_string(&mut line).ok()?;
-                Some(line.trim_end_matches(['\r', '\n']).to_owned())
-            });
-            let password = password.clone().filter(|password| !password.is_empty());
-            let password = Secret::new(password.ok_or("the password is read from standard input")?);
-            Query::Sasl { name: name.clone(), user: user.clone(), password }
+            let mut line = String::new();
+            let read = io::stdin().lock().take(4096).read_to_string(&mut line);
+            let password = line.trim_end_matches(['\r', '\n']);
+            if read.is_err() || password.is_empty() {
+                return Err("the password is read from standard input".to_owned());
+            }
+            Query::Sasl { name: name.clone(), user: user.clone(), password: Secret::new(password.to_owned()) }
         }
     })
 }

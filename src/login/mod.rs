@@ -17,7 +17,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tracing::{debug, info, warn};
 
 use crate::api::Api;
@@ -99,19 +99,8 @@ impl Logins {
     /// For an administrator.
     #[must_use]
     pub fn status(&self) -> Value {
-        let Queue { busy: working, waiting, .. } = self.limit.queue();
-        let mut status = json!({
-            "kind": "login",
-            "name": self.settings.name,
-            "target": self.settings.url.origin().ascii_serialization(),
-            "working": working,
-            "waiting": waiting,
-            "has_token": self.api.has_token(),
-        });
-        if let (Value::Object(all), Value::Object(outage)) = (&mut status, self.outage.status()) {
-            all.extend(outage);
-        }
-        status
+        let Settings { name, url, .. } = &self.settings;
+        self.outage.status("login", name, url, &self.limit.queue(), self.api.has_token())
     }
 
     /// What is on offer: tokens only where they can be verified.
@@ -177,8 +166,10 @@ impl Logins {
         let request = request::request(&self.settings, body, asker);
         // Without `Auth-Status` a 401 speaks of our credentials, not of the user's.
         let refuses = |reply: &_| answer::refuses_our_token(reply);
-        let (origin, path) = (self.settings.url.origin().ascii_serialization(), request.path);
-        trace::note(|| format!("request: POST {origin}{path}, the login of {user:?} as JSON"));
+        trace::note(|| {
+            let origin = self.settings.url.origin().ascii_serialization();
+            format!("request: POST {origin}{}, the login of {user:?} as JSON", request.path)
+        });
         let reply = self.api.exchange(request, deadline, refuses).await?;
         trace::note(|| {
             let header =

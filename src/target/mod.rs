@@ -20,7 +20,7 @@ mod verb;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::Semaphore;
 use tracing::{debug, info};
 
@@ -124,19 +124,8 @@ impl Target {
     /// For an administrator.
     #[must_use]
     pub fn status(&self, kind: &str) -> Value {
-        let Queue { busy: working, waiting, .. } = self.limit.queue();
-        let mut status = json!({
-            "kind": kind,
-            "name": self.settings.name,
-            "target": self.settings.url.origin().ascii_serialization(),
-            "working": working,
-            "waiting": waiting,
-            "has_token": self.api.has_token(),
-        });
-        if let (Value::Object(all), Value::Object(outage)) = (&mut status, self.outage.status()) {
-            all.extend(outage);
-        }
-        status
+        let Settings { name, url, .. } = &self.settings;
+        self.outage.status(kind, name, url, &self.limit.queue(), self.api.has_token())
     }
 
     /// Forgets cached answers: that of a map's `key`, or all.
@@ -241,8 +230,7 @@ impl Target {
         let started = Instant::now();
         let outcome = async {
             let _worker = self.limit.enter(deadline, door.target_gate()).await?;
-            let origin = self.settings.url.origin();
-            trace::note(|| rendered.note(&origin.ascii_serialization()));
+            trace::note(|| rendered.note(&self.settings.url.origin().ascii_serialization()));
             let reply = self.api.exchange(rendered.request(), deadline, |reply| reply.status == 401).await?;
             trace::note(|| format!("API: {} {}", reply.status, trace::shown(&reply.body)));
             answer::read(&self.settings, &reply)
