@@ -80,6 +80,9 @@ install:
 	[ -e $(ETC)/pfxhttp/pfxhttp.yml ] || install -m 640 contrib/pfxhttp.yml $(ETC)/pfxhttp/pfxhttp.yml
 	[ -e $(ETC)/default/pfxhttp ] || install -D -m 644 contrib/pfxhttp.default $(ETC)/default/pfxhttp
 	install -m 644 README.md LICENSE contrib/pfxhttp.example.yml pfxhttp.schema.json $(DOC)
+	install -m 644 contrib/grafana/pfxhttp.json $(DOC)/grafana.json
+	install -m 644 contrib/prometheus/pfxhttp.rules.yml $(DOC)/prometheus.rules.yml
+	install -m 644 contrib/fail2ban/pfxhttp.conf $(DOC)/fail2ban-filter.conf
 	sed 's|/usr/libexec/|$(PREFIX)/libexec/|' master.cf.example >$(DOC)/master.cf.example
 	chmod 644 $(DOC)/master.cf.example
 	install -D -m 644 -t $(MAN)/man5 man/pfxhttp.yml.5

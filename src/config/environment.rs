@@ -7,9 +7,13 @@
 //! entries that a name fits, the one with the longer name is meant; one that still fits two keys is
 //! an error, one that fits none a warning. An empty value leaves the file as it is. A variable
 //! displaces the `…_file` twin of its key, and the other way round.
+//!
+//! The variables by which OpenTelemetry programs find their collector stand in for keys of
+//! `server.observability` that nobody has set (OpenTelemetry, environment variable specification).
 
 use std::rc::Rc;
 
+use percent_encoding::percent_decode_str;
 use serde_yaml::{Mapping, Value};
 
 use super::defaults::OLD_OIDC;
@@ -19,6 +23,18 @@ use super::problem::{Report, Severity};
 use super::secret;
 use super::source::{PREFIX, is_ours};
 use super::tree;
+
+/// OpenTelemetry's variables, and the keys of `server.observability` that they stand in for.
+const OTEL: [(&str, &str); 3] = [
+    ("OTEL_SERVICE_NAME", "otel_service_name"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "otel_exporter_otlp_endpoint"),
+    ("OTEL_EXPORTER_OTLP_HEADERS", "otel_exporter_otlp_headers"),
+];
+
+/// Whether the variable `name` is read here.
+pub(super) fn is_read(name: &str) -> bool {
+    is_ours(name) || OTEL.iter().any(|(variable, _)| *variable == name)
+}
 
 /// A key that a variable's name fits.
 struct Hit {
@@ -57,6 +73,30 @@ pub(super) fn apply(report: &mut Report<'_>, tree: &mut Value, environment: &[(S
             }
         }
     }
+}
+
+/// Lets OpenTelemetry's variables stand in for keys that `tree` lacks.
+pub(super) fn stand_in(report: &mut Report<'_>, tree: &mut Value, environment: &[(String, String)]) {
+    let observed = tree.get_mut("server").and_then(|server| server.get_mut("observability"));
+    let Some(observed) = observed.and_then(Value::as_mapping_mut) else { return };
+    let at = KeyPath::default().key("server").key("observability");
+    for (variable, key) in OTEL {
+        let text = environment.iter().find(|(name, text)| name == variable && !text.is_empty());
+        let Some((_, text)) = text.filter(|_| !observed.contains_key(key)) else { continue };
+        report.places_mut().set(&at.key(key), &Rc::from(variable));
+        let is_list = key == "otel_exporter_otlp_headers";
+        observed.insert(Value::from(key), if is_list { pairs(text) } else { tree::variable(text) });
+    }
+}
+
+/// `name=value,name=value`, the values percent-encoded.
+fn pairs(text: &str) -> Value {
+    let pairs = text.split(',').filter(|pair| !pair.trim().is_empty()).map(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let value = percent_decode_str(value.trim()).decode_utf8_lossy();
+        (Value::from(name.trim()), tree::variable(&value))
+    });
+    Value::Mapping(pairs.collect())
 }
 
 /// Finds the keys of `block`, and below, that `rest` fits.

@@ -97,6 +97,7 @@ pub fn parse_as(
     let config = readable.then(|| {
         defaults::rename(&mut report, &mut tree);
         environment::apply(&mut report, &mut tree, environment);
+        environment::stand_in(&mut report, &mut tree, environment);
         resolve::config(&mut report, tree)
     });
     report.finish(config.flatten())

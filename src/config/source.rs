@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use super::environment::is_read;
 use super::places::Place;
 use super::problem::{Problem, Severity};
 
@@ -20,15 +21,14 @@ const NAMES: [&str; 4] = ["pfxhttp.yml", "pfxhttp.yaml", "pfxhttp.toml", "pfxhtt
 /// What the name of a variable that is ours begins with.
 pub(super) const PREFIX: &str = "PFXHTTP_";
 
-/// The variables of the process that override keys of the configuration, in the order of their
-/// names. One whose value is not UTF-8 is left out.
+/// The variables of the process that set keys of the configuration, in the order of their names. One whose value is not UTF-8 is left out.
 #[must_use]
 pub fn environment() -> Vec<(String, String)> {
     let text =
         |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
-    let mut ours: Vec<_> = std::env::vars_os().filter_map(text).filter(|(name, _)| is_ours(name)).collect();
-    ours.sort();
-    ours
+    let mut read: Vec<_> = std::env::vars_os().filter_map(text).filter(|(name, _)| is_read(name)).collect();
+    read.sort();
+    read
 }
 
 /// Whether the variable `name` begins with `PFXHTTP_`, in whatever case.

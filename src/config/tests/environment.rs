@@ -51,6 +51,37 @@ fn variables_override_keys_and_add_those_that_lack() {
 }
 
 #[test]
+fn opentelemetrys_variables_stand_in_for_keys() {
+    let variables = [
+        ("OTEL_SERVICE_NAME", "mx1"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "x-key=a%20b, X-Other=c=d,"),
+    ];
+    let text = |keys: &str| {
+        let keys = format!("{{otel_enabled: true, otel_traces_enabled: true{keys}}}");
+        listener("kind: socket_map\ntype: tcp\naddress: 127.0.0.1\nport: 5")
+            .replace("server:\n", &format!("server:\n  observability: {keys}\n"))
+    };
+    let otlp = |keys, variables| good_under(&text(keys), variables).server.otlp.expect("a collector");
+    let told = otlp("", &variables);
+    assert_eq!((told.service_name.as_str(), told.endpoint.as_str()), ("mx1", "http://127.0.0.1:4318/"));
+    assert_eq!(
+        (told.headers["x-key"].as_bytes(), told.headers["x-other"].as_bytes()),
+        (&b"a b"[..], &b"c=d"[..])
+    );
+    let told = otlp(", otel_service_name: mine, otel_exporter_otlp_headers: {}", &variables);
+    assert_eq!((told.service_name.as_str(), told.headers.len()), ("mine", 0));
+    let wrong = said(
+        &text(""),
+        &[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "ftp://h"),
+            ("PFXHTTP_SERVER_OBSERVABILITY_OTEL_SERVICE_NAME", "x"),
+        ],
+    );
+    assert!(wrong.contains("OTEL_EXPORTER_OTLP_ENDPOINT: error: "), "{wrong}");
+}
+
+#[test]
 fn a_list_item_is_named_by_its_index() {
     let text = map("    not_found_status: [404, 410]\n");
     let config = good_under(&text, &[("PFXHTTP_SOCKET_MAPS_M_NOT_FOUND_STATUS_1", "418")]);
