@@ -1,12 +1,9 @@
 //! An HTTP API as an entry sees it: an origin, and the token that it wants of us.
 //!
-//! The bearer replaces any `Authorization` of the request (RFC 6750 2.1). A token that the API
-//! refuses is replaced by a fresh one, and the request is sent once more: it may have been revoked,
+//! A token that the API refuses is replaced by a fresh one, and the request is sent once more: it may have been revoked,
 //! or have ended on the way.
 
 use std::sync::Arc;
-
-use hyper::header::AUTHORIZATION;
 
 use crate::ask::{Deadline, Failure};
 use crate::exchange::{Host, Reply, Request};
@@ -67,7 +64,7 @@ impl Api {
         token: &Token,
         deadline: Deadline,
     ) -> Result<Reply, Failure> {
-        request.headers.insert(AUTHORIZATION, token.header().clone());
+        request.authorization = Some(token.header().clone());
         self.host.exchange(request, &self.calls, deadline).await
     }
 }

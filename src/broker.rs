@@ -205,10 +205,7 @@ impl Broker {
     /// Answers one question, and counts it; in a trace of its own, where that is wanted.
     pub async fn ask(&self, question: &Question, asker: &Asker) -> Answer {
         let context = self.shared.tracer.as_ref().map(Tracer::begin);
-        let (answer, rows) = match &context {
-            None => self.answer(question, asker).await,
-            Some(_) => otlp::within(context.clone(), self.answer(question, asker)).await,
-        };
+        let (answer, rows) = otlp::within(context.clone(), self.answer(question, asker)).await;
         let (listener, component) = (asker.door.listener(), component(question));
         rows.of(listener).count(Outcome::of(component, &answer), asker.at.elapsed());
         if let Some(context) = context {
@@ -237,7 +234,8 @@ impl Broker {
             },
             Question::Login(login) => match self.logins.get(&login.name) {
                 None => (self.unknown("dovecot_sasl", &login.name), logins),
-                Some(Entry { asked, rows }) => (asked.ask(login, asker).await, rows),
+                // It is large, and would make every connection larger.
+                Some(Entry { asked, rows }) => (Box::pin(asked.ask(login, asker)).await, rows),
             },
         }
     }

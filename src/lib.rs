@@ -59,6 +59,8 @@ pub mod target;
 #[cfg(feature = "broker")]
 pub mod telemetry;
 #[cfg(feature = "broker")]
+pub mod threads;
+#[cfg(feature = "broker")]
 mod trace;
 #[cfg(feature = "broker")]
 mod warned;

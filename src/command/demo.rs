@@ -27,6 +27,7 @@ use crate::config;
 use crate::listen::activation::Activated;
 use crate::listen::{Listeners, Shared, bind};
 use crate::proto::{policy, socketmap};
+use crate::threads::Threads;
 
 /// Who brings a request to the broker.
 #[derive(Clone, Copy)]
@@ -151,8 +152,12 @@ fn play(directory: &Path, runtime: &Runtime) -> io::Result<usize> {
     let broker = Arc::new(Broker::new(&config).map_err(io::Error::other)?);
     let bound = bind::all(&config, &Activated::default()).map_err(io::Error::other)?;
     let (alive, _all_gone) = mpsc::channel(1);
-    let shared =
-        Shared { connections: Arc::new(Semaphore::new(64)), for_logins: Arc::new(Semaphore::new(0)), alive };
+    let shared = Shared {
+        connections: Arc::new(Semaphore::new(64)),
+        for_logins: Arc::new(Semaphore::new(0)),
+        alive,
+        threads: Threads::start()?,
+    };
     let listeners = runtime.block_on(async { Listeners::start(bound, &broker, shared) })?;
 
     println!("A sample API listens on http://{}, a broker in {}.\n", api.address, directory.display());

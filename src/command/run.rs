@@ -19,7 +19,7 @@ use tokio::net::UnixListener;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{self, SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::{Interval, MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
 use super::reload::Running;
@@ -35,6 +35,7 @@ use crate::metrics::endpoint::{self, Endpoint};
 use crate::otlp::Exporter;
 use crate::privilege::{Identity, drop_privileges};
 use crate::telemetry;
+use crate::threads::Threads;
 
 /// Descriptors that are not connections of Postfix: those to backends, files, the runtime's own.
 const RESERVED_DESCRIPTORS: u64 = 256;
@@ -93,7 +94,8 @@ pub(super) fn run(cli: &Cli) -> ExitCode {
     if nix::unistd::geteuid().is_root() {
         warn!("running as root, which the broker has no need of: server.run_as_user names another");
     }
-    let served = Builder::new_multi_thread().enable_all().build().and_then(|runtime| {
+    // Connections have threads of their own; a reload keeps one of the runtime's waiting.
+    let served = Builder::new_multi_thread().worker_threads(1).enable_all().build().and_then(|runtime| {
         let served = runtime.block_on(async {
             tokio::select! {
                 served = serve(cli, &config, (bound, activated), (admin, prometheus, exporter), broker, connections, held) => served,
@@ -125,12 +127,14 @@ async fn serve(
     let mut signals = Signals::new()?;
     let _ = held.thread_unblock();
     let (alive, mut all_gone) = mpsc::channel(1);
+    let threads = Threads::start()?;
     // A quarter is for logins, where there are any.
     let for_logins = if config.logins.is_empty() { 0 } else { (connections / 4).clamp(1, 1024) };
     let shared = Shared {
         connections: Arc::new(Semaphore::new(connections.saturating_sub(for_logins).max(1))),
         for_logins: Arc::new(Semaphore::new(for_logins)),
         alive,
+        threads: threads.clone(),
     };
     let endpoints: Vec<String> = bound.iter().map(Bound::endpoint).collect();
     let listeners = Listeners::start(bound, &broker, shared)?;
@@ -149,7 +153,8 @@ async fn serve(
     info!(version = env!("CARGO_PKG_VERSION"), maps, policies, logins, "ready");
     tell(&[NotifyState::Ready]);
     metrics.started();
-    let mut watchdog = Watchdog::new();
+    let (turned, mut turns) = mpsc::channel(1);
+    let watchdog = tokio::spawn(watch(threads, turned));
 
     let mut running = Running::new(cli, config, broker, listeners, activated).observed(current, endpoint);
     let (orders, mut ordered) = mpsc::channel(8);
@@ -166,7 +171,7 @@ async fn serve(
             error = running.listeners.panicked() => {
                 return Ok(fail(SOFTWARE, &format!("a listener has ended: {error}")));
             }
-            () = watchdog.tick() => tell(&[NotifyState::Watchdog]),
+            Some(()) = turns.recv() => tell(&[NotifyState::Watchdog]),
             Some((order, answer)) = ordered.recv() => running.obey(order, answer),
         }
     }
@@ -186,9 +191,10 @@ async fn serve(
                 warn!("stopped at once, by a second signal");
                 break;
             },
-            () = watchdog.tick() => tell(&[NotifyState::Watchdog]),
+            Some(()) = turns.recv() => tell(&[NotifyState::Watchdog]),
         }
     }
+    watchdog.abort();
     if let Some(exporter) = exporter {
         exporter.finish().await;
     }
@@ -210,25 +216,16 @@ pub(super) fn tell_of_reload() {
     }
 }
 
-/// The service manager's patience (WatchdogSec), half of it; it ends where the runtime is stuck.
-struct Watchdog(Option<Interval>);
-
-impl Watchdog {
-    fn new() -> Self {
-        Self(sd_notify::watchdog_enabled().map(|patience| {
-            let mut interval = tokio::time::interval((patience / 2).max(Duration::from_millis(1)));
-            interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
-            interval
-        }))
-    }
-
-    async fn tick(&mut self) {
-        match &mut self.0 {
-            Some(interval) => {
-                interval.tick().await;
-            }
-            None => std::future::pending().await,
-        }
+/// Says within half of the service manager's patience (WatchdogSec) that no thread that serves
+/// connections is stuck.
+async fn watch(threads: Threads, turned: mpsc::Sender<()>) {
+    let Some(patience) = sd_notify::watchdog_enabled() else { return };
+    let mut interval = tokio::time::interval((patience / 2).max(Duration::from_millis(1)));
+    interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        interval.tick().await;
+        threads.turn().await;
+        let _ = turned.send(()).await;
     }
 }
 

@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue,
+};
 use serde_yaml::Value;
 
 use super::block::{self, child};
@@ -106,7 +108,7 @@ fn entry(report: &mut Report<'_>, source: &Source<'_>, inherited: Inherited) -> 
     let compress_request = raw.http_request_compression.unwrap_or(false);
     let compress_response = raw.http_response_compression.unwrap_or(false);
     let no_error_value = raw.no_error_value.as_ref().map(|word| word.0.clone()).unwrap_or_default();
-    let headers = all_headers(report, source, raw);
+    let headers = all_headers(report, source, raw, method == Method::Post);
     let kind = protocol::kind(report, source, inherited, status);
     let (url, request_path) = target?;
     Some(Settings {
@@ -212,8 +214,13 @@ fn timeout(report: &mut Report<'_>, path: &KeyPath, time: Option<&raw::Time>) ->
     scalar::duration(report, &path.key("timeout"), time, MIN_TIMEOUT..=LONGEST_BUDGET)
 }
 
-/// All that an entry's requests carry, but for the token of `backend_oidc_auth`.
-pub(super) fn all_headers(report: &mut Report<'_>, source: &Source<'_>, raw: raw::Entry) -> HeaderMap {
+/// What all of an entry's requests carry, but for the token of `backend_oidc_auth`.
+pub(super) fn all_headers(
+    report: &mut Report<'_>,
+    source: &Source<'_>,
+    raw: raw::Entry,
+    has_body: bool,
+) -> HeaderMap {
     let path = &source.path;
     let bearer = block::is_enabled(child(Some(source.value), "backend_oidc_auth"));
     let own = headers::custom(
@@ -241,5 +248,12 @@ pub(super) fn all_headers(report: &mut Report<'_>, source: &Source<'_>, raw: raw
         headers.remove(AUTHORIZATION);
     }
     headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
+    let gzip = HeaderValue::from_static("gzip");
+    if raw.http_request_compression == Some(true) && has_body {
+        headers.insert(CONTENT_ENCODING, gzip.clone());
+    }
+    if raw.http_response_compression == Some(true) {
+        headers.insert(ACCEPT_ENCODING, gzip);
+    }
     headers
 }

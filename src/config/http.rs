@@ -51,7 +51,7 @@ pub(super) fn settings(
     let http = tls.map(|tls| HttpSettings {
         max_connections_per_host,
         max_idle_connections,
-        max_idle_connections_per_host: per_host.unwrap_or(32),
+        max_idle_connections_per_host: per_host.unwrap_or(256),
         idle_connection_timeout: idle.unwrap_or(Duration::from_secs(90)),
         proxy,
         tls,

@@ -58,7 +58,7 @@ fn entry(report: &mut Report<'_>, source: &Source<'_>, inherited: Inherited) -> 
     let tokens = oidc::sasl(report, child(Some(value), "sasl_oidc_auth"), path);
     let compress_request = raw.http_request_compression.unwrap_or(false);
     let compress_response = raw.http_response_compression.unwrap_or(false);
-    let headers = entry::all_headers(report, source, raw);
+    let headers = entry::all_headers(report, source, raw, true);
     Some(Settings {
         name: source.name.to_owned(),
         url: url?,

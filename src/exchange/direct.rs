@@ -3,7 +3,8 @@
 //! A connection is hyper's two halves, the sender and the machine that moves bytes, kept as a
 //! pair and polled together by the task that asks: no task and no channel hop stands between.
 //! Whoever asks takes an idle connection (the one used last, for it is the least likely to be
-//! dead) or makes one. Nobody polls an idle one; that its backend has closed it shows when it is
+//! dead) or makes one. Each of the `threads` keeps those that it has made, for their bytes wake it
+//! and no other; where their number is bounded, one may have to take another's. Nobody polls an idle one; that its backend has closed it shows when it is
 //! taken, or when the idle ones are looked through. An answer that is not read to its end, or a
 //! lookup that is dropped, costs the connection.
 
@@ -31,6 +32,7 @@ use super::resolve::Names;
 use super::{Broken, CONNECT, Causes, Http, MAX_BODY, MAX_HEAD, Reply, Request, is_tls, refuse_large, take};
 use crate::ask::Failure;
 use crate::metrics::{self, Metrics};
+use crate::threads;
 
 /// Answers of 1xx before the real one (RFC 9110 15.2). A backend has use for one or two.
 const MAX_INTERIM: usize = 8;
@@ -46,17 +48,21 @@ pub(super) struct Direct {
     host: HeaderValue,
     connector: HttpsConnector<HttpConnector<Names>>,
     names: Names,
-    pool: Arc<Pool>,
+    pools: Box<[Arc<Pool>]>,
+    /// Whether one place takes another's, before it makes one more.
+    is_bounded: bool,
     open: Arc<AtomicUsize>,
     metrics: Arc<Metrics>,
 }
 
-/// The idle ones.
+/// The idle ones of one place.
 #[derive(Debug)]
 struct Pool {
     idle: Mutex<Vec<Idle>>,
-    max_idle: usize,
     timeout: Duration,
+    /// Those of all places, and their bound.
+    here: Arc<AtomicUsize>,
+    max_here: usize,
     /// Idle connections of all hosts, and their bound.
     everywhere: Arc<AtomicUsize>,
     max_everywhere: usize,
@@ -66,15 +72,17 @@ struct Pool {
 
 #[derive(Debug)]
 struct Idle {
-    link: Link,
+    link: Box<Link>,
     since: Instant,
 }
 
-/// One connection.
+/// One connection. It is large, and moved often: in a box.
 #[derive(Debug)]
 struct Link {
     sender: SendRequest<Full<Bytes>>,
     machine: Connection<Stream, Full<Bytes>>,
+    /// Which place has made it.
+    home: usize,
     ended: bool,
     _open: Open,
 }
@@ -110,6 +118,16 @@ impl Direct {
             .https_or_http()
             .enable_http1()
             .wrap_connector(http);
+        let here = Arc::default();
+        let pool = || Pool {
+            idle: Mutex::default(),
+            timeout: settings.idle_connection_timeout,
+            here: Arc::clone(&here),
+            max_here: settings.max_idle_connections_per_host,
+            everywhere: Arc::clone(idle),
+            max_everywhere: settings.max_idle_connections.unwrap_or(usize::MAX),
+            watched: AtomicBool::new(false),
+        };
         let origin = url.origin().ascii_serialization();
         // The default port is not part of it (RFC 9110 7.2).
         let host = origin.split_once("://").map_or(origin.as_str(), |(_, authority)| authority);
@@ -118,14 +136,8 @@ impl Direct {
             uri: origin.parse().unwrap_or_default(),
             connector,
             names: names.clone(),
-            pool: Arc::new(Pool {
-                idle: Mutex::default(),
-                max_idle: settings.max_idle_connections_per_host,
-                timeout: settings.idle_connection_timeout,
-                everywhere: Arc::clone(idle),
-                max_everywhere: settings.max_idle_connections.unwrap_or(usize::MAX),
-                watched: AtomicBool::new(false),
-            }),
+            pools: (0..threads::places()).map(|_| Arc::new(pool())).collect(),
+            is_bounded: settings.max_connections_per_host.is_some(),
             open: Arc::default(),
             metrics: Arc::clone(metrics),
         }
@@ -133,27 +145,36 @@ impl Direct {
 
     /// How many there are.
     pub(super) fn connections(&self) -> metrics::Pool {
-        let idle = self.pool.lock().len();
+        let idle = self.pools.iter().map(|pool| pool.lock().len()).sum();
         metrics::Pool { idle, open: self.open.load(Ordering::Relaxed) }
     }
 
     /// Asks on a kept connection, else on a new one; on a new one, too, where the kept one fails.
     pub(super) async fn exchange(&self, request: &Request<'_>) -> Result<Reply, Broken> {
-        let idle_for = if request.repeatable { self.pool.timeout } else { SURE };
-        if let Some(link) = self.pool.take(idle_for) {
+        if let Some(link) = self.kept(request.repeatable) {
             match self.ask(link, request).await {
                 Err(Broken::Lost) if request.repeatable => {}
                 other => return other,
             }
         }
-        let link = self.connect().await?;
+        let link = Box::pin(self.connect()).await?;
         self.ask(link, request).await
     }
 
-    async fn ask(&self, mut link: Link, request: &Request<'_>) -> Result<Reply, Broken> {
+    /// An idle connection, one that was used a moment ago where it must be alive.
+    fn kept(&self, is_repeatable: bool) -> Option<Box<Link>> {
+        let here = threads::place();
+        let places = if self.is_bounded { self.pools.len() } else { 1 };
+        // From the own place on, around.
+        let pools = self.pools.iter().cycle().skip(here).take(places);
+        let mut pools = pools.map(|pool| pool.take(if is_repeatable { pool.timeout } else { SURE }));
+        pools.find_map(|link| link)
+    }
+
+    async fn ask(&self, mut link: Box<Link>, request: &Request<'_>) -> Result<Reply, Broken> {
         let reply = link.exchange(self.http_request(request)?).await?;
         if link.is_reusable() {
-            Pool::put(&self.pool, link);
+            Pool::put(&self.pools[link.home], link);
         }
         Ok(reply)
     }
@@ -165,13 +186,13 @@ impl Direct {
         *http.method_mut() = request.method.clone();
         *http.uri_mut() = path;
         let headers = http.headers_mut();
-        *headers = request.headers.clone();
+        *headers = request.all_headers();
         headers.entry(HOST).or_insert_with(|| self.host.clone());
         headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(super::USER_AGENT));
         Ok(http)
     }
 
-    async fn connect(&self) -> Result<Link, Broken> {
+    async fn connect(&self) -> Result<Box<Link>, Broken> {
         let connecting = async {
             let mut connector = self.connector.clone();
             poll_fn(|cx| connector.poll_ready(cx)).await.map_err(|error| class(&*error))?;
@@ -182,7 +203,13 @@ impl Direct {
         match tokio::time::timeout(CONNECT, connecting).await {
             Ok(Ok((sender, machine))) => {
                 self.metrics.connections.add();
-                Ok(Link { sender, machine, ended: false, _open: Open::new(&self.open) })
+                Ok(Box::new(Link {
+                    sender,
+                    machine,
+                    home: threads::place(),
+                    ended: false,
+                    _open: Open::new(&self.open),
+                }))
             }
             failed => {
                 self.names.turn(self.uri.host().unwrap_or_default());
@@ -273,7 +300,7 @@ impl Pool {
     }
 
     /// A connection that looks alive, and was used at most that long ago.
-    fn take(&self, idle_for: Duration) -> Option<Link> {
+    fn take(&self, idle_for: Duration) -> Option<Box<Link>> {
         loop {
             let Idle { mut link, since } = {
                 let mut idle = self.lock();
@@ -283,21 +310,38 @@ impl Pool {
                     age < idle_for || age >= self.timeout
                 })?
             };
-            self.everywhere.fetch_sub(1, Ordering::Relaxed);
+            self.less(1);
             if since.elapsed() < self.timeout && link.is_alive() && link.sender.is_ready() {
                 return Some(link);
             }
         }
     }
 
-    fn put(pool: &Arc<Self>, link: Link) {
-        let mut idle = pool.lock();
-        if idle.len() >= pool.max_idle || pool.everywhere.load(Ordering::Relaxed) >= pool.max_everywhere {
+    /// Counts one more, where it is within both bounds.
+    fn has_room(&self) -> bool {
+        let bounds = [(&*self.here, self.max_here), (&*self.everywhere, self.max_everywhere)];
+        for (counted, (count, most)) in bounds.into_iter().enumerate() {
+            if count.fetch_add(1, Ordering::Relaxed) >= most {
+                bounds[..=counted].iter().for_each(|(count, _)| {
+                    count.fetch_sub(1, Ordering::Relaxed);
+                });
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Counts so many fewer.
+    fn less(&self, count: usize) {
+        self.here.fetch_sub(count, Ordering::Relaxed);
+        self.everywhere.fetch_sub(count, Ordering::Relaxed);
+    }
+
+    fn put(pool: &Arc<Self>, link: Box<Link>) {
+        if !pool.has_room() {
             return;
         }
-        idle.push(Idle { link, since: Instant::now() });
-        pool.everywhere.fetch_add(1, Ordering::Relaxed);
-        drop(idle);
+        pool.lock().push(Idle { link, since: Instant::now() });
         if !pool.watched.swap(true, Ordering::Relaxed) {
             let pool = Arc::downgrade(pool);
             tokio::spawn(async move {
@@ -320,7 +364,7 @@ impl Pool {
         let mut idle = self.lock();
         let before = idle.len();
         idle.retain_mut(|kept| kept.since.elapsed() < self.timeout && kept.link.is_alive());
-        self.everywhere.fetch_sub(before - idle.len(), Ordering::Relaxed);
+        self.less(before - idle.len());
         if idle.is_empty() {
             self.watched.store(false, Ordering::Relaxed);
         }
@@ -331,6 +375,6 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         let left = self.lock().len();
-        self.everywhere.fetch_sub(left, Ordering::Relaxed);
+        self.less(left);
     }
 }

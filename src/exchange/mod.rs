@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use hyper::body::Bytes;
 use hyper::ext::ReasonPhrase;
-use hyper::header::HeaderName;
+use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use hyper::http::Extensions;
 use reqwest::header::HeaderMap;
 use tokio::sync::Semaphore;
@@ -58,7 +58,7 @@ pub struct HttpSettings {
     pub max_connections_per_host: Option<usize>,
     /// `max_idle_connections`; `None`: no bound but that of each host.
     pub max_idle_connections: Option<usize>,
-    /// `max_idle_connections_per_host`; 32 by default.
+    /// `max_idle_connections_per_host`; 256 by default, as many as the workers of an entry.
     pub max_idle_connections_per_host: usize,
     /// `idle_connection_timeout`; 90 s by default.
     pub idle_connection_timeout: Duration,
@@ -123,19 +123,37 @@ enum Arm {
 }
 
 /// A request.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Request<'a> {
     /// GET or POST.
     pub method: hyper::Method,
     /// Path and query, from `/` on.
     pub path: &'a str,
     /// Its headers; `Host`, `Content-Length` and `User-Agent` are added where they are missing.
-    pub headers: HeaderMap,
+    pub headers: &'a HeaderMap,
+    /// Headers that no other request has; where `headers` have one of these, too, that one holds.
+    pub own: &'a [(HeaderName, HeaderValue)],
+    /// Takes the place of any `Authorization` (RFC 6750 2.1).
+    pub authorization: Option<HeaderValue>,
     /// Its body; empty for GET.
     pub body: Bytes,
     /// Whether it may be sent once more when a kept connection fails. What may not goes out on a
     /// connection that is sure to be alive: a new one, or one that was used a second ago.
     pub repeatable: bool,
+}
+
+impl Request<'_> {
+    /// All its headers, for one time that it is sent.
+    fn all_headers(&self) -> HeaderMap {
+        let mut headers = self.headers.clone();
+        for (name, value) in self.own {
+            headers.entry(name).or_insert_with(|| value.clone());
+        }
+        if let Some(authorization) = &self.authorization {
+            headers.insert(AUTHORIZATION, authorization.clone());
+        }
+        headers
+    }
 }
 
 /// A complete answer.
@@ -232,7 +250,7 @@ impl Host {
         let began = Instant::now();
         let outcome = match otlp::child() {
             None => self.uncounted(request, deadline).await,
-            Some(span) => self.traced(request, span, deadline).await,
+            Some(span) => Box::pin(self.traced(request, span, deadline)).await,
         };
         calls.count(outcome.as_ref().ok().map(|reply| reply.status), began.elapsed());
         outcome
@@ -245,13 +263,9 @@ impl Host {
         span: otlp::Client,
         deadline: Deadline,
     ) -> Result<Reply, Failure> {
-        let mut headers = request.headers.clone();
-        if let Some(value) = span.traceparent() {
-            headers.entry(TRACEPARENT).or_insert(value);
-        }
-        let Request { method, path, body, repeatable, .. } = request;
-        let (method, body) = (method.clone(), body.clone());
-        let request = Request { method, path, headers, body, repeatable: *repeatable };
+        let mut own = request.own.to_vec();
+        own.extend(span.traceparent().map(|value| (TRACEPARENT, value)));
+        let request = Request { own: &own, ..request.clone() };
         let outcome = self.uncounted(&request, deadline).await;
         let host = self.origin.host_str().unwrap_or_default();
         let origin = (self.origin.scheme(), host, self.origin.port_or_known_default());
@@ -268,7 +282,7 @@ impl Host {
             };
             match &self.arm {
                 Arm::Direct(direct) => direct.exchange(request).await,
-                Arm::Proxied(proxied) => proxied.exchange(request).await,
+                Arm::Proxied(proxied) => Box::pin(proxied.exchange(request)).await,
             }
         };
         match tokio::time::timeout_at(deadline.instant().into(), exchange).await {

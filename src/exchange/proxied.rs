@@ -88,7 +88,7 @@ impl Proxied {
         let url = self.url(request.path).ok_or(Broken::Refused(Failure::Malformed))?;
         let mut response = client
             .request(request.method.clone(), url)
-            .headers(request.headers.clone())
+            .headers(request.all_headers())
             .body(request.body.clone())
             .send()
             .await

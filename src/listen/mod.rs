@@ -1,6 +1,6 @@
 //! Sockets that listen: made before the runtime starts (`bind`), served and exchanged after.
 //!
-//! Every accepted connection is a task of its own and costs little; what is bounded is their
+//! Every accepted connection is a task of its own on one of the `threads`, and costs little; what is bounded is their
 //! number (`server.max_connections`): at the bound each listener holds one more, which waits until
 //! another ends, and accepts no further one; nor does it while a
 //! lookup that came through the listener waits in a full queue (`target::limit`). A failing
@@ -34,6 +34,7 @@ use crate::broker::{Broker, Generation};
 use crate::metrics;
 use crate::session::{self, Draining, Wire};
 use crate::target::limit::Door;
+use crate::threads::Threads;
 use crate::warned::Warned;
 use bind::{Bound, Plan, Socket, Wanted};
 
@@ -49,6 +50,8 @@ pub struct Shared {
     pub for_logins: Arc<Semaphore>,
     /// Dropped with the connection: the last one gone closes the channel.
     pub alive: mpsc::Sender<()>,
+    /// Where connections are served.
+    pub threads: Threads,
 }
 
 /// All that listens, each in a task of its own.
@@ -205,8 +208,8 @@ impl Listeners {
                 let listener = TcpListener::from_std(listener.try_clone()?)?;
                 let prepare = if is_login { prepare_tcp_login } else { prepare_tcp };
                 self.tasks.spawn(async move {
-                    let next = async || listener.accept().await.map(|(stream, _)| stream);
-                    accept(next, entrance, prepare).await;
+                    let next = async || listener.accept().await?.0.into_std();
+                    accept(next, entrance, prepare, TcpStream::from_std).await;
                 })
             }
             Socket::Unix(socket) if matches!(entrance.wire, Wire::Local(_)) => {
@@ -214,27 +217,29 @@ impl Listeners {
                 let allowed = bound.spec.allowed.clone();
                 self.tasks.spawn(async move {
                     let warned = Warned::default();
-                    let next = async || admitted(&listener, &allowed, &warned).await;
-                    accept(next, entrance, |_| {}).await;
+                    let next = async || admitted(&listener, &allowed, &warned).await?.into_std();
+                    accept(next, entrance, |_| {}, UnixStream::from_std).await;
                 })
             }
             Socket::Unix(socket) => {
                 let listener = UnixListener::from_std(socket.listener.try_clone()?)?;
                 self.tasks.spawn(async move {
-                    let next = async || listener.accept().await.map(|(stream, _)| stream);
-                    accept(next, entrance, |_| {}).await;
+                    let next = async || listener.accept().await?.0.into_std();
+                    accept(next, entrance, |_| {}, UnixStream::from_std).await;
                 })
             }
         })
     }
 }
 
-/// Accepts until the endpoint is given up; what has connected by then is served, too.
-async fn accept<S, N, F>(mut next: N, entrance: Entrance, prepare: fn(&S))
+/// Accepts until the endpoint is given up; what has connected by then is served, too. A stream is
+/// taken over (`adopt`) by the runtime of the thread that serves it.
+async fn accept<T, S, N, F>(mut next: N, entrance: Entrance, prepare: fn(&T), adopt: fn(T) -> io::Result<S>)
 where
+    T: Send + 'static,
     S: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static,
     N: FnMut() -> F,
-    F: Future<Output = io::Result<S>>,
+    F: Future<Output = io::Result<T>>,
 {
     let mut draining = entrance.draining.clone();
     let mut complaint = Complaint::default();
@@ -254,8 +259,11 @@ where
                 let Some(permit) = entrance.permit(&mut complaint).await else { return };
                 let Entrance { wire, door, generation, draining, shared, counted } = entrance.clone();
                 let open = counted.open();
-                tokio::spawn(async move {
-                    session::serve(stream, wire, door, generation, draining).await;
+                let threads = shared.threads.clone();
+                threads.spawn(move || async move {
+                    if let Ok(stream) = adopt(stream) {
+                        session::serve(stream, wire, door, generation, draining).await;
+                    }
                     drop((open, permit, shared));
                 });
             }
@@ -316,14 +324,14 @@ impl Complaint {
 
 /// Replies are small and complete: they leave at once. A peer that is gone without a word is
 /// found out, for an idle policy connection has no other limit.
-fn prepare_tcp(stream: &TcpStream) {
+fn prepare_tcp(stream: &std::net::TcpStream) {
     let _ = stream.set_nodelay(true);
     let _ = socket2::SockRef::from(stream).set_keepalive(true);
 }
 
 /// Besides, every close is a reset: Postfix 3.7 sees that one before its next AUTH and reconnects;
 /// after an ordinary close it loses that AUTH, too (measured).
-fn prepare_tcp_login(stream: &TcpStream) {
+fn prepare_tcp_login(stream: &std::net::TcpStream) {
     prepare_tcp(stream);
     let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }

@@ -28,6 +28,7 @@ use crate::oidc::{Oidc, Verdict, Verifier};
 use crate::outage::Outage;
 use crate::secret::Secret;
 use crate::target::limit::Limit;
+use crate::target::request::request_id;
 use crate::target::{Asker, hex};
 use crate::trace;
 pub use penalty::Penalties;
@@ -136,8 +137,8 @@ impl Logins {
                 self.outage.end(&self.settings.name, &self.settings.url);
                 self.penalties.clear(remote);
                 let (name, mechanism) = (self.settings.name.as_str(), login.mechanism.name());
-                let (remote, session) = (login.peer.client_ip.as_str(), hex(asker.session));
-                debug!(name, remote, user, mechanism, session, "login accepted");
+                let remote = login.peer.client_ip.as_str();
+                debug!(name, remote, user, mechanism, session = hex(asker.session), "login accepted");
                 Answer::Accepted { user }
             }
             Ok(Outcome::Denied { reason, detail }) => {
@@ -163,7 +164,8 @@ impl Logins {
         deadline: Deadline,
     ) -> Result<Outcome, Failure> {
         let body = request::body(&self.settings, login, user, password);
-        let request = request::request(&self.settings, body, asker);
+        let own: Vec<_> = request_id(asker).into_iter().collect();
+        let request = request::request(&self.settings, body, &own);
         // Without `Auth-Status` a 401 speaks of our credentials, not of the user's.
         let refuses = |reply: &_| answer::refuses_our_token(reply);
         trace::note(|| {

@@ -2,7 +2,7 @@
 
 use hyper::Method;
 use hyper::body::Bytes;
-use hyper::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderValue};
+use hyper::header::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 use url::Position;
 
@@ -10,8 +10,6 @@ use super::Settings;
 use crate::ask::Login;
 use crate::exchange::{Request, compress};
 use crate::secret::Secret;
-use crate::target::Asker;
-use crate::target::request::{REQUEST_ID, request_id};
 
 /// The body: every member a string, in the order of the alphabet; what is not known is left out.
 pub(super) fn body(settings: &Settings, login: &Login, user: &str, password: &Secret) -> Bytes {
@@ -42,18 +40,13 @@ pub(super) fn body(settings: &Settings, login: &Login, user: &str, password: &Se
     if settings.compress_request { compress::deflate(&body).into() } else { body.into() }
 }
 
-/// The request around it. A password is sent once.
-pub(super) fn request<'s>(settings: &'s Settings, body: Bytes, asker: &Asker) -> Request<'s> {
-    let mut headers = settings.headers.clone();
-    if let Ok(value) = HeaderValue::from_str(&request_id(asker)) {
-        headers.entry(REQUEST_ID).or_insert(value);
-    }
-    if settings.compress_request {
-        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    }
-    if settings.compress_response {
-        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
-    }
+/// The request around it, with the headers that it has alone. A password is sent once.
+pub(super) fn request<'r>(
+    settings: &'r Settings,
+    body: Bytes,
+    own: &'r [(HeaderName, HeaderValue)],
+) -> Request<'r> {
     let path = &settings.url[Position::BeforePath..Position::AfterQuery];
-    Request { method: Method::POST, path, headers, body, repeatable: false }
+    let headers = &settings.headers;
+    Request { method: Method::POST, path, headers, own, authorization: None, body, repeatable: false }
 }

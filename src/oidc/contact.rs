@@ -102,7 +102,9 @@ impl Contact {
         let request = Request {
             method: message.method,
             path: &url[Position::BeforePath..Position::AfterQuery],
-            headers: message.headers,
+            headers: &message.headers,
+            own: &[],
+            authorization: None,
             body: message.body,
             repeatable: message.repeatable,
         };

@@ -178,7 +178,15 @@ impl Exporter {
         let mut headers = self.settings.headers.clone();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
         let body = Bytes::from(body);
-        let request = Request { method: Method::POST, path: &path, headers, body, repeatable: true };
+        let request = Request {
+            method: Method::POST,
+            path: &path,
+            headers: &headers,
+            own: &[],
+            authorization: None,
+            body,
+            repeatable: true,
+        };
         let failure = match self.host.exchange(&request, calls, Deadline::after(EXPORT)).await {
             Ok(reply) if (200..300).contains(&reply.status) => return true,
             Ok(reply) => Failure::Status(reply.status),

@@ -16,7 +16,7 @@ use crate::ask::{Answer, Failure};
 use crate::metrics::{Component, Metrics, Outcome};
 
 tokio::task_local! {
-    static CURRENT: Context;
+    static CURRENT: Option<Context>;
 }
 
 /// Begins spans.
@@ -147,15 +147,12 @@ fn times(since: Instant) -> (u64, u64) {
 
 /// The context that this is polled in.
 pub(crate) fn current() -> Option<Context> {
-    CURRENT.try_with(Clone::clone).ok()
+    CURRENT.try_with(Clone::clone).ok().flatten()
 }
 
-/// `future`, polled in `context`.
-pub(crate) async fn within<F: Future>(context: Option<Context>, future: F) -> F::Output {
-    match context {
-        Some(context) => CURRENT.scope(context, future).await,
-        None => future.await,
-    }
+/// `future`, polled in `context`, or in none.
+pub(crate) fn within<F: Future>(context: Option<Context>, future: F) -> impl Future<Output = F::Output> {
+    CURRENT.scope(context, future)
 }
 
 /// An HTTP exchange below the current context; `None` where there is none.

@@ -249,27 +249,34 @@ async fn read<S>(
     draining: &mut Draining,
 ) -> io::Result<usize>
 where
-    S: AsyncRead + Unpin,
+    S: AsyncRead + AsFd + Unpin,
 {
     let begun = !received.is_empty();
     if !begun {
         received.shrink_to(IDLE_BUFFER);
     }
     received.reserve(IDLE_BUFFER);
-    let bytes = async {
-        match patience {
-            Some(limit) => timeout(limit, stream.read_buf(received)).await.unwrap_or(Ok(0)),
-            None => stream.read_buf(received).await,
+    loop {
+        let bytes = async {
+            match patience {
+                Some(limit) => timeout(limit, stream.read_buf(received)).await.unwrap_or(Ok(0)),
+                None => stream.read_buf(received).await,
+            }
+        };
+        if draining.is_over() {
+            return Ok(0);
         }
-    };
-    if draining.is_over() {
-        return Ok(0);
-    }
-    tokio::select! {
-        // What has come in by now counts as asked.
-        biased;
-        count = bytes => count,
-        () = draining.ended(begun) => Ok(0),
+        tokio::select! {
+            // What has come in by now counts as asked,
+            biased;
+            count = bytes => return count,
+            () = draining.ended(begun) => {}
+        }
+        // also where the runtime has not heard of it yet.
+        if begun || !has(stream, PollFlags::IN) {
+            return Ok(0);
+        }
+        tokio::task::yield_now().await;
     }
 }
 
@@ -346,9 +353,14 @@ async fn hang_up<S: AsyncRead + AsFd + Unpin>(stream: &mut S, received: &mut Vec
 
 /// Whether both directions are closed. A TCP peer that closed looks as if it half-closed.
 fn is_hung_up(stream: &impl AsFd) -> bool {
-    let mut fds = [PollFd::new(stream, PollFlags::empty())];
+    has(stream, PollFlags::HUP | PollFlags::ERR)
+}
+
+/// Whether poll(2) reports one of `events` now.
+fn has(stream: &impl AsFd, events: PollFlags) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(stream.as_fd(), events)];
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    poll(&mut fds, Some(&now)).is_ok() && fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
+    poll(&mut fds, Some(&now)).is_ok() && fds[0].revents().intersects(events)
 }
 
 #[cfg(test)]

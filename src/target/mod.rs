@@ -195,24 +195,34 @@ impl Target {
         door: &Door,
     ) -> Result<Answer, Failure> {
         if !self.shelf.shares_lookups() {
-            return self.exchange(&rendered, key, deadline, door).await;
+            return Box::pin(self.exchange(&rendered, key, deadline, door)).await;
         }
+        let rendered = Arc::new(rendered);
         loop {
             let flight = self.fly(&rendered, key, deadline, door);
+            if !flight.joined {
+                // It ends with our budget.
+                return flight.lookup.await;
+            }
             match tokio::time::timeout_at(deadline.instant().into(), flight.lookup).await {
                 Err(_) => return Err(Failure::Timeout),
                 // Its budget began before ours did.
-                Ok(Err(Failure::Timeout | Failure::Overload))
-                    if flight.joined && !deadline.remaining().is_zero() => {}
+                Ok(Err(Failure::Timeout | Failure::Overload)) if !deadline.remaining().is_zero() => {}
                 Ok(outcome) => return outcome,
             }
         }
     }
 
     /// Joins the lookup of `key`, or begins it.
-    fn fly(self: &Arc<Self>, rendered: &Rendered, key: &[u8], deadline: Deadline, door: &Door) -> Flight {
+    fn fly(
+        self: &Arc<Self>,
+        rendered: &Arc<Rendered>,
+        key: &[u8],
+        deadline: Deadline,
+        door: &Door,
+    ) -> Flight {
         self.flights.join(key, || {
-            let (target, rendered, door) = (Arc::clone(self), rendered.clone(), door.clone());
+            let (target, rendered, door) = (Arc::clone(self), Arc::clone(rendered), door.clone());
             let (key, trace) = (key.to_vec(), otlp::current());
             // Whoever moves it on, it belongs to the trace of who began it.
             otlp::within(trace, async move { target.exchange(&rendered, &key, deadline, &door).await })
@@ -230,8 +240,11 @@ impl Target {
         let started = Instant::now();
         let outcome = async {
             let _worker = self.limit.enter(deadline, door.target_gate()).await?;
-            trace::note(|| rendered.note(&self.settings.url.origin().ascii_serialization()));
-            let reply = self.api.exchange(rendered.request(), deadline, |reply| reply.status == 401).await?;
+            trace::note(|| rendered.note(&self.settings));
+            let reply = self
+                .api
+                .exchange(rendered.request(&self.settings), deadline, |reply| reply.status == 401)
+                .await?;
             trace::note(|| format!("API: {} {}", reply.status, trace::shown(&reply.body)));
             answer::read(&self.settings, &reply)
         };
@@ -283,7 +296,7 @@ impl Target {
         let Ok(place) = Arc::clone(&self.refreshing).try_acquire_owned() else { return };
         let Ok(rendered) = request::render(&self.settings, asked, asker) else { return };
         let deadline = Deadline::after(self.settings.timeout);
-        let flight = self.fly(&rendered, key, deadline, &Door::default());
+        let flight = self.fly(&Arc::new(rendered), key, deadline, &Door::default());
         if flight.joined {
             return;
         }

@@ -8,7 +8,7 @@
 use aws_lc_rs::digest::{Context, SHA256};
 use hyper::Method as HttpMethod;
 use hyper::body::Bytes;
-use hyper::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{HeaderName, HeaderValue};
 use url::Position;
 
 use super::template::{Asked, Input, Unsendable};
@@ -17,24 +17,27 @@ use crate::ask::Attribute;
 use crate::exchange::{Request, compress};
 use crate::trace;
 
-/// The connection and the request as the log calls them; many APIs log it, too.
-pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// A request that waits to be sent.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Rendered {
     method: HttpMethod,
     path: String,
-    headers: HeaderMap,
+    /// Those that tell it from others.
+    headers: Vec<(HeaderName, HeaderValue)>,
     body: Bytes,
 }
 
 impl Rendered {
     /// For `query --trace`. Headers may hold secrets: they are named only.
-    pub(super) fn note(&self, origin: &str) -> String {
-        let names: Vec<_> = self.headers.keys().map(HeaderName::as_str).collect();
-        let body = if self.headers.contains_key(CONTENT_ENCODING) {
+    pub(super) fn note(&self, settings: &Settings) -> String {
+        let origin = settings.url.origin().ascii_serialization();
+        let own = self.headers.iter().map(|(name, _)| name);
+        let own = own.filter(|name| !settings.headers.contains_key(*name));
+        let names: Vec<_> = settings.headers.keys().chain(own).map(HeaderName::as_str).collect();
+        let body = if settings.compress_request {
             format!("({} bytes, packed)", self.body.len())
         } else {
             trace::shown(&self.body)
@@ -43,11 +46,13 @@ impl Rendered {
     }
 
     /// Lookups may be repeated: Postfix does so itself (auto_clnt.c).
-    pub(super) fn request(&self) -> Request<'_> {
+    pub(super) fn request<'r>(&'r self, settings: &'r Settings) -> Request<'r> {
         Request {
             method: self.method.clone(),
             path: &self.path,
-            headers: self.headers.clone(),
+            headers: &settings.headers,
+            own: &self.headers,
+            authorization: None,
             body: self.body.clone(),
             repeatable: true,
         }
@@ -57,27 +62,21 @@ impl Rendered {
 /// Renders the request of one question.
 pub(super) fn render(settings: &Settings, asked: Asked<'_>, asker: &Asker) -> Result<Rendered, Unsendable> {
     let input = Input { name: &settings.name, asked };
-    let mut headers = settings.headers.clone();
+    let mut headers = Vec::with_capacity(2);
     let mut body = Vec::new();
     if let Some(payload) = &settings.payload {
         body.reserve(1024);
         payload.render(input, &mut body)?;
         if settings.compress_request {
             body = compress::deflate(&body);
-            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
-    }
-    if settings.compress_response {
-        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
     }
     if let Asked::Request(attributes) = asked
         && let Ok(value) = HeaderValue::from_str(&idempotency_key(&settings.name, attributes, asker.id))
     {
-        headers.entry(IDEMPOTENCY_KEY).or_insert(value);
+        headers.push((IDEMPOTENCY_KEY, value));
     }
-    if let Ok(value) = HeaderValue::from_str(&request_id(asker)) {
-        headers.entry(REQUEST_ID).or_insert(value);
-    }
+    headers.extend(request_id(asker));
     let method = match settings.method {
         Method::Get => HttpMethod::GET,
         Method::Post => HttpMethod::POST,
@@ -85,9 +84,15 @@ pub(super) fn render(settings: &Settings, asked: Asked<'_>, asker: &Asker) -> Re
     Ok(Rendered { method, path: path(settings, input)?, headers, body: body.into() })
 }
 
-/// `SESSION-REQUEST`, the log's two ids.
-pub(crate) fn request_id(asker: &Asker) -> String {
-    format!("{:016x}-{:016x}", asker.session, asker.id)
+/// `SESSION-REQUEST`: the connection and the request, as the log calls them; many APIs log it, too.
+pub(crate) fn request_id(asker: &Asker) -> Option<(HeaderName, HeaderValue)> {
+    let mut id = [b'-'; 33];
+    for (place, part) in [(0, asker.session), (17, asker.id)] {
+        for (place, nibble) in (place..).zip((0..16).rev()) {
+            id[place] = b"0123456789abcdef"[(part >> (4 * nibble)) as usize & 0xf];
+        }
+    }
+    Some((REQUEST_ID, HeaderValue::from_bytes(&id).ok()?))
 }
 
 fn path(settings: &Settings, input: Input<'_>) -> Result<String, Unsendable> {
@@ -136,6 +141,14 @@ mod tests {
             .map(|(name, value)| Attribute { name: (*name).into(), value: value.as_bytes().to_vec() })
             .collect();
         idempotency_key("entry", &attributes, id)
+    }
+
+    #[test]
+    fn an_id_is_written_as_the_log_does() {
+        let (session, id) = (0x0123_4567_89ab_cdef, 0xfe);
+        let asker = Asker { at: std::time::Instant::now(), id, session, door: Default::default() };
+        let (_, value) = request_id(&asker).expect("ASCII");
+        assert_eq!(value, format!("{}-{}", crate::target::hex(session), crate::target::hex(id)));
     }
 
     #[test]

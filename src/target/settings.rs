@@ -25,7 +25,8 @@ pub struct Settings {
     pub url: Url,
     /// The path and query of `target` where they hold insertions.
     pub path: Option<Template>,
-    /// `custom_headers`, `http_auth_basic`, and `Content-Type: application/json` unless they hold one.
+    /// `custom_headers`, `http_auth_basic`, `Content-Type: application/json` unless they hold one, and
+    /// what says that a body is, or may be, gzip.
     pub headers: HeaderMap,
     /// `payload`; `None` for GET.
     pub payload: Option<Template>,

@@ -11,7 +11,7 @@ fn server(lines: &str) -> String {
 fn the_http_client_is_told_its_bounds() {
     let http = good(&map("")).server.http;
     assert_eq!((http.max_connections_per_host, http.max_idle_connections), (None, None));
-    assert_eq!(http.max_idle_connections_per_host, 32);
+    assert_eq!(http.max_idle_connections_per_host, 256);
     assert_eq!(http.idle_connection_timeout, Duration::from_secs(90));
     let http = good(&server(
         "http_client:\n  max_connections_per_host: 2\n  max_idle_connections: 3\n  max_idle_connections_per_host: 4\n  idle_connection_timeout: 5s\n  proxy: http://joe:pw@p:3128",

@@ -1,0 +1,143 @@
+//! The threads that serve connections: one for each processor, each with a runtime and a poller of
+//! its own, as in nginx and HAProxy. A connection stays where it was put, so that whatever it
+//! waits for wakes the thread that goes on with it, and no other.
+//!
+//! What is not a connection of Postfix (accepting, reloads, metrics, tokens) has threads of its own.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, mpsc};
+use std::thread;
+
+use tokio::runtime::{Builder, Handle};
+
+thread_local! {
+    /// 0 where this is none of these threads.
+    static PLACE: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Which of these threads this is: from 1 on, 0 where it is none of them.
+#[must_use]
+pub fn place() -> usize {
+    PLACE.get()
+}
+
+/// How many places there are, the one for all other threads included.
+#[must_use]
+pub fn places() -> usize {
+    1 + count()
+}
+
+fn count() -> usize {
+    static COUNT: OnceLock<usize> = OnceLock::new();
+    *COUNT.get_or_init(|| thread::available_parallelism().map_or(1, usize::from))
+}
+
+/// All of them. They live as long as the process.
+#[derive(Debug, Clone)]
+pub struct Threads(Arc<[Thread]>);
+
+#[derive(Debug)]
+struct Thread {
+    runtime: Handle,
+    /// Tasks that are under way.
+    busy: Arc<AtomicUsize>,
+}
+
+impl Threads {
+    /// Starts one for each processor.
+    ///
+    /// # Errors
+    /// Where the system gives no thread, or no poller.
+    pub fn start() -> io::Result<Self> {
+        (1..places()).map(Thread::start).collect::<io::Result<_>>().map(Self)
+    }
+
+    /// Runs what `begin` makes where the fewest tasks are under way.
+    pub fn spawn<F>(&self, begin: impl FnOnce() -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send,
+    {
+        let Some(thread) = self.0.iter().min_by_key(|thread| thread.busy.load(Ordering::Relaxed)) else {
+            return;
+        };
+        let task = Task::begin(&thread.busy);
+        thread.runtime.spawn(async move {
+            let _task = task;
+            begin().await;
+        });
+    }
+
+    /// Returns once each of them has done what it was doing; never where one is stuck.
+    pub async fn turn(&self) {
+        for thread in &*self.0 {
+            if thread.runtime.spawn(async {}).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
+impl Thread {
+    fn start(place: usize) -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let (started, starting) = mpsc::channel();
+        thread::Builder::new().name(format!("connections-{place}")).spawn(move || {
+            PLACE.set(place);
+            let _ = started.send(());
+            runtime.block_on(std::future::pending::<()>());
+        })?;
+        starting.recv().map_err(io::Error::other)?;
+        Ok(Self { runtime: handle, busy: Arc::default() })
+    }
+}
+
+/// Counts as long as there is one.
+struct Task(Arc<AtomicUsize>);
+
+impl Task {
+    fn begin(busy: &Arc<AtomicUsize>) -> Self {
+        busy.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(busy))
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::oneshot;
+
+    #[tokio::test]
+    async fn tasks_are_spread_and_stay() {
+        let threads = Threads::start().expect("threads");
+        let mut seen = Vec::new();
+        let mut held = Vec::new();
+        for _ in 0..2 * count() {
+            let (tell, told) = oneshot::channel();
+            let (hold, holding) = oneshot::channel::<()>();
+            threads.spawn(|| async move {
+                let before = place();
+                tokio::task::yield_now().await;
+                let _ = tell.send((before, place()));
+                let _ = holding.await;
+            });
+            let (before, after) = told.await.expect("it runs");
+            assert_eq!(before, after);
+            seen.push(before);
+            held.push(hold);
+        }
+        seen.sort_unstable();
+        let due: Vec<_> = (1..places()).flat_map(|place| [place, place]).collect();
+        assert_eq!((seen, place()), (due, 0));
+        threads.turn().await;
+    }
+}
