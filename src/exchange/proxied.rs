@@ -10,6 +10,7 @@ use std::error::Error;
 use reqwest::{Proxy, redirect, retry};
 use url::{Origin, Url};
 
+use super::reach::{ConnectOnly, Ended, Reached, Unreached};
 use super::resolve::Names;
 use super::{
     Broken, CONNECT, HttpSettings, MAX_BODY, Reply, Request, USER_AGENT, is_tls, proxy, refuse_large, take,
@@ -27,6 +28,8 @@ pub(super) struct Proxied {
     kept: reqwest::Client,
     /// Makes one for each request.
     fresh: reqwest::Client,
+    /// Makes one, and sends nothing on it.
+    wordless: reqwest::Client,
 }
 
 impl Proxied {
@@ -40,7 +43,7 @@ impl Proxied {
         if let Some((user, password)) = &proxy.credentials {
             through = through.basic_auth(user, password);
         }
-        let client = |keep: usize| {
+        let builder = || {
             reqwest::Client::builder()
                 .tls_backend_preconfigured((*settings.tls).clone())
                 .dns_resolver(names.clone())
@@ -51,11 +54,9 @@ impl Proxied {
                 .proxy(through.clone())
                 .redirect(redirect::Policy::none())
                 .retry(retry::never())
-                .connect_timeout(CONNECT)
                 .pool_idle_timeout(settings.idle_connection_timeout)
-                .pool_max_idle_per_host(keep)
-                .build()
         };
+        let client = |keep: usize| builder().connect_timeout(CONNECT).pool_max_idle_per_host(keep).build();
         Ok(Self {
             origin: url.origin(),
             proxy: Url::parse(&proxy.url)
@@ -65,6 +66,8 @@ impl Proxied {
             names: names.clone(),
             kept: client(settings.max_idle_connections_per_host)?,
             fresh: client(0)?,
+            // It keeps the time itself.
+            wordless: builder().connector_layer(ConnectOnly).build()?,
         })
     }
 
@@ -75,6 +78,19 @@ impl Proxied {
         match self.once(&self.kept, request).await {
             Err(Broken::Lost) => self.once(&self.fresh, request).await,
             other => other,
+        }
+    }
+
+    /// Connects to the proxy, through it to an https origin, and hangs up.
+    pub(super) async fn reach(&self) -> Result<Reached, Unreached> {
+        let url = self.url("/").ok_or_else(Unreached::late)?;
+        let is_tunnelled = url.scheme() == "https";
+        let Err(error) = self.wordless.get(url).send().await else { return Ok(Reached::Origin) };
+        match ended(&error) {
+            Some(Ended(Ok(()))) if is_tunnelled => Ok(Reached::Origin),
+            Some(Ended(Ok(()))) => Ok(Reached::Proxy),
+            Some(Ended(Err(why))) => Err(why.clone().through(&self.proxy)),
+            None => Err(Unreached::of(&error).through(&self.proxy)),
         }
     }
 
@@ -122,6 +138,11 @@ fn broken(error: &reqwest::Error) -> Broken {
     } else {
         Broken::Lost
     }
+}
+
+/// What [`ConnectOnly`] put among the causes.
+fn ended<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Ended> {
+    error.downcast_ref().or_else(|| error.source().and_then(ended))
 }
 
 /// Whether what came was no HTTP: a new connection would bring the same.
