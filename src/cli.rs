@@ -39,6 +39,9 @@ pub enum Command {
         /// Take warnings for errors
         #[arg(long)]
         strict: bool,
+        /// Where nothing is wrong, also reach every target and provider: 69 if one cannot be used
+        #[arg(long)]
+        online: bool,
     },
     /// Ask as Postfix would: prints the bytes that it would get, or "(connection closed)"
     Query {

@@ -119,7 +119,7 @@ _pfxhttp__broker() {
             return 0
             ;;
         pfxhttp__subcmd__broker__subcmd__check)
-            opts="-h --strict --config --format --help"
+            opts="-h --strict --online --config --format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -41,6 +41,7 @@ complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand check" -l 
 toml\t'TOML'
 json\t'JSON'"
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand check" -l strict -d 'Take warnings for errors'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand check" -l online -d 'Where nothing is wrong, also reach every target and provider: 69 if one cannot be used'
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand query; and not __fish_seen_subcommand_from map policy sasl" -l config -d 'The configuration [default: pfxhttp.yml, .yaml, .toml or .json in /usr/local/etc/pfxhttp, /etc/pfxhttp, ~/.pfxhttp or the current directory]' -r -F
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand query; and not __fish_seen_subcommand_from map policy sasl" -l format -d 'The syntax of FILE [default: by its extension, else yaml]' -r -f -a "yaml\t'YAML'

@@ -1,15 +1,17 @@
-//! `check`: reads the configuration as a start would, and says everything that is wrong with it.
+//! `check`: reads the configuration as a start would, and says everything that is wrong with it;
+//! with `--online` also what of that which it names is not there.
 
+use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
 
-use super::{CONFIG, configuration};
+use super::{CONFIG, OS, UNAVAILABLE, configuration, online};
 use crate::cli::Cli;
-use crate::config::Severity;
+use crate::config::{Config, Severity};
 use crate::listen::{bind, reach};
 use crate::target::Settings;
 
-pub(super) fn check(cli: &Cli, strict: bool) -> ExitCode {
+pub(super) fn check(cli: &Cli, strict: bool, online: bool) -> ExitCode {
     let (file, read) = configuration(cli);
     let (found, problems) = match read {
         Ok((config, warnings)) => (Some(config), warnings),
@@ -26,16 +28,11 @@ pub(super) fn check(cli: &Cli, strict: bool) -> ExitCode {
             if missing.owners.is_empty()
                 && (!strict || (problems.is_empty() && missing.warnings.is_empty())) =>
         {
-            let names = |entries: &[Settings]| names_of(entries.iter().map(|entry| entry.name.as_str()));
-            let (maps, policies) = (names(&config.maps), names(&config.policies));
-            let logins = names_of(config.logins.iter().map(|entry| entry.name.as_str()));
-            let listeners = config.server.listen.len();
-            let line = format!(
-                "{file} is good: maps: {maps}; policies: {policies}; logins: {logins}; listeners: {listeners}"
-            );
-            // Whoever reads there may be gone.
-            let _ = writeln!(std::io::stdout(), "{line}");
-            ExitCode::SUCCESS
+            if online {
+                reached(&file, &config)
+            } else {
+                good(&file, &config, "")
+            }
         }
         _ => {
             let errors = problems.iter().filter(|p| p.severity == Severity::Error).count();
@@ -45,6 +42,33 @@ pub(super) fn check(cli: &Cli, strict: bool) -> ExitCode {
             ExitCode::from(CONFIG)
         }
     }
+}
+
+fn reached(file: &impl Display, config: &Config) -> ExitCode {
+    match online::check(config) {
+        Ok(counts) if counts.bad == 0 => good(file, config, &format!("; reached: {counts}")),
+        Ok(counts) => {
+            super::say(&[format!("{file} is good, but not all that it names can be used: {counts}")]);
+            ExitCode::from(UNAVAILABLE)
+        }
+        Err(error) => {
+            super::say(&[format!("pfxhttp-broker: {error}")]);
+            ExitCode::from(OS)
+        }
+    }
+}
+
+fn good(file: &impl Display, config: &Config, more: &str) -> ExitCode {
+    let names = |entries: &[Settings]| names_of(entries.iter().map(|entry| entry.name.as_str()));
+    let (maps, policies) = (names(&config.maps), names(&config.policies));
+    let logins = names_of(config.logins.iter().map(|entry| entry.name.as_str()));
+    let listeners = config.server.listen.len();
+    // Whoever reads there may be gone.
+    let _ = writeln!(
+        std::io::stdout(),
+        "{file} is good: maps: {maps}; policies: {policies}; logins: {logins}; listeners: {listeners}{more}"
+    );
+    ExitCode::SUCCESS
 }
 
 fn names_of<'n>(names: impl Iterator<Item = &'n str>) -> String {

@@ -2,6 +2,7 @@
 
 mod check;
 mod demo;
+mod online;
 mod orders;
 mod reload;
 mod run;
@@ -18,6 +19,8 @@ use crate::config::{self, Config, Problem, Syntax};
 
 /// EX_USAGE: the command line is wrong.
 const USAGE: u8 = 64;
+/// EX_UNAVAILABLE: what the configuration names is not there.
+const UNAVAILABLE: u8 = 69;
 /// EX_SOFTWARE: a part of the broker ended that never should.
 const SOFTWARE: u8 = 70;
 /// EX_OSERR: the system refused something.
@@ -39,7 +42,7 @@ pub fn main() -> ExitCode {
     };
     match &cli.command {
         None => run::run(&cli),
-        Some(Command::Check { strict }) => check::check(&cli, *strict),
+        Some(Command::Check { strict, online }) => check::check(&cli, *strict, *online),
         Some(Command::Demo) => demo::demo(),
         Some(Command::Query { asked, trace }) => orders::query(&cli, asked, *trace),
         Some(Command::Status { json }) => orders::status(&cli, *json),

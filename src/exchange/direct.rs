@@ -9,6 +9,7 @@
 //! lookup that is dropped, costs the connection.
 
 use std::future::poll_fn;
+use std::io;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,6 +29,7 @@ use tower_service::Service;
 use tracing::debug;
 use url::Url;
 
+use super::reach::BoxError;
 use super::resolve::Names;
 use super::{Broken, CONNECT, Causes, Http, MAX_BODY, MAX_HEAD, Reply, Request, is_tls, refuse_large, take};
 use crate::ask::Failure;
@@ -193,32 +195,27 @@ impl Direct {
     }
 
     async fn connect(&self) -> Result<Box<Link>, Broken> {
+        let stream = self.open().await.map_err(|error| class(&*error))?;
+        let handshake = Builder::new().max_buf_size(MAX_HEAD).handshake(stream).await;
+        let (sender, machine) = handshake.map_err(|_| Broken::Refused(Failure::Protocol))?;
+        self.metrics.connections.add();
+        let _open = Open::new(&self.open);
+        Ok(Box::new(Link { sender, machine, home: threads::place(), ended: false, _open }))
+    }
+
+    /// A connection without a word on it: name, TCP and TLS.
+    pub(super) async fn open(&self) -> Result<Stream, BoxError> {
+        let mut connector = self.connector.clone();
         let connecting = async {
-            let mut connector = self.connector.clone();
-            poll_fn(|cx| connector.poll_ready(cx)).await.map_err(|error| class(&*error))?;
-            let stream = connector.call(self.uri.clone()).await.map_err(|error| class(&*error))?;
-            let handshake = Builder::new().max_buf_size(MAX_HEAD).handshake(stream).await;
-            handshake.map_err(|_| Broken::Refused(Failure::Protocol))
+            poll_fn(|cx| connector.poll_ready(cx)).await?;
+            connector.call(self.uri.clone()).await
         };
-        match tokio::time::timeout(CONNECT, connecting).await {
-            Ok(Ok((sender, machine))) => {
-                self.metrics.connections.add();
-                Ok(Box::new(Link {
-                    sender,
-                    machine,
-                    home: threads::place(),
-                    ended: false,
-                    _open: Open::new(&self.open),
-                }))
-            }
-            failed => {
-                self.names.turn(self.uri.host().unwrap_or_default());
-                match failed {
-                    Ok(Err(broken)) => Err(broken),
-                    _ => Err(Broken::Refused(Failure::Connect)),
-                }
-            }
+        let late = |_| Err(io::Error::from(io::ErrorKind::TimedOut).into());
+        let opened = tokio::time::timeout(CONNECT, connecting).await.unwrap_or_else(late);
+        if opened.is_err() {
+            self.names.turn(self.uri.host().unwrap_or_default());
         }
+        opened
     }
 }
 

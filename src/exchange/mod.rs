@@ -1,5 +1,5 @@
 //! HTTP: one request, and its complete answer. Everything behind [`Host::exchange`] is
-//! connections; what an answer says is the caller's to judge.
+//! connections; what an answer says is the caller's to judge. [`Host::reach`] connects, no more.
 //!
 //! HTTP/1.1 (RFC 9112), no redirects. Connecting (name, TCP, TLS) takes 2 s at most, the whole
 //! exchange the caller's deadline; head and body are bounded. Connections are kept and used
@@ -13,6 +13,7 @@ pub(crate) mod compress;
 mod direct;
 mod proxied;
 mod proxy;
+mod reach;
 mod resolve;
 pub mod tls;
 
@@ -38,6 +39,7 @@ use direct::Direct;
 use proxied::Proxied;
 use proxy::Proxies;
 pub(crate) use proxy::is_loopback;
+pub use reach::{Reached, Unreached};
 use resolve::Names;
 
 /// The longest body that is read, as it is sent and as it is inflated.

@@ -1,15 +1,25 @@
 //! The way through a proxy, by reqwest: absolute-form for http, CONNECT for https (RFC 9112 3.2.2,
 //! RFC 9110 9.3.6). What the proxy does not carry is a failure: nothing ever goes around it.
 //!
+//! reqwest's connections belong to the runtime that made them, and are free again when that has said
+//! so; all that goes to one origin runs on one runtime, for no connection to be made for want of a
+//! word from another.
+//!
 //! reqwest does not tell whether a connection that failed was a kept one. So any request whose
 //! connection fails in mid-exchange is sent once more, where it may be, by a second client that
 //! keeps none.
 
 use std::error::Error;
+use std::sync::{Arc, OnceLock};
 
+use hyper::body::Bytes;
+use hyper::{HeaderMap, Method};
 use reqwest::{Proxy, redirect, retry};
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
 use url::{Origin, Url};
 
+use super::reach::{ConnectOnly, Ended, Reached, Unreached};
 use super::resolve::Names;
 use super::{
     Broken, CONNECT, HttpSettings, MAX_BODY, Reply, Request, USER_AGENT, is_tls, proxy, refuse_large, take,
@@ -19,6 +29,13 @@ use crate::ask::Failure;
 /// The connections to one origin, through its proxy.
 #[derive(Debug)]
 pub(super) struct Proxied {
+    clients: Arc<Clients>,
+    /// Where they run: there where the first request came from.
+    home: OnceLock<Handle>,
+}
+
+#[derive(Debug)]
+struct Clients {
     origin: Origin,
     /// The proxy's name, whose addresses have their turns.
     proxy: String,
@@ -27,6 +44,8 @@ pub(super) struct Proxied {
     kept: reqwest::Client,
     /// Makes one for each request.
     fresh: reqwest::Client,
+    /// Makes one, and sends nothing on it.
+    wordless: reqwest::Client,
 }
 
 impl Proxied {
@@ -40,7 +59,7 @@ impl Proxied {
         if let Some((user, password)) = &proxy.credentials {
             through = through.basic_auth(user, password);
         }
-        let client = |keep: usize| {
+        let builder = || {
             reqwest::Client::builder()
                 .tls_backend_preconfigured((*settings.tls).clone())
                 .dns_resolver(names.clone())
@@ -51,12 +70,10 @@ impl Proxied {
                 .proxy(through.clone())
                 .redirect(redirect::Policy::none())
                 .retry(retry::never())
-                .connect_timeout(CONNECT)
                 .pool_idle_timeout(settings.idle_connection_timeout)
-                .pool_max_idle_per_host(keep)
-                .build()
         };
-        Ok(Self {
+        let client = |keep: usize| builder().connect_timeout(CONNECT).pool_max_idle_per_host(keep).build();
+        let clients = Clients {
             origin: url.origin(),
             proxy: Url::parse(&proxy.url)
                 .ok()
@@ -65,16 +82,67 @@ impl Proxied {
             names: names.clone(),
             kept: client(settings.max_idle_connections_per_host)?,
             fresh: client(0)?,
-        })
+            // It keeps the time itself.
+            wordless: builder().connector_layer(ConnectOnly).build()?,
+        };
+        Ok(Self { clients: Arc::new(clients), home: OnceLock::new() })
     }
 
     pub(super) async fn exchange(&self, request: &Request<'_>) -> Result<Reply, Broken> {
-        if !request.repeatable {
-            return self.once(&self.fresh, request).await;
+        let call = Call {
+            method: request.method.clone(),
+            url: self.clients.url(request.path).ok_or(Broken::Refused(Failure::Malformed))?,
+            headers: request.all_headers(),
+            body: request.body.clone(),
+        };
+        let (clients, repeatable) = (Arc::clone(&self.clients), request.repeatable);
+        // Dropped with this future: a lookup that is given up costs its connection.
+        let mut task = JoinSet::new();
+        let home = self.home.get_or_init(Handle::current);
+        task.spawn_on(async move { clients.exchange(call, repeatable).await }, home);
+        match task.join_next().await {
+            Some(Ok(outcome)) => outcome,
+            // The runtime ends, and the broker with it.
+            Some(Err(_)) | None => Err(Broken::Refused(Failure::Protocol)),
         }
-        match self.once(&self.kept, request).await {
-            Err(Broken::Lost) => self.once(&self.fresh, request).await,
+    }
+
+    /// As [`Clients::reach`].
+    pub(super) async fn reach(&self) -> Result<Reached, Unreached> {
+        self.clients.reach().await
+    }
+}
+
+/// A request that no other one's memory is needed for.
+#[derive(Clone)]
+struct Call {
+    method: Method,
+    url: Url,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Clients {
+    async fn exchange(&self, call: Call, repeatable: bool) -> Result<Reply, Broken> {
+        if !repeatable {
+            return self.once(&self.fresh, call).await;
+        }
+        match self.once(&self.kept, call.clone()).await {
+            Err(Broken::Lost) => self.once(&self.fresh, call).await,
             other => other,
+        }
+    }
+
+    /// Connects to the proxy, through it to an https origin, and hangs up.
+    async fn reach(&self) -> Result<Reached, Unreached> {
+        let url = self.url("/").ok_or_else(Unreached::late)?;
+        let is_tunnelled = url.scheme() == "https";
+        let Err(error) = self.wordless.get(url).send().await else { return Ok(Reached::Origin) };
+        match ended(&error) {
+            Some(Ended(Ok(()))) if is_tunnelled => Ok(Reached::Origin),
+            Some(Ended(Ok(()))) => Ok(Reached::Proxy),
+            Some(Ended(Err(why))) => Err(why.clone().through(&self.proxy)),
+            None => Err(Unreached::of(&error).through(&self.proxy)),
         }
     }
 
@@ -84,12 +152,11 @@ impl Proxied {
         (path.starts_with('/') && url.origin() == self.origin).then_some(url)
     }
 
-    async fn once(&self, client: &reqwest::Client, request: &Request<'_>) -> Result<Reply, Broken> {
-        let url = self.url(request.path).ok_or(Broken::Refused(Failure::Malformed))?;
+    async fn once(&self, client: &reqwest::Client, call: Call) -> Result<Reply, Broken> {
         let mut response = client
-            .request(request.method.clone(), url)
-            .headers(request.all_headers())
-            .body(request.body.clone())
+            .request(call.method, call.url)
+            .headers(call.headers)
+            .body(call.body)
             .send()
             .await
             .map_err(|error| {
@@ -122,6 +189,11 @@ fn broken(error: &reqwest::Error) -> Broken {
     } else {
         Broken::Lost
     }
+}
+
+/// What [`ConnectOnly`] put among the causes.
+fn ended<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Ended> {
+    error.downcast_ref().or_else(|| error.source().and_then(ended))
 }
 
 /// Whether what came was no HTTP: a new connection would bring the same.
@@ -161,11 +233,11 @@ mod tests {
             "/http://evil.example/",
             "/@evil.example/",
         ] {
-            let url = proxied.url(path).expect("a URL");
+            let url = proxied.clients.url(path).expect("a URL");
             assert_eq!((url.host_str(), url.port()), (Some("api.example"), Some(8443)), "{path}");
         }
         for path in ["", "evil", "@evil.example/", ":1/x", ".evil.example/"] {
-            assert_eq!(proxied.url(path), None, "{path}");
+            assert_eq!(proxied.clients.url(path), None, "{path}");
         }
     }
 }

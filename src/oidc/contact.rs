@@ -2,7 +2,7 @@
 //! what was wrong, and never with what either side said.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use hyper::Method;
 use hyper::body::Bytes;
@@ -39,6 +39,7 @@ pub(super) struct Contact {
     name: String,
     pub(super) errands: Errands,
     warned: Warned,
+    last_trouble: Mutex<Option<String>>,
 }
 
 /// What a provider is asked for, each counted by itself.
@@ -81,7 +82,7 @@ impl Contact {
     pub(super) fn new(http: Arc<Http>, configuration_uri: &Url) -> Self {
         let name = configuration_uri.host_str().unwrap_or_default().to_owned();
         let errands = Errands::new(http.metrics());
-        Self { http, name, errands, warned: Warned::default() }
+        Self { http, name, errands, warned: Warned::default(), last_trouble: Mutex::default() }
     }
 
     /// Where what is asked is counted.
@@ -145,6 +146,12 @@ impl Contact {
         } else {
             debug!(provider = self.name, trouble, "trouble with an identity provider");
         }
+        *self.last_trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(trouble);
+    }
+
+    /// What the log was told last.
+    pub(super) fn last_trouble(&self) -> Option<String> {
+        self.last_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Tells the log of what is strange, but does no harm.

@@ -16,6 +16,7 @@ mod jwk;
 mod jws;
 mod private_key;
 mod provider;
+mod reach;
 mod settings;
 mod verify;
 
@@ -33,6 +34,7 @@ use client::Client;
 use fetched::Fetched;
 use jwk::KeySet;
 pub use private_key::PrivateKey;
+pub use provider::Endpoint;
 use provider::Provider;
 pub use settings::{Authentication, ClientSettings, TokenSettings, Validation};
 pub use verify::{Refusal, Verdict, Verifier};

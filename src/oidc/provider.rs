@@ -44,11 +44,14 @@ pub(super) struct Address {
     pub(super) text: String,
 }
 
-/// Which endpoint.
+/// Which endpoint of a provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Endpoint {
+pub enum Endpoint {
+    /// Gives us tokens.
     Token,
+    /// Judges tokens (RFC 7662).
     Introspection,
+    /// Holds its public keys.
     Keys,
 }
 

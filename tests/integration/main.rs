@@ -43,6 +43,8 @@ mod logs;
 mod malformed;
 mod manuals;
 mod metrics;
+mod online;
+mod online_providers;
 mod outcome_options;
 mod outcomes;
 mod package;

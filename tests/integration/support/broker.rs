@@ -84,7 +84,8 @@ pub(crate) fn command(config: &Path) -> Command {
     program(Path::new(env!("CARGO_BIN_EXE_pfxhttp-broker")), config)
 }
 
-fn program(path: &Path, config: &Path) -> Command {
+/// A copy of it.
+pub(crate) fn program(path: &Path, config: &Path) -> Command {
     let mut command = Command::new(path);
     command.arg("--config").arg(config).stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());

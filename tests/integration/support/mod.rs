@@ -16,6 +16,7 @@ pub(crate) mod backend;
 pub(crate) mod blackhole;
 pub(crate) mod broker;
 pub(crate) mod certificates;
+pub(crate) mod check;
 pub(crate) mod client;
 pub(crate) mod config;
 pub(crate) mod dialogue;

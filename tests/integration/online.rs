@@ -1,0 +1,263 @@
+//! `check --online` towards APIs: each origin is reached as the broker would reach it, and no API
+//! gets a request. Providers are in `online_providers`.
+
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use rustls::ALL_VERSIONS;
+use rustls::version::{TLS12, TLS13};
+
+use crate::support::backend::{Backend, Reply};
+use crate::support::blackhole::Blackhole;
+use crate::support::certificates::{Authority, Flaw, Identity};
+use crate::support::check::{online, online_as_nobody, online_with};
+use crate::support::config::Config;
+use crate::support::port::Port;
+use crate::support::site::open_directory;
+use crate::support::tinyproxy::Tinyproxy;
+use crate::support::{PATIENCE, wait_until};
+
+fn trusting(directory: &std::path::Path, authority: &Authority) -> String {
+    format!("enabled: true, root_ca: \"{}\"", authority.write(directory, "ca.crt").display())
+}
+
+/// Waits for the connections to be seen; nobody has sent a request.
+fn assert_reached(api: &Backend, connections: u64, what: &str) {
+    assert!(wait_until(PATIENCE, || api.connections() >= connections), "{what}: {}", api.connections());
+    assert_eq!((api.connections(), api.count()), (connections, 0), "{what}");
+}
+
+#[test]
+fn each_origin_is_reached_once_and_asked_nothing() {
+    let directory = open_directory();
+    let (one, other) = (Backend::constant("{}"), Backend::constant("{}"));
+    let config = Config::new(directory.path())
+        .login("l", &one.url("/auth"), &[])
+        .policy("p", &other.url("/"), &[])
+        .map("m", &one.url("/maps"), &[])
+        .map_of(
+            "n",
+            &[
+                "method: GET",
+                &format!("target: \"{}\"", one.url("/{{ .Key | urlencode }}")),
+                "value_field: v",
+            ],
+        );
+    // Whoever calls: no right is needed but that to read the configuration.
+    let checked = online_as_nobody(&config);
+    let file = config.write();
+    let due = [
+        format!("{}: reached (used by: map m, map n, login l)", one.url("")),
+        format!("{}: reached (used by: policy p)", other.url("")),
+        format!(
+            "{} is good: maps: m, n; policies: p; logins: l; listeners: 0; reached: origins: 2; providers: 0",
+            file.display()
+        ),
+    ];
+    assert_eq!(
+        (checked.code, &checked.good[..], checked.bad.len()),
+        (Some(0), &due[..], 0),
+        "{}",
+        checked.text()
+    );
+    assert_reached(&one, 1, "three entries");
+    assert_reached(&other, 1, "one entry");
+}
+
+/// Something that is no HTTP server: it says this to whoever connects, and hangs up.
+struct Stranger {
+    address: SocketAddr,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Stranger {
+    fn start(greeting: &'static str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let thread = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("somebody connects");
+            let _gone_already = stream.write_all(greeting.as_bytes());
+        });
+        Self { address, thread: Some(thread) }
+    }
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        // Nobody may have connected.
+        let _woken = TcpStream::connect(self.address);
+        let ended = self.thread.take().map(std::thread::JoinHandle::join);
+        assert!(ended.is_some_and(|ended| ended.is_ok()) || std::thread::panicking());
+    }
+}
+
+#[test]
+fn what_cannot_be_reached_is_named_with_the_reason_and_all_at_the_same_time() {
+    let directory = open_directory();
+    let (api, refusing, hole) = (Backend::constant("{}"), Port::reserve(), Blackhole::open());
+    // The kernel accepts for it; it never says a word.
+    let deaf = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let deaf_url = format!("https://{}", deaf.local_addr().expect("an address"));
+    let (closing, speaking) = (Stranger::start(""), Stranger::start("220 mx.test.example ESMTP\r\n"));
+    let plain = api.url("").replace("http:", "https:");
+    let config = Config::new(directory.path())
+        .map("hole", &hole.url("/"), &["timeout: 30s"])
+        .map("refusing", &format!("http://{}/", refusing.address()), &[])
+        .map("nameless", "http://does-not-exist.invalid/", &[])
+        .map("deaf", &deaf_url, &[])
+        .map("closing", &format!("http://{}/", closing.address), &[])
+        .map("speaking", &format!("http://{}/", speaking.address), &[])
+        .map("plain", &format!("{plain}/"), &[])
+        .map("good", &api.url("/"), &[])
+        .policy("refused-too", &format!("http://{}/p", refusing.address()), &[]);
+    let start = Instant::now();
+    let checked = online(&config);
+    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+    let due = [
+        format!("{}: not reached: timed out (used by: map hole)", hole.url("")),
+        format!(
+            "http://{}: not reached: connection refused (used by: map refusing, policy refused-too)",
+            refusing.address()
+        ),
+        "http://does-not-exist.invalid: not reached: cannot resolve does-not-exist.invalid (used by: map nameless)"
+            .to_owned(),
+        format!("{deaf_url}: not reached: timed out (used by: map deaf)"),
+        format!("http://{}: not reached: it closes the connection at once (used by: map closing)", closing.address),
+        format!("http://{}: not reached: it speaks first, which HTTP does not (used by: map speaking)", speaking.address),
+    ];
+    assert_eq!((checked.code, &checked.bad[..6]), (Some(69), &due[..]), "{}", checked.text());
+    assert!(checked.bad[6].starts_with(&format!("{plain}: not reached: ")), "{}", checked.text());
+    assert!(
+        checked.bad[7].ends_with("can be used: origins: 8; providers: 0; not good: 7"),
+        "{}",
+        checked.text()
+    );
+    assert_eq!(checked.good, [format!("{}: reached (used by: map good)", api.url(""))]);
+    assert_eq!(api.count(), 0);
+}
+
+#[test]
+fn a_certificate_that_is_not_believed_is_named_with_the_reason() {
+    let (directory, authority) = (open_directory(), Authority::new("good"));
+    let trust = trusting(directory.path(), &authority);
+    let cases = [
+        ("expired", authority.server(Flaw::Expired), "certificate expired"),
+        ("early", authority.server(Flaw::NotYetValid), "certificate not valid yet"),
+        ("host", authority.server(Flaw::WrongHost), "certificate not valid for name \"127.0.0.1\""),
+        ("itself", Identity::self_signed(), "UnknownIssuer"),
+        ("other", Authority::new("other").server(Flaw::None), "UnknownIssuer"),
+        ("good", authority.server(Flaw::None), ""),
+    ];
+    let apis = cases.each_ref().map(|(_, identity, _)| {
+        Backend::start_tls(identity.serve(ALL_VERSIONS, None), |_| Reply::json("{}"))
+    });
+    let config = |tls: &str| {
+        let config = Config::new(directory.path()).server(&format!("tls: {{{tls}}}"));
+        let maps = cases.iter().zip(&apis);
+        maps.fold(config, |config, ((name, ..), api)| config.map(name, &api.url("/"), &[]))
+    };
+    let checked = online(&config(&trust));
+    assert_eq!((checked.code, checked.good.len(), checked.bad.len()), (Some(69), 1, 6), "{}", checked.text());
+    for ((name, _, why), line) in cases.iter().zip(&checked.bad[..5]) {
+        let begin = "not reached: TLS: invalid peer certificate: ";
+        let is_told = line.contains(begin) && line.contains(why) && line.ends_with(&format!("map {name})"));
+        assert!(is_told, "{name}: {line}");
+    }
+    assert_eq!(checked.good[0], format!("{}: reached (used by: map good)", apis[5].url("")));
+    let checked = online(&config("enabled: true, skip_verify: true"));
+    assert_eq!((checked.code, checked.good.len()), (Some(0), 7), "{}", checked.text());
+    assert!(apis.iter().all(|api| api.count() == 0), "nobody was asked");
+}
+
+/// With TLS 1.3 the server says so behind the handshake.
+#[test]
+fn a_server_that_refuses_our_certificate_is_not_reached() {
+    let (directory, authority) = (open_directory(), Authority::new("good"));
+    let trust = trusting(directory.path(), &authority);
+    let shown = |name: &str, signer: &Authority| {
+        let (cert, key) = signer.client().write(directory.path(), name);
+        format!("{trust}, cert: \"{}\", key: \"{}\"", cert.display(), key.display())
+    };
+    let (ours, foreign) = (shown("ours", &authority), shown("foreign", &Authority::new("other")));
+    for versions in [&[&TLS12][..], &[&TLS13]] {
+        let tls = authority.server(Flaw::None).serve(versions, Some(&authority));
+        let api = Backend::start_tls(tls, |_| Reply::json("{}"));
+        for (what, tls, code) in [("ours", &ours, 0), ("none", &trust, 69), ("foreign", &foreign, 69)] {
+            let config = Config::new(directory.path()).server(&format!("tls: {{{tls}}}"));
+            let checked = online(&config.map("m", &api.url("/"), &[]));
+            assert_eq!(checked.code, Some(code), "{what}: {}", checked.text());
+            let is_told = checked
+                .bad
+                .first()
+                .is_some_and(|line| line.contains("not reached: TLS: received fatal alert"));
+            assert_eq!(is_told, code != 0, "{what}: {}", checked.text());
+        }
+        assert_eq!(api.count(), 0);
+    }
+}
+
+#[test]
+fn the_way_through_a_proxy_is_tried_and_nothing_goes_around_it() {
+    let (directory, authority) = (open_directory(), Authority::new("good"));
+    let trust = trusting(directory.path(), &authority);
+    let plain = Backend::constant("{}");
+    let serve =
+        |identity: Identity| Backend::start_tls(identity.serve(ALL_VERSIONS, None), |_| Reply::json("{}"));
+    let (secure, expired) = (serve(authority.server(Flaw::None)), serve(authority.server(Flaw::Expired)));
+    let check = |proxy: &str| {
+        let config = Config::new(directory.path()).server(&format!("tls: {{{trust}}}"));
+        let config = config.server(&format!("http_client: {{proxy: \"{proxy}\"}}"));
+        let config = config.map("plain", &plain.url("/"), &[]).map("secure", &secure.url("/"), &[]);
+        online(&config.map("expired", &expired.url("/"), &[]))
+    };
+    let mut proxy = Tinyproxy::start();
+    let checked = check(&proxy.url());
+    let due = [
+        format!(
+            "{}: its proxy is reached, which goes no further without a request (used by: map plain)",
+            plain.url("")
+        ),
+        format!("{}: reached (used by: map secure)", secure.url("")),
+    ];
+    assert_eq!((checked.code, &checked.good[..]), (Some(69), &due[..]), "{}", checked.text());
+    let begin = format!(
+        "{}: not reached: through the proxy 127.0.0.1: TLS: invalid peer certificate: certificate expired",
+        expired.url("")
+    );
+    assert!(checked.bad[0].starts_with(&begin), "{}", checked.text());
+    assert_reached(&secure, 1, "through a tunnel");
+    assert_eq!(plain.connections(), 0, "nothing is sent that would make the proxy connect");
+    proxy.stop();
+    let checked = check(&proxy.url());
+    assert_eq!((checked.code, checked.good.len(), checked.bad.len()), (Some(69), 0, 4), "{}", checked.text());
+    let refused = "not reached: through the proxy 127.0.0.1: connection refused (used by: map ";
+    assert!(checked.bad[..3].iter().all(|line| line.contains(refused)), "{}", checked.text());
+    let fake = Backend::start(|_| Reply::status(407));
+    let checked = check(&fake.url("").replace("http://", "http://user:canary-password@"));
+    assert_eq!((checked.code, checked.good.len()), (Some(69), 1), "{}", checked.text());
+    let refused = "through the proxy 127.0.0.1: tunnel error: proxy authorization required (used by: map ";
+    assert!(checked.bad[..2].iter().all(|line| line.contains(refused)), "{}", checked.text());
+    assert!(!checked.text().contains("canary"), "{}", checked.text());
+    assert!(fake.requests().iter().all(|request| request.method == "CONNECT"), "{:?}", fake.requests());
+    assert_eq!(
+        (plain.connections(), secure.connections(), secure.count()),
+        (0, 1, 0),
+        "nothing went around it"
+    );
+}
+
+#[test]
+fn where_the_configuration_is_wrong_nothing_is_reached() {
+    let (directory, api) = (open_directory(), Backend::constant("{}"));
+    let wrong = Config::new(directory.path()).map("m", &api.url("/"), &["no_such_key: 1"]);
+    let checked = online(&wrong);
+    assert_eq!((checked.code, checked.good.len()), (Some(78), 0), "{}", checked.text());
+    // One warning.
+    let doubtful = Config::new(directory.path()).map("m", &api.url("/"), &["on_failure: not_found"]);
+    let checked = online_with(&doubtful, &["--strict"]);
+    assert_eq!((checked.code, checked.good.len()), (Some(78), 0), "{}", checked.text());
+    assert_eq!(api.connections(), 0);
+    let checked = online(&doubtful);
+    assert_eq!((checked.code, checked.good.len()), (Some(0), 2), "{}", checked.text());
+}

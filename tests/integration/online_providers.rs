@@ -1,0 +1,156 @@
+//! `check --online` towards identity providers: what they tell everybody is fetched, and no token.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::backend::{Backend, Reply};
+use crate::support::certificates::Identity;
+use crate::support::check::{Checked, online};
+use crate::support::config::Config;
+use crate::support::fake_provider::{Endpoint, FakeProvider};
+use crate::support::jwt::{Key, KeyKind};
+use crate::support::port::Port;
+use crate::support::site::open_directory;
+
+const ENDPOINTS: [Endpoint; 4] =
+    [Endpoint::Discovery, Endpoint::Keys, Endpoint::Token, Endpoint::Introspection];
+
+fn client(block: &str, uri: &str, more: &str) -> String {
+    format!(
+        "{block}: {{enabled: true, configuration_uri: \"{uri}\", client_id: pfx, client_secret: canary-client{more}}}"
+    )
+}
+
+/// A provider with a key.
+fn provider() -> FakeProvider {
+    let provider = FakeProvider::start();
+    provider.publish(&[&Key::new(KeyKind::P256, "k1")]);
+    provider
+}
+
+/// Checks a map whose tokens come from the provider at `uri`, and logins by tokens from there.
+fn check(api: &Backend, uri: &str, validation: &str) -> Checked {
+    let directory = open_directory();
+    let bearer = client("backend_oidc_auth", uri, "");
+    let tokens = client("sasl_oidc_auth", uri, &format!(", validation: {validation}"));
+    let config = Config::new(directory.path()).map("m", &api.url("/"), &[&bearer]);
+    online(&config.login("l", &api.url("/"), &[&bearer, &tokens]))
+}
+
+fn assert_good(checked: &Checked, uri: &str) {
+    let due = format!("provider {uri}: good (used by: map m, login l)");
+    assert_eq!((checked.code, checked.good.get(1)), (Some(0), Some(&due)), "{}", checked.text());
+}
+
+#[test]
+fn a_good_provider_is_asked_for_what_it_tells_everybody() {
+    let api = Backend::constant("{}");
+    for (validation, keys) in [("introspection", 0), ("jwks", 1), ("auto", 1)] {
+        let provider = provider();
+        assert_good(&check(&api, &provider.configuration_uri(), validation), &provider.configuration_uri());
+        let asked = ENDPOINTS.map(|endpoint| provider.count(endpoint));
+        assert_eq!(asked, [1, keys, 0, 0], "{validation}: no token is fetched, and none is asked about");
+    }
+    assert_eq!(api.count(), 0);
+}
+
+#[test]
+fn a_provider_that_would_not_serve_us_is_named_with_the_reason() {
+    let (api, provider) = (Backend::constant("{}"), provider());
+    let uri = provider.configuration_uri();
+    let refusing = Port::reserve();
+    let away = format!("http://{}/t", refusing.address());
+    let said = |due: &str, validation: &str| {
+        let checked = check(&api, &uri, validation);
+        let due = format!("provider {uri}: {due} (used by: map m, login l)");
+        assert_eq!((checked.code, checked.bad.first()), (Some(69), Some(&due)), "{}", checked.text());
+        assert_eq!(checked.bad.len(), 2, "one line for it, and one in the end: {}", checked.text());
+        assert_eq!(checked.good.len(), 1, "{}", checked.text());
+    };
+    for (endpoint, name) in [(Endpoint::Discovery, "discovery"), (Endpoint::Keys, "jwks_uri")] {
+        for (reply, due) in [
+            (Reply::status(404), "status 404"),
+            (Reply::json("[]"), "the answer is no JSON object"),
+            (Reply::Raw(b"220 mx\r\n".to_vec()), "the connection broke, or that was no HTTP (protocol)"),
+        ] {
+            provider.break_with(endpoint, reply);
+            said(&format!("{name}: {due}"), "auto");
+        }
+        provider.mend(endpoint);
+    }
+    provider.publish(&[]);
+    said("jwks_uri: no usable key", "jwks");
+    provider.publish_jwks(vec![json!({"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"})]);
+    said("jwks_uri: no usable key", "auto");
+    assert_good(&check(&api, &uri, "introspection"), &uri);
+    provider.describe("token_endpoint", Value::Null);
+    said("discovery: token_endpoint is missing", "introspection");
+    provider.describe("token_endpoint", json!(away));
+    provider.describe("introspection_endpoint", json!("/introspect"));
+    let unreached = format!("http://{} is not reached: connection refused", refusing.address());
+    said(
+        &format!("token_endpoint: {unreached}; discovery: introspection_endpoint is no URL"),
+        "introspection",
+    );
+    let asked = [Endpoint::Token, Endpoint::Introspection].map(|endpoint| provider.count(endpoint));
+    assert_eq!(asked, [0, 0]);
+}
+
+#[test]
+fn a_provider_that_is_away_is_named_with_the_reason() {
+    let api = Backend::constant("{}");
+    let refusing = Port::reserve();
+    let stranger =
+        Backend::start_tls(Identity::self_signed().serve(rustls::ALL_VERSIONS, None), |_| Reply::json("{}"));
+    for (origin, why) in [
+        (format!("http://{}", refusing.address()), "connection refused"),
+        (stranger.url(""), "TLS: invalid peer certificate: UnknownIssuer"),
+    ] {
+        // A query may hold a secret.
+        let checked = check(&api, &format!("{origin}/d?k=canary-query"), "auto");
+        let due = format!(
+            "provider {origin}/d: discovery: {origin} is not reached: {why} (used by: map m, login l)"
+        );
+        assert_eq!((checked.code, checked.bad.first()), (Some(69), Some(&due)), "{}", checked.text());
+    }
+    assert_eq!(stranger.count(), 0);
+}
+
+#[test]
+fn a_provider_that_does_not_answer_is_given_up() {
+    let (directory, api) = (open_directory(), Backend::constant("{}"));
+    let (mute, halfway) = (provider(), provider());
+    mute.break_with(Endpoint::Discovery, Reply::stall());
+    halfway.break_with(Endpoint::Keys, Reply::stall());
+    let tokens = |at: &FakeProvider| client("sasl_oidc_auth", &at.configuration_uri(), ", validation: jwks");
+    let config = Config::new(directory.path()).login("mute", &api.url("/"), &[&tokens(&mute)]);
+    let start = Instant::now();
+    let checked = online(&config.login("halfway", &api.url("/"), &[&tokens(&halfway)]));
+    assert!(start.elapsed() < Duration::from_secs(12), "{:?}", start.elapsed());
+    let due = [(&mute, "discovery", "mute"), (&halfway, "jwks_uri", "halfway")].map(|(at, what, login)| {
+        let uri = at.configuration_uri();
+        format!("provider {uri}: {what}: no complete answer in time (timeout) (used by: login {login})")
+    });
+    assert_eq!((checked.code, &checked.bad[..2]), (Some(69), &due[..]), "{}", checked.text());
+}
+
+#[test]
+fn no_secret_of_the_configuration_is_told() {
+    let (api, provider, refusing) = (Backend::constant("{}"), provider(), Port::reserve());
+    let basic = "http_auth_basic: \"pfx:canary-basic\"";
+    let header = "custom_headers: [\"X-Api-Key: canary-header\"]";
+    for (target, code) in [(api.url("/"), 0), (format!("http://{}/", refusing.address()), 69)] {
+        let directory = open_directory();
+        let target = format!("{target}?key=canary-query");
+        let bearer = client("backend_oidc_auth", &provider.configuration_uri(), "");
+        let config = Config::new(directory.path()).map("m", &target, &[header, &bearer]);
+        let checked = online(&config.login("l", &target, &[header, basic]));
+        assert_eq!(checked.code, Some(code), "{}", checked.text());
+        assert!(!checked.text().contains("canary"), "{}", checked.text());
+    }
+    provider.break_with(Endpoint::Discovery, Reply::json(r#"{"token_endpoint": "canary-document"}"#));
+    let checked = check(&api, &provider.configuration_uri(), "auto");
+    assert_eq!(checked.code, Some(69), "{}", checked.text());
+    assert!(!checked.text().contains("canary"), "{}", checked.text());
+}

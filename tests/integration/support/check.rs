@@ -1,0 +1,48 @@
+//! `pfxhttp-broker check`, and what it said.
+
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use super::broker::{command, program};
+use super::config::Config;
+
+const NOBODY: u32 = 65534;
+
+/// How a check ended.
+pub(crate) struct Checked {
+    pub(crate) code: Option<i32>,
+    /// Lines of standard output.
+    pub(crate) good: Vec<String>,
+    /// Lines of standard error.
+    pub(crate) bad: Vec<String>,
+}
+
+/// `check --online`.
+pub(crate) fn online(config: &Config) -> Checked {
+    online_with(config, &[])
+}
+
+/// The same with more arguments.
+pub(crate) fn online_with(config: &Config, more: &[&str]) -> Checked {
+    run(command(&config.write()).args(["check", "--online"]).args(more))
+}
+
+/// The same by a user without any right; only root can start it.
+pub(crate) fn online_as_nobody(config: &Config) -> Checked {
+    let copy = config.directory().join("pfxhttp-broker");
+    std::fs::copy(env!("CARGO_BIN_EXE_pfxhttp-broker"), &copy).expect("the program can be copied");
+    run(program(&copy, &config.write()).args(["check", "--online"]).uid(NOBODY).gid(NOBODY))
+}
+
+fn run(command: &mut Command) -> Checked {
+    let output = command.output().expect("the broker's program can be started");
+    let lines = |bytes: &[u8]| String::from_utf8_lossy(bytes).lines().map(str::to_owned).collect();
+    Checked { code: output.status.code(), good: lines(&output.stdout), bad: lines(&output.stderr) }
+}
+
+impl Checked {
+    /// All that was said, in one text.
+    pub(crate) fn text(&self) -> String {
+        format!("exit {:?}\n{}\n--\n{}", self.code, self.good.join("\n"), self.bad.join("\n"))
+    }
+}
