@@ -3,9 +3,12 @@
 use serde_json::{Value, json};
 
 use super::contestant::Contestant;
+use super::idle::{self, Reading};
 use super::lookups::Cell;
+use super::options::Options;
 use super::sample::Sample;
 use super::spread::Spread;
+use super::starts::Starts;
 
 /// How far beside a bar still counts.
 const MARGIN: f64 = 0.05;
@@ -69,12 +72,10 @@ impl Bar {
 }
 
 /// Those of the first table, for each protocol.
-pub(crate) fn of_lookups(cells: &[Cell]) -> Vec<Bar> {
-    if cells.is_empty() {
-        return Vec::new();
-    }
+pub(crate) fn of_lookups(options: &Options, cells: &[Cell]) -> Vec<Bar> {
     let mut bars = Vec::new();
-    for contestant in [Contestant::Socketmap, Contestant::Policy, Contestant::Sasl] {
+    let protocols = [Contestant::Socketmap, Contestant::Policy, Contestant::Sasl];
+    for contestant in protocols.into_iter().filter(|one| options.contestants.contains(one)) {
         let name = contestant.name();
         let ratio = |connections, figure| Sample { cells, contestant, connections }.ratio(figure);
         for connections in [8, 64] {
@@ -89,10 +90,45 @@ pub(crate) fn of_lookups(cells: &[Cell]) -> Vec<Bar> {
         let p99 = ratio(64, |cell| cell.p99);
         bars.push(Bar::most(format!("{name}: p99 ÷ HAProxy's, 64 connections"), 1.2, "", p99));
     }
-    for connections in [8, 64] {
+    let counts = if options.contestants.contains(&Contestant::Fresh) { [8, 64].as_slice() } else { &[] };
+    for connections in counts.iter().copied() {
         let fresh = Sample { cells, contestant: Contestant::Fresh, connections };
         let measure = format!("fresh: CPU per hit ÷ HAProxy's per request, {connections} connections");
         bars.push(Bar::most(measure, 0.4, "", fresh.ratio(|cell| cell.cpu.proxy)));
+    }
+    bars
+}
+
+/// Those of the second.
+pub(crate) fn of_starts(starts: &Starts) -> Vec<Bar> {
+    const KB_IN_MB: f64 = 1024.0;
+    let Starts { relay, client } = starts;
+    let most = |measure: &str, most, unit, figure| Bar::most(measure.to_owned(), most, unit, figure);
+    let megabytes = client.size as f64 / 1024.0 / KB_IN_MB;
+    vec![
+        most(
+            "client: start to first reply ÷ relay's",
+            1.2,
+            "",
+            client.ratio(relay, |round| round.first_reply),
+        ),
+        most("client: RssAnon while it waits", 128.0, "kB", client.spread(|round| round.private)),
+        most("client: VmHWM", 1.5, "MB", client.spread(|round| round.peak / KB_IN_MB)),
+        most("client: binary", 1.5, "MB", Spread::of([megabytes])),
+    ]
+}
+
+/// Those of the third.
+pub(crate) fn of_idle(options: &Options, readings: &[Reading]) -> Vec<Bar> {
+    let started = Spread::of(readings.iter().map(|reading| reading.started / 1024.0));
+    let mut bars = vec![Bar::most("broker: RSS, just started".to_owned(), 10.0, "MB", started)];
+    for connections in &options.idle {
+        let mut bar = |what: &str, figure| {
+            let measure = format!("broker: RSS for each of {connections} connections, {what}");
+            bars.push(Bar::most(measure, 4.0, "kB", idle::spread(readings, *connections, figure)));
+        };
+        bar("never asked", Reading::for_each_opened);
+        bar("idle again", Reading::for_each_asked);
     }
     bars
 }

@@ -2,7 +2,6 @@
 //! that would have it close a kept connection, and for logs of requests, which none of them
 //! writes.
 
-use std::fmt::Write as _;
 use std::path::Path;
 
 /// What a lookup's body and a reply hold in place of a number that differs each time.
@@ -69,6 +68,28 @@ backend api
     )
 }
 
+/// A broker with one map, asked over a unix socket.
+pub(crate) fn idle_broker(directory: &Path, backend: u16) -> String {
+    let at = |name: &str| directory.join(name).display().to_string();
+    let (listener, local) = (at("maps.sock"), at("broker.sock"));
+    format!(
+        r#"server:
+  listen:
+    - {{kind: socket_map, name: maps, type: unix, address: "{listener}", mode: "0600"}}
+  ipc: {{path: "{local}", mode: "0600"}}
+socket_maps:
+{}"#,
+        map("asked", backend, "")
+    )
+}
+
+/// An entry as in the README's first map.
+fn map(name: &str, port: u16, more: &str) -> String {
+    let payload = r#"'{"address": "{{ .Key }}"}'"#;
+    let target = format!("target: \"http://127.0.0.1:{port}/map\"");
+    format!("  {name}: {{{target}, payload: {payload}, value_field: data.result{more}}}\n")
+}
+
 /// Where a broker listens.
 pub(crate) struct Ports {
     pub(crate) map: u16,
@@ -79,12 +100,12 @@ pub(crate) struct Ports {
 /// The broker: a map that asks, one whose answers stay fresh, a policy, logins; and `shown`, a
 /// map like `asked` whose API is at another port.
 pub(crate) fn broker(directory: &Path, ports: &Ports, backend: u16, shown: u16) -> String {
-    let Ports { map, policy, login } = ports;
+    let Ports { map: map_port, policy, login } = ports;
     let at = |name: &str| directory.join(name).display().to_string();
-    let mut text = format!(
+    format!(
         r#"server:
   listen:
-    - {{kind: socket_map, name: maps, type: tcp, address: 127.0.0.1, port: {map}}}
+    - {{kind: socket_map, name: maps, type: tcp, address: 127.0.0.1, port: {map_port}}}
     - {{kind: socket_map, name: maps, type: unix, address: "{}", mode: "0600"}}
     - {{kind: policy_service, name: checks, type: tcp, address: 127.0.0.1, port: {policy}}}
     - {{kind: dovecot_sasl, name: users, type: tcp, address: 127.0.0.1, port: {login}}}
@@ -94,17 +115,11 @@ policy_services:
 dovecot_sasl:
   users: {{target: "http://127.0.0.1:{backend}/login"}}
 socket_maps:
-"#,
+{}{}{}"#,
         at("maps.sock"),
         at("broker.sock"),
-    );
-    for (name, port, more) in
-        [("asked", backend, ""), ("fresh", backend, ", cache: {fresh: 1h}"), ("shown", shown, "")]
-    {
-        let payload = r#"'{"address": "{{ .Key }}"}'"#;
-        let target = format!("target: \"http://127.0.0.1:{port}/map\"");
-        let line = format!("  {name}: {{{target}, payload: {payload}, value_field: data.result{more}}}\n");
-        text.write_str(&line).expect("text takes text");
-    }
-    text
+        map("asked", backend, ""),
+        map("fresh", backend, ", cache: {fresh: 1h}"),
+        map("shown", shown, ""),
+    )
 }

@@ -8,6 +8,7 @@
 mod bars;
 mod configuration;
 mod contestant;
+mod idle;
 mod interrupt;
 mod load;
 mod lookups;
@@ -19,11 +20,12 @@ mod sample;
 mod script;
 mod site;
 mod spread;
+mod starts;
 
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use options::Options;
+use options::{Options, Table};
 use serde_json::json;
 
 /// What went wrong, as a sentence for whoever ran this.
@@ -42,14 +44,28 @@ fn main() -> ExitCode {
 fn run() -> Outcome<()> {
     let options = Options::read()?;
     interrupt::watch()?;
-    process::raise_descriptor_limit()?;
+    let descriptors = process::raise_descriptor_limit()?;
+    let busy = machine::Busy::begin()?;
     let machine = machine::describe(&options)?;
     println!("{}", machine.line);
     let mut all = json!({ "machine": machine.json, "options": options.json() });
     let mut bars = Vec::new();
-    let cells = lookups::measure(&options)?;
-    report::lookups(&options, &cells, &mut all);
-    bars.extend(bars::of_lookups(&cells));
+    if options.wants(Table::Lookups) {
+        let cells = lookups::measure(&options)?;
+        report::lookups(&options, &cells, &mut all);
+        bars.extend(bars::of_lookups(&options, &cells));
+    }
+    if options.wants(Table::Starts) {
+        let starts = starts::measure(&options)?;
+        report::starts(&options, &starts, &mut all);
+        bars.extend(bars::of_starts(&starts));
+    }
+    if options.wants(Table::Idle) {
+        let readings = idle::measure(&options, descriptors)?;
+        report::idle(&options, &readings, &mut all);
+        bars.extend(bars::of_idle(&options, &readings));
+    }
+    report::busy(&busy.end()?, &mut all);
     report::bars(&bars, &mut all);
     let text = serde_json::to_string_pretty(&all).map_err(|error| error.to_string())?;
     std::fs::write(&options.out, text).map_err(|error| format!("{}: {error}", options.out.display()))?;

@@ -105,10 +105,10 @@ pub(crate) fn memory(process: u32, field: &str) -> Outcome<u64> {
     value.ok_or_else(|| format!("{path} has no {field}"))
 }
 
-/// Takes all descriptors that this user may have, for itself and for what it starts.
-pub(crate) fn raise_descriptor_limit() -> Outcome<()> {
+/// Takes all descriptors that this user may have, for itself and for what it starts; how many.
+pub(crate) fn raise_descriptor_limit() -> Outcome<u64> {
     let limits = getrlimit(Resource::RLIMIT_NOFILE);
-    let raised = limits.and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most));
+    let raised = limits.and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most).map(|()| most));
     raised.map_err(|error| format!("the descriptor limit: {error}"))
 }
 

@@ -22,7 +22,9 @@ impl Sample<'_> {
     pub(crate) fn ratio(&self, figure: fn(&Cell) -> f64) -> Option<Spread> {
         let measure = |round| self.of(Contestant::Haproxy).find(|cell| cell.round == round);
         let ratios = self.of(self.contestant);
-        Spread::of(ratios.filter_map(|cell| Some(figure(cell) / figure(measure(cell.round)?))))
+        let ratios = ratios.filter_map(|cell| Some(figure(cell) / figure(measure(cell.round)?)));
+        // What the backend has not, as a proxy's CPU time, has no ratio.
+        Spread::of(ratios.filter(|ratio| *ratio > 0.0))
     }
 
     fn of(&self, contestant: Contestant) -> impl Iterator<Item = &Cell> {

@@ -77,7 +77,7 @@ impl Site {
 
 /// A port that stays ours: bound, with SO_REUSEADDR, never listening. The programs, which set
 /// that too, may listen on it, and nobody else gets it.
-fn reserve(held: &mut Vec<Socket>) -> Outcome<u16> {
+pub(crate) fn reserve(held: &mut Vec<Socket>) -> Outcome<u16> {
     let mut bind = || {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         socket.set_reuse_address(true)?;
