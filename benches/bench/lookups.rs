@@ -82,9 +82,10 @@ pub(crate) fn measure(options: &Options) -> Outcome<Vec<Cell>> {
             let turns = round % order.len();
             order.rotate_left(turns);
             for contestant in order {
-                interrupt::check()?;
                 let cell = Measured { contestant, connections: *connections, round, site: &site, options };
-                let cell = cell.measure(&mut asked).map_err(|error| {
+                let cell = cell.measure(&mut asked);
+                interrupt::check()?;
+                let cell = cell.map_err(|error| {
                     let log = site.broker.log();
                     let name = contestant.name();
                     format!("{name}, {connections} connections: {error}\nthe broker wrote:\n{log}")
