@@ -1,5 +1,5 @@
-# pfxhttp. `make demo` shows it at work, `make test` tests everything, `make deb` and `make
-# install` put it into place.
+# pfxhttp. `make demo` shows it at work, `make test` tests everything, `make bench` measures it,
+# `make deb` and `make install` put it into place.
 
 CARGO  ?= cargo
 BROKER := target/release/pfxhttp-broker
@@ -26,11 +26,16 @@ PACKAGES += prometheus
 # npm, unless it came by another way; it runs on node, and so does the identity provider.
 PACKAGES += $(if $(shell command -v npm),,npm)
 
+# What the bench measures against, and its backend; strace counts system calls.
+BENCH_PACKAGES := haproxy nginx-light strace
+BENCH := target/release/pfxhttp-bench
+RELAY := target/bench-relay
+
 # The identity provider of the tests, with the versions of its package-lock.json.
 PROVIDER := tests/peers/oidc
 MODULES  := $(PROVIDER)/node_modules/.package-lock.json
 
-.PHONY: build demo test check packages provider install staged deb rpm test-package completions clean
+.PHONY: build demo test bench check packages provider install staged deb rpm test-package completions clean
 .PHONY: cargo-deb cargo-generate-rpm
 .DEFAULT_GOAL := build
 
@@ -47,6 +52,13 @@ demo: build
 # The tests of stdio and of Postfix run the client as it ships.
 test: packages provider build
 	$(CARGO) test --locked --features client
+
+# Some minutes on an idle machine; benches/README.md has its options and how to read it.
+bench: build
+	@contrib/test-packages $(BENCH_PACKAGES)
+	$(CC) -static -O2 -Wall -Wextra -o $(RELAY) benches/relay.c
+	$(CARGO) build --release --locked --features client --bin pfxhttp-bench
+	@$(BENCH)
 
 # What a commit must pass besides the tests.
 check:

@@ -1,0 +1,134 @@
+//! What is to be reached, and whether it is.
+
+use serde_json::{Value, json};
+
+use super::contestant::Contestant;
+use super::idle::{self, Reading};
+use super::lookups::Cell;
+use super::options::Options;
+use super::sample::Sample;
+use super::spread::Spread;
+use super::starts::Starts;
+
+/// How far beside a bar still counts.
+const MARGIN: f64 = 0.05;
+
+/// One figure and its bar.
+pub(crate) struct Bar {
+    pub(crate) measure: String,
+    /// Which of the two is a matter of `is_least`.
+    pub(crate) least_or_most: f64,
+    pub(crate) is_least: bool,
+    /// Behind the number.
+    pub(crate) unit: &'static str,
+    /// `None` where it was not measured.
+    pub(crate) figure: Option<Spread>,
+}
+
+impl Bar {
+    /// At most this.
+    pub(crate) fn most(measure: String, most: f64, unit: &'static str, figure: Option<Spread>) -> Self {
+        Self { measure, least_or_most: most, is_least: false, unit, figure }
+    }
+
+    fn least(measure: String, least: f64, figure: Option<Spread>) -> Self {
+        Self { measure, least_or_most: least, is_least: true, unit: "", figure }
+    }
+
+    fn is_reached(&self) -> Option<bool> {
+        let median = self.figure?.median;
+        Some(match self.is_least {
+            true => median >= self.least_or_most * (1.0 - MARGIN),
+            false => median <= self.least_or_most * (1.0 + MARGIN),
+        })
+    }
+
+    pub(crate) fn sign(&self) -> &'static str {
+        if self.is_least { "≥" } else { "≤" }
+    }
+
+    pub(crate) fn shown(&self) -> String {
+        self.figure.map_or_else(|| "–".to_owned(), |figure| format!("{} {}", figure.ratio(), self.unit))
+    }
+
+    pub(crate) fn verdict(&self) -> &'static str {
+        match self.is_reached() {
+            Some(true) => "reached",
+            Some(false) => "NOT reached",
+            None => "not measured",
+        }
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        json!({
+            "measure": self.measure,
+            "sign": self.sign(),
+            "bar": self.least_or_most,
+            "unit": self.unit,
+            "figure": self.figure.map(Spread::json),
+            "verdict": self.verdict(),
+        })
+    }
+}
+
+/// Those of the first table, for each protocol.
+pub(crate) fn of_lookups(options: &Options, cells: &[Cell]) -> Vec<Bar> {
+    let mut bars = Vec::new();
+    let protocols = [Contestant::Socketmap, Contestant::Policy, Contestant::Sasl];
+    for contestant in protocols.into_iter().filter(|one| options.contestants.contains(one)) {
+        let name = contestant.name();
+        let ratio = |connections, figure| Sample { cells, contestant, connections }.ratio(figure);
+        for connections in [8, 64] {
+            let cpu = ratio(connections, |cell| cell.cpu.proxy);
+            let at = format!("÷ HAProxy's, {connections} connections");
+            bars.push(Bar::most(format!("{name}: CPU per lookup {at}"), 1.0, "", cpu));
+            let rate = ratio(connections, |cell| cell.rate);
+            bars.push(Bar::least(format!("{name}: requests/s {at}"), 1.0, rate));
+        }
+        let p50 = ratio(1, |cell| cell.p50);
+        bars.push(Bar::most(format!("{name}: p50 ÷ HAProxy's, 1 connection"), 1.05, "", p50));
+        let p99 = ratio(64, |cell| cell.p99);
+        bars.push(Bar::most(format!("{name}: p99 ÷ HAProxy's, 64 connections"), 1.2, "", p99));
+    }
+    let counts = if options.contestants.contains(&Contestant::Fresh) { [8, 64].as_slice() } else { &[] };
+    for connections in counts.iter().copied() {
+        let fresh = Sample { cells, contestant: Contestant::Fresh, connections };
+        let measure = format!("fresh: CPU per hit ÷ HAProxy's per request, {connections} connections");
+        bars.push(Bar::most(measure, 0.4, "", fresh.ratio(|cell| cell.cpu.proxy)));
+    }
+    bars
+}
+
+/// Those of the second.
+pub(crate) fn of_starts(starts: &Starts) -> Vec<Bar> {
+    const KB_IN_MB: f64 = 1024.0;
+    let Starts { relay, client } = starts;
+    let most = |measure: &str, most, unit, figure| Bar::most(measure.to_owned(), most, unit, figure);
+    let megabytes = client.size as f64 / 1024.0 / KB_IN_MB;
+    vec![
+        most(
+            "client: start to first reply ÷ relay's",
+            1.2,
+            "",
+            client.ratio(relay, |round| round.first_reply),
+        ),
+        most("client: RssAnon while it waits", 128.0, "kB", client.spread(|round| round.private)),
+        most("client: VmHWM", 1.5, "MB", client.spread(|round| round.peak / KB_IN_MB)),
+        most("client: binary", 1.5, "MB", Spread::of([megabytes])),
+    ]
+}
+
+/// Those of the third.
+pub(crate) fn of_idle(options: &Options, readings: &[Reading]) -> Vec<Bar> {
+    let started = Spread::of(readings.iter().map(|reading| reading.started / 1024.0));
+    let mut bars = vec![Bar::most("broker: RSS, just started".to_owned(), 10.0, "MB", started)];
+    for connections in &options.idle {
+        let mut bar = |what: &str, figure| {
+            let measure = format!("broker: RSS for each of {connections} connections, {what}");
+            bars.push(Bar::most(measure, 4.0, "kB", idle::spread(readings, *connections, figure)));
+        };
+        bar("never asked", Reading::for_each_opened);
+        bar("idle again", Reading::for_each_asked);
+    }
+    bars
+}

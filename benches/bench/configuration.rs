@@ -1,0 +1,125 @@
+//! What nginx, HAProxy and the broker are told. Each has its own defaults, but for the limits
+//! that would have it close a kept connection, and for logs of requests, which none of them
+//! writes.
+
+use std::path::Path;
+
+/// What a lookup's body and a reply hold in place of a number that differs each time.
+pub(crate) const NUMBER: &str = "########";
+/// What the backend tells of any key.
+pub(crate) const VALUE: &str = "bob@example.org";
+/// Who logs in.
+pub(crate) const USER: &str = "user@example.org";
+/// The whole answer to a lookup in a map.
+pub(crate) const MAP_BODY: &str = r#"{"data": {"result": "bob@example.org"}}"#;
+
+/// nginx as one process. `return` reads no body, as an API that is not slow.
+pub(crate) fn nginx(directory: &Path, port: u16) -> String {
+    let directory = directory.display();
+    let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|kind| format!("  {kind}_temp_path {directory}/nginx-{kind};\n"))
+        .concat();
+    format!(
+        r#"daemon off;
+master_process off;
+worker_processes 1;
+pid {directory}/nginx.pid;
+events {{ worker_connections 8192; }}
+http {{
+{temporary}  access_log off;
+  keepalive_timeout 1h;
+  keepalive_requests 2000000000;
+  default_type application/json;
+  server {{
+    listen 127.0.0.1:{port} backlog=4096;
+    location = /map {{ return 200 '{MAP_BODY}'; }}
+    location = /policy {{ return 200 '{{"action": "DUNNO"}}'; }}
+    location = /login {{
+      add_header Auth-Status OK;
+      add_header Auth-User {USER};
+      return 200 '{{}}';
+    }}
+    location = /status {{ stub_status; }}
+  }}
+}}
+"#
+    )
+}
+
+/// HAProxy as the fastest it can be as an HTTP proxy: connections kept and shared on both sides.
+pub(crate) fn haproxy(port: u16, backend: u16) -> String {
+    format!(
+        "global
+  maxconn 4096
+defaults
+  mode http
+  option http-keep-alive
+  http-reuse always
+  timeout connect 5s
+  timeout client 1h
+  timeout server 1h
+  timeout http-keep-alive 1h
+frontend asked
+  bind 127.0.0.1:{port} backlog 4096
+  default_backend api
+backend api
+  server nginx 127.0.0.1:{backend}
+"
+    )
+}
+
+/// A broker with one map, asked over a unix socket.
+pub(crate) fn idle_broker(directory: &Path, backend: u16) -> String {
+    let at = |name: &str| directory.join(name).display().to_string();
+    let (listener, local) = (at("maps.sock"), at("broker.sock"));
+    format!(
+        r#"server:
+  listen:
+    - {{kind: socket_map, name: maps, type: unix, address: "{listener}", mode: "0600"}}
+  ipc: {{path: "{local}", mode: "0600"}}
+socket_maps:
+{}"#,
+        map("asked", backend, "")
+    )
+}
+
+/// An entry as in the README's first map.
+fn map(name: &str, port: u16, more: &str) -> String {
+    let payload = r#"'{"address": "{{ .Key }}"}'"#;
+    let target = format!("target: \"http://127.0.0.1:{port}/map\"");
+    format!("  {name}: {{{target}, payload: {payload}, value_field: data.result{more}}}\n")
+}
+
+/// Where a broker listens.
+pub(crate) struct Ports {
+    pub(crate) map: u16,
+    pub(crate) policy: u16,
+    pub(crate) login: u16,
+}
+
+/// The broker: a map that asks, one whose answers stay fresh, a policy, logins; and `shown`, a
+/// map like `asked` whose API is at another port.
+pub(crate) fn broker(directory: &Path, ports: &Ports, backend: u16, shown: u16) -> String {
+    let Ports { map: map_port, policy, login } = ports;
+    let at = |name: &str| directory.join(name).display().to_string();
+    format!(
+        r#"server:
+  listen:
+    - {{kind: socket_map, name: maps, type: tcp, address: 127.0.0.1, port: {map_port}}}
+    - {{kind: socket_map, name: maps, type: unix, address: "{}", mode: "0600"}}
+    - {{kind: policy_service, name: checks, type: tcp, address: 127.0.0.1, port: {policy}}}
+    - {{kind: dovecot_sasl, name: users, type: tcp, address: 127.0.0.1, port: {login}}}
+  ipc: {{path: "{}", mode: "0600"}}
+policy_services:
+  checks: {{target: "http://127.0.0.1:{backend}/policy", payload: "{{{{ .Key }}}}", value_field: action}}
+dovecot_sasl:
+  users: {{target: "http://127.0.0.1:{backend}/login"}}
+socket_maps:
+{}{}{}"#,
+        at("maps.sock"),
+        at("broker.sock"),
+        map("asked", backend, ""),
+        map("fresh", backend, ", cache: {fresh: 1h}"),
+        map("shown", shown, ""),
+    )
+}

@@ -1,0 +1,161 @@
+//! Who is measured: the backend, HAProxy before it, and the ways to ask the broker.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::Outcome;
+use super::options::Options;
+use super::process::{PATIENCE, Reaped};
+use super::script::{self, GREETED, HELLO, Script};
+use super::site::Site;
+
+/// One of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Contestant {
+    /// nginx alone, asked over HTTP.
+    Backend,
+    /// HAProxy, asked over HTTP, before nginx.
+    Haproxy,
+    /// The broker's TCP listener for maps.
+    Socketmap,
+    /// The same through a unix socket.
+    Unix,
+    /// The broker's TCP listener for a policy service.
+    Policy,
+    /// The broker's TCP listener for logins.
+    Sasl,
+    /// Maps through `pfxhttp-client`, one process for each connection.
+    Client,
+    /// The TCP listener for maps, asked for what the cache has.
+    Fresh,
+}
+
+impl Contestant {
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Backend,
+        Self::Haproxy,
+        Self::Socketmap,
+        Self::Unix,
+        Self::Policy,
+        Self::Sasl,
+        Self::Client,
+        Self::Fresh,
+    ];
+
+    /// As options and tables have it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Backend => "backend",
+            Self::Haproxy => "haproxy",
+            Self::Socketmap => "socketmap",
+            Self::Unix => "unix",
+            Self::Policy => "policy",
+            Self::Sasl => "sasl",
+            Self::Client => "client",
+            Self::Fresh => "fresh",
+        }
+    }
+
+    pub(crate) fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.name() == name)
+    }
+
+    /// What it is asked, and has to answer.
+    pub(crate) fn script(self, site: &Site) -> Script {
+        match self {
+            Self::Backend | Self::Haproxy => site.forwarded.clone(),
+            Self::Socketmap | Self::Unix | Self::Client => script::lookup("asked"),
+            Self::Policy => script::policy(),
+            Self::Sasl => script::login(),
+            Self::Fresh => script::lookup("fresh"),
+        }
+    }
+
+    /// How many different requests it gets: a cache is asked for the same ones again and again.
+    pub(crate) fn numbers(self) -> u32 {
+        if self == Self::Fresh { 1000 } else { 80_000_000 }
+    }
+
+    /// Opens one connection, up to where the first request is due.
+    pub(crate) fn open(self, site: &Site, options: &Options) -> Outcome<(OwnedFd, Option<Reaped>)> {
+        let tcp = |port| tcp(port).map(OwnedFd::from);
+        let socket = match self {
+            Self::Backend => tcp(site.backend_port)?,
+            Self::Haproxy => tcp(site.haproxy_port)?,
+            Self::Socketmap | Self::Fresh => tcp(site.ports.map)?,
+            Self::Policy => tcp(site.ports.policy)?,
+            Self::Unix => unix(&site.directory.join("maps.sock"))?.into(),
+            Self::Sasl => greeted(self::tcp(site.ports.login)?)?.into(),
+            Self::Client => {
+                let socket = site.directory.join("broker.sock");
+                let mut command = Command::new(&options.client);
+                let (ours, its) = pair()?;
+                let child = on_stdio(command.arg("--socket").arg(socket).arg("socketmap"), its)?;
+                return Ok((ours.into(), Some(child)));
+            }
+        };
+        Ok((socket, None))
+    }
+}
+
+fn tcp(port: u16) -> Outcome<TcpStream> {
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let stream = TcpStream::connect(address).and_then(|stream| {
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        Ok(stream)
+    });
+    stream.map_err(|error| format!("{address}: {error}"))
+}
+
+/// Connects to a unix listener.
+pub(crate) fn unix(path: &Path) -> Outcome<UnixStream> {
+    let stream = UnixStream::connect(path).and_then(|stream| {
+        stream.set_read_timeout(Some(PATIENCE))?;
+        Ok(stream)
+    });
+    stream.map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// A connection as spawn(8) hands it to a program: ours, and the program's end.
+pub(crate) fn pair() -> Outcome<(UnixStream, UnixStream)> {
+    let pair = UnixStream::pair().and_then(|(ours, its)| {
+        ours.set_read_timeout(Some(PATIENCE))?;
+        Ok((ours, its))
+    });
+    pair.map_err(|error| format!("a socket pair: {error}"))
+}
+
+/// Starts a program with descriptors 0, 1 and 2 on this socket, as spawn(8) does.
+pub(crate) fn on_stdio(command: &mut Command, socket: UnixStream) -> Outcome<Reaped> {
+    let socket = OwnedFd::from(socket);
+    let copies = socket.try_clone().and_then(|first| Ok((first, socket.try_clone()?)));
+    let (first, second) = copies.map_err(|error| format!("a descriptor: {error}"))?;
+    command.stdin(Stdio::from(first)).stdout(Stdio::from(second)).stderr(Stdio::from(socket));
+    let child = command.spawn().map(Reaped);
+    // The copies stay with the command, and a connection ends with its last copy.
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    child.map_err(|error| format!("{}: {error}", command.get_program().to_string_lossy()))
+}
+
+/// Says hello for logins, and hears the whole greeting.
+fn greeted(mut stream: TcpStream) -> Outcome<TcpStream> {
+    let mut greeting = Vec::new();
+    let mut piece = [0; 1024];
+    let mut hear = || {
+        stream.write_all(HELLO)?;
+        while !greeting.ends_with(GREETED) {
+            match stream.read(&mut piece)? {
+                0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+                read => greeting.extend_from_slice(&piece[..read]),
+            }
+        }
+        Ok(())
+    };
+    hear().map_err(|error: std::io::Error| format!("the greeting for logins: {error}"))?;
+    Ok(stream)
+}

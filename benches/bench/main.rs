@@ -1,0 +1,74 @@
+//! `make bench`: what a lookup costs here and in HAProxy, what a start of the client costs, and
+//! what idle connections cost; benches/README.md says what is measured and how.
+//!
+//! Everything runs on loopback and out of one temporary directory, and ends with this program,
+//! however that ends. A wrong answer ends the run with a sentence: figures of a proxy that
+//! answers wrongly are worth nothing. A bar that is missed is a line of the report, no failure.
+
+mod bars;
+mod configuration;
+mod contestant;
+mod idle;
+mod interrupt;
+mod load;
+mod lookups;
+mod machine;
+mod options;
+mod process;
+mod report;
+mod sample;
+mod script;
+mod site;
+mod spread;
+mod starts;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use options::{Options, Table};
+use serde_json::json;
+
+/// What went wrong, as a sentence for whoever ran this.
+type Outcome<T> = Result<T, String>;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(sentence) => {
+            let _nobody_reads_it = writeln!(std::io::stderr(), "bench: {sentence}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Outcome<()> {
+    let options = Options::read()?;
+    interrupt::watch()?;
+    let descriptors = process::raise_descriptor_limit()?;
+    let busy = machine::Busy::begin()?;
+    let machine = machine::describe(&options)?;
+    println!("{}", machine.line);
+    let mut all = json!({ "machine": machine.json, "options": options.json() });
+    let mut bars = Vec::new();
+    if options.wants(Table::Lookups) {
+        let cells = lookups::measure(&options)?;
+        report::lookups(&options, &cells, &mut all);
+        bars.extend(bars::of_lookups(&options, &cells));
+    }
+    if options.wants(Table::Starts) {
+        let starts = starts::measure(&options)?;
+        report::starts(&options, &starts, &mut all);
+        bars.extend(bars::of_starts(&starts));
+    }
+    if options.wants(Table::Idle) {
+        let readings = idle::measure(&options, descriptors)?;
+        report::idle(&options, &readings, &mut all);
+        bars.extend(bars::of_idle(&options, &readings));
+    }
+    report::busy(&busy.end()?, &mut all);
+    report::bars(&bars, &mut all);
+    let text = serde_json::to_string_pretty(&all).map_err(|error| error.to_string())?;
+    std::fs::write(&options.out, text).map_err(|error| format!("{}: {error}", options.out.display()))?;
+    println!("\nAll figures, of each round: {}", options.out.display());
+    Ok(())
+}

@@ -1,0 +1,120 @@
+//! What the environment says: `BENCH_…`, each with a default that suits a whole run.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::Outcome;
+use super::contestant::Contestant;
+
+/// A table of the report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Table {
+    Lookups,
+    Starts,
+    Idle,
+}
+
+/// How much is measured, of which programs.
+pub(crate) struct Options {
+    pub(crate) rounds: usize,
+    pub(crate) length: Duration,
+    pub(crate) connections: Vec<usize>,
+    pub(crate) contestants: Vec<Contestant>,
+    pub(crate) tables: Vec<Table>,
+    pub(crate) starts: usize,
+    pub(crate) idle: Vec<usize>,
+    pub(crate) broker: PathBuf,
+    pub(crate) client: PathBuf,
+    pub(crate) relay: PathBuf,
+    pub(crate) out: PathBuf,
+}
+
+impl Options {
+    /// Reads them all.
+    pub(crate) fn read() -> Outcome<Self> {
+        let seconds: f64 = number("BENCH_SECONDS", 1.5)?;
+        if !(0.05..=600.0).contains(&seconds) {
+            return Err("BENCH_SECONDS is not within 0.05 and 600".to_owned());
+        }
+        let options = Self {
+            rounds: number("BENCH_ROUNDS", 7)?,
+            length: Duration::from_secs_f64(seconds),
+            connections: list("BENCH_CONNECTIONS", "1,8,64", |word| word.parse().ok())?,
+            contestants: list("BENCH_ONLY", &all_contestants(), Contestant::of)?,
+            tables: list("BENCH_TABLES", "lookups,starts,idle", table)?,
+            starts: number("BENCH_STARTS", 200)?,
+            idle: list("BENCH_IDLE", "1000,10000", |word| word.parse().ok())?,
+            broker: program("BENCH_BROKER", "target/release/pfxhttp-broker")?,
+            client: program("BENCH_CLIENT", "target/release/pfxhttp-client")?,
+            relay: program("BENCH_RELAY", "target/bench-relay")?,
+            out: path("BENCH_OUT", "target/bench.json"),
+        };
+        let counts = [options.rounds, options.starts].into_iter();
+        if counts.chain(options.connections.iter().copied()).chain(options.idle.iter().copied()).min()
+            == Some(0)
+        {
+            return Err("a count of BENCH_… is 0".to_owned());
+        }
+        Ok(options)
+    }
+
+    /// Whether this table is wanted.
+    pub(crate) fn wants(&self, table: Table) -> bool {
+        self.tables.contains(&table)
+    }
+
+    /// For the report.
+    pub(crate) fn json(&self) -> Value {
+        json!({
+            "rounds": self.rounds,
+            "seconds": self.length.as_secs_f64(),
+            "connections": self.connections,
+            "starts_a_round": self.starts,
+            "broker": self.broker,
+            "client": self.client,
+        })
+    }
+}
+
+fn all_contestants() -> String {
+    Contestant::ALL.map(Contestant::name).join(",")
+}
+
+fn table(word: &str) -> Option<Table> {
+    match word {
+        "lookups" => Some(Table::Lookups),
+        "starts" => Some(Table::Starts),
+        "idle" => Some(Table::Idle),
+        _ => None,
+    }
+}
+
+fn text(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|text| !text.is_empty())
+}
+
+fn number<T: FromStr>(name: &str, default: T) -> Outcome<T> {
+    text(name).map_or(Ok(default), |text| text.parse().map_err(|_| format!("{name}={text} is no number")))
+}
+
+fn list<T>(name: &str, default: &str, parse: impl Fn(&str) -> Option<T>) -> Outcome<Vec<T>> {
+    let words = text(name).unwrap_or_else(|| default.to_owned());
+    let parsed = words.split(',').map(|word| parse(word.trim()).ok_or(word));
+    parsed.collect::<Result<_, _>>().map_err(|word| format!("{name}: {word:?} is none of {default}"))
+}
+
+/// A path below the package, unless another one is named.
+fn path(name: &str, default: &str) -> PathBuf {
+    text(name).map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(default), PathBuf::from)
+}
+
+fn program(name: &str, default: &str) -> Outcome<PathBuf> {
+    let path = path(name, default);
+    let path = path.canonicalize().map_err(|error| {
+        format!("{}: {error}; `make bench` builds it, {name} names another", path.display())
+    })?;
+    if path.is_file() { Ok(path) } else { Err(format!("{} is no program", path.display())) }
+}

@@ -1,0 +1,183 @@
+//! The tables, as text on standard output and as JSON.
+
+use serde_json::{Value, json};
+
+use super::bars::Bar;
+use super::contestant::Contestant;
+use super::idle::{self, Reading};
+use super::lookups::Cell;
+use super::machine::Taken;
+use super::options::Options;
+use super::sample::Sample;
+use super::spread::Spread;
+use super::starts::{Round, Starts};
+
+/// One figure of a cell.
+type Figure = fn(&Cell) -> f64;
+
+/// Those that have a ratio: their name in JSON, and where they are.
+const RATIOS: [(&str, Figure); 4] = [
+    ("requests_per_second", |cell| cell.rate),
+    ("p50", |cell| cell.p50),
+    ("p99", |cell| cell.p99),
+    ("cpu", |cell| cell.cpu.proxy + cell.cpu.clients),
+];
+
+/// The first table.
+pub(crate) fn lookups(options: &Options, cells: &[Cell], all: &mut Value) {
+    let (rounds, seconds) = (options.rounds, options.length.as_secs_f64());
+    println!("\nLookups: medians of {rounds} rounds of {seconds} s; ÷: to HAProxy of the same round,");
+    println!("median [lowest–highest]; CPU in µs for each request, of HAProxy or broker and clients.");
+    let mut summary = Vec::new();
+    for connections in &options.connections {
+        println!("\n{connections} connection{}", if *connections == 1 { "" } else { "s" });
+        println!(
+            "  {:<10}{:>7} {:<19}{:>7} {:<19}{:>7} {:<19}{:>6} {:<19}{:>7}{:>6}{:>6}{:>7}{:>6}",
+            "",
+            "req/s",
+            "÷",
+            "p50 µs",
+            "÷",
+            "p99 µs",
+            "÷",
+            "CPU",
+            "÷",
+            "clients",
+            "nginx",
+            "load",
+            "RSS MB",
+            "new"
+        );
+        for contestant in &options.contestants {
+            let sample = Sample { cells, contestant: *contestant, connections: *connections };
+            line(&sample);
+            let mut entry = json!({ "contestant": contestant.name(), "connections": connections });
+            for (name, figure) in RATIOS {
+                let ratio = sample.ratio(figure).map(Spread::json);
+                entry[name] =
+                    json!({ "spread": sample.spread(figure).map(Spread::json), "to_haproxy": ratio });
+            }
+            summary.push(entry);
+        }
+    }
+    let cells: Vec<Value> = cells.iter().map(Cell::json).collect();
+    all["lookups"] = json!({ "summary": summary, "cells": cells });
+}
+
+fn line(sample: &Sample<'_>) {
+    let of = |figure: Figure| sample.spread(figure).map_or(f64::NAN, |spread| spread.median);
+    let is_measure = matches!(sample.contestant, Contestant::Haproxy);
+    let ratio = |(_, figure): (&str, Figure)| match sample.ratio(figure) {
+        Some(ratio) if !is_measure => ratio.ratio(),
+        _ => "–".to_owned(),
+    };
+    let [rate, p50, p99, cpu] = RATIOS.map(ratio);
+    println!(
+        "  {:<10}{:>7.0} {:<19}{:>7.0} {:<19}{:>7.0} {:<19}{:>6.1} {:<19}{:>7.1}{:>6.1}{:>6.1}{:>7.1}{:>6.0}",
+        sample.contestant.name(),
+        of(|cell| cell.rate),
+        rate,
+        of(|cell| cell.p50),
+        p50,
+        of(|cell| cell.p99),
+        p99,
+        of(|cell| cell.cpu.proxy + cell.cpu.clients),
+        cpu,
+        of(|cell| cell.cpu.clients),
+        of(|cell| cell.cpu.backend),
+        of(|cell| cell.cpu.load),
+        of(|cell| (cell.resident + cell.resident_clients) as f64 / 1024.0),
+        of(|cell| cell.reconnects as f64),
+    );
+}
+
+/// The second table.
+pub(crate) fn starts(options: &Options, starts: &Starts, all: &mut Value) {
+    let (rounds, count) = (options.rounds, options.starts);
+    println!(
+        "\nStarts: medians of {rounds} rounds of {count} starts of each; ÷: to the relay of the same round."
+    );
+    println!(
+        "  {:<15}{:>14} {:<19}{:>7} {:<19}{:>7}{:>11}{:>10}{:>13}{:>10}",
+        "",
+        "first reply µs",
+        "÷",
+        "CPU µs",
+        "÷",
+        "faults",
+        "RssAnon kB",
+        "VmHWM kB",
+        "system calls",
+        "binary kB"
+    );
+    for program in [&starts.relay, &starts.client] {
+        let of = |figure: fn(&Round) -> f64| program.spread(figure).map_or(f64::NAN, |spread| spread.median);
+        let ratio = |figure: fn(&Round) -> f64| {
+            program.ratio(&starts.relay, figure).map_or("–".to_owned(), Spread::ratio)
+        };
+        println!(
+            "  {:<15}{:>14.0} {:<19}{:>7.0} {:<19}{:>7.0}{:>11.0}{:>10.0}{:>13}{:>10.0}",
+            program.name,
+            of(|round| round.first_reply),
+            ratio(|round| round.first_reply),
+            of(|round| round.cpu),
+            ratio(|round| round.cpu),
+            of(|round| round.faults),
+            of(|round| round.private),
+            of(|round| round.peak),
+            program.calls.map_or("–".to_owned(), |calls| calls.to_string()),
+            program.size as f64 / 1024.0,
+        );
+    }
+    if starts.relay.calls.is_none() {
+        println!("  System calls were not counted: strace is not installed, or may not trace.");
+    }
+    all["starts"] = json!([starts.relay.json(), starts.client.json()]);
+}
+
+/// The third table.
+pub(crate) fn idle(options: &Options, readings: &[Reading], all: &mut Value) {
+    println!("\nIdle: the broker's RSS, medians of {} rounds, in kB.", options.rounds);
+    println!(
+        "  {:>11} {:>12} {:<24}{:<24}",
+        "connections", "just started", "each, never asked", "each, asked once"
+    );
+    for connections in &options.idle {
+        let of = |figure| idle::spread(readings, *connections, figure);
+        if let (Some(started), Some(opened), Some(asked)) =
+            (of(|reading| reading.started), of(Reading::for_each_opened), of(Reading::for_each_asked))
+        {
+            let started = started.median;
+            println!("  {connections:>11} {started:>12.0} {:<24}{:<24}", opened.ratio(), asked.ratio());
+        }
+    }
+    all["idle"] = readings.iter().map(Reading::json).collect();
+}
+
+/// Who else was at work.
+pub(crate) fn busy(taken: &Taken, all: &mut Value) {
+    let Taken { ours, others, stolen } = taken;
+    println!(
+        "\nOf the machine's time this took {ours:.0} %, others {others:.0} %; the host kept {stolen:.0} %."
+    );
+    all["machine_time_percent"] = json!({ "ours": ours, "others": others, "stolen": stolen });
+}
+
+/// What was to be reached.
+pub(crate) fn bars(bars: &[Bar], all: &mut Value) {
+    if bars.is_empty() {
+        return;
+    }
+    println!("\nBars (within 5 % counts as reached; kB and MB of 1024)");
+    for bar in bars {
+        println!(
+            "  {:<62} {} {:<5} {:<24} {}",
+            bar.measure,
+            bar.sign(),
+            bar.least_or_most,
+            bar.shown(),
+            bar.verdict()
+        );
+    }
+    all["bars"] = bars.iter().map(Bar::json).collect();
+}
