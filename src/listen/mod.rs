@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 use interprocess::local_socket::traits::StreamCommon;
 use interprocess::local_socket::traits::tokio::Listener as _;
 use interprocess::os::unix::uds_local_socket::tokio::Listener as LocalListener;
+use rustix::event::PollFlags;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
@@ -205,37 +206,45 @@ impl Listeners {
         let is_login = matches!(entrance.wire, Wire::Login(_));
         Ok(match &bound.socket {
             Socket::Tcp(listener) => {
+                let queue = OwnedFd::from(listener.try_clone()?);
                 let listener = TcpListener::from_std(listener.try_clone()?)?;
                 let prepare = if is_login { prepare_tcp_login } else { prepare_tcp };
                 self.tasks.spawn(async move {
                     let next = async || listener.accept().await?.0.into_std();
-                    accept(next, entrance, prepare, TcpStream::from_std).await;
+                    accept(next, &queue, entrance, prepare, TcpStream::from_std).await;
                 })
             }
             Socket::Unix(socket) if matches!(entrance.wire, Wire::Local(_)) => {
+                let queue = OwnedFd::from(socket.listener.try_clone()?);
                 let listener = LocalListener::try_from(OwnedFd::from(socket.listener.try_clone()?))?;
                 let allowed = bound.spec.allowed.clone();
                 self.tasks.spawn(async move {
                     let warned = Warned::default();
                     let next = async || admitted(&listener, &allowed, &warned).await?.into_std();
-                    accept(next, entrance, |_| {}, UnixStream::from_std).await;
+                    accept(next, &queue, entrance, |_| {}, UnixStream::from_std).await;
                 })
             }
             Socket::Unix(socket) => {
+                let queue = OwnedFd::from(socket.listener.try_clone()?);
                 let listener = UnixListener::from_std(socket.listener.try_clone()?)?;
                 self.tasks.spawn(async move {
                     let next = async || listener.accept().await?.0.into_std();
-                    accept(next, entrance, |_| {}, UnixStream::from_std).await;
+                    accept(next, &queue, entrance, |_| {}, UnixStream::from_std).await;
                 })
             }
         })
     }
 }
 
-/// Accepts until the endpoint is given up; what has connected by then is served, too. A stream is
-/// taken over (`adopt`) by the runtime of the thread that serves it.
-async fn accept<T, S, N, F>(mut next: N, entrance: Entrance, prepare: fn(&T), adopt: fn(T) -> io::Result<S>)
-where
+/// Accepts until the endpoint is given up; what has connected by then, and waits in `queue`, is
+/// served, too. A stream is taken over (`adopt`) by the runtime of the thread that serves it.
+async fn accept<T, S, N, F>(
+    mut next: N,
+    queue: &OwnedFd,
+    entrance: Entrance,
+    prepare: fn(&T),
+    adopt: fn(T) -> io::Result<S>,
+) where
     T: Send + 'static,
     S: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static,
     N: FnMut() -> F,
@@ -248,7 +257,14 @@ where
             // A connection that waits in the kernel's queue may have asked already.
             biased;
             accepted = async { entrance.door.open().await; next().await } => accepted,
-            _ = draining.begun() => return,
+            _ = draining.begun() => {
+                // Perhaps the runtime has not heard yet that somebody does.
+                if !draining.is_over() && entrance.door.is_open() && session::has(queue, PollFlags::IN) {
+                    tokio::task::yield_now().await;
+                    continue;
+                }
+                return;
+            }
         };
         if draining.is_over() {
             return;

@@ -357,8 +357,8 @@ fn is_hung_up(stream: &impl AsFd) -> bool {
 }
 
 /// Whether poll(2) reports one of `events` now.
-fn has(stream: &impl AsFd, events: PollFlags) -> bool {
-    let mut fds = [PollFd::from_borrowed_fd(stream.as_fd(), events)];
+pub(crate) fn has(socket: &impl AsFd, events: PollFlags) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(socket.as_fd(), events)];
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     poll(&mut fds, Some(&now)).is_ok() && fds[0].revents().intersects(events)
 }

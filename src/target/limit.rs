@@ -145,11 +145,21 @@ impl Door {
         }
     }
 
-    /// Returns once nobody who came in waits in a full queue that this listener must heed.
-    pub async fn open(&self) {
+    /// What closes it.
+    fn gates(&self) -> impl Iterator<Item = &Gate> {
         let target = self.leads_to_one.load(Ordering::Relaxed).then_some(&*self.target);
-        let pool = self.pool.as_deref().map(|(_, gate)| gate);
-        for gate in target.into_iter().chain(pool) {
+        target.into_iter().chain(self.pool.as_deref().map(|(_, gate)| gate))
+    }
+
+    /// Whether nobody who came in waits in a full queue that this listener must heed.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.gates().all(Gate::is_open)
+    }
+
+    /// Returns once that is so.
+    pub async fn open(&self) {
+        for gate in self.gates() {
             if let Some(listener) = self.listener.as_ref().filter(|_| !gate.is_open()) {
                 listener.held_up();
             }
