@@ -196,7 +196,7 @@ impl Direct {
 
     async fn connect(&self) -> Result<Box<Link>, Broken> {
         let stream = self.open().await.map_err(|error| class(&*error))?;
-        let handshake = Builder::new().max_buf_size(MAX_HEAD).handshake(stream).await;
+        let handshake = Builder::new().max_buf_size(MAX_HEAD).writev(false).handshake(stream).await;
         let (sender, machine) = handshake.map_err(|_| Broken::Refused(Failure::Protocol))?;
         self.metrics.connections.add();
         let _open = Open::new(&self.open);
@@ -226,33 +226,37 @@ fn class(error: &(dyn std::error::Error + 'static)) -> Broken {
 
 impl Link {
     /// Sends, and reads the whole answer, moving the bytes meanwhile.
-    async fn exchange(&mut self, mut request: hyper::Request<Full<Bytes>>) -> Result<Reply, Broken> {
+    fn exchange(
+        &mut self,
+        mut request: hyper::Request<Full<Bytes>>,
+    ) -> impl Future<Output = Result<Reply, Broken>> {
         let Self { sender, machine, ended, .. } = self;
         let interim = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&interim);
         hyper::ext::on_informational(&mut request, move |_| {
             count.fetch_add(1, Ordering::Relaxed);
         });
-        let mut reply = pin!(async {
-            let response = sender.send_request(request).await.map_err(|error| broken(&error))?;
-            read(response).await
-        });
-        poll_fn(|cx| {
-            if let Poll::Ready(reply) = reply.as_mut().poll(cx) {
-                return Poll::Ready(reply);
-            }
-            if !*ended {
-                *ended = Pin::new(&mut *machine).poll(cx).is_ready();
-            }
-            if interim.load(Ordering::Relaxed) > MAX_INTERIM {
-                return Poll::Ready(Err(Broken::Refused(Failure::Protocol)));
-            }
-            match reply.as_mut().poll(cx) {
-                Poll::Pending if *ended => Poll::Ready(Err(Broken::Lost)),
-                poll => poll,
-            }
-        })
-        .await
+        // Handed over at once: what waits does not hold it.
+        let sent = sender.send_request(request);
+        async move {
+            let mut reply = pin!(async { read(sent.await.map_err(|error| broken(&error))?).await });
+            poll_fn(|cx| {
+                if let Poll::Ready(reply) = reply.as_mut().poll(cx) {
+                    return Poll::Ready(reply);
+                }
+                if !*ended {
+                    *ended = Pin::new(&mut *machine).poll(cx).is_ready();
+                }
+                if interim.load(Ordering::Relaxed) > MAX_INTERIM {
+                    return Poll::Ready(Err(Broken::Refused(Failure::Protocol)));
+                }
+                match reply.as_mut().poll(cx) {
+                    Poll::Pending if *ended => Poll::Ready(Err(Broken::Lost)),
+                    poll => poll,
+                }
+            })
+            .await
+        }
     }
 
     /// Whether another request may follow: both sides keep the connection.

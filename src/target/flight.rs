@@ -46,10 +46,7 @@ impl Flights {
         let lookup = begin();
         let number = self.begun.fetch_add(1, Ordering::Relaxed);
         let landing = Landing { flights: Arc::clone(&self.known), key: key.to_vec(), number };
-        let lookup = async move {
-            let _landing = landing;
-            lookup.await
-        };
+        let lookup = lookup.inspect(move |_| drop(landing));
         let lookup = lookup.boxed().shared();
         if let Some(weak) = lookup.downgrade() {
             known.insert(key.to_vec(), (number, weak));
