@@ -10,8 +10,10 @@ use hyper::header::AUTHORIZATION;
 
 use crate::ask::{Deadline, Failure};
 use crate::exchange::{Host, Reply, Request};
+use crate::hidden::Hidden;
 use crate::metrics::Calls;
 use crate::oidc::{Bearer, Token};
+use crate::trace;
 
 /// One API.
 #[derive(Debug)]
@@ -68,6 +70,7 @@ impl Api {
         deadline: Deadline,
     ) -> Result<Reply, Failure> {
         request.headers.insert(AUTHORIZATION, token.header().clone());
+        trace::hide(|| Hidden::of_headers(&request.headers));
         self.host.exchange(request, &self.calls, deadline).await
     }
 }
