@@ -14,7 +14,7 @@ pub(crate) const CUT: &str = "…";
 const SHORTEST: usize = 6;
 
 /// Texts that are not to be shown.
-#[derive(Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Hidden(Vec<String>);
 
 impl Hidden {
@@ -29,11 +29,17 @@ impl Hidden {
             hidden.add(rest);
             let pair = scheme.eq_ignore_ascii_case("basic").then(|| STANDARD.decode(rest.trim()).ok());
             if let Some(pair) = pair.flatten().and_then(|pair| String::from_utf8(pair).ok()) {
-                hidden.add(&pair);
-                hidden.add(pair.split_once(':').map_or("", |(_, password)| password));
+                hidden.add_pair(&pair);
             }
         }
         hidden
+    }
+
+    /// Hides `user:password`, its password, and what Basic makes of it.
+    pub(crate) fn add_pair(&mut self, pair: &str) {
+        self.add(pair);
+        self.add(&STANDARD.encode(pair));
+        self.add(pair.split_once(':').map_or("", |(_, password)| password));
     }
 
     /// Hides `text`, too, also as JSON writes it.

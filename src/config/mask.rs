@@ -221,10 +221,13 @@ fn hidden_key(text: &str) -> Option<(usize, usize, bool)> {
             let value = rest.trim_start_matches(['"', '\'', ' ', '\t']);
             let separator = end + rest.len() - value.len();
             let explicit = value.is_empty() && text.trim_start().starts_with('?');
+            // A key at the beginning of its line whose colon is lost.
+            let is_first = !text.get(..begin)?.contains(|c: char| !" \t-?{[\"'".contains(c));
+            let bare = is_first && !value.is_empty();
             if value.starts_with([':', '=']) {
                 return Some((begin, with_blank(text, separator + 1), is_template(key)));
-            } else if explicit {
-                return Some((begin, end, is_template(key)));
+            } else if explicit || bare {
+                return Some((begin, with_blank(text, end), is_template(key)));
             }
         }
         from = end;
@@ -265,6 +268,8 @@ mod tests {
             "client_secret: first\n  s3cret",
             "? client_secret\n: s3cret",
             "client_secret = \"s3cret\"",
+            "client_secret \"s3cret\"",
+            "  custom_headers [\"A: s3cret\"]",
             "private_key_pem: |\n  s3cret",
             "target: https://joe:s3cret@example.org/",
             "target: \"https://joe:s3c/s3cret@example.org/\"",

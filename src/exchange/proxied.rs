@@ -15,6 +15,8 @@ use super::{
     Broken, CONNECT, HttpSettings, MAX_BODY, Reply, Request, USER_AGENT, is_tls, proxy, refuse_large, take,
 };
 use crate::ask::Failure;
+use crate::hidden::Hidden;
+use crate::trace;
 
 /// The connections to one origin, through its proxy.
 #[derive(Debug)]
@@ -23,6 +25,8 @@ pub(super) struct Proxied {
     /// The proxy's name, whose addresses have their turns.
     proxy: String,
     names: Names,
+    /// What the proxy is told about us.
+    credentials: Hidden,
     /// Keeps connections.
     kept: reqwest::Client,
     /// Makes one for each request.
@@ -63,12 +67,14 @@ impl Proxied {
                 .and_then(|url| url.host_str().map(str::to_owned))
                 .unwrap_or_default(),
             names: names.clone(),
+            credentials: proxy.hidden(),
             kept: client(settings.max_idle_connections_per_host)?,
             fresh: client(0)?,
         })
     }
 
     pub(super) async fn exchange(&self, request: &Request<'_>) -> Result<Reply, Broken> {
+        trace::hide(|| self.credentials.clone());
         if !request.repeatable {
             return self.once(&self.fresh, request).await;
         }

@@ -46,6 +46,7 @@ mod metrics;
 mod outcome_options;
 mod outcomes;
 mod package;
+mod planted;
 mod pool;
 mod postfix;
 mod privileges;
