@@ -54,6 +54,7 @@ mod provider_peers;
 mod proxy;
 mod readme;
 mod reload;
+mod reload_broken;
 mod restart;
 mod secrets;
 mod structure;

@@ -29,6 +29,7 @@ pub(crate) mod jwt;
 pub(crate) mod mail_clients;
 pub(crate) mod marker;
 pub(crate) mod metrics;
+pub(crate) mod mutants;
 pub(crate) mod oidc;
 pub(crate) mod peer;
 pub(crate) mod planted;
