@@ -35,6 +35,7 @@ mod keys;
 mod lifecycle;
 mod link;
 mod local_socket;
+mod log_faults;
 mod login_delay;
 mod login_peers;
 mod logins;
