@@ -142,7 +142,7 @@ fn a_file_system_that_is_full_for_a_while() {
     // What was cut when there was no more room stands on a line of its own.
     let begins = |line: &&str| line.starts_with("20") && line.contains("Z ");
     assert!(text.lines().filter(|line| !begins(line)).count() <= 1, "{text}");
-    let again = text.lines().filter(|line| line.contains("target answered")).next_back();
+    let again = text.lines().rfind(|line| line.contains("target answered"));
     assert!(again.is_some_and(|line| begins(&line)), "{text}");
     logging.stops("a full file system");
 }

@@ -48,6 +48,7 @@ mod outcome_options;
 mod outcomes;
 mod package;
 mod planted;
+mod planted_keys;
 mod pool;
 mod postfix;
 mod privileges;
