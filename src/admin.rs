@@ -128,8 +128,12 @@ pub async fn ask(broker: &Arc<Broker>, query: &Query) -> Said {
         }
     };
     let asker = Asker { at: Instant::now(), id: 0, session: 0, door: Door::default() };
-    let (answer, mut trace) = trace::collect(broker.ask(&question, &asker)).await;
-    trace.push(format!("answer: {answer:?}"));
+    let asked = async {
+        let answer = broker.ask(&question, &asker).await;
+        trace::note(|| format!("answer: {answer:?}"));
+        answer
+    };
+    let (answer, trace) = trace::collect(asked).await;
     let (mut bytes, fallback) = (Vec::new(), OnFailure::default());
     let next = match query {
         Query::Map { .. } => reply::encode(Protocol::Socketmap, &answer, &fallback, &mut bytes),

@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 use crate::ask::{Deadline, Failure};
 use crate::exchange::{Host, Reply, Request};
+use crate::hidden::Hidden;
 use crate::metrics::Calls;
 use crate::oidc::{Bearer, Token};
+use crate::trace;
 
 /// One API.
 #[derive(Debug)]
@@ -65,6 +67,7 @@ impl Api {
         deadline: Deadline,
     ) -> Result<Reply, Failure> {
         request.authorization = Some(token.header().clone());
+        trace::hide(|| Hidden::of_values([token.header()]));
         self.host.exchange(request, &self.calls, deadline).await
     }
 }

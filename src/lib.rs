@@ -35,6 +35,8 @@ pub mod command;
 pub mod config;
 #[cfg(feature = "broker")]
 pub mod exchange;
+#[cfg(feature = "broker")]
+mod hidden;
 pub mod ipc;
 #[cfg(feature = "broker")]
 pub mod listen;

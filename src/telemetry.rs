@@ -3,12 +3,14 @@
 //! It goes to standard output, in lines or in JSON; where journald reads it, to standard error,
 //! each line with its priority in front (sd-daemon(3)) and without the time, which the journal
 //! has. A thread of its own writes: whoever does not read, or a disk that is full, never delays an
-//! answer. What does not fit into its queue is dropped and counted, and the count is told when
-//! there is room again.
+//! answer. What does not fit into its queue, or cannot be written, is dropped and counted, and the
+//! count is told when there is room again.
+
+mod sink;
 
 use std::io::{self, Write};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rustix::fs::fstat;
@@ -22,6 +24,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt, reload};
 
 use crate::config::{Level, Logging};
+use sink::Lost;
 
 /// Lines that wait to be written.
 const QUEUE: usize = 8192;
@@ -35,7 +38,8 @@ static FILTER: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
 #[must_use]
 pub struct Log {
     _worker: WorkerGuard,
-    lost: ErrorCounter,
+    dropped: ErrorCounter,
+    lost: Arc<Lost>,
     told: AtomicUsize,
 }
 
@@ -43,8 +47,10 @@ pub struct Log {
 pub fn start(logging: Logging) -> Log {
     let journal = logging.use_systemd || is_read_by_journald();
     let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(QUEUE).thread_name("log");
-    let (writer, worker) = if journal { builder.finish(io::stderr()) } else { builder.finish(io::stdout()) };
-    let lost = writer.error_counter();
+    let lost = Arc::default();
+    let out = if journal { sink::on(&io::stderr(), &lost) } else { sink::on(&io::stdout(), &lost) };
+    let (writer, worker) = builder.finish(out);
+    let dropped = writer.error_counter();
     let (filter, handle) = reload::Layer::new(targets(logging.level));
     let lines = fmt::layer()
         .with_ansi(false)
@@ -62,7 +68,7 @@ pub fn start(logging: Logging) -> Log {
     if tracing_subscriber::registry().with(filter).with(lines).try_init().is_ok() {
         let _ = FILTER.set(handle);
     }
-    Log { _worker: worker, lost, told: AtomicUsize::new(0) }
+    Log { _worker: worker, dropped, lost, told: AtomicUsize::new(0) }
 }
 
 /// Says more or less from now on.
@@ -74,14 +80,19 @@ pub fn set_level(level: Level) {
 }
 
 impl Log {
-    /// Tells from time to time how many lines were dropped. Never returns.
+    /// Tells from time to time how many lines were lost. Never returns.
     pub async fn watch(&self) {
         loop {
             tokio::time::sleep(LOOK).await;
-            let lost = self.lost.dropped_lines();
+            if self.lost.lasts() {
+                // It would be lost as well.
+                continue;
+            }
+            let lost = self.dropped.dropped_lines() + self.lost.lines();
             let before = self.told.swap(lost, Ordering::Relaxed);
             if lost > before {
-                warn!(lines = lost - before, "nobody read the log in time: lines were dropped");
+                let lines = lost - before;
+                warn!(lines, "lines of the log were lost: they were not read in time, or not written");
             }
         }
     }

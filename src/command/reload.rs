@@ -19,7 +19,7 @@ use super::run::{tell, tell_of_reload};
 use crate::admin::{self, Order, Told};
 use crate::broker::{Broker, Generation};
 use crate::cli::Cli;
-use crate::config::{Config, Privileges, Server};
+use crate::config::{Config, Privileges, Server, Severity};
 use crate::listen::Listeners;
 use crate::listen::activation::Activated;
 use crate::listen::bind::{self, Bound};
@@ -178,7 +178,10 @@ impl<'c> Running<'c> {
             Ok(read) => read,
             Err(problems) => {
                 for problem in problems {
-                    error!(file = %file.display(), "{}", problem.summary());
+                    match problem.severity {
+                        Severity::Error => error!(file = %file.display(), "{}", problem.summary()),
+                        Severity::Warning => warn!("{}", problem.summary()),
+                    }
                 }
                 return None;
             }

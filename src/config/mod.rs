@@ -14,6 +14,7 @@
 
 mod block;
 mod cache;
+mod cuts;
 mod defaults;
 mod entry;
 mod environment;

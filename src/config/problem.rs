@@ -271,8 +271,8 @@ impl<'a> Report<'a> {
             return None;
         }
         // A caret behind what is shown stands at the mark that says so.
-        let caret =
-            (place.column - 1).min(if line.ends_with(&['…']) { line.len() - 1 } else { line.len() });
+        let before = mask::up_to(&self.lines, place, self.places.secrets()).chars().count();
+        let caret = before.min(if line.ends_with(&['…']) { line.len() - 1 } else { line.len() });
         let start = if line.len() > MAX_LINE { caret.saturating_sub(MAX_LINE / 2) } else { 0 };
         let end = line.len().min(start + MAX_LINE);
         let mut text: String = line.get(start..end)?.iter().collect();

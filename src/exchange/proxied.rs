@@ -25,6 +25,8 @@ use super::{
     Broken, CONNECT, HttpSettings, MAX_BODY, Reply, Request, USER_AGENT, is_tls, proxy, refuse_large, take,
 };
 use crate::ask::Failure;
+use crate::hidden::Hidden;
+use crate::trace;
 
 /// The connections to one origin, through its proxy.
 #[derive(Debug)]
@@ -40,6 +42,8 @@ struct Clients {
     /// The proxy's name, whose addresses have their turns.
     proxy: String,
     names: Names,
+    /// What the proxy is told about us.
+    credentials: Hidden,
     /// Keeps connections.
     kept: reqwest::Client,
     /// Makes one for each request.
@@ -80,6 +84,7 @@ impl Proxied {
                 .and_then(|url| url.host_str().map(str::to_owned))
                 .unwrap_or_default(),
             names: names.clone(),
+            credentials: proxy.hidden(),
             kept: client(settings.max_idle_connections_per_host)?,
             fresh: client(0)?,
             // It keeps the time itself.
@@ -89,6 +94,7 @@ impl Proxied {
     }
 
     pub(super) async fn exchange(&self, request: &Request<'_>) -> Result<Reply, Broken> {
+        trace::hide(|| self.clients.credentials.clone());
         let call = Call {
             method: request.method.clone(),
             url: self.clients.url(request.path).ok_or(Broken::Refused(Failure::Malformed))?,

@@ -7,6 +7,8 @@ use std::fmt;
 use hyper_util::client::proxy::matcher::Matcher;
 use url::{Host, Url};
 
+use crate::hidden::Hidden;
+
 /// The rule.
 pub(super) enum Proxies {
     /// The configuration's.
@@ -20,6 +22,26 @@ pub(super) struct Proxy {
     pub(super) url: String,
     /// User name and password.
     pub(super) credentials: Option<(String, String)>,
+}
+
+impl Proxy {
+    /// The credentials, wherever they stand.
+    pub(super) fn hidden(&self) -> Hidden {
+        let mut hidden = Hidden::default();
+        if let Some((user, password)) = &self.credentials {
+            hidden.add_pair(&format!("{user}:{password}"));
+        }
+        if let Ok(url) = Url::parse(&self.url) {
+            let pair = format!("{}:{}", url.username(), url.password().unwrap_or_default());
+            hidden.add_pair(&pair);
+            // As it is sent: without `%`. A plus sign means itself here.
+            let pair = pair.replace('+', "%2B");
+            for (pair, _) in url::form_urlencoded::parse(pair.replace('=', "%3D").as_bytes()) {
+                hidden.add_pair(&pair);
+            }
+        }
+        hidden
+    }
 }
 
 impl fmt::Debug for Proxies {

@@ -23,12 +23,14 @@ use tracing::{debug, info, warn};
 use crate::api::Api;
 use crate::ask::{Answer, Credentials, Deadline, Failure, LOGIN_BUDGET, Login, Mechanism, OnFailure, Peer};
 use crate::exchange::Http;
+use crate::hidden::Hidden;
 use crate::metrics::{Component, Metrics, Queue};
 use crate::oidc::{Oidc, Verdict, Verifier};
 use crate::outage::Outage;
 use crate::secret::Secret;
 use crate::target::limit::Limit;
 use crate::target::request::request_id;
+use crate::target::template::shown;
 use crate::target::{Asker, hex};
 use crate::trace;
 pub use penalty::Penalties;
@@ -168,9 +170,13 @@ impl Logins {
         let request = request::request(&self.settings, body, &own);
         // Without `Auth-Status` a 401 speaks of our credentials, not of the user's.
         let refuses = |reply: &_| answer::refuses_our_token(reply);
+        let ours = || Hidden::of_headers(&self.settings.headers);
         trace::note(|| {
             let origin = self.settings.url.origin().ascii_serialization();
-            format!("request: POST {origin}{}, the login of {user:?} as JSON", request.path)
+            let path = shown::path(request.path);
+            trace::hide(ours);
+            trace::hide(|| path.hidden);
+            format!("request: POST {origin}{}, the login of {user:?} as JSON", path.text)
         });
         let reply = self.api.exchange(request, deadline, refuses).await?;
         trace::note(|| {
@@ -184,7 +190,7 @@ impl Logins {
         });
         Ok(match answer::read(&self.settings, user, &reply)? {
             // An API that repeats what it was told must not have us repeat it.
-            Outcome::Denied { reason, .. } if reason.contains(password.expose()) => {
+            Outcome::Denied { reason, .. } if reason.contains(password.expose()) || ours().is_in(&reason) => {
                 Outcome::denied(answer::DENIED)
             }
             outcome => outcome,

@@ -4,7 +4,7 @@
 //! error in its error field. Everything else is a failure.
 
 use super::value::{self, Object};
-use super::{Absent, Kind, Settings};
+use super::{Absent, Kind, Settings, request};
 use crate::ask::{Answer, Failure};
 use crate::exchange::{Reply, compress};
 
@@ -27,6 +27,8 @@ pub(super) fn read(settings: &Settings, reply: &Reply) -> Result<Answer, Failure
     {
         let text = value::error_text(error)?;
         if !text.is_empty() && text != settings.no_error_value {
+            // Postfix logs it.
+            let text = request::hidden(settings).cut_from(&text).into_owned();
             return Err(Failure::ErrorField(text));
         }
         said_no_error = !text.is_empty();

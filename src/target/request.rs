@@ -11,10 +11,12 @@ use hyper::body::Bytes;
 use hyper::header::{HeaderName, HeaderValue};
 use url::Position;
 
+use super::template::shown::{self, Shown};
 use super::template::{Asked, Input, Unsendable};
 use super::{Asker, Method, Settings};
 use crate::ask::Attribute;
 use crate::exchange::{Request, compress};
+use crate::hidden::Hidden;
 use crate::trace;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -28,6 +30,8 @@ pub(super) struct Rendered {
     /// Those that tell it from others.
     headers: Vec<(HeaderName, HeaderValue)>,
     body: Bytes,
+    /// For `query --trace`: path and body without secrets.
+    shown: Option<(String, String)>,
 }
 
 impl Rendered {
@@ -37,12 +41,9 @@ impl Rendered {
         let own = self.headers.iter().map(|(name, _)| name);
         let own = own.filter(|name| !settings.headers.contains_key(*name));
         let names: Vec<_> = settings.headers.keys().chain(own).map(HeaderName::as_str).collect();
-        let body = if settings.compress_request {
-            format!("({} bytes, packed)", self.body.len())
-        } else {
-            trace::shown(&self.body)
-        };
-        format!("request: {} {origin}{} ({}) {body}", self.method, self.path, names.join(", "))
+        // Whoever joins a lookup that nobody traces has not rendered it.
+        let (path, body) = self.shown.as_ref().map_or(("/…", "…"), |(path, body)| (path, body));
+        format!("request: {} {origin}{path} ({}) {body}", self.method, names.join(", "))
     }
 
     /// Lookups may be repeated: Postfix does so itself (auto_clnt.c).
@@ -81,7 +82,35 @@ pub(super) fn render(settings: &Settings, asked: Asked<'_>, asker: &Asker) -> Re
         Method::Get => HttpMethod::GET,
         Method::Post => HttpMethod::POST,
     };
-    Ok(Rendered { method, path: path(settings, input)?, headers, body: body.into() })
+    let shown = if trace::is_wanted() { Some(for_people(settings, input)?) } else { None };
+    Ok(Rendered { method, path: path(settings, input)?, headers, body: body.into(), shown })
+}
+
+/// Path and body for a note, which from now on shows nothing of what was left out of them.
+fn for_people(settings: &Settings, input: Input<'_>) -> Result<(String, String), Unsendable> {
+    trace::hide(|| hidden(settings));
+    let [path, body] = parts(settings, input)?;
+    let packed = if settings.compress_request { " (sent as gzip)" } else { "" };
+    Ok((path.text, format!("{}{packed}", body.text)))
+}
+
+fn parts(settings: &Settings, input: Input<'_>) -> Result<[Shown; 2], Unsendable> {
+    let path = match &settings.path {
+        Some(template) => template.shown(input)?,
+        None => shown::path(&settings.url[Position::BeforePath..Position::AfterQuery]),
+    };
+    let body = settings.payload.as_ref().map(|payload| payload.shown(input)).transpose()?;
+    Ok([path, body.unwrap_or_default()])
+}
+
+/// What the entry itself tells its API: in headers, in the query, in the payload.
+pub(super) fn hidden(settings: &Settings) -> Hidden {
+    let mut hidden = Hidden::of_headers(&settings.headers);
+    let nothing = Input { name: &settings.name, asked: Asked::Key("") };
+    for part in parts(settings, nothing).into_iter().flatten() {
+        hidden.join(part.hidden);
+    }
+    hidden
 }
 
 /// `SESSION-REQUEST`: the connection and the request, as the log calls them; many APIs log it, too.

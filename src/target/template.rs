@@ -13,6 +13,7 @@
 //! | anything else | must end in `json`, `urlencode` or `raw` | what that says |
 
 mod parse;
+pub(crate) mod shown;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -25,6 +26,17 @@ pub(crate) use parse::ATTRIBUTES;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
     pieces: Vec<Piece>,
+    form: Form,
+}
+
+/// What a template's text is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Json,
+    /// Path and query of a target.
+    Path,
+    /// A payload of any other kind.
+    Text,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

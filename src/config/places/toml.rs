@@ -83,7 +83,7 @@ impl Reader<'_> {
         let mut mapping = Mapping::new();
         for (key, value) in members {
             let name: &str = key.get_ref();
-            let secret_key = mask::is_secret(name);
+            let secret_key = mask::is_hidden(name);
             let below = if secret { path.clone() } else { path.key(name) };
             let at = (self.place(key.span().start), self.place(value.span().start));
             self.enter(node, Some(name));

@@ -203,7 +203,7 @@ impl Reader {
         match &mut self.nodes.get_mut(open.node)?.inside {
             Inside::Mapping(keys) => {
                 let (name, key) = open.pending.take()?;
-                let secret = open.secret || mask::is_secret(&name);
+                let secret = open.secret || mask::is_hidden(&name);
                 let path = open.path.key(&name);
                 keys.insert(name, node);
                 Some(Slot { path, key, secret })

@@ -36,7 +36,7 @@ fn a_problem_is_printed_with_its_line() {
 #[test]
 fn a_long_line_is_cut_around_the_caret() {
     let text = format!(
-        "{{socket_maps: {{a: {{payload: \"{}\", status_code: 5, error_field: {}}}}}}}",
+        "{{socket_maps: {{a: {{value_field: \"{}\", status_code: 5, error_field: {}}}}}}}",
         "x".repeat(500),
         "y".repeat(500)
     );

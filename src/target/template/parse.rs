@@ -1,6 +1,6 @@
 //! The parser of templates: text to pieces, names to sources, places to escapings.
 
-use super::{Error, Escaping, Filter, Insertion, Names, Piece, Source, Template};
+use super::{Error, Escaping, Filter, Form, Insertion, Names, Piece, Source, Template};
 
 /// Every attribute that Postfix 2.1 to 3.12 sends (SMTPD_POLICY_README).
 pub(crate) const ATTRIBUTES: [&str; 32] = [
@@ -61,7 +61,7 @@ pub(super) fn payload(text: &str, names: Names) -> Result<Template, Error> {
         let message = format!("this begins like JSON, but is none: {}", without_place(error));
         return Err(Error { offset: 0, message });
     }
-    pieces(&parts, names, json.is_ok())
+    pieces(&parts, names, if json.is_ok() { Form::Json } else { Form::Text })
 }
 
 /// serde_json puts the place behind " at ".
@@ -71,10 +71,10 @@ fn without_place(error: &serde_json::Error) -> String {
 }
 
 pub(super) fn path(text: &str, names: Names) -> Result<Template, Error> {
-    pieces(&split(text)?, names, false)
+    pieces(&split(text)?, names, Form::Path)
 }
 
-fn pieces(parts: &[Part<'_>], names: Names, json: bool) -> Result<Template, Error> {
+fn pieces(parts: &[Part<'_>], names: Names, form: Form) -> Result<Template, Error> {
     let mut lexer = Lexer::default();
     let mut pieces = Vec::with_capacity(parts.len());
     for part in parts {
@@ -85,12 +85,12 @@ fn pieces(parts: &[Part<'_>], names: Names, json: bool) -> Result<Template, Erro
                 pieces.push(Piece::Literal((*literal).to_owned()));
             }
             Part::Written(written) => {
-                let place = json.then_some(lexer.in_string);
+                let place = (form == Form::Json).then_some(lexer.in_string);
                 pieces.push(Piece::Insertion(insertion(written, names, place)?));
             }
         }
     }
-    Ok(Template { pieces })
+    Ok(Template { pieces, form })
 }
 
 /// Cuts the text at `{{` and `}}`, and trims at `{{-` and `-}}`.

@@ -46,6 +46,11 @@ impl Client {
         Self::spawn(&all)
     }
 
+    /// The number of its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Its exit code, when it ends in time.
     pub(crate) fn exit_code(&mut self) -> Option<i32> {
         wait_for_exit(&mut self.child, PATIENCE).and_then(|status| status.code())

@@ -1,0 +1,121 @@
+//! Every key that takes a text either holds a planted secret (`planted`), or is known to hold none:
+//! whoever adds a key decides.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::planted::IDLE;
+use crate::support::planted::Planted;
+
+/// The keys with a text for a value that is no secret, and leads to none.
+const PLAIN: [&str; 46] = [
+    "Admin.path",
+    // An identifier is no secret (RFC 6749 2.2).
+    "BackendOidc.client_id",
+    "BackendOidc.scopes",
+    "Grpc.address",
+    "GrpcTls.client_cert",
+    "GrpcTls.root_ca",
+    "GrpcTls.server_name",
+    "Ipc.allow_users",
+    "Ipc.group",
+    "Ipc.mode",
+    "Ipc.path",
+    "Ipc.user",
+    "Listener.address",
+    "Listener.group",
+    "Listener.mode",
+    "Listener.name",
+    "Listener.systemd_socket_name",
+    "Listener.user",
+    "Login.default_local_port",
+    "Login.error_field",
+    "Login.no_error_value",
+    "Login.penalty_exempt",
+    "Login.value_field",
+    "Map.default_local_port",
+    "Map.domains",
+    "Map.error_field",
+    "Map.no_error_value",
+    "Map.value_field",
+    // It holds neither user nor query.
+    "Observability.otel_exporter_otlp_endpoint",
+    "Observability.otel_service_name",
+    "Observability.otel_service_version",
+    "Observability.prometheus_address",
+    "Observability.prometheus_path",
+    "Policy.cache_key",
+    "Policy.default_local_port",
+    "Policy.error_field",
+    "Policy.no_error_value",
+    "Policy.on_failure",
+    "Policy.value_field",
+    "PrometheusTls.cert",
+    "PrometheusTls.min_tls_version",
+    "SaslOidc.account_claim",
+    "SaslOidc.audiences",
+    "SaslOidc.client_id",
+    "SaslOidc.scopes",
+    "Server.chroot",
+];
+/// The same; the list would be longer than a screen.
+const PLAIN_TOO: [&str; 5] = [
+    // A file that is not read yet.
+    "GrpcTls.client_key",
+    "Server.run_as_group",
+    "Server.run_as_user",
+    "Tls.cert",
+    "Tls.root_ca",
+];
+/// A proxy's, and what another broker shows beside it.
+const PROXIED: [&str; 2] = ["HttpClient.proxy", "Observability.prometheus_http_auth_basic_file"];
+/// What a schema stands for, behind `$ref` and beside `null`.
+fn resolved<'s>(root: &'s Value, schema: &'s Value) -> &'s Value {
+    if let Some(name) = schema["$ref"].as_str().and_then(|name| name.strip_prefix("#/$defs/")) {
+        return resolved(root, &root["$defs"][name]);
+    }
+    let choices = schema["anyOf"].as_array().into_iter().flatten();
+    let one = choices.into_iter().find(|choice| choice["type"] != "null");
+    one.map_or(schema, |one| resolved(root, one))
+}
+
+/// Whether a value of this schema can be, or hold, any text.
+fn is_text(root: &Value, schema: &Value) -> bool {
+    let schema = resolved(root, schema);
+    let is = |kind: &str| {
+        schema["type"] == kind || schema["type"].as_array().is_some_and(|t| t.contains(&json!(kind)))
+    };
+    let is_bound = !schema["enum"].is_null() || !schema["pattern"].is_null();
+    (is("string") && !is_bound)
+        || (is("array") && is_text(root, &schema["items"]))
+        || (schema["properties"].is_null()
+            && schema["additionalProperties"].is_object()
+            && is_text(root, &schema["additionalProperties"]))
+}
+
+#[test]
+fn no_key_that_takes_a_text_is_forgotten() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("pfxhttp.schema.json");
+    let root: Value = serde_json::from_slice(&fs::read(file).expect("the schema")).expect("JSON");
+    let mut texts = BTreeSet::new();
+    for (name, block) in root["$defs"].as_object().expect("definitions") {
+        for (key, schema) in block["properties"].as_object().into_iter().flatten() {
+            if is_text(&root, schema) {
+                texts.insert(format!("{name}.{key}"));
+            }
+        }
+    }
+    let planted = Planted::new();
+    let known: Vec<&str> = planted.markers.iter().map(|marker| marker.key).collect();
+    let known = [&known[..], &PLAIN, &PLAIN_TOO, &PROXIED, &IDLE].concat();
+    for text in &texts {
+        assert!(
+            known.contains(&text.as_str()),
+            "{text} may hold a secret: plant one, or say that it does not"
+        );
+    }
+    assert!(known.iter().all(|known| texts.contains(*known)), "{known:?} are keys");
+}
