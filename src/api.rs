@@ -41,20 +41,30 @@ impl Api {
     /// The class of what went wrong.
     pub async fn exchange(
         &self,
-        mut request: Request<'_>,
+        request: &Request<'_>,
         deadline: Deadline,
         refuses: impl Fn(&Reply) -> bool,
     ) -> Result<Reply, Failure> {
-        let Some(bearer) = &self.bearer else {
-            return self.host.exchange(&request, &self.calls, deadline).await;
-        };
+        match &self.bearer {
+            None => self.host.exchange(request, &self.calls, deadline).await,
+            Some(bearer) => Box::pin(self.with_token(bearer, request, deadline, refuses)).await,
+        }
+    }
+
+    async fn with_token(
+        &self,
+        bearer: &Bearer,
+        request: &Request<'_>,
+        deadline: Deadline,
+        refuses: impl Fn(&Reply) -> bool,
+    ) -> Result<Reply, Failure> {
         let token = bearer.token(deadline).await?;
-        let reply = self.authorized(&mut request, &token, deadline).await?;
+        let reply = self.authorized(request, &token, deadline).await?;
         if !refuses(&reply) {
             return Ok(reply);
         }
         match bearer.after_refusal(&token, deadline).await {
-            Ok(Some(fresh)) => self.authorized(&mut request, &fresh, deadline).await,
+            Ok(Some(fresh)) => self.authorized(request, &fresh, deadline).await,
             // The API's own word says more than that there is no other token.
             Ok(None) | Err(_) => Ok(reply),
         }
@@ -62,12 +72,12 @@ impl Api {
 
     async fn authorized(
         &self,
-        request: &mut Request<'_>,
+        request: &Request<'_>,
         token: &Token,
         deadline: Deadline,
     ) -> Result<Reply, Failure> {
-        request.authorization = Some(token.header().clone());
+        let request = Request { authorization: Some(token.header().clone()), ..request.clone() };
         trace::hide(|| Hidden::of_values([token.header()]));
-        self.host.exchange(request, &self.calls, deadline).await
+        self.host.exchange(&request, &self.calls, deadline).await
     }
 }

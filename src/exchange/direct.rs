@@ -174,24 +174,28 @@ impl Direct {
     }
 
     async fn ask(&self, mut link: Box<Link>, request: &Request<'_>) -> Result<Reply, Broken> {
-        let reply = link.exchange(self.http_request(request)?).await?;
-        if link.is_reusable() {
+        let reply = {
+            let request = self.http_request(request);
+            link.exchange(request)
+        };
+        let reply = reply.await?;
+        // Whether it is alive shows when it is taken, and when the idle ones are looked through.
+        if !link.ended && !link.sender.is_closed() {
             Pool::put(&self.pools[link.home], link);
         }
         Ok(reply)
     }
 
-    fn http_request(&self, request: &Request<'_>) -> Result<hyper::Request<Full<Bytes>>, Broken> {
-        // Origin-form (RFC 9112 3.2.1). A path that is none comes out of a template's `raw`.
-        let path: Uri = request.path.parse().map_err(|_| Broken::Refused(Failure::Malformed))?;
+    fn http_request(&self, request: &Request<'_>) -> hyper::Request<Full<Bytes>> {
         let mut http = hyper::Request::new(Full::new(request.body.clone()));
         *http.method_mut() = request.method.clone();
-        *http.uri_mut() = path;
+        // Origin-form (RFC 9112 3.2.1).
+        *http.uri_mut() = request.path.clone().into();
         let headers = http.headers_mut();
         *headers = request.all_headers();
         headers.entry(HOST).or_insert_with(|| self.host.clone());
         headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(super::USER_AGENT));
-        Ok(http)
+        http
     }
 
     async fn connect(&self) -> Result<Box<Link>, Broken> {
@@ -259,11 +263,6 @@ impl Link {
         }
     }
 
-    /// Whether another request may follow: both sides keep the connection.
-    fn is_reusable(&mut self) -> bool {
-        self.is_alive() && self.sender.is_ready()
-    }
-
     /// Whether the backend has left it open, as far as the kernel has told.
     fn is_alive(&mut self) -> bool {
         if !self.ended {
@@ -302,18 +301,17 @@ impl Pool {
 
     /// A connection that looks alive, and was used at most that long ago.
     fn take(&self, idle_for: Duration) -> Option<Box<Link>> {
+        let now = Instant::now();
         loop {
-            let Idle { mut link, since } = {
-                let mut idle = self.lock();
-                // The last one is the youngest.
-                idle.pop_if(|kept| {
-                    let age = kept.since.elapsed();
-                    age < idle_for || age >= self.timeout
-                })?
-            };
+            let age = |kept: &Idle| now.saturating_duration_since(kept.since);
+            // The last one is the youngest.
+            let mut kept = self.lock().pop_if(|kept| {
+                let age = age(kept);
+                age < idle_for || age >= self.timeout
+            })?;
             self.less(1);
-            if since.elapsed() < self.timeout && link.is_alive() && link.sender.is_ready() {
-                return Some(link);
+            if age(&kept) < self.timeout && kept.link.is_alive() && kept.link.sender.is_ready() {
+                return Some(kept.link);
             }
         }
     }

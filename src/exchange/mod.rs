@@ -28,9 +28,10 @@ use hyper::body::Bytes;
 use hyper::ext::ReasonPhrase;
 use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use hyper::http::Extensions;
+use hyper::http::uri::PathAndQuery;
 use reqwest::header::HeaderMap;
 use tokio::sync::Semaphore;
-use url::Url;
+use url::{Position, Url};
 
 use crate::ask::{Deadline, Failure};
 use crate::metrics::{Calls, Metrics, Pool};
@@ -130,7 +131,7 @@ pub struct Request<'a> {
     /// GET or POST.
     pub method: hyper::Method,
     /// Path and query, from `/` on.
-    pub path: &'a str,
+    pub path: PathAndQuery,
     /// Its headers; `Host`, `Content-Length` and `User-Agent` are added where they are missing.
     pub headers: &'a HeaderMap,
     /// Headers that no other request has; where `headers` have one of these, too, that one holds.
@@ -144,10 +145,22 @@ pub struct Request<'a> {
     pub repeatable: bool,
 }
 
+/// Path and query of `url`, as a request names them.
+#[must_use]
+pub fn path_of(url: &Url) -> PathAndQuery {
+    let path = &url[Position::BeforePath..Position::AfterQuery];
+    // Whatever a URL holds there is fit for a request.
+    path.parse().unwrap_or(PathAndQuery::from_static("/"))
+}
+
 impl Request<'_> {
     /// All its headers, for one time that it is sent.
     fn all_headers(&self) -> HeaderMap {
-        let mut headers = self.headers.clone();
+        // With room for what the connection adds.
+        let mut headers = HeaderMap::with_capacity(self.headers.len() + self.own.len() + 4);
+        for (name, value) in self.headers {
+            headers.append(name, value.clone());
+        }
         for (name, value) in self.own {
             headers.entry(name).or_insert_with(|| value.clone());
         }

@@ -97,7 +97,7 @@ impl Proxied {
         trace::hide(|| self.clients.credentials.clone());
         let call = Call {
             method: request.method.clone(),
-            url: self.clients.url(request.path).ok_or(Broken::Refused(Failure::Malformed))?,
+            url: self.clients.url(request.path.as_str()).ok_or(Broken::Refused(Failure::Malformed))?,
             headers: request.all_headers(),
             body: request.body.clone(),
         };

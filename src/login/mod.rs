@@ -173,12 +173,12 @@ impl Logins {
         let ours = || Hidden::of_headers(&self.settings.headers);
         trace::note(|| {
             let origin = self.settings.url.origin().ascii_serialization();
-            let path = shown::path(request.path);
+            let path = shown::path(request.path.as_str());
             trace::hide(ours);
             trace::hide(|| path.hidden);
             format!("request: POST {origin}{}, the login of {user:?} as JSON", path.text)
         });
-        let reply = self.api.exchange(request, deadline, refuses).await?;
+        let reply = self.api.exchange(&request, deadline, refuses).await?;
         trace::note(|| {
             let header =
                 |name: &str| reply.headers.get(name).map(|value| value.to_str().unwrap_or("(not ASCII)"));

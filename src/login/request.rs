@@ -4,11 +4,10 @@ use hyper::Method;
 use hyper::body::Bytes;
 use hyper::header::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
-use url::Position;
 
 use super::Settings;
 use crate::ask::Login;
-use crate::exchange::{Request, compress};
+use crate::exchange::{Request, compress, path_of};
 use crate::secret::Secret;
 
 /// The body: every member a string, in the order of the alphabet; what is not known is left out.
@@ -46,7 +45,7 @@ pub(super) fn request<'r>(
     body: Bytes,
     own: &'r [(HeaderName, HeaderValue)],
 ) -> Request<'r> {
-    let path = &settings.url[Position::BeforePath..Position::AfterQuery];
+    let path = path_of(&settings.url);
     let headers = &settings.headers;
     Request { method: Method::POST, path, headers, own, authorization: None, body, repeatable: false }
 }

@@ -8,11 +8,11 @@ use hyper::Method;
 use hyper::body::Bytes;
 use hyper::header::{ACCEPT, HeaderMap, HeaderValue};
 use tracing::{debug, warn};
-use url::{Position, Url};
+use url::Url;
 
 use super::json::{self, Object};
 use crate::ask::{Deadline, Failure};
-use crate::exchange::{Http, Reply, Request};
+use crate::exchange::{Http, Reply, Request, path_of};
 use crate::metrics::{Calls, Component, Metrics};
 use crate::warned::Warned;
 
@@ -102,7 +102,7 @@ impl Contact {
         message.headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         let request = Request {
             method: message.method,
-            path: &url[Position::BeforePath..Position::AfterQuery],
+            path: path_of(url),
             headers: &message.headers,
             own: &[],
             authorization: None,

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use hyper::Method;
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::http::uri::PathAndQuery;
 use prost::Message;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -26,7 +27,7 @@ use super::span::{Attribute, Span, Tracer};
 use super::{Settings, mirror};
 use crate::ask::{Deadline, Failure};
 use crate::broker::Generation;
-use crate::exchange::{Host, Http, HttpSettings, Request};
+use crate::exchange::{Host, Http, HttpSettings, Request, path_of};
 use crate::metrics::{Calls, Component, Metrics};
 use crate::warned::Warned;
 
@@ -180,7 +181,7 @@ impl Exporter {
         let body = Bytes::from(body);
         let request = Request {
             method: Method::POST,
-            path: &path,
+            path,
             headers: &headers,
             own: &[],
             authorization: None,
@@ -211,8 +212,10 @@ impl Exporter {
 }
 
 /// `signal` below the path of `endpoint`.
-fn path(endpoint: &Url, signal: &str) -> String {
-    format!("{}/{signal}", endpoint.path().trim_end_matches('/'))
+fn path(endpoint: &Url, signal: &str) -> PathAndQuery {
+    let mut url = endpoint.clone();
+    url.set_path(&format!("{}/{signal}", endpoint.path().trim_end_matches('/')));
+    path_of(&url)
 }
 
 fn now() -> u64 {

@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::{AbortHandle, JoinSet};
 use tracing::{debug, info};
 
-use super::{Draining, HALF_READ, LOOK, is_hung_up, read, write};
+use super::{Draining, HALF_READ, LOOK, Waits, is_hung_up, read, write};
 use crate::ask::{Answer, Failure, Login, Mechanism, Question};
 use crate::broker::Generation;
 use crate::proto::dovecot::Greeting;
@@ -55,6 +55,7 @@ pub(super) async fn serve<S>(
     let offered = generation.current().mechanisms(name);
     let mut logins = Logins::new(name, offered.clone());
     let mut running = Running::new(name, door, generation);
+    let mut waits = Waits::new(&draining);
     let mut received = Vec::new();
     let mut out = Vec::new();
     greet(&offered, &mut out);
@@ -98,7 +99,7 @@ pub(super) async fn serve<S>(
                 hung_up(&mut stream).await;
                 return None;
             }
-            Some(read(&mut stream, &mut received, patience, &mut draining).await)
+            Some(read(&mut stream, &mut received, patience, &mut waits).await)
         };
         tokio::select! {
             answered = running.next() => {

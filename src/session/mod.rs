@@ -11,16 +11,18 @@
 
 mod login;
 
+use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::fd::AsFd;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant as Clock, Sleep};
 use tracing::debug;
 
 use crate::ask::{Answer, Failure, OnFailure, Question};
@@ -87,6 +89,7 @@ pub async fn serve<S>(
     // Of this connection alone; its requests count on from there.
     let session = RandomState::new().hash_one(());
     let mut serial = session;
+    let mut waits = Waits::new(&draining);
     loop {
         out.clear();
         // A request lives on the generation that it was read under.
@@ -116,7 +119,7 @@ pub async fn serve<S>(
             Step::Read => {
                 drop(broker);
                 let patience = wire.patience(!received.is_empty());
-                match read(&mut stream, &mut received, patience, &mut draining).await {
+                match read(&mut stream, &mut received, patience, &mut waits).await {
                     Ok(1..) => continue,
                     Ok(0) | Err(_) => return,
                 }
@@ -241,12 +244,47 @@ fn welcome(hello: &Hello, broker: &Broker, out: &mut Vec<u8>) -> bool {
     greeted && hello.service.is_some()
 }
 
-/// Reads once, for as long as `patience` lasts. Nothing read means the end: of the stream, of our patience, or of the broker.
+/// What a connection waits for besides its peer. Both are set up once: a lookup costs neither a new
+/// timer nor a place in a list.
+struct Waits {
+    patience: Pin<Box<Sleep>>,
+    /// Until the broker begins to stop.
+    stop: Pin<Box<dyn Future<Output = Instant> + Send>>,
+    /// When it did.
+    since: Option<Instant>,
+}
+
+impl Waits {
+    fn new(draining: &Draining) -> Self {
+        let mut draining = draining.clone();
+        let stop = Box::pin(async move { draining.begun().await });
+        Self { patience: Box::pin(tokio::time::sleep(IDLE_MAP)), stop, since: None }
+    }
+}
+
+/// Returns when no more is read: an idle connection has nothing to lose, a request that has begun
+/// has until the end of the grace.
+async fn stopped(
+    stop: &mut Pin<Box<dyn Future<Output = Instant> + Send>>,
+    since: &mut Option<Instant>,
+    begun: bool,
+) {
+    let since = match *since {
+        Some(since) => since,
+        None => *since.insert(stop.as_mut().await),
+    };
+    if begun {
+        tokio::time::sleep_until((since + GRACE).into()).await;
+    }
+}
+
+/// Reads once, for as long as `patience` lasts. Nothing read means the end: of the stream, of our
+/// patience, or of the broker.
 async fn read<S>(
     stream: &mut S,
     received: &mut Vec<u8>,
     patience: Option<Duration>,
-    draining: &mut Draining,
+    waits: &mut Waits,
 ) -> io::Result<usize>
 where
     S: AsyncRead + AsFd + Unpin,
@@ -256,21 +294,19 @@ where
         received.shrink_to(IDLE_BUFFER);
     }
     received.reserve(IDLE_BUFFER);
+    if let Some(limit) = patience {
+        waits.patience.as_mut().reset(Clock::now() + limit);
+    }
     loop {
-        let bytes = async {
-            match patience {
-                Some(limit) => timeout(limit, stream.read_buf(received)).await.unwrap_or(Ok(0)),
-                None => stream.read_buf(received).await,
-            }
-        };
-        if draining.is_over() {
+        if waits.since.is_some_and(|since| since.elapsed() > GRACE) {
             return Ok(0);
         }
         tokio::select! {
             // What has come in by now counts as asked,
             biased;
-            count = bytes => return count,
-            () = draining.ended(begun) => {}
+            count = stream.read_buf(received) => return count,
+            () = waits.patience.as_mut(), if patience.is_some() => return Ok(0),
+            () = stopped(&mut waits.stop, &mut waits.since, begun) => {}
         }
         // also where the runtime has not heard of it yet.
         if begun || !has(stream, PollFlags::IN) {
@@ -322,15 +358,6 @@ impl Draining {
     pub fn is_over(&self) -> bool {
         self.0.borrow().is_some_and(|since| since.elapsed() > GRACE)
     }
-
-    /// Returns when no more is read: an idle connection has nothing to lose, a request that has
-    /// begun has until the end of the grace.
-    async fn ended(&mut self, begun: bool) {
-        let since = self.begun().await;
-        if begun {
-            tokio::time::sleep_until((since + GRACE).into()).await;
-        }
-    }
 }
 
 /// Returns when nobody is left to read an answer. Bytes that come meanwhile belong to the next
@@ -369,7 +396,7 @@ mod tests {
     use crate::config;
     use std::path::Path;
     use tokio::net::UnixStream;
-    use tokio::time::{Instant as Clock, sleep};
+    use tokio::time::{sleep, timeout};
 
     const MARGIN: Duration = Duration::from_millis(10);
 

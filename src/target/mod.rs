@@ -20,13 +20,14 @@ mod verb;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hyper::http::uri::PathAndQuery;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 use tracing::{debug, info};
 
 use crate::api::Api;
 use crate::ask::{Answer, Deadline, Failure, OnFailure};
-use crate::exchange::Http;
+use crate::exchange::{Http, path_of};
 use crate::metrics::Queue;
 use crate::oidc::Oidc;
 use crate::otlp;
@@ -59,6 +60,8 @@ pub struct Asker {
 #[derive(Debug)]
 pub struct Target {
     settings: Settings,
+    /// Where no template makes it.
+    path: PathAndQuery,
     api: Api,
     limit: Limit,
     shelf: Shelf,
@@ -96,6 +99,7 @@ impl Target {
             refreshing: Arc::new(Semaphore::new((settings.pool.workers / 4).clamp(1, 64))),
             warned: Warned::default(),
             outage: Outage::default(),
+            path: path_of(&settings.url),
             settings,
         })
     }
@@ -171,7 +175,7 @@ impl Target {
             Found::Nothing => {}
         }
         let deadline = Deadline::from(asker.at, self.settings.timeout);
-        let rendered = match request::render(&self.settings, asked, asker) {
+        let rendered = match request::render(&self.settings, &self.path, asked, asker) {
             Ok(rendered) => rendered,
             Err(why) => return self.unsendable(why),
         };
@@ -237,14 +241,12 @@ impl Target {
         deadline: Deadline,
         door: &Door,
     ) -> Result<Answer, Failure> {
-        let started = Instant::now();
+        let started = tracing::enabled!(tracing::Level::DEBUG).then(Instant::now);
         let outcome = async {
             let _worker = self.limit.enter(deadline, door.target_gate()).await?;
             trace::note(|| rendered.note(&self.settings));
-            let reply = self
-                .api
-                .exchange(rendered.request(&self.settings), deadline, |reply| reply.status == 401)
-                .await?;
+            let request = rendered.request(&self.settings);
+            let reply = self.api.exchange(&request, deadline, |reply| reply.status == 401).await?;
             trace::note(|| format!("API: {} {}", reply.status, trace::shown(&reply.body)));
             answer::read(&self.settings, &reply)
         };
@@ -258,7 +260,7 @@ impl Target {
             }
             self.shelf.keep(key, answer);
             self.outage.end(&self.settings.name, &self.settings.url);
-            debug!(name = self.settings.name, duration_ms = millis(started), "target answered");
+            debug!(name = self.settings.name, duration_ms = started.map(millis), "target answered");
         }
         outcome
     }
@@ -294,7 +296,7 @@ impl Target {
     /// for so few at a time that workers are left for those who wait.
     fn refresh(self: &Arc<Self>, asked: Asked<'_>, key: &[u8], asker: &Asker) {
         let Ok(place) = Arc::clone(&self.refreshing).try_acquire_owned() else { return };
-        let Ok(rendered) = request::render(&self.settings, asked, asker) else { return };
+        let Ok(rendered) = request::render(&self.settings, &self.path, asked, asker) else { return };
         let deadline = Deadline::after(self.settings.timeout);
         let flight = self.fly(&Arc::new(rendered), key, deadline, &Door::default());
         if flight.joined {

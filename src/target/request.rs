@@ -9,6 +9,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use hyper::Method as HttpMethod;
 use hyper::body::Bytes;
 use hyper::header::{HeaderName, HeaderValue};
+use hyper::http::uri::PathAndQuery;
 use url::Position;
 
 use super::template::shown::{self, Shown};
@@ -26,7 +27,7 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 #[derive(Debug)]
 pub(super) struct Rendered {
     method: HttpMethod,
-    path: String,
+    path: PathAndQuery,
     /// Those that tell it from others.
     headers: Vec<(HeaderName, HeaderValue)>,
     body: Bytes,
@@ -50,7 +51,7 @@ impl Rendered {
     pub(super) fn request<'r>(&'r self, settings: &'r Settings) -> Request<'r> {
         Request {
             method: self.method.clone(),
-            path: &self.path,
+            path: self.path.clone(),
             headers: &settings.headers,
             own: &self.headers,
             authorization: None,
@@ -61,7 +62,12 @@ impl Rendered {
 }
 
 /// Renders the request of one question.
-pub(super) fn render(settings: &Settings, asked: Asked<'_>, asker: &Asker) -> Result<Rendered, Unsendable> {
+pub(super) fn render(
+    settings: &Settings,
+    fixed: &PathAndQuery,
+    asked: Asked<'_>,
+    asker: &Asker,
+) -> Result<Rendered, Unsendable> {
     let input = Input { name: &settings.name, asked };
     let mut headers = Vec::with_capacity(2);
     let mut body = Vec::new();
@@ -83,7 +89,7 @@ pub(super) fn render(settings: &Settings, asked: Asked<'_>, asker: &Asker) -> Re
         Method::Post => HttpMethod::POST,
     };
     let shown = if trace::is_wanted() { Some(for_people(settings, input)?) } else { None };
-    Ok(Rendered { method, path: path(settings, input)?, headers, body: body.into(), shown })
+    Ok(Rendered { method, path: path(settings, fixed, input)?, headers, body: body.into(), shown })
 }
 
 /// Path and body for a note, which from now on shows nothing of what was left out of them.
@@ -124,10 +130,9 @@ pub(crate) fn request_id(asker: &Asker) -> Option<(HeaderName, HeaderValue)> {
     Some((REQUEST_ID, HeaderValue::from_bytes(&id).ok()?))
 }
 
-fn path(settings: &Settings, input: Input<'_>) -> Result<String, Unsendable> {
-    let Some(template) = &settings.path else {
-        return Ok(settings.url[Position::BeforePath..Position::AfterQuery].to_owned());
-    };
+/// `fixed`, unless a template makes it.
+fn path(settings: &Settings, fixed: &PathAndQuery, input: Input<'_>) -> Result<PathAndQuery, Unsendable> {
+    let Some(template) = &settings.path else { return Ok(fixed.clone()) };
     let mut path = Vec::new();
     template.render(input, &mut path)?;
     let path = String::from_utf8(path).map_err(|_| Unsendable::Illegal)?;
@@ -139,7 +144,10 @@ fn path(settings: &Settings, input: Input<'_>) -> Result<String, Unsendable> {
     }
     // What `raw` let through may be no part of a URL (RFC 3986 2).
     let legal = path.bytes().all(|byte| byte.is_ascii_graphic() && !b"#\"<>\\^`{|}".contains(&byte));
-    if legal { Ok(path) } else { Err(Unsendable::Illegal) }
+    if !legal || !path.starts_with('/') {
+        return Err(Unsendable::Illegal);
+    }
+    PathAndQuery::from_maybe_shared(Bytes::from(path)).map_err(|_| Unsendable::Illegal)
 }
 
 fn idempotency_key(name: &str, attributes: &[Attribute], id: u64) -> String {
