@@ -162,7 +162,7 @@ impl Target {
         if self.settings.log_keys == LogKeys::Always {
             debug!(name = self.settings.name, session = hex(asker.session), key = asked.shown(), "lookup");
         }
-        let key = self.shelf.key(asked);
+        let key: Arc<[u8]> = self.shelf.key(asked).into();
         match self.shelf.find(&key) {
             Found::Fresh(answer) => {
                 trace::note(|| "cache: a fresh answer, nobody is asked".to_owned());
@@ -194,7 +194,7 @@ impl Target {
     async fn look_up(
         self: &Arc<Self>,
         rendered: Rendered,
-        key: &[u8],
+        key: &Arc<[u8]>,
         deadline: Deadline,
         door: &Door,
     ) -> Result<Answer, Failure> {
@@ -221,13 +221,13 @@ impl Target {
     fn fly(
         self: &Arc<Self>,
         rendered: &Arc<Rendered>,
-        key: &[u8],
+        key: &Arc<[u8]>,
         deadline: Deadline,
         door: &Door,
     ) -> Flight {
         self.flights.join(key, || {
             let (target, rendered, door) = (Arc::clone(self), Arc::clone(rendered), door.clone());
-            let (key, trace) = (key.to_vec(), otlp::current());
+            let (key, trace) = (Arc::clone(key), otlp::current());
             // Whoever moves it on, it belongs to the trace of who began it.
             otlp::within(trace, async move { target.exchange(&rendered, &key, deadline, &door).await })
         })
@@ -294,7 +294,7 @@ impl Target {
 
     /// Asks anew in the background, while the old answer is given: once for each key, and
     /// for so few at a time that workers are left for those who wait.
-    fn refresh(self: &Arc<Self>, asked: Asked<'_>, key: &[u8], asker: &Asker) {
+    fn refresh(self: &Arc<Self>, asked: Asked<'_>, key: &Arc<[u8]>, asker: &Asker) {
         let Ok(place) = Arc::clone(&self.refreshing).try_acquire_owned() else { return };
         let Ok(rendered) = request::render(&self.settings, &self.path, asked, asker) else { return };
         let deadline = Deadline::after(self.settings.timeout);
