@@ -300,11 +300,14 @@ impl Host {
                 Arm::Proxied(proxied) => Box::pin(proxied.exchange(request)).await,
             }
         };
-        match tokio::time::timeout_at(deadline.instant().into(), exchange).await {
-            Ok(Ok(reply)) => Ok(reply),
-            Ok(Err(Broken::Lost)) => Err(Failure::Protocol),
-            Ok(Err(Broken::Refused(failure))) => Err(failure),
-            Err(_) => Err(Failure::Timeout),
+        tokio::select! {
+            biased;
+            outcome = exchange => match outcome {
+                Ok(reply) => Ok(reply),
+                Err(Broken::Lost) => Err(Failure::Protocol),
+                Err(Broken::Refused(failure)) => Err(failure),
+            },
+            () = tokio::time::sleep_until(deadline.instant().into()) => Err(Failure::Timeout),
         }
     }
 }
