@@ -36,9 +36,8 @@ use crate::ask::Failure;
 use crate::metrics::{self, Metrics};
 use crate::threads;
 
-/// How often bytes may come before a head is complete: it comes in one or two pieces, and the answers
-/// of 1xx that may precede it (RFC 9110 15.2) are not to come without end.
-const MAX_TURNS: usize = 256;
+/// Answers of 1xx before the real one (RFC 9110 15.2). A backend has use for one or two.
+const MAX_INTERIM: usize = 8;
 /// A connection that was used this recently is not about to be closed.
 const SURE: Duration = Duration::from_secs(1);
 
@@ -231,7 +230,12 @@ fn class(error: &(dyn std::error::Error + 'static)) -> Broken {
 
 impl Link {
     /// Sends `request` and reads the whole answer, moving the bytes meanwhile.
-    async fn exchange(&mut self, request: hyper::Request<Full<Bytes>>) -> Result<Reply, Broken> {
+    async fn exchange(&mut self, mut request: hyper::Request<Full<Bytes>>) -> Result<Reply, Broken> {
+        let interim = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&interim);
+        hyper::ext::on_informational(&mut request, move |_| {
+            count.fetch_add(1, Ordering::Relaxed);
+        });
         let Self { sender, machine, ended, .. } = self;
         let mut drive = |cx: &mut Context<'_>| {
             *ended = *ended || Pin::new(&mut *machine).poll(cx).is_ready();
@@ -239,16 +243,14 @@ impl Link {
         };
         let response = {
             let mut head = pin!(sender.send_request(request));
-            let mut turns = 0;
             let head = poll_fn(|cx| {
-                turns += 1;
                 let ended = drive(cx);
+                if interim.load(Ordering::Relaxed) > MAX_INTERIM {
+                    return Poll::Ready(Err(Broken::Refused(Failure::Protocol)));
+                }
                 match head.as_mut().poll(cx) {
                     Poll::Ready(response) => Poll::Ready(response.map_err(|error| broken(&error))),
                     Poll::Pending if ended => Poll::Ready(Err(Broken::Lost)),
-                    Poll::Pending if turns > MAX_TURNS => {
-                        Poll::Ready(Err(Broken::Refused(Failure::Protocol)))
-                    }
                     Poll::Pending => Poll::Pending,
                 }
             });

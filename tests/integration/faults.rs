@@ -183,16 +183,15 @@ fn bodies_are_framed_as_their_head_says() {
 fn interim_answers() {
     let interim = "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n";
     let with = |count: usize| interim.repeat(count) + &ok("Content-Length: 14\r\n", VALUE);
-    plays(&[
-        ("three interim answers", kept(&with(3)), "OK v"),
-        ("a hundred interim answers", kept(&with(100)), "OK v"),
-    ]);
+    let three = ("three interim answers", kept(&with(3)), "OK v");
+    plays(std::slice::from_ref(&three));
     // reqwest, behind which a proxy is, does not tell of them: there the deadline is the bound.
-    let continues = "HTTP/1.1 100 Continue\r\n\r\n".repeat(1_000_000);
+    let continues = "HTTP/1.1 100 Continue\r\n\r\n".repeat(100);
     play(
         &[
-            ("interim answers without end", kept(&with(1_000_000)), TEMP),
-            ("continues without end", kept(&(continues + &with(0))), TEMP),
+            three,
+            ("a hundred interim answers", kept(&with(100)), TEMP),
+            ("a hundred continues", kept(&(continues + &with(0))), TEMP),
         ],
         false,
     );
