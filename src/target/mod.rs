@@ -208,7 +208,9 @@ impl Target {
                 // It ends with our budget.
                 return flight.lookup.await;
             }
-            match tokio::time::timeout_at(deadline.instant().into(), flight.lookup).await {
+            // Seldom, and would make every connection larger.
+            let waited = tokio::time::timeout_at(deadline.instant().into(), flight.lookup);
+            match Box::pin(waited).await {
                 Err(_) => return Err(Failure::Timeout),
                 // Its budget began before ours did.
                 Ok(Err(Failure::Timeout | Failure::Overload)) if !deadline.remaining().is_zero() => {}
