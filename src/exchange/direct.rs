@@ -2,19 +2,16 @@
 //!
 //! A connection is hyper's two halves, the sender and the machine that moves bytes, kept as a
 //! pair and polled together by the task that asks: no task and no channel hop stands between.
-//! Whoever asks takes an idle connection (the one used last, for it is the least likely to be
-//! dead) or makes one. Each of the `threads` keeps those that it has made, for their bytes wake it
-//! and no other; where their number is bounded, one may have to take another's. Nobody polls an idle one; that its backend has closed it shows when it is
-//! taken, or when the idle ones are looked through. An answer that is not read to its end, or a
-//! lookup that is dropped, costs the connection.
+//! Whoever asks takes an idle connection (`pool`) or makes one. An answer that is not read to its
+//! end, or a lookup that is dropped, costs the connection.
 
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Bytes, Incoming};
@@ -29,6 +26,7 @@ use tower_service::Service;
 use tracing::debug;
 use url::Url;
 
+use super::pool::Pools;
 use super::reach::BoxError;
 use super::resolve::Names;
 use super::{Broken, CONNECT, Causes, Http, MAX_BODY, MAX_HEAD, Reply, Request, is_tls, refuse_large, take};
@@ -50,32 +48,9 @@ pub(super) struct Direct {
     host: HeaderValue,
     connector: HttpsConnector<HttpConnector<Names>>,
     names: Names,
-    pools: Box<[Arc<Pool>]>,
-    /// Whether one place takes another's, before it makes one more.
-    is_bounded: bool,
+    idle: Pools<Box<Link>>,
     open: Arc<AtomicUsize>,
     metrics: Arc<Metrics>,
-}
-
-/// The idle ones of one place.
-#[derive(Debug)]
-struct Pool {
-    idle: Mutex<Vec<Idle>>,
-    timeout: Duration,
-    /// Those of all places, and their bound.
-    here: Arc<AtomicUsize>,
-    max_here: usize,
-    /// Idle connections of all hosts, and their bound.
-    everywhere: Arc<AtomicUsize>,
-    max_everywhere: usize,
-    /// Whether a task looks through them.
-    watched: AtomicBool,
-}
-
-#[derive(Debug)]
-struct Idle {
-    link: Box<Link>,
-    since: Instant,
 }
 
 /// One connection. It is large, and moved often: in a box.
@@ -120,16 +95,6 @@ impl Direct {
             .https_or_http()
             .enable_http1()
             .wrap_connector(http);
-        let here = Arc::default();
-        let pool = || Pool {
-            idle: Mutex::default(),
-            timeout: settings.idle_connection_timeout,
-            here: Arc::clone(&here),
-            max_here: settings.max_idle_connections_per_host,
-            everywhere: Arc::clone(idle),
-            max_everywhere: settings.max_idle_connections.unwrap_or(usize::MAX),
-            watched: AtomicBool::new(false),
-        };
         let origin = url.origin().ascii_serialization();
         // The default port is not part of it (RFC 9110 7.2).
         let host = origin.split_once("://").map_or(origin.as_str(), |(_, authority)| authority);
@@ -138,8 +103,7 @@ impl Direct {
             uri: origin.parse().unwrap_or_default(),
             connector,
             names: names.clone(),
-            pools: (0..threads::places()).map(|_| Arc::new(pool())).collect(),
-            is_bounded: settings.max_connections_per_host.is_some(),
+            idle: Pools::new(settings, idle, |link| link.is_alive() && link.sender.is_ready()),
             open: Arc::default(),
             metrics: Arc::clone(metrics),
         }
@@ -147,13 +111,13 @@ impl Direct {
 
     /// How many there are.
     pub(super) fn connections(&self) -> metrics::Pool {
-        let idle = self.pools.iter().map(|pool| pool.lock().len()).sum();
-        metrics::Pool { idle, open: self.open.load(Ordering::Relaxed) }
+        metrics::Pool { idle: self.idle.len(), open: self.open.load(Ordering::Relaxed) }
     }
 
     /// Asks on a kept connection, else on a new one; on a new one, too, where the kept one fails.
     pub(super) async fn exchange(&self, request: &Request<'_>) -> Result<Reply, Broken> {
-        if let Some(link) = self.kept(request.repeatable) {
+        // What is sent once goes out on one that was used a moment ago.
+        if let Some(link) = self.idle.take((!request.repeatable).then_some(SURE)) {
             match self.ask(link, request).await {
                 Err(Broken::Lost) if request.repeatable => {}
                 other => return other,
@@ -161,16 +125,6 @@ impl Direct {
         }
         let link = Box::pin(self.connect()).await?;
         self.ask(link, request).await
-    }
-
-    /// An idle connection, one that was used a moment ago where it must be alive.
-    fn kept(&self, is_repeatable: bool) -> Option<Box<Link>> {
-        let here = threads::place();
-        let places = if self.is_bounded { self.pools.len() } else { 1 };
-        // From the own place on, around.
-        let pools = self.pools.iter().cycle().skip(here).take(places);
-        let mut pools = pools.map(|pool| pool.take(if is_repeatable { pool.timeout } else { SURE }));
-        pools.find_map(|link| link)
     }
 
     async fn ask(&self, mut link: Box<Link>, request: &Request<'_>) -> Result<Reply, Broken> {
@@ -181,7 +135,8 @@ impl Direct {
         let reply = reply.await?;
         // Whether it is alive shows when it is taken, and when the idle ones are looked through.
         if !link.ended && !link.sender.is_closed() {
-            Pool::put(&self.pools[link.home], link);
+            let home = link.home;
+            self.idle.put(link, home);
         }
         Ok(reply)
     }
@@ -299,88 +254,4 @@ async fn read(response: Response<Incoming>) -> Result<Reply, Broken> {
 /// A connection that failed may be replaced; bytes that are no HTTP would be the same again.
 fn broken(error: &hyper::Error) -> Broken {
     if error.is_parse() { Broken::Refused(Failure::Protocol) } else { Broken::Lost }
-}
-
-impl Pool {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Idle>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A connection that looks alive, and was used at most that long ago.
-    fn take(&self, idle_for: Duration) -> Option<Box<Link>> {
-        let now = Instant::now();
-        loop {
-            let age = |kept: &Idle| now.saturating_duration_since(kept.since);
-            // The last one is the youngest.
-            let mut kept = self.lock().pop_if(|kept| {
-                let age = age(kept);
-                age < idle_for || age >= self.timeout
-            })?;
-            self.less(1);
-            if age(&kept) < self.timeout && kept.link.is_alive() && kept.link.sender.is_ready() {
-                return Some(kept.link);
-            }
-        }
-    }
-
-    /// Counts one more, where it is within both bounds.
-    fn has_room(&self) -> bool {
-        let bounds = [(&*self.here, self.max_here), (&*self.everywhere, self.max_everywhere)];
-        for (counted, (count, most)) in bounds.into_iter().enumerate() {
-            if count.fetch_add(1, Ordering::Relaxed) >= most {
-                bounds[..=counted].iter().for_each(|(count, _)| {
-                    count.fetch_sub(1, Ordering::Relaxed);
-                });
-                return false;
-            }
-        }
-        true
-    }
-
-    /// Counts so many fewer.
-    fn less(&self, count: usize) {
-        self.here.fetch_sub(count, Ordering::Relaxed);
-        self.everywhere.fetch_sub(count, Ordering::Relaxed);
-    }
-
-    fn put(pool: &Arc<Self>, link: Box<Link>) {
-        if !pool.has_room() {
-            return;
-        }
-        pool.lock().push(Idle { link, since: Instant::now() });
-        if !pool.watched.swap(true, Ordering::Relaxed) {
-            let pool = Arc::downgrade(pool);
-            tokio::spawn(async move {
-                loop {
-                    let Some(pool) = pool.upgrade() else { return };
-                    if pool.sweep() {
-                        return;
-                    }
-                    let pause = (pool.timeout / 4).clamp(Duration::from_millis(20), Duration::from_secs(5));
-                    drop(pool);
-                    tokio::time::sleep(pause).await;
-                }
-            });
-        }
-    }
-
-    /// Closes what has been idle for too long, and what its backend has closed. True where
-    /// nothing is left to watch.
-    fn sweep(&self) -> bool {
-        let mut idle = self.lock();
-        let before = idle.len();
-        idle.retain_mut(|kept| kept.since.elapsed() < self.timeout && kept.link.is_alive());
-        self.less(before - idle.len());
-        if idle.is_empty() {
-            self.watched.store(false, Ordering::Relaxed);
-        }
-        idle.is_empty()
-    }
-}
-
-impl Drop for Pool {
-    fn drop(&mut self) {
-        let left = self.lock().len();
-        self.less(left);
-    }
 }

@@ -11,6 +11,7 @@
 
 pub(crate) mod compress;
 mod direct;
+mod pool;
 mod proxied;
 mod proxy;
 mod reach;
