@@ -15,6 +15,8 @@ UNITS      := $(DESTDIR)$(PREFIX)/lib/systemd/system
 DOC        := $(DESTDIR)$(PREFIX)/share/doc/pfxhttp
 MAN        := $(DESTDIR)$(PREFIX)/share/man
 ETC        := $(DESTDIR)$(SYSCONFDIR)
+# A text with the places of this installation in it: $(call place,FROM,TO).
+place = sed -E 's,/usr/(lib|libexec|sbin|share)/,$(PREFIX)/\1/,g' $(1) >$(2) && chmod 644 $(2)
 # The tree that packages are made of.
 STAGED     := target/staged
 
@@ -81,11 +83,10 @@ install:
 	@[ -x $(BROKER) ] && [ -x $(CLIENT) ] || { echo "Nothing is built yet: run make first." >&2; exit 1; }
 	install -D -s -m 755 $(BROKER) $(SBIN)/pfxhttp-broker
 	install -D -m 755 $(CLIENT) $(LIBEXEC)/pfxhttp-client
-	install -d -m 755 $(UNITS) $(DOC) $(ETC)
+	install -d -m 755 $(UNITS) $(DOC) $(MAN)/man5 $(MAN)/man8 $(ETC)
 	install -d -m 750 $(ETC)/pfxhttp
 	for unit in pfxhttp.service pfxhttp.socket pfxhttp-postfix@.socket; do \
-	    sed 's|/usr/sbin/|$(PREFIX)/sbin/|' contrib/systemd/$$unit >$(UNITS)/$$unit || exit 1; \
-	    chmod 644 $(UNITS)/$$unit || exit 1; \
+	    $(call place,contrib/systemd/$$unit,$(UNITS)/$$unit) || exit 1; \
 	done
 	install -D -m 644 contrib/systemd/sysusers.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/pfxhttp.conf
 	install -D -m 644 contrib/systemd/tmpfiles.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/pfxhttp.conf
@@ -95,10 +96,10 @@ install:
 	install -m 644 contrib/grafana/pfxhttp.json $(DOC)/grafana.json
 	install -m 644 contrib/prometheus/pfxhttp.rules.yml $(DOC)/prometheus.rules.yml
 	install -m 644 contrib/fail2ban/pfxhttp.conf $(DOC)/fail2ban-filter.conf
-	sed 's|/usr/libexec/|$(PREFIX)/libexec/|' master.cf.example >$(DOC)/master.cf.example
-	chmod 644 $(DOC)/master.cf.example
-	install -D -m 644 -t $(MAN)/man5 man/pfxhttp.yml.5
-	install -D -m 644 -t $(MAN)/man8 man/pfxhttp.8 man/pfxhttp-broker.8 man/pfxhttp-client.8
+	$(call place,master.cf.example,$(DOC)/master.cf.example)
+	for page in man5/pfxhttp.yml.5 man8/pfxhttp.8 man8/pfxhttp-broker.8 man8/pfxhttp-client.8; do \
+	    $(call place,man/$${page#*/},$(MAN)/$$page) || exit 1; \
+	done
 	install -D -m 644 contrib/completions/pfxhttp-broker.bash \
 	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions/pfxhttp-broker
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions contrib/completions/_pfxhttp-broker
@@ -111,7 +112,8 @@ staged: build
 	rm -rf $(STAGED)
 	$(MAKE) install DESTDIR=$(STAGED) PREFIX=/usr SYSCONFDIR=/etc
 
-# Metadata, and what happens at installation, are in Cargo.toml and contrib/debian.
+# Metadata, and what happens at installation, are in Cargo.toml and contrib/debian. cargo-deb warns
+# "Failed to find dependency specification" of the client, rightly: it is static, and has none.
 deb: cargo-deb staged
 	$(CARGO) deb --locked --no-build --no-strip --output target/debian/
 	@ls target/debian/pfxhttp_*.deb

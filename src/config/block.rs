@@ -69,7 +69,10 @@ pub(super) fn items<'v>(report: &mut Report<'_>, value: Option<&'v Value>, path:
         None | Some(Value::Null) => &[],
         Some(Value::Sequence(items)) => items,
         Some(other) => {
-            report.value(path, format!("expected a list, found {}", kind(other)));
+            let problem = report.value(path, format!("expected a list, found {}", kind(other)));
+            if other.is_mapping() {
+                problem.hint("a single one is a list, too: in YAML it begins with `- `");
+            }
             &[]
         }
     }

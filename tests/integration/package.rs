@@ -95,6 +95,14 @@ fn an_installation_keeps_the_configuration_and_knows_its_prefix() {
     assert!(unit.contains("ExecStart=/usr/local/sbin/pfxhttp-broker\n"), "{unit}");
     let example = text("usr/local/share/doc/pfxhttp/master.cf.example");
     assert!(example.contains("argv=/usr/local/libexec/pfxhttp/pfxhttp-client"), "{example}");
+    for page in ["man5/pfxhttp.yml.5", "man8/pfxhttp.8", "man8/pfxhttp-broker.8", "man8/pfxhttp-client.8"] {
+        let page = text(&format!("usr/local/share/man/{page}"));
+        for directory in ["lib", "libexec", "sbin", "share"] {
+            assert!(!page.contains(&format!("/usr/{directory}/")), "{page}");
+        }
+    }
+    let manual = text("usr/local/share/man/man8/pfxhttp.8");
+    assert!(manual.contains("    /usr/local/sbin/pfxhttp-broker\n"), "{manual}");
 
     fs::write(path("etc/pfxhttp/pfxhttp.yml"), "# mine\n").expect("a file");
     let destination = format!("DESTDIR={}", tree.path().display());

@@ -187,7 +187,11 @@ fn each_mistake_is_told_at_its_place() {
         ("- a\n", "1:1 : expected keys and values, found a list"),
         ("hello", "1:1 : expected keys and values, found a string"),
         ("server: 5\n", "1:9 server: expected keys and values, found a number"),
-        ("server:\n  listen: {}\n", "2:11 server.listen: expected a list, found keys and values"),
+        ("server:\n  listen: 5\n", "2:11 server.listen: expected a list, found a number"),
+        (
+            "server:\n  listen:\n    type: tcp\n",
+            "3:5 server.listen: expected a list, found keys and values (a single one is a list, too",
+        ),
         ("socket_maps: []\n", "1:14 socket_maps: expected keys and values, found a list"),
         ("server:\n\tlogging: ~\n", "2:2 : this is not YAML"),
         ("server: {\n", "this is not YAML"),
