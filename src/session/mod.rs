@@ -16,7 +16,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::fd::AsFd;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -110,6 +110,7 @@ pub async fn serve<S>(
                 let at = now.checked_sub(spent).unwrap_or(now);
                 let asker = Asker { at, id, session, door: door.clone() };
                 let answer = tokio::select! {
+                    biased;
                     answer = broker.ask(&question, &asker) => answer,
                     () = hang_up(&mut stream, &mut received) => return,
                 };
@@ -163,10 +164,10 @@ impl Wire {
 
     fn reply(&self, id: u64, answer: &Answer, out: &mut Vec<u8>) -> Next {
         // The fallback is for a name without an entry, which a listener's name never is.
-        let fallback = OnFailure::default();
+        static FALLBACK: LazyLock<OnFailure> = LazyLock::new(OnFailure::default);
         match self {
-            Self::Socketmap => reply::encode(Protocol::Socketmap, answer, &fallback, out),
-            Self::Policy(_) => reply::encode(Protocol::Policy, answer, &fallback, out),
+            Self::Socketmap => reply::encode(Protocol::Socketmap, answer, &FALLBACK, out),
+            Self::Policy(_) => reply::encode(Protocol::Policy, answer, &FALLBACK, out),
             Self::Login(_) => Next::Close,
             Self::Local(_) => match ipc::encode(&Told { id, answer: answer.clone() }, MAX_FROM_BROKER, out) {
                 Ok(()) => Next::Stay,
