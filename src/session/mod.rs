@@ -295,10 +295,14 @@ where
         received.shrink_to(IDLE_BUFFER);
     }
     received.reserve(IDLE_BUFFER);
-    if let Some(limit) = patience {
-        waits.patience.as_mut().reset(Clock::now() + limit);
-    }
+    let until = patience.map(|limit| Clock::now() + limit);
     loop {
+        // A timer that ends too early is set anew then: mostly it never comes to that.
+        if let Some(until) = until
+            && (until < waits.patience.deadline() || waits.patience.is_elapsed())
+        {
+            waits.patience.as_mut().reset(until);
+        }
         if waits.since.is_some_and(|since| since.elapsed() > GRACE) {
             return Ok(0);
         }
@@ -306,7 +310,12 @@ where
             // What has come in by now counts as asked,
             biased;
             count = stream.read_buf(received) => return count,
-            () = waits.patience.as_mut(), if patience.is_some() => return Ok(0),
+            () = waits.patience.as_mut(), if until.is_some() => {
+                if until.is_some_and(|until| until <= Clock::now()) {
+                    return Ok(0);
+                }
+                continue;
+            }
             () = stopped(&mut waits.stop, &mut waits.since, begun) => {}
         }
         // also where the runtime has not heard of it yet.
