@@ -139,6 +139,21 @@ impl Broker {
         self.shared.cache_bytes != config.server.cache_bytes
     }
 
+    /// How many entries `config` adds, changes or leaves out.
+    #[must_use]
+    pub fn entries_changed(&self, config: &Config) -> usize {
+        let maps = differences(&config.maps, self.maps.len(), |new| {
+            self.maps.get(&new.name).map(|old| old.asked.settings())
+        });
+        let policies = differences(&config.policies, self.policies.len(), |new| {
+            self.policies.get(&new.name).map(|old| old.asked.settings())
+        });
+        let logins = differences(&config.logins, self.logins.len(), |new| {
+            self.logins.get(&new.name).map(|old| old.asked.settings())
+        });
+        maps + policies + logins
+    }
+
     fn build(config: &Config, shared: Common, before: Option<&Self>) -> Result<Self, reqwest::Error> {
         let keeps_http = before.is_some_and(|before| Arc::ptr_eq(&before.shared.http, &shared.http));
         let listeners = listeners(config);
@@ -312,6 +327,17 @@ impl Broker {
             },
         }
     }
+}
+
+/// How many of `now` were not there or are not as they were, and how many of `count` are gone.
+fn differences<'b, S: PartialEq + 'b>(
+    now: &[S],
+    count: usize,
+    before: impl Fn(&S) -> Option<&'b S>,
+) -> usize {
+    let stay = now.iter().filter(|new| before(new).is_some()).count();
+    let same = now.iter().filter(|new| before(new) == Some(*new)).count();
+    now.len() - same + count - stay
 }
 
 fn component(question: &Question) -> Component {

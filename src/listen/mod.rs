@@ -64,13 +64,13 @@ pub struct Listeners {
 }
 
 /// What a reload has done to them.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Changes {
     /// Endpoints that are new.
-    pub added: usize,
+    pub added: Vec<String>,
     /// Endpoints that are no longer.
     pub removed: usize,
-    /// Endpoints at which something else is spoken, or asked.
+    /// Endpoints at which something else is spoken, or asked, or that others may open.
     pub changed: usize,
 }
 
@@ -132,6 +132,7 @@ impl Listeners {
             let place = before.iter().position(|active| active.bound.spec.is_same_endpoint(&spec));
             let served = match (place.map(|place| before.swap_remove(place)), socket) {
                 (Some(mut active), _) if active.bound.spec.is_served_alike(&spec) => {
+                    changes.changed += usize::from(active.bound.spec.endpoint != spec.endpoint);
                     active.door.set_leads_to_one(spec.leads_to_one);
                     active.generation.set(broker);
                     active.bound.spec = spec;
@@ -146,8 +147,9 @@ impl Listeners {
                     self.add(Bound { spec, ..active.bound }, broker)
                 }
                 (None, Some(socket)) => {
-                    changes.added += 1;
-                    self.add(Bound { spec, socket }, broker)
+                    let bound = Bound { spec, socket };
+                    changes.added.push(bound.endpoint());
+                    self.add(bound, broker)
                 }
                 (None, None) => Err(io::Error::other("a listener without a socket")),
             };

@@ -180,7 +180,8 @@ fn status_reload_and_purge() {
     assert_eq!(peer.look_up("fresh", "b"), "OK new");
     assert_eq!(run(&file, &["cache", "purge", "nobody"], "").status.code(), Some(75));
 
-    assert!(run(&file, &["reload"], "").status.success());
+    let reloaded = run(&file, &["reload"], "");
+    assert_eq!(text(&reloaded), "generation 2 is in force\n");
     assert_eq!((&status()["generation"], &status()["reloaded"]), (&2.into(), &true.into()));
     let good = fs::read_to_string(&file).expect("the configuration");
     // What the command reads itself must be good, for it says where the socket is.
@@ -191,6 +192,9 @@ fn status_reload_and_purge() {
     assert_eq!(refused.status.code(), Some(75), "{}", text(&refused));
     fs::write(&file, &good).expect("the configuration can be written");
     assert_eq!((&status()["generation"], &status()["reloaded"]), (&2.into(), &false.into()));
+    config(directory.path(), &api).server("max_connections: 400").write();
+    let reloaded = run(&file, &["reload"], "");
+    assert!(text(&reloaded).contains("needs a restart: server.max_connections"), "{}", text(&reloaded));
 }
 
 #[test]
