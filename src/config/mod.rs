@@ -33,6 +33,7 @@ mod places;
 mod problem;
 mod protocol;
 mod raw;
+mod remains;
 mod resolve;
 mod scalar;
 mod secret;
@@ -54,6 +55,7 @@ use crate::target;
 
 pub use places::Place;
 pub use problem::{Problem, Severity};
+pub use remains::admin_socket;
 pub use source::environment;
 pub use syntax::Syntax;
 

@@ -184,12 +184,16 @@ fn status_reload_and_purge() {
     assert_eq!(text(&reloaded), "generation 2 is in force\n");
     assert_eq!((&status()["generation"], &status()["reloaded"]), (&2.into(), &true.into()));
     let good = fs::read_to_string(&file).expect("the configuration");
-    // What the command reads itself must be good, for it says where the socket is.
-    let other = directory.path().join("other.yml");
-    fs::write(&other, &good).expect("a copy");
-    fs::write(&file, "nonsense: [").expect("the configuration can be written");
-    let refused = run(&other, &["reload"], "");
+    // What can still be read of it says where the socket is.
+    fs::write(&file, format!("{good}nonsense: [")).expect("the configuration can be written");
+    let refused = run(&file, &["reload"], "");
     assert_eq!(refused.status.code(), Some(75), "{}", text(&refused));
+    assert!(text(&refused).contains("nothing has changed: "), "{}", text(&refused));
+    let told = run(&file, &["status"], "");
+    assert!(told.status.success() && text(&told).contains("warning: "), "{}", text(&told));
+    assert!(run(&file, &["cache", "purge"], "").status.success());
+    let told = run(&file, &["query", "map", "m", "k"], "");
+    assert_eq!(shown(&told.stdout), shown(b"6:OK new,"), "{}", text(&told));
     fs::write(&file, &good).expect("the configuration can be written");
     assert_eq!((&status()["generation"], &status()["reloaded"]), (&2.into(), &false.into()));
     config(directory.path(), &api).server("max_connections: 400").write();
@@ -224,5 +228,8 @@ fn the_admin_socket_is_the_administrators() {
     assert_eq!(answer, b"");
     drop(running);
     assert_eq!(run(&file, &["status"], "").status.code(), Some(75), "nobody is there");
+    let good = fs::read_to_string(&file).expect("the configuration");
+    fs::write(&file, format!("{good}nonsense: [")).expect("the configuration can be written");
+    assert_eq!(run(&file, &["status"], "").status.code(), Some(78), "and nothing that tells where");
     assert!(!path.exists() || UnixStream::connect(&path).is_err());
 }
