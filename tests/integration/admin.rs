@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Output, Stdio};
 
@@ -199,6 +200,43 @@ fn status_reload_and_purge() {
     config(directory.path(), &api).server("max_connections: 400").write();
     let reloaded = run(&file, &["reload"], "");
     assert!(text(&reloaded).contains("needs a restart: server.max_connections"), "{}", text(&reloaded));
+}
+
+#[test]
+fn who_may_not_ask_is_told_what_is_closed_to_him() {
+    let directory = open_directory();
+    let api = Backend::constant("{}");
+    let file = config(directory.path(), &api).write();
+    let _running = Broker::start(&file);
+    let copy = directory.path().join("pfxhttp-broker");
+    fs::copy(env!("CARGO_BIN_EXE_pfxhttp-broker"), &copy).expect("the program can be copied");
+    let told = |config: Option<&Path>, words: &[&str]| {
+        let mut command = broker::program(&copy, config.unwrap_or(Path::new("x")));
+        if config.is_none() {
+            // Found by itself, in HOME.
+            command = std::process::Command::new(&copy);
+            command.env("HOME", directory.path()).current_dir("/");
+        }
+        command.args(words).uid(65534).gid(65534).output().expect("it runs")
+    };
+    let socket = directory.path().join("admin.sock");
+    for words in [&["status"][..], &["reload"], &["cache", "purge"], &["query", "map", "m", "k"]] {
+        let output = told(Some(&file), words);
+        assert_eq!(output.status.code(), Some(75), "{words:?}: {}", text(&output));
+        let due = format!("{}: permission denied; run this as root", socket.display());
+        assert!(text(&output).contains(&due), "{words:?}: {}", text(&output));
+    }
+    let own = directory.path().join(".pfxhttp");
+    fs::create_dir(&own).expect("a directory");
+    let there = own.join("pfxhttp.yml");
+    fs::copy(&file, &there).expect("a copy");
+    for (closed, mode) in [(&there, 0o600), (&own, 0o700)] {
+        fs::set_permissions(closed, fs::Permissions::from_mode(mode)).expect("its mode");
+        let output = told(None, &["check"]);
+        assert_eq!(output.status.code(), Some(78), "{}", text(&output));
+        let due = format!("{}: error: cannot be read: permission denied", there.display());
+        assert!(text(&output).contains(&due) && text(&output).contains("as root"), "{}", text(&output));
+    }
 }
 
 #[test]
