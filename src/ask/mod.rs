@@ -154,7 +154,9 @@ impl fmt::Display for Failure {
             Self::UnknownName => "no such entry",
             Self::Malformed => "the request cannot be sent",
             Self::EmptyValue => "the value is empty",
-            Self::UnexpectedValue => "the value is of a kind that cannot be sent",
+            Self::UnexpectedValue => {
+                "the value cannot be sent: it is no text, or one that Postfix would misread (a code needs a text behind it)"
+            }
             Self::ErrorField(_) => "the error field names an error",
             Self::TooLong(bytes) => return write!(f, "the value is too long: {bytes} bytes"),
         })

@@ -84,6 +84,7 @@ fn parse(asked: &Asked) -> Result<Query, String> {
 }
 
 fn show(said: &Said, trace: bool) -> ExitCode {
+    super::say(said.unknown.as_slice());
     let mut out = Vec::new();
     if trace {
         for note in &said.trace {

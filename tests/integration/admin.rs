@@ -108,6 +108,16 @@ fn a_query_prints_what_a_client_gets() {
     }
     let unknown = run(&file, &["query", "map", "nobody", "k"], "");
     assert_eq!(shown(&unknown.stdout), shown(b"16:PERM unknown map,"));
+    for (words, section) in [
+        (&["query", "map", "nobody", "k"][..], "socket_maps"),
+        (&["query", "policy", "nobody", "a=b"], "policy_services"),
+        (&["query", "sasl", "nobody", "u"], "dovecot_sasl"),
+    ] {
+        let told = run(&file, words, "password");
+        assert!(told.status.success(), "{}", text(&told));
+        let due = format!("there is no entry \"nobody\" in {section}\n");
+        assert_eq!(String::from_utf8_lossy(&told.stderr), due);
+    }
     // Without a broker it is the same, by this program itself.
     api.answer_with(|_| Reply::json(r#"{"value": "v"}"#));
     drop(running);
@@ -125,16 +135,18 @@ fn a_trace_says_why_and_shows_no_secret() {
     );
     let config = Config::new(directory.path())
         .map("m", &api.url("/map"), &[&secret, "custom_headers: [\"X-Key: canary-key\"]"])
+        .policy("p", &api.url("/policy"), &[])
         .login("users", &api.url("/login"), &["http_auth_basic: \"a:canary-basic\""]);
     let file = config.write();
-    let _running = Broker::start(&file);
+    let running = Broker::start(&file);
     let told = text(&run(&file, &["query", "map", "--trace", "m", "bob@example.com"], ""));
     for word in [
         "request: POST http://127.0.0.1",
         "bob@example.com",
         "API: 200 {\"data\": \"v\"}",
-        "answer: NotFound",
+        "answer: not found",
         "x-key",
+        "with the header authorization: ",
     ] {
         assert!(told.contains(word), "{word}: {told}");
     }
@@ -143,11 +155,19 @@ fn a_trace_says_why_and_shows_no_secret() {
     });
     let login = text(&run(&file, &["query", "--trace", "sasl", "users", "u"], "canary-password"));
     assert!(login.contains("API: 200") && login.contains("FAIL\t1\t"), "{login}");
+    assert!(login.contains("/login (authorization, ") && login.contains("answer: denied: "), "{login}");
+    api.answer_with(|_| Reply::status(503));
+    let failed = text(&run(&file, &["query", "--trace", "sasl", "users", "u"], "canary-password"));
+    assert!(failed.contains("answer: none (unexpected status code 503); on_failure: auto"), "{failed}");
     let status = text(&run(&file, &["status", "--json"], ""));
     for canary in ["canary-secret", "canary-key", "canary-basic", "canary-password", "token-1"] {
         assert!(!told.contains(canary) && !login.contains(canary) && !status.contains(canary), "{canary}");
     }
     assert!(api.requests().iter().any(|request| request.header("x-key") == Some("canary-key")));
+    api.answer_with(|_| Reply::json(r#"{"action": "550"}"#));
+    let code = text(&run(&file, &["query", "--trace", "policy", "p", "sender=a@b"], ""));
+    assert!(code.contains("the action is refused: a code needs a text behind it"), "{code}");
+    assert!(running.logged(&["lookup failed", "a code needs a text behind it"]), "{}", running.log());
 }
 
 #[test]
