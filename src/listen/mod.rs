@@ -13,6 +13,7 @@
 pub mod activation;
 pub mod bind;
 pub mod reach;
+pub mod rights;
 
 use std::collections::HashSet;
 use std::future::Future;
