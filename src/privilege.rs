@@ -2,7 +2,7 @@
 //!
 //! It happens after everything is read and bound, and before there is any thread; then it is
 //! looked at again, for a broker that goes on as root by mistake must not run. Limits: a reload
-//! reads its files inside of the jail, and what root alone may bind cannot be bound any more.
+//! reads its files inside of the jail, makes its sockets there, and what root alone may bind cannot be bound any more.
 
 use std::ffi::CString;
 use std::fmt;

@@ -65,6 +65,11 @@ type Read = Result<(Config, Vec<Problem>), Vec<Problem>>;
 
 /// Reads the configuration that `cli` names, or the first one where configurations are looked for.
 fn configuration(cli: &Cli) -> (PathBuf, Read) {
+    read(cli, false)
+}
+
+/// The same by a broker that may be in its jail.
+fn read(cli: &Cli, is_jailed: bool) -> (PathBuf, Read) {
     let (path, beside) = match &cli.config {
         Some(path) => (path.clone(), None),
         None => match config::search() {
@@ -72,7 +77,8 @@ fn configuration(cli: &Cli) -> (PathBuf, Read) {
             Err(problems) => return (PathBuf::from("configuration"), Err(problems)),
         },
     };
-    let read = config::load(&path, syntax(cli), &config::environment());
+    let load = if is_jailed { config::load_in_jail } else { config::load };
+    let read = load(&path, syntax(cli), &config::environment());
     let read = read.map(|(config, warnings)| (config, beside.into_iter().chain(warnings).collect()));
     (path, read)
 }

@@ -15,7 +15,6 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
-use super::configuration;
 use super::run::{tell, tell_of_reload};
 use crate::admin::{self, Order, Told};
 use crate::broker::{Broker, Generation};
@@ -201,18 +200,20 @@ impl<'c> Running<'c> {
 
     /// Makes everything that can fail, and says what did.
     fn prepare(&self) -> Result<(Config, Broker, bind::Plan), String> {
-        let (file, read) = configuration(self.cli);
+        let jail = self.fixed.privileges.chroot.as_deref();
+        let inside = jail.map(|jail| format!(" (inside chroot {})", jail.display())).unwrap_or_default();
+        let (file, read) = super::read(self.cli, jail.is_some());
         let (config, warnings) = match read {
             Ok(read) => read,
             Err(problems) => {
                 for problem in &problems {
                     match problem.severity {
-                        Severity::Error => error!(file = %file.display(), "{}", problem.summary()),
+                        Severity::Error => error!(file = %file.display(), "{}{inside}", problem.summary()),
                         Severity::Warning => warn!("{}", problem.summary()),
                     }
                 }
                 let first = problems.iter().find(|problem| problem.severity == Severity::Error);
-                return Err(first.map(Problem::summary).unwrap_or_default());
+                return Err(first.map(Problem::summary).unwrap_or_default() + &inside);
             }
         };
         for warning in warnings {
@@ -221,15 +222,15 @@ impl<'c> Running<'c> {
         let broker = match self.broker.next(&config) {
             Ok(broker) => broker,
             Err(error) => {
-                error!(%error, "cannot set up the HTTP side");
-                return Err(format!("cannot set up the HTTP side: {error}"));
+                error!(%error, "cannot set up the HTTP side{inside}");
+                return Err(format!("cannot set up the HTTP side: {error}{inside}"));
             }
         };
         match bind::plan(&config, &self.activated, self.listeners.bound()) {
             Ok(plan) => Ok((config, broker, plan)),
             Err(error) => {
-                error!("{error}");
-                Err(error.to_string())
+                error!("{error}{inside}");
+                Err(format!("{error}{inside}"))
             }
         }
     }

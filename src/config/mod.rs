@@ -73,6 +73,19 @@ pub fn load(
     parse_as(path, &text, syntax.unwrap_or(Syntax::of(path)), environment)
 }
 
+/// The same in a process that is in its `server.chroot` already, and finds all files there.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_in_jail(
+    path: &Path,
+    syntax: Option<Syntax>,
+    environment: &[(String, String)],
+) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
+    let text = source::read(path).map_err(|problem| vec![*problem])?;
+    checked(path, &text, syntax.unwrap_or(Syntax::of(path)), environment, true)
+}
+
 /// Checks a configuration in YAML. `file_name` stands in the problems.
 ///
 /// # Errors
@@ -91,9 +104,20 @@ pub fn parse_as(
     syntax: Syntax,
     environment: &[(String, String)],
 ) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
+    checked(file_name, text, syntax, environment, false)
+}
+
+fn checked(
+    file_name: &Path,
+    text: &str,
+    syntax: Syntax,
+    environment: &[(String, String)],
+    is_jailed: bool,
+) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
     let text = source::normal(text);
     let (mut tree, places, faults) = syntax.read(&text);
     let mut report = problem::Report::new(file_name, &text, places);
+    report.is_jailed = is_jailed;
     // A tree that is not the text's would only bring problems that are none.
     let readable = faults.is_empty();
     faults.into_iter().for_each(|fault| report.fault(fault));

@@ -64,6 +64,21 @@ fn a_jail_holds_what_names_need() {
     let mut peer = Peer::unix(&directory.path().join("maps.sock"));
     assert_eq!(peer.look_up("m", "k"), "OK v");
     assert_eq!(peer.look_up("named", "k"), "OK v", "the jail's own hosts");
+    // A reload finds its files in the jail.
+    assert!(!broker.reload(), "there is no configuration yet");
+    let inside = format!("(inside chroot {})", jail.display());
+    assert!(broker.logged(&["ERROR", "pfxhttp.yml", &inside]), "{}", broker.log());
+    let there = jail.join(directory.path().strip_prefix("/").expect("an absolute path"));
+    fs::create_dir_all(&there).expect("a directory");
+    let file = config.map("more", &api.url("/"), &[]).write();
+    fs::copy(file, there.join("pfxhttp.yml")).expect("a copy");
+    for path in there.ancestors().take_while(|path| *path != directory.path()) {
+        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("its mode");
+    }
+    fs::set_permissions(there.join("pfxhttp.yml"), std::os::unix::fs::PermissionsExt::from_mode(0o644))
+        .expect("its mode");
+    assert!(broker.reload(), "{}", broker.log());
+    assert_eq!(peer.look_up("more", "k"), "OK v");
 }
 
 /// Runs a copy of the program as nobody.
