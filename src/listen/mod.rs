@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 use interprocess::local_socket::traits::StreamCommon;
 use interprocess::local_socket::traits::tokio::Listener as _;
 use interprocess::os::unix::uds_local_socket::tokio::Listener as LocalListener;
+use nix::unistd::User;
 use rustix::event::PollFlags;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -365,9 +366,10 @@ async fn admitted(
     if !allowed.is_empty() {
         let user = stream.peer_creds()?.euid();
         if !user.is_some_and(|user| allowed.contains(&user)) {
+            let name = user.and_then(|user| User::from_uid(user.into()).ok().flatten()).map(|user| user.name);
             let user = user.map_or_else(|| "unknown".to_owned(), |user| user.to_string());
             if warned.is_news(&user) {
-                warn!(user, "a user that is not in server.ipc.allow_users wanted to ask");
+                warn!(user, name, "a user that is not in server.ipc.allow_users wanted to ask");
             }
             return Err(io::ErrorKind::PermissionDenied.into());
         }
