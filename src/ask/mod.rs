@@ -147,7 +147,9 @@ impl fmt::Display for Failure {
             Self::Protocol => "the connection broke, or that was no HTTP",
             Self::Status(code) => return write!(f, "unexpected status code {code}"),
             Self::Body => "the body is no JSON object, or holds no answer",
-            Self::Provider => "the identity provider is away, or does not serve us; its own line says which",
+            Self::Provider => {
+                "the identity provider is away, or does not serve us; see \"trouble with an identity provider\" in the log"
+            },
             Self::NoEvidence => "neither Auth-Status nor Auth-User says that the login is good",
             Self::Overload => "too many lookups were waiting",
             Self::NoBroker => "no broker",

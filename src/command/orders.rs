@@ -136,26 +136,65 @@ fn print(bytes: &[u8]) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// A status for people: a line for each thing, lists one to a line.
+/// A status for people: a line for each thing, lists one to a line, names first.
 fn lines(status: &Value) -> String {
     let mut text = String::new();
     for (name, value) in status.as_object().into_iter().flatten() {
-        match value.as_array() {
-            Some(items) => {
-                for item in items {
-                    let members = item.as_object().into_iter().flatten();
-                    let members = members.filter(|(_, value)| !value.is_null());
-                    let shown: Vec<_> =
-                        members.map(|(name, value)| format!("{name}={}", word(value))).collect();
-                    text.push_str(&format!("{name}: {}\n", shown.join(" ")));
-                }
-            }
-            None => text.push_str(&format!("{name}: {}\n", word(value))),
+        let items = match value {
+            Value::Null => continue,
+            Value::Array(items) => items.as_slice(),
+            one => std::slice::from_ref(one),
+        };
+        for item in items {
+            text.push_str(&format!("{name}: {}\n", members(item)));
         }
     }
     text
 }
 
+/// `name=value` of each member that has one; of what has no members, its own word.
+fn members(item: &Value) -> String {
+    let Some(members) = item.as_object() else { return word(item) };
+    let mut members: Vec<_> = members.iter().filter(|(_, value)| !value.is_null()).collect();
+    let place = |name: &str| ["name", "kind", "endpoint", "target"].iter().position(|first| *first == name);
+    members.sort_by_key(|(name, _)| place(name).unwrap_or(usize::MAX));
+    let shown: Vec<_> = members.iter().map(|(name, value)| format!("{name}={}", word(value))).collect();
+    shown.join(" ")
+}
+
+/// A text in quotes, where its end could not be told otherwise.
 fn word(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    match value.as_str() {
+        Some(text) if text.is_empty() || text.contains([' ', '"', '=']) => format!("{text:?}"),
+        Some(text) => text.to_owned(),
+        None => value.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_status_is_words_and_no_json() {
+        let status = json!({
+            "reloaded": null,
+            "version": "0.1.0",
+            "cache": {"entries": 1, "bytes": 500},
+            "target": [{"is_out_of_order": true, "kind": "map", "last_failure": "no connection",
+                "has_token": null, "name": "m", "target": "http://h"}],
+        });
+        let mut told: Vec<_> = lines(&status).lines().map(str::to_owned).collect();
+        told.sort();
+        assert_eq!(
+            told,
+            [
+                "cache: bytes=500 entries=1",
+                "target: name=m kind=map target=http://h is_out_of_order=true last_failure=\"no connection\"",
+                "version: 0.1.0",
+            ]
+        );
+    }
 }

@@ -109,7 +109,8 @@ impl<'c> Running<'c> {
                 });
                 return;
             }
-            Order::Status => Told::Status { status: self.status() },
+            // The other threads go on serving.
+            Order::Status => Told::Status { status: tokio::task::block_in_place(|| self.status()) },
             Order::Reload => match self.reload() {
                 Ok(restart) if restart.is_empty() => {
                     Told::Done { what: format!("generation {} is in force", self.generation) }
@@ -122,10 +123,13 @@ impl<'c> Running<'c> {
                 }
                 Err(why) => Told::Refused { why: format!("nothing has changed: {why}") },
             },
-            Order::Purge { name, key } => match self.broker.purge(name.as_deref(), key.as_deref()) {
-                0 => Told::Refused { why: "there is no such entry".to_owned() },
-                count => Told::Done { what: format!("forgotten: the answers of {count} entries") },
-            },
+            Order::Purge { name, key } => {
+                let purge = || self.broker.purge(name.as_deref(), key.as_deref());
+                match tokio::task::block_in_place(purge) {
+                    Ok(count) => Told::Done { what: format!("answers forgotten: {count}") },
+                    Err(why) => Told::Refused { why },
+                }
+            }
         };
         let _ = answer.send(told);
     }

@@ -191,15 +191,27 @@ fn status_reload_and_purge() {
     let failed = targets.iter().find(|target| target["name"] == "m").expect("the entry");
     assert_eq!(failed["last_failure"], "unexpected status code 500", "{now}");
     assert_eq!(failed["is_out_of_order"], true);
-    assert!(text(&run(&file, &["status"], "")).contains("target: "), "and for people");
+    let people = text(&run(&file, &["status"], ""));
+    assert!(people.contains("target: name=m kind=map ") && !people.contains(['{', '[']), "{people}");
+    assert!(people.contains("last_failure=\"unexpected status code 500\""), "{people}");
 
     api.answer_with(|_| Reply::json(r#"{"value": "new"}"#));
     let purged = run(&file, &["cache", "purge", "fresh", "a"], "");
-    assert!(purged.status.success(), "{}", text(&purged));
+    assert_eq!(text(&purged), "answers forgotten: 1\n");
     assert_eq!((peer.look_up("fresh", "a"), peer.look_up("fresh", "b")), ("OK new".into(), "OK old".into()));
-    assert!(run(&file, &["cache", "purge"], "").status.success());
+    assert_eq!(status()["cache"]["entries"], 2, "what was put off is done");
+    assert_eq!(text(&run(&file, &["cache", "purge"], "")), "answers forgotten: 2\n");
+    assert_eq!(status()["cache"]["entries"], 0);
     assert_eq!(peer.look_up("fresh", "b"), "OK new");
-    assert_eq!(run(&file, &["cache", "purge", "nobody"], "").status.code(), Some(75));
+    for (words, why) in [
+        (&["nobody"][..], "there is no entry \"nobody\""),
+        (&["p", "k"], "policy"),
+        (&["users"], "no login is ever kept"),
+    ] {
+        let told = run(&file, &[&["cache", "purge"], words].concat(), "");
+        assert_eq!(told.status.code(), Some(75), "{words:?}");
+        assert!(text(&told).contains(why), "{words:?}: {}", text(&told));
+    }
 
     let reloaded = run(&file, &["reload"], "");
     assert_eq!(text(&reloaded), "generation 2 is in force\n");
