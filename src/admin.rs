@@ -14,7 +14,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use crate::ask::{Attribute, Credentials, Login, Mechanism, OnFailure, Peer, Question};
+use crate::ask::{Answer, Attribute, Credentials, Failure, Login, Mechanism, OnFailure, Peer, Question};
 use crate::broker::Broker;
 use crate::proto::reply::{self, Next, Protocol};
 use crate::secret::Secret;
@@ -105,6 +105,9 @@ pub struct Said {
     pub bytes: Vec<u8>,
     /// What happened on the way.
     pub trace: Vec<String>,
+    /// A sentence where there is no entry of that name.
+    #[serde(default)]
+    pub unknown: Option<String>,
 }
 
 /// An order, and where its answer goes.
@@ -130,7 +133,7 @@ pub async fn ask(broker: &Arc<Broker>, query: &Query) -> Said {
     let asker = Asker { at: Instant::now(), id: 0, session: 0, door: Door::default() };
     let asked = async {
         let answer = broker.ask(&question, &asker).await;
-        trace::note(|| format!("answer: {answer:?}"));
+        trace::note(|| format!("answer: {}", in_words(&answer)));
         answer
     };
     let (answer, trace) = trace::collect(asked).await;
@@ -144,7 +147,40 @@ pub async fn ask(broker: &Arc<Broker>, query: &Query) -> Said {
     if next == Next::Close {
         bytes.clear();
     }
-    Said { bytes, trace }
+    let is_unknown = matches!(answer, Answer::Failed { failure: Failure::UnknownName, .. });
+    Said { bytes, trace, unknown: is_unknown.then(|| query.unknown()) }
+}
+
+impl Query {
+    /// What is said of a name that has no entry.
+    fn unknown(&self) -> String {
+        let (name, section) = match self {
+            Self::Map { name, .. } => (name, "socket_maps"),
+            Self::Policy { name, .. } => (name, "policy_services"),
+            Self::Sasl { name, .. } => (name, "dovecot_sasl"),
+        };
+        format!("there is no entry {name:?} in {section}")
+    }
+}
+
+fn in_words(answer: &Answer) -> String {
+    match answer {
+        Answer::Value(value) => format!("the value {value}"),
+        Answer::NotFound => "not found".to_owned(),
+        Answer::Action(action) => format!("the action {}", action.as_str()),
+        Answer::Accepted { user } => format!("accepted, as {user}"),
+        Answer::Denied { reason, .. } => format!("denied: {reason}"),
+        Answer::Failed { failure, on_failure } => {
+            let then = on_failure.as_ref().map(|then| match then {
+                OnFailure::Action(action) => action.as_str(),
+                OnFailure::Disconnect => "disconnect",
+                OnFailure::Auto => "auto",
+                OnFailure::Fail => "fail",
+            });
+            let then = then.map(|then| format!("; on_failure: {then}")).unwrap_or_default();
+            format!("none ({failure}){then}")
+        }
+    }
 }
 
 /// Serves the socket, handing each order to `orders`. Never returns.

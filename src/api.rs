@@ -78,6 +78,7 @@ impl Api {
     ) -> Result<Reply, Failure> {
         let request = Request { authorization: Some(token.header().clone()), ..request.clone() };
         trace::hide(|| Hidden::of_values([token.header()]));
+        trace::note(|| "with the header authorization: the token of backend_oidc_auth".to_owned());
         self.host.exchange(&request, &self.calls, deadline).await
     }
 }

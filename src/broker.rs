@@ -3,7 +3,7 @@
 //! Holds one generation of the configuration: every entry as a target, all of them over one HTTP
 //! side and one cache. It finds the entry, and answers by itself what needs no API.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -139,6 +139,21 @@ impl Broker {
         self.shared.cache_bytes != config.server.cache_bytes
     }
 
+    /// How many entries `config` adds, changes or leaves out.
+    #[must_use]
+    pub fn entries_changed(&self, config: &Config) -> usize {
+        let maps = differences(&config.maps, self.maps.len(), |new| {
+            self.maps.get(&new.name).map(|old| old.asked.settings())
+        });
+        let policies = differences(&config.policies, self.policies.len(), |new| {
+            self.policies.get(&new.name).map(|old| old.asked.settings())
+        });
+        let logins = differences(&config.logins, self.logins.len(), |new| {
+            self.logins.get(&new.name).map(|old| old.asked.settings())
+        });
+        maps + policies + logins
+    }
+
     fn build(config: &Config, shared: Common, before: Option<&Self>) -> Result<Self, reqwest::Error> {
         let keeps_http = before.is_some_and(|before| Arc::ptr_eq(&before.shared.http, &shared.http));
         let listeners = listeners(config);
@@ -253,7 +268,7 @@ impl Broker {
         self.logins.get(name).map(|logins| logins.asked.mechanisms()).unwrap_or_default()
     }
 
-    /// For an administrator: every entry, the cache, the pool.
+    /// For an administrator: every entry, the cache, the pool. It takes a while.
     #[must_use]
     pub fn status(&self) -> Value {
         let targets =
@@ -266,6 +281,7 @@ impl Broker {
         let mut logins: Vec<_> = self.logins.values().map(|logins| logins.asked.status()).collect();
         logins.sort_by_key(|login| login["name"].to_string());
         all.extend(logins);
+        self.shared.cache.settle();
         let (entries, bytes) = self.shared.cache.size();
         json!({
             "cache": { "entries": entries, "bytes": bytes, "max_bytes": self.shared.cache_bytes },
@@ -274,12 +290,35 @@ impl Broker {
         })
     }
 
-    /// Forgets cached answers: all, those of the entries called `name`, or of one key of them. The
-    /// number of entries that it was about.
-    pub fn purge(&self, name: Option<&str>, key: Option<&str>) -> usize {
+    /// Forgets cached answers: all, those of the entries called `name`, or that of one key of a map.
+    /// How many there were; it takes a while.
+    ///
+    /// # Errors
+    /// Why there can be none.
+    pub fn purge(&self, name: Option<&str>, key: Option<&str>) -> Result<usize, String> {
+        if let (Some(name), Some(key)) = (name, key) {
+            return match self.maps.get(name) {
+                Some(map) => Ok(usize::from(map.asked.shelf().forget(key))),
+                None if self.policies.contains_key(name) => {
+                    Err(format!("the answers of a policy have no key to name: purge all of {name:?}"))
+                }
+                None => Err(self.keeps_nothing(name)),
+            };
+        }
         let targets = self.maps.values().chain(self.policies.values()).map(|target| &target.asked);
         let meant = targets.filter(|target| name.is_none_or(|name| target.settings().name == name));
-        meant.map(|target| target.forget(key)).count()
+        let numbers: HashSet<u64> = meant.map(|target| target.shelf().renumber()).collect();
+        match name {
+            Some(name) if numbers.is_empty() => Err(self.keeps_nothing(name)),
+            _ => Ok(self.shared.cache.sweep(&numbers)),
+        }
+    }
+
+    fn keeps_nothing(&self, name: &str) -> String {
+        match self.logins.contains_key(name) {
+            true => format!("{name:?} is an entry of dovecot_sasl, and no login is ever kept"),
+            false => format!("there is no entry {name:?}"),
+        }
     }
 
     /// What a failed login by the entry `name` says.
@@ -312,6 +351,17 @@ impl Broker {
             },
         }
     }
+}
+
+/// How many of `now` were not there or are not as they were, and how many of `count` are gone.
+fn differences<'b, S: PartialEq + 'b>(
+    now: &[S],
+    count: usize,
+    before: impl Fn(&S) -> Option<&'b S>,
+) -> usize {
+    let stay = now.iter().filter(|new| before(new).is_some()).count();
+    let same = now.iter().filter(|new| before(new) == Some(*new)).count();
+    now.len() - same + count - stay
 }
 
 fn component(question: &Question) -> Component {

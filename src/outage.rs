@@ -2,6 +2,7 @@
 //! number of those that went unsaid, and one when it works again. A busy mail server would bury
 //! everything else otherwise.
 
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -57,10 +58,11 @@ fn is_outage(failure: &Failure) -> bool {
 
 impl Outage {
     /// Notes a failure of any kind. Where it is to be said, how many went unsaid since the last one.
-    pub(crate) fn note(&self, failure: &Failure) -> Option<u64> {
+    pub(crate) fn note(&self, failure: &Failure) -> Option<Option<NonZeroU64>> {
         let now = Instant::now();
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((failure.clone(), now));
-        if is_outage(failure) { self.failed(now) } else { Some(0) }
+        let unsaid = if is_outage(failure) { self.failed(now) } else { Some(0) };
+        unsaid.map(NonZeroU64::new)
     }
 
     /// Notes an answer, and says in the log what that ends: an outage of `name` at `target`.

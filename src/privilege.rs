@@ -2,7 +2,7 @@
 //!
 //! It happens after everything is read and bound, and before there is any thread; then it is
 //! looked at again, for a broker that goes on as root by mistake must not run. Limits: a reload
-//! reads its files inside of the jail, and what root alone may bind cannot be bound any more.
+//! reads its files inside of the jail, makes its sockets there, and what root alone may bind cannot be bound any more.
 
 use std::ffi::CString;
 use std::fmt;
@@ -96,12 +96,22 @@ pub fn drop_privileges(identity: &Identity, jail: Option<&Path>) -> Result<(), E
     Ok(())
 }
 
-fn enter(jail: &Path) -> Result<(), Error> {
-    let shown = jail.display();
+/// Whether `jail` holds what it must.
+///
+/// # Errors
+/// What it lacks.
+pub fn furnished(jail: &Path) -> Result<(), Error> {
     let lacks: Vec<_> = RESOLVER.into_iter().filter(|file| !jail.join(file).is_file()).collect();
-    if !lacks.is_empty() {
-        return Err(Error(format!("server.chroot: {shown} lacks {}, which names need", lacks.join(", "))));
+    if lacks.is_empty() {
+        return Ok(());
     }
+    let (jail, lacks) = (jail.display(), lacks.join(", "));
+    Err(Error(format!("server.chroot: {jail} lacks {lacks}, which names need")))
+}
+
+fn enter(jail: &Path) -> Result<(), Error> {
+    furnished(jail)?;
+    let shown = jail.display();
     // glibc opens its libraries for names at the first one.
     let _ = ("localhost", 0).to_socket_addrs();
     chroot(jail)

@@ -147,14 +147,18 @@ impl fmt::Display for Failure {
             Self::Protocol => "the connection broke, or that was no HTTP",
             Self::Status(code) => return write!(f, "unexpected status code {code}"),
             Self::Body => "the body is no JSON object, or holds no answer",
-            Self::Provider => "the identity provider is away, or does not serve us; its own line says which",
+            Self::Provider => {
+                "the identity provider is away, or does not serve us; see \"trouble with an identity provider\" in the log"
+            },
             Self::NoEvidence => "neither Auth-Status nor Auth-User says that the login is good",
             Self::Overload => "too many lookups were waiting",
             Self::NoBroker => "no broker",
             Self::UnknownName => "no such entry",
             Self::Malformed => "the request cannot be sent",
             Self::EmptyValue => "the value is empty",
-            Self::UnexpectedValue => "the value is of a kind that cannot be sent",
+            Self::UnexpectedValue => {
+                "the value cannot be sent: it is no text, or one that Postfix would misread (a code needs a text behind it)"
+            }
             Self::ErrorField(_) => "the error field names an error",
             Self::TooLong(bytes) => return write!(f, "the value is too long: {bytes} bytes"),
         })

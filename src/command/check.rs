@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use super::{CONFIG, OS, UNAVAILABLE, configuration, online};
 use crate::cli::Cli;
 use crate::config::{Config, Severity};
-use crate::listen::{bind, reach};
+use crate::listen::{reach, rights};
 use crate::target::Settings;
 
 pub(super) fn check(cli: &Cli, strict: bool, online: bool) -> ExitCode {
@@ -19,7 +19,7 @@ pub(super) fn check(cli: &Cli, strict: bool, online: bool) -> ExitCode {
     };
     let file = file.display();
     super::say(&problems);
-    let mut missing = found.as_ref().map(bind::missing).unwrap_or_default();
+    let mut missing = found.as_ref().map(rights::missing).unwrap_or_default();
     missing.warnings.extend(found.iter().flat_map(reach::closed_to_postfix));
     super::say(&missing.owners);
     super::say(&missing.warnings);

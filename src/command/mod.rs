@@ -7,6 +7,7 @@ mod orders;
 mod reload;
 mod run;
 mod sample_api;
+mod socket;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -64,11 +65,11 @@ type Read = Result<(Config, Vec<Problem>), Vec<Problem>>;
 
 /// Reads the configuration that `cli` names, or the first one where configurations are looked for.
 fn configuration(cli: &Cli) -> (PathBuf, Read) {
-    let syntax = cli.format.map(|format| match format {
-        Format::Yaml => Syntax::Yaml,
-        Format::Toml => Syntax::Toml,
-        Format::Json => Syntax::Json,
-    });
+    read(cli, false)
+}
+
+/// The same by a broker that may be in its jail.
+fn read(cli: &Cli, is_jailed: bool) -> (PathBuf, Read) {
     let (path, beside) = match &cli.config {
         Some(path) => (path.clone(), None),
         None => match config::search() {
@@ -76,7 +77,17 @@ fn configuration(cli: &Cli) -> (PathBuf, Read) {
             Err(problems) => return (PathBuf::from("configuration"), Err(problems)),
         },
     };
-    let read = config::load(&path, syntax, &config::environment());
+    let load = if is_jailed { config::load_in_jail } else { config::load };
+    let read = load(&path, syntax(cli), &config::environment());
     let read = read.map(|(config, warnings)| (config, beside.into_iter().chain(warnings).collect()));
     (path, read)
+}
+
+/// The syntax that `cli` names.
+fn syntax(cli: &Cli) -> Option<Syntax> {
+    cli.format.map(|format| match format {
+        Format::Yaml => Syntax::Yaml,
+        Format::Toml => Syntax::Toml,
+        Format::Json => Syntax::Json,
+    })
 }

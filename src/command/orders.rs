@@ -1,25 +1,19 @@
 //! What the command line orders of a broker that runs, over its admin socket: `status`, `reload`,
 //! `cache purge`; and `query`, which a broker inside of this program answers where none runs.
 
-use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
-use std::net::Shutdown;
-use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::io::{self, IsTerminal, Read, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{CONFIG, OS, TEMPORARY, USAGE, configuration};
+use super::socket::{Socket, is_nobody};
+use super::{OS, TEMPORARY, USAGE};
 use crate::admin::{self, Order, Query, Said, Told};
 use crate::broker::Broker;
 use crate::cli::{Asked, Cache, Cli};
 use crate::config::Config;
 use crate::secret::Secret;
-
-/// A policy may take 90 s.
-const PATIENCE: Duration = Duration::from_secs(100);
 
 pub(super) fn status(cli: &Cli, json: bool) -> ExitCode {
     with_answer(cli, &Order::Status, |told| match told {
@@ -45,15 +39,15 @@ pub(super) fn query(cli: &Cli, asked: &Asked, trace: bool) -> ExitCode {
         Ok(query) => query,
         Err(error) => return complain(USAGE, &error),
     };
-    let Some(config) = read(cli) else { return ExitCode::from(CONFIG) };
-    let said = match order(&config.server.admin.path, &Order::Query(query.clone())) {
-        Ok(Told::Said(said)) => said,
-        Ok(other) => return refused(&other),
-        Err(error) if is_nobody(&error) => match here(&config, &query) {
+    let socket = Socket::of(cli);
+    let said = match (socket.order(&Order::Query(query.clone())), &socket.config) {
+        (Ok(Told::Said(said)), _) => said,
+        (Ok(other), _) => return refused(&other),
+        (Err(error), Ok(config)) if is_nobody(&error) => match here(config, &query) {
             Ok(said) => said,
             Err(error) => return complain(OS, &error),
         },
-        Err(error) => return complain(TEMPORARY, &error.to_string()),
+        (Err(error), _) => return socket.complain(&error),
     };
     show(&said, trace)
 }
@@ -90,6 +84,7 @@ fn parse(asked: &Asked) -> Result<Query, String> {
 }
 
 fn show(said: &Said, trace: bool) -> ExitCode {
+    super::say(said.unknown.as_slice());
     let mut out = Vec::new();
     if trace {
         for note in &said.trace {
@@ -109,36 +104,11 @@ fn show(said: &Said, trace: bool) -> ExitCode {
 }
 
 fn with_answer(cli: &Cli, what: &Order, then: impl FnOnce(Told) -> ExitCode) -> ExitCode {
-    let Some(config) = read(cli) else { return ExitCode::from(CONFIG) };
-    match order(&config.server.admin.path, what) {
+    let socket = Socket::of(cli);
+    match socket.order(what) {
         Ok(told) => then(told),
-        Err(error) => {
-            let path = config.server.admin.path.display();
-            complain(TEMPORARY, &format!("no broker answers at {path}: {error}"))
-        }
+        Err(error) => socket.complain(&error),
     }
-}
-
-/// The configuration says where the socket is. That of a broker that runs may be an older one.
-fn read(cli: &Cli) -> Option<Config> {
-    let (_, read) = configuration(cli);
-    read.map(|(config, _)| config).map_err(|problems| super::say(&problems)).ok()
-}
-
-fn order(path: &Path, order: &Order) -> io::Result<Told> {
-    let mut stream = UnixStream::connect(path)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    let mut line = serde_json::to_vec(order)?;
-    line.push(b'\n');
-    stream.write_all(&line)?;
-    stream.shutdown(Shutdown::Write)?;
-    let mut answer = Vec::new();
-    BufReader::new(stream).read_until(b'\n', &mut answer)?;
-    Ok(serde_json::from_slice(&answer)?)
-}
-
-fn is_nobody(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
 }
 
 fn done(told: &Told) -> ExitCode {
@@ -166,26 +136,65 @@ fn print(bytes: &[u8]) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// A status for people: a line for each thing, lists one to a line.
+/// A status for people: a line for each thing, lists one to a line, names first.
 fn lines(status: &Value) -> String {
     let mut text = String::new();
     for (name, value) in status.as_object().into_iter().flatten() {
-        match value.as_array() {
-            Some(items) => {
-                for item in items {
-                    let members = item.as_object().into_iter().flatten();
-                    let members = members.filter(|(_, value)| !value.is_null());
-                    let shown: Vec<_> =
-                        members.map(|(name, value)| format!("{name}={}", word(value))).collect();
-                    text.push_str(&format!("{name}: {}\n", shown.join(" ")));
-                }
-            }
-            None => text.push_str(&format!("{name}: {}\n", word(value))),
+        let items = match value {
+            Value::Null => continue,
+            Value::Array(items) => items.as_slice(),
+            one => std::slice::from_ref(one),
+        };
+        for item in items {
+            text.push_str(&format!("{name}: {}\n", members(item)));
         }
     }
     text
 }
 
+/// `name=value` of each member that has one; of what has no members, its own word.
+fn members(item: &Value) -> String {
+    let Some(members) = item.as_object() else { return word(item) };
+    let mut members: Vec<_> = members.iter().filter(|(_, value)| !value.is_null()).collect();
+    let place = |name: &str| ["name", "kind", "endpoint", "target"].iter().position(|first| *first == name);
+    members.sort_by_key(|(name, _)| place(name).unwrap_or(usize::MAX));
+    let shown: Vec<_> = members.iter().map(|(name, value)| format!("{name}={}", word(value))).collect();
+    shown.join(" ")
+}
+
+/// A text in quotes, where its end could not be told otherwise.
 fn word(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    match value.as_str() {
+        Some(text) if text.is_empty() || text.contains([' ', '"', '=']) => format!("{text:?}"),
+        Some(text) => text.to_owned(),
+        None => value.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_status_is_words_and_no_json() {
+        let status = json!({
+            "reloaded": null,
+            "version": "0.1.0",
+            "cache": {"entries": 1, "bytes": 500},
+            "target": [{"is_out_of_order": true, "kind": "map", "last_failure": "no connection",
+                "has_token": null, "name": "m", "target": "http://h"}],
+        });
+        let mut told: Vec<_> = lines(&status).lines().map(str::to_owned).collect();
+        told.sort();
+        assert_eq!(
+            told,
+            [
+                "cache: bytes=500 entries=1",
+                "target: name=m kind=map target=http://h is_out_of_order=true last_failure=\"no connection\"",
+                "version: 0.1.0",
+            ]
+        );
+    }
 }

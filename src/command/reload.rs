@@ -6,6 +6,7 @@
 //! broker has by now.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,15 +15,14 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
-use super::configuration;
 use super::run::{tell, tell_of_reload};
 use crate::admin::{self, Order, Told};
 use crate::broker::{Broker, Generation};
 use crate::cli::Cli;
-use crate::config::{Config, Privileges, Server, Severity};
-use crate::listen::Listeners;
+use crate::config::{Config, Privileges, Problem, Server, Severity};
 use crate::listen::activation::Activated;
 use crate::listen::bind::{self, Bound};
+use crate::listen::{Changes, Listeners};
 use crate::metrics::endpoint::Endpoint;
 use crate::otlp;
 use crate::telemetry;
@@ -48,6 +48,7 @@ pub(super) struct Running<'c> {
 /// What only a restart changes.
 #[derive(PartialEq)]
 struct Fixed {
+    admin: PathBuf,
     max_connections: Option<usize>,
     format: (bool, bool),
     privileges: Privileges,
@@ -58,6 +59,7 @@ struct Fixed {
 impl Fixed {
     fn of(server: &Server) -> Self {
         Self {
+            admin: server.admin.path.clone(),
             max_connections: server.max_connections,
             format: (server.logging.json, server.logging.use_systemd),
             privileges: server.privileges.clone(),
@@ -107,15 +109,27 @@ impl<'c> Running<'c> {
                 });
                 return;
             }
-            Order::Status => Told::Status { status: self.status() },
-            Order::Reload if self.reload() => {
-                Told::Done { what: format!("generation {} is in force", self.generation) }
-            }
-            Order::Reload => Told::Refused { why: "nothing has changed; the log says why".to_owned() },
-            Order::Purge { name, key } => match self.broker.purge(name.as_deref(), key.as_deref()) {
-                0 => Told::Refused { why: "there is no such entry".to_owned() },
-                count => Told::Done { what: format!("forgotten: the answers of {count} entries") },
+            // The other threads go on serving.
+            Order::Status => Told::Status { status: tokio::task::block_in_place(|| self.status()) },
+            Order::Reload => match self.reload() {
+                Ok(restart) if restart.is_empty() => {
+                    Told::Done { what: format!("generation {} is in force", self.generation) }
+                }
+                Ok(restart) => {
+                    let (generation, keys) = (self.generation, restart.join("; "));
+                    Told::Done {
+                        what: format!("generation {generation} is in force; this needs a restart: {keys}"),
+                    }
+                }
+                Err(why) => Told::Refused { why: format!("nothing has changed: {why}") },
             },
+            Order::Purge { name, key } => {
+                let purge = || self.broker.purge(name.as_deref(), key.as_deref());
+                match tokio::task::block_in_place(purge) {
+                    Ok(count) => Told::Done { what: format!("answers forgotten: {count}") },
+                    Err(why) => Told::Refused { why },
+                }
+            }
         };
         let _ = answer.send(told);
     }
@@ -136,54 +150,74 @@ impl<'c> Running<'c> {
         status
     }
 
-    /// Reads the configuration again, and goes over to it; true where that was possible.
-    pub(super) fn reload(&mut self) -> bool {
+    /// Reads the configuration again, and goes over to it; what of it needs a restart.
+    ///
+    /// # Errors
+    /// Why nothing has changed; the log has said it, too.
+    pub(super) fn reload(&mut self) -> Result<Vec<&'static str>, String> {
         tell_of_reload();
-        self.reloaded = Some(self.try_to_reload());
-        self.broker.metrics().reloaded(self.reloaded == Some(true));
+        let outcome = self.try_to_reload();
+        self.reloaded = Some(outcome.is_ok());
+        self.broker.metrics().reloaded(outcome.is_ok());
         tell(&[NotifyState::Ready]);
-        self.reloaded == Some(true)
+        outcome
     }
 
-    fn try_to_reload(&mut self) -> bool {
+    fn try_to_reload(&mut self) -> Result<Vec<&'static str>, String> {
         // Files and names are waited for; the other threads go on serving.
         let prepared = tokio::task::block_in_place(|| self.prepare());
-        let Some((config, broker, plan)) = prepared else {
+        let (config, broker, plan) = prepared.inspect_err(|_| {
             error!(generation = self.generation, "the configuration was not reloaded: nothing has changed");
-            return false;
-        };
+        })?;
         let broker = Arc::new(broker);
+        let entries_changed = self.broker.entries_changed(&config);
         match self.listeners.follow(plan, &broker) {
-            Ok(changes) => {
+            Ok(Changes { added, removed: listeners_removed, changed: listeners_changed }) => {
                 self.generation += 1;
-                let (added, removed, changed) = (changes.added, changes.removed, changes.changed);
-                info!(generation = self.generation, added, removed, changed, "configuration reloaded");
+                let (generation, listeners_added) = (self.generation, added.len());
+                info!(
+                    generation,
+                    listeners_added,
+                    listeners_removed,
+                    listeners_changed,
+                    entries_changed,
+                    "configuration reloaded"
+                );
+                for endpoint in added {
+                    info!(endpoint, "listening");
+                }
             }
             Err(error) => error!(%error, "a listener was lost in the reload"),
         }
-        self.name_what_needs_a_restart(&config);
+        let restart = self.needs_a_restart(&config);
+        for key in &restart {
+            warn!(key, "this change needs a restart");
+        }
         telemetry::set_level(config.server.logging.level);
         self.current.set(&broker);
         if let (Some(endpoint), Some(settings)) = (&self.prometheus, config.server.prometheus) {
             endpoint.follow(settings);
         }
         self.broker = broker;
-        true
+        Ok(restart)
     }
 
     /// Makes everything that can fail, and says what did.
-    fn prepare(&self) -> Option<(Config, Broker, bind::Plan)> {
-        let (file, read) = configuration(self.cli);
+    fn prepare(&self) -> Result<(Config, Broker, bind::Plan), String> {
+        let jail = self.fixed.privileges.chroot.as_deref();
+        let inside = jail.map(|jail| format!(" (inside chroot {})", jail.display())).unwrap_or_default();
+        let (file, read) = super::read(self.cli, jail.is_some());
         let (config, warnings) = match read {
             Ok(read) => read,
             Err(problems) => {
-                for problem in problems {
+                for problem in &problems {
                     match problem.severity {
-                        Severity::Error => error!(file = %file.display(), "{}", problem.summary()),
+                        Severity::Error => error!(file = %file.display(), "{}{inside}", problem.summary()),
                         Severity::Warning => warn!("{}", problem.summary()),
                     }
                 }
-                return None;
+                let first = problems.iter().find(|problem| problem.severity == Severity::Error);
+                return Err(first.map(Problem::summary).unwrap_or_default() + &inside);
             }
         };
         for warning in warnings {
@@ -192,26 +226,28 @@ impl<'c> Running<'c> {
         let broker = match self.broker.next(&config) {
             Ok(broker) => broker,
             Err(error) => {
-                error!(%error, "cannot set up the HTTP side");
-                return None;
+                error!(%error, "cannot set up the HTTP side{inside}");
+                return Err(format!("cannot set up the HTTP side: {error}{inside}"));
             }
         };
         match bind::plan(&config, &self.activated, self.listeners.bound()) {
-            Ok(plan) => Some((config, broker, plan)),
+            Ok(plan) => Ok((config, broker, plan)),
             Err(error) => {
-                error!("{error}");
-                None
+                error!("{error}{inside}");
+                Err(format!("{error}{inside}"))
             }
         }
     }
 
-    fn name_what_needs_a_restart(&self, config: &Config) {
+    /// The keys whose change has had no effect.
+    fn needs_a_restart(&self, config: &Config) -> Vec<&'static str> {
         let now = Fixed::of(&config.server);
         let fixed = [
             ("server.max_connections", self.fixed.max_connections != now.max_connections),
             ("server.logging.json, use_systemd", self.fixed.format != now.format),
             ("server.run_as_user", self.fixed.privileges.user != now.privileges.user),
             ("server.run_as_group", self.fixed.privileges.group != now.privileges.group),
+            ("server.admin.path", self.fixed.admin != now.admin),
             ("server.chroot", self.fixed.privileges.chroot != now.privileges.chroot),
             (
                 "server.observability.prometheus_enabled, prometheus_address, prometheus_port",
@@ -220,8 +256,6 @@ impl<'c> Running<'c> {
             ("server.observability.otel_…", self.fixed.otlp != now.otlp),
             ("server.response_cache.max_bytes", self.broker.needs_another_cache(config)),
         ];
-        for (key, _) in fixed.into_iter().filter(|(_, has_changed)| *has_changed) {
-            warn!(key, "this change needs a restart");
-        }
+        fixed.into_iter().filter(|(_, has_changed)| *has_changed).map(|(key, _)| key).collect()
     }
 }

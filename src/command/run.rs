@@ -165,7 +165,8 @@ async fn serve(
             event = signals.next() => match event {
                 Event::Stop => break,
                 Event::Reload => {
-                    running.reload();
+                    // The log says what came of it.
+                    let _ = running.reload();
                 }
             },
             error = running.listeners.panicked() => {

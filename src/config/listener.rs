@@ -19,7 +19,7 @@ use super::scalar;
 use super::{Endpoint, Ipc, Listener, Speaks, UnixSocket};
 
 /// Where `pfxhttp-client` looks for the broker.
-const DEFAULT_IPC: &str = "/run/pfxhttp/broker.sock";
+pub(super) const DEFAULT_IPC: &str = "/run/pfxhttp/broker.sock";
 
 /// What `type` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

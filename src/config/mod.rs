@@ -33,6 +33,7 @@ mod places;
 mod problem;
 mod protocol;
 mod raw;
+mod remains;
 mod resolve;
 mod scalar;
 mod secret;
@@ -54,6 +55,7 @@ use crate::target;
 
 pub use places::Place;
 pub use problem::{Problem, Severity};
+pub use remains::admin_socket;
 pub use source::environment;
 pub use syntax::Syntax;
 
@@ -69,6 +71,19 @@ pub fn load(
 ) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
     let text = source::read(path).map_err(|problem| vec![*problem])?;
     parse_as(path, &text, syntax.unwrap_or(Syntax::of(path)), environment)
+}
+
+/// The same in a process that is in its `server.chroot` already, and finds all files there.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_in_jail(
+    path: &Path,
+    syntax: Option<Syntax>,
+    environment: &[(String, String)],
+) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
+    let text = source::read(path).map_err(|problem| vec![*problem])?;
+    checked(path, &text, syntax.unwrap_or(Syntax::of(path)), environment, true)
 }
 
 /// Checks a configuration in YAML. `file_name` stands in the problems.
@@ -89,9 +104,20 @@ pub fn parse_as(
     syntax: Syntax,
     environment: &[(String, String)],
 ) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
+    checked(file_name, text, syntax, environment, false)
+}
+
+fn checked(
+    file_name: &Path,
+    text: &str,
+    syntax: Syntax,
+    environment: &[(String, String)],
+    is_jailed: bool,
+) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
     let text = source::normal(text);
     let (mut tree, places, faults) = syntax.read(&text);
     let mut report = problem::Report::new(file_name, &text, places);
+    report.is_jailed = is_jailed;
     // A tree that is not the text's would only bring problems that are none.
     let readable = faults.is_empty();
     faults.into_iter().for_each(|fault| report.fault(fault));

@@ -137,11 +137,13 @@ pub(super) struct Report<'a> {
     lines: Vec<&'a str>,
     places: Places,
     problems: Vec<Problem>,
+    /// Whether this process is in its `chroot` already.
+    pub(super) is_jailed: bool,
 }
 
 impl<'a> Report<'a> {
     pub(super) fn new(file: &'a Path, text: &'a str, places: Places) -> Self {
-        Self { file, lines: text.lines().collect(), places, problems: Vec::new() }
+        Self { file, lines: text.lines().collect(), places, problems: Vec::new(), is_jailed: false }
     }
 
     /// The index of the file.

@@ -134,7 +134,9 @@ fn privileges(
     let user = scalar::account(report, &path.key("run_as_user"), user);
     let group = scalar::account(report, &path.key("run_as_group"), group);
     let chroot = chroot.map(PathBuf::from);
-    if chroot.as_ref().is_some_and(|jail| !jail.is_absolute() || !jail.is_dir()) {
+    // In the jail its own path leads nowhere.
+    let is_there = |jail: &PathBuf| report.is_jailed || jail.is_dir();
+    if chroot.as_ref().is_some_and(|jail| !jail.is_absolute() || !is_there(jail)) {
         report.value(&path.key("chroot"), "must be the absolute path of a directory that exists");
     }
     Privileges { user, group, chroot }

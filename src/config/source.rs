@@ -4,7 +4,7 @@
 //! text, as YAML itself would do. A file that cannot be read is a problem that names the file.
 
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -46,7 +46,9 @@ pub(super) fn directories() -> Vec<PathBuf> {
 
 /// The first configuration in `directories`, and a warning where others stand beside it.
 pub(super) fn search(directories: &[PathBuf]) -> Result<(PathBuf, Option<Problem>), Box<Problem>> {
+    let mut closed = None;
     for directory in directories {
+        closed = closed.or_else(|| closed_name(directory));
         let mut found = NAMES.iter().map(|name| directory.join(name)).filter(|path| path.exists());
         if let Some(first) = found.next() {
             let others: Vec<String> = found.map(|path| path.display().to_string()).collect();
@@ -59,6 +61,10 @@ pub(super) fn search(directories: &[PathBuf]) -> Result<(PathBuf, Option<Problem
             return Ok((first, warning));
         }
     }
+    // There may be one that only others are to read.
+    if let Some(path) = closed {
+        return Err(Box::new(unreadable(&path, &io::ErrorKind::PermissionDenied.into())));
+    }
     let looked: Vec<String> = directories.iter().map(|path| path.display().to_string()).collect();
     let message = format!("no such file in {}", looked.join(", "));
     let mut problem = Problem::of_file(Path::new(NAMES[0]), message);
@@ -66,9 +72,26 @@ pub(super) fn search(directories: &[PathBuf]) -> Result<(PathBuf, Option<Problem
     Err(Box::new(problem))
 }
 
+/// The first name in `directory` of which nobody tells us whether it is there.
+fn closed_name(directory: &Path) -> Option<PathBuf> {
+    let is_closed = |path: &PathBuf| {
+        fs::metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+    };
+    NAMES.iter().map(|name| directory.join(name)).find(is_closed)
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Problem {
+    if error.kind() != io::ErrorKind::PermissionDenied {
+        return Problem::of_file(path, format!("cannot be read: {error}"));
+    }
+    let mut problem = Problem::of_file(path, "cannot be read: permission denied");
+    problem.hint("run this as root, or as the broker's user (pfxhttp)");
+    problem
+}
+
 /// The text of the file at `path`.
 pub(super) fn read(path: &Path) -> Result<String, Box<Problem>> {
-    let unreadable = |error: io::Error| Box::new(Problem::of_file(path, format!("cannot be read: {error}")));
+    let unreadable = |error: io::Error| Box::new(unreadable(path, &error));
     let file = File::open(path).map_err(unreadable)?;
     let mut bytes = Vec::new();
     let read = file.take(MAX_BYTES + 1).read_to_end(&mut bytes);

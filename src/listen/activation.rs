@@ -60,9 +60,9 @@ impl Activated {
     /// A socket that listens somewhere else.
     pub fn take(&self, name: &str, endpoint: &Endpoint) -> Result<Option<Socket>, Error> {
         let Some((_, handed)) = self.0.iter().find(|(known, _)| known == name) else { return Ok(None) };
-        let wrong = |step| Error {
+        let wrong = |step: &'static str| Error {
             endpoint: format!("the socket {name:?} of the service manager"),
-            step,
+            step: step.into(),
             source: io::ErrorKind::AddrNotAvailable.into(),
         };
         let socket = match (handed, endpoint) {

@@ -5,6 +5,7 @@
 //! owner there, and is renamed onto its path: nobody ever connects to one with other rights. A
 //! lock file beside it, `<path>.lock`, says that its owner lives; it stays behind, empty.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fmt;
@@ -16,7 +17,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nix::unistd::{Group, User};
+use nix::unistd::{Group, User, geteuid};
 use serde_json::{Value, json};
 use socket2::{Domain, Type};
 
@@ -135,7 +136,7 @@ impl Drop for OwnedName {
 #[derive(Debug)]
 pub struct Error {
     pub(super) endpoint: String,
-    pub(super) step: &'static str,
+    pub(super) step: Cow<'static, str>,
     pub(super) source: io::Error,
 }
 
@@ -234,7 +235,7 @@ fn specs(config: &Config) -> Result<Vec<Spec>, Error> {
     for user in &ipc.allow_users {
         allowed.insert(user_id(user).map_err(|source| Error {
             endpoint: ipc.socket.path.display().to_string(),
-            step: "server.ipc.allow_users",
+            step: "server.ipc.allow_users".into(),
             source,
         })?);
     }
@@ -277,26 +278,38 @@ fn bind(spec: &Spec, activated: &Activated) -> Result<Socket, Error> {
             None if activated.is_empty() || name == LOCAL => {}
             None => {
                 let endpoint = format!("the socket {name:?}");
-                let step = "the service manager has handed over others, but none of that name";
-                return Err(Error { endpoint, step, source: io::ErrorKind::NotFound.into() });
+                let source = io::Error::new(io::ErrorKind::NotFound, "others were");
+                return Err(Error { endpoint, step: not_passed(name).into(), source });
             }
         }
     }
-    match &spec.endpoint {
+    let made = match &spec.endpoint {
         Endpoint::Tcp { address, port, v6_only } => {
             tcp(SocketAddr::new(*address, *port), *v6_only).map(Socket::Tcp)
         }
         Endpoint::Unix(socket) => unix(socket).map(Socket::Unix),
-    }
+    };
+    let handed_over_as = spec.handed_over_as.as_deref().filter(|name| *name != LOCAL);
+    made.map_err(|error| match handed_over_as {
+        Some(name) => {
+            let step = format!("{}, and none can be made: {}", not_passed(name), error.step);
+            Error { step: step.into(), ..error }
+        }
+        None => error,
+    })
+}
+
+/// Names the unit that we ship; another one's name its administrator knows.
+fn not_passed(name: &str) -> String {
+    format!("no socket named {name:?} was passed (is pfxhttp-postfix@{name}.socket started?)")
 }
 
 /// Gives a unix socket that is there its mode and its owner.
 fn redress(endpoint: &Endpoint) -> Result<(), Error> {
     let Endpoint::Unix(socket) = endpoint else { return Ok(()) };
-    dress(&socket.path, socket).map_err(|source| Error {
-        endpoint: socket.path.display().to_string(),
-        step: "cannot give it its mode, user and group",
-        source,
+    dress(&socket.path, socket).map_err(|(step, source)| {
+        let endpoint = socket.path.display().to_string();
+        Error { endpoint, step: step.into(), source }
     })
 }
 
@@ -339,23 +352,26 @@ fn tcp(address: SocketAddr, v6_only: bool) -> Result<TcpListener, Error> {
         socket.listen(BACKLOG)?;
         Ok(socket.into())
     };
-    bind().map_err(|source| Error { endpoint: address.to_string(), step: "cannot bind", source })
+    bind().map_err(|source| Error { endpoint: address.to_string(), step: "cannot bind".into(), source })
 }
 
 fn unix(socket: &UnixSocket) -> Result<UnixEndpoint, Error> {
     let path = socket.path.as_path();
-    let error = |step| move |source| Error { endpoint: path.display().to_string(), step, source };
+    let error = |step: &'static str| {
+        move |source| Error { endpoint: path.display().to_string(), step: step.into(), source }
+    };
     let lock = lock(path).map_err(error("cannot lock its .lock file"))?;
     vacant(path).map_err(error("the path is taken"))?;
     let temporary = beside(path, &format!(".{}", std::process::id()));
     let _ = fs::remove_file(&temporary);
     let listener = UnixListener::bind(&temporary).map_err(error("cannot bind in its directory"))?;
-    let placed = dress(&temporary, socket)
-        .and_then(|()| fs::rename(&temporary, path))
-        .and_then(|()| listener.set_nonblocking(true));
-    if let Err(source) = placed {
+    let placed = dress(&temporary, socket).and_then(|()| {
+        let placed = fs::rename(&temporary, path).and_then(|()| listener.set_nonblocking(true));
+        placed.map_err(|source| ("cannot give it its name".to_owned(), source))
+    });
+    if let Err((step, source)) = placed {
         let _ = fs::remove_file(&temporary);
-        return Err(error("cannot give it its mode, user and group")(source));
+        return Err(Error { endpoint: path.display().to_string(), step: step.into(), source });
     }
     // std binds with a backlog of its own; listen(2) again only changes that.
     socket2::SockRef::from(&listener).listen(BACKLOG).map_err(error("cannot listen"))?;
@@ -400,49 +416,31 @@ fn vacant(path: &Path) -> io::Result<()> {
     }
 }
 
-/// What a start would not find for its unix sockets, a sentence each: users and groups, without
-/// which it fails, and directories, which a service manager may make then.
-#[derive(Debug, Default)]
-pub struct Missing {
-    /// There is no such user or group.
-    pub owners: Vec<String>,
-    /// What a start may find by then, or what is hardly meant.
-    pub warnings: Vec<String>,
+/// Gives the socket its mode and its owner; or says which of them it cannot have.
+fn dress(path: &Path, socket: &UnixSocket) -> Result<(), (String, io::Error)> {
+    if let Some(name) = &socket.group {
+        let given = group_id(name).and_then(|group| std::os::unix::fs::chown(path, None, Some(group)));
+        given.map_err(|error| (format!("cannot give it the group {name}"), not_a_member(name, error)))?;
+    }
+    // Last: who has given it away may give nothing more.
+    let mode = fs::set_permissions(path, Permissions::from_mode(socket.mode));
+    mode.map_err(|error| ("cannot give it its mode".to_owned(), error))?;
+    if let Some(name) = &socket.user {
+        let given = user_id(name).and_then(|user| std::os::unix::fs::chown(path, Some(user), None));
+        given.map_err(|error| (format!("cannot give it the user {name}"), error))?;
+    }
+    Ok(())
 }
 
-/// Looks for what a start would need.
-#[must_use]
-pub fn missing(config: &Config) -> Missing {
-    let mut missing = Missing::default();
-    for error in config.server.ipc.allow_users.iter().filter_map(|user| user_id(user).err()) {
-        missing.owners.push(format!("server.ipc.allow_users: {error}"));
+/// What chown(2) means, and what helps.
+fn not_a_member(group: &str, error: io::Error) -> io::Error {
+    if error.kind() != io::ErrorKind::PermissionDenied {
+        return error;
     }
-    let listeners = config.server.listen.iter().filter_map(|listener| match &listener.endpoint {
-        Endpoint::Unix(socket) => Some(socket),
-        Endpoint::Tcp { .. } => None,
-    });
-    for socket in std::iter::once(&config.server.ipc.socket).chain(listeners) {
-        let path = socket.path.display();
-        let user = socket.user.as_deref().and_then(|user| user_id(user).err());
-        let group = socket.group.as_deref().and_then(|group| group_id(group).err());
-        missing.owners.extend(user.into_iter().chain(group).map(|error| format!("{path}: {error}")));
-        if let Some(directory) = socket.path.parent().filter(|directory| !directory.is_dir()) {
-            missing
-                .warnings
-                .push(format!("warning: {path}: there is no directory {} now", directory.display()));
-        }
-    }
-    missing
-}
-
-/// Gives the socket its mode and its owner.
-fn dress(path: &Path, socket: &UnixSocket) -> io::Result<()> {
-    let user = socket.user.as_deref().map(user_id).transpose()?;
-    let group = socket.group.as_deref().map(group_id).transpose()?;
-    if user.is_some() || group.is_some() {
-        std::os::unix::fs::chown(path, user, group)?;
-    }
-    fs::set_permissions(path, Permissions::from_mode(socket.mode))
+    let own = geteuid();
+    let user = User::from_uid(own).ok().flatten().map_or_else(|| own.to_string(), |user| user.name);
+    let message = format!("this process is not in it (usermod -aG {group} {user})");
+    io::Error::new(error.kind(), message)
 }
 
 pub(super) fn user_id(user: &str) -> io::Result<u32> {

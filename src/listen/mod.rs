@@ -13,6 +13,7 @@
 pub mod activation;
 pub mod bind;
 pub mod reach;
+pub mod rights;
 
 use std::collections::HashSet;
 use std::future::Future;
@@ -24,6 +25,7 @@ use std::time::{Duration, Instant};
 use interprocess::local_socket::traits::StreamCommon;
 use interprocess::local_socket::traits::tokio::Listener as _;
 use interprocess::os::unix::uds_local_socket::tokio::Listener as LocalListener;
+use nix::unistd::User;
 use rustix::event::PollFlags;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -64,13 +66,13 @@ pub struct Listeners {
 }
 
 /// What a reload has done to them.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Changes {
     /// Endpoints that are new.
-    pub added: usize,
+    pub added: Vec<String>,
     /// Endpoints that are no longer.
     pub removed: usize,
-    /// Endpoints at which something else is spoken, or asked.
+    /// Endpoints at which something else is spoken, or asked, or that others may open.
     pub changed: usize,
 }
 
@@ -132,6 +134,7 @@ impl Listeners {
             let place = before.iter().position(|active| active.bound.spec.is_same_endpoint(&spec));
             let served = match (place.map(|place| before.swap_remove(place)), socket) {
                 (Some(mut active), _) if active.bound.spec.is_served_alike(&spec) => {
+                    changes.changed += usize::from(active.bound.spec.endpoint != spec.endpoint);
                     active.door.set_leads_to_one(spec.leads_to_one);
                     active.generation.set(broker);
                     active.bound.spec = spec;
@@ -146,8 +149,9 @@ impl Listeners {
                     self.add(Bound { spec, ..active.bound }, broker)
                 }
                 (None, Some(socket)) => {
-                    changes.added += 1;
-                    self.add(Bound { spec, socket }, broker)
+                    let bound = Bound { spec, socket };
+                    changes.added.push(bound.endpoint());
+                    self.add(bound, broker)
                 }
                 (None, None) => Err(io::Error::other("a listener without a socket")),
             };
@@ -362,9 +366,10 @@ async fn admitted(
     if !allowed.is_empty() {
         let user = stream.peer_creds()?.euid();
         if !user.is_some_and(|user| allowed.contains(&user)) {
+            let name = user.and_then(|user| User::from_uid(user.into()).ok().flatten()).map(|user| user.name);
             let user = user.map_or_else(|| "unknown".to_owned(), |user| user.to_string());
             if warned.is_news(&user) {
-                warn!(user, "a user that is not in server.ipc.allow_users wanted to ask");
+                warn!(user, name, "a user that is not in server.ipc.allow_users wanted to ask");
             }
             return Err(io::ErrorKind::PermissionDenied.into());
         }

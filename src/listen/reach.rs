@@ -16,13 +16,13 @@ const READ_WRITE: u32 = 0o6;
 const SEARCH: u32 = 0o1;
 
 /// A user, as the kernel sees it.
-struct Visitor {
-    user: u32,
-    groups: Vec<u32>,
+pub(super) struct Visitor {
+    pub(super) user: u32,
+    pub(super) groups: Vec<u32>,
 }
 
 impl Visitor {
-    fn named(name: &str) -> Option<Self> {
+    pub(super) fn named(name: &str) -> Option<Self> {
         let user = User::from_name(name).ok().flatten()?;
         let groups = getgrouplist(&CString::new(name).ok()?, user.gid).ok()?;
         let groups = groups.into_iter().map(Gid::as_raw).collect();
@@ -30,7 +30,7 @@ impl Visitor {
     }
 
     /// Whether `mode` allows `bits`: only the class that fits first counts (path_resolution(7)).
-    fn may(&self, bits: u32, mode: u32, owner: u32, group: u32) -> bool {
+    pub(super) fn may(&self, bits: u32, mode: u32, owner: u32, group: u32) -> bool {
         let class = match () {
             () if self.user == owner => mode >> 6,
             () if self.groups.contains(&group) => mode >> 3,

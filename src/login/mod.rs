@@ -176,7 +176,9 @@ impl Logins {
             let path = shown::path(request.path.as_str());
             trace::hide(ours);
             trace::hide(|| path.hidden);
-            format!("request: POST {origin}{}, the login of {user:?} as JSON", path.text)
+            let names = self.settings.headers.keys().chain(own.iter().map(|(name, _)| name));
+            let names = names.map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
+            format!("request: POST {origin}{} ({names}), the login of {user:?} as JSON", path.text)
         });
         let reply = self.api.exchange(&request, deadline, refuses).await?;
         trace::note(|| {

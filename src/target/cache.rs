@@ -9,6 +9,7 @@
 //! What tells two policy requests apart must never be left out of a key: an OK for one user would
 //! serve another. So `ALWAYS` is part of every key, whatever `cache_key` says.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -140,6 +141,17 @@ impl Cache {
         Self { entries, shelves: Arc::default() }
     }
 
+    /// Does what was put off, so that [`Self::size`] tells what is there. It takes a while.
+    pub fn settle(&self) {
+        self.entries.run_pending_tasks();
+    }
+
+    /// Takes away what shelves of these numbers have kept, and says how much that was.
+    pub fn sweep(&self, numbers: &HashSet<u64>) -> usize {
+        let meant = self.entries.iter().map(|(key, _)| key).filter(|key| numbers.contains(&key.shelf));
+        meant.filter(|key| self.entries.remove(&**key).is_some()).count()
+    }
+
     /// How many answers it holds, and the memory that they take; as of a moment ago.
     #[must_use]
     pub fn size(&self) -> (u64, u64) {
@@ -195,12 +207,16 @@ impl Shelf {
         Key { shelf: self.number.load(Ordering::Relaxed), key: key.into() }
     }
 
-    /// Forgets the answer of a map's `key`, or all.
-    pub fn forget(&self, key: Option<&str>) {
-        match key {
-            Some(key) => self.entries.invalidate(&self.place(key.as_bytes())),
-            None => self.number.store(self.shelves.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed),
-        }
+    /// Forgets the answer of a map's `key`, and says whether there was one.
+    #[must_use]
+    pub fn forget(&self, key: &str) -> bool {
+        self.entries.remove(&self.place(key.as_bytes())).is_some()
+    }
+
+    /// Forgets all. They are out of reach from now on, and gone after a [`Cache::sweep`] of this number.
+    #[must_use]
+    pub fn renumber(&self) -> u64 {
+        self.number.swap(self.shelves.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed)
     }
 
     fn get(&self, key: &[u8]) -> Option<Entry> {

@@ -132,9 +132,10 @@ impl Target {
         self.outage.status(kind, name, url, &self.limit.queue(), self.api.has_token())
     }
 
-    /// Forgets cached answers: that of a map's `key`, or all.
-    pub fn forget(&self, key: Option<&str>) {
-        self.shelf.forget(key);
+    /// What it keeps.
+    #[must_use]
+    pub fn shelf(&self) -> &Shelf {
+        &self.shelf
     }
 
     /// How long a lookup may take.

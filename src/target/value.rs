@@ -15,6 +15,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::ask::{Action, Failure};
+use crate::trace;
 
 /// The deepest nesting of a body that is read.
 const MAX_DEPTH: usize = 64;
@@ -246,7 +247,10 @@ pub fn policy_action(value: &RawValue) -> Result<Option<Action>, Failure> {
             let text = scalar(value)?;
             match text.trim() {
                 "" => Ok(None),
-                text => Action::parse(text).map(Some).map_err(|_| Failure::UnexpectedValue),
+                text => Action::parse(text).map(Some).map_err(|error| {
+                    trace::note(|| format!("the action is refused: {error}"));
+                    Failure::UnexpectedValue
+                }),
             }
         }
         _ => Err(Failure::UnexpectedValue),

@@ -143,7 +143,10 @@ fn what_was_not_handed_over_is_made_or_missed() {
     let other = listening(&directory.path().join("other.sock"));
     let (code, said) = broker::refused_start_with_sockets(&config.write(), vec![("other".to_owned(), other)]);
     assert_eq!(code, Some(71), "{said}");
-    assert!(said.contains("\"maps\"") && !said.contains(" ready"), "{said}");
+    assert!(
+        said.contains("pfxhttp-postfix@maps.socket started?): others were") && !said.contains(" ready"),
+        "{said}"
+    );
     let elsewhere = listening(&directory.path().join("elsewhere.sock"));
     let (code, said) =
         broker::refused_start_with_sockets(&config.write(), vec![("maps".to_owned(), elsewhere)]);

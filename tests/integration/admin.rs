@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Output, Stdio};
 
@@ -107,6 +108,16 @@ fn a_query_prints_what_a_client_gets() {
     }
     let unknown = run(&file, &["query", "map", "nobody", "k"], "");
     assert_eq!(shown(&unknown.stdout), shown(b"16:PERM unknown map,"));
+    for (words, section) in [
+        (&["query", "map", "nobody", "k"][..], "socket_maps"),
+        (&["query", "policy", "nobody", "a=b"], "policy_services"),
+        (&["query", "sasl", "nobody", "u"], "dovecot_sasl"),
+    ] {
+        let told = run(&file, words, "password");
+        assert!(told.status.success(), "{}", text(&told));
+        let due = format!("there is no entry \"nobody\" in {section}\n");
+        assert_eq!(String::from_utf8_lossy(&told.stderr), due);
+    }
     // Without a broker it is the same, by this program itself.
     api.answer_with(|_| Reply::json(r#"{"value": "v"}"#));
     drop(running);
@@ -124,16 +135,18 @@ fn a_trace_says_why_and_shows_no_secret() {
     );
     let config = Config::new(directory.path())
         .map("m", &api.url("/map"), &[&secret, "custom_headers: [\"X-Key: canary-key\"]"])
+        .policy("p", &api.url("/policy"), &[])
         .login("users", &api.url("/login"), &["http_auth_basic: \"a:canary-basic\""]);
     let file = config.write();
-    let _running = Broker::start(&file);
+    let running = Broker::start(&file);
     let told = text(&run(&file, &["query", "map", "--trace", "m", "bob@example.com"], ""));
     for word in [
         "request: POST http://127.0.0.1",
         "bob@example.com",
         "API: 200 {\"data\": \"v\"}",
-        "answer: NotFound",
+        "answer: not found",
         "x-key",
+        "with the header authorization: ",
     ] {
         assert!(told.contains(word), "{word}: {told}");
     }
@@ -142,11 +155,19 @@ fn a_trace_says_why_and_shows_no_secret() {
     });
     let login = text(&run(&file, &["query", "--trace", "sasl", "users", "u"], "canary-password"));
     assert!(login.contains("API: 200") && login.contains("FAIL\t1\t"), "{login}");
+    assert!(login.contains("/login (authorization, ") && login.contains("answer: denied: "), "{login}");
+    api.answer_with(|_| Reply::status(503));
+    let failed = text(&run(&file, &["query", "--trace", "sasl", "users", "u"], "canary-password"));
+    assert!(failed.contains("answer: none (unexpected status code 503); on_failure: auto"), "{failed}");
     let status = text(&run(&file, &["status", "--json"], ""));
     for canary in ["canary-secret", "canary-key", "canary-basic", "canary-password", "token-1"] {
         assert!(!told.contains(canary) && !login.contains(canary) && !status.contains(canary), "{canary}");
     }
     assert!(api.requests().iter().any(|request| request.header("x-key") == Some("canary-key")));
+    api.answer_with(|_| Reply::json(r#"{"action": "550"}"#));
+    let code = text(&run(&file, &["query", "--trace", "policy", "p", "sender=a@b"], ""));
+    assert!(code.contains("the action is refused: a code needs a text behind it"), "{code}");
+    assert!(running.logged(&["lookup failed", "a code needs a text behind it"]), "{}", running.log());
 }
 
 #[test]
@@ -170,27 +191,84 @@ fn status_reload_and_purge() {
     let failed = targets.iter().find(|target| target["name"] == "m").expect("the entry");
     assert_eq!(failed["last_failure"], "unexpected status code 500", "{now}");
     assert_eq!(failed["is_out_of_order"], true);
-    assert!(text(&run(&file, &["status"], "")).contains("target: "), "and for people");
+    let people = text(&run(&file, &["status"], ""));
+    assert!(people.contains("target: name=m kind=map ") && !people.contains(['{', '[']), "{people}");
+    assert!(people.contains("last_failure=\"unexpected status code 500\""), "{people}");
 
     api.answer_with(|_| Reply::json(r#"{"value": "new"}"#));
     let purged = run(&file, &["cache", "purge", "fresh", "a"], "");
-    assert!(purged.status.success(), "{}", text(&purged));
+    assert_eq!(text(&purged), "answers forgotten: 1\n");
     assert_eq!((peer.look_up("fresh", "a"), peer.look_up("fresh", "b")), ("OK new".into(), "OK old".into()));
-    assert!(run(&file, &["cache", "purge"], "").status.success());
+    assert_eq!(status()["cache"]["entries"], 2, "what was put off is done");
+    assert_eq!(text(&run(&file, &["cache", "purge"], "")), "answers forgotten: 2\n");
+    assert_eq!(status()["cache"]["entries"], 0);
     assert_eq!(peer.look_up("fresh", "b"), "OK new");
-    assert_eq!(run(&file, &["cache", "purge", "nobody"], "").status.code(), Some(75));
+    for (words, why) in [
+        (&["nobody"][..], "there is no entry \"nobody\""),
+        (&["p", "k"], "policy"),
+        (&["users"], "no login is ever kept"),
+    ] {
+        let told = run(&file, &[&["cache", "purge"], words].concat(), "");
+        assert_eq!(told.status.code(), Some(75), "{words:?}");
+        assert!(text(&told).contains(why), "{words:?}: {}", text(&told));
+    }
 
-    assert!(run(&file, &["reload"], "").status.success());
+    let reloaded = run(&file, &["reload"], "");
+    assert_eq!(text(&reloaded), "generation 2 is in force\n");
     assert_eq!((&status()["generation"], &status()["reloaded"]), (&2.into(), &true.into()));
     let good = fs::read_to_string(&file).expect("the configuration");
-    // What the command reads itself must be good, for it says where the socket is.
-    let other = directory.path().join("other.yml");
-    fs::write(&other, &good).expect("a copy");
-    fs::write(&file, "nonsense: [").expect("the configuration can be written");
-    let refused = run(&other, &["reload"], "");
+    // What can still be read of it says where the socket is.
+    fs::write(&file, format!("{good}nonsense: [")).expect("the configuration can be written");
+    let refused = run(&file, &["reload"], "");
     assert_eq!(refused.status.code(), Some(75), "{}", text(&refused));
+    assert!(text(&refused).contains("nothing has changed: "), "{}", text(&refused));
+    let told = run(&file, &["status"], "");
+    assert!(told.status.success() && text(&told).contains("warning: "), "{}", text(&told));
+    assert!(run(&file, &["cache", "purge"], "").status.success());
+    let told = run(&file, &["query", "map", "m", "k"], "");
+    assert_eq!(shown(&told.stdout), shown(b"6:OK new,"), "{}", text(&told));
     fs::write(&file, &good).expect("the configuration can be written");
     assert_eq!((&status()["generation"], &status()["reloaded"]), (&2.into(), &false.into()));
+    config(directory.path(), &api).server("max_connections: 400").write();
+    let reloaded = run(&file, &["reload"], "");
+    assert!(text(&reloaded).contains("needs a restart: server.max_connections"), "{}", text(&reloaded));
+}
+
+#[test]
+fn who_may_not_ask_is_told_what_is_closed_to_him() {
+    let directory = open_directory();
+    let api = Backend::constant("{}");
+    let file = config(directory.path(), &api).write();
+    let _running = Broker::start(&file);
+    let copy = directory.path().join("pfxhttp-broker");
+    fs::copy(env!("CARGO_BIN_EXE_pfxhttp-broker"), &copy).expect("the program can be copied");
+    let told = |config: Option<&Path>, words: &[&str]| {
+        let mut command = broker::program(&copy, config.unwrap_or(Path::new("x")));
+        if config.is_none() {
+            // Found by itself, in HOME.
+            command = std::process::Command::new(&copy);
+            command.env("HOME", directory.path()).current_dir("/");
+        }
+        command.args(words).uid(65534).gid(65534).output().expect("it runs")
+    };
+    let socket = directory.path().join("admin.sock");
+    for words in [&["status"][..], &["reload"], &["cache", "purge"], &["query", "map", "m", "k"]] {
+        let output = told(Some(&file), words);
+        assert_eq!(output.status.code(), Some(75), "{words:?}: {}", text(&output));
+        let due = format!("{}: permission denied; run this as root", socket.display());
+        assert!(text(&output).contains(&due), "{words:?}: {}", text(&output));
+    }
+    let own = directory.path().join(".pfxhttp");
+    fs::create_dir(&own).expect("a directory");
+    let there = own.join("pfxhttp.yml");
+    fs::copy(&file, &there).expect("a copy");
+    for (closed, mode) in [(&there, 0o600), (&own, 0o700)] {
+        fs::set_permissions(closed, fs::Permissions::from_mode(mode)).expect("its mode");
+        let output = told(None, &["check"]);
+        assert_eq!(output.status.code(), Some(78), "{}", text(&output));
+        let due = format!("{}: error: cannot be read: permission denied", there.display());
+        assert!(text(&output).contains(&due) && text(&output).contains("as root"), "{}", text(&output));
+    }
 }
 
 #[test]
@@ -220,5 +298,8 @@ fn the_admin_socket_is_the_administrators() {
     assert_eq!(answer, b"");
     drop(running);
     assert_eq!(run(&file, &["status"], "").status.code(), Some(75), "nobody is there");
+    let good = fs::read_to_string(&file).expect("the configuration");
+    fs::write(&file, format!("{good}nonsense: [")).expect("the configuration can be written");
+    assert_eq!(run(&file, &["status"], "").status.code(), Some(78), "and nothing that tells where");
     assert!(!path.exists() || UnixStream::connect(&path).is_err());
 }

@@ -106,7 +106,7 @@ fn only_the_users_that_are_named_may_ask() {
     assert_eq!(api.count(), 0, "no call was made");
     let mut peer = nobodys_client(directory.path(), &["socketmap"]);
     assert_eq!(peer.look_up("m", "k"), "OK v", "nobody is named");
-    assert!(broker.logged(&["WARN", "allow_users", "user=\"0\""]), "{}", broker.log());
+    assert!(broker.logged(&["WARN", "allow_users", "user=\"0\"", "name=\"root\""]), "{}", broker.log());
     let warnings = broker.log().lines().filter(|line| line.contains("allow_users")).count();
     assert_eq!(warnings, 1, "one for the user, however often it tries: {}", broker.log());
 }

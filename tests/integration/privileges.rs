@@ -1,10 +1,11 @@
 //! `run_as_user`, `run_as_group`, `chroot`: the broker is who it is told to be, or it does not run.
 
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 
 use crate::support::backend::Backend;
-use crate::support::broker::{Broker, refused_start};
+use crate::support::broker::{self, Broker, program, refused_start};
 use crate::support::config::{Config, Kind};
 use crate::support::peer::Peer;
 use crate::support::site::open_directory;
@@ -63,6 +64,80 @@ fn a_jail_holds_what_names_need() {
     let mut peer = Peer::unix(&directory.path().join("maps.sock"));
     assert_eq!(peer.look_up("m", "k"), "OK v");
     assert_eq!(peer.look_up("named", "k"), "OK v", "the jail's own hosts");
+    // A reload finds its files in the jail.
+    assert!(!broker.reload(), "there is no configuration yet");
+    let inside = format!("(inside chroot {})", jail.display());
+    assert!(broker.logged(&["ERROR", "pfxhttp.yml", &inside]), "{}", broker.log());
+    let there = jail.join(directory.path().strip_prefix("/").expect("an absolute path"));
+    fs::create_dir_all(&there).expect("a directory");
+    let file = config.map("more", &api.url("/"), &[]).write();
+    fs::copy(file, there.join("pfxhttp.yml")).expect("a copy");
+    for path in there.ancestors().take_while(|path| *path != directory.path()) {
+        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("its mode");
+    }
+    fs::set_permissions(there.join("pfxhttp.yml"), std::os::unix::fs::PermissionsExt::from_mode(0o644))
+        .expect("its mode");
+    assert!(broker.reload(), "{}", broker.log());
+    assert_eq!(peer.look_up("more", "k"), "OK v");
+}
+
+/// Runs a copy of the program as nobody.
+fn as_nobody(config: &Config, words: &[&str]) -> (Option<i32>, String) {
+    let copy = config.directory().join("pfxhttp-broker");
+    fs::copy(env!("CARGO_BIN_EXE_pfxhttp-broker"), &copy).expect("the program can be copied");
+    let file = config.write();
+    let output = program(&copy, &file).args(words).uid(NOBODY).gid(NOBODY).output().expect("it runs");
+    (output.status.code(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+}
+
+#[test]
+fn what_its_user_could_not_do_is_foreseen_and_named() {
+    let directory = open_directory();
+    let [own, closed] = ["own", "closed"].map(|name| directory.path().join(name));
+    for path in [&own, &closed] {
+        fs::create_dir(path).expect("a directory");
+    }
+    std::os::unix::fs::chown(&own, Some(NOBODY), Some(NOBODY)).expect("its owner");
+    let config = |line: &str, socket: &Path, more: &str| {
+        let endpoint = format!("type: unix, address: \"{}\", mode: \"0666\"{more}", socket.display());
+        let config = Config::new(&own).map("m", "http://127.0.0.1:1/", &[]).server(line);
+        config.listen(Kind::Map, "maps", &endpoint)
+    };
+    let (good, bad) = (own.join("maps.sock"), closed.join("maps.sock"));
+    let help = "(usermod -aG daemon nobody)";
+    for (config, due) in [
+        (config("", &good, ""), None),
+        (
+            config("", &good, ", group: daemon"),
+            Some(("not in its group daemon: a start by this user fails", help)),
+        ),
+        (config("", &bad, ""), Some(("user nobody may not write to", "a start by this user fails"))),
+    ] {
+        let (code, said) = as_nobody(&config, &["check"]);
+        assert_eq!((code, said.contains("warning: ")), (Some(0), due.is_some()), "{said}");
+        let Some((what, then)) = due else { continue };
+        assert!(said.lines().any(|line| line.contains(what) && line.contains(then)), "{said}");
+        assert_eq!(as_nobody(&config, &["check", "--strict"]).0, Some(78));
+        let (code, said) = as_nobody(&config, &[]);
+        assert_eq!(code, Some(71), "{said}");
+        let due = if what.contains("group") { help } else { "cannot lock its .lock file" };
+        assert!(said.contains(due), "{said}");
+    }
+    // Started by root, it is that user's in a reload.
+    let check = |config: &Config| {
+        let output = broker::command(&config.write()).arg("check").output().expect("it runs");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let said = check(&config("run_as_user: nobody", &bad, ", group: daemon"));
+    assert_eq!(said.matches("root may at the start, but no reload could").count(), 2, "{said}");
+    let said = check(&config(&format!("chroot: \"{}\"", closed.display()), &good, ""));
+    assert!(said.contains("lacks etc/resolv.conf, etc/hosts, etc/nsswitch.conf"), "{said}");
+    assert!(check(&config("run_as_user: no-such-user", &good, "")).contains("no-such-user"));
+    // A service manager that hands nothing over.
+    let (_, said) = as_nobody(&config("", &bad, ", systemd_socket_name: maps"), &[]);
+    let due =
+        "no socket named \"maps\" was passed (is pfxhttp-postfix@maps.socket started?), and none can be made";
+    assert!(said.contains(due), "{said}");
 }
 
 #[test]

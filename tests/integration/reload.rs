@@ -201,10 +201,44 @@ fn listeners_come_go_and_change() {
     assert_eq!(ask(&mut Peer::unix(&at("p"))), "action=REJECT two\n\n");
     assert_eq!(stays.look_up("m", "k"), "OK one", "the same connection");
     assert!(
-        broker.logged(&["configuration reloaded", "added=1", "removed=1", "changed=1"]),
+        broker.logged(&[
+            "configuration reloaded",
+            "listeners_added=1",
+            "listeners_removed=1",
+            "listeners_changed=1",
+            "entries_changed=0"
+        ]),
         "{}",
         broker.log()
     );
+    assert!(broker.logged(&["listening", "comes.sock"]), "{}", broker.log());
+}
+
+#[test]
+fn the_log_counts_changed_entries_and_modes() {
+    let directory = open_directory();
+    let api = Backend::start(value("v"));
+    let at = directory.path().join("maps.sock");
+    let config = |mode: &str| {
+        let config = Config::new(directory.path()).map("stays", &api.url("/"), &[]);
+        let endpoint = format!("type: unix, address: \"{}\", mode: \"{mode}\"", at.display());
+        config.listen(Kind::Map, "maps", &endpoint)
+    };
+    let broker = Broker::start(
+        &config("0666").map("changes", &api.url("/a"), &[]).map("goes", &api.url("/"), &[]).write(),
+    );
+    let mut peer = Peer::unix(&at);
+    assert_eq!(peer.look_up("stays", "k"), "OK v");
+    config("0660").map("changes", &api.url("/b"), &[]).policy("comes", &api.url("/"), &[]).write();
+    assert!(broker.reload(), "{}", broker.log());
+    assert!(
+        broker.logged(&["configuration reloaded", "listeners_changed=1", "entries_changed=3"]),
+        "{}",
+        broker.log()
+    );
+    assert_eq!(peer.look_up("stays", "k"), "OK v", "the same connection");
+    assert!(broker.reload(), "{}", broker.log());
+    assert!(broker.logged(&["generation=3", "listeners_changed=0", "entries_changed=0"]), "{}", broker.log());
 }
 
 #[test]

@@ -31,6 +31,8 @@ pub(crate) fn online_with(config: &Config, more: &[&str]) -> Checked {
 pub(crate) fn online_as_nobody(config: &Config) -> Checked {
     let copy = config.directory().join("pfxhttp-broker");
     std::fs::copy(env!("CARGO_BIN_EXE_pfxhttp-broker"), &copy).expect("the program can be copied");
+    // A start by that user would make its sockets there.
+    std::os::unix::fs::chown(config.directory(), Some(NOBODY), None).expect("its owner");
     run(program(&copy, &config.write()).args(["check", "--online"]).uid(NOBODY).gid(NOBODY))
 }
 

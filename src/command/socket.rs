@@ -1,0 +1,90 @@
+//! The way to a broker that runs: its admin socket, which the configuration names.
+//!
+//! The file on the disk may be another one than the broker has read, and a broken one: whoever
+//! looks after a broker then must not be kept from it. What can still be read of the file says where
+//! the socket is, else it is looked for at its usual place.
+
+use std::io::{self, BufRead, BufReader, ErrorKind, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use super::{CONFIG, TEMPORARY};
+use crate::admin::{Order, Told};
+use crate::cli::Cli;
+use crate::config::{self, Config, Problem, Severity};
+
+/// A policy may take 90 s.
+const PATIENCE: Duration = Duration::from_secs(100);
+
+/// Where a broker is looked for, and by which configuration.
+pub(super) struct Socket {
+    path: PathBuf,
+    pub(super) config: Result<Config, Vec<Problem>>,
+}
+
+impl Socket {
+    /// By the configuration that `cli` names.
+    pub(super) fn of(cli: &Cli) -> Self {
+        let (file, read) = super::configuration(cli);
+        match read {
+            Ok((config, _)) => Self { path: config.server.admin.path.clone(), config: Ok(config) },
+            Err(problems) => {
+                let path = config::admin_socket(&file, super::syntax(cli), &config::environment());
+                Self { path, config: Err(problems) }
+            }
+        }
+    }
+
+    /// Has the broker do `what`, and says so where that is not what the file says.
+    pub(super) fn order(&self, what: &Order) -> io::Result<Told> {
+        let told = order(&self.path, what)?;
+        if let Err(problems) = &self.config {
+            let first = problems.iter().find(|problem| problem.severity == Severity::Error);
+            let first = first.map(Problem::summary).unwrap_or_default();
+            let path = self.path.display();
+            super::say(&[
+                format!("warning: {first}"),
+                format!("warning: the broker at {path} goes on with what it has read before"),
+            ]);
+        }
+        Ok(told)
+    }
+
+    /// Says why there is no answer.
+    pub(super) fn complain(&self, error: &io::Error) -> ExitCode {
+        let path = self.path.display();
+        if let Err(problems) = &self.config {
+            super::say(problems);
+        }
+        super::say(&[match error.kind() {
+            ErrorKind::PermissionDenied => {
+                format!("pfxhttp-broker: {path}: permission denied; run this as root or as the broker's user")
+            }
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+                format!("pfxhttp-broker: the broker at {path} does not answer")
+            }
+            _ => format!("pfxhttp-broker: no broker answers at {path}: {error}"),
+        }]);
+        ExitCode::from(if self.config.is_ok() { TEMPORARY } else { CONFIG })
+    }
+}
+
+/// Whether nobody listens there.
+pub(super) fn is_nobody(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused)
+}
+
+fn order(path: &Path, order: &Order) -> io::Result<Told> {
+    let mut stream = UnixStream::connect(path)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut line = serde_json::to_vec(order)?;
+    line.push(b'\n');
+    stream.write_all(&line)?;
+    stream.shutdown(Shutdown::Write)?;
+    let mut answer = Vec::new();
+    BufReader::new(stream).read_until(b'\n', &mut answer)?;
+    Ok(serde_json::from_slice(&answer)?)
+}

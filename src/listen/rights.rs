@@ -1,0 +1,120 @@
+//! Whether a start would find what it needs for its sockets, and its jail, and would be allowed to
+//! make them: what `check` says beforehand. Modes, owners and groups are looked at; access lists
+//! (acl(5)) and security modules are not.
+//!
+//! A broker that root starts makes its sockets as root. Those that a reload adds or changes it makes
+//! as `run_as_user`, and has no more rights then than that user.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use nix::unistd::{User, getegid, geteuid, getgroups};
+
+use super::bind::{group_id, user_id};
+use super::reach::Visitor;
+use crate::config::{Config, Endpoint, UnixSocket};
+use crate::privilege::{self, Identity};
+
+/// To make a name in a directory.
+const WRITE_AND_SEARCH: u32 = 0o3;
+
+/// What a start would not find, or could not do, a sentence each.
+#[derive(Debug, Default)]
+pub struct Missing {
+    /// Users and groups that there are not: a start fails.
+    pub owners: Vec<String>,
+    /// What may be there by then (a service manager makes directories), or is only in the way of a
+    /// user.
+    pub warnings: Vec<String>,
+}
+
+/// Looks for what a start would need.
+#[must_use]
+pub fn missing(config: &Config) -> Missing {
+    let mut missing = Missing::default();
+    let privileges = &config.server.privileges;
+    missing.owners.extend(Identity::of(privileges).err().map(|error| error.to_string()));
+    for error in config.server.ipc.allow_users.iter().filter_map(|user| user_id(user).err()) {
+        missing.owners.push(format!("server.ipc.allow_users: {error}"));
+    }
+    for socket in sockets(config, true) {
+        let path = socket.path.display();
+        let user = socket.user.as_deref().and_then(|user| user_id(user).err());
+        let group = socket.group.as_deref().and_then(|group| group_id(group).err());
+        missing.owners.extend(user.into_iter().chain(group).map(|error| format!("{path}: {error}")));
+        if let Some(directory) = socket.path.parent().filter(|directory| !directory.is_dir()) {
+            let directory = directory.display();
+            missing.warnings.push(format!("warning: {path}: there is no directory {directory} now"));
+        }
+    }
+    if let Some(maker) = Maker::of(config) {
+        missing.warnings.extend(sockets(config, false).flat_map(|socket| maker.obstacles(socket)));
+    }
+    let jail = privileges.chroot.as_deref().map(privilege::furnished).and_then(Result::err);
+    missing.warnings.extend(jail.map(|error| format!("warning: {error}: a start as root fails")));
+    missing
+}
+
+/// The unix sockets; those that a service manager may make among them, or not.
+fn sockets(config: &Config, handed_over: bool) -> impl Iterator<Item = &UnixSocket> {
+    let listeners = config.server.listen.iter().filter_map(move |listener| match &listener.endpoint {
+        Endpoint::Unix(socket) if handed_over || listener.systemd_socket_name.is_none() => Some(socket),
+        _ => None,
+    });
+    std::iter::once(&config.server.ipc.socket).chain(listeners)
+}
+
+/// Who makes sockets, and is not root.
+struct Maker {
+    visitor: Visitor,
+    name: String,
+    /// Where it cannot, this is what fails.
+    fails: &'static str,
+}
+
+impl Maker {
+    fn of(config: &Config) -> Option<Self> {
+        let (maker, is_root) = match config.server.privileges.user.as_deref() {
+            Some(name) => {
+                let uid = user_id(name).ok()?;
+                let user = User::from_uid(uid.into()).ok().flatten()?;
+                let visitor = Visitor::named(&user.name)?;
+                let fails = "root may at the start, but no reload could";
+                (Self { visitor, name: user.name, fails }, uid == 0)
+            }
+            None => {
+                let user = geteuid();
+                // A service manager gives groups that no data base knows.
+                let groups = getgroups().ok()?.into_iter().chain([getegid()]);
+                let visitor =
+                    Visitor { user: user.as_raw(), groups: groups.map(nix::unistd::Gid::as_raw).collect() };
+                let name = User::from_uid(user).ok().flatten().map(|user| user.name);
+                let name = name.unwrap_or_else(|| user.to_string());
+                (Self { visitor, name, fails: "a start by this user fails" }, user.is_root())
+            }
+        };
+        (!is_root).then_some(maker)
+    }
+
+    fn obstacles(&self, socket: &UnixSocket) -> Vec<String> {
+        let Self { visitor, name, fails } = self;
+        let path = socket.path.display();
+        let mut obstacles = Vec::new();
+        if let Some(group) = &socket.group
+            && group_id(group).is_ok_and(|id| !visitor.groups.contains(&id))
+        {
+            let help = format!("usermod -aG {group} {name}");
+            obstacles
+                .push(format!("warning: {path}: user {name} is not in its group {group}: {fails} ({help})"));
+        }
+        let directory = socket.path.parent().unwrap_or(Path::new("/"));
+        let is_closed = fs::metadata(directory)
+            .is_ok_and(|found| !visitor.may(WRITE_AND_SEARCH, found.mode(), found.uid(), found.gid()));
+        if is_closed {
+            let directory = directory.display();
+            obstacles.push(format!("warning: {path}: user {name} may not write to {directory}: {fails}"));
+        }
+        obstacles
+    }
+}
