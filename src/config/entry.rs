@@ -25,6 +25,7 @@ use super::scalar;
 use super::secret;
 use super::template;
 use crate::ask::LONGEST_BUDGET;
+use crate::exchange::is_loopback;
 use crate::target::template::{Names, Template};
 use crate::target::value::Field;
 use crate::target::{Absent, LogKeys, Method, PoolSettings, Settings};
@@ -111,6 +112,11 @@ fn entry(report: &mut Report<'_>, source: &Source<'_>, inherited: Inherited) -> 
     let headers = all_headers(report, source, raw, method == Method::Post);
     let kind = protocol::kind(report, source, inherited, status);
     let (url, request_path) = target?;
+    let has_credentials = bearer.is_some() || headers.contains_key(AUTHORIZATION);
+    if has_credentials && url.scheme() == "http" && !is_loopback(&url) {
+        let message = "credentials go over the network without TLS";
+        report.warning(&path.key("target"), message).hint("write https://");
+    }
     Some(Settings {
         name: source.name.to_owned(),
         kind: kind?,
