@@ -17,10 +17,10 @@ pub(super) fn check(cli: &Cli, strict: bool, online: bool) -> ExitCode {
         Ok((config, warnings)) => (Some(config), warnings),
         Err(problems) => (None, problems),
     };
-    let file = file.display();
     super::say(&problems);
-    let mut missing = found.as_ref().map(rights::missing).unwrap_or_default();
+    let mut missing = found.as_ref().map(|config| rights::missing(&file, config)).unwrap_or_default();
     missing.warnings.extend(found.iter().flat_map(reach::closed_to_postfix));
+    let file = file.display();
     super::say(&missing.owners);
     super::say(&missing.warnings);
     match found {

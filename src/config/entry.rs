@@ -9,6 +9,7 @@ use reqwest::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue,
 };
 use serde_yaml::Value;
+use url::Url;
 
 use super::block::{self, child};
 use super::cache;
@@ -25,6 +26,7 @@ use super::scalar;
 use super::secret;
 use super::template;
 use crate::ask::LONGEST_BUDGET;
+use crate::exchange::is_loopback;
 use crate::target::template::{Names, Template};
 use crate::target::value::Field;
 use crate::target::{Absent, LogKeys, Method, PoolSettings, Settings};
@@ -111,6 +113,9 @@ fn entry(report: &mut Report<'_>, source: &Source<'_>, inherited: Inherited) -> 
     let headers = all_headers(report, source, raw, method == Method::Post);
     let kind = protocol::kind(report, source, inherited, status);
     let (url, request_path) = target?;
+    if bearer.is_some() || headers.contains_key(AUTHORIZATION) {
+        credentials_need_tls(report, path, &url);
+    }
     Some(Settings {
         name: source.name.to_owned(),
         kind: kind?,
@@ -132,6 +137,13 @@ fn entry(report: &mut Report<'_>, source: &Source<'_>, inherited: Inherited) -> 
         pool: inherited.pool,
         log_keys: inherited.log_keys,
     })
+}
+
+fn credentials_need_tls(report: &mut Report<'_>, path: &KeyPath, url: &Url) {
+    if url.scheme() == "http" && !is_loopback(url) {
+        let message = "credentials go over the network without TLS";
+        report.warning(&path.key("target"), message).hint("write https://");
+    }
 }
 
 fn without_effect(report: &mut Report<'_>, source: &Source<'_>, raw: &raw::Entry) {

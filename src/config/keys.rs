@@ -153,7 +153,10 @@ pub(super) fn check(report: &mut Report<'_>, mapping: &Mapping, path: &KeyPath, 
             report.stranger(&at, "not built yet");
         } else if !keys.contains(&name) {
             let problem = report.stranger(&at, "unknown key");
-            if let Some(near) = nearest(name, keys.iter().copied()) {
+            if block == Block::Server && name == "timeout" {
+                // Too many blocks have one for it to be looked for.
+                problem.hint("what entries inherit is `server.http_client.timeout`");
+            } else if let Some(near) = nearest(name, keys.iter().copied()) {
                 problem.hint(format!("did you mean `{near}`?"));
             } else if let Some(place) = elsewhere(name) {
                 problem.hint(format!("it belongs in {place}"));

@@ -39,10 +39,13 @@ pub(super) fn ipc(report: &mut Report<'_>, value: Option<&Value>, path: &KeyPath
     let group = scalar::account(report, &path.key("group"), raw.group);
     let allowed = path.key("allow_users");
     let allow_users = raw.allow_users.unwrap_or_default().into_iter().enumerate();
-    let allow_users = allow_users
-        .filter_map(|(index, word)| scalar::account(report, &allowed.item(index), Some(word)))
-        .collect();
-    Ipc { socket: UnixSocket { path: socket, mode, user, group }, allow_users }
+    let allow_users = allow_users.filter_map(|(index, word)| {
+        let item = allowed.item(index);
+        let place = report.places().value(&item).filter(|_| report.places().variable(&item).is_none());
+        scalar::account(report, &item, Some(word)).map(|user| (user, place))
+    });
+    let (allow_users, allowed_at) = allow_users.unzip();
+    Ipc { socket: UnixSocket { path: socket, mode, user, group }, allow_users, allowed_at }
 }
 
 /// Resolves `server.admin`, whose socket is the broker's own, whoever that is to be.

@@ -251,6 +251,8 @@ pub struct Ipc {
     pub socket: UnixSocket,
     /// `allow_users`: names or numbers; empty: whoever may open the socket.
     pub allow_users: Vec<String>,
+    /// Where each of them stands in the file.
+    pub allowed_at: Vec<Option<Place>>,
 }
 
 /// `server.logging`.

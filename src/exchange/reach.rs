@@ -28,6 +28,9 @@ use crate::ask::Deadline;
 /// How long it is listened to: longer than any way there and back.
 const LISTEN: Duration = Duration::from_millis(500);
 
+/// What most often is behind it.
+const NO_TLS: &str = "(does that port speak TLS? else its URL begins with http://)";
+
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 
 /// How far [`Host::reach`] came.
@@ -55,13 +58,19 @@ impl Unreached {
         match io.map(io::Error::kind) {
             Some(ErrorKind::TimedOut) => return Self::late(),
             Some(ErrorKind::ConnectionRefused) => return Self("connection refused".to_owned()),
+            Some(ErrorKind::UnexpectedEof) => {
+                return Self(format!("it closed the connection in the handshake {NO_TLS}"));
+            }
             _ => {}
         }
         let held = io.and_then(io::Error::get_ref).map(|held| -> &(dyn Error + 'static) { held });
         match held.or(error.source()) {
             Some(inner) => Self::of(inner),
-            None if error.is::<rustls::Error>() => Self(format!("TLS: {error}")),
-            None => Self(error.to_string()),
+            None => match error.downcast_ref::<rustls::Error>() {
+                Some(rustls::Error::InvalidMessage(_)) => Self(format!("TLS: {error} {NO_TLS}")),
+                Some(_) => Self(format!("TLS: {error}")),
+                None => Self(error.to_string()),
+            },
         }
     }
 

@@ -13,7 +13,7 @@ use nix::unistd::{User, getegid, geteuid, getgroups};
 
 use super::bind::{group_id, user_id};
 use super::reach::Visitor;
-use crate::config::{Config, Endpoint, UnixSocket};
+use crate::config::{Config, Endpoint, Place, UnixSocket};
 use crate::privilege::{self, Identity};
 
 /// To make a name in a directory.
@@ -29,14 +29,17 @@ pub struct Missing {
     pub warnings: Vec<String>,
 }
 
-/// Looks for what a start would need.
+/// Looks for what a start by `config`, read from `file`, would need.
 #[must_use]
-pub fn missing(config: &Config) -> Missing {
+pub fn missing(file: &Path, config: &Config) -> Missing {
     let mut missing = Missing::default();
     let privileges = &config.server.privileges;
     missing.owners.extend(Identity::of(privileges).err().map(|error| error.to_string()));
-    for error in config.server.ipc.allow_users.iter().filter_map(|user| user_id(user).err()) {
-        missing.owners.push(format!("server.ipc.allow_users: {error}"));
+    let ipc = &config.server.ipc;
+    for (user, place) in ipc.allow_users.iter().zip(&ipc.allowed_at) {
+        let Err(error) = user_id(user) else { continue };
+        let place = place.map(|Place { line, column }| format!("{line}:{column}:")).unwrap_or_default();
+        missing.owners.push(format!("{}:{place} error: server.ipc.allow_users: {error}", file.display()));
     }
     for socket in sockets(config, true) {
         let path = socket.path.display();

@@ -201,7 +201,11 @@ fn check_names_what_a_start_would_not_find() {
         ("a user", listening(&unix(&at("u.sock"), ", user: no-such-user")), ["u.sock", "no-such-user"]),
         ("an ipc group", good().ipc_field("group: no-such-group"), ["broker.sock", "no-such-group"]),
         ("an ipc user", good().ipc_field("user: no-such-user"), ["broker.sock", "no-such-user"]),
-        ("one who may ask", good().ipc_field("allow_users: [no-such-user]"), ["allow_users", "no-such-user"]),
+        (
+            "one who may ask",
+            good().ipc_field("allow_users: [no-such-user]"),
+            [".yml:4:74: ", "error: server.ipc.allow_users: there is no user \"no-such-user\""],
+        ),
     ] {
         let (code, text) = checked(&config);
         assert_eq!(code, Some(78), "{what}: {text}");

@@ -1,7 +1,7 @@
 //! `check --online` towards APIs: each origin is reached as the broker would reach it, and no API
 //! gets a request. Providers are in `online_providers`.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -168,6 +168,25 @@ fn a_certificate_that_is_not_believed_is_named_with_the_reason() {
     let checked = online(&config("enabled: true, skip_verify: true"));
     assert_eq!((checked.code, checked.good.len()), (Some(0), 7), "{}", checked.text());
     assert!(apis.iter().all(|api| api.count() == 0), "nobody was asked");
+}
+
+#[test]
+fn a_port_without_tls_is_named_as_such() {
+    let directory = open_directory();
+    let api = Backend::constant("{}");
+    let plain = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let answers = format!("https://{}/", plain.local_addr().expect("its address"));
+    std::thread::spawn(move || {
+        let (mut stream, _) = plain.accept().expect("a connection");
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").expect("it is open");
+        // A close with bytes that nobody has read would be a reset.
+        let _until_it_hangs_up = stream.read_to_end(&mut Vec::new());
+    });
+    for url in [api.url("/").replace("http:", "https:"), answers] {
+        let checked = online(&Config::new(directory.path()).map("m", &url, &[]));
+        assert_eq!(checked.code, Some(69), "{}", checked.text());
+        assert!(checked.text().contains("(does that port speak TLS?"), "{}", checked.text());
+    }
 }
 
 /// With TLS 1.3 the server says so behind the handshake.

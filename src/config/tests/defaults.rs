@@ -6,7 +6,7 @@ use crate::secret::Secret;
 
 const TEXT: &str = "socket_maps:
   defaults:
-    target: http://h/
+    target: http://localhost/
     payload: '{}'
     value_field: v
     http_request_compression: true
@@ -22,7 +22,7 @@ const TEXT: &str = "socket_maps:
     cache: {fresh: 0s}
     custom_headers: ['b: 3', 'C: 4']
   none:
-    target: http://other/
+    target: http://other.localhost/
     cache: ~
     custom_headers: ~
 ";
@@ -40,7 +40,7 @@ fn an_entry_takes_and_takes_back() {
         ["a", "b", "c"].iter().map(|name| own.headers[*name].to_str().expect("text")).collect();
     assert_eq!(names, ["1", "3", "4"]);
     assert_eq!((own.cache.fresh, own.cache.negative), (Duration::ZERO, Duration::from_secs(3)));
-    assert_eq!(none.url.host_str(), Some("other"));
+    assert_eq!(none.url.host_str(), Some("other.localhost"));
     assert_eq!(none.cache.negative, Duration::ZERO);
     assert!(!none.headers.contains_key("a"));
 }
@@ -67,7 +67,7 @@ fn a_mistake_that_many_inherit_is_told_once_where_it_stands() {
 
 #[test]
 fn defaults_alone_are_looked_at_and_are_no_entry() {
-    assert!(good("socket_maps:\n  defaults: {target: http://h/}\n").maps.is_empty());
+    assert!(good("socket_maps:\n  defaults: {target: http://localhost/}\n").maps.is_empty());
     one("socket_maps:\n  defaults: {tarket: x}\n", "2:14 socket_maps.defaults.tarket: unknown key");
     one("policy_services:\n  defaults: 5\n", "2:13 policy_services.defaults: expected keys and values");
     let listener = listener("kind: policy_service\nname: defaults\ntype: tcp\naddress: ::1");

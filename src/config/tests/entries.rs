@@ -109,6 +109,18 @@ fn each_mistake_in_the_keys_of_an_entry_is_told() {
 }
 
 #[test]
+fn credentials_without_tls_are_warned_of() {
+    let at = |target: &str, lines: &str| map(lines).replace("http://localhost/", target);
+    let bearer = "    backend_oidc_auth: {enabled: true, configuration_uri: 'https://i/', client_id: x, client_secret: s}\n";
+    for lines in ["    http_auth_basic: a:b\n", "    custom_headers: ['Authorization: x']\n", bearer] {
+        one(&at("http://h/", lines), "3:5 warning socket_maps.m.target: credentials go over the network");
+        good(&at("https://h/", lines));
+        good(&at("http://127.0.0.1/", lines));
+    }
+    good(&at("http://h/", "    custom_headers: ['X: y']\n"));
+}
+
+#[test]
 fn secrets_may_stand_in_files() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("secret");

@@ -92,7 +92,7 @@ fn a_list_item_is_named_by_its_index() {
 
 #[test]
 fn a_name_must_fit_one_key() {
-    let entries = "socket_maps:\n  a: {target: http://h/, payload: '{}', value_field: v}\n";
+    let entries = "socket_maps:\n  a: {target: http://localhost/, payload: '{}', value_field: v}\n";
     for (name, expected) in [
         ("PFXHTTP_NOTHING", "PFXHTTP_NOTHING: warning: matches no key"),
         ("PFXHTTP_SOCKET_MAPS_B_TARGET", "PFXHTTP_SOCKET_MAPS_B_TARGET: warning: matches no key"),
@@ -104,7 +104,7 @@ fn a_name_must_fit_one_key() {
     let both =
         said(entries, &[("PFXHTTP_SERVER_MAX_CONNECTIONS", "5"), ("pfxhttp_server_max_connections", "6")]);
     assert!(both.contains("server.max_connections is set by another variable, too"), "{both}");
-    let entry = "{target: http://h/, payload: '{}', value_field: v}";
+    let entry = "{target: http://localhost/, payload: '{}', value_field: v}";
     let two = format!("socket_maps:\n  a-b: {entry}\n  a.b: {entry}\n");
     let told = said(&two, &[("PFXHTTP_SOCKET_MAPS_A_B_TARGET", "http://i/")]);
     assert!(
@@ -115,13 +115,13 @@ fn a_name_must_fit_one_key() {
 
 #[test]
 fn the_longest_entry_name_is_meant() {
-    let entry = "{target: http://h/, payload: '{}', value_field: v, cache: {}}";
+    let entry = "{target: http://localhost/, payload: '{}', value_field: v, cache: {}}";
     let text = format!("socket_maps:\n  a: {entry}\n  a_cache: {entry}\n  A_b: {entry}\n");
     let warned = said(&text, &[("PFXHTTP_SOCKET_MAPS_A_CACHE_TIMEOUT", "5s")]);
     assert_eq!(warned, "");
     let config = good_under(&text, &[("PFXHTTP_SOCKET_MAPS_A_B_TARGET", "http://i/")]);
     let hosts: Vec<_> = config.maps.iter().filter_map(|map| map.url.host_str()).collect();
-    assert_eq!(hosts, ["h", "h", "i"]);
+    assert_eq!(hosts, ["localhost", "localhost", "i"]);
 }
 
 #[test]
