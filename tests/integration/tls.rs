@@ -61,11 +61,9 @@ fn a_good_certificate_is_believed() {
     for (what, versions) in [("TLS 1.2", &[&TLS12][..]), ("TLS 1.3", &[&TLS13]), ("both", ALL_VERSIONS)] {
         let api = api(authority.server(Flaw::None).serve(versions, None));
         assert_answered(&setup(&api, &trust), what);
-        assert_eq!(
-            api.requests().iter().map(|request| request.connection).max(),
-            Some(1),
-            "{what}: it is kept"
-        );
+        // Postfix' two connections may be on two threads, and each of them keeps its own.
+        let connections = api.requests().iter().map(|request| request.connection).max();
+        assert!(connections <= Some(2), "{what}: it is kept");
         assert!(api.requests().iter().all(|request| !request.certified), "{what}: we show nothing");
     }
 }
