@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use super::configuration;
-use super::run::{tell, tell_of_reload};
+use super::service::ServiceManager;
 use crate::admin::{self, Order, Told};
 use crate::broker::{Broker, Generation};
 use crate::cli::Cli;
@@ -37,6 +37,7 @@ pub(super) struct Running<'c> {
     /// The same, for those who look at it from time to time.
     current: Arc<Generation>,
     prometheus: Option<Endpoint>,
+    manager: ServiceManager,
     fixed: Fixed,
     /// Counts configurations, from 1.
     generation: u64,
@@ -74,6 +75,7 @@ impl<'c> Running<'c> {
         broker: Arc<Broker>,
         listeners: Listeners,
         activated: Activated,
+        manager: ServiceManager,
     ) -> Self {
         let current = Arc::new(Generation::new(Arc::clone(&broker)));
         Self {
@@ -83,6 +85,7 @@ impl<'c> Running<'c> {
             broker,
             current,
             prometheus: None,
+            manager,
             fixed: Fixed::of(&config.server),
             generation: 1,
             since: Instant::now(),
@@ -138,10 +141,10 @@ impl<'c> Running<'c> {
 
     /// Reads the configuration again, and goes over to it; true where that was possible.
     pub(super) fn reload(&mut self) -> bool {
-        tell_of_reload();
+        self.manager.tell_of_reload();
         self.reloaded = Some(self.try_to_reload());
         self.broker.metrics().reloaded(self.reloaded == Some(true));
-        tell(&[NotifyState::Ready]);
+        self.manager.tell(&[NotifyState::Ready]);
         self.reloaded == Some(true)
     }
 

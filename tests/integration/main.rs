@@ -61,6 +61,7 @@ mod reload;
 mod reload_broken;
 mod restart;
 mod secrets;
+mod service_manager;
 mod structure;
 mod support;
 mod targets;
