@@ -32,7 +32,7 @@ pub(super) struct Running<'c> {
     cli: &'c Cli,
     pub(super) listeners: Listeners,
     /// What a service manager has handed over.
-    activated: Activated,
+    pub(super) activated: Activated,
     broker: Arc<Broker>,
     /// The same, for those who look at it from time to time.
     current: Arc<Generation>,

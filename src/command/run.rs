@@ -183,7 +183,7 @@ async fn serve(
     metrics.stopping();
     info!("stopping: answering what has been asked");
     manager.tell(&[NotifyState::Stopping]);
-    running.listeners.stop().await;
+    running.listeners.stop(&running.activated).await;
     loop {
         tokio::select! {
             _ = all_gone.recv() => {

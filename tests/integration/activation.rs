@@ -10,11 +10,13 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use rustix::process::{Signal, kill_process};
+
 use crate::postfix::api;
 use crate::support::backend::Backend;
 use crate::support::broker::{self, Broker};
 use crate::support::config::{Config, Kind};
-use crate::support::peer::Peer;
+use crate::support::peer::{Peer, netstring};
 use crate::support::postfix::{Postfix, trouble};
 use crate::support::site::open_directory;
 use crate::support::smtp::Smtp;
@@ -126,6 +128,28 @@ fn sockets_are_taken_by_name_and_outlive_the_broker() {
     let mut waiting = Peer::unix(&maps);
     broker.start_again();
     assert_eq!(waiting.look_up("demo", "k"), "OK v");
+}
+
+/// The broker, which is held still meanwhile, finds them and the signal at the same time.
+#[test]
+fn whoever_waits_when_it_ends_is_served_by_the_next_one() {
+    let directory = open_directory();
+    let api = Backend::constant(r#"{"value": "v"}"#);
+    let (mut broker, tcp) = activated(directory.path(), &api);
+    let maps = directory.path().join("maps.sock");
+    kill_process(broker.pid(), Signal::STOP).expect("a child can be signalled");
+    let mut waiting: Vec<Peer> =
+        (0..100).map(|nth| if nth % 2 == 0 { Peer::unix(&maps) } else { Peer::tcp(tcp) }).collect();
+    for peer in &mut waiting {
+        peer.send(netstring("demo k"));
+    }
+    broker.terminate();
+    kill_process(broker.pid(), Signal::CONT).expect("a child can be signalled");
+    assert!(broker.wait(PATIENCE).is_some_and(|status| status.success()));
+    broker.start_again();
+    for (nth, peer) in waiting.iter_mut().enumerate() {
+        assert_eq!(peer.reply(), "OK v", "number {nth}");
+    }
 }
 
 #[test]
