@@ -13,7 +13,7 @@ use tracing::warn;
 
 use crate::ask::{Answer, Failure, LOGIN_BUDGET, LONGEST_BUDGET, Mechanism, OnFailure, Question};
 use crate::config::{Config, Speaks};
-use crate::exchange::Http;
+use crate::exchange::{Http, HttpSettings};
 use crate::ipc::Service;
 use crate::listen::bind::LOCAL;
 use crate::login::{Logins, Penalties};
@@ -131,6 +131,12 @@ impl Broker {
             shared.oidc = Arc::new(Oidc::new(Arc::clone(&shared.http)));
         }
         Self::build(config, shared, Some(self))
+    }
+
+    /// How it reaches APIs.
+    #[must_use]
+    pub fn http(&self) -> &HttpSettings {
+        self.shared.http.settings()
     }
 
     /// Whether `config` would need another cache, which only a restart makes.

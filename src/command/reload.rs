@@ -16,15 +16,16 @@ use tracing::{error, info, warn};
 
 use super::configuration;
 use super::service::ServiceManager;
-use crate::admin::{self, Order, Told};
+use crate::admin::{Order, Told};
 use crate::broker::{Broker, Generation};
 use crate::cli::Cli;
-use crate::config::{Config, Privileges, Server, Severity};
+use crate::config::{Config, Privileges, Server, Severity, UnixSocket};
 use crate::listen::Listeners;
 use crate::listen::activation::Activated;
 use crate::listen::bind::{self, Bound};
 use crate::metrics::endpoint::Endpoint;
 use crate::otlp;
+use crate::query;
 use crate::telemetry;
 
 /// A broker that runs.
@@ -49,6 +50,7 @@ pub(super) struct Running<'c> {
 /// What only a restart changes.
 #[derive(PartialEq)]
 struct Fixed {
+    admin: UnixSocket,
     max_connections: Option<usize>,
     format: (bool, bool),
     privileges: Privileges,
@@ -59,6 +61,7 @@ struct Fixed {
 impl Fixed {
     fn of(server: &Server) -> Self {
         Self {
+            admin: server.admin.clone(),
             max_connections: server.max_connections,
             format: (server.logging.json, server.logging.use_systemd),
             privileges: server.privileges.clone(),
@@ -102,11 +105,11 @@ impl<'c> Running<'c> {
     /// Does what an administrator orders. Questions are asked aside.
     pub(super) fn obey(&mut self, order: Order, answer: oneshot::Sender<Told>) {
         let told = match order {
-            Order::Query(query) => {
+            Order::Query(order) => {
                 let broker = Arc::clone(&self.broker);
                 tokio::spawn(async move {
                     // Whoever asked may be gone.
-                    let _ = answer.send(Told::Said(admin::ask(&broker, &query).await));
+                    let _ = answer.send(Told::Said(query::ask(&broker, &order).await));
                 });
                 return;
             }
@@ -211,6 +214,7 @@ impl<'c> Running<'c> {
     fn name_what_needs_a_restart(&self, config: &Config) {
         let now = Fixed::of(&config.server);
         let fixed = [
+            ("server.admin", self.fixed.admin != now.admin),
             ("server.max_connections", self.fixed.max_connections != now.max_connections),
             ("server.logging.json, use_systemd", self.fixed.format != now.format),
             ("server.run_as_user", self.fixed.privileges.user != now.privileges.user),

@@ -59,6 +59,7 @@ mod proxy;
 mod readme;
 mod reload;
 mod reload_broken;
+mod reload_fixed;
 mod restart;
 mod secrets;
 mod service_manager;
