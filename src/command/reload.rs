@@ -6,6 +6,7 @@
 //! broker has by now.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -19,7 +20,7 @@ use super::service::ServiceManager;
 use crate::admin::{Order, Told};
 use crate::broker::{Broker, Generation};
 use crate::cli::Cli;
-use crate::config::{Config, Privileges, Server, Severity, UnixSocket};
+use crate::config::{Config, Privileges, Server, Severity};
 use crate::listen::Listeners;
 use crate::listen::activation::Activated;
 use crate::listen::bind::{self, Bound};
@@ -50,7 +51,8 @@ pub(super) struct Running<'c> {
 /// What only a restart changes.
 #[derive(PartialEq)]
 struct Fixed {
-    admin: UnixSocket,
+    /// Its owner follows `server.run_as_user`, which is named itself.
+    admin: (PathBuf, u32),
     max_connections: Option<usize>,
     format: (bool, bool),
     privileges: Privileges,
@@ -61,7 +63,7 @@ struct Fixed {
 impl Fixed {
     fn of(server: &Server) -> Self {
         Self {
-            admin: server.admin.clone(),
+            admin: (server.admin.path.clone(), server.admin.mode),
             max_connections: server.max_connections,
             format: (server.logging.json, server.logging.use_systemd),
             privileges: server.privileges.clone(),
@@ -214,7 +216,7 @@ impl<'c> Running<'c> {
     fn name_what_needs_a_restart(&self, config: &Config) {
         let now = Fixed::of(&config.server);
         let fixed = [
-            ("server.admin", self.fixed.admin != now.admin),
+            ("server.admin.path, mode", self.fixed.admin != now.admin),
             ("server.max_connections", self.fixed.max_connections != now.max_connections),
             ("server.logging.json, use_systemd", self.fixed.format != now.format),
             ("server.run_as_user", self.fixed.privileges.user != now.privileges.user),

@@ -17,6 +17,7 @@ use crate::support::backend::Backend;
 use crate::support::broker::{self, Broker};
 use crate::support::config::{Config, Kind};
 use crate::support::peer::{Peer, netstring};
+use crate::support::port::Port;
 use crate::support::postfix::{Postfix, trouble};
 use crate::support::site::open_directory;
 use crate::support::smtp::Smtp;
@@ -173,6 +174,20 @@ fn what_was_not_handed_over_is_made_or_missed() {
         broker::refused_start_with_sockets(&config.write(), vec![("maps".to_owned(), elsewhere)]);
     assert_eq!(code, Some(71), "{said}");
     assert!(said.contains("another path"), "{said}");
+    let twice = ["one.sock", "two.sock"].map(|name| listening(&directory.path().join(name)));
+    let twice = twice.map(|socket| ("maps".to_owned(), socket)).into();
+    let (code, said) = broker::refused_start_with_sockets(&config.write(), twice);
+    assert_eq!(code, Some(71), "{said}");
+    assert!(said.contains("\"maps\" twice"), "{said}");
+    let config = Config::new(directory.path()).map("m", &api.url("/"), &[]);
+    let other = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = Port::reserve();
+    let tcp = format!("type: tcp, address: 127.0.0.1, port: {}, systemd_socket_name: maps", port.number());
+    let config = config.listen(Kind::Map, "maps", &tcp);
+    let (code, said) =
+        broker::refused_start_with_sockets(&config.write(), vec![("maps".to_owned(), other.into())]);
+    assert_eq!(code, Some(71), "{said}");
+    assert!(said.contains("another port"), "{said}");
 }
 
 #[test]
