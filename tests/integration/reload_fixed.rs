@@ -2,6 +2,11 @@
 //! named, and nothing else is.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+
+use pfxhttp::ipc::{self, Hello, Service};
 
 use crate::privileges::jail;
 use crate::support::backend::{Backend, Reply};
@@ -107,4 +112,49 @@ fn the_way_to_the_collector_follows() {
     assert!(broker.reload(), "{}", broker.log());
     assert_eq!(peer.look_up("m", "k"), "OK v");
     assert!(collector.wait_for(1, PATIENCE), "{}", broker.log());
+}
+
+#[test]
+fn every_mode_of_a_socket_follows() {
+    let directory = open_directory();
+    let api = Backend::constant(r#"{"value": "v"}"#);
+    let at = directory.path().join("maps.sock");
+    let config = |mode: &str| {
+        let endpoint = format!("type: unix, address: \"{}\", mode: \"{mode}\"", at.display());
+        let config = Config::new(directory.path()).map("m", &api.url("/"), &[]);
+        config.listen(Kind::Map, "maps", &endpoint).write()
+    };
+    let broker = Broker::start(&config("0666"));
+    for (text, due) in [("0600", 0o600), ("0666", 0o666), ("0660", 0o660)] {
+        config(text);
+        assert!(broker.reload(), "{}", broker.log());
+        let mode = fs::metadata(&at).expect("the socket").permissions().mode();
+        assert_eq!(mode & 0o777, due);
+    }
+}
+
+#[test]
+fn the_users_that_may_ask_follow() {
+    let directory = open_directory();
+    let api = Backend::constant(r#"{"value": "v"}"#);
+    let config = |user: &str| {
+        let config = Config::new(directory.path()).map("m", &api.url("/"), &[]);
+        config.ipc_field(&format!("allow_users: [{user}]")).write()
+    };
+    let broker = Broker::start(&config("nobody"));
+    // A greeting comes back, or the connection ends.
+    let is_welcome = || {
+        let mut hello = Vec::new();
+        Hello::encode(ipc::VERSION, &Service::Socketmap, &mut hello).expect("short");
+        let mut stream = UnixStream::connect(Config::ipc(directory.path())).expect("it listens");
+        let _it_may_be_gone = stream.write_all(&hello);
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time limit can be set");
+        matches!(stream.read(&mut [0; 1]), Ok(1))
+    };
+    assert!(!is_welcome());
+    for (user, due) in [("root", true), ("nobody", false), ("0", true)] {
+        config(user);
+        assert!(broker.reload(), "{}", broker.log());
+        assert_eq!(is_welcome(), due, "{user}: {}", broker.log());
+    }
 }
