@@ -13,7 +13,7 @@ use tracing::warn;
 
 use crate::ask::{Answer, Failure, LOGIN_BUDGET, LONGEST_BUDGET, Mechanism, OnFailure, Question};
 use crate::config::{Config, Speaks};
-use crate::exchange::Http;
+use crate::exchange::{Http, HttpSettings};
 use crate::ipc::Service;
 use crate::listen::bind::LOCAL;
 use crate::login::{Logins, Penalties};
@@ -131,6 +131,12 @@ impl Broker {
             shared.oidc = Arc::new(Oidc::new(Arc::clone(&shared.http)));
         }
         Self::build(config, shared, Some(self))
+    }
+
+    /// How it reaches APIs.
+    #[must_use]
+    pub fn http(&self) -> &HttpSettings {
+        self.shared.http.settings()
     }
 
     /// Whether `config` would need another cache, which only a restart makes.
@@ -260,6 +266,17 @@ impl Broker {
             warn!(name, "there is no such entry in {section}: what asks for it fails");
         }
         Answer::Failed { failure: Failure::UnknownName, on_failure: None }
+    }
+
+    /// Whether there is an entry `name` of that kind.
+    #[must_use]
+    pub fn has(&self, kind: Component, name: &str) -> bool {
+        match kind {
+            Component::Map => self.maps.contains_key(name),
+            Component::Policy => self.policies.contains_key(name),
+            Component::Login => self.logins.contains_key(name),
+            Component::Oidc | Component::Local | Component::Otlp => false,
+        }
     }
 
     /// What logins by the entry `name` may use; nothing where there is no such entry.

@@ -1,5 +1,6 @@
 //! The command line of `pfxhttp-broker`.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -75,22 +76,22 @@ pub enum Asked {
         /// The entry of `socket_maps`
         name: String,
         /// The key
-        key: String,
+        key: OsString,
     },
     /// A policy service
     Policy {
         /// The entry of `policy_services`
         name: String,
-        /// As sender=a@example.org
+        /// As sender=a@example.org; request=smtpd_access_policy unless another one is given
         #[arg(value_name = "ATTRIBUTE=VALUE")]
-        attributes: Vec<String>,
+        attributes: Vec<OsString>,
     },
     /// A login; its password is read from standard input
     Sasl {
         /// The entry of `dovecot_sasl`
         name: String,
         /// Who
-        user: String,
+        user: OsString,
     },
 }
 

@@ -6,12 +6,16 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::header::{HeaderMap, HeaderValue};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// What stands for something that is not shown.
 pub(crate) const CUT: &str = "…";
 
 /// What is shorter is found everywhere, and would be no secret either.
 const SHORTEST: usize = 6;
+
+/// What a URL never escapes (RFC 3986 2.3).
+const UNRESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Texts that are not to be shown.
 #[derive(Debug, Clone, Default)]
@@ -47,13 +51,18 @@ impl Hidden {
         self.add(pair.split_once(':').map_or("", |(_, password)| password));
     }
 
-    /// Hides `text`, too, also as JSON writes it.
+    /// Hides `text`, too, also as JSON and a URL write it.
     pub(crate) fn add(&mut self, text: &str) {
         if text.len() < SHORTEST {
             return;
         }
         let json = serde_json::to_string(text).unwrap_or_default();
         self.0.push(json.trim_matches('"').to_owned());
+        for escaped in [NON_ALPHANUMERIC, &UNRESERVED] {
+            let parts = utf8_percent_encode(text, escaped);
+            self.0.push(parts.clone().map(small_digits).collect());
+            self.0.push(parts.collect());
+        }
         self.0.push(text.to_owned());
         // A part of a text that is gone would leave its rest.
         self.0.sort_by_key(|text| std::cmp::Reverse(text.len()));
@@ -62,9 +71,8 @@ impl Hidden {
 
     /// Hides what `other` hides, too.
     pub(crate) fn join(&mut self, other: Self) {
-        for text in other.0 {
-            self.add(&text);
-        }
+        self.0.extend(other.0);
+        self.0.sort_by_key(|text| std::cmp::Reverse(text.len()));
     }
 
     /// Whether `text` holds any of it.
@@ -82,6 +90,11 @@ impl Hidden {
         }
         text
     }
+}
+
+/// `%2f` for `%2F`; what is not escaped stays as it is.
+fn small_digits(part: &str) -> Cow<'_, str> {
+    if part.starts_with('%') { Cow::Owned(part.to_lowercase()) } else { Cow::Borrowed(part) }
 }
 
 #[cfg(test)]
@@ -106,6 +119,10 @@ mod tests {
             "{\"password\": \"s3cret\\\"\"}",
             "Key s3cret-2",
             "s3cret-2?",
+            "joe%3As3cret%22 is nobody",
+            "s3cret%22",
+            "joe%3as3cret%22",
+            "s3cret%2D2",
         ] {
             let cut = hidden.cut_from(text);
             assert!(hidden.is_in(text) && !cut.contains("s3cret") && !cut.contains("am9l"), "{cut}");

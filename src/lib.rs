@@ -7,7 +7,7 @@
 //! | programs | `bin/`, [`command`], [`client`] | command lines, exit codes |
 //! | connections | `listen`, `session`, [`ipc`] | sockets, frames, who is idle |
 //! | wire | [`proto`] | bytes of Postfix' protocols; no I/O |
-//! | administrators | [`admin`] | orders over a socket of their own |
+//! | administrators | [`admin`], [`query`] | orders over a socket of their own |
 //! | the one way in | [`broker`] | which entry a question is for |
 //! | an HTTP API | [`target`], [`login`] | template, queue, reading of the answer |
 //! | tokens | [`oidc`] | identity providers: ours for APIs, those of mail clients |
@@ -53,6 +53,8 @@ mod outage;
 #[cfg(feature = "broker")]
 pub mod privilege;
 pub mod proto;
+#[cfg(feature = "broker")]
+pub mod query;
 pub mod secret;
 #[cfg(feature = "broker")]
 pub mod session;

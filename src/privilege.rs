@@ -10,7 +10,7 @@ use std::net::ToSocketAddrs;
 use std::path::Path;
 
 use nix::unistd::{
-    Gid, Group, Uid, User, chdir, chroot, getegid, geteuid, initgroups, setgid, setgroups, setuid,
+    Gid, Group, Uid, User, chdir, chroot, getegid, geteuid, getgrouplist, setgid, setgroups, setuid,
 };
 
 use crate::config::Privileges;
@@ -35,6 +35,8 @@ impl std::error::Error for Error {}
 pub struct Identity {
     user: Option<User>,
     group: Option<Gid>,
+    /// `group`, and the others of `user`.
+    groups: Vec<Gid>,
 }
 
 impl Identity {
@@ -49,7 +51,11 @@ impl Identity {
             // Its own: no group of root's stays behind.
             None => user.as_ref().map(|user| user.gid),
         };
-        Ok(Self { user, group })
+        let groups = match (&user, group) {
+            (Some(user), Some(group)) => groups(user, group)?,
+            (_, group) => group.into_iter().collect(),
+        };
+        Ok(Self { user, group, groups })
     }
 }
 
@@ -61,7 +67,7 @@ pub fn drop_privileges(identity: &Identity, jail: Option<&Path>) -> Result<(), E
     if let Some(jail) = jail {
         enter(jail)?;
     }
-    let Identity { user, group } = identity;
+    let Identity { user, group, groups } = identity;
     let failed = |what: &str| {
         let what = what.to_owned();
         move |error: nix::Error| Error(format!("{what}: {error}"))
@@ -78,13 +84,7 @@ pub fn drop_privileges(identity: &Identity, jail: Option<&Path>) -> Result<(), E
         };
     }
     let Some(group) = *group else { return Ok(()) };
-    match user {
-        Some(user) => {
-            let name = CString::new(user.name.as_str()).map_err(|_| Error("a user's name".to_owned()))?;
-            initgroups(&name, group).map_err(failed("cannot take on the groups of server.run_as_user"))?;
-        }
-        None => setgroups(&[group]).map_err(failed("cannot give up root's groups"))?,
-    }
+    setgroups(groups).map_err(failed("cannot take on the groups of server.run_as_user"))?;
     setgid(group).map_err(failed("cannot become server.run_as_group"))?;
     if let Some(user) = user {
         setuid(user.uid).map_err(failed("cannot become server.run_as_user"))?;
@@ -125,6 +125,12 @@ fn user(name: &str) -> Result<User, Error> {
         Err(_) => User::from_name(name),
     };
     found.ok().flatten().ok_or_else(|| Error(format!("server.run_as_user: there is no user {name:?}")))
+}
+
+fn groups(user: &User, group: Gid) -> Result<Vec<Gid>, Error> {
+    let cannot = |error: &dyn fmt::Display| Error(format!("the groups of server.run_as_user: {error}"));
+    let name = CString::new(user.name.as_str()).map_err(|error| cannot(&error))?;
+    getgrouplist(&name, group).map_err(|error| cannot(&error))
 }
 
 fn group(name: &str) -> Result<Gid, Error> {

@@ -140,4 +140,36 @@ mod tests {
         assert_eq!((seen, place()), (due, 0));
         threads.turn().await;
     }
+
+    #[tokio::test]
+    async fn tasks_that_have_ended_count_no_more() {
+        let threads = Threads::start().expect("threads");
+        for _ in 0..10 * count() {
+            let (tell, told) = oneshot::channel();
+            threads.spawn(|| async move {
+                let _ = tell.send(());
+            });
+            told.await.expect("it runs");
+        }
+        // Each of them is behind the end of what it was doing.
+        threads.turn().await;
+        assert!(threads.0.iter().all(|thread| thread.busy.load(Ordering::Relaxed) == 0));
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_is_stuck_does_not_turn() {
+        let threads = Threads::start().expect("threads");
+        let (release, held) = mpsc::channel::<()>();
+        let (tell, told) = oneshot::channel();
+        threads.spawn(move || async move {
+            let _ = tell.send(());
+            let _ = held.recv();
+        });
+        told.await.expect("it runs");
+        let mut turn = std::pin::pin!(threads.turn());
+        let patience = std::time::Duration::from_millis(200);
+        assert!(tokio::time::timeout(patience, turn.as_mut()).await.is_err(), "it is stuck");
+        drop(release);
+        turn.await;
+    }
 }

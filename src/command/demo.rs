@@ -168,7 +168,7 @@ fn play(directory: &Path, runtime: &Runtime) -> io::Result<usize> {
         step.print(&api, &reply);
         wrong += usize::from(reply != step.reply.as_bytes());
     }
-    runtime.block_on(listeners.stop());
+    runtime.block_on(listeners.stop(&Activated::default()));
     Ok(wrong)
 }
 

@@ -7,6 +7,7 @@ mod orders;
 mod reload;
 mod run;
 mod sample_api;
+mod service;
 mod socket;
 
 use std::io::Write;

@@ -2,18 +2,23 @@
 //! `cache purge`; and `query`, which a broker inside of this program answers where none runs.
 
 use std::io::{self, IsTerminal, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use super::socket::{Socket, is_nobody};
 use super::{OS, TEMPORARY, USAGE};
-use crate::admin::{self, Order, Query, Said, Told};
+use crate::admin::{Order, Told};
 use crate::broker::Broker;
 use crate::cli::{Asked, Cache, Cli};
 use crate::config::Config;
-use crate::secret::Secret;
+use crate::query::{self, Query, Said};
+
+/// More than a line of the protocol may have.
+const LONGEST_PASSWORD: u64 = 32 * 1024;
 
 pub(super) fn status(cli: &Cli, json: bool) -> ExitCode {
     with_answer(cli, &Order::Status, |told| match told {
@@ -56,29 +61,29 @@ pub(super) fn query(cli: &Cli, asked: &Asked, trace: bool) -> ExitCode {
 fn here(config: &Config, query: &Query) -> Result<Said, String> {
     let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
     let broker = Arc::new(Broker::new(config).map_err(|error| error.to_string())?);
-    let said = runtime.block_on(admin::ask(&broker, query));
+    let said = runtime.block_on(query::ask(&broker, query));
     runtime.shutdown_background();
     Ok(said)
 }
 
 fn parse(asked: &Asked) -> Result<Query, String> {
     Ok(match asked {
-        Asked::Map { name, key } => Query::Map { name: name.clone(), key: key.clone() },
+        Asked::Map { name, key } => Query::map(name, key.as_bytes()),
         Asked::Policy { name, attributes } => {
-            let pairs = attributes.iter().map(|pair| {
-                let split = pair.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
-                split.ok_or_else(|| format!("{pair:?} is no attribute=value"))
-            });
-            Query::Policy { name: name.clone(), attributes: pairs.collect::<Result<_, _>>()? }
+            let lines: Vec<&[u8]> = attributes.iter().map(|pair| pair.as_bytes()).collect();
+            match attributes.iter().find(|pair| !pair.as_bytes().contains(&b'=')) {
+                Some(pair) => return Err(format!("{pair:?} is no attribute=value")),
+                None => Query::policy(name, &lines),
+            }
         }
         Asked::Sasl { name, user } => {
-            let mut line = String::new();
-            let read = io::stdin().lock().take(4096).read_to_string(&mut line);
-            let password = line.trim_end_matches(['\r', '\n']);
-            if read.is_err() || password.is_empty() {
+            let mut line = Zeroizing::new(Vec::new());
+            let read = io::stdin().lock().take(LONGEST_PASSWORD).read_to_end(&mut line);
+            if read.is_err() || line.is_empty() {
                 return Err("the password is read from standard input".to_owned());
             }
-            Query::Sasl { name: name.clone(), user: user.clone(), password: Secret::new(password.to_owned()) }
+            let end = line.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n')).map_or(0, |at| at + 1);
+            Query::sasl(name, user.as_bytes(), &line[..end])
         }
     })
 }

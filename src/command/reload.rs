@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
-use super::run::{tell, tell_of_reload};
-use crate::admin::{self, Order, Told};
+use super::service::ServiceManager;
+use crate::admin::{Order, Told};
 use crate::broker::{Broker, Generation};
 use crate::cli::Cli;
 use crate::config::{Config, Privileges, Problem, Server, Severity};
@@ -25,6 +25,7 @@ use crate::listen::bind::{self, Bound};
 use crate::listen::{Changes, Listeners};
 use crate::metrics::endpoint::Endpoint;
 use crate::otlp;
+use crate::query;
 use crate::telemetry;
 
 /// A broker that runs.
@@ -32,11 +33,12 @@ pub(super) struct Running<'c> {
     cli: &'c Cli,
     pub(super) listeners: Listeners,
     /// What a service manager has handed over.
-    activated: Activated,
+    pub(super) activated: Activated,
     broker: Arc<Broker>,
     /// The same, for those who look at it from time to time.
     current: Arc<Generation>,
     prometheus: Option<Endpoint>,
+    manager: ServiceManager,
     fixed: Fixed,
     /// Counts configurations, from 1.
     generation: u64,
@@ -48,7 +50,8 @@ pub(super) struct Running<'c> {
 /// What only a restart changes.
 #[derive(PartialEq)]
 struct Fixed {
-    admin: PathBuf,
+    /// Its owner follows `server.run_as_user`, which is named itself.
+    admin: (PathBuf, u32),
     max_connections: Option<usize>,
     format: (bool, bool),
     privileges: Privileges,
@@ -59,7 +62,7 @@ struct Fixed {
 impl Fixed {
     fn of(server: &Server) -> Self {
         Self {
-            admin: server.admin.path.clone(),
+            admin: (server.admin.path.clone(), server.admin.mode),
             max_connections: server.max_connections,
             format: (server.logging.json, server.logging.use_systemd),
             privileges: server.privileges.clone(),
@@ -76,6 +79,7 @@ impl<'c> Running<'c> {
         broker: Arc<Broker>,
         listeners: Listeners,
         activated: Activated,
+        manager: ServiceManager,
     ) -> Self {
         let current = Arc::new(Generation::new(Arc::clone(&broker)));
         Self {
@@ -85,6 +89,7 @@ impl<'c> Running<'c> {
             broker,
             current,
             prometheus: None,
+            manager,
             fixed: Fixed::of(&config.server),
             generation: 1,
             since: Instant::now(),
@@ -101,11 +106,11 @@ impl<'c> Running<'c> {
     /// Does what an administrator orders. Questions are asked aside.
     pub(super) fn obey(&mut self, order: Order, answer: oneshot::Sender<Told>) {
         let told = match order {
-            Order::Query(query) => {
+            Order::Query(order) => {
                 let broker = Arc::clone(&self.broker);
                 tokio::spawn(async move {
                     // Whoever asked may be gone.
-                    let _ = answer.send(Told::Said(admin::ask(&broker, &query).await));
+                    let _ = answer.send(Told::Said(query::ask(&broker, &order).await));
                 });
                 return;
             }
@@ -155,11 +160,11 @@ impl<'c> Running<'c> {
     /// # Errors
     /// Why nothing has changed; the log has said it, too.
     pub(super) fn reload(&mut self) -> Result<Vec<&'static str>, String> {
-        tell_of_reload();
+        self.manager.tell_of_reload();
         let outcome = self.try_to_reload();
         self.reloaded = Some(outcome.is_ok());
         self.broker.metrics().reloaded(outcome.is_ok());
-        tell(&[NotifyState::Ready]);
+        self.manager.tell(&[NotifyState::Ready]);
         outcome
     }
 
@@ -243,11 +248,11 @@ impl<'c> Running<'c> {
     fn needs_a_restart(&self, config: &Config) -> Vec<&'static str> {
         let now = Fixed::of(&config.server);
         let fixed = [
+            ("server.admin.path, mode", self.fixed.admin != now.admin),
             ("server.max_connections", self.fixed.max_connections != now.max_connections),
             ("server.logging.json, use_systemd", self.fixed.format != now.format),
             ("server.run_as_user", self.fixed.privileges.user != now.privileges.user),
             ("server.run_as_group", self.fixed.privileges.group != now.privileges.group),
-            ("server.admin.path", self.fixed.admin != now.admin),
             ("server.chroot", self.fixed.privileges.chroot != now.privileges.chroot),
             (
                 "server.observability.prometheus_enabled, prometheus_address, prometheus_port",

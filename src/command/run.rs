@@ -23,6 +23,7 @@ use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
 use super::reload::Running;
+use super::service::ServiceManager;
 use super::{CONFIG, OS, SOFTWARE, configuration};
 use crate::admin;
 use crate::broker::{Broker, Generation};
@@ -85,6 +86,7 @@ pub(super) fn run(cli: &Cli) -> ExitCode {
         Err(error) => return fail(OS, &error.to_string()),
     };
     let connections = max_connections(&config);
+    let manager = ServiceManager::from_environment();
     let privileges = &config.server.privileges;
     if let Err(error) =
         Identity::of(privileges).and_then(|who| drop_privileges(&who, privileges.chroot.as_deref()))
@@ -98,7 +100,7 @@ pub(super) fn run(cli: &Cli) -> ExitCode {
     let served = Builder::new_multi_thread().worker_threads(1).enable_all().build().and_then(|runtime| {
         let served = runtime.block_on(async {
             tokio::select! {
-                served = serve(cli, &config, (bound, activated), (admin, prometheus, exporter), broker, connections, held) => served,
+                served = serve(cli, &config, (bound, activated), (admin, prometheus, exporter), broker, connections, (held, manager)) => served,
                 () = log.watch() => Ok(ExitCode::SUCCESS),
             }
         });
@@ -122,7 +124,7 @@ async fn serve(
     (admin, prometheus, exporter): (UnixEndpoint, Option<TcpListener>, Option<Exporter>),
     broker: Arc<Broker>,
     connections: usize,
-    held: SigSet,
+    (held, manager): (SigSet, ServiceManager),
 ) -> io::Result<ExitCode> {
     let mut signals = Signals::new()?;
     let _ = held.thread_unblock();
@@ -151,12 +153,13 @@ async fn serve(
     let exporter = exporter.map(|exporter| exporter.start(&current));
     let (maps, policies, logins) = (config.maps.len(), config.policies.len(), config.logins.len());
     info!(version = env!("CARGO_PKG_VERSION"), maps, policies, logins, "ready");
-    tell(&[NotifyState::Ready]);
+    manager.tell(&[NotifyState::Ready]);
     metrics.started();
     let (turned, mut turns) = mpsc::channel(1);
     let watchdog = tokio::spawn(watch(threads, turned));
 
-    let mut running = Running::new(cli, config, broker, listeners, activated).observed(current, endpoint);
+    let mut running = Running::new(cli, config, broker, listeners, activated, manager.clone());
+    running = running.observed(current, endpoint);
     let (orders, mut ordered) = mpsc::channel(8);
     let listening = UnixListener::from_std(admin.listener.try_clone()?)?;
     let administration = tokio::spawn(admin::serve(listening, orders));
@@ -172,7 +175,7 @@ async fn serve(
             error = running.listeners.panicked() => {
                 return Ok(fail(SOFTWARE, &format!("a listener has ended: {error}")));
             }
-            Some(()) = turns.recv() => tell(&[NotifyState::Watchdog]),
+            Some(()) = turns.recv() => manager.tell(&[NotifyState::Watchdog]),
             Some((order, answer)) = ordered.recv() => running.obey(order, answer),
         }
     }
@@ -180,8 +183,8 @@ async fn serve(
     drop((admin, ordered));
     metrics.stopping();
     info!("stopping: answering what has been asked");
-    tell(&[NotifyState::Stopping]);
-    running.listeners.stop().await;
+    manager.tell(&[NotifyState::Stopping]);
+    running.listeners.stop(&running.activated).await;
     loop {
         tokio::select! {
             _ = all_gone.recv() => {
@@ -192,7 +195,7 @@ async fn serve(
                 warn!("stopped at once, by a second signal");
                 break;
             },
-            Some(()) = turns.recv() => tell(&[NotifyState::Watchdog]),
+            Some(()) = turns.recv() => manager.tell(&[NotifyState::Watchdog]),
         }
     }
     watchdog.abort();
@@ -200,21 +203,6 @@ async fn serve(
         exporter.finish().await;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Tells the service manager, where there is one.
-pub(super) fn tell(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        warn!(%error, "the service manager cannot be told");
-    }
-}
-
-/// Tells it that the configuration is read again.
-pub(super) fn tell_of_reload() {
-    match NotifyState::monotonic_usec_now() {
-        Ok(now) => tell(&[NotifyState::Reloading, now]),
-        Err(_) => tell(&[NotifyState::Reloading]),
-    }
 }
 
 /// Says within half of the service manager's patience (WatchdogSec) that no thread that serves

@@ -1,5 +1,6 @@
 //! `server.http_client`, `server.tls`, and the URLs that both and entries name.
 
+use std::io::Read;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use serde_yaml::Value;
 use url::Url;
 
 use super::block;
+use super::file;
 use super::keys::Block;
 use super::path::KeyPath;
 use super::problem::Report;
@@ -101,9 +103,12 @@ fn tls_inputs(value: Option<&Value>, is_used: bool) -> [u8; 32] {
     hash.update(&[u8::from(is_used)]);
     for key in ["enabled", "skip_verify", "root_ca", "cert", "key"] {
         let value = block::child(value, key);
-        let content = value.and_then(Value::as_str).and_then(|file| std::fs::read(file).ok());
+        let mut content = Vec::new();
+        if let Some(mut file) = value.and_then(Value::as_str).and_then(|path| file::open(path).ok()) {
+            let _ = file.read_to_end(&mut content);
+        }
         let shown = value.map(|value| format!("{value:?}")).unwrap_or_default();
-        for part in [shown.as_bytes(), content.as_deref().unwrap_or_default()] {
+        for part in [shown.as_bytes(), &content] {
             hash.update(&(part.len() as u64).to_le_bytes());
             hash.update(part);
         }
@@ -145,6 +150,17 @@ fn tls_config(
             None
         }
     };
+    let named = [
+        ("root_ca", Some(&raw.root_ca)),
+        ("cert", identity.map(|_| &raw.cert)),
+        ("key", identity.map(|_| &raw.key)),
+    ];
+    for (key, file) in named {
+        if let Some(Err(error)) = file.and_then(Option::as_ref).map(file::open) {
+            report.value(&path.key(key), format!("the file cannot be read: {error}"));
+            return None;
+        }
+    }
     let trust = raw.root_ca.as_deref().map_or(system, |file| Trust::File(Path::new(file)));
     if raw.skip_verify != Some(true) {
         return client(report, path, trust, identity);

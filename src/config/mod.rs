@@ -18,6 +18,7 @@ mod cuts;
 mod defaults;
 mod entry;
 mod environment;
+mod file;
 mod grpc;
 mod headers;
 mod http;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde_yaml::Value;
 
 use super::block::{self, child};
+use super::file;
 use super::headers;
 use super::keys::Block;
 use super::listener;
@@ -128,6 +129,12 @@ fn tls(report: &mut Report<'_>, value: Option<&Value>, path: &KeyPath) -> Option
         file
     });
     let [Some(cert), Some(key)] = files else { return None };
+    for (key, name) in [("cert", &cert), ("key", &key)] {
+        if let Err(error) = file::open(name) {
+            report.value(&path.key(key), format!("the file cannot be read: {error}"));
+            return None;
+        }
+    }
     let identity = Identity { cert: Path::new(&cert), key: Path::new(&key) };
     tls::server(identity, only_1_3)
         .map_err(|error| {

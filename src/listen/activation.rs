@@ -54,6 +54,11 @@ impl Activated {
         self.0.is_empty()
     }
 
+    /// Whether there is a socket of this name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(known, _)| known == name)
+    }
+
     /// The socket of this name, which must be the one for `endpoint`; nothing where none has it.
     ///
     /// # Errors

@@ -314,6 +314,14 @@ fn redress(endpoint: &Endpoint) -> Result<(), Error> {
 }
 
 impl Bound {
+    /// Whether the socket is the service manager's, and outlives us.
+    pub(super) fn is_handed_over(&self, activated: &Activated) -> bool {
+        match &self.socket {
+            Socket::Unix(socket) => socket.name.is_none(),
+            Socket::Tcp(_) => self.spec.handed_over_as.as_ref().is_some_and(|name| activated.has(name)),
+        }
+    }
+
     /// For an administrator.
     #[must_use]
     pub fn status(&self) -> Value {

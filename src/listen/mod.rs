@@ -39,6 +39,7 @@ use crate::session::{self, Draining, Wire};
 use crate::target::limit::Door;
 use crate::threads::Threads;
 use crate::warned::Warned;
+use activation::Activated;
 use bind::{Bound, Plan, Socket, Wanted};
 
 const PAUSE: Duration = Duration::from_millis(100);
@@ -166,10 +167,14 @@ impl Listeners {
         outcome.map(|()| changes)
     }
 
-    /// Stops accepting everywhere. Connections go on until what was asked is answered.
-    pub async fn stop(mut self) {
+    /// Stops accepting everywhere. Connections go on until what was asked is answered. Who waits at
+    /// a socket of `activated` is left to the next broker, which finds them there.
+    pub async fn stop(mut self, activated: &Activated) {
         let now = Instant::now();
         for active in &self.active {
+            if active.bound.is_handed_over(activated) {
+                active.accepting.abort();
+            }
             active.drain.send_replace(Some(now));
         }
         while self.tasks.join_next().await.is_some() {}

@@ -1,8 +1,8 @@
 //! The way to the collector: batches of at most 512 spans, at the latest 1 s after the first of
 //! them; the metrics every minute; and both once more when the broker stops, within 2 s.
 //!
-//! It goes over an HTTP side of its own, with the TLS settings and the proxy of all others. An
-//! export that fails is not repeated: what was in it is counted as dropped, and the log is told once
+//! It goes over an HTTP side of its own, with the TLS settings and the proxy of all others, which a
+//! reload may change. An export that fails is not repeated: what was in it is counted as dropped, and the log is told once
 //! a minute.
 
 use std::sync::Arc;
@@ -45,6 +45,7 @@ pub struct Exporter {
     metrics: Arc<Metrics>,
     tracer: Option<Arc<Tracer>>,
     spans: mpsc::Receiver<Span>,
+    http: HttpSettings,
     host: Arc<Host>,
     warned: Warned,
     started: u64,
@@ -75,11 +76,12 @@ impl Exporter {
         http: HttpSettings,
         metrics: &Arc<Metrics>,
     ) -> Result<Self, reqwest::Error> {
-        let host = Http::new(http, metrics).host(&settings.endpoint)?;
+        let host = Http::new(http.clone(), metrics).host(&settings.endpoint)?;
         let (queue, spans) = mpsc::channel(QUEUE);
         let tracer = settings.traces.then(|| Arc::new(Tracer::new(queue, metrics, settings.sample_ratio)));
         let metrics = Arc::clone(metrics);
-        Ok(Self { settings, metrics, tracer, spans, host, warned: Warned::default(), started: now() })
+        let warned = Warned::default();
+        Ok(Self { settings, metrics, tracer, spans, http, host, warned, started: now() })
     }
 
     /// What begins spans; `None` where only metrics are exported.
@@ -109,6 +111,7 @@ impl Exporter {
                 biased;
                 _ = &mut stopping => true,
                 _ = minute.tick(), if self.settings.metrics => {
+                    self.follow(&generation);
                     self.export_metrics(&generation, &numbers).await;
                     false
                 }
@@ -129,6 +132,7 @@ impl Exporter {
                 }
             }
             if !batch.is_empty() {
+                self.follow(&generation);
                 self.export_spans(std::mem::take(&mut batch), &traces).await;
             }
             if is_last {
@@ -137,6 +141,19 @@ impl Exporter {
                 }
                 return;
             }
+        }
+    }
+
+    /// Goes the way that the generation that is current now goes.
+    fn follow(&mut self, generation: &Generation) {
+        let broker = generation.current();
+        if *broker.http() == self.http {
+            return;
+        }
+        self.http = broker.http().clone();
+        match Http::new(self.http.clone(), &self.metrics).host(&self.settings.endpoint) {
+            Ok(host) => self.host = host,
+            Err(error) => warn!(%error, "the way to the collector stays as it was"),
         }
     }
 

@@ -10,11 +10,14 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use rustix::process::{Signal, kill_process};
+
 use crate::postfix::api;
 use crate::support::backend::Backend;
 use crate::support::broker::{self, Broker};
 use crate::support::config::{Config, Kind};
-use crate::support::peer::Peer;
+use crate::support::peer::{Peer, netstring};
+use crate::support::port::Port;
 use crate::support::postfix::{Postfix, trouble};
 use crate::support::site::open_directory;
 use crate::support::smtp::Smtp;
@@ -128,6 +131,28 @@ fn sockets_are_taken_by_name_and_outlive_the_broker() {
     assert_eq!(waiting.look_up("demo", "k"), "OK v");
 }
 
+/// The broker, which is held still meanwhile, finds them and the signal at the same time.
+#[test]
+fn whoever_waits_when_it_ends_is_served_by_the_next_one() {
+    let directory = open_directory();
+    let api = Backend::constant(r#"{"value": "v"}"#);
+    let (mut broker, tcp) = activated(directory.path(), &api);
+    let maps = directory.path().join("maps.sock");
+    kill_process(broker.pid(), Signal::STOP).expect("a child can be signalled");
+    let mut waiting: Vec<Peer> =
+        (0..100).map(|nth| if nth % 2 == 0 { Peer::unix(&maps) } else { Peer::tcp(tcp) }).collect();
+    for peer in &mut waiting {
+        peer.send(netstring("demo k"));
+    }
+    broker.terminate();
+    kill_process(broker.pid(), Signal::CONT).expect("a child can be signalled");
+    assert!(broker.wait(PATIENCE).is_some_and(|status| status.success()));
+    broker.start_again();
+    for (nth, peer) in waiting.iter_mut().enumerate() {
+        assert_eq!(peer.reply(), "OK v", "number {nth}");
+    }
+}
+
 #[test]
 fn what_was_not_handed_over_is_made_or_missed() {
     let directory = open_directory();
@@ -152,6 +177,20 @@ fn what_was_not_handed_over_is_made_or_missed() {
         broker::refused_start_with_sockets(&config.write(), vec![("maps".to_owned(), elsewhere)]);
     assert_eq!(code, Some(71), "{said}");
     assert!(said.contains("another path"), "{said}");
+    let twice = ["one.sock", "two.sock"].map(|name| listening(&directory.path().join(name)));
+    let twice = twice.map(|socket| ("maps".to_owned(), socket)).into();
+    let (code, said) = broker::refused_start_with_sockets(&config.write(), twice);
+    assert_eq!(code, Some(71), "{said}");
+    assert!(said.contains("\"maps\" twice"), "{said}");
+    let config = Config::new(directory.path()).map("m", &api.url("/"), &[]);
+    let other = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = Port::reserve();
+    let tcp = format!("type: tcp, address: 127.0.0.1, port: {}, systemd_socket_name: maps", port.number());
+    let config = config.listen(Kind::Map, "maps", &tcp);
+    let (code, said) =
+        broker::refused_start_with_sockets(&config.write(), vec![("maps".to_owned(), other.into())]);
+    assert_eq!(code, Some(71), "{said}");
+    assert!(said.contains("another port"), "{said}");
 }
 
 #[test]

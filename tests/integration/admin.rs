@@ -1,7 +1,9 @@
 //! What an administrator asks and orders: `query`, `status`, `reload`, `cache purge`.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -20,7 +22,7 @@ use crate::support::site::open_directory;
 use crate::support::{PATIENCE, shown};
 
 /// Runs the broker's program with these words behind `--config`.
-fn run(config: &Path, words: &[&str], input: &str) -> Output {
+fn run(config: &Path, words: &[impl AsRef<OsStr>], input: &str) -> Output {
     let mut child = broker::command(config).args(words).stdin(Stdio::piped()).spawn().expect("it starts");
     let mut stdin = child.stdin.take().expect("a pipe");
     let _it_may_not_read = stdin.write_all(input.as_bytes());
@@ -123,6 +125,87 @@ fn a_query_prints_what_a_client_gets() {
     drop(running);
     let alone = run(&file, &["query", "map", "m", "k"], "");
     assert_eq!(shown(&alone.stdout), shown(b"4:OK v,"), "{}", text(&alone));
+}
+
+/// What the protocols refuse, or take otherwise than one might think.
+#[test]
+fn a_query_is_decoded_as_what_a_client_sends() {
+    let directory = open_directory();
+    let api = Backend::start(|request| match request.path.as_str() {
+        "/login" => Reply::with_header("Auth-User", "u", ""),
+        _ => Reply::json(&format!(r#"{{"value": "{0}", "action": "REJECT {0}"}}"#, request.body.len())),
+    });
+    let file = config(directory.path(), &api).write();
+    let _running = Broker::start(&file);
+    let at = |name: &str| directory.path().join(format!("{name}.sock"));
+    let told = |words: &[&OsStr], input: &str| {
+        let mut all = vec![OsStr::new("query")];
+        all.extend(words);
+        run(&file, &all, input)
+    };
+    let due = |peer: &mut Peer| match peer.rest() {
+        nothing if nothing.is_empty() => b"(connection closed)\n".to_vec(),
+        bytes => bytes,
+    };
+    let control = "\u{1}".repeat(60_000);
+    let long = "k".repeat(130_000);
+    for (name, key) in [
+        ("", &b"k"[..]),
+        ("m", b"\xff\xfe"),
+        ("m", b"caf\xe9"),
+        ("m", b"a\nb"),
+        ("m x", b"y"),
+        (&"n".repeat(3_000), long.as_bytes()),
+        ("m", control.as_bytes()),
+    ] {
+        let mut peer = Peer::unix(&at("maps"));
+        let _refused_meanwhile = peer.try_send(&netstring([name.as_bytes(), b" ", key].concat()));
+        peer.half_close();
+        let due = due(&mut peer);
+        let told = told(&["map".as_ref(), name.as_ref(), OsStr::from_bytes(key)], "");
+        assert_eq!(shown(&told.stdout), shown(&due), "{}: {}", shown(key), text(&told));
+    }
+    let many: Vec<String> = (0..3_000).map(|nth| format!("a{nth}=")).collect();
+    let wide = format!("sender={}", "x".repeat(70_000));
+    for lines in [
+        &["sender=a"][..],
+        &["request=other"],
+        &["=x"],
+        &["sender=a", "sender=bbb"],
+        &["sender=a\nb"],
+        &["sender=a\nclient_name=b"],
+        &[&wide],
+        &many.iter().map(String::as_str).collect::<Vec<_>>(),
+        &[],
+    ] {
+        let request = if lines.contains(&"request=other") { "" } else { "request=smtpd_access_policy\n" };
+        let body: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        let mut peer = Peer::unix(&at("p"));
+        let _refused_meanwhile = peer.try_send(format!("{request}{body}\n").as_bytes());
+        peer.half_close();
+        let due = due(&mut peer);
+        let words: Vec<&OsStr> = ["policy", "p"].iter().chain(lines).map(OsStr::new).collect();
+        let told = told(&words, "");
+        assert_eq!(shown(&told.stdout), shown(&due), "{:.40?}: {}", lines, text(&told));
+    }
+    let (long_user, long_password) = ("u".repeat(2_000), "p".repeat(3_000));
+    for (user, password) in [
+        ("", "p"),
+        ("a\tb", "p"),
+        ("a\nb", "p"),
+        ("a\u{1}b", "p"),
+        (&long_user, "p"),
+        ("u", &long_password),
+        ("u", "p\tq"),
+        ("u", "\n"),
+        ("u", "p"),
+    ] {
+        let mut sasl = Sasl::begin(Peer::unix(&at("users")));
+        sasl.plain(1, user, password.trim_end_matches('\n'));
+        let due = format!("{}\n", sasl.line());
+        let told = told(&["sasl".as_ref(), "users".as_ref(), user.as_ref()], password);
+        assert_eq!(String::from_utf8_lossy(&told.stdout), due, "{user:.9?} {password:.9?}: {}", text(&told));
+    }
 }
 
 #[test]

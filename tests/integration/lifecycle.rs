@@ -33,6 +33,21 @@ fn a_lookup_in_flight_is_answered_before_the_broker_ends() {
 }
 
 #[test]
+fn a_second_signal_ends_it_at_once() {
+    let mut site = Site::start(|_| Reply::Hold(Box::new(Reply::json("{}"))));
+    let mut idle = Peer::unix(&site.socket("maps"));
+    let mut peer = site.map(Way::Unix);
+    peer.send(netstring("demo k"));
+    assert!(site.maps.wait_for(1, PATIENCE), "the API is asked");
+    site.broker.terminate();
+    assert_eq!(idle.rest(), b"", "it has heard the first");
+    site.broker.terminate();
+    let status = site.broker.wait(Duration::from_secs(2)).and_then(|status| status.code());
+    assert_eq!(status, Some(0), "{}", site.broker.log());
+    assert_eq!(peer.rest(), b"", "nobody is answered");
+}
+
+#[test]
 fn a_broker_without_work_ends_at_once() {
     let mut site = Site::constant("{}");
     let _idle = Way::ALL.map(|way| site.map(way));

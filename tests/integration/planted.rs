@@ -116,7 +116,7 @@ fn administer(config: &Path, said: &mut Said, password: &Marker) {
         ("\"form\", \"k\"", "token=…&key=k"),
         ("\"basic\", \"k-401\"", "API: 401 "),
         ("\"users\", \"k-401\"", "API: 401 "),
-        ("\"checks\", ", "\"request\": {\"sender\":\"k\""),
+        ("\"checks\", ", "\"sender\":\"k\""),
         ("status\"]", "target: "),
     ] {
         assert!(said.has(place, word), "{place}: {word}: {:#?}", said.0);

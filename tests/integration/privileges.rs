@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::support::backend::Backend;
 use crate::support::broker::{self, Broker, program, refused_start};
@@ -22,6 +23,18 @@ fn config(directory: &Path, api: &Backend, lines: &[&str]) -> Config {
     let config = Config::new(directory).map("m", &api.url("/"), &[]);
     let config = config.listen_unix(Kind::Map, "maps", &directory.join("maps.sock"));
     lines.iter().fold(config, |config, line| config.server(line))
+}
+
+/// A jail whose hosts file names `api.jail`.
+pub(crate) fn jail(directory: &Path) -> PathBuf {
+    let jail = directory.join("jail");
+    fs::create_dir_all(jail.join("etc")).expect("a directory");
+    for file in ["resolv.conf", "hosts", "nsswitch.conf"] {
+        fs::write(jail.join("etc").join(file), "").expect("a file");
+    }
+    fs::write(jail.join("etc/hosts"), "127.0.0.1 api.jail\n").expect("a file");
+    fs::write(jail.join("etc/nsswitch.conf"), "hosts: files\n").expect("a file");
+    jail
 }
 
 /// The user that Debian has for such things, and the group that it is in.
@@ -47,13 +60,7 @@ fn it_becomes_the_user_with_its_own_groups() {
 #[test]
 fn a_jail_holds_what_names_need() {
     let directory = open_directory();
-    let jail = directory.path().join("jail");
-    fs::create_dir_all(jail.join("etc")).expect("a directory");
-    for file in ["resolv.conf", "hosts", "nsswitch.conf"] {
-        fs::write(jail.join("etc").join(file), "").expect("a file");
-    }
-    fs::write(jail.join("etc/hosts"), "127.0.0.1 api.jail\n").expect("a file");
-    fs::write(jail.join("etc/nsswitch.conf"), "hosts: files\n").expect("a file");
+    let jail = jail(directory.path());
     let api = Backend::constant(r#"{"value": "v"}"#);
     let chroot = format!("chroot: \"{}\"", jail.display());
     let named = api.url("/").replace("127.0.0.1", "api.jail");
@@ -61,6 +68,8 @@ fn a_jail_holds_what_names_need() {
     let broker = Broker::start(&config.write());
     let root = fs::read_link(format!("/proc/{}/root", broker.pid().as_raw_nonzero())).expect("its root");
     assert_eq!(root, jail);
+    let place = fs::read_link(format!("/proc/{}/cwd", broker.pid().as_raw_nonzero())).expect("its directory");
+    assert_eq!(place, jail, "nothing outside is left within reach");
     let mut peer = Peer::unix(&directory.path().join("maps.sock"));
     assert_eq!(peer.look_up("m", "k"), "OK v");
     assert_eq!(peer.look_up("named", "k"), "OK v", "the jail's own hosts");
@@ -138,6 +147,33 @@ fn what_its_user_could_not_do_is_foreseen_and_named() {
     let due =
         "no socket named \"maps\" was passed (is pfxhttp-postfix@maps.socket started?), and none can be made";
     assert!(said.contains(due), "{said}");
+}
+
+/// A user of this machine who is in more than one group: its name, and all of them.
+fn someone_in_groups() -> (String, Vec<u32>) {
+    let groups = fs::read_to_string("/etc/group").expect("groups");
+    let user =
+        groups.lines().find_map(|line| line.rsplit(':').next()?.split(',').find(|name| !name.is_empty()));
+    let user = user.expect("no user is in a group besides its own: usermod -aG mail games");
+    let told = Command::new("id").args(["-G", user]).output().expect("id can be run");
+    let mut groups: Vec<u32> =
+        String::from_utf8_lossy(&told.stdout).split_whitespace().filter_map(|id| id.parse().ok()).collect();
+    groups.sort_unstable();
+    (user.to_owned(), groups)
+}
+
+#[test]
+fn all_groups_of_the_user_are_taken_into_the_jail() {
+    let directory = open_directory();
+    let api = Backend::constant(r#"{"value": "v"}"#);
+    let (user, groups) = someone_in_groups();
+    assert!(groups.len() > 1, "{user}: {groups:?}");
+    let (user, jail) = (format!("run_as_user: {user}"), jail(directory.path()));
+    let chroot = format!("chroot: \"{}\"", jail.display());
+    for lines in [&[user.as_str()][..], &[&user, &chroot]] {
+        let broker = Broker::start(&config(directory.path(), &api, lines).write());
+        assert_eq!(ids(&broker, "Groups:"), groups, "{lines:?}");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -144,6 +145,15 @@ fn more_than_a_hundred_faults_change_nothing() {
         }
         victim.refuses(&format!("{name} is {content:?}"), due);
         fs::write(&path, whole).expect("a file");
+    }
+    // Whoever opens a FIFO waits for its writer.
+    for (name, _, due) in FILES.iter().filter(|(_, content, _)| content.is_none()) {
+        let (path, aside) = (directory.join(name), directory.join("aside"));
+        fs::rename(&path, &aside).expect("a file");
+        let made = Command::new("mkfifo").arg(&path).status().expect("mkfifo can be run");
+        assert!(made.success(), "{}", path.display());
+        victim.refuses(&format!("{name} is a FIFO"), due);
+        fs::rename(&aside, &path).expect("a file");
     }
     assert!(victim.wrong.is_empty(), "{}", victim.wrong.join("\n"));
     assert!(victim.refused >= 120, "{}", victim.refused);

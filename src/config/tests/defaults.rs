@@ -90,7 +90,7 @@ fn blocks_are_switched_off_key_by_key() {
     assert_eq!((bearer.client_id.as_str(), bearer.authentication), ("y", Authentication::None));
     one(
         &with("{client_secret_file: /dev/null}"),
-        "6:45 socket_maps.m.backend_oidc_auth.client_secret_file: the file is empty",
+        "6:45 socket_maps.m.backend_oidc_auth.client_secret_file: the file cannot be read: it is not a regular file",
     );
 }
 

@@ -132,6 +132,13 @@ pub(crate) fn refused_start(config: &Path) -> (Option<i32>, String) {
     refused(command(config))
 }
 
+/// The same with these variables in its environment.
+pub(crate) fn refused_start_with(config: &Path, environment: &[(&str, &str)]) -> (Option<i32>, String) {
+    let mut command = command(config);
+    command.envs(environment.iter().copied());
+    refused(command)
+}
+
 /// The same with these sockets.
 pub(crate) fn refused_start_with_sockets(
     config: &Path,

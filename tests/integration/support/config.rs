@@ -146,7 +146,9 @@ impl Config {
         }
         let ipc = format!("path: \"{}\", mode: \"0666\"{}", Self::ipc(&self.directory).display(), self.ipc);
         writeln!(text, "  ipc: {{{ipc}}}").expect("text takes text");
-        text.push_str("  logging: {json: false, level: info}\n");
+        if !self.server.contains("  logging: ") {
+            text.push_str("  logging: {json: false, level: info}\n");
+        }
         text.push_str(&self.server);
         for (section, entries) in
             [("socket_maps", &self.maps), ("policy_services", &self.policies), ("dovecot_sasl", &self.logins)]
