@@ -16,7 +16,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::{AbortHandle, JoinSet};
 use tracing::{debug, info};
 
-use super::{Draining, HALF_READ, LOOK, Waits, is_hung_up, read, write};
+use super::HALF_READ;
+use super::peer::{Draining, LOOK, Waits, is_hung_up, read, write};
 use crate::ask::{Answer, Failure, Login, Mechanism, Question};
 use crate::broker::Generation;
 use crate::proto::dovecot::Greeting;

@@ -10,19 +10,14 @@
 //! its own after 10 s), an idle policy connection never (Postfix would wait a second and retry).
 
 mod login;
+mod peer;
 
-use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
-use std::io;
 use std::os::fd::AsFd;
-use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::watch;
-use tokio::time::{Instant as Clock, Sleep};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::debug;
 
 use crate::ask::{Answer, Failure, OnFailure, Question};
@@ -32,18 +27,12 @@ use crate::proto::reply::{self, Next, Protocol};
 use crate::proto::{self, policy, sasl, socketmap};
 use crate::target::Asker;
 use crate::target::limit::Door;
+pub use peer::Draining;
+pub(crate) use peer::has;
+use peer::{Waits, hang_up, read, write};
 
 const IDLE_MAP: Duration = Duration::from_secs(300);
 const HALF_READ: Duration = Duration::from_secs(30);
-const WRITE: Duration = Duration::from_secs(30);
-/// How long after SIGTERM a request may still come to its end, and a reply may take to be read.
-const GRACE: Duration = Duration::from_secs(2);
-/// How often a connection is looked at that cannot be read to see the peer hang up.
-const LOOK: Duration = Duration::from_millis(250);
-/// What is read beyond a request while that is answered, to see the peer hang up.
-const READ_AHEAD: usize = 4096;
-/// What an idle connection keeps of its buffer.
-const IDLE_BUFFER: usize = 1024;
 
 /// What is spoken on a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -245,168 +234,15 @@ fn welcome(hello: &Hello, broker: &Broker, out: &mut Vec<u8>) -> bool {
     greeted && hello.service.is_some()
 }
 
-/// What a connection waits for besides its peer. Both are set up once: a lookup costs neither a new
-/// timer nor a place in a list.
-struct Waits {
-    patience: Pin<Box<Sleep>>,
-    /// Until the broker begins to stop.
-    stop: Pin<Box<dyn Future<Output = Instant> + Send>>,
-    /// When it did.
-    since: Option<Instant>,
-}
-
-impl Waits {
-    fn new(draining: &Draining) -> Self {
-        let mut draining = draining.clone();
-        let stop = Box::pin(async move { draining.begun().await });
-        Self { patience: Box::pin(tokio::time::sleep(IDLE_MAP)), stop, since: None }
-    }
-}
-
-/// Returns when no more is read: an idle connection has nothing to lose, a request that has begun
-/// has until the end of the grace.
-async fn stopped(
-    stop: &mut Pin<Box<dyn Future<Output = Instant> + Send>>,
-    since: &mut Option<Instant>,
-    begun: bool,
-) {
-    let since = match *since {
-        Some(since) => since,
-        None => *since.insert(stop.as_mut().await),
-    };
-    if begun {
-        tokio::time::sleep_until((since + GRACE).into()).await;
-    }
-}
-
-/// Reads once, for as long as `patience` lasts. Nothing read means the end: of the stream, of our
-/// patience, or of the broker.
-async fn read<S>(
-    stream: &mut S,
-    received: &mut Vec<u8>,
-    patience: Option<Duration>,
-    waits: &mut Waits,
-) -> io::Result<usize>
-where
-    S: AsyncRead + AsFd + Unpin,
-{
-    let begun = !received.is_empty();
-    if !begun {
-        received.shrink_to(IDLE_BUFFER);
-    }
-    received.reserve(IDLE_BUFFER);
-    let until = patience.map(|limit| Clock::now() + limit);
-    loop {
-        // A timer that ends too early is set anew then: mostly it never comes to that.
-        if let Some(until) = until
-            && (until < waits.patience.deadline() || waits.patience.is_elapsed())
-        {
-            waits.patience.as_mut().reset(until);
-        }
-        if waits.since.is_some_and(|since| since.elapsed() > GRACE) {
-            return Ok(0);
-        }
-        tokio::select! {
-            // What has come in by now counts as asked,
-            biased;
-            count = stream.read_buf(received) => return count,
-            () = waits.patience.as_mut(), if until.is_some() => {
-                if until.is_some_and(|until| until <= Clock::now()) {
-                    return Ok(0);
-                }
-                continue;
-            }
-            () = stopped(&mut waits.stop, &mut waits.since, begun) => {}
-        }
-        // also where the runtime has not heard of it yet.
-        if begun || !has(stream, PollFlags::IN) {
-            return Ok(0);
-        }
-        tokio::task::yield_now().await;
-    }
-}
-
-async fn write<S: AsyncWrite + Unpin>(
-    stream: &mut S,
-    bytes: &[u8],
-    draining: &mut Draining,
-) -> io::Result<()> {
-    let too_slow = async {
-        tokio::select! {
-            () = tokio::time::sleep(WRITE) => {}
-            () = async { draining.begun().await; tokio::time::sleep(GRACE).await } => {}
-        }
-    };
-    tokio::select! {
-        biased;
-        written = stream.write_all(bytes) => written,
-        () = too_slow => Err(io::ErrorKind::TimedOut.into()),
-    }
-}
-
-/// When the broker began to stop, once it has.
-#[derive(Debug, Clone)]
-pub struct Draining(watch::Receiver<Option<Instant>>);
-
-impl Draining {
-    /// Follows `since`, which is set once.
-    #[must_use]
-    pub fn new(since: watch::Receiver<Option<Instant>>) -> Self {
-        Self(since)
-    }
-
-    /// Returns when the broker begins to stop, or is gone.
-    pub async fn begun(&mut self) -> Instant {
-        match self.0.wait_for(Option::is_some).await {
-            Ok(since) => since.unwrap_or_else(Instant::now),
-            Err(_) => Instant::now(),
-        }
-    }
-
-    /// Whether no more is read, however much a peer sends.
-    #[must_use]
-    pub fn is_over(&self) -> bool {
-        self.0.borrow().is_some_and(|since| since.elapsed() > GRACE)
-    }
-}
-
-/// Returns when nobody is left to read an answer. Bytes that come meanwhile belong to the next
-/// request.
-async fn hang_up<S: AsyncRead + AsFd + Unpin>(stream: &mut S, received: &mut Vec<u8>) {
-    while received.len() < READ_AHEAD {
-        received.reserve(IDLE_BUFFER);
-        match stream.read_buf(received).await {
-            Ok(0) if is_hung_up(stream) => return,
-            Ok(0) => break,
-            Ok(_) => {}
-            Err(_) => return,
-        }
-    }
-    // After a half-close, and beyond what is read ahead, reading shows nothing more.
-    while !is_hung_up(stream) {
-        tokio::time::sleep(LOOK).await;
-    }
-}
-
-/// Whether both directions are closed. A TCP peer that closed looks as if it half-closed.
-fn is_hung_up(stream: &impl AsFd) -> bool {
-    has(stream, PollFlags::HUP | PollFlags::ERR)
-}
-
-/// Whether poll(2) reports one of `events` now.
-pub(crate) fn has(socket: &impl AsFd, events: PollFlags) -> bool {
-    let mut fds = [PollFd::from_borrowed_fd(socket.as_fd(), events)];
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    poll(&mut fds, Some(&now)).is_ok() && fds[0].revents().intersects(events)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config;
     use std::path::Path;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::UnixStream;
-    use tokio::time::{sleep, timeout};
+    use tokio::sync::watch;
+    use tokio::time::{Instant as Clock, sleep, timeout};
 
     const MARGIN: Duration = Duration::from_millis(10);
 
