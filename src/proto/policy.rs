@@ -48,12 +48,15 @@ fn incomplete(bytes: &[u8]) -> Result<Option<(Question, usize)>, Error> {
 
 fn attributes(lines: &[u8]) -> Result<Vec<Attribute>, Error> {
     let mut attributes: Vec<Attribute> = Vec::with_capacity(32);
-    for line in lines.split(|&byte| byte == b'\n') {
+    if memchr::memchr(0, lines).is_some() {
+        return Err(Error::Framing("NUL in a policy attribute"));
+    }
+    let mut begin = 0;
+    for end in memchr::memchr_iter(b'\n', lines).chain([lines.len()]) {
+        let line = &lines[begin..end];
+        begin = end + 1;
         if line.len() > MAX_LINE {
             return Err(Error::Framing("policy attribute longer than the limit"));
-        }
-        if memchr::memchr(0, line).is_some() {
-            return Err(Error::Framing("NUL in a policy attribute"));
         }
         let Some(equals) = memchr::memchr(b'=', line).filter(|&at| at > 0) else {
             return Err(Error::Framing("policy line without name=value"));

@@ -5,7 +5,7 @@
 //! name and the attributes where `instance` tells messages apart, else of the request's own id,
 //! too; equal whenever the same request is sent again.
 
-use aws_lc_rs::digest::{Context, SHA256};
+use aws_lc_rs::digest::{SHA256, digest};
 use hyper::Method as HttpMethod;
 use hyper::body::Bytes;
 use hyper::header::{HeaderName, HeaderValue};
@@ -79,7 +79,7 @@ pub(super) fn render(
         }
     }
     if let Asked::Request(attributes) = asked
-        && let Ok(value) = HeaderValue::from_str(&idempotency_key(&settings.name, attributes, asker.id))
+        && let Ok(value) = HeaderValue::from_bytes(&idempotency_key(&settings.name, attributes, asker.id))
     {
         headers.push((IDEMPOTENCY_KEY, value));
     }
@@ -122,12 +122,18 @@ pub(super) fn hidden(settings: &Settings) -> Hidden {
 /// `SESSION-REQUEST`: the connection and the request, as the log calls them; many APIs log it, too.
 pub(crate) fn request_id(asker: &Asker) -> Option<(HeaderName, HeaderValue)> {
     let mut id = [b'-'; 33];
-    for (place, part) in [(0, asker.session), (17, asker.id)] {
-        for (place, nibble) in (place..).zip((0..16).rev()) {
-            id[place] = b"0123456789abcdef"[(part >> (4 * nibble)) as usize & 0xf];
-        }
-    }
+    hex(&asker.session.to_be_bytes(), &mut id[..16]);
+    hex(&asker.id.to_be_bytes(), &mut id[17..]);
     Some((REQUEST_ID, HeaderValue::from_bytes(&id).ok()?))
+}
+
+/// Writes two digits for each byte.
+fn hex(bytes: &[u8], digits: &mut [u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for (byte, pair) in bytes.iter().zip(digits.chunks_exact_mut(2)) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 0xf)];
+    }
 }
 
 /// `fixed`, unless a template makes it.
@@ -150,11 +156,11 @@ fn path(settings: &Settings, fixed: &PathAndQuery, input: Input<'_>) -> Result<P
     PathAndQuery::from_maybe_shared(Bytes::from(path)).map_err(|_| Unsendable::Illegal)
 }
 
-fn idempotency_key(name: &str, attributes: &[Attribute], id: u64) -> String {
-    let mut hash = Context::new(&SHA256);
+fn idempotency_key(name: &str, attributes: &[Attribute], id: u64) -> [u8; 32] {
+    let mut hashed = Vec::with_capacity(2048);
     let mut part = |bytes: &[u8]| {
-        hash.update(&(bytes.len() as u64).to_le_bytes());
-        hash.update(bytes);
+        hashed.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+        hashed.extend_from_slice(bytes);
     };
     part(name.as_bytes());
     for attribute in attributes {
@@ -165,14 +171,16 @@ fn idempotency_key(name: &str, attributes: &[Attribute], id: u64) -> String {
     if !attributes.iter().any(|a| a.name == "instance" && !a.value.is_empty()) {
         part(&id.to_le_bytes());
     }
-    hash.finish().as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut key = [0; 32];
+    hex(&digest(&SHA256, &hashed).as_ref()[..16], &mut key);
+    key
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn key(attributes: &[(&str, &str)], id: u64) -> String {
+    fn key(attributes: &[(&str, &str)], id: u64) -> [u8; 32] {
         let attributes: Vec<_> = attributes
             .iter()
             .map(|(name, value)| Attribute { name: (*name).into(), value: value.as_bytes().to_vec() })
@@ -197,6 +205,8 @@ mod tests {
         let alike = [("instance", ""), ("recipient", "")];
         assert_ne!(key(&alike, 1), key(&alike, 2));
         assert_eq!(key(&alike, 1), key(&alike, 1));
-        assert_eq!(key(&alike, 1).len(), 32);
+        // Postfix may repeat a request to another broker, or to a newer one.
+        let known = key(&told_apart, 1);
+        assert_eq!(std::str::from_utf8(&known), Ok("680bb30c755dc5146334038e5c4c0705"));
     }
 }
