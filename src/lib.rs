@@ -5,7 +5,7 @@
 //! | layer | files | knows |
 //! |---|---|---|
 //! | programs | `bin/`, [`command`], [`client`] | command lines, exit codes |
-//! | connections | `listen`, `session`, [`ipc`] | sockets, frames, who is idle |
+//! | connections | `listen`, `session`, [`threads`], [`ipc`] | sockets, frames, who is idle, on which thread |
 //! | wire | [`proto`] | bytes of Postfix' protocols; no I/O |
 //! | administrators | [`admin`], [`query`] | orders over a socket of their own |
 //! | the one way in | [`broker`] | which entry a question is for |
