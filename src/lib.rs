@@ -34,6 +34,8 @@ pub mod command;
 #[cfg(feature = "broker")]
 pub mod config;
 #[cfg(feature = "broker")]
+mod counted;
+#[cfg(feature = "broker")]
 pub mod exchange;
 #[cfg(feature = "broker")]
 mod hidden;

@@ -13,6 +13,8 @@ use std::thread;
 
 use tokio::runtime::{Builder, Handle};
 
+use crate::counted::Counted;
+
 thread_local! {
     /// 0 where this is none of these threads.
     static PLACE: Cell<usize> = const { Cell::new(0) };
@@ -63,7 +65,7 @@ impl Threads {
         let Some(thread) = self.0.iter().min_by_key(|thread| thread.busy.load(Ordering::Relaxed)) else {
             return;
         };
-        let task = Task::begin(&thread.busy);
+        let task = Counted::new(&thread.busy);
         thread.runtime.spawn(async move {
             let _task = task;
             begin().await;
@@ -92,22 +94,6 @@ impl Thread {
         })?;
         starting.recv().map_err(io::Error::other)?;
         Ok(Self { runtime: handle, busy: Arc::default() })
-    }
-}
-
-/// Counts as long as there is one.
-struct Task(Arc<AtomicUsize>);
-
-impl Task {
-    fn begin(busy: &Arc<AtomicUsize>) -> Self {
-        busy.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(busy))
-    }
-}
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -31,6 +31,7 @@ use super::reach::BoxError;
 use super::resolve::Names;
 use super::{Broken, CONNECT, Causes, Http, MAX_BODY, MAX_HEAD, Reply, Request, is_tls, refuse_large, take};
 use crate::ask::Failure;
+use crate::counted::Counted;
 use crate::metrics::{self, Metrics};
 use crate::threads;
 
@@ -61,24 +62,7 @@ struct Link {
     /// Which place has made it.
     home: usize,
     ended: bool,
-    _open: Open,
-}
-
-/// Counts a connection as long as there is one.
-#[derive(Debug)]
-struct Open(Arc<AtomicUsize>);
-
-impl Open {
-    fn new(open: &Arc<AtomicUsize>) -> Self {
-        open.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(open))
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
+    _open: Counted,
 }
 
 impl Direct {
@@ -158,7 +142,7 @@ impl Direct {
         let handshake = Builder::new().max_buf_size(MAX_HEAD).writev(false).handshake(stream).await;
         let (sender, machine) = handshake.map_err(|_| Broken::Refused(Failure::Protocol))?;
         self.metrics.connections.add();
-        let _open = Open::new(&self.open);
+        let _open = Counted::new(&self.open);
         Ok(Box::new(Link { sender, machine, home: threads::place(), ended: false, _open }))
     }
 

@@ -107,22 +107,19 @@ impl Exporter {
         minute.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut batch = Vec::new();
         loop {
-            let is_last = tokio::select! {
+            // Whether it is the last round, and whether the metrics are due.
+            let (is_last, is_due) = tokio::select! {
                 biased;
-                _ = &mut stopping => true,
-                _ = minute.tick(), if self.settings.metrics => {
-                    self.follow(&generation);
-                    self.export_metrics(&generation, &numbers).await;
-                    false
-                }
+                _ = &mut stopping => (true, self.settings.metrics),
+                _ = minute.tick(), if self.settings.metrics => (false, true),
                 1.. = self.spans.recv_many(&mut batch, BATCH), if self.settings.traces => {
                     // More of them come together.
                     let full = async {
                         while batch.len() < BATCH && self.spans.recv_many(&mut batch, 1).await > 0 {}
                     };
                     tokio::select! {
-                        _ = timeout(DELAY, full) => false,
-                        _ = &mut stopping => true,
+                        _ = timeout(DELAY, full) => (false, false),
+                        _ = &mut stopping => (true, self.settings.metrics),
                     }
                 }
             };
@@ -131,14 +128,14 @@ impl Exporter {
                     batch.push(span);
                 }
             }
+            self.follow(&generation);
             if !batch.is_empty() {
-                self.follow(&generation);
                 self.export_spans(std::mem::take(&mut batch), &traces).await;
             }
+            if is_due {
+                self.export_metrics(&generation, &numbers).await;
+            }
             if is_last {
-                if self.settings.metrics {
-                    self.export_metrics(&generation, &numbers).await;
-                }
                 return;
             }
         }
