@@ -27,6 +27,7 @@ use crate::proto::reply::{self, Next, Protocol};
 use crate::proto::{self, policy, sasl, socketmap};
 use crate::target::Asker;
 use crate::target::limit::Door;
+use crate::threads;
 pub use peer::Draining;
 pub(crate) use peer::has;
 use peer::{Waits, hang_up, read, write};
@@ -119,6 +120,7 @@ pub async fn serve<S>(
                 return;
             }
         };
+        threads::others_first().await;
         if write(&mut stream, &out, &mut draining).await.is_err() || next == Next::Close {
             return;
         }
