@@ -67,6 +67,8 @@ pub mod telemetry;
 #[cfg(feature = "broker")]
 pub mod threads;
 #[cfg(feature = "broker")]
+mod timer;
+#[cfg(feature = "broker")]
 mod trace;
 #[cfg(feature = "broker")]
 mod warned;

@@ -29,16 +29,20 @@ use url::Url;
 use super::pool::Pools;
 use super::reach::BoxError;
 use super::resolve::Names;
-use super::{Broken, CONNECT, Causes, Http, MAX_BODY, MAX_HEAD, Reply, Request, is_tls, refuse_large, take};
-use crate::ask::Failure;
+use super::{
+    Broken, CONNECT, Causes, Http, MAX_BODY, MAX_HEAD, Reply, Request, is_tls, refuse_large, take, timely,
+};
+use crate::ask::{Deadline, Failure};
 use crate::counted::Counted;
 use crate::metrics::{self, Metrics};
 use crate::threads;
+use crate::timer::Timer;
 
 /// Answers of 1xx before the real one (RFC 9110 15.2). A backend has use for one or two.
 const MAX_INTERIM: usize = 8;
 /// A connection that was used this recently is not about to be closed.
 const SURE: Duration = Duration::from_secs(1);
+const LATE: Broken = Broken::Refused(Failure::Timeout);
 
 type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 
@@ -62,6 +66,8 @@ struct Link {
     /// Which place has made it.
     home: usize,
     ended: bool,
+    /// For the deadlines of its exchanges.
+    timer: Timer,
     _open: Counted,
 }
 
@@ -99,22 +105,27 @@ impl Direct {
     }
 
     /// Asks on a kept connection, else on a new one; on a new one, too, where the kept one fails.
-    pub(super) async fn exchange(&self, request: &Request<'_>) -> Result<Reply, Broken> {
+    pub(super) async fn exchange(&self, request: &Request<'_>, deadline: Deadline) -> Result<Reply, Broken> {
         // What is sent once goes out on one that was used a moment ago.
         if let Some(link) = self.idle.take((!request.repeatable).then_some(SURE)) {
-            match self.ask(link, request).await {
+            match self.ask(link, request, deadline).await {
                 Err(Broken::Lost) if request.repeatable => {}
                 other => return other,
             }
         }
-        let link = Box::pin(self.connect()).await?;
-        self.ask(link, request).await
+        let link = Box::pin(timely(deadline, self.connect(deadline))).await.map_err(Broken::Refused)??;
+        self.ask(link, request, deadline).await
     }
 
-    async fn ask(&self, mut link: Box<Link>, request: &Request<'_>) -> Result<Reply, Broken> {
+    async fn ask(
+        &self,
+        mut link: Box<Link>,
+        request: &Request<'_>,
+        deadline: Deadline,
+    ) -> Result<Reply, Broken> {
         let reply = {
             let request = self.http_request(request);
-            link.exchange(request)
+            link.exchange(request, deadline)
         };
         let reply = reply.await?;
         // Whether it is alive shows when it is taken, and when the idle ones are looked through.
@@ -137,13 +148,14 @@ impl Direct {
         http
     }
 
-    async fn connect(&self) -> Result<Box<Link>, Broken> {
+    async fn connect(&self, deadline: Deadline) -> Result<Box<Link>, Broken> {
         let stream = self.open().await.map_err(|error| class(&*error))?;
         let handshake = Builder::new().max_buf_size(MAX_HEAD).writev(false).handshake(stream).await;
         let (sender, machine) = handshake.map_err(|_| Broken::Refused(Failure::Protocol))?;
         self.metrics.connections.add();
         let _open = Counted::new(&self.open);
-        Ok(Box::new(Link { sender, machine, home: threads::place(), ended: false, _open }))
+        let timer = Timer::new(deadline.instant());
+        Ok(Box::new(Link { sender, machine, home: threads::place(), ended: false, timer, _open }))
     }
 
     /// A connection without a word on it: name, TCP and TLS.
@@ -169,13 +181,17 @@ fn class(error: &(dyn std::error::Error + 'static)) -> Broken {
 
 impl Link {
     /// Sends `request` and reads the whole answer, moving the bytes meanwhile.
-    async fn exchange(&mut self, mut request: hyper::Request<Full<Bytes>>) -> Result<Reply, Broken> {
+    async fn exchange(
+        &mut self,
+        mut request: hyper::Request<Full<Bytes>>,
+        deadline: Deadline,
+    ) -> Result<Reply, Broken> {
         let interim = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&interim);
         hyper::ext::on_informational(&mut request, move |_| {
             count.fetch_add(1, Ordering::Relaxed);
         });
-        let Self { sender, machine, ended, .. } = self;
+        let Self { sender, machine, ended, timer, .. } = self;
         let mut drive = |cx: &mut Context<'_>| {
             *ended = *ended || Pin::new(&mut *machine).poll(cx).is_ready();
             *ended
@@ -190,7 +206,7 @@ impl Link {
                 match head.as_mut().poll(cx) {
                     Poll::Ready(response) => Poll::Ready(response.map_err(|error| broken(&error))),
                     Poll::Pending if ended => Poll::Ready(Err(Broken::Lost)),
-                    Poll::Pending => Poll::Pending,
+                    Poll::Pending => timer.poll(deadline.instant(), cx).map(|()| Err(LATE)),
                 }
             });
             head.await?
@@ -202,8 +218,9 @@ impl Link {
             }
             let ended = drive(cx);
             match reply.as_mut().poll(cx) {
+                Poll::Ready(reply) => Poll::Ready(reply),
                 Poll::Pending if ended => Poll::Ready(Err(Broken::Lost)),
-                poll => poll,
+                Poll::Pending => timer.poll(deadline.instant(), cx).map(|()| Err(LATE)),
             }
         })
         .await

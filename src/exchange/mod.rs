@@ -290,27 +290,28 @@ impl Host {
     }
 
     async fn uncounted(&self, request: &Request<'_>, deadline: Deadline) -> Result<Reply, Failure> {
-        let exchange = async {
-            let _permit = match &self.permits {
+        let _permit = match &self.permits {
+            None => None,
+            Some(permits) => match permits.try_acquire() {
+                Ok(permit) => Some(permit),
                 // Never closed.
-                Some(permits) => permits.acquire().await.ok(),
-                None => None,
-            };
-            match &self.arm {
-                Arm::Direct(direct) => direct.exchange(request).await,
-                Arm::Proxied(proxied) => Box::pin(proxied.exchange(request)).await,
-            }
-        };
-        tokio::select! {
-            biased;
-            outcome = exchange => match outcome {
-                Ok(reply) => Ok(reply),
-                Err(Broken::Lost) => Err(Failure::Protocol),
-                Err(Broken::Refused(failure)) => Err(failure),
+                Err(_) => Box::pin(timely(deadline, permits.acquire())).await?.ok(),
             },
-            () = tokio::time::sleep_until(deadline.instant().into()) => Err(Failure::Timeout),
-        }
+        };
+        let outcome = match &self.arm {
+            Arm::Direct(direct) => direct.exchange(request, deadline).await,
+            Arm::Proxied(proxied) => Box::pin(timely(deadline, proxied.exchange(request))).await?,
+        };
+        outcome.map_err(|broken| match broken {
+            Broken::Lost => Failure::Protocol,
+            Broken::Refused(failure) => failure,
+        })
     }
+}
+
+/// What `doing` comes to, if it does so in time.
+async fn timely<T>(deadline: Deadline, doing: impl Future<Output = T>) -> Result<T, Failure> {
+    tokio::time::timeout_at(deadline.instant().into(), doing).await.map_err(|_| Failure::Timeout)
 }
 
 /// Why there is no complete answer.

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
-use tokio::time::{Instant as Clock, Sleep};
+use tokio::time::Instant as Clock;
 
 use super::IDLE_MAP;
+use crate::timer::Timer;
 
 const WRITE: Duration = Duration::from_secs(30);
 /// How long after SIGTERM a request may still come to its end, and a reply may take to be read.
@@ -27,7 +28,7 @@ const IDLE_BUFFER: usize = 1024;
 /// What a connection waits for besides its peer. Both are set up once: a lookup costs neither a new
 /// timer nor a place in a list.
 pub(super) struct Waits {
-    patience: Pin<Box<Sleep>>,
+    patience: Timer,
     /// Until the broker begins to stop.
     stop: Pin<Box<dyn Future<Output = Instant> + Send>>,
     /// When it did.
@@ -38,7 +39,7 @@ impl Waits {
     pub(super) fn new(draining: &Draining) -> Self {
         let mut draining = draining.clone();
         let stop = Box::pin(async move { draining.begun().await });
-        Self { patience: Box::pin(tokio::time::sleep(IDLE_MAP)), stop, since: None }
+        Self { patience: Timer::new(Clock::now().into_std() + IDLE_MAP), stop, since: None }
     }
 }
 
@@ -58,6 +59,14 @@ async fn stopped(
     }
 }
 
+/// Returns at `until`; never without one.
+async fn ended(patience: &mut Timer, until: Option<Instant>) {
+    match until {
+        Some(until) => patience.wait(until).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Reads once, for as long as `patience` lasts. Nothing read means the end: of the stream, of our
 /// patience, or of the broker.
 pub(super) async fn read<S>(
@@ -74,14 +83,8 @@ where
         received.shrink_to(IDLE_BUFFER);
     }
     received.reserve(IDLE_BUFFER);
-    let until = patience.map(|limit| Clock::now() + limit);
+    let until = patience.map(|limit| Clock::now().into_std() + limit);
     loop {
-        // A timer that ends too early is set anew then: mostly it never comes to that.
-        if let Some(until) = until
-            && (until < waits.patience.deadline() || waits.patience.is_elapsed())
-        {
-            waits.patience.as_mut().reset(until);
-        }
         if waits.since.is_some_and(|since| since.elapsed() > GRACE) {
             return Ok(0);
         }
@@ -89,12 +92,7 @@ where
             // What has come in by now counts as asked,
             biased;
             count = stream.read_buf(received) => return count,
-            () = waits.patience.as_mut(), if until.is_some() => {
-                if until.is_some_and(|until| until <= Clock::now()) {
-                    return Ok(0);
-                }
-                continue;
-            }
+            () = ended(&mut waits.patience, until) => return Ok(0),
             () = stopped(&mut waits.stop, &mut waits.since, begun) => {}
         }
         // also where the runtime has not heard of it yet.
