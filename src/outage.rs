@@ -67,6 +67,9 @@ impl Outage {
 
     /// Notes an answer, and says in the log what that ends: an outage of `name` at `target`.
     pub(crate) fn end(&self, name: &str, target: &Url) {
+        if !self.lasts.load(Ordering::Relaxed) {
+            return;
+        }
         if let Some(Ended { lasted, failures }) = self.answered(Instant::now()) {
             let target = target.host_str();
             info!(name, target, lasted_s = lasted.as_secs(), failures, "target answers again");
@@ -120,9 +123,6 @@ impl Outage {
 
     /// Notes an answer. Where it ends an outage, which one.
     fn answered(&self, now: Instant) -> Option<Ended> {
-        if !self.lasts.load(Ordering::Relaxed) {
-            return None;
-        }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         self.lasts.store(false, Ordering::Relaxed);
         let State { since, all, .. } = state.take()?;

@@ -17,6 +17,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper::header::{HOST, HeaderValue, USER_AGENT};
+use hyper::http::Extensions;
 use hyper::{Response, Uri};
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -62,12 +63,15 @@ pub(super) struct Direct {
 #[derive(Debug)]
 struct Link {
     sender: SendRequest<Full<Bytes>>,
-    machine: Connection<Stream, Full<Bytes>>,
+    /// None once it has ended: what it had not begun to send is given back then.
+    machine: Option<Connection<Stream, Full<Bytes>>>,
     /// Which place has made it.
     home: usize,
-    ended: bool,
     /// For the deadlines of its exchanges.
     timer: Timer,
+    /// Answers of 1xx within one exchange, and what hyper is given with each request to count them.
+    interim: Arc<AtomicUsize>,
+    extensions: Extensions,
     _open: Counted,
 }
 
@@ -93,7 +97,7 @@ impl Direct {
             uri: origin.parse().unwrap_or_default(),
             connector,
             names: names.clone(),
-            idle: Pools::new(settings, idle, |link| link.is_alive() && link.sender.is_ready()),
+            idle: Pools::new(settings, idle, |link| link.is_alive()),
             open: Arc::default(),
             metrics: Arc::clone(metrics),
         }
@@ -105,11 +109,13 @@ impl Direct {
     }
 
     /// Asks on a kept connection, else on a new one; on a new one, too, where the kept one fails.
+    /// That its backend has closed it shows before a byte is written: then the next one is taken.
     pub(super) async fn exchange(&self, request: &Request<'_>, deadline: Deadline) -> Result<Reply, Broken> {
         // What is sent once goes out on one that was used a moment ago.
-        if let Some(link) = self.idle.take((!request.repeatable).then_some(SURE)) {
+        while let Some(link) = self.idle.take((!request.repeatable).then_some(SURE)) {
             match self.ask(link, request, deadline).await {
-                Err(Broken::Lost) if request.repeatable => {}
+                Err(Broken::Unsent) => {}
+                Err(Broken::Lost) if request.repeatable => break,
                 other => return other,
             }
         }
@@ -128,8 +134,8 @@ impl Direct {
             link.exchange(request, deadline)
         };
         let reply = reply.await?;
-        // Whether it is alive shows when it is taken, and when the idle ones are looked through.
-        if !link.ended && !link.sender.is_closed() {
+        // Whether it stays alive shows when it is used, and when the idle ones are looked through.
+        if link.is_ready() {
             let home = link.home;
             self.idle.put(link, home);
         }
@@ -155,7 +161,9 @@ impl Direct {
         self.metrics.connections.add();
         let _open = Counted::new(&self.open);
         let timer = Timer::new(deadline.instant());
-        Ok(Box::new(Link { sender, machine, home: threads::place(), ended: false, timer, _open }))
+        let (interim, extensions) = count_interim();
+        let home = threads::place();
+        Ok(Box::new(Link { sender, machine: Some(machine), home, timer, interim, extensions, _open }))
     }
 
     /// A connection without a word on it: name, TCP and TLS.
@@ -186,25 +194,21 @@ impl Link {
         mut request: hyper::Request<Full<Bytes>>,
         deadline: Deadline,
     ) -> Result<Reply, Broken> {
-        let interim = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&interim);
-        hyper::ext::on_informational(&mut request, move |_| {
-            count.fetch_add(1, Ordering::Relaxed);
-        });
-        let Self { sender, machine, ended, timer, .. } = self;
-        let mut drive = |cx: &mut Context<'_>| {
-            *ended = *ended || Pin::new(&mut *machine).poll(cx).is_ready();
-            *ended
-        };
+        let Self { sender, machine, timer, interim, extensions, .. } = self;
+        request.extensions_mut().clone_from(extensions);
+        interim.store(0, Ordering::Relaxed);
         let response = {
-            let mut head = pin!(sender.send_request(request));
+            let mut head = pin!(sender.try_send_request(request));
             let head = poll_fn(|cx| {
-                let ended = drive(cx);
+                let ended = drive(machine, cx);
                 if interim.load(Ordering::Relaxed) > MAX_INTERIM {
                     return Poll::Ready(Err(Broken::Refused(Failure::Protocol)));
                 }
                 match head.as_mut().poll(cx) {
-                    Poll::Ready(response) => Poll::Ready(response.map_err(|error| broken(&error))),
+                    Poll::Ready(response) => Poll::Ready(response.map_err(|error| match error.message() {
+                        Some(_) => Broken::Unsent,
+                        None => broken(error.error()),
+                    })),
                     Poll::Pending if ended => Poll::Ready(Err(Broken::Lost)),
                     Poll::Pending => timer.poll(deadline.instant(), cx).map(|()| Err(LATE)),
                 }
@@ -216,7 +220,7 @@ impl Link {
             if let Poll::Ready(reply) = reply.as_mut().poll(cx) {
                 return Poll::Ready(reply);
             }
-            let ended = drive(cx);
+            let ended = drive(machine, cx);
             match reply.as_mut().poll(cx) {
                 Poll::Ready(reply) => Poll::Ready(reply),
                 Poll::Pending if ended => Poll::Ready(Err(Broken::Lost)),
@@ -226,14 +230,35 @@ impl Link {
         .await
     }
 
-    /// Whether the backend has left it open, as far as the kernel has told.
-    fn is_alive(&mut self) -> bool {
-        if !self.ended {
-            let mut context = Context::from_waker(std::task::Waker::noop());
-            self.ended = Pin::new(&mut self.machine).poll(&mut context).is_ready();
-        }
-        !self.ended && !self.sender.is_closed()
+    /// Whether it takes a request.
+    fn is_ready(&mut self) -> bool {
+        self.sender.is_ready() || self.is_alive()
     }
+
+    /// The same, after a look at whether the backend has left it open, as far as the kernel has told.
+    fn is_alive(&mut self) -> bool {
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        !drive(&mut self.machine, &mut context) && self.sender.is_ready()
+    }
+}
+
+/// Moves bytes. True once that has come to its end.
+fn drive(machine: &mut Option<Connection<Stream, Full<Bytes>>>, cx: &mut Context<'_>) -> bool {
+    if machine.as_mut().is_some_and(|machine| Pin::new(machine).poll(cx).is_ready()) {
+        *machine = None;
+    }
+    machine.is_none()
+}
+
+/// A count, and what makes hyper count there.
+fn count_interim() -> (Arc<AtomicUsize>, Extensions) {
+    let interim = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&interim);
+    let mut request = hyper::Request::new(());
+    hyper::ext::on_informational(&mut request, move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+    });
+    (interim, std::mem::take(request.extensions_mut()))
 }
 
 async fn read(response: Response<Incoming>) -> Result<Reply, Broken> {

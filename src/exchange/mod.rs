@@ -303,7 +303,7 @@ impl Host {
             Arm::Proxied(proxied) => Box::pin(timely(deadline, proxied.exchange(request))).await?,
         };
         outcome.map_err(|broken| match broken {
-            Broken::Lost => Failure::Protocol,
+            Broken::Unsent | Broken::Lost => Failure::Protocol,
             Broken::Refused(failure) => failure,
         })
     }
@@ -317,6 +317,8 @@ async fn timely<T>(deadline: Deadline, doing: impl Future<Output = T>) -> Result
 /// Why there is no complete answer.
 #[derive(Debug)]
 enum Broken {
+    /// The connection had failed before anything was written.
+    Unsent,
     /// The connection failed on the way.
     Lost,
     /// Anything that a new connection would not mend.

@@ -3,18 +3,20 @@
 //!
 //! Whoever asks takes the one of its own place that was used last, for it is the least likely to be
 //! dead. Another place's is taken where the number of connections is bounded, or no further one
-//! could be kept. Nobody polls an idle one: that its backend has closed it shows when it is taken,
-//! or when a task looks through them, at the latest every 5 s.
+//! could be kept. Nobody polls an idle one: that its backend has closed it shows when it is used, or
+//! when a task looks through them, at the latest every 5 s.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
 
 use super::HttpSettings;
 use crate::threads;
 
-/// How a connection is seen to be of use still.
-type IsUsable<L> = fn(&mut L) -> bool;
+/// How a connection is seen to be alive still.
+type IsAlive<L> = fn(&mut L) -> bool;
 
 /// The idle connections to one origin.
 #[derive(Debug)]
@@ -28,7 +30,7 @@ pub(super) struct Pools<L> {
 #[derive(Debug)]
 struct Place<L> {
     idle: Mutex<Vec<Idle<L>>>,
-    is_usable: IsUsable<L>,
+    is_alive: IsAlive<L>,
     timeout: Duration,
     /// Those of all places, and their bound.
     here: Arc<AtomicUsize>,
@@ -43,21 +45,35 @@ struct Place<L> {
 #[derive(Debug)]
 struct Idle<L> {
     link: L,
-    since: Instant,
+    since: Since,
+}
+
+/// A point in time on a clock that is exact to some milliseconds, and six times as quick to read as
+/// that of `Instant` (clock_gettime(2), CLOCK_MONOTONIC_COARSE).
+#[derive(Debug, Clone, Copy)]
+struct Since(Duration);
+
+impl Since {
+    fn now() -> Self {
+        // Neither is ever negative.
+        let now = clock_gettime(ClockId::MonotonicCoarse);
+        Self(Duration::new(now.tv_sec.cast_unsigned(), now.tv_nsec as u32))
+    }
+
+    /// How long ago that was.
+    fn elapsed(self) -> Duration {
+        Self::now().0.saturating_sub(self.0)
+    }
 }
 
 impl<L: Send + 'static> Pools<L> {
     /// None yet; `everywhere` counts those to all origins.
-    pub(super) fn new(
-        settings: &HttpSettings,
-        everywhere: &Arc<AtomicUsize>,
-        is_usable: IsUsable<L>,
-    ) -> Self {
+    pub(super) fn new(settings: &HttpSettings, everywhere: &Arc<AtomicUsize>, is_alive: IsAlive<L>) -> Self {
         let here = Arc::default();
         let place = |_| {
             Arc::new(Place {
                 idle: Mutex::default(),
-                is_usable,
+                is_alive,
                 timeout: settings.idle_connection_timeout,
                 here: Arc::clone(&here),
                 max_here: settings.max_idle_connections_per_host,
@@ -75,8 +91,8 @@ impl<L: Send + 'static> Pools<L> {
         self.places.iter().map(|place| place.lock().len()).sum()
     }
 
-    /// One that looks alive, and was used at most that long ago, where that matters. Where the number
-    /// of connections is bounded, one that is too old for it makes room for a new one.
+    /// One that was used at most that long ago, where that matters. Where the number of connections is
+    /// bounded, one that is too old for it makes room for a new one.
     pub(super) fn take(&self, used_within: Option<Duration>) -> Option<L> {
         let others = self.is_bounded || self.places[0].is_full();
         let places = if others { self.places.len() } else { 1 };
@@ -98,15 +114,15 @@ impl<L: Send + 'static> Place<L> {
 
     fn take(&self, used_within: Option<Duration>, makes_room: bool) -> Option<L> {
         let used_within = used_within.unwrap_or(self.timeout);
-        let now = Instant::now();
-        let age = |kept: &Idle<L>| now.saturating_duration_since(kept.since);
+        let now = Since::now();
+        let age = |kept: &Idle<L>| now.0.saturating_sub(kept.since.0);
         let is_young = |kept: &Idle<L>| age(kept) < used_within.min(self.timeout);
         loop {
             // The last one is the youngest.
             let ends = |kept: &mut Idle<L>| makes_room || is_young(kept) || age(kept) >= self.timeout;
-            let mut kept = self.lock().pop_if(ends)?;
+            let kept = self.lock().pop_if(ends)?;
             self.less(1);
-            if is_young(&kept) && (self.is_usable)(&mut kept.link) {
+            if is_young(&kept) {
                 return Some(kept.link);
             }
             if makes_room && age(&kept) < self.timeout {
@@ -119,7 +135,7 @@ impl<L: Send + 'static> Place<L> {
         if !place.has_room() {
             return;
         }
-        place.lock().push(Idle { link, since: Instant::now() });
+        place.lock().push(Idle { link, since: Since::now() });
         if place.watched.swap(true, Ordering::Relaxed) {
             return;
         }
@@ -142,7 +158,7 @@ impl<L: Send + 'static> Place<L> {
     fn sweep(&self) -> bool {
         let mut idle = self.lock();
         let before = idle.len();
-        idle.retain_mut(|kept| kept.since.elapsed() < self.timeout && (self.is_usable)(&mut kept.link));
+        idle.retain_mut(|kept| kept.since.elapsed() < self.timeout && (self.is_alive)(&mut kept.link));
         self.less(before - idle.len());
         if idle.is_empty() {
             self.watched.store(false, Ordering::Relaxed);
@@ -270,8 +286,5 @@ mod tests {
             assert_eq!(taken(&pools, Some(Duration::ZERO)), None);
             assert_eq!(pools.len(), left, "{bound:?}");
         }
-        let dead = pools(2, None, &everywhere);
-        dead.put(link(1), 0);
-        assert_eq!((taken(&dead, None), dead.len()), (None, 0));
     }
 }

@@ -121,11 +121,18 @@ impl<'a> Object<'a> {
     /// [`Failure::Body`] for anything else: an HTML page, a list, nothing at all.
     pub fn parse(body: &'a [u8]) -> Result<Self, Failure> {
         let raw: &RawValue = serde_json::from_slice(body).map_err(|_| Failure::Body)?;
-        if !raw.get().starts_with('{') || depth(raw.get()) > MAX_DEPTH {
+        if !raw.get().starts_with('{') || is_deep(raw.get()) {
             return Err(Failure::Body);
         }
         Ok(Self(raw))
     }
+}
+
+/// Whether a valid JSON text is nested deeper than the limit.
+fn is_deep(json: &str) -> bool {
+    // What has few brackets, those in strings included, is not, and nearly every answer has few.
+    let has_many = memchr::memchr2_iter(b'{', b'[', json.as_bytes()).nth(MAX_DEPTH).is_some();
+    has_many && depth(json) > MAX_DEPTH
 }
 
 /// The deepest nesting of a valid JSON text.

@@ -404,6 +404,21 @@ fn a_kept_connection_is_used_and_never_tried_twice() {
     assert_eq!(sasl.line(), "OK\t4\tuser=u", "an older one is not trusted with a password");
 }
 
+/// What was not sent on a connection that is gone may be sent on another.
+#[test]
+fn a_kept_connection_that_was_closed_costs_no_login() {
+    let api = Backend::start(|_| Reply::Last(Box::new(reply(200, &[("Auth-User", "u")]))));
+    let setup = setup(&api, &[]);
+    let mut sasl = setup.login(Way::Unix, "users");
+    for id in 1..=5 {
+        sasl.plain(id, "u", "secret");
+        assert_eq!(sasl.line(), format!("OK\t{id}\tuser=u"));
+        // Until the end of the connection is here, and within the second that it is trusted for.
+        crate::support::pause(Duration::from_millis(100));
+    }
+    assert_eq!((api.count(), api.connections()), (5, 5));
+}
+
 #[test]
 fn dovecots_own_client_logs_in() {
     let api = Backend::start(api);
