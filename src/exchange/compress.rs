@@ -47,7 +47,7 @@ mod tests {
     fn reply(encoding: &'static str, body: Vec<u8>) -> Reply {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static(encoding));
-        Reply { status: 200, headers, body }
+        Reply { at: std::time::Instant::now(), status: 200, headers, body }
     }
 
     #[test]

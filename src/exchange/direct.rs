@@ -11,7 +11,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Bytes, Incoming};
@@ -137,7 +137,7 @@ impl Direct {
         // Whether it stays alive shows when it is used, and when the idle ones are looked through.
         if link.is_ready() {
             let home = link.home;
-            self.idle.put(link, home);
+            self.idle.put(link, home, reply.at);
         }
         Ok(reply)
     }
@@ -274,7 +274,7 @@ async fn read(response: Response<Incoming>) -> Result<Reply, Broken> {
             take(&mut body, &chunk)?;
         }
     }
-    Ok(Reply { status: head.status.as_u16(), headers: head.headers, body })
+    Ok(Reply { at: Instant::now(), status: head.status.as_u16(), headers: head.headers, body })
 }
 
 /// A connection that failed may be replaced; bytes that are no HTTP would be the same again.

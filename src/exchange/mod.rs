@@ -175,6 +175,8 @@ impl Request<'_> {
 /// A complete answer.
 #[derive(Debug)]
 pub struct Reply {
+    /// When it was complete.
+    pub at: Instant,
     /// The status code.
     pub status: u16,
     /// The headers.
@@ -268,7 +270,10 @@ impl Host {
             None => self.uncounted(request, deadline).await,
             Some(span) => Box::pin(self.traced(request, span, deadline)).await,
         };
-        calls.count(outcome.as_ref().ok().map(|reply| reply.status), began.elapsed());
+        match &outcome {
+            Ok(reply) => calls.count(Some(reply.status), reply.at.saturating_duration_since(began)),
+            Err(_) => calls.count(None, began.elapsed()),
+        }
         outcome
     }
 

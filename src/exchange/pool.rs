@@ -8,9 +8,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-
-use rustix::time::{ClockId, clock_gettime};
+use std::time::{Duration, Instant};
 
 use super::HttpSettings;
 use crate::threads;
@@ -45,25 +43,7 @@ struct Place<L> {
 #[derive(Debug)]
 struct Idle<L> {
     link: L,
-    since: Since,
-}
-
-/// A point in time on a clock that is exact to some milliseconds, and six times as quick to read as
-/// that of `Instant` (clock_gettime(2), CLOCK_MONOTONIC_COARSE).
-#[derive(Debug, Clone, Copy)]
-struct Since(Duration);
-
-impl Since {
-    fn now() -> Self {
-        // Neither is ever negative.
-        let now = clock_gettime(ClockId::MonotonicCoarse);
-        Self(Duration::new(now.tv_sec.cast_unsigned(), now.tv_nsec as u32))
-    }
-
-    /// How long ago that was.
-    fn elapsed(self) -> Duration {
-        Self::now().0.saturating_sub(self.0)
-    }
+    since: Instant,
 }
 
 impl<L: Send + 'static> Pools<L> {
@@ -101,9 +81,9 @@ impl<L: Send + 'static> Pools<L> {
         places.find_map(|place| place.take(used_within, self.is_bounded))
     }
 
-    /// Keeps `link`, which was made at the place `home`, if it may be kept.
-    pub(super) fn put(&self, link: L, home: usize) {
-        Place::put(&self.places[home], link);
+    /// Keeps `link`, which was made at the place `home` and used until `since`, if it may be kept.
+    pub(super) fn put(&self, link: L, home: usize, since: Instant) {
+        Place::put(&self.places[home], link, since);
     }
 }
 
@@ -114,8 +94,8 @@ impl<L: Send + 'static> Place<L> {
 
     fn take(&self, used_within: Option<Duration>, makes_room: bool) -> Option<L> {
         let used_within = used_within.unwrap_or(self.timeout);
-        let now = Since::now();
-        let age = |kept: &Idle<L>| now.0.saturating_sub(kept.since.0);
+        let now = Instant::now();
+        let age = |kept: &Idle<L>| now.saturating_duration_since(kept.since);
         let is_young = |kept: &Idle<L>| age(kept) < used_within.min(self.timeout);
         loop {
             // The last one is the youngest.
@@ -131,11 +111,11 @@ impl<L: Send + 'static> Place<L> {
         }
     }
 
-    fn put(place: &Arc<Self>, link: L) {
+    fn put(place: &Arc<Self>, link: L, since: Instant) {
         if !place.has_room() {
             return;
         }
-        place.lock().push(Idle { link, since: Since::now() });
+        place.lock().push(Idle { link, since });
         if place.watched.swap(true, Ordering::Relaxed) {
             return;
         }
@@ -234,16 +214,16 @@ mod tests {
         let everywhere = Arc::default();
         let other = threads::places() - 1;
         let free = pools(3, None, &everywhere);
-        free.put(link(2), other);
-        free.put(link(4), 0);
-        free.put(link(6), 0);
+        free.put(link(2), other, Instant::now());
+        free.put(link(4), 0, Instant::now());
+        free.put(link(6), 0, Instant::now());
         // No further one could be kept: before one is made, another's is taken.
         assert_eq!([(); 4].map(|()| taken(&free, None)), [Some(6), Some(4), None, None]);
         let full = pools(1, None, &everywhere);
-        full.put(link(2), other);
+        full.put(link(2), other, Instant::now());
         assert_eq!(taken(&full, None), Some(2));
         let bounded = pools(9, Some(9), &everywhere);
-        bounded.put(link(2), other);
+        bounded.put(link(2), other, Instant::now());
         assert_eq!(taken(&bounded, None), Some(2));
     }
 
@@ -253,13 +233,13 @@ mod tests {
         let count = || everywhere.load(Ordering::Relaxed);
         let first = pools(2, None, &everywhere);
         let lost = link(2);
-        first.put(Arc::clone(&lost), 0);
+        first.put(Arc::clone(&lost), 0, Instant::now());
         for number in [4, 6, 8] {
-            first.put(link(number), 0);
+            first.put(link(number), 0, Instant::now());
         }
         assert_eq!((first.len(), count()), (2, 2), "the others are beyond the bound");
         let second = pools(2, None, &everywhere);
-        second.put(link(2), 0);
+        second.put(link(2), 0, Instant::now());
         assert_eq!(count(), 3);
         drop(second);
         assert_eq!(count(), 2);
@@ -271,7 +251,7 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         assert_eq!((first.len(), taken(&first, None)), (0, None), "too old");
-        first.put(link(2), 0);
+        first.put(link(2), 0, Instant::now());
         while count() > 0 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -282,7 +262,7 @@ mod tests {
         let everywhere = Arc::default();
         for (bound, left) in [(None, 1), (Some(1), 0)] {
             let pools = pools(2, bound, &everywhere);
-            pools.put(link(2), 0);
+            pools.put(link(2), 0, Instant::now());
             assert_eq!(taken(&pools, Some(Duration::ZERO)), None);
             assert_eq!(pools.len(), left, "{bound:?}");
         }

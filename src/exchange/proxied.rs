@@ -11,6 +11,7 @@
 
 use std::error::Error;
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use hyper::body::Bytes;
 use hyper::{HeaderMap, Method};
@@ -181,7 +182,7 @@ impl Clients {
         while let Some(chunk) = response.chunk().await.map_err(|error| broken(&error))? {
             take(&mut body, &chunk)?;
         }
-        Ok(Reply { status, headers, body })
+        Ok(Reply { at: Instant::now(), status, headers, body })
     }
 }
 

@@ -101,7 +101,7 @@ mod tests {
             let name: HeaderName = name.parse().expect("a name");
             map.append(name, HeaderValue::from_bytes(value).expect("a value"));
         }
-        Reply { status, headers: map, body: b"<html>".to_vec() }
+        Reply { at: std::time::Instant::now(), status, headers: map, body: b"<html>".to_vec() }
     }
 
     fn accepted(user: &str) -> Result<Outcome, Failure> {
