@@ -204,14 +204,13 @@ impl Target {
         }
         let rendered = Arc::new(rendered);
         loop {
-            let flight = self.fly(&rendered, key, deadline, door);
-            if !flight.joined {
+            let joined = match self.fly(&rendered, key, deadline, door) {
                 // It ends with our budget.
-                return flight.lookup.await;
-            }
+                Flight::Begun(lookup) => return lookup.await,
+                Flight::Joined(joined) => joined.outcome(),
+            };
             // Seldom, and would make every connection larger.
-            let waited = tokio::time::timeout_at(deadline.instant().into(), flight.lookup);
-            match Box::pin(waited).await {
+            match Box::pin(tokio::time::timeout_at(deadline.instant().into(), joined)).await {
                 Err(_) => return Err(Failure::Timeout),
                 // Its budget began before ours did.
                 Ok(Err(Failure::Timeout | Failure::Overload)) if !deadline.remaining().is_zero() => {}
@@ -302,12 +301,10 @@ impl Target {
         let Ok(rendered) = request::render(&self.settings, &self.path, asked, asker) else { return };
         let deadline = Deadline::after(self.settings.timeout);
         let flight = self.fly(&Arc::new(rendered), key, deadline, &Door::default());
-        if flight.joined {
-            return;
-        }
+        let Flight::Begun(lookup) = flight else { return };
         tokio::spawn(async move {
             // What became of it is in the cache and in the log.
-            let _ = tokio::time::timeout_at(deadline.instant().into(), flight.lookup).await;
+            let _ = tokio::time::timeout_at(deadline.instant().into(), lookup).await;
             drop(place);
         });
     }
