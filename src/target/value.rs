@@ -10,6 +10,8 @@
 //!
 //! A key that an object holds twice has its last value, as with every JSON library.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -48,97 +50,76 @@ impl Field {
     }
 
     /// The value of this field in `body`; `None` where it is absent.
-    ///
-    /// # Errors
-    /// [`Failure::Body`] where the body is not JSON after all.
-    pub fn find<'a>(&self, body: &Object<'a>) -> Result<Option<&'a RawValue>, Failure> {
+    #[must_use]
+    pub fn find<'a>(&self, body: &Object<'a>) -> Option<&'a RawValue> {
         let name = match self {
-            Self::Pointer(tokens) => return descend(body.0, tokens.iter().map(String::as_str)),
+            Self::Pointer(tokens) => return body.descend(tokens.iter().map(String::as_str)),
             Self::Name(name) => name,
         };
-        let top = Members::of(body.0)?;
-        if let Some(value) = top.get(name) {
-            return Ok(Some(value));
-        }
-        if name.contains('.')
-            && let Some(value) = descend(body.0, name.split('.'))?
-        {
-            return Ok(Some(value));
-        }
-        anywhere(top, name)
+        let dotted = || if name.contains('.') { body.descend(name.split('.')) } else { None };
+        body.get(name).or_else(dotted).or_else(|| body.anywhere(name))
     }
 }
 
-fn descend<'a, 'k>(
-    from: &'a RawValue,
-    keys: impl Iterator<Item = &'k str>,
-) -> Result<Option<&'a RawValue>, Failure> {
-    let mut at = from;
-    for key in keys {
-        let found = match at.get().as_bytes().first() {
-            Some(b'{') => Members::of(at)?.get(key),
-            // Only a pointer gets here with a number that means an index.
-            Some(b'[') => key.parse::<usize>().ok().and_then(|index| items(at).ok()?.get(index).copied()),
-            _ => None,
-        };
-        match found {
-            Some(value) => at = value,
-            None => return Ok(None),
-        }
-    }
-    Ok(Some(at))
-}
-
-/// Breadth first, in document order.
-fn anywhere<'a>(top: Members<'a>, name: &str) -> Result<Option<&'a RawValue>, Failure> {
-    let mut level = vec![top];
-    while !level.is_empty() {
-        let mut below = Vec::new();
-        for members in &level {
-            for (_, value) in &members.0 {
-                if value.get().starts_with('{') {
-                    let members = Members::of(value)?;
-                    if let Some(found) = members.get(name) {
-                        return Ok(Some(found));
-                    }
-                    below.push(members);
-                }
-            }
-        }
-        level = below;
-    }
-    Ok(None)
-}
-
-/// A body that is one JSON object, nested no deeper than the limit.
-#[derive(Debug, Clone, Copy)]
-pub struct Object<'a>(&'a RawValue);
+/// One JSON object: its members, in document order, their values as raw text.
+#[derive(Debug)]
+pub struct Object<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'a> Object<'a> {
-    /// Reads a body.
+    /// Reads a body, which is nested no deeper than the limit.
     ///
     /// # Errors
     /// [`Failure::Body`] for anything else: an HTML page, a list, nothing at all.
     pub fn parse(body: &'a [u8]) -> Result<Self, Failure> {
-        let raw: &RawValue = serde_json::from_slice(body).map_err(|_| Failure::Body)?;
-        if !raw.get().starts_with('{') || is_deep(raw.get()) {
-            return Err(Failure::Body);
+        let object = serde_json::from_slice(body).map_err(|_| Failure::Body)?;
+        if is_deep(body) { Err(Failure::Body) } else { Ok(object) }
+    }
+
+    /// The object that a value of one is; `None` for any other value.
+    fn of(value: &'a RawValue) -> Option<Self> {
+        // What holds it has been read to its end: it is valid.
+        value.get().starts_with('{').then(|| serde_json::from_str(value.get()).ok())?
+    }
+
+    fn get(&self, name: &str) -> Option<&'a RawValue> {
+        self.0.iter().rev().find(|(key, _)| key == name).map(|(_, value)| *value)
+    }
+
+    fn descend<'k>(&self, mut keys: impl Iterator<Item = &'k str>) -> Option<&'a RawValue> {
+        let top = self.get(keys.next()?)?;
+        keys.try_fold(top, |at, key| match at.get().as_bytes().first() {
+            // Only a pointer gets here with a number that means an index.
+            Some(b'[') => items(at).ok()?.get(key.parse::<usize>().ok()?).copied(),
+            _ => Self::of(at)?.get(key),
+        })
+    }
+
+    /// Breadth first, in document order.
+    fn anywhere(&self, name: &str) -> Option<&'a RawValue> {
+        let below = |object: &Self| object.0.iter().filter_map(|(_, value)| Self::of(value)).collect();
+        let mut level: Vec<Self> = below(self);
+        while !level.is_empty() {
+            let found = level.iter().find_map(|object| object.get(name));
+            if found.is_some() {
+                return found;
+            }
+            level = level.iter().flat_map(below).collect();
         }
-        Ok(Self(raw))
+        None
     }
 }
 
 /// Whether a valid JSON text is nested deeper than the limit.
-fn is_deep(json: &str) -> bool {
+fn is_deep(json: &[u8]) -> bool {
     // What has few brackets, those in strings included, is not, and nearly every answer has few.
-    let has_many = memchr::memchr2_iter(b'{', b'[', json.as_bytes()).nth(MAX_DEPTH).is_some();
+    let has_many = memchr::memchr2_iter(b'{', b'[', json).nth(MAX_DEPTH).is_some();
     has_many && depth(json) > MAX_DEPTH
 }
 
 /// The deepest nesting of a valid JSON text.
-fn depth(json: &str) -> usize {
+fn depth(json: &[u8]) -> usize {
     let (mut now, mut deepest, mut in_string, mut escaped) = (0usize, 0, false, false);
-    for byte in json.bytes() {
+    for &byte in json {
         match (in_string, byte) {
             (true, _) if escaped => escaped = false,
             (true, b'\\') => escaped = true,
@@ -154,38 +135,29 @@ fn depth(json: &str) -> usize {
     deepest
 }
 
-/// The members of one object, in document order.
-struct Members<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'a> Members<'a> {
-    fn of(object: &'a RawValue) -> Result<Self, Failure> {
-        serde_json::from_str(object.get()).map_err(|_| Failure::Body)
-    }
-
-    fn get(&self, name: &str) -> Option<&'a RawValue> {
-        self.0.iter().rev().find(|(key, _)| key == name).map(|(_, value)| *value)
-    }
-}
-
-impl<'de> Deserialize<'de> for Members<'de> {
+impl<'de> Deserialize<'de> for Object<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct InOrder;
         impl<'de> Visitor<'de> for InOrder {
-            type Value = Members<'de>;
+            type Value = Object<'de>;
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str("an object")
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
+                while let Some((Key(key), value)) = map.next_entry()? {
+                    members.push((key, value));
                 }
-                Ok(Members(members))
+                Ok(Object(members))
             }
         }
         deserializer.deserialize_map(InOrder)
     }
 }
+
+/// A key; nearly all stand in the text as they are.
+#[derive(Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
 fn items(list: &RawValue) -> Result<Vec<&RawValue>, Failure> {
     serde_json::from_str(list.get()).map_err(|_| Failure::Body)
@@ -271,7 +243,7 @@ pub fn policy_action(value: &RawValue) -> Result<Option<Action>, Failure> {
 pub fn error_text(value: &RawValue) -> Result<String, Failure> {
     match value.get().as_bytes().first() {
         Some(b'n') => Ok(String::new()),
-        Some(b'{') if Members::of(value)?.0.is_empty() => Ok(String::new()),
+        Some(b'{') if Object::of(value).is_some_and(|object| object.0.is_empty()) => Ok(String::new()),
         Some(b'{') => Ok("an object".to_owned()),
         Some(b'[') if items(value)?.is_empty() => Ok(String::new()),
         Some(b'[') => Ok("a list".to_owned()),
@@ -327,7 +299,7 @@ mod tests {
 
     fn find<'a>(field: &str, body: &'a str) -> Option<&'a str> {
         let body = Object::parse(body.as_bytes()).expect("an object");
-        Field::parse(field).expect("a field").find(&body).expect("JSON").map(RawValue::get)
+        Field::parse(field).expect("a field").find(&body).map(RawValue::get)
     }
 
     fn raw(json: &str) -> &RawValue {
