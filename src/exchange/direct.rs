@@ -16,7 +16,6 @@ use std::time::{Duration, Instant};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
-use hyper::header::{HOST, HeaderValue, USER_AGENT};
 use hyper::http::Extensions;
 use hyper::{Response, Uri};
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
@@ -51,7 +50,6 @@ type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 #[derive(Debug)]
 pub(super) struct Direct {
     uri: Uri,
-    host: HeaderValue,
     connector: HttpsConnector<HttpConnector<Names>>,
     names: Names,
     idle: Pools<Box<Link>>,
@@ -90,10 +88,7 @@ impl Direct {
             .enable_http1()
             .wrap_connector(http);
         let origin = url.origin().ascii_serialization();
-        // The default port is not part of it (RFC 9110 7.2).
-        let host = origin.split_once("://").map_or(origin.as_str(), |(_, authority)| authority);
         Self {
-            host: HeaderValue::from_str(host).unwrap_or(HeaderValue::from_static("")),
             uri: origin.parse().unwrap_or_default(),
             connector,
             names: names.clone(),
@@ -147,10 +142,7 @@ impl Direct {
         *http.method_mut() = request.method.clone();
         // Origin-form (RFC 9112 3.2.1).
         *http.uri_mut() = request.path.clone().into();
-        let headers = http.headers_mut();
-        *headers = request.all_headers();
-        headers.entry(HOST).or_insert_with(|| self.host.clone());
-        headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(super::USER_AGENT));
+        *http.headers_mut() = request.all_headers();
         http
     }
 

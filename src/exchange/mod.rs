@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 
 use hyper::body::Bytes;
 use hyper::ext::ReasonPhrase;
-use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use hyper::header::{self, AUTHORIZATION, HeaderName, HeaderValue};
 use hyper::http::Extensions;
 use hyper::http::uri::PathAndQuery;
 use reqwest::header::HeaderMap;
@@ -133,8 +133,8 @@ pub struct Request<'a> {
     pub method: hyper::Method,
     /// Path and query, from `/` on.
     pub path: PathAndQuery,
-    /// Its headers; `Host`, `Content-Length` and `User-Agent` are added where they are missing.
-    pub headers: &'a HeaderMap,
+    /// Its headers.
+    pub headers: &'a Headers,
     /// Headers that no other request has; where `headers` have one of these, too, that one holds.
     pub own: &'a [(HeaderName, HeaderValue)],
     /// Takes the place of any `Authorization` (RFC 6750 2.1).
@@ -145,6 +145,11 @@ pub struct Request<'a> {
     /// connection that is sure to be alive: a new one, or one that was used a second ago.
     pub repeatable: bool,
 }
+
+/// The headers that all requests of one kind have, complete but for `Content-Length`: made once, by
+/// [`Host::headers`].
+#[derive(Debug, Clone)]
+pub struct Headers(HeaderMap);
 
 /// Path and query of `url`, as a request names them.
 #[must_use]
@@ -157,11 +162,7 @@ pub fn path_of(url: &Url) -> PathAndQuery {
 impl Request<'_> {
     /// All its headers, for one time that it is sent.
     fn all_headers(&self) -> HeaderMap {
-        // With room for what the connection adds.
-        let mut headers = HeaderMap::with_capacity(self.headers.len() + self.own.len() + 4);
-        for (name, value) in self.headers {
-            headers.append(name, value.clone());
-        }
+        let mut headers = self.headers.0.clone();
         for (name, value) in self.own {
             headers.entry(name).or_insert_with(|| value.clone());
         }
@@ -254,6 +255,22 @@ impl Http {
 }
 
 impl Host {
+    /// `headers`, with `Host` and `User-Agent` where they hold none.
+    #[must_use]
+    pub fn headers(&self, headers: &HeaderMap) -> Headers {
+        // A copy has as much room as this: enough for what a single request adds.
+        let mut all = HeaderMap::with_capacity(headers.len() + 8);
+        all.extend(headers.clone());
+        let origin = self.origin.origin().ascii_serialization();
+        // The default port is not part of it (RFC 9110 7.2).
+        let host = origin.split_once("://").and_then(|(_, authority)| HeaderValue::from_str(authority).ok());
+        if let Some(host) = host {
+            all.entry(header::HOST).or_insert(host);
+        }
+        all.entry(header::USER_AGENT).or_insert(HeaderValue::from_static(USER_AGENT));
+        Headers(all)
+    }
+
     /// Sends `request` and reads the whole answer, which is counted in `calls`. Dropped in between,
     /// it closes the connection.
     ///

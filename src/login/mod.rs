@@ -22,7 +22,7 @@ use tracing::{debug, info, warn};
 
 use crate::api::Api;
 use crate::ask::{Answer, Credentials, Deadline, Failure, LOGIN_BUDGET, Login, Mechanism, OnFailure, Peer};
-use crate::exchange::Http;
+use crate::exchange::{Headers, Http};
 use crate::hidden::Hidden;
 use crate::metrics::{Component, Metrics, Queue};
 use crate::oidc::{Oidc, Verdict, Verifier};
@@ -41,6 +41,8 @@ pub use settings::Settings;
 pub struct Logins {
     settings: Settings,
     api: Api,
+    /// As every request has them.
+    headers: Headers,
     limit: Limit,
     verifier: Option<Verifier>,
     penalties: Arc<Penalties>,
@@ -76,8 +78,10 @@ impl Logins {
     ) -> Result<Self, reqwest::Error> {
         let bearer = settings.bearer.as_ref().map(|bearer| oidc.bearer(bearer));
         let calls = http.metrics().calls(Component::Login, &settings.name, "POST");
+        let host = http.host(&settings.url)?;
         Ok(Self {
-            api: Api::new(http.host(&settings.url)?, bearer, calls),
+            headers: host.headers(&settings.headers),
+            api: Api::new(host, bearer, calls),
             limit: Limit::new(settings.pool.workers, settings.pool.queue),
             verifier: settings.tokens.as_ref().map(|tokens| oidc.verifier(tokens)),
             penalties: Arc::clone(penalties),
@@ -167,7 +171,7 @@ impl Logins {
     ) -> Result<Outcome, Failure> {
         let body = request::body(&self.settings, login, user, password);
         let own: Vec<_> = request_id(asker).into_iter().collect();
-        let request = request::request(&self.settings, body, &own);
+        let request = request::request(&self.settings, body, &self.headers, &own);
         // Without `Auth-Status` a 401 speaks of our credentials, not of the user's.
         let refuses = |reply: &_| answer::refuses_our_token(reply);
         let ours = || Hidden::of_headers(&self.settings.headers);

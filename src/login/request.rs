@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::Settings;
 use crate::ask::Login;
-use crate::exchange::{Request, compress, path_of};
+use crate::exchange::{Headers, Request, compress, path_of};
 use crate::secret::Secret;
 
 /// The body: every member a string, in the order of the alphabet; what is not known is left out.
@@ -43,9 +43,9 @@ pub(super) fn body(settings: &Settings, login: &Login, user: &str, password: &Se
 pub(super) fn request<'r>(
     settings: &'r Settings,
     body: Bytes,
+    headers: &'r Headers,
     own: &'r [(HeaderName, HeaderValue)],
 ) -> Request<'r> {
     let path = path_of(&settings.url);
-    let headers = &settings.headers;
     Request { method: Method::POST, path, headers, own, authorization: None, body, repeatable: false }
 }

@@ -103,7 +103,7 @@ impl Contact {
         let request = Request {
             method: message.method,
             path: path_of(url),
-            headers: &message.headers,
+            headers: &host.headers(&message.headers),
             own: &[],
             authorization: None,
             body: message.body,

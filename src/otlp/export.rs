@@ -196,7 +196,7 @@ impl Exporter {
         let request = Request {
             method: Method::POST,
             path,
-            headers: &headers,
+            headers: &self.host.headers(&headers),
             own: &[],
             authorization: None,
             body,

@@ -27,7 +27,7 @@ use tracing::{debug, info};
 
 use crate::api::Api;
 use crate::ask::{Answer, Deadline, Failure, OnFailure};
-use crate::exchange::{Http, path_of};
+use crate::exchange::{Headers, Http, path_of};
 use crate::metrics::Queue;
 use crate::oidc::Oidc;
 use crate::otlp;
@@ -63,6 +63,8 @@ pub struct Target {
     /// Where no template makes it.
     path: PathAndQuery,
     api: Api,
+    /// As every request has them.
+    headers: Headers,
     limit: Limit,
     shelf: Shelf,
     flights: Flights,
@@ -91,8 +93,10 @@ impl Target {
     ) -> Result<Self, reqwest::Error> {
         let bearer = settings.bearer.as_ref().map(|bearer| oidc.bearer(bearer));
         let calls = http.metrics().calls(settings.component(), &settings.name, settings.method.name());
+        let host = http.host(&settings.url)?;
         Ok(Self {
-            api: Api::new(http.host(&settings.url)?, bearer, calls),
+            headers: host.headers(&settings.headers),
+            api: Api::new(host, bearer, calls),
             limit: Limit::new(settings.pool.workers, settings.pool.queue),
             shelf,
             flights: Flights::default(),
@@ -247,7 +251,7 @@ impl Target {
         let outcome = async {
             let _worker = self.limit.enter(deadline, door.target_gate()).await?;
             trace::note(|| rendered.note(&self.settings));
-            let request = rendered.request(&self.settings);
+            let request = rendered.request(&self.headers);
             let reply = self.api.exchange(&request, deadline, |reply| reply.status == 401).await?;
             trace::note(|| format!("API: {} {}", reply.status, trace::shown(&reply.body)));
             answer::read(&self.settings, &reply)

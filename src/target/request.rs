@@ -16,7 +16,7 @@ use super::template::shown::{self, Shown};
 use super::template::{Asked, Input, Unsendable};
 use super::{Asker, Method, Settings};
 use crate::ask::Attribute;
-use crate::exchange::{Request, compress};
+use crate::exchange::{Headers, Request, compress};
 use crate::hidden::Hidden;
 use crate::trace;
 
@@ -48,11 +48,11 @@ impl Rendered {
     }
 
     /// Lookups may be repeated: Postfix does so itself (auto_clnt.c).
-    pub(super) fn request<'r>(&'r self, settings: &'r Settings) -> Request<'r> {
+    pub(super) fn request<'r>(&'r self, headers: &'r Headers) -> Request<'r> {
         Request {
             method: self.method.clone(),
             path: self.path.clone(),
-            headers: &settings.headers,
+            headers,
             own: &self.headers,
             authorization: None,
             body: self.body.clone(),
