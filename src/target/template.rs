@@ -297,7 +297,10 @@ fn json_object(attributes: &[Attribute], out: &mut Vec<u8>) {
         }
         json_string(&attribute.name, out);
         out.push(b':');
-        json_string(&String::from_utf8_lossy(&attribute.value), out);
+        match std::str::from_utf8(&attribute.value) {
+            Ok(value) => json_string(value, out),
+            Err(_) => json_string(&String::from_utf8_lossy(&attribute.value), out),
+        }
     }
     out.push(b'}');
 }
@@ -311,9 +314,14 @@ fn json_string(text: &str, out: &mut Vec<u8>) {
 /// What stands between the quotes of a JSON string (RFC 8259 7).
 fn json_text(text: &str, out: &mut Vec<u8>) {
     let bytes = text.as_bytes();
+    let is_plain = |byte: u8| byte >= 0x20 && byte != b'"' && byte != b'\\';
+    // Nearly all are plain throughout, which is seen many bytes at a time.
+    if bytes.iter().fold(true, |all, &byte| all & is_plain(byte)) {
+        return out.extend_from_slice(bytes);
+    }
     let mut done = 0;
     for (at, &byte) in bytes.iter().enumerate() {
-        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
+        if is_plain(byte) {
             continue;
         }
         out.extend_from_slice(&bytes[done..at]);
