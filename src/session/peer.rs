@@ -1,14 +1,16 @@
 //! A connection's peer: reading from it as long as there is something to wait for, writing to it, and
 //! seeing it hang up.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 use std::pin::Pin;
+use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::Instant as Clock;
 
@@ -22,8 +24,8 @@ const GRACE: Duration = Duration::from_secs(2);
 pub(super) const LOOK: Duration = Duration::from_millis(250);
 /// What is read beyond a request while that is answered, to see the peer hang up.
 const READ_AHEAD: usize = 4096;
-/// What an idle connection keeps of its buffer.
-const IDLE_BUFFER: usize = 1024;
+/// What is read at a time: a policy request of Postfix at once.
+const READ: usize = 4096;
 
 /// What a connection waits for besides its peer. Both are set up once: a lookup costs neither a new
 /// timer nor a place in a list.
@@ -80,9 +82,9 @@ where
 {
     let begun = !received.is_empty();
     if !begun {
-        received.shrink_to(IDLE_BUFFER);
+        // Nothing is kept for what may come in an hour.
+        *received = Vec::new();
     }
-    received.reserve(IDLE_BUFFER);
     let until = patience.map(|limit| Clock::now().into_std() + limit);
     loop {
         if waits.since.is_some_and(|since| since.elapsed() > GRACE) {
@@ -91,7 +93,7 @@ where
         tokio::select! {
             // What has come in by now counts as asked,
             biased;
-            count = stream.read_buf(received) => return count,
+            count = read_some(stream, received) => return count,
             () = ended(&mut waits.patience, until) => return Ok(0),
             () = stopped(&mut waits.stop, &mut waits.since, begun) => {}
         }
@@ -101,6 +103,18 @@ where
         }
         tokio::task::yield_now().await;
     }
+}
+
+/// Reads once, by way of the stack: while there is nothing to read, there is no buffer.
+async fn read_some<S: AsyncRead + Unpin>(stream: &mut S, received: &mut Vec<u8>) -> io::Result<usize> {
+    poll_fn(|cx| {
+        let mut space = [MaybeUninit::uninit(); READ];
+        let mut buffer = ReadBuf::uninit(&mut space);
+        ready!(Pin::new(&mut *stream).poll_read(cx, &mut buffer))?;
+        received.extend_from_slice(buffer.filled());
+        Poll::Ready(Ok(buffer.filled().len()))
+    })
+    .await
 }
 
 pub(super) async fn write<S: AsyncWrite + Unpin>(
@@ -151,8 +165,7 @@ impl Draining {
 /// request.
 pub(super) async fn hang_up<S: AsyncRead + AsFd + Unpin>(stream: &mut S, received: &mut Vec<u8>) {
     while received.len() < READ_AHEAD {
-        received.reserve(IDLE_BUFFER);
-        match stream.read_buf(received).await {
+        match read_some(stream, received).await {
             Ok(0) if is_hung_up(stream) => return,
             Ok(0) => break,
             Ok(_) => {}
