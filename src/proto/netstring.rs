@@ -4,8 +4,6 @@
 //! in `0:`. The announced length is held against the limit while its digits are read, so it
 //! cannot overflow and nothing is ever allocated for it.
 
-use std::io::Write;
-
 use super::Error;
 
 /// Finds the payload of the netstring that `bytes` begins with, of at most `limit` bytes.
@@ -46,8 +44,8 @@ fn payload(bytes: &[u8], start: usize, length: usize) -> Result<Option<(&[u8], u
 pub fn encode(parts: &[&[u8]], out: &mut Vec<u8>) {
     let length: usize = parts.iter().map(|part| part.len()).sum();
     out.reserve(length + 8);
-    // A vector takes everything.
-    let _ = write!(out, "{length}:");
+    out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
+    out.push(b':');
     for part in parts {
         out.extend_from_slice(part);
     }

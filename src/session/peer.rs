@@ -24,6 +24,8 @@ const GRACE: Duration = Duration::from_secs(2);
 pub(super) const LOOK: Duration = Duration::from_millis(250);
 /// What is read beyond a request while that is answered, to see the peer hang up.
 const READ_AHEAD: usize = 4096;
+/// What an idle connection keeps of its buffer: a map's request fits.
+const IDLE_BUFFER: usize = 128;
 /// What is read at a time: a policy request of Postfix at once.
 const READ: usize = 4096;
 
@@ -82,8 +84,8 @@ where
 {
     let begun = !received.is_empty();
     if !begun {
-        // Nothing is kept for what may come in an hour.
-        *received = Vec::new();
+        // What may come in an hour needs no more.
+        received.shrink_to(IDLE_BUFFER);
     }
     let until = patience.map(|limit| Clock::now().into_std() + limit);
     loop {
