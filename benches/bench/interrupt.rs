@@ -30,6 +30,12 @@ pub(crate) fn is_due() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)
 }
 
+/// What a run came to: what goes wrong behind a Ctrl-C is the Ctrl-C, which the programs that were
+/// started hear of, too.
+pub(crate) fn or_interrupted<T>(outcome: Outcome<T>) -> Outcome<T> {
+    outcome.or_else(|sentence| check().and(Err(sentence)))
+}
+
 /// The same as a way out.
 pub(crate) fn check() -> Outcome<()> {
     if is_due() { Err("interrupted".to_owned()) } else { Ok(()) }

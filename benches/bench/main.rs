@@ -32,7 +32,7 @@ use serde_json::json;
 type Outcome<T> = Result<T, String>;
 
 fn main() -> ExitCode {
-    match run() {
+    match interrupt::or_interrupted(run()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(sentence) => {
             let _nobody_reads_it = writeln!(std::io::stderr(), "bench: {sentence}");
@@ -48,6 +48,7 @@ fn run() -> Outcome<()> {
     let busy = machine::Busy::begin()?;
     let machine = machine::describe(&options)?;
     println!("{}", machine.line);
+    println!("{}", report::LEGEND);
     let mut all = json!({ "machine": machine.json, "options": options.json() });
     let mut bars = Vec::new();
     if options.wants(Table::Lookups) {
@@ -66,6 +67,7 @@ fn run() -> Outcome<()> {
         bars.extend(bars::of_idle(&options, &readings));
     }
     report::busy(&busy.end()?, &mut all);
+    bars.retain(|bar| bar.figure.is_some());
     report::bars(&bars, &mut all);
     let text = serde_json::to_string_pretty(&all).map_err(|error| error.to_string())?;
     std::fs::write(&options.out, text).map_err(|error| format!("{}: {error}", options.out.display()))?;

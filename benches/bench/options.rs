@@ -9,6 +9,23 @@ use serde_json::{Value, json};
 use super::Outcome;
 use super::contestant::Contestant;
 
+const NAMES: [&str; 11] = [
+    "BENCH_TABLES",
+    "BENCH_ONLY",
+    "BENCH_CONNECTIONS",
+    "BENCH_ROUNDS",
+    "BENCH_SECONDS",
+    "BENCH_STARTS",
+    "BENCH_IDLE",
+    "BENCH_BROKER",
+    "BENCH_CLIENT",
+    "BENCH_RELAY",
+    "BENCH_OUT",
+];
+const TABLES: &str = "lookups,starts,idle";
+/// What a list of numbers is made of.
+const COUNTS: &str = "the whole numbers from 1 on, with commas in between";
+
 /// A table of the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Table {
@@ -35,29 +52,27 @@ pub(crate) struct Options {
 impl Options {
     /// Reads them all.
     pub(crate) fn read() -> Outcome<Self> {
+        refuse_unknown()?;
         let seconds: f64 = number("BENCH_SECONDS", 1.5)?;
         if !(0.05..=600.0).contains(&seconds) {
             return Err("BENCH_SECONDS is not within 0.05 and 600".to_owned());
         }
         let options = Self {
-            rounds: number("BENCH_ROUNDS", 7)?,
+            rounds: whole("BENCH_ROUNDS", 7)?,
             length: Duration::from_secs_f64(seconds),
-            connections: list("BENCH_CONNECTIONS", "1,8,64", |word| word.parse().ok())?,
-            contestants: list("BENCH_ONLY", &all_contestants(), Contestant::of)?,
-            tables: list("BENCH_TABLES", "lookups,starts,idle", table)?,
-            starts: number("BENCH_STARTS", 200)?,
-            idle: list("BENCH_IDLE", "1000,10000", |word| word.parse().ok())?,
+            connections: list("BENCH_CONNECTIONS", "1,8,64", COUNTS, count)?,
+            contestants: list("BENCH_ONLY", &all_contestants(), &all_contestants(), Contestant::of)?,
+            tables: list("BENCH_TABLES", TABLES, TABLES, table)?,
+            starts: whole("BENCH_STARTS", 200)?,
+            idle: list("BENCH_IDLE", "1000,10000", COUNTS, count)?,
             broker: program("BENCH_BROKER", "target/release/pfxhttp-broker")?,
             client: program("BENCH_CLIENT", "target/release/pfxhttp-client")?,
             relay: program("BENCH_RELAY", "target/bench-relay")?,
             out: path("BENCH_OUT", "target/bench.json"),
         };
-        let counts = [options.rounds, options.starts].into_iter();
-        if counts.chain(options.connections.iter().copied()).chain(options.idle.iter().copied()).min()
-            == Some(0)
-        {
-            return Err("a count of BENCH_… is 0".to_owned());
-        }
+        // Found out now rather than at the end.
+        let opened = std::fs::OpenOptions::new().append(true).create(true).open(&options.out);
+        opened.map_err(|error| format!("BENCH_OUT={}: {error}", options.out.display()))?;
         Ok(options)
     }
 
@@ -72,6 +87,8 @@ impl Options {
             "rounds": self.rounds,
             "seconds": self.length.as_secs_f64(),
             "connections": self.connections,
+            "only": self.contestants.iter().map(|contestant| contestant.name()).collect::<Vec<_>>(),
+            "tables": self.tables.iter().map(|table| format!("{table:?}").to_lowercase()).collect::<Vec<_>>(),
             "starts_a_round": self.starts,
             "broker": self.broker,
             "client": self.client,
@@ -100,10 +117,31 @@ fn number<T: FromStr>(name: &str, default: T) -> Outcome<T> {
     text(name).map_or(Ok(default), |text| text.parse().map_err(|_| format!("{name}={text} is no number")))
 }
 
-fn list<T>(name: &str, default: &str, parse: impl Fn(&str) -> Option<T>) -> Outcome<Vec<T>> {
+fn whole(name: &str, default: usize) -> Outcome<usize> {
+    match number(name, default)? {
+        0 => Err(format!("{name} is 0")),
+        count => Ok(count),
+    }
+}
+
+/// Words with commas in between, each of them one of `known`.
+fn list<T>(name: &str, default: &str, known: &str, parse: impl Fn(&str) -> Option<T>) -> Outcome<Vec<T>> {
     let words = text(name).unwrap_or_else(|| default.to_owned());
     let parsed = words.split(',').map(|word| parse(word.trim()).ok_or(word));
-    parsed.collect::<Result<_, _>>().map_err(|word| format!("{name}: {word:?} is none of {default}"))
+    parsed.collect::<Result<_, _>>().map_err(|word| format!("{name}: {word:?} is none of {known}"))
+}
+
+fn count(word: &str) -> Option<usize> {
+    word.parse().ok().filter(|count| *count > 0)
+}
+
+/// A misspelt name would measure something else than was meant.
+fn refuse_unknown() -> Outcome<()> {
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    match names.into_iter().find(|name| name.starts_with("BENCH_") && !NAMES.contains(&name.as_str())) {
+        Some(name) => Err(format!("{name} is unknown; there are {}", NAMES.join(", "))),
+        None => Ok(()),
+    }
 }
 
 /// A path below the package, unless another one is named.

@@ -12,6 +12,13 @@ use super::sample::Sample;
 use super::spread::Spread;
 use super::starts::{Round, Starts};
 
+/// What is said before the first table.
+pub(crate) const LEGEND: &str = "
+benches/README.md says what is measured. A ratio (÷) is made within each round, and its median taken over
+the rounds: it is not the quotient of the medians beside it. Below 1 the broker is better where time or
+memory is measured, above 1 where requests/s are. A table is printed when all its rounds are over: all
+three take about five minutes.";
+
 /// One figure of a cell.
 type Figure = fn(&Cell) -> f64;
 
@@ -27,7 +34,8 @@ const RATIOS: [(&str, Figure); 4] = [
 pub(crate) fn lookups(options: &Options, cells: &[Cell], all: &mut Value) {
     let (rounds, seconds) = (options.rounds, options.length.as_secs_f64());
     println!("\nLookups: medians of {rounds} rounds of {seconds} s; ÷: to HAProxy of the same round,");
-    println!("median [lowest–highest]; CPU in µs for each request, of HAProxy or broker and clients.");
+    println!("median [lowest–highest]; CPU in µs for each request, of HAProxy or broker and clients, and");
+    println!("of the clients, nginx and the load apart; new: connections made to nginx meanwhile.");
     let mut summary = Vec::new();
     for connections in &options.connections {
         println!("\n{connections} connection{}", if *connections == 1 { "" } else { "s" });
@@ -168,7 +176,10 @@ pub(crate) fn bars(bars: &[Bar], all: &mut Value) {
     if bars.is_empty() {
         return;
     }
-    println!("\nBars (within 5 % counts as reached; kB and MB of 1024)");
+    println!(
+        "\nBars: what the project wants to reach, by the medians above. A miss is no failure of the run;"
+    );
+    println!("within 5 % of a bar counts as reached. kB and MB of 1024.");
     for bar in bars {
         println!(
             "  {:<62} {} {:<5} {:<24} {}",
