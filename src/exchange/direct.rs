@@ -22,6 +22,7 @@ use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::task::coop::unconstrained;
 use tower_service::Service;
 use tracing::debug;
 use url::Url;
@@ -190,7 +191,8 @@ impl Link {
         request.extensions_mut().clone_from(extensions);
         interim.store(0, Ordering::Relaxed);
         let response = {
-            let mut head = pin!(sender.try_send_request(request));
+            // What hyper has given back must be seen, however much this task has done in its turn.
+            let mut head = pin!(unconstrained(sender.try_send_request(request)));
             let head = poll_fn(|cx| {
                 let ended = drive(machine, cx);
                 if interim.load(Ordering::Relaxed) > MAX_INTERIM {

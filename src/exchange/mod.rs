@@ -258,7 +258,7 @@ impl Host {
     /// `headers`, with `Host` and `User-Agent` where they hold none.
     #[must_use]
     pub fn headers(&self, headers: &HeaderMap) -> Headers {
-        // A copy has as much room as this: enough for what a single request adds.
+        // A copy's table is as large as this one: enough for what a single request adds.
         let mut all = HeaderMap::with_capacity(headers.len() + 8);
         all.extend(headers.clone());
         let origin = self.origin.origin().ascii_serialization();

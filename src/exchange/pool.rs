@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::task::coop::unconstrained;
+
 use super::HttpSettings;
 use crate::threads;
 
@@ -123,7 +125,8 @@ impl<L: Send + 'static> Place<L> {
         tokio::spawn(async move {
             loop {
                 let Some(place) = place.upgrade() else { return };
-                if place.sweep() {
+                // All of them are looked at, however many there are.
+                if unconstrained(async { place.sweep() }).await {
                     return;
                 }
                 let pause = (place.timeout / 4).clamp(Duration::from_millis(20), Duration::from_secs(5));

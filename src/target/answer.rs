@@ -23,7 +23,7 @@ pub(super) fn read(settings: &Settings, reply: &Reply) -> Result<Answer, Failure
     let body = Object::parse(inflated.as_deref().unwrap_or(&reply.body))?;
     let mut said_no_error = false;
     if let Some(field) = &settings.error_field
-        && let Some(error) = field.find(&body)
+        && let Some(error) = field.find(&body)?
     {
         let text = value::error_text(error)?;
         if !text.is_empty() && text != settings.no_error_value {
@@ -33,7 +33,7 @@ pub(super) fn read(settings: &Settings, reply: &Reply) -> Result<Answer, Failure
         }
         said_no_error = !text.is_empty();
     }
-    let Some(value) = settings.value_field.find(&body) else {
+    let Some(value) = settings.value_field.find(&body)? else {
         // The error field may have said that all is well, which an administrator can rely on.
         return match settings.absent_value {
             Absent::Failure if !said_no_error => Err(Failure::Body),

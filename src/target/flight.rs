@@ -183,6 +183,7 @@ fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
     use tokio::sync::oneshot;
 
     fn key() -> Arc<[u8]> {
@@ -261,7 +262,8 @@ mod tests {
         let _ = second.await;
         drop(third);
         told.land();
-        assert_eq!(fourth.await.expect("no panic"), Ok(Answer::NotFound));
+        let landed = tokio::time::timeout(Duration::from_secs(10), fourth).await;
+        assert_eq!(landed.expect("somebody goes on").expect("no panic"), Ok(Answer::NotFound));
         assert_eq!(told.begun.load(Ordering::Relaxed), 1);
         assert!(lock(&flights.known).is_empty());
     }
@@ -272,6 +274,7 @@ mod tests {
         drop(told.join(&flights));
         assert!(lock(&flights.known).is_empty() && !told.is_held());
         let first = told.join(&flights);
+        drop(passenger(told.join(&flights)));
         let second = passenger(told.join(&flights));
         drop(first);
         assert!(told.is_held(), "somebody waits");

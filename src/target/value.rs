@@ -50,14 +50,23 @@ impl Field {
     }
 
     /// The value of this field in `body`; `None` where it is absent.
-    #[must_use]
-    pub fn find<'a>(&self, body: &Object<'a>) -> Option<&'a RawValue> {
+    ///
+    /// # Errors
+    /// [`Failure::Body`] where an object on the way has a key that is no text (`"\ud800"`).
+    pub fn find<'a>(&self, body: &Object<'a>) -> Result<Option<&'a RawValue>, Failure> {
         let name = match self {
             Self::Pointer(tokens) => return body.descend(tokens.iter().map(String::as_str)),
             Self::Name(name) => name,
         };
-        let dotted = || if name.contains('.') { body.descend(name.split('.')) } else { None };
-        body.get(name).or_else(dotted).or_else(|| body.anywhere(name))
+        if let Some(value) = body.get(name) {
+            return Ok(Some(value));
+        }
+        if name.contains('.')
+            && let Some(value) = body.descend(name.split('.'))?
+        {
+            return Ok(Some(value));
+        }
+        body.anywhere(name)
     }
 }
 
@@ -75,37 +84,49 @@ impl<'a> Object<'a> {
         if is_deep(body) { Err(Failure::Body) } else { Ok(object) }
     }
 
-    /// The object that a value of one is; `None` for any other value.
-    fn of(value: &'a RawValue) -> Option<Self> {
-        // What holds it has been read to its end: it is valid.
-        value.get().starts_with('{').then(|| serde_json::from_str(value.get()).ok())?
+    /// The object that a value is; `None` for any other value.
+    fn of(value: &'a RawValue) -> Result<Option<Self>, Failure> {
+        if !value.get().starts_with('{') {
+            return Ok(None);
+        }
+        // Keys within a value have not been read yet.
+        serde_json::from_str(value.get()).map(Some).map_err(|_| Failure::Body)
     }
 
     fn get(&self, name: &str) -> Option<&'a RawValue> {
         self.0.iter().rev().find(|(key, _)| key == name).map(|(_, value)| *value)
     }
 
-    fn descend<'k>(&self, mut keys: impl Iterator<Item = &'k str>) -> Option<&'a RawValue> {
-        let top = self.get(keys.next()?)?;
-        keys.try_fold(top, |at, key| match at.get().as_bytes().first() {
-            // Only a pointer gets here with a number that means an index.
-            Some(b'[') => items(at).ok()?.get(key.parse::<usize>().ok()?).copied(),
-            _ => Self::of(at)?.get(key),
-        })
+    fn descend<'k>(&self, mut keys: impl Iterator<Item = &'k str>) -> Result<Option<&'a RawValue>, Failure> {
+        let mut at = keys.next().and_then(|key| self.get(key));
+        for key in keys {
+            let Some(value) = at else { return Ok(None) };
+            at = match value.get().as_bytes().first() {
+                // Only a pointer gets here with a number that means an index.
+                Some(b'[') => {
+                    key.parse::<usize>().ok().and_then(|index| items(value).ok()?.get(index).copied())
+                }
+                _ => Self::of(value)?.and_then(|object| object.get(key)),
+            };
+        }
+        Ok(at)
     }
 
     /// Breadth first, in document order.
-    fn anywhere(&self, name: &str) -> Option<&'a RawValue> {
-        let below = |object: &Self| object.0.iter().filter_map(|(_, value)| Self::of(value)).collect();
-        let mut level: Vec<Self> = below(self);
+    fn anywhere(&self, name: &str) -> Result<Option<&'a RawValue>, Failure> {
+        let mut level: Vec<_> = self.0.iter().map(|(_, value)| *value).collect();
         while !level.is_empty() {
-            let found = level.iter().find_map(|object| object.get(name));
-            if found.is_some() {
-                return found;
+            let mut below = Vec::new();
+            for value in level {
+                let Some(object) = Self::of(value)? else { continue };
+                if let Some(found) = object.get(name) {
+                    return Ok(Some(found));
+                }
+                below.extend(object.0.into_iter().map(|(_, value)| value));
             }
-            level = level.iter().flat_map(below).collect();
+            level = below;
         }
-        None
+        Ok(None)
     }
 }
 
@@ -243,7 +264,7 @@ pub fn policy_action(value: &RawValue) -> Result<Option<Action>, Failure> {
 pub fn error_text(value: &RawValue) -> Result<String, Failure> {
     match value.get().as_bytes().first() {
         Some(b'n') => Ok(String::new()),
-        Some(b'{') if Object::of(value).is_some_and(|object| object.0.is_empty()) => Ok(String::new()),
+        Some(b'{') if Object::of(value)?.is_some_and(|object| object.0.is_empty()) => Ok(String::new()),
         Some(b'{') => Ok("an object".to_owned()),
         Some(b'[') if items(value)?.is_empty() => Ok(String::new()),
         Some(b'[') => Ok("a list".to_owned()),
@@ -299,7 +320,7 @@ mod tests {
 
     fn find<'a>(field: &str, body: &'a str) -> Option<&'a str> {
         let body = Object::parse(body.as_bytes()).expect("an object");
-        Field::parse(field).expect("a field").find(&body).map(RawValue::get)
+        Field::parse(field).expect("a field").find(&body).expect("JSON").map(RawValue::get)
     }
 
     fn raw(json: &str) -> &RawValue {
@@ -320,6 +341,23 @@ mod tests {
         assert_eq!(find("x", r#"{"x": 1, "x": 2}"#), Some("2"));
         assert_eq!(find("a.b", r#"{"q": {"a.b": 7}}"#), Some("7"));
         assert_eq!(find("missing", nested), None);
+        assert_eq!(find("x", r#"{"a": {"b": {"c": {"d": {"x": 1}}}}}"#), Some("1"));
+    }
+
+    /// What stands behind it may be the value: that it is absent would be a guess.
+    #[test]
+    fn a_key_that_is_no_text_is_a_failure_where_it_is_in_the_way() {
+        let find = |field: &str, body: &str| {
+            let body = Object::parse(body.as_bytes()).expect("an object");
+            let found = Field::parse(field).expect("a field").find(&body);
+            found.map(|value| value.map(|value| value.get().to_owned()))
+        };
+        let broken = r#"{"x": {"\ud800": 1, "b": "v"}, "y": {"c": 1}}"#;
+        for field in ["b", "x.b", "/x/b", "c"] {
+            assert_eq!(find(field, broken), Err(Failure::Body), "{field}");
+        }
+        assert_eq!(find("y.c", broken), Ok(Some("1".to_owned())));
+        assert_eq!(find("c", r#"{"y": {"c": 1}, "x": {"\ud800": 1}}"#), Ok(Some("1".to_owned())));
     }
 
     #[test]
@@ -332,7 +370,10 @@ mod tests {
         assert!(Object::parse(nested(64).as_bytes()).is_ok());
         assert!(Object::parse(nested(65).as_bytes()).is_err());
         assert!(Object::parse(nested(10_000).as_bytes()).is_err());
-        assert!(Object::parse(br#"{"a": "[[[[\"{{{{"}"#).is_ok(), "brackets in strings nest nothing");
+        let brackets = format!(r#"{{"a": "{}\""}}"#, "[{".repeat(100));
+        assert!(Object::parse(brackets.as_bytes()).is_ok(), "brackets in strings nest nothing");
+        let flat = format!(r#"{{"a": [{}]}}"#, ["{}"; 100].join(","));
+        assert!(Object::parse(flat.as_bytes()).is_ok(), "nor do those behind one another");
     }
 
     #[test]

@@ -197,6 +197,20 @@ fn interim_answers() {
     );
 }
 
+/// They are counted for each answer, not for each connection.
+#[test]
+fn an_interim_answer_before_each_answer_on_a_kept_connection() {
+    let interim = "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n";
+    let answer = kept(&(interim.to_owned() + &ok("Content-Length: 14\r\n", VALUE)));
+    let api = Backend::start(move |_| answer.clone());
+    let setup = Setup::start(|config| config.map("m", &api.url("/"), &[]));
+    let mut peer = setup.map();
+    for key in 0..20 {
+        assert_eq!(peer.look_up("m", &format!("{key}")), "OK v", "key {key}");
+    }
+    assert_eq!(api.connections(), 1);
+}
+
 #[test]
 fn bodyless_answers_and_redirects() {
     let moved = |status: u16| Reply::Answer {

@@ -89,6 +89,27 @@ fn a_connection_that_hangs_gives_its_place_back() {
     assert_eq!(api.most_open(), 2, "never a third connection");
 }
 
+/// Who waits for a connection waits as long as its own budget lasts, not as long as others'.
+#[test]
+fn a_wait_for_a_connection_ends_with_the_budget() {
+    let api = Backend::start(|request| match request.text("key").as_str() {
+        "hang" => Reply::stall(),
+        _ => echo(request),
+    });
+    let setup = Setup::start(|config| {
+        let config = config.server("http_client: {max_connections_per_host: 1}");
+        config.map("slow", &api.url("/"), &["timeout: 20s"]).map("m", &api.url("/"), &["timeout: 500ms"])
+    });
+    let mut hanging = setup.map();
+    hanging.send(netstring("slow hang"));
+    assert!(api.wait_for(1, PATIENCE), "it is asked for");
+    let start = std::time::Instant::now();
+    assert_eq!(setup.map().look_up("m", "waits"), TEMP);
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(2), "took {took:?}");
+    assert_eq!(api.count(), 1);
+}
+
 /// 300 lookups over 8 connections to a backend that ends each of its own after three requests.
 fn closing_backend(last: fn(Reply) -> Reply) {
     let api =

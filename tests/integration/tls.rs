@@ -182,7 +182,13 @@ fn the_wrong_scheme_is_a_failure() {
 fn a_handshake_that_does_not_come_is_given_up() {
     let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let target = format!("https://{}/", silent.local_addr().expect("an address"));
-    let setup = Setup::start(|config| config.map("m", &target, &["timeout: 10s"]));
+    let setup = Setup::start(|config| {
+        config.map("m", &target, &["timeout: 10s"]).map("short", &target, &["timeout: 500ms"])
+    });
+    let start = Instant::now();
+    assert_eq!(setup.map().look_up("short", "key"), TEMP);
+    assert!(start.elapsed() < Duration::from_millis(1500), "the budget ends before that");
+    drop(silent.accept().expect("the broker has connected"));
     let listening = std::thread::spawn(move || {
         let (mut stream, _) = silent.accept().expect("the broker connects");
         let (mut said, mut piece) = (Vec::new(), [0; 4096]);
