@@ -275,3 +275,74 @@ async fn read(response: Response<Incoming>) -> Result<Reply, Broken> {
 fn broken(error: &hyper::Error) -> Broken {
     if error.is_parse() { Broken::Refused(Failure::Protocol) } else { Broken::Lost }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Arm, HttpSettings, tls};
+    use super::*;
+    use hyper::Method;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::task::{JoinSet, consume_budget, yield_now};
+
+    /// Asks with what may be sent once only, after so many steps of a task's turn.
+    async fn ask_once(http: Arc<Http>, url: Url, steps: usize) -> Option<u16> {
+        for _ in 0..steps {
+            consume_budget().await;
+        }
+        let host = http.host(&url).expect("no proxy");
+        let Arm::Direct(direct) = &host.arm else { panic!("no proxy") };
+        let headers = host.headers(&Default::default());
+        let (path, body) = ("/".parse().expect("a path"), Bytes::from_static(b"{}"));
+        let (method, headers, own) = (Method::POST, &headers, &[]);
+        let request = Request { method, path, headers, own, authorization: None, body, repeatable: false };
+        let deadline = Deadline::after(Duration::from_secs(10));
+        direct.exchange(&request, deadline).await.ok().map(|reply| reply.status)
+    }
+
+    async fn answer(stream: &mut TcpStream) {
+        let _ = stream.read(&mut [0; 4096]).await.expect("a request");
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").await.expect("it is read");
+    }
+
+    #[tokio::test]
+    async fn however_many_were_closed_nothing_is_lost() {
+        const KEPT: usize = 100;
+        for steps in 0..4 {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+            let address = listener.local_addr().expect("an address");
+            let url: Url = format!("http://{address}/").parse().expect("a URL");
+            let settings = HttpSettings {
+                max_connections_per_host: None,
+                max_idle_connections: None,
+                max_idle_connections_per_host: KEPT,
+                idle_connection_timeout: Duration::from_secs(90),
+                proxy: None,
+                tls_inputs: [0; 32],
+                tls: tls::client(tls::Trust::SystemLater, None).expect("TLS"),
+            };
+            let http = Arc::new(Http::new(settings, &Arc::default()));
+            let mut asking = JoinSet::new();
+            let mut backend = Vec::new();
+            for _ in 0..KEPT {
+                asking.spawn(ask_once(Arc::clone(&http), url.clone(), 0));
+                backend.push(listener.accept().await.expect("a connection").0);
+            }
+            for stream in &mut backend {
+                answer(stream).await;
+            }
+            while let Some(status) = asking.join_next().await {
+                assert_eq!(status.expect("no panic"), Some(200));
+            }
+            assert_eq!(http.idle(), KEPT);
+            drop(backend);
+            // The poller hears of it.
+            yield_now().await;
+            let asking = tokio::spawn(ask_once(Arc::clone(&http), url, steps));
+            let accepted = tokio::time::timeout(Duration::from_secs(10), listener.accept()).await;
+            let mut stream = accepted.expect("asked anew").expect("a new connection").0;
+            answer(&mut stream).await;
+            assert_eq!(asking.await.expect("no panic"), Some(200), "after {steps} steps");
+        }
+    }
+}
