@@ -278,7 +278,7 @@ fn broken(error: &hyper::Error) -> Broken {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Arm, HttpSettings, tls};
+    use super::super::{Arm, HttpSettings};
     use super::*;
     use hyper::Method;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -312,16 +312,7 @@ mod tests {
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
             let address = listener.local_addr().expect("an address");
             let url: Url = format!("http://{address}/").parse().expect("a URL");
-            let settings = HttpSettings {
-                max_connections_per_host: None,
-                max_idle_connections: None,
-                max_idle_connections_per_host: KEPT,
-                idle_connection_timeout: Duration::from_secs(90),
-                proxy: None,
-                tls_inputs: [0; 32],
-                tls: tls::client(tls::Trust::SystemLater, None).expect("TLS"),
-            };
-            let http = Arc::new(Http::new(settings, &Arc::default()));
+            let http = Arc::new(Http::new(HttpSettings::plain(KEPT), &Arc::default()));
             let mut asking = JoinSet::new();
             let mut backend = Vec::new();
             for _ in 0..KEPT {

@@ -74,6 +74,22 @@ pub struct HttpSettings {
     pub tls_inputs: [u8; 32],
 }
 
+#[cfg(test)]
+impl HttpSettings {
+    /// For tests: no bound but that of idle connections to a host.
+    pub(crate) fn plain(max_idle_connections_per_host: usize) -> Self {
+        Self {
+            max_connections_per_host: None,
+            max_idle_connections: None,
+            max_idle_connections_per_host,
+            idle_connection_timeout: Duration::from_secs(90),
+            proxy: None,
+            tls: tls::client(tls::Trust::SystemLater, None).expect("TLS"),
+            tls_inputs: [0; 32],
+        }
+    }
+}
+
 impl PartialEq for HttpSettings {
     fn eq(&self, other: &Self) -> bool {
         let plain = |settings: &Self| {

@@ -185,7 +185,6 @@ impl<L> Drop for Place<L> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tls;
     use super::*;
 
     /// A connection that is alive as long as its number is even.
@@ -194,12 +193,8 @@ mod tests {
     fn pools(max_idle: usize, bound: Option<usize>, everywhere: &Arc<AtomicUsize>) -> Pools<Link> {
         let settings = HttpSettings {
             max_connections_per_host: bound,
-            max_idle_connections: None,
-            max_idle_connections_per_host: max_idle,
             idle_connection_timeout: Duration::from_millis(200),
-            proxy: None,
-            tls_inputs: [0; 32],
-            tls: tls::client(tls::Trust::SystemLater, None).expect("TLS"),
+            ..HttpSettings::plain(max_idle)
         };
         Pools::new(&settings, everywhere, |link| link.load(Ordering::Relaxed).is_multiple_of(2))
     }

@@ -222,15 +222,7 @@ mod tests {
     #[test]
     fn a_path_never_chooses_the_host() {
         let api: Url = "https://api.example:8443/x".parse().expect("a URL");
-        let settings = HttpSettings {
-            max_connections_per_host: None,
-            max_idle_connections: None,
-            max_idle_connections_per_host: 1,
-            idle_connection_timeout: std::time::Duration::from_secs(1),
-            proxy: None,
-            tls_inputs: [0; 32],
-            tls: super::super::tls::client(super::super::tls::Trust::SystemLater, None).expect("TLS"),
-        };
+        let settings = HttpSettings::plain(1);
         let proxy = proxy::Proxy { url: "http://127.0.0.1:1".to_owned(), credentials: None };
         let proxied = Proxied::new(&api, &proxy, &settings, &Names::default()).expect("a client");
         for path in [

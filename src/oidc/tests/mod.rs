@@ -11,8 +11,6 @@ mod tokens;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::RootCertStore;
-use rustls::crypto::aws_lc_rs;
 use url::Url;
 
 use super::{Authentication, ClientSettings, Oidc, TokenSettings, Validation, Verdict, Verifier};
@@ -23,17 +21,7 @@ use provider::Provider;
 
 /// Everything that is asked, as the broker does it.
 fn oidc() -> Oidc {
-    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
-    let tls = tls.with_safe_default_protocol_versions().expect("versions of its own");
-    let settings = HttpSettings {
-        tls_inputs: [0; 32],
-        max_connections_per_host: None,
-        max_idle_connections: None,
-        max_idle_connections_per_host: 32,
-        idle_connection_timeout: Duration::from_secs(90),
-        proxy: None,
-        tls: Arc::new(tls.with_root_certificates(RootCertStore::empty()).with_no_client_auth()),
-    };
+    let settings = HttpSettings::plain(32);
     Oidc::new(Arc::new(Http::new(settings, &Arc::default())))
 }
 
