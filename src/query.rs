@@ -16,7 +16,7 @@ use crate::proto::reply::{self, Next, Protocol};
 use crate::proto::{Error, policy, socketmap};
 use crate::secret::Secret;
 use crate::target::Asker;
-use crate::target::limit::Door;
+use crate::target::door::Door;
 use crate::trace;
 
 /// More than any request may have: what is beyond it changes no reply.

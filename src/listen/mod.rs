@@ -36,7 +36,7 @@ use tracing::warn;
 use crate::broker::{Broker, Generation};
 use crate::metrics;
 use crate::session::{self, Draining, Wire};
-use crate::target::limit::Door;
+use crate::target::door::Door;
 use crate::threads::Threads;
 use crate::warned::Warned;
 use activation::Activated;

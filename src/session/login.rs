@@ -24,7 +24,7 @@ use crate::proto::dovecot::Greeting;
 use crate::proto::logins::{Logins, Step};
 use crate::proto::reply::Next;
 use crate::target::Asker;
-use crate::target::limit::Door;
+use crate::target::door::Door;
 
 /// Logins that run at a time on one connection. Postfix has one.
 const MOST: usize = 256;

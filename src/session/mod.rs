@@ -26,7 +26,7 @@ use crate::ipc::{self, Ask, Hello, MAX_FROM_BROKER, MAX_FROM_CLIENT, Service, To
 use crate::proto::reply::{self, Next, Protocol};
 use crate::proto::{self, policy, sasl, socketmap};
 use crate::target::Asker;
-use crate::target::limit::Door;
+use crate::target::door::Door;
 use crate::threads;
 pub use peer::Draining;
 pub(crate) use peer::has;

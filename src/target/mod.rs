@@ -9,6 +9,7 @@
 
 mod answer;
 pub mod cache;
+pub mod door;
 mod flight;
 pub mod limit;
 pub(crate) mod request;
@@ -35,8 +36,9 @@ use crate::outage::Outage;
 use crate::trace;
 use crate::warned::Warned;
 use cache::{Cache, Found, Shelf};
+use door::Door;
 use flight::{Flight, Flights};
-use limit::{Door, Limit};
+use limit::Limit;
 use request::Rendered;
 pub use settings::{
     Absent, CacheSettings, Kind, LogKeys, MapSettings, Method, PolicySettings, PoolSettings, Settings,
