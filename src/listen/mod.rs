@@ -36,7 +36,7 @@ use tracing::warn;
 use crate::broker::{Broker, Generation};
 use crate::metrics;
 use crate::session::{self, Draining, Wire};
-use crate::target::door::Door;
+use crate::target::door::{Door, Pressure};
 use crate::threads::Threads;
 use crate::warned::Warned;
 use activation::Activated;
@@ -261,11 +261,12 @@ async fn accept<T, S, N, F>(
 {
     let mut draining = entrance.draining.clone();
     let mut complaint = Complaint::default();
+    let mut pressure = Pressure::default();
     loop {
         let accepted = tokio::select! {
             // A connection that waits in the kernel's queue may have asked already.
             biased;
-            accepted = async { entrance.door.open().await; next().await } => accepted,
+            accepted = async { entrance.door.open(&mut pressure).await; next().await } => accepted,
             _ = draining.begun() => {
                 // Perhaps the runtime has not heard yet that somebody does.
                 if !draining.is_over() && entrance.door.is_open() && session::has(queue, PollFlags::IN) {

@@ -1,14 +1,22 @@
 //! What stands between a listener and the targets that are asked through it: a pool of its own, and
 //! the gate that a target's full queue closes.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, SemaphorePermit};
+use tokio::sync::Notify;
 
-use super::limit::Limit;
+use super::limit::{Limit, Worker};
 use crate::ask::{Deadline, Failure};
 use crate::metrics::Listener;
+
+/// How long a full queue may keep connections waiting.
+const BURST: Duration = Duration::from_millis(500);
+/// How often it looks then whether the queue moves.
+const LOOK: Duration = Duration::from_millis(100);
+/// A queue moves in which a lookup got a worker this long ago at the most.
+const MOVES: Duration = Duration::from_secs(1);
 
 /// What stands between a listener and the targets.
 #[derive(Debug, Clone, Default)]
@@ -46,7 +54,7 @@ impl Door {
     ///
     /// # Errors
     /// As [`Limit::enter`].
-    pub async fn enter(&self, deadline: Deadline) -> Result<Option<SemaphorePermit<'_>>, Failure> {
+    pub async fn enter(&self, deadline: Deadline) -> Result<Option<Worker<'_>>, Failure> {
         match self.pool.as_deref() {
             Some((pool, gate)) => pool.enter(deadline, gate).await.map(Some),
             None => Ok(None),
@@ -57,7 +65,7 @@ impl Door {
     ///
     /// # Errors
     /// As [`Limit::enter_or_fail`].
-    pub async fn enter_or_fail(&self, deadline: Deadline) -> Result<Option<SemaphorePermit<'_>>, Failure> {
+    pub async fn enter_or_fail(&self, deadline: Deadline) -> Result<Option<Worker<'_>>, Failure> {
         match self.pool.as_deref() {
             Some((pool, _)) => pool.enter_or_fail(deadline).await.map(Some),
             None => Ok(None),
@@ -76,13 +84,20 @@ impl Door {
         self.gates().all(Gate::is_open)
     }
 
-    /// Returns once that is so.
-    pub async fn open(&self) {
-        for gate in self.gates() {
-            if let Some(listener) = self.listener.as_ref().filter(|_| !gate.is_open()) {
-                listener.held_up();
+    /// Returns once that is so. A burst passes; but where a queue that moves has kept this door closed
+    /// for [`BURST`], more come than the target can answer. Then they are let in, so that each of them
+    /// hears at once whether it can be answered in time (see `limit`).
+    pub async fn open(&self, pressure: &mut Pressure) {
+        for gate in self.gates().filter(|gate| !gate.is_open()) {
+            let until = pressure.began() + BURST;
+            if Instant::now() < until || !gate.moves() {
+                if let Some(listener) = &self.listener {
+                    listener.held_up();
+                }
+                let look = || tokio::time::Instant::from(until.max(Instant::now() + LOOK));
+                while tokio::time::timeout_at(look(), gate.open()).await.is_err() && !gate.moves() {}
+                pressure.began();
             }
-            gate.open().await;
         }
     }
 
@@ -99,11 +114,28 @@ impl Door {
     }
 }
 
+/// How long a door has been closed again and again.
+#[derive(Debug, Default)]
+pub struct Pressure(Option<(Instant, Instant)>);
+
+impl Pressure {
+    /// Notes that it is closed; since when it has been, with pauses shorter than [`BURST`].
+    fn began(&mut self) -> Instant {
+        let now = Instant::now();
+        let lasts = self.0.filter(|(_, last)| now.duration_since(*last) < BURST);
+        let began = lasts.map_or(now, |(began, _)| began);
+        self.0 = Some((began, now));
+        began
+    }
+}
+
 /// Closed while a lookup that came through it waits in a full queue.
 #[derive(Debug, Default)]
 pub struct Gate {
     held: AtomicUsize,
     freed: Notify,
+    /// When one of those who waited got a worker.
+    served: Mutex<Option<Instant>>,
 }
 
 impl Gate {
@@ -114,6 +146,12 @@ impl Gate {
 
     fn is_open(&self) -> bool {
         self.held.load(Ordering::SeqCst) == 0
+    }
+
+    /// Whether the queue that closes it moves.
+    fn moves(&self) -> bool {
+        let served = *self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        served.is_some_and(|at| at.elapsed() < MOVES)
     }
 
     /// Returns once it is open.
@@ -130,6 +168,13 @@ impl Gate {
 
 /// Keeps a gate closed.
 pub(super) struct Held<'a>(&'a Gate);
+
+impl Held<'_> {
+    /// Lets go, for whoever waited has got a worker.
+    pub(super) fn served(self) {
+        *self.0.served.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+}
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {

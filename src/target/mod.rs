@@ -13,6 +13,7 @@ pub mod door;
 mod flight;
 pub mod limit;
 pub(crate) mod request;
+mod service_time;
 mod settings;
 pub mod template;
 pub mod value;

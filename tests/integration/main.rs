@@ -48,6 +48,7 @@ mod online;
 mod online_providers;
 mod outcome_options;
 mod outcomes;
+mod overload;
 mod package;
 mod planted;
 mod planted_keys;

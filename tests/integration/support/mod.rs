@@ -27,6 +27,7 @@ pub(crate) mod frames;
 pub(crate) mod gzip;
 pub(crate) mod http;
 pub(crate) mod jwt;
+pub(crate) mod load;
 pub(crate) mod mail_clients;
 pub(crate) mod marker;
 pub(crate) mod metrics;
