@@ -41,22 +41,28 @@ impl Socket {
     /// Has the broker do `what`, and says so where that is not what the file says.
     pub(super) fn order(&self, what: &Order) -> io::Result<Told> {
         let told = order(&self.path, what)?;
-        if let Err(problems) = &self.config {
-            let first = problems.iter().find(|problem| problem.severity == Severity::Error);
-            let first = first.map(Problem::summary).unwrap_or_default();
+        if let Some(first) = self.error() {
             let path = self.path.display();
             super::say(&[
-                format!("warning: {first}"),
+                format!("warning: {}", first.summary()),
                 format!("warning: the broker at {path} goes on with what it has read before"),
             ]);
         }
         Ok(told)
     }
 
+    /// The first error of the configuration; not that this process lacks the broker's credentials.
+    fn error(&self) -> Option<&Problem> {
+        let is_error =
+            |problem: &&Problem| problem.severity == Severity::Error && !problem.lacks_credentials();
+        self.config.as_ref().err().and_then(|problems| problems.iter().find(is_error))
+    }
+
     /// Says why there is no answer.
     pub(super) fn complain(&self, error: &io::Error) -> ExitCode {
         let path = self.path.display();
-        if let Err(problems) = &self.config {
+        let is_broken = self.error().is_some();
+        if let (true, Err(problems)) = (is_broken, &self.config) {
             super::say(problems);
         }
         super::say(&[match error.kind() {
@@ -68,7 +74,7 @@ impl Socket {
             }
             _ => format!("pfxhttp-broker: no broker answers at {path}: {error}"),
         }]);
-        ExitCode::from(if self.config.is_ok() { TEMPORARY } else { CONFIG })
+        ExitCode::from(if is_broken { CONFIG } else { TEMPORARY })
     }
 }
 

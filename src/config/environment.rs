@@ -17,6 +17,7 @@ use percent_encoding::percent_decode_str;
 use serde_yaml::{Mapping, Value};
 
 use super::defaults::OLD_OIDC;
+use super::file;
 use super::keys::{Below, Block};
 use super::path::{KeyPath, Step};
 use super::problem::{Report, Severity};
@@ -33,7 +34,7 @@ const OTEL: [(&str, &str); 3] = [
 
 /// Whether the variable `name` is read here.
 pub(super) fn is_read(name: &str) -> bool {
-    is_ours(name) || OTEL.iter().any(|(variable, _)| *variable == name)
+    is_ours(name) || name == file::CREDENTIALS || OTEL.iter().any(|(variable, _)| *variable == name)
 }
 
 /// A key that a variable's name fits.

@@ -1,15 +1,119 @@
-//! Files that keys name: secrets, certificates, keys. Only regular ones: whoever opens a FIFO waits
-//! for its writer, and a reload would wait for ever.
+//! Files that keys name: secrets, certificates, keys; and who else may read or write a file.
+//!
+//! A key names a file by its path, in which `${CREDENTIALS_DIRECTORY}` stands for the directory of
+//! that variable, or as `credential:NAME`, a file in it: systemd's credentials (systemd.exec(5)).
+//! Only regular files are opened: an open of a FIFO waits for its writer, and a reload would wait
+//! for ever.
 
-use std::fs::{File, OpenOptions};
-use std::io;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 
+use super::path::KeyPath;
+use super::problem::Report;
+
+/// The variable in which systemd names the directory.
+pub(super) const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
+/// That there is no such directory.
+pub(super) const LACKS: &str = "CREDENTIALS_DIRECTORY is not set, or is no absolute path";
+/// The same in a path.
+const DIRECTORY: &str = "${CREDENTIALS_DIRECTORY}";
+/// What a credential's name stands behind.
+const CREDENTIAL: &str = "credential:";
+
+/// How much of a file is compared when a configuration is read again.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// What a file holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Holds {
+    /// A secret, or a private key; or it may, as the configuration.
+    Secret,
+    /// What everybody may know.
+    Certificates,
+}
+
+/// Opens the file that the key at `path` names as `text`, and reports what is wrong with it.
+pub(super) fn open(
+    report: &mut Report<'_>,
+    path: &KeyPath,
+    text: &str,
+    holds: Holds,
+) -> Option<(File, PathBuf)> {
+    let name = match place(report.credentials.as_deref(), text) {
+        Ok(name) => name,
+        Err((message, hint)) => {
+            report.value(path, message).hint(hint);
+            return None;
+        }
+    };
+    let (file, metadata) = match regular(&name) {
+        Ok(opened) => opened,
+        Err(error) => {
+            report.value(path, format!("the file cannot be read: {error}"));
+            return None;
+        }
+    };
+    if let Some((message, hint)) = exposure(&metadata, holds)
+        && report.exposed.insert(name.clone())
+    {
+        report.warning(path, message).hint(hint);
+    }
+    Some((file, name))
+}
+
+/// Where the file is that a key names as `text`; else what is wrong with that, and a hint.
+fn place(directory: Option<&str>, text: &str) -> Result<PathBuf, (String, &'static str)> {
+    let credential = text.strip_prefix(CREDENTIAL);
+    if credential.is_none() && !text.contains(DIRECTORY) {
+        return Ok(PathBuf::from(text));
+    }
+    let directory = directory.filter(|directory| directory.starts_with('/')).ok_or_else(|| {
+        (
+            LACKS.to_owned(),
+            "systemd sets it for a unit that has LoadCredential=; for a check by hand, while the broker runs, \
+             set it to /run/credentials/pfxhttp.service",
+        )
+    })?;
+    match credential {
+        Some(name) if name.contains('/') || matches!(name, "" | "." | "..") => Err((
+            format!("{name:?} is no name of a credential"),
+            "as credential:api-secret; a path has no prefix",
+        )),
+        Some(name) => Ok(Path::new(directory).join(name)),
+        None => Ok(PathBuf::from(text.replace(DIRECTORY, directory))),
+    }
+}
+
+/// The content of the file that a key names as `text`, where it can be read.
+pub(super) fn content(directory: Option<&str>, text: &str) -> Option<Vec<u8>> {
+    let mut content = Vec::new();
+    let (file, _) = regular(&place(directory, text).ok()?).ok()?;
+    file.take(MAX_BYTES).read_to_end(&mut content).ok()?;
+    Some(content)
+}
+
 /// Opens it for reading, without waiting for anybody.
-pub(super) fn open(path: impl AsRef<Path>) -> io::Result<File> {
+fn regular(path: &Path) -> io::Result<(File, Metadata)> {
     let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
+    let metadata = file.metadata()?;
+    if metadata.is_file() { Ok((file, metadata)) } else { Err(io::Error::other("it is not a regular file")) }
+}
+
+/// What a file's mode allows to users that are neither its owner nor in its group, and what helps.
+pub(super) fn exposure(metadata: &Metadata, holds: Holds) -> Option<(String, &'static str)> {
+    let mode = metadata.permissions().mode() & 0o7777;
+    let message = match (mode & 0o002 != 0, mode & 0o004 != 0 && holds == Holds::Secret) {
+        (true, true) => "any user may read and write this file",
+        (true, false) => "any user may write this file",
+        (false, true) => "any user may read this file",
+        (false, false) => return None,
+    };
+    Some((
+        format!("{message}: its mode is {mode:04o}"),
+        "chmod o= takes that back; root:pfxhttp and 0640 is usual",
+    ))
 }

@@ -1,8 +1,6 @@
 //! `server.http_client`, `server.tls`, and the URLs that both and entries name.
 
-use std::io::Read;
 use std::ops::RangeInclusive;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +9,7 @@ use serde_yaml::Value;
 use url::Url;
 
 use super::block;
-use super::file;
+use super::file::{self, Holds};
 use super::keys::Block;
 use super::path::KeyPath;
 use super::problem::Report;
@@ -34,7 +32,7 @@ pub(super) fn settings(
     path: &KeyPath,
     is_used: bool,
 ) -> (Option<HttpSettings>, Duration) {
-    let tls_inputs = tls_inputs(tls, is_used);
+    let tls_inputs = tls_inputs(report, tls, is_used);
     let tls = tls_config(report, tls, &path.key("tls"), is_used);
     let path = path.key("http_client");
     let raw: raw::HttpClient = block::read(report, client, &path, Block::HttpClient).unwrap_or_default();
@@ -98,15 +96,14 @@ pub(super) fn url(report: &mut Report<'_>, path: &KeyPath, text: &str) -> Option
 }
 
 /// A hash of all that `server.tls` is made of. A file that cannot be read is reported elsewhere.
-fn tls_inputs(value: Option<&Value>, is_used: bool) -> [u8; 32] {
+fn tls_inputs(report: &Report<'_>, value: Option<&Value>, is_used: bool) -> [u8; 32] {
     let mut hash = Context::new(&SHA256);
     hash.update(&[u8::from(is_used)]);
     for key in ["enabled", "skip_verify", "root_ca", "cert", "key"] {
         let value = block::child(value, key);
-        let mut content = Vec::new();
-        if let Some(mut file) = value.and_then(Value::as_str).and_then(|path| file::open(path).ok()) {
-            let _ = file.read_to_end(&mut content);
-        }
+        let name = value.and_then(Value::as_str);
+        let content = name.and_then(|name| file::content(report.credentials.as_deref(), name));
+        let content = content.unwrap_or_default();
         let shown = value.map(|value| format!("{value:?}")).unwrap_or_default();
         for part in [shown.as_bytes(), &content] {
             hash.update(&(part.len() as u64).to_le_bytes());
@@ -138,30 +135,29 @@ fn tls_config(
         }
         return client(report, path, system, None);
     }
-    let identity = match (&raw.cert, &raw.key) {
-        (Some(cert), Some(key)) => Some(Identity { cert: Path::new(cert), key: Path::new(key) }),
-        (None, None) => None,
-        (Some(_), None) => {
-            report.missing(path, "key");
-            None
-        }
-        (None, Some(_)) => {
-            report.missing(path, "cert");
-            None
-        }
-    };
+    if let Some(key) = match (&raw.cert, &raw.key) {
+        (Some(_), None) => Some("key"),
+        (None, Some(_)) => Some("cert"),
+        _ => None,
+    } {
+        report.missing(path, key);
+    }
+    let has_identity = raw.cert.is_some() && raw.key.is_some();
     let named = [
-        ("root_ca", Some(&raw.root_ca)),
-        ("cert", identity.map(|_| &raw.cert)),
-        ("key", identity.map(|_| &raw.key)),
+        ("root_ca", raw.root_ca.as_deref(), Holds::Certificates),
+        ("cert", raw.cert.as_deref().filter(|_| has_identity), Holds::Certificates),
+        ("key", raw.key.as_deref().filter(|_| has_identity), Holds::Secret),
     ];
-    for (key, file) in named {
-        if let Some(Err(error)) = file.and_then(Option::as_ref).map(file::open) {
-            report.value(&path.key(key), format!("the file cannot be read: {error}"));
-            return None;
+    let mut files = [const { None }; 3];
+    for (file, (key, name, holds)) in files.iter_mut().zip(named) {
+        if let Some(name) = name {
+            let (_, name) = file::open(report, &path.key(key), name, holds)?;
+            *file = Some(name);
         }
     }
-    let trust = raw.root_ca.as_deref().map_or(system, |file| Trust::File(Path::new(file)));
+    let [root_ca, cert, key] = &files;
+    let identity = cert.as_deref().zip(key.as_deref()).map(|(cert, key)| Identity { cert, key });
+    let trust = root_ca.as_deref().map_or(system, Trust::File);
     if raw.skip_verify != Some(true) {
         return client(report, path, trust, identity);
     }

@@ -70,8 +70,7 @@ pub fn load(
     syntax: Option<Syntax>,
     environment: &[(String, String)],
 ) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
-    let text = source::read(path).map_err(|problem| vec![*problem])?;
-    parse_as(path, &text, syntax.unwrap_or(Syntax::of(path)), environment)
+    read(path, syntax, environment, false)
 }
 
 /// The same in a process that is in its `server.chroot` already, and finds all files there.
@@ -83,8 +82,22 @@ pub fn load_in_jail(
     syntax: Option<Syntax>,
     environment: &[(String, String)],
 ) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
-    let text = source::read(path).map_err(|problem| vec![*problem])?;
-    checked(path, &text, syntax.unwrap_or(Syntax::of(path)), environment, true)
+    read(path, syntax, environment, true)
+}
+
+fn read(
+    path: &Path,
+    syntax: Option<Syntax>,
+    environment: &[(String, String)],
+    is_jailed: bool,
+) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
+    let (text, exposed) = source::read(path).map_err(|problem| vec![*problem])?;
+    let read = checked(path, &text, syntax.unwrap_or(Syntax::of(path)), environment, is_jailed);
+    let first = |problems: Vec<Problem>| exposed.into_iter().chain(problems).collect();
+    match read {
+        Ok((config, warnings)) => Ok((config, first(warnings))),
+        Err(problems) => Err(first(problems)),
+    }
 }
 
 /// Checks a configuration in YAML. `file_name` stands in the problems.
@@ -119,6 +132,8 @@ fn checked(
     let (mut tree, places, faults) = syntax.read(&text);
     let mut report = problem::Report::new(file_name, &text, places);
     report.is_jailed = is_jailed;
+    let credentials = environment.iter().find(|(name, _)| name == file::CREDENTIALS);
+    report.credentials = credentials.map(|(_, directory)| directory.clone());
     // A tree that is not the text's would only bring problems that are none.
     let readable = faults.is_empty();
     faults.into_iter().for_each(|fault| report.fault(fault));

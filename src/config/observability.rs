@@ -4,13 +4,12 @@
 //! left at that.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
 use std::sync::Arc;
 
 use serde_yaml::Value;
 
 use super::block::{self, child};
-use super::file;
+use super::file::{self, Holds};
 use super::headers;
 use super::keys::Block;
 use super::listener;
@@ -129,13 +128,9 @@ fn tls(report: &mut Report<'_>, value: Option<&Value>, path: &KeyPath) -> Option
         file
     });
     let [Some(cert), Some(key)] = files else { return None };
-    for (key, name) in [("cert", &cert), ("key", &key)] {
-        if let Err(error) = file::open(name) {
-            report.value(&path.key(key), format!("the file cannot be read: {error}"));
-            return None;
-        }
-    }
-    let identity = Identity { cert: Path::new(&cert), key: Path::new(&key) };
+    let (_, cert) = file::open(report, &path.key("cert"), &cert, Holds::Certificates)?;
+    let (_, key) = file::open(report, &path.key("key"), &key, Holds::Secret)?;
+    let identity = Identity { cert: &cert, key: &key };
     tls::server(identity, only_1_3)
         .map_err(|error| {
             let key = if matches!(error, tls::Error::Cert(_)) { "cert" } else { "key" };

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::file;
 use super::mask::{self, CUT};
 use super::path::KeyPath;
 use super::places::{Fault, Place, Places};
@@ -88,6 +89,12 @@ impl Problem {
         printable(&format!("{}{place}: {key}{}", self.file.display(), self.message))
     }
 
+    /// Whether it is only that this process has no credentials, as the broker may have.
+    #[must_use]
+    pub fn lacks_credentials(&self) -> bool {
+        self.message == file::LACKS
+    }
+
     /// Sets the hint.
     pub(super) fn hint(&mut self, hint: impl Into<String>) {
         self.hint = Some(hint.into());
@@ -139,11 +146,23 @@ pub(super) struct Report<'a> {
     problems: Vec<Problem>,
     /// Whether this process is in its `chroot` already.
     pub(super) is_jailed: bool,
+    /// The directory of systemd's credentials, where there is one.
+    pub(super) credentials: Option<String>,
+    /// The files that more users may read or write than should, and that a warning has named.
+    pub(super) exposed: HashSet<PathBuf>,
 }
 
 impl<'a> Report<'a> {
     pub(super) fn new(file: &'a Path, text: &'a str, places: Places) -> Self {
-        Self { file, lines: text.lines().collect(), places, problems: Vec::new(), is_jailed: false }
+        Self {
+            file,
+            lines: text.lines().collect(),
+            places,
+            problems: Vec::new(),
+            is_jailed: false,
+            credentials: None,
+            exposed: HashSet::new(),
+        }
     }
 
     /// The index of the file.

@@ -17,7 +17,7 @@ const CUTS: usize = 16;
 /// The path of the admin socket by what can be read of the file at `path`; else the usual one.
 #[must_use]
 pub fn admin_socket(path: &Path, syntax: Option<Syntax>, environment: &[(String, String)]) -> PathBuf {
-    let text = source::read(path).map(|text| source::normal(&text)).unwrap_or_default();
+    let text = source::read(path).map(|(text, _)| source::normal(&text)).unwrap_or_default();
     by_text(path, text, syntax.unwrap_or(Syntax::of(path)), environment)
 }
 

@@ -3,9 +3,10 @@
 //!
 //! Limits: a file of at most 64 KiB in UTF-8; line ends behind the secret do not belong to it.
 
+use std::fs::File;
 use std::io::Read;
 
-use super::file;
+use super::file::{self, Holds};
 use super::path::KeyPath;
 use super::problem::Report;
 use crate::secret::Secret;
@@ -50,6 +51,7 @@ pub(super) fn read(
 
 /// What stands in `file`, which the key at `path` names.
 pub(super) fn from_file(report: &mut Report<'_>, path: &KeyPath, file: &str) -> Option<Secret> {
+    let (file, _) = file::open(report, path, file, Holds::Secret)?;
     match content(file) {
         Ok(text) if text.is_empty() => {
             report.value(path, "the file is empty");
@@ -63,9 +65,9 @@ pub(super) fn from_file(report: &mut Report<'_>, path: &KeyPath, file: &str) -> 
     }
 }
 
-fn content(path: &str) -> Result<String, String> {
+fn content(file: File) -> Result<String, String> {
     let mut bytes = Vec::new();
-    let read = file::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes));
+    let read = file.take(MAX_BYTES + 1).read_to_end(&mut bytes);
     read.map_err(|error| format!("the file cannot be read: {error}"))?;
     if bytes.len() as u64 > MAX_BYTES {
         return Err("the file is larger than 64 KiB".to_owned());

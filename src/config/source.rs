@@ -9,6 +9,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::environment::is_read;
+use super::file::{self, Holds};
 use super::places::Place;
 use super::problem::{Problem, Severity};
 
@@ -89,17 +90,25 @@ fn unreadable(path: &Path, error: &io::Error) -> Problem {
     problem
 }
 
-/// The text of the file at `path`.
-pub(super) fn read(path: &Path) -> Result<String, Box<Problem>> {
+/// The text of the file at `path`, and a warning where any user may read or write it.
+pub(super) fn read(path: &Path) -> Result<(String, Option<Problem>), Box<Problem>> {
     let unreadable = |error: io::Error| Box::new(unreadable(path, &error));
     let file = File::open(path).map_err(unreadable)?;
+    let metadata = file.metadata().map_err(unreadable)?;
     let mut bytes = Vec::new();
     let read = file.take(MAX_BYTES + 1).read_to_end(&mut bytes);
     read.map_err(unreadable)?;
     if bytes.len() as u64 > MAX_BYTES {
         return Err(Box::new(Problem::of_file(path, "larger than 1 MiB")));
     }
-    String::from_utf8(bytes).map_err(|error| {
+    let exposed = metadata.is_file().then(|| file::exposure(&metadata, Holds::Secret)).flatten();
+    let exposed = exposed.map(|(message, hint)| {
+        let mut problem = Problem::of_file(path, message);
+        problem.severity = Severity::Warning;
+        problem.hint(hint);
+        problem
+    });
+    let text = String::from_utf8(bytes).map_err(|error| {
         let valid = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
         let line_start = valid.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
         let line = 1 + valid.iter().filter(|&&byte| byte == b'\n').count();
@@ -107,7 +116,8 @@ pub(super) fn read(path: &Path) -> Result<String, Box<Problem>> {
         let mut problem = Problem::of_file(path, "this byte is not UTF-8");
         problem.at(Place { line, column });
         Box::new(problem)
-    })
+    })?;
+    Ok((text, exposed))
 }
 
 /// `text` with `\n` for every line end, also the last one, and without a byte order mark.

@@ -24,6 +24,7 @@ mod dialogues;
 mod drain;
 mod example;
 mod faults;
+mod files;
 mod framing;
 mod gzip;
 mod hangup;

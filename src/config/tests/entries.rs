@@ -126,19 +126,19 @@ fn secrets_may_stand_in_files() {
     let file = directory.path().join("secret");
     let at =
         |name: &str| map(&format!("    http_auth_basic_file: {}\n", directory.path().join(name).display()));
-    std::fs::write(&file, "joe:s3cret\r\n\n").expect("a file");
+    private(&file, "joe:s3cret\r\n\n");
     let config = good(&at("secret"));
     assert_eq!(config.maps[0].headers["authorization"], "Basic am9lOnMzY3JldA==");
     assert!(!format!("{config:?}").contains("czNjcmV0"));
     one(&at("other"), "6:27 socket_maps.m.http_auth_basic_file: the file cannot be read");
     one(&(at("secret") + "    http_auth_basic: a:b\n"), "`http_auth_basic` is given as well");
-    std::fs::write(&file, b"\xff").expect("a file");
+    private(&file, b"\xff");
     one(&at("secret"), "the file is not UTF-8");
-    std::fs::write(&file, "\n").expect("a file");
+    private(&file, "\n");
     one(&at("secret"), "the file is empty");
-    std::fs::write(&file, "s3cret").expect("a file");
+    private(&file, "s3cret");
     let told = told(&at("secret"));
     assert!(told[0].contains("must be `user:password`") && !told[0].contains("s3cret"), "{told:?}");
-    std::fs::write(&file, vec![b'x'; 70_000]).expect("a file");
+    private(&file, vec![b'x'; 70_000]);
     one(&at("secret"), "larger than 64 KiB");
 }

@@ -274,8 +274,8 @@ fn tokens_may_log_in() {
 fn both_blocks_take_every_auth_method() {
     let directory = tempfile::tempdir().expect("a directory");
     let [secret, key] = ["secret", "key"].map(|name| directory.path().join(name));
-    std::fs::write(&secret, "s3cret\n").expect("a file");
-    std::fs::write(&key, rcgen::KeyPair::generate().expect("a key").serialize_pem()).expect("a file");
+    private(&secret, "s3cret\n");
+    private(&key, rcgen::KeyPair::generate().expect("a key").serialize_pem());
     for block in ["backend_oidc_auth", "sasl_oidc_auth"] {
         let resolved = |keys: &str| {
             let mut login = settings(&format!("    {block}: {{{LEAST}{keys}}}\n"));

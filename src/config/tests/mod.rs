@@ -33,6 +33,13 @@ fn good(text: &str) -> Config {
     config
 }
 
+/// Writes a file that its owner alone may read.
+fn private(path: &Path, content: impl AsRef<[u8]>) {
+    std::fs::write(path, content).expect("a file");
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600))
+        .expect("its owner may");
+}
+
 fn shown(problems: &[Problem]) -> String {
     problems.iter().map(|problem| format!("{problem}\n")).collect()
 }

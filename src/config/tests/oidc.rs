@@ -26,9 +26,9 @@ fn secret(text: &str) -> Secret {
 fn files() -> (tempfile::TempDir, PathBuf, PathBuf) {
     let directory = tempfile::tempdir().expect("a directory");
     let [secret, key] = ["secret", "key"].map(|name| directory.path().join(name));
-    std::fs::write(&secret, "s3cret\n").expect("a file");
+    private(&secret, "s3cret\n");
     let pair = rcgen::KeyPair::generate().expect("a key");
-    std::fs::write(&key, pair.serialize_pem()).expect("a file");
+    private(&key, pair.serialize_pem());
     (directory, secret, key)
 }
 
@@ -198,15 +198,14 @@ fn a_private_key_is_read_at_load() {
         assert!(!format!("{config:?}").contains(line));
     }
     let at = "6:105 socket_maps.m.backend_oidc_auth.private_key_file: ";
-    std::fs::write(&key_file, "\n").expect("a file");
+    private(&key_file, "\n");
     one(&text, &format!("{at}the file is empty"));
-    std::fs::write(&key_file, b"s3cret\xff").expect("a file");
+    private(&key_file, b"s3cret\xff");
     one(&text, &format!("{at}the file is not UTF-8"));
-    std::fs::write(&key_file, vec![b'x'; 70_000]).expect("a file");
+    private(&key_file, vec![b'x'; 70_000]);
     one(&text, &format!("{at}the file is larger than 64 KiB"));
     // What is no key is told without what it is.
-    std::fs::write(&key_file, "-----BEGIN PRIVATE KEY-----\ns3cret\n-----END PRIVATE KEY-----\n")
-        .expect("a file");
+    private(&key_file, "-----BEGIN PRIVATE KEY-----\ns3cret\n-----END PRIVATE KEY-----\n");
     let (Ok((_, problems)) | Err(problems)) = check(&text);
     assert!(problems.iter().map(brief).all(|told| told.starts_with(at)), "{}", shown(&problems));
     assert!(!shown(&problems).contains("s3cret"), "{}", shown(&problems));

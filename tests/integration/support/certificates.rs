@@ -1,6 +1,7 @@
 //! Certificates of the tests: an authority, what it signs, and servers that show it.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -97,7 +98,9 @@ impl Identity {
     /// Writes certificate and key as PEM files.
     pub(crate) fn write(&self, directory: &Path, name: &str) -> (PathBuf, PathBuf) {
         let certificate = write(directory, &format!("{name}.crt"), &self.certificate.pem());
-        (certificate, write(directory, &format!("{name}.key"), &self.key.serialize_pem()))
+        let key = write(directory, &format!("{name}.key"), &self.key.serialize_pem());
+        fs::set_permissions(&key, PermissionsExt::from_mode(0o600)).expect("its owner may");
+        (certificate, key)
     }
 
     /// Certificate and key in PEM.

@@ -1,6 +1,7 @@
 //! The broker's configuration as the tests write it: YAML in a file of the test's directory.
 
 use std::fmt::Write as _;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// A configuration in the making.
@@ -159,6 +160,9 @@ impl Config {
         }
         let file = self.directory.join("pfxhttp.yml");
         std::fs::write(&file, text).expect("the test's directory can be written to");
+        // As a package has it. Brokers that are not root run as nobody, and read it by its group.
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o640)).expect("its owner may");
+        let _by_root = std::os::unix::fs::chown(&file, None, Some(65534));
         file
     }
 }

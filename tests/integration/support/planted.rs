@@ -2,6 +2,7 @@
 //! where they refuse it.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use rustls::ALL_VERSIONS;
@@ -117,6 +118,7 @@ impl Planted {
         let secret = self.plant(key);
         let file = self.path(&format!("secret-{}", self.markers.len()));
         fs::write(&file, format!("{before}{secret}\n")).expect("a file");
+        fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).expect("its owner may");
         file.display().to_string()
     }
 
@@ -125,6 +127,7 @@ impl Planted {
         self.markers.push(Marker::of_pem(key, pem));
         let file = self.path(&format!("key-{}.pem", self.markers.len()));
         fs::write(&file, pem).expect("a file");
+        fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).expect("its owner may");
         file.display().to_string()
     }
 
