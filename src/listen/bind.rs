@@ -12,7 +12,7 @@ use std::fmt;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -427,14 +427,17 @@ fn vacant(path: &Path) -> io::Result<()> {
 /// Gives the socket its mode and its owner; or says which of them it cannot have.
 fn dress(path: &Path, socket: &UnixSocket) -> Result<(), (String, io::Error)> {
     if let Some(name) = &socket.group {
-        let given = group_id(name).and_then(|group| std::os::unix::fs::chown(path, None, Some(group)));
+        let given = group_id(name).and_then(|group| {
+            // The directory may have given it already, and the unit allows no chown(2).
+            if fs::symlink_metadata(path)?.gid() == group { Ok(()) } else { chown(path, None, Some(group)) }
+        });
         given.map_err(|error| (format!("cannot give it the group {name}"), not_a_member(name, error)))?;
     }
     // Last: who has given it away may give nothing more.
     let mode = fs::set_permissions(path, Permissions::from_mode(socket.mode));
     mode.map_err(|error| ("cannot give it its mode".to_owned(), error))?;
     if let Some(name) = &socket.user {
-        let given = user_id(name).and_then(|user| std::os::unix::fs::chown(path, Some(user), None));
+        let given = user_id(name).and_then(|user| chown(path, Some(user), None));
         given.map_err(|error| (format!("cannot give it the user {name}"), error))?;
     }
     Ok(())
@@ -447,7 +450,10 @@ fn not_a_member(group: &str, error: io::Error) -> io::Error {
     }
     let own = geteuid();
     let user = User::from_uid(own).ok().flatten().map_or_else(|| own.to_string(), |user| user.name);
-    let message = format!("this process is not in it (usermod -aG {group} {user})");
+    let message = format!(
+        "this process is not in it (usermod -aG {group} {user}), or its unit allows no chown(2): a directory of \
+         this group with the setgid bit gives it, too"
+    );
     io::Error::new(error.kind(), message)
 }
 

@@ -68,6 +68,9 @@ fn sockets(config: &Config, handed_over: bool) -> impl Iterator<Item = &UnixSock
     std::iter::once(&config.server.ipc.socket).chain(listeners)
 }
 
+/// Of a directory's mode.
+const SETGID: u32 = 0o2000;
+
 /// Who makes sockets, and is not root.
 struct Maker {
     visitor: Visitor,
@@ -104,14 +107,17 @@ impl Maker {
         let Self { visitor, name, fails } = self;
         let path = socket.path.display();
         let mut obstacles = Vec::new();
+        let directory = socket.path.parent().unwrap_or(Path::new("/"));
+        // With this bit a directory gives its group to what is made in it.
+        let given = fs::metadata(directory).ok().filter(|found| found.mode() & SETGID != 0);
+        let given = given.map(|found| found.gid());
         if let Some(group) = &socket.group
-            && group_id(group).is_ok_and(|id| !visitor.groups.contains(&id))
+            && group_id(group).is_ok_and(|id| !visitor.groups.contains(&id) && given != Some(id))
         {
             let help = format!("usermod -aG {group} {name}");
             obstacles
                 .push(format!("warning: {path}: user {name} is not in its group {group}: {fails} ({help})"));
         }
-        let directory = socket.path.parent().unwrap_or(Path::new("/"));
         let is_closed = fs::metadata(directory)
             .is_ok_and(|found| !visitor.may(WRITE_AND_SEARCH, found.mode(), found.uid(), found.gid()));
         if is_closed {

@@ -1,7 +1,7 @@
 //! The socket for clients: who may ask there, what may be asked, and who owns it.
 
 use std::fs::{File, Permissions};
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,7 +11,7 @@ use pfxhttp::ask::{Answer, Failure, Question};
 use pfxhttp::ipc::{Service, Verdict};
 
 use crate::support::backend::{Backend, Reply, Request};
-use crate::support::broker::{Broker, refused_start};
+use crate::support::broker::{self, Broker, refused_start};
 use crate::support::client::{self, Client};
 use crate::support::config::Config;
 use crate::support::frames::{Frames, map_question, policy_question};
@@ -158,4 +158,23 @@ fn a_lock_file_of_another_user_is_no_obstacle() {
         let mut peer = Peer::asking(&Config::ipc(directory.path()), &["socketmap"]);
         assert_eq!(peer.look_up("m", "k"), "OK v", "{what}");
     }
+}
+
+#[test]
+fn a_directory_with_the_setgid_bit_gives_a_socket_its_group() {
+    const DAEMON: u32 = 1;
+    let (api, directory) = (Backend::constant(r#"{"value": "v"}"#), open_directory());
+    let own = directory.path().join("own");
+    std::fs::create_dir(&own).expect("a directory");
+    chown(&own, Some(NOBODY), Some(DAEMON)).expect("root may give it away");
+    std::fs::set_permissions(&own, Permissions::from_mode(0o2755)).expect("its mode can be set");
+    let program = copied(Path::new(env!("CARGO_BIN_EXE_pfxhttp-broker")), directory.path());
+    let file = Config::new(&own).map("m", &api.url("/"), &[]).ipc_field("group: daemon").write();
+    // The broker is in no group but nobody's, and chown(2) to another one is denied.
+    let check = broker::program(&program, &file).args(["check", "--strict"]).uid(NOBODY).gid(NOBODY).output();
+    let check = check.expect("it runs");
+    assert!(check.status.success(), "{check:?}");
+    let _broker = Broker::start_as(&file, &program, NOBODY);
+    let socket = std::fs::metadata(Config::ipc(&own)).expect("a socket");
+    assert_eq!((socket.uid(), socket.gid(), socket.mode() & 0o7777), (NOBODY, DAEMON, 0o666));
 }

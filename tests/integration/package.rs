@@ -145,8 +145,11 @@ fn analyze(tree: &Path, arguments: &[&str]) -> String {
             fs::copy(&path, units.join(path.file_name().expect("a name"))).expect("a copy");
         }
     }
-    fs::create_dir_all(tree.join("bin")).expect("a directory");
-    fs::copy("/bin/kill", tree.join("bin/kill")).expect("a copy");
+    for program in ["bin/kill", "bin/sh", "usr/bin/systemd-tmpfiles"] {
+        let copy = tree.join(program);
+        fs::create_dir_all(copy.parent().expect("a directory")).expect("a directory");
+        fs::copy(Path::new("/").join(program), copy).expect("a copy");
+    }
     let output = Command::new("systemd-analyze").args(arguments).env("NO_COLOR", "1").output();
     let output = output.expect("systemd-analyze: apt-get install systemd, or make packages");
     let text = [output.stdout, output.stderr].concat();
@@ -165,10 +168,47 @@ fn systemd_takes_the_units() {
     for (section, page) in [("man5", "pfxhttp.yml.5"), ("man8", "pfxhttp.8")] {
         assert!(tree.path().join("usr/share/man").join(section).join(page).exists(), "{page}");
     }
-    // 1.5, in tenths.
-    analyze(tree.path(), &["security", &root, "--offline=true", "--threshold=15", "pfxhttp.service"]);
+    // 1.2, in tenths.
+    analyze(tree.path(), &["security", &root, "--offline=true", "--threshold=12", "pfxhttp.service"]);
     let unit =
         fs::read_to_string(tree.path().join("usr/lib/systemd/system/pfxhttp.service")).expect("a unit");
     let users = unit.lines().find(|line| line.starts_with("PrivateUsers"));
     assert_eq!(users, None, "SO_PEERCRED would name nobody");
+}
+
+/// What `contrib/test-systemd` tries on a real one.
+#[test]
+fn no_broken_configuration_leaves_the_units_down() {
+    let tree = installed("/usr/local");
+    let units = tree.path().join("usr/local/lib/systemd/system");
+    let unit = |name: &str| fs::read_to_string(units.join(name)).expect("a unit");
+    let lines = |text: &str, key: &str| -> Vec<String> {
+        let lines = text.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        lines.map(str::to_owned).collect()
+    };
+    for name in ["pfxhttp.socket", "pfxhttp-postfix@.socket"] {
+        let text = unit(name);
+        // A start of the broker starts them, and nothing that waits makes them fail.
+        assert_eq!(lines(&text, "WantedBy"), ["sockets.target pfxhttp.service"], "{name}");
+        assert_eq!(lines(&text, "TriggerLimitIntervalSec"), ["0"], "{name}");
+    }
+    let text = unit("pfxhttp.service");
+    assert_eq!(lines(&text, "StartLimitIntervalSec"), ["0"]);
+    // systemd without such a limit needs a pause between two tries.
+    let pause = lines(&text, "ExecStopPost");
+    let [pause] = &pause[..] else { panic!("{pause:?}") };
+    let script =
+        pause.strip_prefix("/bin/sh -c '").and_then(|rest| rest.strip_suffix('\'')).expect("a shell");
+    for (result, pauses) in [("success", false), ("exit-code", true), ("watchdog", true)] {
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", &script.replace("$$", "$").replace("exec sleep 1", "exit 9")]);
+        let status = shell.env("SERVICE_RESULT", result).status().expect("a shell");
+        assert_eq!(status.code(), Some(if pauses { 9 } else { 0 }), "{result}");
+    }
+    let before = lines(&text, "ExecStartPre");
+    assert!(before.contains(&"/usr/local/sbin/pfxhttp-broker check".to_owned()), "{before:?}");
+    // What a start, a check and the directory of the socket need of each other.
+    let made = fs::read_to_string(tree.path().join("usr/local/lib/tmpfiles.d/pfxhttp.conf")).expect("a file");
+    assert!(made.lines().any(|line| line == "d /run/pfxhttp 2755 pfxhttp pfxhttp-client -"), "{made}");
+    assert!(lines(&text, "ReadWritePaths")[0].split(' ').any(|path| path == "-/run/pfxhttp"));
 }
