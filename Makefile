@@ -67,6 +67,7 @@ check:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets --features client -- -D warnings
 	$(CARGO) clippy --locked --no-default-features --features client --bins --lib -- -D warnings
+	CARGO="$(CARGO)" contrib/check-dependencies
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items --features client
 
 packages:
@@ -126,9 +127,10 @@ rpm: cargo-generate-rpm staged
 cargo-deb cargo-generate-rpm:
 	@command -v $@ >/dev/null || { echo "This needs $@: cargo install --locked $@" >&2; exit 1; }
 
-# By hand, as root: a Debian 12 of its own takes minutes and some hundred megabytes below /tmp.
+# By hand, as root: a Debian of its own takes minutes and some hundred megabytes below /tmp.
 test-package: deb
 	@contrib/test-package
+	@contrib/test-systemd bookworm trixie
 
 # After a change of the broker's command line.
 completions:
