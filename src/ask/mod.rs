@@ -13,8 +13,10 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+mod account;
 mod login;
 
+pub use account::is_account_name;
 pub use login::{Credentials, Login, Mechanism, Peer};
 
 /// One lookup, or one login.

@@ -6,7 +6,7 @@
 //! it is wrong.
 
 use super::{Outcome, Settings};
-use crate::ask::Failure;
+use crate::ask::{Failure, is_account_name};
 use crate::exchange::Reply;
 
 /// What Nauthilus and nginx say of a good login.
@@ -72,7 +72,7 @@ fn status_header(reply: &Reply) -> Result<Option<String>, Failure> {
     Ok(Some(String::from_utf8_lossy(first.as_bytes().trim_ascii()).into_owned()))
 }
 
-/// The name that the API gives to the user. One that cannot be sent to Postfix is nobody's.
+/// The name that the API gives to the user. One that no account may have is nobody's.
 fn auth_user(reply: &Reply) -> Result<Option<String>, Failure> {
     let mut values = reply.headers.get_all("auth-user").iter();
     let Some(first) = values.next() else { return Ok(None) };
@@ -83,7 +83,7 @@ fn auth_user(reply: &Reply) -> Result<Option<String>, Failure> {
     if name.is_empty() {
         return Ok(None);
     }
-    if name.len() > MAX_USER || name.chars().any(char::is_control) {
+    if name.len() > MAX_USER || !is_account_name(name) {
         return Err(Failure::UnexpectedValue);
     }
     Ok(Some(name.to_owned()))
@@ -173,7 +173,8 @@ mod tests {
     fn headers_that_contradict_or_cannot_be_sent_accept_nobody() {
         let settings = settings();
         let read = |headers: &[(&str, &[u8])]| read(&settings, "typed", &reply(200, headers));
-        for user in [&b"a\tb"[..], b"\xff", &[b'u'; MAX_USER + 1]] {
+        let hidden = ["a\u{200b}b", "a\u{202e}b", "\u{2028}a", "\u{a0}"].map(str::as_bytes);
+        for user in [&[&b"a\tb"[..], b"\xff", &[b'u'; MAX_USER + 1]][..], &hidden].concat() {
             for status in [&[][..], &[("Auth-Status", &b"OK"[..])]] {
                 let headers = [status, &[("Auth-User", user)]].concat();
                 assert_eq!(read(&headers), Err(Failure::UnexpectedValue), "{headers:?}");

@@ -2,13 +2,15 @@
 //! introspection answers (RFC 7519 4.1, RFC 9068 4, RFC 7662 2.2).
 //!
 //! An introspection's answer comes from the provider itself, so what it leaves out is not missed;
-//! what it says must be right all the same.
+//! what it says must be right all the same, and what makes no sense there is the provider's trouble.
 
 use serde_json::Value;
 
 use super::json::{self, Object};
+use super::provider::Endpoint;
 use super::settings::TokenSettings;
 use super::verify::Refusal;
+use crate::ask::is_account_name;
 
 /// How much later than `exp` a JWT still passes, in seconds: clocks differ.
 const LEEWAY: f64 = 30.0;
@@ -29,11 +31,33 @@ const OTHER_KINDS: [&str; 9] = [
     "logout+jwt",
 ];
 
+/// What an access token says of its client and of what it is good for, by one name or another: one
+/// of these, where it tells when its user has logged in (RFC 9068 2.2). An ID token has none.
+const OF_ACCESS: [&str; 8] = ["scope", "scp", "client_id", "cid", "appid", "azp", "roles", "jti"];
+
 /// Where claims come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Source {
-    Jwt,
+    Jwt {
+        /// By its header.
+        is_access_token: bool,
+    },
     Introspection,
+}
+
+/// Why nobody logs in.
+#[derive(Debug)]
+pub(super) enum NoAccount {
+    /// The token is no good.
+    Refused(Refusal),
+    /// What the provider says cannot be understood, which proves nothing; why, for the log.
+    Unclear(String),
+}
+
+impl From<Refusal> for NoAccount {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
 }
 
 /// The rules for one token.
@@ -49,63 +73,84 @@ pub(super) struct Rules<'r> {
 
 impl Rules<'_> {
     /// The name that logs in.
-    pub(super) fn account(&self, claims: &Object) -> Result<String, Refusal> {
+    pub(super) fn account(&self, claims: &Object) -> Result<String, NoAccount> {
         self.kind(claims)?;
         self.issuer(claims)?;
         self.times(claims)?;
         self.audience(claims)?;
-        self.name(claims)
+        Ok(self.name(claims)?)
+    }
+
+    fn is_introspection(&self) -> bool {
+        self.source == Source::Introspection
     }
 
     /// An ID token tells a web application who its user is, a refresh token gets others, a logout
     /// token ends a session: none of them is a key to anything (OpenID Connect Core 1.0 2 and
-    /// 3.3.2.11, Back-Channel Logout 1.0 2.4; `typ` is Keycloak's, `token_use` Cognito's).
+    /// 3.3.2.11, Back-Channel Logout 1.0 2.4; `typ` is Keycloak's, `token_use` Cognito's). One that
+    /// shows no sign of what it is cannot be told from an access token.
     fn kind(&self, claims: &Object) -> Result<(), Refusal> {
-        let sign = ["nonce", "at_hash", "c_hash", "events"].into_iter();
-        let mut sign = sign.filter(|name| self.source == Source::Jwt && claims.contains_key(*name));
+        let sign = ["nonce", "at_hash", "c_hash", "s_hash", "events"].into_iter();
+        let mut sign = sign.filter(|name| !self.is_introspection() && claims.contains_key(*name));
         if let Some(sign) = sign.next() {
             return Err(Refusal::invalid(format!("it holds {sign}, so it is no access token")));
         }
         let kinds: &[&str] = match self.source {
-            Source::Jwt => &["typ", "token_use"],
+            Source::Jwt { .. } => &["typ", "token_use"],
             Source::Introspection => &["typ", "token_use", "token_type"],
         };
-        let named = kinds.iter().filter_map(|name| json::text(claims, name));
-        match named.map(str::to_ascii_lowercase).find(|kind| OTHER_KINDS.contains(&kind.as_str())) {
-            Some(kind) => Err(Refusal::invalid(format!("it is of kind {kind:?}, and no access token"))),
-            None => Ok(()),
+        let named = kinds.iter().filter_map(|name| json::text(claims, name)).map(str::to_ascii_lowercase);
+        let named: Vec<_> = named.collect();
+        if let Some(kind) = named.iter().find(|kind| OTHER_KINDS.contains(&kind.as_str())) {
+            return Err(Refusal::invalid(format!("it is of kind {kind:?}, and no access token")));
         }
+        let is_bare = self.source == Source::Jwt { is_access_token: false } && named.is_empty();
+        if is_bare && claims.contains_key("auth_time") && !OF_ACCESS.iter().any(|of| claims.contains_key(*of))
+        {
+            let why = "it tells of a login (auth_time) and of no client or scope, so it is no access token";
+            return Err(Refusal::invalid(why.to_owned()));
+        }
+        Ok(())
     }
 
     fn issuer(&self, claims: &Object) -> Result<(), Refusal> {
         match (claim(claims, "iss"), self.issuer) {
-            (None, _) if self.source == Source::Introspection => Ok(()),
-            (Some(_), None) if self.source == Source::Introspection => Ok(()),
+            (None, _) if self.is_introspection() => Ok(()),
+            (Some(_), None) if self.is_introspection() => Ok(()),
             (None, _) => Err(Refusal::missing("iss")),
             (Some(Value::String(iss)), Some(issuer)) if iss == issuer => Ok(()),
             (Some(iss), _) => Err(Refusal::invalid(format!("it was issued by {}", shown(iss)))),
         }
     }
 
-    fn times(&self, claims: &Object) -> Result<(), Refusal> {
-        let time = |name: &str| match claim(claims, name) {
-            None => Ok(None),
-            Some(Value::Number(number)) => Ok(number.as_f64()),
-            Some(_) => Err(Refusal::invalid(format!("its {name} is no number"))),
-        };
-        match time("exp")? {
+    fn times(&self, claims: &Object) -> Result<(), NoAccount> {
+        match self.time(claims, "exp")? {
             Some(exp) if self.now >= exp + LEEWAY => {
-                return Err(Refusal::invalid("it has expired".to_owned()));
+                return Err(Refusal::invalid("it has expired".to_owned()).into());
             }
-            None if self.source == Source::Jwt => return Err(Refusal::missing("exp")),
+            None if !self.is_introspection() => return Err(Refusal::missing("exp").into()),
             _ => {}
         }
         for name in ["nbf", "iat"] {
-            if time(name)?.is_some_and(|time| time > self.now + AHEAD) {
-                return Err(Refusal::invalid(format!("its {name} is in the future")));
+            if self.time(claims, name)?.is_some_and(|time| time > self.now + AHEAD) {
+                return Err(Refusal::invalid(format!("its {name} is in the future")).into());
             }
         }
         Ok(())
+    }
+
+    /// Seconds since 1970. Some providers' introspection writes them as a text.
+    fn time(&self, claims: &Object, name: &str) -> Result<Option<f64>, NoAccount> {
+        let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        match claim(claims, name) {
+            None => Ok(None),
+            Some(Value::Number(number)) => Ok(number.as_f64()),
+            Some(Value::String(text)) if self.is_introspection() && is_digits(text) => Ok(text.parse().ok()),
+            Some(_) if self.is_introspection() => {
+                Err(NoAccount::Unclear(format!("{}: {name} is no number", Endpoint::Introspection.name())))
+            }
+            Some(_) => Err(Refusal::invalid(format!("its {name} is no number")).into()),
+        }
     }
 
     /// RFC 8725 3.9: a token that was made for another application is not for us. Providers differ
@@ -133,7 +178,7 @@ impl Rules<'_> {
                 "the token is for {}; add that to sasl_oidc_auth.audiences to accept it",
                 shown(&Value::from(*one))
             ))),
-            None if self.source == Source::Introspection && !self.settings.require_audience => Ok(()),
+            None if self.is_introspection() && !self.settings.require_audience => Ok(()),
             None => Err(Refusal::invalid(
                 "the token does not say whom it is for (aud, azp, client_id); see sasl_oidc_auth.audiences"
                     .to_owned(),
@@ -143,7 +188,7 @@ impl Rules<'_> {
 
     fn name(&self, claims: &Object) -> Result<String, Refusal> {
         let usual: &[&str] = match self.source {
-            Source::Jwt => &["username", "preferred_username", "sub"],
+            Source::Jwt { .. } => &["username", "preferred_username", "sub"],
             Source::Introspection => &["username", "sub"],
         };
         let (chosen, wanted) = match &self.settings.account_claim {
@@ -153,10 +198,12 @@ impl Rules<'_> {
         let Some(chosen) = chosen.filter(|name| claim(claims, name).is_some()) else {
             return Err(Refusal::missing(wanted));
         };
+        // OpenID Connect Core 1.0 5.1: else its user may have made it up.
+        if chosen == "email" && !claim(claims, "email_verified").is_none_or(is_true) {
+            return Err(Refusal::invalid("its email is not verified (email_verified)".to_owned()));
+        }
         match json::text(claims, chosen) {
-            Some(name) if (1..=LONGEST_NAME).contains(&name.len()) && !name.chars().any(char::is_control) => {
-                Ok(name.to_owned())
-            }
+            Some(name) if name.len() <= LONGEST_NAME && is_account_name(name) => Ok(name.to_owned()),
             _ => Err(Refusal::invalid(format!("its {chosen} is no name that can log in"))),
         }
     }
@@ -165,6 +212,15 @@ impl Rules<'_> {
 /// What `name` says; `null` says nothing.
 fn claim<'c>(claims: &'c Object, name: &str) -> Option<&'c Value> {
     claims.get(name).filter(|value| !value.is_null())
+}
+
+/// `true`, also as some providers write it.
+fn is_true(value: &Value) -> bool {
+    match value {
+        Value::Bool(is_true) => *is_true,
+        Value::String(text) => text.eq_ignore_ascii_case("true"),
+        _ => *value == 1,
+    }
 }
 
 fn malformed(claim: &str) -> Refusal {

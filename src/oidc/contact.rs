@@ -27,7 +27,7 @@ const CODES: [&str; 6] = [
 ];
 
 fn error_code(reply: &Reply) -> Option<&'static str> {
-    let answer = json::object(&reply.body).ok()?;
+    let answer = json::answer(&reply.body).ok()?;
     let code = json::text(&answer, "error")?;
     CODES.into_iter().find(|known| *known == code)
 }
@@ -131,7 +131,7 @@ impl Contact {
             self.complain(format_args!("{what}: status {}{code}{ours}", reply.status));
             return None;
         }
-        let object = json::object(&reply.body);
+        let object = json::answer(&reply.body);
         if object.is_err() {
             self.complain(format_args!("{what}: the answer is no JSON object"));
         }

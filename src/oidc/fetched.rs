@@ -55,6 +55,8 @@ type Fetch<T> = Box<dyn Fn() -> BoxFuture<'static, Option<Kept<T>>> + Send + Syn
 
 struct State<T> {
     kept: Option<Kept<T>>,
+    /// When the fetch of it began.
+    since: Option<Instant>,
     flight: Option<Flight<T>>,
     failed: Option<Instant>,
     replaced: Option<Instant>,
@@ -81,7 +83,7 @@ impl<T: Send + Sync + 'static> Fetched<T> {
     where
         F: Future<Output = Option<Kept<T>>> + Send + 'static,
     {
-        let state = State { kept: None, flight: None, failed: None, replaced: None };
+        let state = State { kept: None, since: None, flight: None, failed: None, replaced: None };
         Self(Arc::new(Inner { state: Mutex::new(state), fetch: Box::new(move || fetch().boxed()) }))
     }
 
@@ -116,6 +118,13 @@ impl<T: Send + Sync + 'static> Fetched<T> {
     pub(super) fn is_there(&self) -> bool {
         let now = Instant::now();
         self.0.lock().kept.as_ref().is_some_and(|kept| now < kept.ends)
+    }
+
+    /// Whether `seen` is the value, and was fetched so recently that another would hardly differ.
+    pub(super) fn is_recent(&self, seen: &Arc<T>) -> bool {
+        let state = self.0.lock();
+        let is_it = state.kept.as_ref().is_some_and(|kept| Arc::ptr_eq(&kept.value, seen));
+        is_it && state.since.is_some_and(|then| Instant::now() < then + REPLACE)
     }
 
     /// Another value than `seen`, which is no good. What others have fetched since is taken.
@@ -156,7 +165,7 @@ impl<T: Send + Sync + 'static> Fetched<T> {
         let (land, landing) = oneshot::channel();
         let flight = Flight { began, landing: landing.shared() };
         state.flight = Some(flight.clone());
-        let mut fetching = Fetching { inner: Arc::clone(&self.0), outcome: None, land: Some(land) };
+        let mut fetching = Fetching { inner: Arc::clone(&self.0), began, outcome: None, land: Some(land) };
         tokio::spawn(async move {
             let fetch = (fetching.inner.fetch)();
             fetching.outcome = timeout(FETCH, fetch).await.ok().flatten();
@@ -181,6 +190,7 @@ impl<T> Inner<T> {
 /// Dropped when a fetch ends, also when it panics: then the next one may begin.
 struct Fetching<T> {
     inner: Arc<Inner<T>>,
+    began: Instant,
     outcome: Option<Kept<T>>,
     land: Option<oneshot::Sender<Option<Arc<T>>>>,
 }
@@ -193,6 +203,7 @@ impl<T> Drop for Fetching<T> {
         match self.outcome.take() {
             Some(kept) => {
                 state.kept = Some(kept);
+                state.since = Some(self.began);
                 state.failed = None;
             }
             None => state.failed = Some(Instant::now()),
@@ -347,7 +358,9 @@ mod tests {
         assert_eq!((*one, *other, source.count()), (2, 2, 2));
         assert!(matches!(source.cell.newer(&first, in_time()).await, Newer::Another(new) if *new == 2));
         assert!(matches!(source.cell.newer(&one, in_time()).await, Newer::TooSoon));
+        assert!(source.cell.is_recent(&one) && !source.cell.is_recent(&first));
         advance(REPLACE).await;
+        assert!(!source.cell.is_recent(&one));
         assert!(matches!(source.cell.newer(&one, in_time()).await, Newer::Another(new) if *new == 3));
     }
 

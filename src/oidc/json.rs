@@ -33,6 +33,12 @@ pub(super) fn object(text: &[u8]) -> Result<Object, NoObject> {
     Ok(object)
 }
 
+/// Reads what a provider has answered: some write a byte order mark in front, which RFC 8259 8.1
+/// lets a reader skip.
+pub(super) fn answer(body: &[u8]) -> Result<Object, NoObject> {
+    object(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body))
+}
+
 /// The member `name`, if it is a text.
 pub(super) fn text<'o>(object: &'o Object, name: &str) -> Option<&'o str> {
     object.get(name).and_then(Value::as_str)
@@ -79,6 +85,9 @@ mod tests {
             assert_eq!(object(text.as_bytes()), Err(NoObject::Shape), "{text}");
         }
         assert_eq!(object(b"{\"a\": \"\xff\"}"), Err(NoObject::Shape));
+        assert!(answer("\u{feff}{\"a\": 1}".as_bytes()).is_ok_and(|object| object.len() == 1));
+        assert!(answer(b"{}").is_ok());
+        assert_eq!(answer("\u{feff}\u{feff}{}".as_bytes()), Err(NoObject::Shape));
         let deep = format!("{{\"a\": {}}}", "[".repeat(100_000));
         assert_eq!(object(deep.as_bytes()), Err(NoObject::Shape));
     }

@@ -57,6 +57,7 @@ enum Kind {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Signature {
     Good,
+    /// It is not that of the key which it names.
     Bad,
     /// The key it names, or any that would fit, is not in the set.
     UnknownKey,
@@ -104,7 +105,7 @@ impl KeySet {
             self.keys.iter().filter(|key| token.kid.is_none() || key.kid == token.kid).collect();
         let fitting: Vec<&Key> = named.iter().copied().filter(|key| key.fits(token.algorithm)).collect();
         if fitting.is_empty() {
-            // A known key with a wrong algorithm is a forgery, which no other set of keys mends.
+            // A known name with an algorithm that its key is not for.
             return if token.kid.is_some() && !named.is_empty() { Signature::Bad } else { unknown };
         }
         let is_good = |key: &&Key| key.verify(token.algorithm, token.message, token.signature);

@@ -27,6 +27,8 @@ pub(super) enum Form<'t> {
 pub(super) struct Jws<'t> {
     pub(super) algorithm: Algorithm,
     pub(super) kid: Option<String>,
+    /// Whether it calls itself one (RFC 9068 2.1).
+    pub(super) is_access_token: bool,
     /// What is signed.
     pub(super) message: &'t str,
     /// As it stands in the token.
@@ -48,7 +50,7 @@ impl<'t> Jws<'t> {
             Err(NoObject::Repeated) => return Form::Refused("its header says something twice"),
             _ => return Form::Opaque,
         };
-        let (algorithm, kid) = match header(&head) {
+        let (algorithm, kid, is_access_token) = match header(&head) {
             Ok(header) => header,
             Err(flaw) => return Form::Refused(flaw),
         };
@@ -56,7 +58,8 @@ impl<'t> Jws<'t> {
         let (Ok(claims), Ok(_)) = (URL_SAFE_NO_PAD.decode(claims), URL_SAFE_NO_PAD.decode(signature)) else {
             return Form::Refused("it is no base64url");
         };
-        Form::Signed(Self { algorithm, kid, message: &token[..second], signature, claims })
+        let message = &token[..second];
+        Form::Signed(Self { algorithm, kid, is_access_token, message, signature, claims })
     }
 
     /// What it says; to be believed once the signature has been verified.
@@ -68,7 +71,7 @@ impl<'t> Jws<'t> {
     }
 }
 
-fn header(head: &Object) -> Result<(Algorithm, Option<String>), &'static str> {
+fn header(head: &Object) -> Result<(Algorithm, Option<String>, bool), &'static str> {
     if head.contains_key("crit") {
         return Err("its header demands an extension (crit)");
     }
@@ -80,14 +83,14 @@ fn header(head: &Object) -> Result<(Algorithm, Option<String>), &'static str> {
         Some(_) => return Err("its kid is no text"),
     };
     // RFC 9068 2.1; RFC 8725 3.11: logout tokens and the like say so.
-    let is_access_token = |kind: &str| {
-        let kind = kind.to_ascii_lowercase();
-        matches!(kind.strip_prefix("application/").unwrap_or(&kind), "jwt" | "at+jwt")
+    let kind = match head.get("typ") {
+        None => "jwt".to_owned(),
+        Some(Value::String(kind)) => kind.to_ascii_lowercase(),
+        Some(_) => String::new(),
     };
-    match head.get("typ") {
-        None => {}
-        Some(Value::String(kind)) if is_access_token(kind) => {}
-        Some(_) => return Err("its typ is that of another kind of token"),
+    match kind.strip_prefix("application/").unwrap_or(&kind) {
+        "jwt" => Ok((algorithm, kid, false)),
+        "at+jwt" => Ok((algorithm, kid, true)),
+        _ => Err("its typ is that of another kind of token"),
     }
-    Ok((algorithm, kid))
 }

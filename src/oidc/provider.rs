@@ -56,6 +56,8 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
+    const ALL: [Self; 3] = [Self::Token, Self::Introspection, Self::Keys];
+
     /// Its name in the document.
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -106,8 +108,7 @@ impl Provider {
 
 impl Document {
     fn read(object: &Object, uri: &Url) -> Self {
-        let endpoints = [Endpoint::Token, Endpoint::Introspection, Endpoint::Keys]
-            .map(|endpoint| address(object.get(endpoint.name()), uri));
+        let endpoints = Endpoint::ALL.map(|endpoint| address(object.get(endpoint.name()), uri));
         let signing = [Endpoint::Token, Endpoint::Introspection].map(|endpoint| {
             let name = format!("{}_auth_signing_alg_values_supported", endpoint.name());
             let names = object.get(&name).and_then(Value::as_array).into_iter().flatten();
@@ -150,6 +151,11 @@ fn address(value: Option<&Value>, uri: &Url) -> Result<Address, &'static str> {
 async fn fetch(contact: Arc<Contact>, uri: Url, strange: Arc<AtomicBool>) -> Option<Kept<Document>> {
     let reply = contact.exchange(&contact.errands.discovery, &uri, Message::get(), fetched::limit()).await;
     let object = contact.object("discovery", reply)?;
+    // What says nothing (an error, a maintenance) is no successor of a document that is good.
+    if !Endpoint::ALL.iter().any(|endpoint| object.contains_key(endpoint.name())) {
+        contact.complain(format_args!("discovery: the answer names no endpoint"));
+        return None;
+    }
     let document = Document::read(&object, &uri);
     if let Some(issuer) = &document.issuer
         && !uri.as_str().starts_with(issuer.as_str())

@@ -12,7 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::claims::{Rules, Source};
+use super::claims::{NoAccount, Rules, Source};
 use super::client::Client;
 use super::fetched::{Fetched, Newer};
 use super::json::Object;
@@ -109,19 +109,7 @@ impl Verifier {
             }
             Validation::Jwks | Validation::Introspection => deadline,
         };
-        let Some(keys) = self.keys.get(deadline).await else { return Ok(None) };
-        let mut signature = keys.verify(jwt);
-        if matches!(signature, Signature::UnknownKey | Signature::Unproven) {
-            // The provider may have begun to use a new key.
-            signature = match self.keys.newer(&keys, deadline).await {
-                Newer::Another(keys) => keys.verify(jwt),
-                // Others have been tried: nobody else is to be asked about that.
-                Newer::TooSoon | Newer::Failed if signature == Signature::Unproven => {
-                    return Err(Failure::Provider);
-                }
-                Newer::TooSoon | Newer::Failed => return Ok(None),
-            };
-        }
+        let Some(signature) = self.signature(jwt, deadline).await? else { return Ok(None) };
         let refused = |detail: &str| Ok(Some(Verdict::Refused(Refusal::invalid(detail.to_owned()))));
         match signature {
             Signature::Good => {}
@@ -136,20 +124,52 @@ impl Verifier {
             self.client.provider.contact.complain(format_args!("discovery: issuer is missing"));
             return Ok(None);
         };
-        Ok(Some(match jwt.claims() {
-            Ok(claims) => self.judge(&claims, Some(issuer), Source::Jwt),
-            Err(flaw) => Verdict::Refused(Refusal::invalid(flaw.to_owned())),
-        }))
+        match jwt.claims() {
+            Ok(claims) => {
+                let source = Source::Jwt { is_access_token: jwt.is_access_token };
+                self.judge(&claims, Some(issuer), source).map(Some)
+            }
+            Err(flaw) => refused(flaw),
+        }
     }
 
-    fn judge(&self, claims: &Object, issuer: Option<&str>, source: Source) -> Verdict {
+    /// What the provider's keys say of `jwt`. `None`: they cannot be had.
+    async fn signature(&self, jwt: &Jws<'_>, deadline: Deadline) -> Result<Option<Signature>, Failure> {
+        let Some(keys) = self.keys.get(deadline).await else { return Ok(None) };
+        let signature = keys.verify(jwt);
+        let is_final = match signature {
+            Signature::Good | Signature::Undecided => true,
+            // The provider may have begun to use a new key.
+            Signature::UnknownKey | Signature::Unproven => false,
+            // Or a new one under an old name.
+            Signature::Bad => self.keys.is_recent(&keys),
+        };
+        if is_final {
+            return Ok(Some(signature));
+        }
+        match self.keys.newer(&keys, deadline).await {
+            Newer::Another(keys) => Ok(Some(keys.verify(jwt))),
+            Newer::TooSoon | Newer::Failed if signature == Signature::UnknownKey => Ok(None),
+            // A key of the provider's has been tried: nobody else is to be asked about that.
+            Newer::TooSoon | Newer::Failed => Err(Failure::Provider),
+        }
+    }
+
+    fn judge(&self, claims: &Object, issuer: Option<&str>, source: Source) -> Result<Verdict, Failure> {
         // Before 1970 every token is from the future.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64());
         let rules = Rules { settings: &self.settings, issuer, source, now };
         match rules.account(claims) {
-            Ok(name) => Verdict::Account(name),
-            Err(refusal) => Verdict::Refused(refusal),
+            Ok(name) => Ok(Verdict::Account(name)),
+            Err(NoAccount::Refused(refusal)) => Ok(Verdict::Refused(refusal)),
+            Err(NoAccount::Unclear(trouble)) => Err(self.unclear(&trouble)),
         }
+    }
+
+    /// The provider's word says nothing of a token: that is no denial.
+    fn unclear(&self, trouble: &str) -> Failure {
+        self.client.provider.contact.complain(format_args!("{trouble}"));
+        Failure::Provider
     }
 
     async fn introspect(
@@ -177,14 +197,20 @@ impl Verifier {
         fields.retain(|(_, value)| !value.is_empty());
         let answer = self.client.post(Endpoint::Introspection, &fields, deadline).await;
         let answer = answer.ok_or(Failure::Provider)?;
-        let refused = |reason| Ok(Verdict::Refused(Refusal { reason, detail: reason.to_owned() }));
         match answer.get("active") {
             Some(Value::Bool(true)) => {}
-            Some(_) => return refused("token is not active"),
-            None => return refused("introspection response missing 'active' field"),
+            Some(Value::Bool(false)) => {
+                let reason = "token is not active";
+                return Ok(Verdict::Refused(Refusal { reason, detail: reason.to_owned() }));
+            }
+            // RFC 7662 2.2: it is required, and a boolean.
+            active => {
+                let lack = if active.is_some() { "is no boolean" } else { "is missing" };
+                return Err(self.unclear(&format!("{}: active {lack}", Endpoint::Introspection.name())));
+            }
         }
         let document = self.client.provider.document(deadline).await.ok_or(Failure::Provider)?;
-        Ok(self.judge(&answer, document.issuer.as_deref(), Source::Introspection))
+        self.judge(&answer, document.issuer.as_deref(), Source::Introspection)
     }
 }
 

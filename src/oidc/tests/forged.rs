@@ -175,6 +175,7 @@ fn wrong_claims(key: &Key, honest: &Value, corpus: &mut Corpus) {
         ("nonce", json!("n")),
         ("at_hash", json!("h")),
         ("c_hash", json!("h")),
+        ("s_hash", json!("h")),
         ("username", json!("")),
         ("username", json!(["bob"])),
         ("username", json!("a\nb")),
@@ -287,6 +288,39 @@ async fn no_forged_token_logs_in() {
         assert_eq!(verify(&verifier, &key.token(&honest)).await, good, "{name}");
         assert_eq!(provider.count("/introspect"), 0);
     }
+}
+
+/// OpenID Connect Core 1.0 2: an ID token tells when its user has logged in, and an access token that
+/// tells that names its client or what it is good for, too (RFC 9068 2.2).
+#[tokio::test]
+async fn an_id_token_is_told_by_what_it_lacks() {
+    let (provider, oidc, key) = (Provider::start().await, oidc(), Key::p256());
+    provider.say("/keys", Says::Json(200, json!({"keys": [key.jwk]})));
+    let verifier = oidc.verifier(&settings(&provider, Validation::Jwks));
+    let mut header = key.header();
+    let mut judge = async |typ: &str, changes: &[(&str, Value)]| {
+        header["typ"] = json!(typ);
+        let mut claims = claims(&provider.url(""));
+        for (name, value) in changes {
+            claims[*name] = value.clone();
+        }
+        verify(&verifier, &key.sign(&header.to_string(), &claims.to_string())).await
+    };
+    let login = ("auth_time", json!(now()));
+    for id in [&[][..], &[("amr", json!(["pwd"]))], &[("acr", json!("1")), ("email", json!("b@x"))]] {
+        let verdict = judge("JWT", &[&[login.clone()], id].concat()).await;
+        let Ok(super::Verdict::Refused(refusal)) = verdict else { panic!("{id:?}: {verdict:?}") };
+        assert!(refusal.detail.contains("no access token"), "{}", refusal.detail);
+    }
+    for sign in ["scope", "scp", "client_id", "azp", "cid", "appid", "jti", "roles"] {
+        let verdict = judge("JWT", &[login.clone(), (sign, json!("us:1"))]).await;
+        assert_eq!(verdict, account("bob@example.com"), "{sign}");
+    }
+    for (name, value) in [("token_use", "access"), ("typ", "Bearer")] {
+        let verdict = judge("JWT", &[login.clone(), (name, json!(value))]).await;
+        assert_eq!(verdict, account("bob@example.com"), "{name}");
+    }
+    assert_eq!(judge("at+jwt", &[login]).await, account("bob@example.com"));
 }
 
 #[tokio::test]

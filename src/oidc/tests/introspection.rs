@@ -48,7 +48,6 @@ async fn what_the_answer_says_is_held_to_the_rules() {
         json!({"active": true, "sub": "bob", "aud": ["other", 1]}),
         json!({"active": true, "sub": "bob", "client_id": "other"}),
         json!({"active": true, "sub": "bob", "iss": "https://other.test"}),
-        json!({"active": true, "sub": "bob", "exp": "9999999999"}),
         past,
         ahead,
     ];
@@ -59,15 +58,76 @@ async fn what_the_answer_says_is_held_to_the_rules() {
 }
 
 #[tokio::test]
-async fn only_true_is_active() {
-    for active in [json!(false), json!("true"), json!(1), Value::Null, json!([true])] {
-        let verdict = ask(|_| {}, Says::Json(200, json!({"active": active, "sub": "bob"}))).await;
-        let Ok(Verdict::Refused(refusal)) = verdict else { panic!("{active}: {verdict:?}") };
-        assert_eq!(refusal.reason, "token is not active");
-    }
-    let verdict = ask(|_| {}, Says::Json(200, json!({"sub": "bob"}))).await;
+async fn an_answer_that_does_not_say_whether_a_token_is_active_denies_nobody() {
+    let verdict = ask(|_| {}, Says::Json(200, json!({"active": false, "sub": "bob"}))).await;
     let Ok(Verdict::Refused(refusal)) = verdict else { panic!("{verdict:?}") };
-    assert_eq!(refusal.reason, "introspection response missing 'active' field");
+    assert_eq!(refusal.reason, "token is not active");
+    for nothing in [
+        json!({}),
+        json!({"sub": "bob"}),
+        json!({"error": "invalid_request"}),
+        json!({"status": "maintenance"}),
+        json!({"active": "true", "sub": "bob"}),
+        json!({"active": "false"}),
+        json!({"active": 1, "sub": "bob"}),
+        json!({"active": 0}),
+        json!({"active": null}),
+        json!({"active": [true]}),
+    ] {
+        assert_eq!(ask(|_| {}, Says::Json(200, nothing.clone())).await, Err(Failure::Provider), "{nothing}");
+    }
+}
+
+#[tokio::test]
+async fn a_time_is_a_number_or_digits() {
+    let ask = async |name: &str, time: Value| {
+        let answer = json!({"active": true, "sub": "bob", name: time});
+        ask(|_| {}, Says::Json(200, answer)).await
+    };
+    for exp in [json!((now() + 60).to_string()), json!("9999999999"), json!("99999999999999999999999")] {
+        assert_eq!(ask("exp", exp.clone()).await, account("bob"), "{exp}");
+    }
+    assert_eq!(ask("nbf", json!((now() - 60).to_string())).await, account("bob"));
+    for (name, time) in [("exp", now() - 120), ("exp", 0), ("nbf", now() + 300), ("iat", now() + 300)] {
+        assert!(is_refused(&ask(name, json!(time.to_string())).await), "{name}");
+    }
+    for time in ["", " ", "soon", "1e10", "-5", "+99999999999", "9999999999.5", "2099-01-01T00:00:00Z"] {
+        for name in ["exp", "nbf", "iat"] {
+            assert_eq!(ask(name, json!(time)).await, Err(Failure::Provider), "{name}: {time:?}");
+        }
+    }
+    for time in [json!(true), json!([9_999_999_999_u64]), json!({})] {
+        assert_eq!(ask("exp", time.clone()).await, Err(Failure::Provider), "{time}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_is_what_can_be_seen() {
+    for hidden in
+        ["b\u{200b}ob", "bob\u{feff}", "\u{202e}bob", "bob\u{2028}", "\u{2066}b", " ", "\u{a0}\u{3000}"]
+    {
+        let verdict = ask(|_| {}, Says::Json(200, json!({"active": true, "username": hidden}))).await;
+        assert!(is_refused(&verdict), "{hidden:?}: {verdict:?}");
+    }
+    let verdict = ask(|_| {}, Says::Json(200, json!({"active": true, "username": "Bob B\u{f6}b"}))).await;
+    assert_eq!(verdict, account("Bob B\u{f6}b"));
+}
+
+#[tokio::test]
+async fn an_address_that_is_not_verified_names_nobody() {
+    let email = |settings: &mut TokenSettings| settings.account_claim = Some("email".to_owned());
+    let says = |verified: Value| {
+        Says::Json(200, json!({"active": true, "sub": "4711", "email": "bob@x", "email_verified": verified}))
+    };
+    for verified in [json!(true), json!("true"), json!("True"), json!(1), Value::Null] {
+        assert_eq!(ask(email, says(verified.clone())).await, account("bob@x"), "{verified}");
+    }
+    for verified in [json!(false), json!("false"), json!(0), json!(""), json!("no"), json!([])] {
+        let verdict = ask(email, says(verified.clone())).await;
+        let Ok(Verdict::Refused(refusal)) = verdict else { panic!("{verified}: {verdict:?}") };
+        assert!(refusal.detail.contains("email_verified"), "{}", refusal.detail);
+        assert_eq!(ask(|_| {}, says(verified)).await, account("4711"), "another claim names the account");
+    }
 }
 
 #[tokio::test]

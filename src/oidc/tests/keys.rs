@@ -72,6 +72,50 @@ async fn unknown_keys_are_looked_for_once_in_ten_seconds() {
 }
 
 #[tokio::test]
+async fn a_key_that_is_replaced_under_its_name_turns_nobody_away() {
+    for validation in [Validation::Jwks, Validation::Auto] {
+        let (provider, verifier) = start(validation).await;
+        // All of one name.
+        let (old, new, other, forger) = (Key::p256(), Key::p256(), Key::ed25519(), Key::p256());
+        show(&provider, &[&old]);
+        assert_eq!(verify(&verifier, &token(&provider, &old)).await, account(BOB));
+        assert!(is_refused(&verify(&verifier, &token(&provider, &forger)).await), "the set is a new one");
+        assert_eq!(provider.count("/keys"), 1);
+        for (round, key) in [&new, &other].into_iter().enumerate() {
+            later(Duration::from_secs(10)).await;
+            show(&provider, &[key]);
+            let all: Vec<_> = (0..50)
+                .map(|_| {
+                    let (verifier, token) = (Arc::clone(&verifier), token(&provider, key));
+                    tokio::spawn(async move { verify(&verifier, &token).await })
+                })
+                .collect();
+            for one in all {
+                assert_eq!(one.await.expect("no panic"), account(BOB), "{validation:?}");
+            }
+            for _ in 0..20 {
+                assert!(is_refused(&verify(&verifier, &token(&provider, &forger)).await));
+            }
+            assert_eq!(provider.count("/keys"), 2 + round);
+        }
+        later(Duration::from_secs(10)).await;
+        for _ in 0..20 {
+            assert!(is_refused(&verify(&verifier, &token(&provider, &forger)).await), "looked for once more");
+        }
+        assert_eq!(provider.count("/keys"), 4);
+        later(Duration::from_secs(10)).await;
+        provider.say("/keys", Says::Json(503, Value::Null));
+        provider.say("/introspect", Says::Json(200, json!({"active": true, "sub": "asked"})));
+        for _ in 0..20 {
+            let verdict = verify(&verifier, &token(&provider, &forger)).await;
+            assert_eq!(verdict, Err(Failure::Provider), "the key may have changed");
+        }
+        assert_eq!(verify(&verifier, &token(&provider, &other)).await, account(BOB));
+        assert_eq!((provider.count("/keys"), provider.count("/introspect")), (5, 0));
+    }
+}
+
+#[tokio::test]
 async fn old_keys_serve_for_an_hour_while_there_are_no_others() {
     let (provider, verifier) = start(Validation::Jwks).await;
     let key = Key::ed25519();

@@ -263,9 +263,27 @@ async fn a_discovery_document_is_fetched_again_in_time() {
 }
 
 #[tokio::test]
+async fn a_document_that_names_no_endpoint_takes_no_others_place() {
+    let (provider, oidc) = (Provider::start().await, oidc());
+    provider.say("/token", Says::Tokens(json!(100)));
+    let bearer = oidc.bearer(&client(&provider, Authentication::None));
+    assert_eq!(token(&bearer).await, is(1));
+    for (number, nothing) in
+        [json!({}), json!({"status": "maintenance"}), json!({"error": "x"}), json!({"issuer": "x"})]
+            .into_iter()
+            .enumerate()
+    {
+        provider.say("/configuration", Says::Json(200, nothing.clone()));
+        later(Duration::from_mins(11)).await;
+        assert_eq!(token(&bearer).await, is(2 + number), "{nothing}");
+    }
+    assert_eq!(provider.count("/configuration"), 5);
+}
+
+#[tokio::test]
 async fn a_missing_endpoint_is_looked_for_again() {
     let (provider, oidc) = (Provider::start().await, oidc());
-    provider.say("/configuration", Says::Json(200, json!({"issuer": "x"})));
+    provider.say("/configuration", Says::Json(200, json!({"issuer": "x", "jwks_uri": "https://x.test/"})));
     let bearer = oidc.bearer(&client(&provider, Authentication::None));
     assert_eq!(token(&bearer).await, Err(Failure::Provider));
     assert_eq!(provider.count("/configuration"), 2);
