@@ -29,7 +29,7 @@ pub(super) fn check(cli: &Cli, strict: bool, online: bool) -> ExitCode {
                 && (!strict || (problems.is_empty() && missing.warnings.is_empty())) =>
         {
             if online {
-                reached(&file, &config)
+                reached(&file, &config, strict)
             } else {
                 good(&file, &config, "")
             }
@@ -44,9 +44,15 @@ pub(super) fn check(cli: &Cli, strict: bool, online: bool) -> ExitCode {
     }
 }
 
-fn reached(file: &impl Display, config: &Config) -> ExitCode {
+fn reached(file: &impl Display, config: &Config, strict: bool) -> ExitCode {
     match online::check(config) {
-        Ok(counts) if counts.bad == 0 => good(file, config, &format!("; reached: {counts}")),
+        Ok(counts) if counts.bad == 0 && (!strict || counts.warnings == 0) => {
+            good(file, config, &format!("; reached: {counts}"))
+        }
+        Ok(counts) if counts.bad == 0 => {
+            super::say(&[format!("{file}: errors: 0, warnings: {}", counts.warnings)]);
+            ExitCode::from(CONFIG)
+        }
         Ok(counts) => {
             super::say(&[format!("{file} is good, but not all that it names can be used: {counts}")]);
             ExitCode::from(UNAVAILABLE)

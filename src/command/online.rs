@@ -12,7 +12,7 @@ use url::{Position, Url};
 use crate::ask::Deadline;
 use crate::config::Config;
 use crate::exchange::{Http, Reached};
-use crate::oidc::{ClientSettings, Endpoint, Oidc};
+use crate::oidc::{ClientSettings, Needs, Oidc};
 
 /// All of it is over by then.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -25,13 +25,20 @@ pub(super) struct Counts {
     providers: usize,
     /// Origins and providers that cannot be used.
     pub(super) bad: usize,
+    /// What is strange about providers that can.
+    pub(super) warnings: usize,
 }
 
 impl std::fmt::Display for Counts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { origins, providers, bad } = self;
+        let Self { origins, providers, bad, warnings } = self;
         write!(f, "origins: {origins}; providers: {providers}")?;
-        if *bad > 0 { write!(f, "; not good: {bad}") } else { Ok(()) }
+        for (what, count) in [("not good", bad), ("warnings", warnings)] {
+            if *count > 0 {
+                write!(f, "; {what}: {count}")?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -44,8 +51,19 @@ struct Goal<'c> {
 
 enum What {
     Origin,
-    /// With the endpoints that are needed.
-    Provider(Vec<Endpoint>),
+    Provider(Needs),
+}
+
+/// What is told of one that can be used.
+struct Good {
+    told: String,
+    warning: Option<String>,
+}
+
+impl Good {
+    fn new(told: &str) -> Self {
+        Self { told: told.to_owned(), warning: None }
+    }
 }
 
 /// Looks for everything, and says of each whether it is there: what is, on standard output, what is
@@ -64,32 +82,49 @@ pub(super) fn check(config: &Config) -> std::io::Result<Counts> {
     let found = runtime.block_on(join_all(goals.iter().map(|goal| goal.look(&http, &oidc, deadline))));
     // A resolver that is dead holds up a thread for longer.
     runtime.shutdown_background();
-    let mut bad = 0;
+    let (mut bad, mut warnings) = (0, 0);
     for (goal, found) in goals.iter().zip(found) {
         match found {
-            // Whoever reads there may be gone.
-            Ok(good) => drop(writeln!(std::io::stdout(), "{}", goal.line(good))),
+            Ok(good) => {
+                // Whoever reads there may be gone.
+                drop(writeln!(std::io::stdout(), "{}", goal.line(&good.told)));
+                if let Some(warning) = good.warning {
+                    warnings += 1;
+                    super::say(&[goal.line(&format!("warning: {warning}"))]);
+                }
+            }
             Err(why) => {
                 bad += 1;
                 super::say(&[goal.line(&why)]);
             }
         }
     }
-    Ok(Counts { origins: counts.0, providers: counts.1, bad })
+    Ok(Counts { origins: counts.0, providers: counts.1, bad, warnings })
 }
 
 impl Goal<'_> {
-    async fn look(&self, http: &Http, oidc: &Oidc, deadline: Deadline) -> Result<&'static str, String> {
+    async fn look(&self, http: &Http, oidc: &Oidc, deadline: Deadline) -> Result<Good, String> {
         match &self.what {
             What::Origin => {
                 let host = http.host(self.url).map_err(|_| "not reached: its proxy cannot be used")?;
                 match host.reach(deadline).await {
-                    Ok(Reached::Origin) => Ok("reached"),
-                    Ok(Reached::Proxy) => Ok("its proxy is reached, which goes no further without a request"),
+                    Ok(Reached::Origin) => Ok(Good::new("reached")),
+                    Ok(Reached::Proxy) => {
+                        Ok(Good::new("its proxy is reached, which goes no further without a request"))
+                    }
                     Err(why) => Err(format!("not reached: {why}")),
                 }
             }
-            What::Provider(endpoints) => oidc.reach(self.url, endpoints, deadline).await.map(|()| "good"),
+            What::Provider(needs) => {
+                let found = oidc.reach(self.url, needs, deadline).await?;
+                let told = match &found.told[..] {
+                    [] => "good".to_owned(),
+                    origins => format!("good; client_secret goes to {}", origins.join(", ")),
+                };
+                let warning =
+                    found.remark.map(|remark| format!("{remark}; its tokens are taken all the same"));
+                Ok(Good { told, warning })
+            }
         }
     }
 
@@ -130,7 +165,7 @@ impl<'c> Goals<'c> {
             goals.origin(&entry.url, &user);
             goals.bearer(entry.bearer.as_ref(), &user);
             if let Some(tokens) = &entry.tokens {
-                goals.provider(&tokens.client.configuration_uri, tokens.validation.endpoints(), &user);
+                goals.provider(&tokens.client.configuration_uri, Needs::of_tokens(tokens), &user);
             }
         }
         goals
@@ -146,21 +181,19 @@ impl<'c> Goals<'c> {
 
     fn bearer(&mut self, client: Option<&'c ClientSettings>, user: &str) {
         if let Some(client) = client {
-            self.provider(&client.configuration_uri, &[Endpoint::Token], user);
+            self.provider(&client.configuration_uri, Needs::of_client(client), user);
         }
     }
 
-    fn provider(&mut self, url: &'c Url, needed: &[Endpoint], user: &str) {
+    fn provider(&mut self, url: &'c Url, needs: Needs, user: &str) {
         let known = self.providers.iter().position(|goal| goal.url == url);
         let place = known.unwrap_or_else(|| {
-            self.providers.push(Goal { url, what: What::Provider(Vec::new()), used_by: Vec::new() });
+            self.providers.push(Goal { url, what: What::Provider(Needs::default()), used_by: Vec::new() });
             self.providers.len() - 1
         });
         let goal = &mut self.providers[place];
-        if let What::Provider(endpoints) = &mut goal.what {
-            let others = needed.iter().filter(|endpoint| !endpoints.contains(endpoint));
-            let others: Vec<_> = others.copied().collect();
-            endpoints.extend(others);
+        if let What::Provider(all) = &mut goal.what {
+            all.add(needs);
         }
         // An entry may use one for both of its ends.
         if goal.used_by.last().is_none_or(|last| last != user) {

@@ -25,6 +25,7 @@ use super::raw;
 use super::scalar;
 use super::secret;
 use super::template;
+use super::tokens;
 use crate::ask::LONGEST_BUDGET;
 use crate::exchange::is_loopback;
 use crate::target::template::{Names, Template};
@@ -160,7 +161,7 @@ fn without_effect(report: &mut Report<'_>, source: &Source<'_>, raw: &raw::Entry
     for (key, _) in sasl.into_iter().filter(|(_, is_set)| *is_set) {
         report.warning(&path.key(key), "has no effect outside dovecot_sasl");
     }
-    oidc::shape(report, child(Some(source.value), "sasl_oidc_auth"), path);
+    tokens::shape(report, child(Some(source.value), "sasl_oidc_auth"), path);
     grpc::shape(report, child(Some(source.value), "grpc"), path);
 }
 

@@ -19,6 +19,7 @@ use super::problem::Report;
 use super::raw;
 use super::scalar;
 use super::template;
+use super::tokens;
 use crate::ask::{LOGIN_BUDGET, OnFailure};
 use crate::exchange::is_loopback;
 use crate::login::Settings;
@@ -55,7 +56,7 @@ fn entry(report: &mut Report<'_>, source: &Source<'_>, inherited: Inherited) -> 
     let penalty = login.sasl_penalty.unwrap_or(true);
     let penalty_exempt = exempt(report, &path.key("penalty_exempt"), &login, penalty);
     let bearer = oidc::backend(report, child(Some(value), "backend_oidc_auth"), path);
-    let tokens = oidc::sasl(report, child(Some(value), "sasl_oidc_auth"), path);
+    let tokens = tokens::sasl(report, child(Some(value), "sasl_oidc_auth"), path);
     let compress_request = raw.http_request_compression.unwrap_or(false);
     let compress_response = raw.http_response_compression.unwrap_or(false);
     let headers = entry::all_headers(report, source, raw, true);

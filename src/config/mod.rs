@@ -43,6 +43,7 @@ mod syntax;
 mod template;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod tree;
 
 use std::net::IpAddr;

@@ -1,11 +1,9 @@
-//! `backend_oidc_auth` and `sasl_oidc_auth`: us at an identity provider, and whose tokens log in.
+//! `backend_oidc_auth`, and what `sasl_oidc_auth` (`tokens`) has in common with it: us at an identity
+//! provider.
 //!
 //! A block that is not enabled is read for its shape alone: what it lacks may come later. What
 //! proves who we are is read here, also out of files, and no message holds any of it; a secret or
 //! key that the method does not use is neither read nor kept.
-
-use std::ops::RangeInclusive;
-use std::time::Duration;
 
 use serde_yaml::Value;
 use url::Url;
@@ -19,31 +17,28 @@ use super::raw;
 use super::scalar;
 use super::secret;
 use crate::exchange::is_loopback;
-use crate::oidc::{Authentication, ClientSettings, PrivateKey, TokenSettings, Validation};
-
-const JWKS_TTL: RangeInclusive<Duration> = Duration::from_mins(1)..=Duration::from_hours(168);
-const DEFAULT_JWKS_TTL: Duration = Duration::from_mins(5);
+use crate::oidc::{Authentication, ClientSettings, PrivateKey};
 
 /// What both blocks have.
-struct Client {
-    is_enabled: bool,
-    configuration_uri: Option<String>,
-    client_id: Option<raw::Word>,
-    scopes: Vec<raw::Word>,
-    method: Option<Method>,
-    proof: Proof,
+pub(super) struct Client {
+    pub(super) is_enabled: bool,
+    pub(super) configuration_uri: Option<String>,
+    pub(super) client_id: Option<raw::Word>,
+    pub(super) scopes: Vec<raw::Word>,
+    pub(super) method: Option<Method>,
+    pub(super) proof: Proof,
 }
 
 /// What may prove who we are; `auth_method` says what does.
-struct Proof {
-    client_secret: Option<String>,
-    client_secret_file: Option<String>,
-    private_key_file: Option<String>,
+pub(super) struct Proof {
+    pub(super) client_secret: Option<String>,
+    pub(super) client_secret_file: Option<String>,
+    pub(super) private_key_file: Option<String>,
 }
 
 /// What `auth_method` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Method {
+pub(super) enum Method {
     SecretBasic,
     SecretPost,
     PrivateKey,
@@ -82,88 +77,24 @@ pub(super) fn backend(
     client(report, &path, raw)
 }
 
-/// Resolves `sasl_oidc_auth` of the entry at `path`; nothing where it is not enabled.
-pub(super) fn sasl(report: &mut Report<'_>, value: Option<&Value>, path: &KeyPath) -> Option<TokenSettings> {
-    const VALIDATIONS: [(&str, Validation); 3] = [
-        ("introspection", Validation::Introspection),
-        ("jwks", Validation::Jwks),
-        ("auto", Validation::Auto),
-    ];
-    let mut raw = shape(report, value, path);
-    let path = path.key("sasl_oidc_auth");
-    let validation = raw.validation.as_deref();
-    let validation =
-        validation.and_then(|text| scalar::choice(report, &path.key("validation"), text, &VALIDATIONS));
-    let ttl = scalar::duration(report, &path.key("jwks_cache_ttl"), raw.jwks_cache_ttl.as_ref(), JWKS_TTL);
-    let claim = raw.account_claim.take().map(|word| word.0).filter(|claim| !claim.is_empty());
-    if claim.as_ref().is_some_and(|claim| !claim.chars().all(|c| c.is_ascii_graphic())) {
-        report.value(&path.key("account_claim"), "a claim's name is printable ASCII");
-    }
-    let audiences = audiences(report, &path, &raw);
-    let require_audience = raw.require_audience.unwrap_or(false);
-    let raw = Client {
-        is_enabled: is_enabled(report, &path, raw.enabled, raw.configuration_uri.as_deref()),
-        configuration_uri: raw.configuration_uri,
-        client_id: raw.client_id,
-        scopes: raw.scopes.unwrap_or_default(),
-        method: method(report, &path, raw.auth_method.as_deref()),
-        proof: Proof {
-            client_secret: raw.client_secret,
-            client_secret_file: raw.client_secret_file,
-            private_key_file: raw.private_key_file,
-        },
-    };
-    let client = client(report, &path, raw)?;
-    let own = || vec![client.client_id.clone()];
-    Some(TokenSettings {
-        audiences: audiences.map(|named| if named.is_empty() { own() } else { named }),
-        client,
-        validation: validation.unwrap_or(Validation::Introspection),
-        jwks_cache_ttl: ttl.unwrap_or(DEFAULT_JWKS_TTL),
-        account_claim: claim,
-        require_audience,
-    })
-}
-
-/// Reads `sasl_oidc_auth` of the entry at `path` for its keys and kinds of values alone.
-pub(super) fn shape(report: &mut Report<'_>, value: Option<&Value>, path: &KeyPath) -> raw::SaslOidc {
-    block::read(report, value, &path.key("sasl_oidc_auth"), Block::SaslOidc).unwrap_or_default()
-}
-
-/// `audiences`, empty where our own `client_id` is meant; nothing with `check_audience: false`.
-fn audiences(report: &mut Report<'_>, path: &KeyPath, raw: &raw::SaslOidc) -> Option<Vec<String>> {
-    let named: Vec<String> = raw.audiences.iter().flatten().map(|word| word.0.clone()).collect();
-    for (index, _) in named.iter().enumerate().filter(|(_, audience)| audience.is_empty()) {
-        report.value(&path.key("audiences").item(index), "an audience is not empty");
-    }
-    if raw.check_audience != Some(false) {
-        return Some(named);
-    }
-    if raw.enabled == Some(true) {
-        let message = "a token that was made for any other client of the provider logs in";
-        report.warning(&path.key("check_audience"), message);
-        let set =
-            [("audiences", !named.is_empty()), ("require_audience", raw.require_audience == Some(true))];
-        for (key, _) in set.into_iter().filter(|(_, is_set)| *is_set) {
-            report.warning(&path.key(key), "has no effect with `check_audience: false`");
-        }
-    }
-    None
-}
-
 /// `enabled`; whoever names a provider and forgets it would be surprised.
-fn is_enabled(report: &mut Report<'_>, path: &KeyPath, enabled: Option<bool>, uri: Option<&str>) -> bool {
+pub(super) fn is_enabled(
+    report: &mut Report<'_>,
+    path: &KeyPath,
+    enabled: Option<bool>,
+    uri: Option<&str>,
+) -> bool {
     if enabled.is_none() && uri.is_some() {
         report.warning(path, "has no effect without `enabled: true`");
     }
     enabled.unwrap_or(false)
 }
 
-fn method(report: &mut Report<'_>, path: &KeyPath, text: Option<&str>) -> Option<Method> {
+pub(super) fn method(report: &mut Report<'_>, path: &KeyPath, text: Option<&str>) -> Option<Method> {
     scalar::choice(report, &path.key("auth_method"), text?, &METHODS).flatten()
 }
 
-fn client(report: &mut Report<'_>, path: &KeyPath, raw: Client) -> Option<ClientSettings> {
+pub(super) fn client(report: &mut Report<'_>, path: &KeyPath, raw: Client) -> Option<ClientSettings> {
     for (index, scope) in raw.scopes.iter().enumerate() {
         // RFC 6749 3.3.
         if scope.0.is_empty() || !scope.0.chars().all(|c| c.is_ascii_graphic() && c != '"' && c != '\\') {

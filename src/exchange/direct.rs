@@ -313,6 +313,7 @@ mod tests {
             let address = listener.local_addr().expect("an address");
             let url: Url = format!("http://{address}/").parse().expect("a URL");
             let http = Arc::new(Http::new(HttpSettings::plain(KEPT), &Arc::default()));
+            let _held = http.host(&url).expect("no proxy");
             let mut asking = JoinSet::new();
             let mut backend = Vec::new();
             for _ in 0..KEPT {

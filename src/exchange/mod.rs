@@ -11,6 +11,7 @@
 
 pub(crate) mod compress;
 mod direct;
+mod internal;
 mod pool;
 mod proxied;
 mod proxy;
@@ -22,7 +23,7 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::fmt;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use hyper::body::Bytes;
@@ -124,7 +125,8 @@ pub struct Http {
     proxies: Proxies,
     /// Idle connections of all hosts.
     idle: Arc<AtomicUsize>,
-    hosts: Mutex<HashMap<String, Arc<Host>>>,
+    /// Those that somebody holds.
+    hosts: Mutex<HashMap<String, Weak<Host>>>,
 }
 
 /// One origin (scheme, host, port), and the connections to it.
@@ -225,11 +227,15 @@ impl Http {
     /// The connections to each origin, but for those that a proxy stands before.
     #[must_use]
     pub fn pools(&self) -> Vec<(String, Pool)> {
-        let hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut pools: Vec<_> = hosts
-            .iter()
+        let hosts = self.hosts();
+        let in_use = hosts.iter().filter_map(|(origin, host)| Some((origin.clone(), host.upgrade()?)));
+        let in_use: Vec<_> = in_use.collect();
+        // The last one to let go of a host closes its connections.
+        drop(hosts);
+        let mut pools: Vec<_> = in_use
+            .into_iter()
             .filter_map(|(origin, host)| match &host.arm {
-                Arm::Direct(direct) => Some((origin.clone(), direct.connections())),
+                Arm::Direct(direct) => Some((origin, direct.connections())),
                 Arm::Proxied(_) => None,
             })
             .collect();
@@ -249,15 +255,25 @@ impl Http {
         &self.settings
     }
 
-    /// The connections to the origin of `url`, which all its targets share.
+    fn hosts(&self) -> MutexGuard<'_, HashMap<String, Weak<Host>>> {
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The connections to the origin of `url`, if somebody holds them.
+    pub(crate) fn known_host(&self, url: &Url) -> Option<Arc<Host>> {
+        self.hosts().get(&url.origin().ascii_serialization()).and_then(Weak::upgrade)
+    }
+
+    /// The connections to the origin of `url`, which all its targets share. They are closed, and the
+    /// origin is forgotten, when nobody holds them any longer.
     ///
     /// # Errors
     /// Where its proxy cannot be used.
     pub fn host(&self, url: &Url) -> Result<Arc<Host>, reqwest::Error> {
         let origin = url.origin().ascii_serialization();
-        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(host) = hosts.get(&origin) {
-            return Ok(Arc::clone(host));
+        let mut hosts = self.hosts();
+        if let Some(host) = hosts.get(&origin).and_then(Weak::upgrade) {
+            return Ok(host);
         }
         let arm = match self.proxies.of(url) {
             Some(proxy) => Arm::Proxied(Proxied::new(url, &proxy, &self.settings, &self.names)?),
@@ -265,7 +281,8 @@ impl Http {
         };
         let permits = self.settings.max_connections_per_host.map(Semaphore::new);
         let host = Arc::new(Host { arm, origin: url.clone(), permits });
-        hosts.insert(origin, Arc::clone(&host));
+        hosts.retain(|_, host| host.strong_count() > 0);
+        hosts.insert(origin, Arc::downgrade(&host));
         Ok(host)
     }
 }

@@ -3,8 +3,9 @@
 //! That resolver blocks a thread, and a dead one does so for many seconds. So a name is looked up
 //! once at a time, whoever waits for it; an answer is good for 30 s, and for up to 10 min while
 //! the resolver gives none. At most two addresses of a name are tried, of both families where
-//! there are both; when neither answers, the next ones have their turn. The number of names is that
-//! of the configuration. A numeric address is never looked up.
+//! there are both; when neither answers, the next ones have their turn. A name whose answer has ended
+//! is forgotten when the next new one comes, so there are as many as were asked for in the last 10 min.
+//! A numeric address is never looked up.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -42,6 +43,13 @@ struct Known {
     lookup: Option<Lookup>,
 }
 
+impl Known {
+    /// Whether anybody is, or may be, answered out of it.
+    fn is_of_use(&self) -> bool {
+        self.lookup.is_some() || self.addresses.as_ref().is_some_and(|(_, at)| at.elapsed() < STALE)
+    }
+}
+
 impl Names {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Known>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -51,6 +59,9 @@ impl Names {
     pub(super) async fn resolve(self, name: String) -> io::Result<Addresses> {
         let (lookup, old) = {
             let mut names = self.lock();
+            if !names.contains_key(&name) {
+                names.retain(|_, known| known.is_of_use());
+            }
             let known = names.entry(name.clone()).or_default();
             let turn = known.turn;
             let old = known.addresses.as_ref().map(|(addresses, at)| (choose(addresses, turn), *at));
@@ -70,6 +81,13 @@ impl Names {
             .map(|addresses| choose(&addresses, turn))
             .or(old.map(|(addresses, _)| addresses))
             .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("cannot resolve {name}")))
+    }
+
+    /// All addresses of `name`, with port 0; none where there is no answer.
+    pub(super) async fn all(self, name: &str) -> Addresses {
+        let found = self.clone().resolve(name.to_owned()).await.unwrap_or_default();
+        let known = self.lock().get(name).and_then(|known| known.addresses.clone());
+        known.map_or(found, |(addresses, _)| addresses)
     }
 
     /// Neither of the addresses of `name` could be connected to: others have their turn.
@@ -96,6 +114,15 @@ impl Names {
             found
         });
         task.map(Result::unwrap_or_default).boxed().shared()
+    }
+}
+
+#[cfg(test)]
+impl Names {
+    /// As if `name` had just been looked up.
+    pub(super) fn know(&self, name: &str, addresses: &[SocketAddr]) {
+        let addresses = Some((addresses.to_vec(), Instant::now()));
+        self.lock().insert(name.to_owned(), Known { addresses, ..Known::default() });
     }
 }
 
@@ -156,6 +183,28 @@ mod tests {
         names.lock().insert("old.invalid".into(), Known { addresses: old(FRESH), ..Known::default() });
         assert_eq!(ask("old.invalid").await.expect("old"), [address]);
         assert!(ask("never.invalid").await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_name_that_is_no_longer_asked_for_is_forgotten() {
+        let names = Names::default();
+        let address: SocketAddr = "192.0.2.1:0".parse().expect("an address");
+        let ask = |name: &str| names.clone().resolve(name.to_owned());
+        for number in 0..3 {
+            assert!(ask(&format!("gone{number}.invalid")).await.is_err());
+            assert_eq!(names.lock().len(), 1, "the last one");
+        }
+        let old = |age| Instant::now().checked_sub(age).expect("an hour of uptime or none");
+        for (name, age) in [("fresh.invalid", FRESH), ("ended.invalid", STALE)] {
+            let addresses = Some((vec![address], old(age)));
+            names.lock().insert(name.to_owned(), Known { addresses, turn: 7, ..Known::default() });
+        }
+        assert_eq!(ask("fresh.invalid").await.expect("an old answer"), [address]);
+        assert!(names.lock().contains_key("ended.invalid"), "no name is new");
+        assert!(ask("new.invalid").await.is_err());
+        let known: Vec<_> = names.lock().keys().cloned().collect();
+        assert!(known.contains(&"fresh.invalid".to_owned()), "{known:?}");
+        assert!(!known.contains(&"ended.invalid".to_owned()), "{known:?}");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use serde_json::Value;
 
+use super::issuer;
 use super::json::{self, Object};
 use super::provider::Endpoint;
 use super::settings::TokenSettings;
@@ -64,7 +65,7 @@ impl From<Refusal> for NoAccount {
 #[derive(Debug)]
 pub(super) struct Rules<'r> {
     pub(super) settings: &'r TokenSettings,
-    /// The discovered one.
+    /// The discovered one, where that counts.
     pub(super) issuer: Option<&'r str>,
     pub(super) source: Source,
     /// Seconds since 1970.
@@ -113,13 +114,30 @@ impl Rules<'_> {
         Ok(())
     }
 
-    fn issuer(&self, claims: &Object) -> Result<(), Refusal> {
-        match (claim(claims, "iss"), self.issuer) {
-            (None, _) if self.is_introspection() => Ok(()),
-            (Some(_), None) if self.is_introspection() => Ok(()),
-            (None, _) => Err(Refusal::missing("iss")),
-            (Some(Value::String(iss)), Some(issuer)) if iss == issuer => Ok(()),
-            (Some(iss), _) => Err(Refusal::invalid(format!("it was issued by {}", shown(iss)))),
+    fn issuer(&self, claims: &Object) -> Result<(), NoAccount> {
+        let issuers = &self.settings.issuers;
+        let (iss, tenant) = (claim(claims, "iss"), json::text(claims, "tid"));
+        let is_right = |iss: &Value| match self.issuer {
+            _ if !issuers.are_discovered() => iss.as_str().is_some_and(|iss| issuers.hold(iss, tenant)),
+            Some(discovered) => iss == discovered,
+            None => self.is_introspection(),
+        };
+        if issuers.are_discovered()
+            && let Some(trouble) = self.issuer.and_then(issuer::pattern)
+        {
+            return Err(NoAccount::Unclear(trouble));
+        }
+        match iss {
+            // Which tenant it is from must be known where that counts.
+            None if self.is_introspection() && issuers.tenants.is_empty() => Ok(()),
+            None => Err(Refusal::missing("iss").into()),
+            Some(iss) if is_right(iss) => Ok(()),
+            Some(iss) => {
+                let from = tenant.map(|tenant| format!(" for tenant {}", shown(&Value::from(tenant))));
+                let named = if issuers.are_discovered() { "" } else { "; see sasl_oidc_auth.issuers" };
+                let from = from.unwrap_or_default();
+                Err(Refusal::invalid(format!("it was issued by {}{from}{named}", shown(iss))).into())
+            }
         }
     }
 

@@ -14,10 +14,10 @@ use serde_json::json;
 use url::form_urlencoded::{Serializer, byte_serialize};
 use zeroize::Zeroizing;
 
-use super::contact::Message;
+use super::contact::{Address, Message};
 use super::json::Object;
 use super::private_key::PrivateKey;
-use super::provider::{Address, Document, Endpoint, Provider};
+use super::provider::{Document, Endpoint, Provider};
 use super::settings::{Authentication, ClientSettings};
 use crate::ask::{Deadline, Failure};
 
@@ -52,7 +52,7 @@ impl Client {
                 contact.complain(format_args!("{}: no assertion could be signed", endpoint.name()));
                 return None;
             };
-            let reply = contact.exchange(calls, &address.url, message, deadline).await;
+            let reply = contact.exchange(calls, &address, message, deadline).await;
             attempts -= 1;
             // A connection that was lost: an assertion is good for one attempt, so the next one
             // needs another, and the exchange may not repeat it for us.
@@ -88,7 +88,7 @@ impl Client {
             }
             Authentication::PrivateKey(key) => {
                 // RFC 7523 3: the token endpoint's URL names the provider at its other endpoints, too.
-                let audience = document.address(Endpoint::Token).unwrap_or(address);
+                let audience = document.address(Endpoint::Token).map_or(address, |token| token);
                 let assertion = assertion(key, id, &audience.text, document.signing(endpoint))?;
                 form.append_pair("client_id", id)
                     .append_pair("client_assertion_type", ASSERTION_TYPE)

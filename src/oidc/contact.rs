@@ -2,7 +2,7 @@
 //! what was wrong, and never with what either side said.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use hyper::Method;
 use hyper::body::Bytes;
@@ -12,7 +12,7 @@ use url::Url;
 
 use super::json::{self, Object};
 use crate::ask::{Deadline, Failure};
-use crate::exchange::{Http, Reply, Request, path_of};
+use crate::exchange::{Host, Http, Reply, Request, path_of};
 use crate::metrics::{Calls, Component, Metrics};
 use crate::warned::Warned;
 
@@ -63,6 +63,21 @@ impl Errands {
     }
 }
 
+/// Where something is asked: an endpoint, also as it was written, for there it is the audience of an
+/// assertion. It holds the connections to its origin, once there are any.
+#[derive(Debug)]
+pub(super) struct Address {
+    pub(super) url: Url,
+    pub(super) text: String,
+    host: OnceLock<Arc<Host>>,
+}
+
+impl Address {
+    pub(super) fn new(url: Url, text: &str) -> Self {
+        Self { url, text: text.to_owned(), host: OnceLock::new() }
+    }
+}
+
 /// What is sent.
 pub(super) struct Message {
     pub(super) method: Method,
@@ -90,19 +105,39 @@ impl Contact {
         self.http.metrics()
     }
 
-    /// Sends `message` to `url`, which is counted in `calls`.
+    /// Whether the host of `url` is no public one.
+    pub(super) async fn is_internal(&self, url: &Url) -> bool {
+        self.http.is_internal(url).await
+    }
+
+    /// Has `address` hold the connections to its origin that others hold now.
+    pub(super) fn keep(&self, address: &Address) {
+        if let Some(host) = self.http.known_host(&address.url) {
+            let _ = address.host.set(host);
+        }
+    }
+
+    fn host<'a>(&self, address: &'a Address) -> Result<&'a Host, Failure> {
+        if let Some(host) = address.host.get() {
+            return Ok(host);
+        }
+        let host = self.http.host(&address.url).map_err(|_| Failure::Connect)?;
+        Ok(address.host.get_or_init(|| host))
+    }
+
+    /// Sends `message` to `address`, which is counted in `calls`.
     pub(super) async fn exchange(
         &self,
         calls: &Calls,
-        url: &Url,
+        address: &Address,
         mut message: Message,
         deadline: Deadline,
     ) -> Result<Reply, Failure> {
-        let host = self.http.host(url).map_err(|_| Failure::Connect)?;
+        let host = self.host(address)?;
         message.headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         let request = Request {
             method: message.method,
-            path: path_of(url),
+            path: path_of(&address.url),
             headers: &host.headers(&message.headers),
             own: &[],
             authorization: None,
@@ -155,8 +190,7 @@ impl Contact {
     }
 
     /// Tells the log of what is strange, but does no harm.
-    pub(super) fn remark(&self, remark: fmt::Arguments<'_>) {
-        let remark = remark.to_string();
+    pub(super) fn remark(&self, remark: &str) {
         warn!(
             provider = self.name,
             remark, "an identity provider does what others do not; its tokens are taken all the same"

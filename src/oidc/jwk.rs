@@ -72,7 +72,7 @@ pub(super) async fn fetch(provider: Arc<Provider>, ttl: Duration) -> Option<Kept
     let deadline = fetched::limit();
     let (_, address) = provider.with(Endpoint::Keys, deadline).await?;
     let contact = &provider.contact;
-    let reply = contact.exchange(&contact.errands.keys, &address.url, Message::get(), deadline).await;
+    let reply = contact.exchange(&contact.errands.keys, &address, Message::get(), deadline).await;
     let object = contact.object(Endpoint::Keys.name(), reply)?;
     let keys = KeySet::read(&object);
     if keys.keys.is_empty() {

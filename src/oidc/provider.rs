@@ -2,7 +2,9 @@
 //! endpoints are.
 //!
 //! It is fresh for 10 min and shared by all who name the same `configuration_uri`; while it cannot
-//! be fetched again the old one serves for 24 h. Behind https no endpoint without TLS is taken.
+//! be fetched again the old one serves for 24 h. Behind https no endpoint without TLS is taken, and no
+//! internal one where the document itself comes from a public host (when it is fetched: limits of that
+//! are in `exchange::internal`). Other public origins are: some providers are spread over several.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,8 +14,9 @@ use serde_json::Value;
 use tokio::time::Instant;
 use url::Url;
 
-use super::contact::{Contact, Message};
+use super::contact::{Address, Contact, Message};
 use super::fetched::{self, Fetched, Kept, Newer};
+use super::issuer;
 use super::json::{self, Object};
 use crate::ask::Deadline;
 use crate::exchange::Http;
@@ -33,15 +36,10 @@ pub(super) struct Provider {
 pub(super) struct Document {
     /// `issuer`.
     pub(super) issuer: Option<String>,
-    endpoints: [Result<Address, &'static str>; 3],
+    /// What is strange in it, but does no harm.
+    pub(super) remark: Option<String>,
+    endpoints: [Result<Arc<Address>, &'static str>; 3],
     signing: [Vec<String>; 2],
-}
-
-/// An endpoint, also as it was written: there it is the audience of an assertion.
-#[derive(Debug, Clone)]
-pub(super) struct Address {
-    pub(super) url: Url,
-    pub(super) text: String,
 }
 
 /// Which endpoint of a provider.
@@ -72,10 +70,10 @@ impl Provider {
     pub(super) fn new(http: Arc<Http>, uri: &Url) -> Self {
         let contact = Arc::new(Contact::new(http, uri));
         let asked = Arc::clone(&contact);
-        let uri = uri.clone();
+        let home = Arc::new(Address::new(uri.clone(), uri.as_str()));
         let has_been_strange = Arc::new(AtomicBool::new(false));
         let document =
-            Fetched::new(move || fetch(Arc::clone(&asked), uri.clone(), Arc::clone(&has_been_strange)));
+            Fetched::new(move || fetch(Arc::clone(&asked), Arc::clone(&home), Arc::clone(&has_been_strange)));
         Self { contact, document }
     }
 
@@ -89,7 +87,7 @@ impl Provider {
         &self,
         endpoint: Endpoint,
         deadline: Deadline,
-    ) -> Option<(Arc<Document>, Address)> {
+    ) -> Option<(Arc<Document>, Arc<Address>)> {
         let mut document = self.document(deadline).await?;
         if document.address(endpoint).is_err()
             && let Newer::Another(newer) = self.document.newer(&document, deadline).await
@@ -114,11 +112,31 @@ impl Document {
             let names = object.get(&name).and_then(Value::as_array).into_iter().flatten();
             names.filter_map(Value::as_str).take(64).map(str::to_owned).collect()
         });
-        Self { issuer: json::text(object, "issuer").map(str::to_owned), endpoints, signing }
+        let issuer = json::text(object, "issuer").map(str::to_owned);
+        let strange = issuer.as_deref().filter(|issuer| !issuer::is_pattern(issuer));
+        let strange = strange.filter(|issuer| !uri.as_str().starts_with(*issuer));
+        let remark = strange.map(|issuer| {
+            format!("its issuer is {:?}, which configuration_uri does not begin with", issuer::shown(issuer))
+        });
+        Self { issuer, remark, endpoints, signing }
+    }
+
+    /// Takes no endpoint on an internal host, unless the document comes from one itself: else whoever
+    /// can write a document out there could have us ask, and tell secrets to, a neighbour of ours.
+    async fn refuse_internal(&mut self, contact: &Contact, uri: &Url) {
+        for endpoint in &mut self.endpoints {
+            if let Ok(address) = endpoint
+                && address.url.host() != uri.host()
+                && contact.is_internal(&address.url).await
+                && !contact.is_internal(uri).await
+            {
+                *endpoint = Err("is on an internal host, while configuration_uri is on a public one");
+            }
+        }
     }
 
     /// Where an endpoint is.
-    pub(super) fn address(&self, endpoint: Endpoint) -> Result<&Address, &'static str> {
+    pub(super) fn address(&self, endpoint: Endpoint) -> Result<&Arc<Address>, &'static str> {
         let [token, introspection, keys] = &self.endpoints;
         let address = match endpoint {
             Endpoint::Token => token,
@@ -135,7 +153,7 @@ impl Document {
     }
 }
 
-fn address(value: Option<&Value>, uri: &Url) -> Result<Address, &'static str> {
+fn address(value: Option<&Value>, uri: &Url) -> Result<Arc<Address>, &'static str> {
     let Some(value) = value else { return Err("is missing") };
     let text = value.as_str().ok_or("is no text")?;
     let url = Url::parse(text).map_err(|_| "is no URL")?;
@@ -145,24 +163,32 @@ fn address(value: Option<&Value>, uri: &Url) -> Result<Address, &'static str> {
     if uri.scheme() == "https" && url.scheme() == "http" {
         return Err("is without TLS, while configuration_uri is https");
     }
-    Ok(Address { url, text: text.to_owned() })
+    Ok(Arc::new(Address::new(url, text)))
 }
 
-async fn fetch(contact: Arc<Contact>, uri: Url, strange: Arc<AtomicBool>) -> Option<Kept<Document>> {
-    let reply = contact.exchange(&contact.errands.discovery, &uri, Message::get(), fetched::limit()).await;
+async fn fetch(
+    contact: Arc<Contact>,
+    home: Arc<Address>,
+    has_been_strange: Arc<AtomicBool>,
+) -> Option<Kept<Document>> {
+    let discovery = &contact.errands.discovery;
+    let reply = contact.exchange(discovery, &home, Message::get(), fetched::limit()).await;
     let object = contact.object("discovery", reply)?;
     // What says nothing (an error, a maintenance) is no successor of a document that is good.
     if !Endpoint::ALL.iter().any(|endpoint| object.contains_key(endpoint.name())) {
         contact.complain(format_args!("discovery: the answer names no endpoint"));
         return None;
     }
-    let document = Document::read(&object, &uri);
-    if let Some(issuer) = &document.issuer
-        && !uri.as_str().starts_with(issuer.as_str())
-        && !strange.swap(true, Ordering::Relaxed)
+    let mut document = Document::read(&object, &home.url);
+    document.refuse_internal(&contact, &home.url).await;
+    // The document before this one is there until this one is: its connections go over.
+    for address in document.endpoints.iter().flatten() {
+        contact.keep(address);
+    }
+    if let Some(remark) = &document.remark
+        && !has_been_strange.swap(true, Ordering::Relaxed)
     {
-        let issuer: String = issuer.chars().filter(|c| !c.is_control()).take(200).collect();
-        contact.remark(format_args!("its issuer is {issuer:?}, which configuration_uri does not begin with"));
+        contact.remark(remark);
     }
     let now = Instant::now();
     let kept = Kept { value: Arc::new(document), renew: now + RENEW, fresh: now + FRESH, ends: now + ENDS };

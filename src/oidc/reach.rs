@@ -1,6 +1,9 @@
 //! Whether a provider would serve us: its discovery document is fetched, its keys where tokens are
 //! verified here, and what other endpoints are needed is connected to.
 //!
+//! What is said of it in the log is said here, too, and where `client_secret` would go: a discovery
+//! document may send it to any public origin.
+//!
 //! No token is fetched, and none is asked about. A token is a credential that would be good from
 //! then on for whoever finds it, it counts against the provider's limits, and a secret that is wrong
 //! may lock our client out; and there is no mail client's token to ask about.
@@ -14,16 +17,16 @@ use url::Url;
 
 use super::Oidc;
 use super::contact::Contact;
+use super::issuer;
 use super::jwk;
 use super::provider::{Document, Endpoint, Provider};
-use super::settings::Validation;
+use super::settings::{Authentication, ClientSettings, TokenSettings, Validation};
 use crate::ask::Deadline;
 use crate::exchange::Unreached;
 
 impl Validation {
     /// What of a provider is needed for it.
-    #[must_use]
-    pub fn endpoints(self) -> &'static [Endpoint] {
+    fn endpoints(self) -> &'static [Endpoint] {
         match self {
             Self::Introspection => &[Endpoint::Introspection],
             Self::Jwks => &[Endpoint::Keys],
@@ -32,22 +35,93 @@ impl Validation {
     }
 }
 
+/// What is needed of a provider.
+#[derive(Debug, Default)]
+pub struct Needs {
+    endpoints: Vec<Endpoint>,
+    /// Those of them that are told `client_secret`.
+    told: Vec<Endpoint>,
+    /// The issuer that its tokens name.
+    issuer: bool,
+}
+
+/// A provider that is there.
+#[derive(Debug)]
+pub struct Found {
+    /// What is strange about it, as in the log.
+    pub remark: Option<String>,
+    /// The origins that are told `client_secret`.
+    pub told: Vec<String>,
+}
+
+impl Needs {
+    /// Those of `backend_oidc_auth`.
+    #[must_use]
+    pub fn of_client(client: &ClientSettings) -> Self {
+        Self::new(&[Endpoint::Token], client)
+    }
+
+    /// Those of `sasl_oidc_auth`.
+    #[must_use]
+    pub fn of_tokens(settings: &TokenSettings) -> Self {
+        let needs = Self::new(settings.validation.endpoints(), &settings.client);
+        Self { issuer: settings.issuers.are_discovered(), ..needs }
+    }
+
+    fn new(endpoints: &[Endpoint], client: &ClientSettings) -> Self {
+        let has_secret =
+            matches!(client.authentication, Authentication::SecretBasic(_) | Authentication::SecretPost(_));
+        // Keys are for everybody.
+        let told = endpoints.iter().filter(|endpoint| has_secret && **endpoint != Endpoint::Keys);
+        Self { endpoints: endpoints.to_vec(), told: told.copied().collect(), issuer: false }
+    }
+
+    /// What both need.
+    pub fn add(&mut self, other: Self) {
+        for (all, more) in [(&mut self.endpoints, other.endpoints), (&mut self.told, other.told)] {
+            let more = more.into_iter().filter(|endpoint| !all.contains(endpoint));
+            let more: Vec<_> = more.collect();
+            all.extend(more);
+        }
+        self.issuer |= other.issuer;
+    }
+
+    /// What of it is wrong in the document itself.
+    fn lack(&self, document: &Document) -> Option<String> {
+        match document.issuer.as_deref().filter(|_| self.issuer) {
+            Some(discovered) => issuer::pattern(discovered),
+            None if self.issuer && self.endpoints.contains(&Endpoint::Keys) => {
+                Some(issuer::MISSING.to_owned())
+            }
+            None => None,
+        }
+    }
+}
+
 impl Oidc {
-    /// Whether the provider at `uri` is there, with these endpoints.
+    /// Whether the provider at `uri` is there, with what is needed of it.
     ///
     /// # Errors
     /// All that is wrong, in one line without secrets.
-    pub async fn reach(&self, uri: &Url, endpoints: &[Endpoint], deadline: Deadline) -> Result<(), String> {
+    pub async fn reach(&self, uri: &Url, needs: &Needs, deadline: Deadline) -> Result<Found, String> {
         let provider = self.provider(uri);
         let Some(document) = provider.document(deadline).await else {
             return Err(self.trouble(&provider.contact, "discovery", uri, deadline).await);
         };
-        let needed = endpoints.iter();
+        let needed = needs.endpoints.iter();
         let wrong = join_all(
             needed.map(|endpoint| self.reach_endpoint(&provider, &document, uri, *endpoint, deadline)),
         );
-        let wrong: Vec<_> = wrong.await.into_iter().filter_map(Result::err).collect();
-        if wrong.is_empty() { Ok(()) } else { Err(wrong.join("; ")) }
+        let wrong = wrong.await.into_iter().filter_map(Result::err);
+        let wrong: Vec<_> = wrong.chain(needs.lack(&document)).collect();
+        if !wrong.is_empty() {
+            return Err(wrong.join("; "));
+        }
+        let told = needs.told.iter().filter_map(|endpoint| document.address(*endpoint).ok());
+        let mut told: Vec<_> = told.map(|address| address.url.origin().ascii_serialization()).collect();
+        told.sort();
+        told.dedup();
+        Ok(Found { remark: document.remark.clone(), told })
     }
 
     async fn reach_endpoint(

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::issuer::Issuers;
 use super::private_key::PrivateKey;
 use crate::secret::Secret;
 
@@ -46,6 +47,8 @@ pub struct TokenSettings {
     pub account_claim: Option<String>,
     /// `audiences`, `client_id` by default; `None` with `check_audience: false`.
     pub audiences: Option<Vec<String>>,
+    /// `issuers` and `tenants`.
+    pub issuers: Issuers,
     /// `require_audience`: also an introspection's answer must name one of `audiences`.
     pub require_audience: bool,
 }

@@ -69,6 +69,8 @@ mod structure;
 mod support;
 mod targets;
 mod tls;
+mod token_faults;
+mod token_names;
 mod tokens;
 mod traces;
 mod upgrade;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::backend::{Backend, Reply};
 use crate::support::certificates::Identity;
-use crate::support::check::{Checked, online};
+use crate::support::check::{Checked, online, online_with};
 use crate::support::config::Config;
 use crate::support::fake_provider::{Endpoint, FakeProvider};
 use crate::support::jwt::{Key, KeyKind};
@@ -17,8 +17,9 @@ const ENDPOINTS: [Endpoint; 4] =
     [Endpoint::Discovery, Endpoint::Keys, Endpoint::Token, Endpoint::Introspection];
 
 fn client(block: &str, uri: &str, more: &str) -> String {
+    let claim = if block == "sasl_oidc_auth" { ", account_claim: sub" } else { "" };
     format!(
-        "{block}: {{enabled: true, configuration_uri: \"{uri}\", client_id: pfx, client_secret: canary-client{more}}}"
+        "{block}: {{enabled: true, configuration_uri: \"{uri}\", client_id: pfx, client_secret: canary-client{claim}{more}}}"
     )
 }
 
@@ -39,7 +40,8 @@ fn check(api: &Backend, uri: &str, validation: &str) -> Checked {
 }
 
 fn assert_good(checked: &Checked, uri: &str) {
-    let due = format!("provider {uri}: good (used by: map m, login l)");
+    let origin = uri.strip_suffix("/.well-known/openid-configuration").expect("a provider's");
+    let due = format!("provider {uri}: good; client_secret goes to {origin} (used by: map m, login l)");
     assert_eq!((checked.code, checked.good.get(1)), (Some(0), Some(&due)), "{}", checked.text());
 }
 
@@ -95,6 +97,90 @@ fn a_provider_that_would_not_serve_us_is_named_with_the_reason() {
     );
     let asked = [Endpoint::Token, Endpoint::Introspection].map(|endpoint| provider.count(endpoint));
     assert_eq!(asked, [0, 0]);
+}
+
+#[test]
+fn the_origins_that_get_the_secret_are_listed() {
+    let (api, provider) = (Backend::constant("{}"), provider());
+    let (uri, origin) = (provider.configuration_uri(), provider.issuer());
+    let [tokens, introspection] = [Backend::constant("{}"), Backend::constant("{}")];
+    provider.describe("token_endpoint", json!(tokens.url("/t")));
+    provider.describe("introspection_endpoint", json!(introspection.url("/i")));
+    let mut both = [tokens.url(""), introspection.url("")];
+    both.sort();
+    let both = both.join(", ");
+    let directory = open_directory();
+    let goes_to = |lines: &[&str], due: &str| {
+        let config = Config::new(directory.path()).login("l", &api.url("/"), lines);
+        let checked = online(&config);
+        let due = format!("provider {uri}: good{due} (used by: login l)");
+        assert_eq!(checked.good.get(1), Some(&due), "{}", checked.text());
+    };
+    let bearer = client("backend_oidc_auth", &uri, "");
+    let of = |more: &str| client("sasl_oidc_auth", &uri, more);
+    goes_to(&[&bearer, &of("")], &format!("; client_secret goes to {both}"));
+    goes_to(&[&bearer], &format!("; client_secret goes to {}", tokens.url("")));
+    let post = of(", auth_method: client_secret_post, validation: auto");
+    goes_to(&[&post], &format!("; client_secret goes to {}", introspection.url("")));
+    goes_to(&[&of(", validation: jwks")], "");
+    goes_to(&[&of("").replace(", client_secret: canary-client", "")], "");
+    provider.describe("introspection_endpoint", json!(format!("{origin}/introspect")));
+    goes_to(&[&of("")], &format!("; client_secret goes to {origin}"));
+}
+
+#[test]
+fn what_the_log_would_warn_of_is_told() {
+    let (api, provider) = (Backend::constant("{}"), provider());
+    let uri = provider.configuration_uri();
+    provider.describe("issuer", json!("https://id.example"));
+    let checked = check(&api, &uri, "auto");
+    assert_good(&checked, &uri);
+    let due = format!(
+        "provider {uri}: warning: its issuer is \"https://id.example\", which configuration_uri does not \
+         begin with; its tokens are taken all the same (used by: map m, login l)"
+    );
+    assert!(checked.bad.contains(&due), "{}", checked.text());
+    assert!(checked.good[2].ends_with("providers: 1; warnings: 1"), "{}", checked.text());
+    let directory = open_directory();
+    let entry = client("sasl_oidc_auth", &uri, "");
+    let config = Config::new(directory.path()).login("l", &api.url("/"), &[&entry]);
+    assert_eq!(online(&config).code, Some(0));
+    let strict = online_with(&config, &["--strict"]);
+    assert_eq!(strict.code, Some(78), "{}", strict.text());
+    assert!(strict.bad.last().is_some_and(|last| last.ends_with("warnings: 1")), "{}", strict.text());
+    provider.describe("issuer", json!(provider.issuer()));
+    assert_eq!(online_with(&config, &["--strict"]).code, Some(0));
+}
+
+#[test]
+fn an_issuer_that_would_log_nobody_in_is_not_good() {
+    let (api, provider) = (Backend::constant("{}"), provider());
+    let uri = provider.configuration_uri();
+    let pattern = format!("{}/{{tenantid}}/v2.0", provider.issuer());
+    let directory = open_directory();
+    let look = |more: &str| {
+        let entry = client("sasl_oidc_auth", &uri, more);
+        online(&Config::new(directory.path()).login("l", &api.url("/"), &[&entry]))
+    };
+    provider.describe("issuer", json!(pattern));
+    for validation in ["introspection", "jwks", "auto"] {
+        let checked = look(&format!(", validation: {validation}"));
+        let told = checked.bad.first().map(String::as_str).unwrap_or_default();
+        assert_eq!(checked.code, Some(69), "{}", checked.text());
+        assert!(told.contains("sasl_oidc_auth.issuers, and tenants for {tenantid}"), "{}", checked.text());
+    }
+    let listed = format!(", validation: jwks, issuers: [\"{pattern}\"], tenants: [a-1]");
+    assert_eq!(look(&listed).code, Some(0), "{}", look(&listed).text());
+    // Whose tokens are for APIs alone needs none.
+    let bearer = client("backend_oidc_auth", &uri, "");
+    let config = Config::new(directory.path()).map("m", &api.url("/"), &[&bearer]);
+    assert_eq!(online(&config).code, Some(0));
+    provider.describe("issuer", Value::Null);
+    for (validation, code) in [("introspection", 0), ("jwks", 69), ("auto", 69)] {
+        let checked = look(&format!(", validation: {validation}"));
+        assert_eq!(checked.code, Some(code), "{}", checked.text());
+        assert_eq!(checked.text().contains("discovery: issuer is missing"), code == 69, "{}", checked.text());
+    }
 }
 
 #[test]

@@ -131,6 +131,8 @@ pub(in crate::config) struct SaslOidc {
     pub(in crate::config) jwks_cache_ttl: Option<Time>,
     pub(in crate::config) account_claim: Option<Word>,
     pub(in crate::config) audiences: Option<Vec<Word>>,
+    pub(in crate::config) issuers: Option<Vec<Word>>,
+    pub(in crate::config) tenants: Option<Vec<Word>>,
     pub(in crate::config) require_audience: Option<bool>,
     pub(in crate::config) check_audience: Option<bool>,
 }

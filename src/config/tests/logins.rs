@@ -19,9 +19,10 @@ fn settings(lines: &str) -> Settings {
     good(&login(lines)).logins.remove(0)
 }
 
-/// A login with a `sasl_oidc_auth`, whose keys begin in line 4, column 22.
+/// A login with a `sasl_oidc_auth`, whose keys begin in line 4, column 22, and which names a claim.
 fn sasl(keys: &str) -> String {
-    login(&format!("    sasl_oidc_auth: {{{keys}}}\n"))
+    let claim = if keys.contains("account_claim") { "" } else { ", account_claim: sub" };
+    login(&format!("    sasl_oidc_auth: {{{keys}{claim}}}\n"))
 }
 
 fn tokens(keys: &str) -> TokenSettings {
@@ -77,7 +78,7 @@ fn a_login_inherits_and_stays_within_its_budget() {
     let login = good(&(login("") + server)).logins.remove(0);
     assert_eq!(login.timeout, Duration::from_secs(3));
     assert_eq!(login.pool, PoolSettings { workers: 7, queue: 70 });
-    let text = "dovecot_sasl:\n  defaults:\n    failure_delay: 1s\n    penalty_exempt: [10.0.0.0/8]\n    custom_headers: ['A: b']\n    sasl_oidc_auth: {enabled: true, configuration_uri: 'https://i/', client_id: x}\n  one: {target: http://127.9.9.9/}\n  other: {target: http://127.9.9.9/, failure_delay: 0s, penalty_exempt: [], sasl_oidc_auth: {enabled: false}}\n";
+    let text = "dovecot_sasl:\n  defaults:\n    failure_delay: 1s\n    penalty_exempt: [10.0.0.0/8]\n    custom_headers: ['A: b']\n    sasl_oidc_auth: {enabled: true, configuration_uri: 'https://i/', client_id: x, account_claim: sub}\n  one: {target: http://127.9.9.9/}\n  other: {target: http://127.9.9.9/, failure_delay: 0s, penalty_exempt: [], sasl_oidc_auth: {enabled: false}}\n";
     let config = good(text);
     let [one, other] = &config.logins[..] else { panic!("two logins") };
     assert_eq!((one.failure_delay, one.penalty_exempt.len()), (Duration::from_secs(1), 1));
@@ -248,7 +249,7 @@ fn tokens_may_log_in() {
         (least.validation, least.jwks_cache_ttl),
         (Validation::Introspection, Duration::from_secs(300))
     );
-    assert_eq!((least.account_claim, least.audiences), (None, Some(vec!["x".to_owned()])));
+    assert_eq!((least.account_claim.as_deref(), least.audiences), (Some("sub"), Some(vec!["x".to_owned()])));
     assert!(!least.require_audience);
 
     let all = tokens(&format!(
@@ -261,7 +262,9 @@ fn tokens_may_log_in() {
     assert_eq!(all.audiences, Some(vec!["a".to_owned(), "5".to_owned()]));
     assert!(all.require_audience);
 
-    let some = tokens(&format!("{LEAST}, validation: jwks, account_claim: '', audiences: []"));
+    let (config, _) = check(&sasl(&format!("{LEAST}, validation: jwks, account_claim: '', audiences: []")))
+        .expect("one warning");
+    let some = config.logins[0].tokens.clone().expect("it is enabled");
     assert_eq!((some.validation, some.account_claim), (Validation::Jwks, None));
     assert_eq!(some.audiences, Some(vec!["x".to_owned()]));
     assert_eq!(tokens(&format!("{LEAST}, validation: introspection")).validation, Validation::Introspection);
@@ -278,7 +281,8 @@ fn both_blocks_take_every_auth_method() {
     private(&key, rcgen::KeyPair::generate().expect("a key").serialize_pem());
     for block in ["backend_oidc_auth", "sasl_oidc_auth"] {
         let resolved = |keys: &str| {
-            let mut login = settings(&format!("    {block}: {{{LEAST}{keys}}}\n"));
+            let claim = if block == "sasl_oidc_auth" { ", account_claim: sub" } else { "" };
+            let mut login = settings(&format!("    {block}: {{{LEAST}{keys}{claim}}}\n"));
             assert!(!format!("{login:?}").contains("s3cret"));
             let client = if block == "sasl_oidc_auth" {
                 login.tokens.take().map(|tokens| tokens.client)
@@ -313,6 +317,26 @@ fn each_mistake_in_a_token_block_is_told_at_its_place() {
         ("jwks_cache_ttl: 5s", format!("4:100 {at}.jwks_cache_ttl: must be from 1m to 7days")),
         ("account_claim: 'a b'", format!("4:99 {at}.account_claim: a claim's name is printable ASCII")),
         ("audiences: [a, '']", format!("4:99 {at}.audiences[1]: an audience is not empty")),
+        (
+            "issuers: ['https://l/{tenantid}/v2']",
+            format!("4:5 {at}: `tenants` is missing (`{{tenantid}}` in issuers stands for each of them)"),
+        ),
+        ("issuers: [a, '']", format!("4:97 {at}.issuers[1]: an issuer is what `iss` of its tokens says")),
+        ("issuers: ['a b']", format!("4:94 {at}.issuers[0]: an issuer is what")),
+        ("issuers: ['https://l/{tenant}']", format!("4:94 {at}.issuers[0]: an issuer is what")),
+        (
+            "issuers: ['{tenantid}{tenantid}'], tenants: [a]",
+            format!("4:94 {at}.issuers[0]: an issuer is what"),
+        ),
+        ("issuers: ['{tenantid}'], tenants: [a]", format!("4:94 {at}.issuers[0]: an issuer is what")),
+        (
+            "issuers: ['https://l/{tenantid}'], tenants: [a-1, 'a/b']",
+            format!("{at}.tenants[1]: a tenant is what `tid` of its tokens says"),
+        ),
+        (
+            "issuers: ['https://l/'], tenants: [a-1]",
+            format!("warning {at}.tenants: has no effect without `{{tenantid}}` in `issuers`"),
+        ),
         ("audiences: a", format!("4:95 {at}.audiences: expected a list, found a string")),
         ("auth_method: private_key_jwt", format!("4:5 {at}: `private_key_file` is missing")),
         ("auth_method: client_secret_basic", format!("4:5 {at}: `client_secret` is missing")),
@@ -330,6 +354,28 @@ fn each_mistake_in_a_token_block_is_told_at_its_place() {
         &sasl("enabled: true, client_id: x"),
         "4:5 dovecot_sasl.l.sasl_oidc_auth: `configuration_uri` is missing",
     );
+}
+
+#[test]
+fn an_issuer_with_a_placeholder_has_tenants() {
+    let issuers = |keys: &str| tokens(&format!("{LEAST}{keys}")).issuers;
+    assert!(issuers("").are_discovered());
+    let own = issuers(", issuers: ['https://own/']");
+    assert_eq!((own.names, own.tenants), (vec!["https://own/".to_owned()], Vec::new()));
+    let many = issuers(", issuers: ['https://l/{tenantid}/v2', 'https://own/'], tenants: [a-1, 5]");
+    assert_eq!(many.names, ["https://l/{tenantid}/v2", "https://own/"]);
+    assert_eq!(many.tenants, ["a-1", "5"]);
+    // What is switched off may lack anything.
+    settings("    sasl_oidc_auth: {enabled: false, issuers: ['https://l/{tenantid}/v2']}\n");
+}
+
+#[test]
+fn a_login_by_a_claim_that_nobody_chose_is_told() {
+    let at = "warning dovecot_sasl.l.sasl_oidc_auth.account_claim: is not set: `username`";
+    for text in [format!("{{{LEAST}}}"), format!("{{{LEAST}, account_claim: ''}}")] {
+        one(&login(&format!("    sasl_oidc_auth: {text}\n")), at);
+    }
+    settings("    sasl_oidc_auth: {enabled: false, client_id: x}\n");
 }
 
 #[test]
@@ -392,7 +438,7 @@ fn variables_reach_the_keys_of_logins() {
 
 #[test]
 fn no_secret_of_a_login_is_shown() {
-    let lines = "    http_auth_basic: joe:s3cret\n    custom_headers: ['X-Key: s3cret']\n    sasl_oidc_auth: {enabled: true, configuration_uri: 'https://i/', client_id: x, client_secret: s3cret}\n";
+    let lines = "    http_auth_basic: joe:s3cret\n    custom_headers: ['X-Key: s3cret']\n    sasl_oidc_auth: {enabled: true, configuration_uri: 'https://i/', client_id: x, client_secret: s3cret, account_claim: sub}\n";
     let config = good(&login(lines));
     let debug = format!("{config:?}");
     assert!(

@@ -147,7 +147,9 @@ dovecot_sasl:
 
 #[test]
 fn the_seeds_example_loads() {
-    let config = good(SEED);
+    let (config, warnings) = check(SEED).unwrap_or_else(|problems| panic!("{}", shown(&problems)));
+    let [warning] = &warnings[..] else { panic!("{}", shown(&warnings)) };
+    assert_eq!(warning.key, "dovecot_sasl.login.sasl_oidc_auth.account_claim");
     let [map, policy] = &config.server.listen[..] else { panic!("two listeners") };
     assert_eq!(map.speaks, Speaks::Socketmap);
     let loopback = std::net::Ipv6Addr::LOCALHOST.into();

@@ -1,7 +1,9 @@
 //! A provider of the tests' own, and what is asked of it.
 
 mod forged;
+mod hosts;
 mod introspection;
+mod issuers;
 mod keys;
 mod pem;
 mod provider;
@@ -13,7 +15,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::{Authentication, ClientSettings, Oidc, TokenSettings, Validation, Verdict, Verifier};
+use super::{Authentication, ClientSettings, Issuers, Oidc, TokenSettings, Validation, Verdict, Verifier};
 use crate::ask::{Deadline, Failure, Peer};
 use crate::exchange::{Http, HttpSettings};
 use crate::secret::Secret;
@@ -46,6 +48,7 @@ fn settings(provider: &Provider, validation: Validation) -> TokenSettings {
         jwks_cache_ttl: Duration::from_mins(5),
         account_claim: None,
         audiences: Some(vec!["us:1".to_owned(), "us2".to_owned()]),
+        issuers: Issuers::default(),
         require_audience: false,
     }
 }

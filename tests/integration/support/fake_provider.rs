@@ -2,7 +2,7 @@
 //! hang, break off and talk nonsense. It proves nothing about real ones; `oidc` does that.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -53,6 +53,7 @@ struct Told {
     tokens: AtomicU64,
     introspect: Mutex<Option<Introspect>>,
     instead: Mutex<BTreeMap<Endpoint, Reply>>,
+    marks: AtomicBool,
 }
 
 /// A test that failed elsewhere must not hide what this one has to say.
@@ -138,6 +139,11 @@ impl FakeProvider {
         lock(&self.told.instead).remove(&endpoint);
     }
 
+    /// From now on its JSON begins with a byte order mark.
+    pub(crate) fn mark(&self) {
+        self.told.marks.store(true, Ordering::SeqCst);
+    }
+
     /// The requests to this endpoint so far.
     pub(crate) fn requests(&self, endpoint: Endpoint) -> Vec<Request> {
         let mut requests = self.backend.requests();
@@ -178,20 +184,22 @@ impl Told {
         if let Some(reply) = lock(&self.instead).get(&endpoint) {
             return reply.clone();
         }
+        let mark = if self.marks.load(Ordering::SeqCst) { "\u{feff}" } else { "" };
+        let json = |value: &Value| Reply::json(&format!("{mark}{value}"));
         match endpoint {
-            Endpoint::Discovery => Reply::json(&lock(&self.document).to_string()),
-            Endpoint::Keys => Reply::json(&json!({"keys": *lock(&self.keys)}).to_string()),
+            Endpoint::Discovery => json(&lock(&self.document)),
+            Endpoint::Keys => json(&json!({"keys": *lock(&self.keys)})),
             Endpoint::Token => {
                 let number = self.tokens.fetch_add(1, Ordering::SeqCst) + 1;
                 let mut token = json!({"access_token": format!("token-{number}"), "token_type": "Bearer"});
                 if let Some(seconds) = *lock(&self.expires_in) {
                     token["expires_in"] = json!(seconds);
                 }
-                Reply::json(&token.to_string())
+                json(&token)
             }
             Endpoint::Introspection => {
                 let introspect = lock(&self.introspect).clone();
-                let inactive = || Reply::json(r#"{"active": false}"#);
+                let inactive = || json(&json!({"active": false}));
                 introspect.map_or_else(inactive, |introspect| introspect(&form(&request.body)))
             }
         }

@@ -264,7 +264,7 @@ impl Planted {
         let key = self.plant_key("SaslOidc.private_key_file", &Key::new(KeyKind::P256, "ours").pem());
         let block = |client: &str, proof: &str| {
             format!(
-                "sasl_oidc_auth: {{enabled: true, client_id: {client}, configuration_uri: \"{uri}?tenant={tenant}\", {proof}}}"
+                "sasl_oidc_auth: {{enabled: true, client_id: {client}, configuration_uri: \"{uri}?tenant={tenant}\", account_claim: sub, {proof}}}"
             )
         };
         let secret = block("e", &format!("client_secret: \"{secret}\""));

@@ -1,0 +1,97 @@
+//! Whose tokens log in (`iss`, RFC 7519 4.1.1): those of the issuer that the discovery document
+//! names, or those of `issuers`.
+//!
+//! A provider that serves many organisations may name itself by a pattern, as Microsoft Entra's
+//! common endpoint does: `https://login.example/{tenantid}/v2.0`. Each of its tokens says which
+//! tenant it is from (`tid`). Anybody may have a tenant there, so those that count are listed.
+
+/// What stands in an issuer for the tenant.
+pub const TENANT: &str = "{tenantid}";
+
+/// `issuers` and `tenants`, none of them by default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Issuers {
+    /// In the place of the discovered one. With [`TENANT`], it is one for each of `tenants`.
+    pub names: Vec<String>,
+    /// The `tid` of tokens that may log in.
+    pub tenants: Vec<String>,
+}
+
+impl Issuers {
+    /// Whether the discovered one counts.
+    #[must_use]
+    pub fn are_discovered(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// Whether `iss` is one of them, for a token of this tenant.
+    pub(super) fn hold(&self, iss: &str, tenant: Option<&str>) -> bool {
+        let tenant = tenant.filter(|own| self.tenants.iter().any(|known| known.eq_ignore_ascii_case(own)));
+        self.names.iter().any(|name| match tenant {
+            Some(tenant) => name.replace(TENANT, tenant) == iss,
+            None => name == iss && !name.contains(TENANT),
+        })
+    }
+}
+
+/// A document without one.
+pub(super) const MISSING: &str = "discovery: issuer is missing";
+
+/// What to do about a discovered issuer that is a pattern.
+pub(super) fn pattern(discovered: &str) -> Option<String> {
+    is_pattern(discovered).then(|| {
+        let shown = shown(discovered);
+        format!(
+            "discovery: its issuer {shown:?} is a pattern: set sasl_oidc_auth.issuers, and tenants for {TENANT}"
+        )
+    })
+}
+
+/// Whether a discovered issuer has a placeholder: no URL holds a brace.
+pub(super) fn is_pattern(issuer: &str) -> bool {
+    issuer.contains(['{', '}'])
+}
+
+/// A discovered issuer, fit for a line of the log.
+pub(super) fn shown(issuer: &str) -> String {
+    issuer.chars().filter(|c| !c.is_control()).take(200).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_is_one_issuer_for_each_tenant() {
+        let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        let issuers = Issuers {
+            names: owned(&["https://l.test/{tenantid}/v2.0", "https://own.test"]),
+            tenants: owned(&["a-1", "B-2"]),
+        };
+        for (iss, tenant, due) in [
+            ("https://l.test/a-1/v2.0", Some("a-1"), true),
+            ("https://l.test/b-2/v2.0", Some("b-2"), true),
+            ("https://own.test", None, true),
+            ("https://own.test", Some("c-3"), true),
+            ("https://own.test", Some("a-1"), true),
+            ("https://l.test/a-1/v2.0", Some("b-2"), false),
+            ("https://l.test/a-1/v2.0", None, false),
+            ("https://l.test/c-3/v2.0", Some("c-3"), false),
+            ("https://l.test/{tenantid}/v2.0", Some("{tenantid}"), false),
+            ("https://l.test/{tenantid}/v2.0", None, false),
+            ("https://l.test//v2.0", Some(""), false),
+            ("https://l.test/a-1/v2.0/", Some("a-1"), false),
+        ] {
+            assert_eq!(issuers.hold(iss, tenant), due, "{iss} {tenant:?}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_is_told_with_what_to_set() {
+        assert_eq!(pattern("https://id.test/a?b"), None);
+        for issuer in ["https://l.test/{tenantid}/v2.0", "https://l.test/{tenant}"] {
+            let told = pattern(issuer).expect("a pattern");
+            assert!(told.contains("sasl_oidc_auth.issuers") && told.contains("tenants"), "{told}");
+        }
+    }
+}
