@@ -11,6 +11,7 @@
 
 pub(crate) mod compress;
 mod direct;
+mod hosts;
 mod internal;
 mod pool;
 mod proxied;
@@ -19,11 +20,10 @@ mod reach;
 mod resolve;
 pub mod tls;
 
-use std::collections::HashMap;
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use hyper::body::Bytes;
@@ -39,6 +39,7 @@ use crate::ask::{Deadline, Failure};
 use crate::metrics::{Calls, Metrics, Pool};
 use crate::otlp;
 use direct::Direct;
+use hosts::Hosts;
 use proxied::Proxied;
 use proxy::Proxies;
 pub(crate) use proxy::is_loopback;
@@ -125,8 +126,7 @@ pub struct Http {
     proxies: Proxies,
     /// Idle connections of all hosts.
     idle: Arc<AtomicUsize>,
-    /// Those that somebody holds.
-    hosts: Mutex<HashMap<String, Weak<Host>>>,
+    hosts: Hosts,
 }
 
 /// One origin (scheme, host, port), and the connections to it.
@@ -214,7 +214,7 @@ impl Http {
             metrics: Arc::clone(metrics),
             names: Names::default(),
             idle: Arc::default(),
-            hosts: Mutex::default(),
+            hosts: Hosts::default(),
         }
     }
 
@@ -227,12 +227,9 @@ impl Http {
     /// The connections to each origin, but for those that a proxy stands before.
     #[must_use]
     pub fn pools(&self) -> Vec<(String, Pool)> {
-        let hosts = self.hosts();
-        let in_use = hosts.iter().filter_map(|(origin, host)| Some((origin.clone(), host.upgrade()?)));
-        let in_use: Vec<_> = in_use.collect();
-        // The last one to let go of a host closes its connections.
-        drop(hosts);
-        let mut pools: Vec<_> = in_use
+        let mut pools: Vec<_> = self
+            .hosts
+            .all()
             .into_iter()
             .filter_map(|(origin, host)| match &host.arm {
                 Arm::Direct(direct) => Some((origin, direct.connections())),
@@ -255,13 +252,9 @@ impl Http {
         &self.settings
     }
 
-    fn hosts(&self) -> MutexGuard<'_, HashMap<String, Weak<Host>>> {
-        self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The connections to the origin of `url`, if somebody holds them.
     pub(crate) fn known_host(&self, url: &Url) -> Option<Arc<Host>> {
-        self.hosts().get(&url.origin().ascii_serialization()).and_then(Weak::upgrade)
+        self.hosts.get(url)
     }
 
     /// The connections to the origin of `url`, which all its targets share. They are closed, and the
@@ -270,20 +263,14 @@ impl Http {
     /// # Errors
     /// Where its proxy cannot be used.
     pub fn host(&self, url: &Url) -> Result<Arc<Host>, reqwest::Error> {
-        let origin = url.origin().ascii_serialization();
-        let mut hosts = self.hosts();
-        if let Some(host) = hosts.get(&origin).and_then(Weak::upgrade) {
-            return Ok(host);
-        }
-        let arm = match self.proxies.of(url) {
-            Some(proxy) => Arm::Proxied(Proxied::new(url, &proxy, &self.settings, &self.names)?),
-            None => Arm::Direct(Direct::new(url, self)),
-        };
-        let permits = self.settings.max_connections_per_host.map(Semaphore::new);
-        let host = Arc::new(Host { arm, origin: url.clone(), permits });
-        hosts.retain(|_, host| host.strong_count() > 0);
-        hosts.insert(origin, Arc::downgrade(&host));
-        Ok(host)
+        self.hosts.get_or_make(url, || {
+            let arm = match self.proxies.of(url) {
+                Some(proxy) => Arm::Proxied(Proxied::new(url, &proxy, &self.settings, &self.names)?),
+                None => Arm::Direct(Direct::new(url, self)),
+            };
+            let permits = self.settings.max_connections_per_host.map(Semaphore::new);
+            Ok(Host { arm, origin: url.clone(), permits })
+        })
     }
 }
 

@@ -308,7 +308,7 @@ async fn an_id_token_is_told_by_what_it_lacks() {
     };
     let login = ("auth_time", json!(now()));
     for id in [&[][..], &[("amr", json!(["pwd"]))], &[("acr", json!("1")), ("email", json!("b@x"))]] {
-        let verdict = judge("JWT", &[&[login.clone()], id].concat()).await;
+        let verdict = judge("JWT", &[std::slice::from_ref(&login), id].concat()).await;
         let Ok(super::Verdict::Refused(refusal)) = verdict else { panic!("{id:?}: {verdict:?}") };
         assert!(refusal.detail.contains("no access token"), "{}", refusal.detail);
     }
@@ -320,7 +320,7 @@ async fn an_id_token_is_told_by_what_it_lacks() {
         let verdict = judge("JWT", &[login.clone(), (name, json!(value))]).await;
         assert_eq!(verdict, account("bob@example.com"), "{name}");
     }
-    assert_eq!(judge("at+jwt", &[login]).await, account("bob@example.com"));
+    assert_eq!(judge("at+jwt", std::slice::from_ref(&login)).await, account("bob@example.com"));
 }
 
 #[tokio::test]
