@@ -62,9 +62,11 @@ const PLAIN: [&str; 46] = [
     "Server.chroot",
 ];
 /// The same; the list would be longer than a screen.
-const PLAIN_TOO: [&str; 5] = [
+const PLAIN_TOO: [&str; 7] = [
     // A file that is not read yet.
     "GrpcTls.client_key",
+    "SaslOidc.issuers",
+    "SaslOidc.tenants",
     "Server.run_as_group",
     "Server.run_as_user",
     "Tls.cert",
