@@ -106,8 +106,8 @@ impl Rules<'_> {
             return Err(Refusal::invalid(format!("it is of kind {kind:?}, and no access token")));
         }
         let is_bare = self.source == Source::Jwt { is_access_token: false } && named.is_empty();
-        if is_bare && claims.contains_key("auth_time") && !OF_ACCESS.iter().any(|of| claims.contains_key(*of))
-        {
+        let says = |name: &str| claim(claims, name).is_some();
+        if is_bare && says("auth_time") && !OF_ACCESS.iter().any(|name| says(name)) {
             let why = "it tells of a login (auth_time) and of no client or scope, so it is no access token";
             return Err(Refusal::invalid(why.to_owned()));
         }

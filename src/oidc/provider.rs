@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde_json::Value;
 use tokio::time::Instant;
 use url::Url;
@@ -124,14 +125,20 @@ impl Document {
     /// Takes no endpoint on an internal host, unless the document comes from one itself: else whoever
     /// can write a document out there could have us ask, and tell secrets to, a neighbour of ours.
     async fn refuse_internal(&mut self, contact: &Contact, uri: &Url) {
-        for endpoint in &mut self.endpoints {
-            if let Ok(address) = endpoint
-                && address.url.host() != uri.host()
-                && contact.is_internal(&address.url).await
-                && !contact.is_internal(uri).await
-            {
-                *endpoint = Err("is on an internal host, while configuration_uri is on a public one");
+        let looks = self.endpoints.iter().map(|endpoint| async move {
+            match endpoint {
+                Ok(address) => address.url.host() != uri.host() && contact.is_internal(&address.url).await,
+                Err(_) => false,
             }
+        });
+        let are_internal = join_all(looks).await;
+        if !are_internal.contains(&true) || contact.is_internal(uri).await {
+            return;
+        }
+        for (endpoint, _) in
+            self.endpoints.iter_mut().zip(are_internal).filter(|(_, is_internal)| *is_internal)
+        {
+            *endpoint = Err("is on an internal host, while configuration_uri is on a public one");
         }
     }
 

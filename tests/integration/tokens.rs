@@ -296,6 +296,7 @@ fn tokens_for_something_else_log_nobody_in() {
         ("events", json!({})),
         ("nonce", json!("n")),
         ("at_hash", json!("h")),
+        ("s_hash", json!("h")),
     ] {
         let mut claims = provider.claims("u", "pfx");
         claims[name] = value.clone();
@@ -304,6 +305,15 @@ fn tokens_for_something_else_log_nobody_in() {
     let mut claims = provider.claims("u", "pfx");
     claims["typ"] = json!("Bearer");
     assert_eq!(once(&setup_jwks, "", &key.token(&claims)), "OK u");
+    // An ID token without a nonce: who asked for none gets none.
+    let header = json!({"alg": "ES256", "kid": "k", "typ": "JWT"});
+    let mut claims = provider.claims("u", "pfx");
+    claims.as_object_mut().expect("an object").remove("jti");
+    claims["auth_time"] = json!(now());
+    assert_eq!(once(&setup_jwks, "", &key.sign(&header, &claims)), "FAIL");
+    assert!(setup_jwks.broker.logged(&["login denied", "auth_time"]), "{}", setup_jwks.broker.log());
+    claims["scope"] = json!("mail");
+    assert_eq!(once(&setup_jwks, "", &key.sign(&header, &claims)), "OK u");
     let introspecting = setup(&provider, "validation: introspection", &[]);
     for kind in ["refresh_token", "id_token"] {
         provider.introspect_with(move |_| {

@@ -321,6 +321,7 @@ async fn an_id_token_is_told_by_what_it_lacks() {
         assert_eq!(verdict, account("bob@example.com"), "{name}");
     }
     assert_eq!(judge("at+jwt", std::slice::from_ref(&login)).await, account("bob@example.com"));
+    assert_eq!(judge("JWT", &[("auth_time", Value::Null)]).await, account("bob@example.com"));
 }
 
 #[tokio::test]
