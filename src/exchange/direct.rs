@@ -5,6 +5,7 @@
 //! Whoever asks takes an idle connection (`pool`) or makes one. An answer that is not read to its
 //! end, or a lookup that is dropped, costs the connection.
 
+use std::borrow::Cow;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
@@ -24,15 +25,13 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::task::coop::unconstrained;
 use tower_service::Service;
-use tracing::debug;
 use url::Url;
 
+use super::broken::{Broken, MAX_HEADERS, Stage, refuse_head, refuse_long, take};
 use super::pool::Pools;
 use super::reach::BoxError;
 use super::resolve::Names;
-use super::{
-    Broken, CONNECT, Causes, Http, MAX_BODY, MAX_HEAD, Reply, Request, is_tls, refuse_large, take, timely,
-};
+use super::{CONNECT, Http, MAX_HEAD, Reply, Request, timely};
 use crate::ask::{Deadline, Failure};
 use crate::counted::Counted;
 use crate::metrics::{self, Metrics};
@@ -41,9 +40,10 @@ use crate::timer::Timer;
 
 /// Answers of 1xx before the real one (RFC 9110 15.2). A backend has use for one or two.
 const MAX_INTERIM: usize = 8;
+const INTERIM: &str = "more than 8 interim answers (1xx)";
 /// A connection that was used this recently is not about to be closed.
 const SURE: Duration = Duration::from_secs(1);
-const LATE: Broken = Broken::Refused(Failure::Timeout);
+const LATE: Broken = Broken { stage: Stage::Refused, failure: Failure::Timeout, reason: Cow::Borrowed("") };
 
 type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 
@@ -110,12 +110,12 @@ impl Direct {
         // What is sent once goes out on one that was used a moment ago.
         while let Some(link) = self.idle.take((!request.repeatable).then_some(SURE)) {
             match self.ask(link, request, deadline).await {
-                Err(Broken::Unsent) => {}
-                Err(Broken::Lost) if request.repeatable => break,
+                Err(Broken { stage: Stage::Unsent, .. }) => {}
+                Err(Broken { stage: Stage::Lost, .. }) if request.repeatable => break,
                 other => return other,
             }
         }
-        let link = Box::pin(timely(deadline, self.connect(deadline))).await.map_err(Broken::Refused)??;
+        let link = Box::pin(timely(deadline, self.connect(deadline))).await.map_err(|_| LATE)??;
         self.ask(link, request, deadline).await
     }
 
@@ -148,9 +148,15 @@ impl Direct {
     }
 
     async fn connect(&self, deadline: Deadline) -> Result<Box<Link>, Broken> {
-        let stream = self.open().await.map_err(|error| class(&*error))?;
-        let handshake = Builder::new().max_buf_size(MAX_HEAD).writev(false).handshake(stream).await;
-        let (sender, machine) = handshake.map_err(|_| Broken::Refused(Failure::Protocol))?;
+        let stream = self.open().await.map_err(|error| Broken::unconnected(&*error, None))?;
+        let handshake = Builder::new()
+            .max_buf_size(MAX_HEAD)
+            .max_headers(MAX_HEADERS)
+            .allow_obsolete_multiline_headers_in_responses(true)
+            .writev(false)
+            .handshake(stream)
+            .await;
+        let (sender, machine) = handshake.map_err(|error| Broken::on_the_way(&error))?;
         self.metrics.connections.add();
         let _open = Counted::new(&self.open);
         let timer = Timer::new(deadline.instant());
@@ -175,11 +181,6 @@ impl Direct {
     }
 }
 
-fn class(error: &(dyn std::error::Error + 'static)) -> Broken {
-    debug!(cause = %Causes(error), "no connection");
-    Broken::Refused(if is_tls(error) { Failure::Tls } else { Failure::Connect })
-}
-
 impl Link {
     /// Sends `request` and reads the whole answer, moving the bytes meanwhile.
     async fn exchange(
@@ -196,14 +197,14 @@ impl Link {
             let head = poll_fn(|cx| {
                 let ended = drive(machine, cx);
                 if interim.load(Ordering::Relaxed) > MAX_INTERIM {
-                    return Poll::Ready(Err(Broken::Refused(Failure::Protocol)));
+                    return Poll::Ready(Err(Broken::refused(Failure::Protocol, INTERIM)));
                 }
                 match head.as_mut().poll(cx) {
                     Poll::Ready(response) => Poll::Ready(response.map_err(|error| match error.message() {
-                        Some(_) => Broken::Unsent,
-                        None => broken(error.error()),
+                        Some(_) => Broken::unsent(error.error()),
+                        None => Broken::on_the_way(error.error()),
                     })),
-                    Poll::Pending if ended => Poll::Ready(Err(Broken::Lost)),
+                    Poll::Pending if ended => Poll::Ready(Err(Broken::ended())),
                     Poll::Pending => timer.poll(deadline.instant(), cx).map(|()| Err(LATE)),
                 }
             });
@@ -217,7 +218,7 @@ impl Link {
             let ended = drive(machine, cx);
             match reply.as_mut().poll(cx) {
                 Poll::Ready(reply) => Poll::Ready(reply),
-                Poll::Pending if ended => Poll::Ready(Err(Broken::Lost)),
+                Poll::Pending if ended => Poll::Ready(Err(Broken::ended())),
                 Poll::Pending => timer.poll(deadline.instant(), cx).map(|()| Err(LATE)),
             }
         })
@@ -257,23 +258,16 @@ fn count_interim() -> (Arc<AtomicUsize>, Extensions) {
 
 async fn read(response: Response<Incoming>) -> Result<Reply, Broken> {
     let (head, mut incoming) = response.into_parts();
-    refuse_large(&head.headers, &head.extensions)?;
+    refuse_head(&head.headers, &head.extensions)?;
     let announced = incoming.size_hint().lower();
-    if announced > MAX_BODY as u64 {
-        return Err(Broken::Refused(Failure::Body));
-    }
+    refuse_long(announced)?;
     let mut body = Vec::with_capacity(announced as usize);
     while let Some(frame) = incoming.frame().await {
-        if let Ok(chunk) = frame.map_err(|error| broken(&error))?.into_data() {
+        if let Ok(chunk) = frame.map_err(|error| Broken::on_the_way(&error))?.into_data() {
             take(&mut body, &chunk)?;
         }
     }
     Ok(Reply { at: Instant::now(), status: head.status.as_u16(), headers: head.headers, body })
-}
-
-/// A connection that failed may be replaced; bytes that are no HTTP would be the same again.
-fn broken(error: &hyper::Error) -> Broken {
-    if error.is_parse() { Broken::Refused(Failure::Protocol) } else { Broken::Lost }
 }
 
 #[cfg(test)]

@@ -9,8 +9,10 @@
 //! Two arms: connections of our own (`direct`), and reqwest where a proxy stands between
 //! (`proxied`). Both use the same TLS configuration and the same names.
 
+mod broken;
 pub(crate) mod compress;
 mod direct;
+mod handshake;
 mod hosts;
 mod internal;
 mod pool;
@@ -20,24 +22,25 @@ mod reach;
 mod resolve;
 pub mod tls;
 
-use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use hyper::body::Bytes;
-use hyper::ext::ReasonPhrase;
 use hyper::header::{self, AUTHORIZATION, HeaderName, HeaderValue};
-use hyper::http::Extensions;
 use hyper::http::uri::PathAndQuery;
 use reqwest::header::HeaderMap;
 use tokio::sync::Semaphore;
+use tracing::{debug, warn};
 use url::{Position, Url};
 
 use crate::ask::{Deadline, Failure};
 use crate::metrics::{Calls, Metrics, Pool};
 use crate::otlp;
+use crate::trace;
+use crate::warned::Warned;
+use broken::Broken;
 use direct::Direct;
 use hosts::Hosts;
 use proxied::Proxied;
@@ -136,6 +139,8 @@ pub struct Host {
     origin: Url,
     /// `max_connections_per_host`.
     permits: Option<Semaphore>,
+    /// The reasons of failures that the log knows.
+    warned: Warned,
 }
 
 #[derive(Debug)]
@@ -269,7 +274,7 @@ impl Http {
                 None => Arm::Direct(Direct::new(url, self)),
             };
             let permits = self.settings.max_connections_per_host.map(Semaphore::new);
-            Ok(Host { arm, origin: url.clone(), permits })
+            Ok(Host { arm, origin: url.clone(), permits, warned: Warned::default() })
         })
     }
 }
@@ -344,69 +349,27 @@ impl Host {
             Arm::Direct(direct) => direct.exchange(request, deadline).await,
             Arm::Proxied(proxied) => Box::pin(timely(deadline, proxied.exchange(request))).await?,
         };
-        outcome.map_err(|broken| match broken {
-            Broken::Unsent | Broken::Lost => Failure::Protocol,
-            Broken::Refused(failure) => failure,
-        })
+        outcome.map_err(|broken| self.tell(broken))
+    }
+
+    /// Says why there is no answer: in a trace, and in the log once a minute for each reason.
+    fn tell(&self, broken: Broken) -> Failure {
+        let Broken { failure, reason, .. } = broken;
+        if reason.is_empty() {
+            return failure;
+        }
+        trace::note(|| format!("no answer: {reason}"));
+        let (target, class, reason) = (self.origin.host_str(), failure.class(), &*reason);
+        if self.warned.is_due(reason) {
+            warn!(target, class, reason, "trouble with a target");
+        } else {
+            debug!(target, class, reason, "trouble with a target");
+        }
+        failure
     }
 }
 
 /// What `doing` comes to, if it does so in time.
 async fn timely<T>(deadline: Deadline, doing: impl Future<Output = T>) -> Result<T, Failure> {
     tokio::time::timeout_at(deadline.instant().into(), doing).await.map_err(|_| Failure::Timeout)
-}
-
-/// Why there is no complete answer.
-#[derive(Debug)]
-enum Broken {
-    /// The connection had failed before anything was written.
-    Unsent,
-    /// The connection failed on the way.
-    Lost,
-    /// Anything that a new connection would not mend.
-    Refused(Failure),
-}
-
-/// Whether TLS is what failed: its error stands at the end of the chain, inside of I/O errors,
-/// which do not count what they hold as their source.
-fn is_tls(error: &(dyn Error + 'static)) -> bool {
-    if error.is::<rustls::Error>() {
-        return true;
-    }
-    let held = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-    match held {
-        Some(held) => is_tls(held),
-        None => error.source().is_some_and(is_tls),
-    }
-}
-
-/// An error and what caused it, in one line. Connecting knows no secrets.
-struct Causes<'e>(&'e (dyn Error + 'static));
-
-impl fmt::Display for Causes<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut next = self.0.source();
-        while let Some(error) = next {
-            write!(f, ": {error}")?;
-            next = error.source();
-        }
-        Ok(())
-    }
-}
-
-/// A head over the limit that the parser let through.
-fn refuse_large(headers: &HeaderMap, extensions: &Extensions) -> Result<(), Broken> {
-    let reason = extensions.get::<ReasonPhrase>().map_or(0, |reason| reason.as_bytes().len());
-    let lines = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
-    if reason + lines.sum::<usize>() > MAX_HEAD { Err(Broken::Refused(Failure::Protocol)) } else { Ok(()) }
-}
-
-/// Takes a chunk of a body; what is over the limit makes it a failure.
-fn take(body: &mut Vec<u8>, chunk: &[u8]) -> Result<(), Broken> {
-    if body.len() + chunk.len() > MAX_BODY {
-        return Err(Broken::Refused(Failure::Body));
-    }
-    body.extend_from_slice(chunk);
-    Ok(())
 }

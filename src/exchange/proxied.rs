@@ -20,11 +20,10 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use url::{Origin, Url};
 
+use super::broken::{Broken, MAX_HEADERS, Stage, refuse_head, refuse_long, take};
 use super::reach::{ConnectOnly, Ended, Reached, Unreached};
 use super::resolve::Names;
-use super::{
-    Broken, CONNECT, HttpSettings, MAX_BODY, Reply, Request, USER_AGENT, is_tls, proxy, refuse_large, take,
-};
+use super::{CONNECT, HttpSettings, Reply, Request, USER_AGENT, proxy};
 use crate::ask::Failure;
 use crate::hidden::Hidden;
 use crate::trace;
@@ -70,6 +69,8 @@ impl Proxied {
                 .dns_resolver(names.clone())
                 .user_agent(USER_AGENT)
                 .http1_only()
+                .http1_max_headers(MAX_HEADERS)
+                .http1_allow_obsolete_multiline_headers_in_responses(true)
                 // Else reqwest would look for proxies itself.
                 .no_proxy()
                 .proxy(through.clone())
@@ -98,7 +99,10 @@ impl Proxied {
         trace::hide(|| self.clients.credentials.clone());
         let call = Call {
             method: request.method.clone(),
-            url: self.clients.url(request.path.as_str()).ok_or(Broken::Refused(Failure::Malformed))?,
+            url: self
+                .clients
+                .url(request.path.as_str())
+                .ok_or_else(|| Broken::refused(Failure::Malformed, ""))?,
             headers: request.all_headers(),
             body: request.body.clone(),
         };
@@ -110,7 +114,7 @@ impl Proxied {
         match task.join_next().await {
             Some(Ok(outcome)) => outcome,
             // The runtime ends, and the broker with it.
-            Some(Err(_)) | None => Err(Broken::Refused(Failure::Protocol)),
+            Some(Err(_)) | None => Err(Broken::ended()),
         }
     }
 
@@ -135,7 +139,7 @@ impl Clients {
             return self.once(&self.fresh, call).await;
         }
         match self.once(&self.kept, call.clone()).await {
-            Err(Broken::Lost) => self.once(&self.fresh, call).await,
+            Err(Broken { stage: Stage::Lost, .. }) => self.once(&self.fresh, call).await,
             other => other,
         }
     }
@@ -166,53 +170,31 @@ impl Clients {
             .body(call.body)
             .send()
             .await
-            .map_err(|error| {
-                if error.is_connect() {
-                    self.names.turn(&self.proxy);
-                }
-                broken(&error)
-            })?;
+            .map_err(|error| self.broken(error))?;
         let status = response.status().as_u16();
         let headers = std::mem::take(response.headers_mut());
-        refuse_large(&headers, response.extensions())?;
-        if response.content_length().is_some_and(|announced| announced > MAX_BODY as u64) {
-            return Err(Broken::Refused(Failure::Body));
-        }
+        refuse_head(&headers, response.extensions())?;
+        refuse_long(response.content_length().unwrap_or_default())?;
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| broken(&error))? {
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.broken(error))? {
             take(&mut body, &chunk)?;
         }
         Ok(Reply { at: Instant::now(), status, headers, body })
     }
-}
 
-fn broken(error: &reqwest::Error) -> Broken {
-    if is_tls(error) {
-        Broken::Refused(Failure::Tls)
-    } else if error.is_connect() {
-        Broken::Refused(Failure::Connect)
-    } else if is_parse(error) {
-        Broken::Refused(Failure::Protocol)
-    } else {
-        Broken::Lost
+    /// Without the URL, which may hold what was asked.
+    fn broken(&self, error: reqwest::Error) -> Broken {
+        if !error.is_connect() {
+            return Broken::on_the_way(&error.without_url());
+        }
+        self.names.turn(&self.proxy);
+        Broken::unconnected(&error.without_url(), Some(&self.proxy))
     }
 }
 
 /// What [`ConnectOnly`] put among the causes.
 fn ended<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Ended> {
     error.downcast_ref().or_else(|| error.source().and_then(ended))
-}
-
-/// Whether what came was no HTTP: a new connection would bring the same.
-fn is_parse(error: &reqwest::Error) -> bool {
-    let mut next = error.source();
-    while let Some(error) = next {
-        if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
-            return true;
-        }
-        next = error.source();
-    }
-    false
 }
 
 #[cfg(test)]

@@ -22,14 +22,12 @@ use tokio::time::{timeout, timeout_at};
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::handshake::{self, NO_TLS};
 use super::{Arm, CONNECT, Host};
 use crate::ask::Deadline;
 
 /// How long it is listened to: longer than any way there and back.
 const LISTEN: Duration = Duration::from_millis(500);
-
-/// What most often is behind it.
-const NO_TLS: &str = "(does that port speak TLS? else its URL begins with http://)";
 
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -54,6 +52,9 @@ impl Unreached {
 
     /// What `error` comes down to: the end of its chain. What an I/O error holds is not its source.
     pub(crate) fn of(error: &(dyn Error + 'static)) -> Self {
+        if let Some(error) = error.downcast_ref::<rustls::Error>() {
+            return Self(format!("TLS: {}", handshake::reason(error)));
+        }
         let io = error.downcast_ref::<io::Error>();
         match io.map(io::Error::kind) {
             Some(ErrorKind::TimedOut) => return Self::late(),
@@ -66,11 +67,7 @@ impl Unreached {
         let held = io.and_then(io::Error::get_ref).map(|held| -> &(dyn Error + 'static) { held });
         match held.or(error.source()) {
             Some(inner) => Self::of(inner),
-            None => match error.downcast_ref::<rustls::Error>() {
-                Some(rustls::Error::InvalidMessage(_)) => Self(format!("TLS: {error} {NO_TLS}")),
-                Some(_) => Self(format!("TLS: {error}")),
-                None => Self(error.to_string()),
-            },
+            None => Self(error.to_string()),
         }
     }
 

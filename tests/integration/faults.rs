@@ -179,6 +179,45 @@ fn bodies_are_framed_as_their_head_says() {
     ]);
 }
 
+/// What a coding did is never undone here, so what is left would be taken for the body.
+#[test]
+fn a_transfer_coding_that_is_not_undone_is_a_failure() {
+    let coded = |headers: &str| kept(&ok(headers, "e\r\n{\"value\": \"v\"}\r\n0\r\n\r\n"));
+    plays(&[
+        ("gzip and chunked", coded("Transfer-Encoding: gzip, chunked\r\n"), TEMP),
+        ("in capitals", coded("TRANSFER-ENCODING: GZIP,CHUNKED\r\n"), TEMP),
+        ("in two lines", coded("Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n"), TEMP),
+        ("in three lines", coded("Transfer-Encoding: x\r\nX: y\r\nTransfer-Encoding: chunked\r\n"), TEMP),
+        ("deflate", coded("Transfer-Encoding: deflate, chunked\r\n"), TEMP),
+        ("identity", coded("Transfer-Encoding: identity, chunked\r\n"), TEMP),
+        ("chunked twice", coded("Transfer-Encoding: chunked, chunked\r\n"), TEMP),
+        ("chunked with a parameter", coded("Transfer-Encoding: chunked;q=1\r\n"), TEMP),
+        ("gzip alone", raw(&ok("Transfer-Encoding: gzip\r\n", VALUE)), TEMP),
+        ("chunked and a comma", raw(&ok("Transfer-Encoding: chunked,\r\n", VALUE)), TEMP),
+        ("identity alone", raw(&ok("Transfer-Encoding: identity\r\n", VALUE)), TEMP),
+        ("nothing", raw(&ok("Transfer-Encoding:\r\n", VALUE)), TEMP),
+        ("gzip behind chunked", raw(&ok("Transfer-Encoding: chunked, gzip\r\n", VALUE)), TEMP),
+        ("chunked in any case", coded("Transfer-Encoding: Chunked\r\n"), "OK v"),
+        ("chunked with blanks", coded("Transfer-Encoding: \t chunked \r\n"), "OK v"),
+    ]);
+}
+
+#[test]
+fn a_head_may_have_256_lines_and_folded_ones() {
+    let lines = |count: usize| -> String { (1..count).map(|number| format!("X-{number}: y\r\n")).collect() };
+    let length = "Content-Length: 14\r\n";
+    let folded = "X-Folded: one\r\n two\r\n\tthree\r\n";
+    plays(&[
+        ("a hundred lines", kept(&ok(&format!("{length}{}", lines(100)), VALUE)), "OK v"),
+        ("101 lines", kept(&ok(&format!("{length}{}", lines(101)), VALUE)), "OK v"),
+        ("256 lines", kept(&ok(&format!("{}{length}", lines(256)), VALUE)), "OK v"),
+        ("257 lines", kept(&ok(&format!("{}{length}", lines(257)), VALUE)), TEMP),
+        ("a folded line", kept(&ok(&format!("{folded}{length}"), VALUE)), "OK v"),
+        ("a folded length", kept(&ok("Content-Length:\r\n 14\r\n", VALUE)), "OK v"),
+        ("a folded status", raw(&format!("HTTP/1.1 200 OK\r\n folded\r\n{length}\r\n{VALUE}")), TEMP),
+    ]);
+}
+
 #[test]
 fn interim_answers() {
     let interim = "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n";

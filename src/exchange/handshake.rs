@@ -1,0 +1,105 @@
+//! Why a TLS handshake failed, in plain words: one line, without what a secret could stand in. A
+//! server's certificate is a stranger's text: names in it are cut, and lose control characters.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use rustls::pki_types::UnixTime;
+use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
+
+/// What most often is behind it.
+pub(super) const NO_TLS: &str = "(does that port speak TLS? else its URL begins with http://)";
+
+/// The names of a certificate that are shown, and how much of each.
+const NAMES: usize = 3;
+const LONGEST: usize = 80;
+
+/// Why.
+pub(super) fn reason(error: &Error) -> String {
+    match error {
+        Error::InvalidCertificate(error) => certificate(error),
+        Error::AlertReceived(alert) => refusal(*alert),
+        Error::InvalidMessage(_) => format!("{error} {NO_TLS}"),
+        Error::PeerIncompatible(lack) => match lack {
+            PeerIncompatible::ServerDoesNotSupportTls12Or13
+            | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig => {
+                "the server speaks neither TLS 1.2 nor 1.3".to_owned()
+            }
+            _ => format!("the server and we have no way of TLS in common ({lack:?})"),
+        },
+        other => other.to_string(),
+    }
+}
+
+fn certificate(error: &CertificateError) -> String {
+    match error {
+        CertificateError::ExpiredContext { not_after, .. } => {
+            format!("the certificate expired on {}", date(*not_after))
+        }
+        CertificateError::NotValidYetContext { not_before, .. } => {
+            format!("the certificate is not valid before {}", date(*not_before))
+        }
+        CertificateError::NotValidForNameContext { expected, presented } => {
+            let names = if presented.is_empty() {
+                "for no host (it has no subjectAltName)".to_owned()
+            } else {
+                format!("for {}", names(presented))
+            };
+            format!("the certificate is {names}, and not for {}", expected.to_str())
+        }
+        CertificateError::BadSignature => {
+            "a signature is wrong: that of the certificate, or the server does not hold its key".to_owned()
+        }
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "the certificate is not one of a server (extended key usage)".to_owned()
+        }
+        CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            "the certificate, or one that leads to it, is signed by an algorithm that is not trusted (SHA-1?)"
+                .to_owned()
+        }
+        CertificateError::BadEncoding => "the certificate cannot be read".to_owned(),
+        // The verifier's own words, or webpki's.
+        CertificateError::Other(other) => other.0.to_string(),
+        other => format!("the certificate is not believed: {other}"),
+    }
+}
+
+/// What the server says of us.
+fn refusal(alert: AlertDescription) -> String {
+    let why = match alert {
+        AlertDescription::CertificateRequired => "it wants a certificate of ours (server.tls.cert)",
+        AlertDescription::BadCertificate
+        | AlertDescription::UnsupportedCertificate
+        | AlertDescription::CertificateRevoked
+        | AlertDescription::CertificateExpired
+        | AlertDescription::CertificateUnknown
+        | AlertDescription::UnknownCA
+        | AlertDescription::AccessDenied
+        | AlertDescription::DecryptError => "it does not believe our certificate (server.tls.cert)",
+        AlertDescription::ProtocolVersion => "it speaks neither TLS 1.2 nor 1.3",
+        AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity => {
+            "there is no cipher in common, or it wants a certificate of ours (server.tls.cert)"
+        }
+        AlertDescription::UnrecognisedName => "it knows no host of that name",
+        _ => "it does not say why",
+    };
+    format!("the server ended the handshake: {why} (alert {alert:?})")
+}
+
+/// As `DnsName("api.example")` and the like name them.
+fn names(presented: &[String]) -> String {
+    let bare = |name: &String| -> String {
+        let inside = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')).unwrap_or(name);
+        inside.trim_matches('"').chars().filter(|c| !c.is_control()).take(LONGEST).collect()
+    };
+    let shown: Vec<_> = presented.iter().take(NAMES).map(bare).collect();
+    let more = if presented.len() > NAMES { " and others" } else { "" };
+    format!("{}{more}", shown.join(", "))
+}
+
+fn date(time: UnixTime) -> String {
+    // Behind the year 9999 there is no text for it.
+    const LAST: u64 = 253_402_300_799;
+    let time = UNIX_EPOCH + Duration::from_secs(time.as_secs().min(LAST));
+    humantime::format_rfc3339_seconds(time).to_string()
+}
