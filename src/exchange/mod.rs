@@ -21,6 +21,7 @@ mod proxy;
 mod reach;
 mod resolve;
 pub mod tls;
+mod verifier;
 
 use std::fmt;
 use std::sync::Arc;

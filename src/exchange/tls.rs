@@ -1,20 +1,19 @@
 //! TLS towards HTTP APIs: one configuration for every connection, with or without a proxy.
 //!
 //! TLS 1.2 is the floor (RFC 9325). Certificates are verified against the system's, or against
-//! `root_ca` alone where that is set. Files are read when the configuration is, so that a bad one
+//! `root_ca` alone where that is set (`verifier`). Files are read when the configuration is, so that a bad one
 //! is an error then and never later.
 //! The endpoint for Prometheus is a server of the same making.
 
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, ServerConfig};
+
+use super::verifier::Verifier;
 
 /// The certificates that a server's must lead to.
 #[derive(Debug, Clone, Copy)]
@@ -70,18 +69,13 @@ pub fn client(trust: Trust<'_>, identity: Option<Identity<'_>>) -> Result<Arc<Cl
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::System(error.to_string()))?;
-    let verifier: Arc<dyn ServerCertVerifier> = match trust {
-        Trust::System => Arc::new(
-            rustls_platform_verifier::Verifier::new(provider)
-                .map_err(|error| Error::System(error.to_string()))?,
-        ),
-        Trust::SystemLater => Arc::new(OurVerifier { provider, believes: Believes::System(OnceLock::new()) }),
-        Trust::File(path) => WebPkiServerVerifier::builder_with_provider(Arc::new(roots(path)?), provider)
-            .build()
-            .map_err(|error| Error::RootCa(error.to_string()))?,
-        Trust::Anything => Arc::new(OurVerifier { provider, believes: Believes::Anything }),
+    let verifier = match trust {
+        Trust::System => Verifier::of_system_now(provider)?,
+        Trust::SystemLater => Verifier::of_system(provider),
+        Trust::File(path) => Verifier::of(certificates(path).map_err(Error::RootCa)?, provider)?,
+        Trust::Anything => Verifier::none(provider),
     };
-    let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
+    let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
     let config = match identity {
         None => builder.with_no_client_auth(),
         Some(Identity { cert, key }) => {
@@ -110,76 +104,10 @@ pub fn server(identity: Identity<'_>, only_1_3: bool) -> Result<Arc<ServerConfig
     config.map(Arc::new).map_err(|error| Error::Key(error.to_string()))
 }
 
-fn roots(path: &Path) -> Result<RootCertStore, Error> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(path).map_err(Error::RootCa)? {
-        roots.add(certificate).map_err(|error| Error::RootCa(error.to_string()))?;
-    }
-    Ok(roots)
-}
-
 /// At least one.
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let read = CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| error.to_string())?;
     if read.is_empty() { Err("there is no certificate in it".to_owned()) } else { Ok(read) }
-}
-
-/// A verifier of our own, for what rustls has none: it looks at the certificate as `believes`
-/// says, and in any case whether the server holds the key of the one it shows.
-#[derive(Debug)]
-struct OurVerifier {
-    provider: Arc<CryptoProvider>,
-    believes: Believes,
-}
-
-#[derive(Debug)]
-enum Believes {
-    /// `skip_verify`.
-    Anything,
-    /// The system's certificates, read with the first handshake.
-    System(OnceLock<Result<rustls_platform_verifier::Verifier, rustls::Error>>),
-}
-
-impl ServerCertVerifier for OurVerifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let Believes::System(verifier) = &self.believes else {
-            return Ok(ServerCertVerified::assertion());
-        };
-        let read = || rustls_platform_verifier::Verifier::new(Arc::clone(&self.provider));
-        let verifier = verifier.get_or_init(read).as_ref().map_err(Clone::clone)?;
-        verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, cert, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, cert, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
 }

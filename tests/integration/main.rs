@@ -59,6 +59,7 @@ mod privileges;
 mod provider_peers;
 mod proxy;
 mod readme;
+mod reasons;
 mod reload;
 mod reload_broken;
 mod reload_fixed;

@@ -91,6 +91,46 @@ fn a_bad_certificate_is_not_believed() {
     }
 }
 
+/// `root_ca` with the certificate itself, whoever signed it.
+#[test]
+fn a_certificate_that_root_ca_names_itself_is_believed() {
+    let directory = open_directory();
+    let other = Authority::new("other");
+    for (what, identity) in [
+        ("as openssl makes it", Identity::openssls(Flaw::None)),
+        ("signed by itself", Identity::self_signed()),
+        ("signed by somebody else", other.server(Flaw::None)),
+        ("of a client", other.client()),
+    ] {
+        let (file, _) = identity.write(directory.path(), "shown");
+        for versions in [&[&TLS12][..], &[&TLS13]] {
+            let api = api(identity.serve(versions, None));
+            assert_answered(&setup(&api, &trusting(&file)), &format!("{what}, {versions:?}"));
+        }
+    }
+}
+
+#[test]
+fn nor_does_root_ca_excuse_a_wrong_name_a_date_or_a_key() {
+    let directory = open_directory();
+    let good = Identity::openssls(Flaw::None);
+    let (file, _) = good.write(directory.path(), "good");
+    for (what, flaw) in [
+        ("expired", Flaw::Expired),
+        ("not yet valid", Flaw::NotYetValid),
+        ("of another host", Flaw::WrongHost),
+    ] {
+        let identity = Identity::openssls(flaw);
+        let (file, _) = identity.write(directory.path(), "shown");
+        let api = api(identity.serve(ALL_VERSIONS, None));
+        assert_refused(&setup(&api, &trusting(&file)), &api, what);
+    }
+    let namesake = api(Identity::openssls(Flaw::None).serve(ALL_VERSIONS, None));
+    assert_refused(&setup(&namesake, &trusting(&file)), &namesake, "a namesake");
+    let thief = api(good.serve_with_key_of(&Identity::self_signed()));
+    assert_refused(&setup(&thief, &trusting(&file)), &thief, "without its key");
+}
+
 /// So that an administrator looks at the certificate, and not at the network.
 #[test]
 fn a_certificate_that_is_not_believed_is_named_as_such_in_the_log() {

@@ -12,6 +12,7 @@ use rcgen::{
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 
 /// A certificate authority.
@@ -90,9 +91,32 @@ fn params(flaw: Flaw, usage: ExtendedKeyUsagePurpose) -> CertificateParams {
 impl Identity {
     /// One that nobody but itself signed.
     pub(crate) fn self_signed() -> Self {
+        Self::signs_itself(&params(Flaw::None, ExtendedKeyUsagePurpose::ServerAuth))
+    }
+
+    /// The same as `openssl req -x509` makes it: CA:TRUE, and no word of what it is for.
+    pub(crate) fn openssls(flaw: Flaw) -> Self {
+        let mut params = params(flaw, ExtendedKeyUsagePurpose::ServerAuth);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.extended_key_usages = Vec::new();
+        Self::signs_itself(&params)
+    }
+
+    fn signs_itself(params: &CertificateParams) -> Self {
         let key = KeyPair::generate().expect("a key");
-        let params = params(Flaw::None, ExtendedKeyUsagePurpose::ServerAuth);
         Self { certificate: params.self_signed(&key).expect("it signs itself"), key }
+    }
+
+    /// A server that shows this, and holds the key of `other`.
+    pub(crate) fn serve_with_key_of(&self, other: &Self) -> Arc<ServerConfig> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider);
+        let builder = builder.with_protocol_versions(rustls::ALL_VERSIONS).expect("versions of TLS");
+        let key = PrivateKeyDer::Pkcs8(other.key.serialize_der().into());
+        let key = aws_lc_rs::sign::any_supported_type(&key).expect("a key");
+        let shown = CertifiedKey::new(vec![self.certificate.der().clone()], key);
+        let resolver = Arc::new(SingleCertAndKey::from(shown));
+        Arc::new(builder.with_no_client_auth().with_cert_resolver(resolver))
     }
 
     /// Writes certificate and key as PEM files.
