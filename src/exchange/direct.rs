@@ -21,8 +21,6 @@ use hyper::http::Extensions;
 use hyper::{Response, Uri};
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::task::coop::unconstrained;
 use tower_service::Service;
 use url::Url;
@@ -31,6 +29,7 @@ use super::broken::{Broken, MAX_HEADERS, Stage, refuse_head, refuse_long, take};
 use super::pool::Pools;
 use super::reach::BoxError;
 use super::resolve::Names;
+use super::socket::{self, Signals, Socket, Sockets};
 use super::{CONNECT, Http, MAX_HEAD, Reply, Request, timely};
 use crate::ask::{Deadline, Failure};
 use crate::counted::Counted;
@@ -45,13 +44,13 @@ const INTERIM: &str = "more than 8 interim answers (1xx)";
 const SURE: Duration = Duration::from_secs(1);
 const LATE: Broken = Broken { stage: Stage::Refused, failure: Failure::Timeout, reason: Cow::Borrowed("") };
 
-type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
+type Stream = MaybeHttpsStream<Socket>;
 
 /// The connections to one origin.
 #[derive(Debug)]
 pub(super) struct Direct {
     uri: Uri,
-    connector: HttpsConnector<HttpConnector<Names>>,
+    connector: HttpsConnector<Sockets>,
     names: Names,
     idle: Pools<Box<Link>>,
     open: Arc<AtomicUsize>,
@@ -71,6 +70,8 @@ struct Link {
     /// Answers of 1xx within one exchange, and what hyper is given with each request to count them.
     interim: Arc<AtomicUsize>,
     extensions: Extensions,
+    /// For its socket.
+    signals: Arc<Signals>,
     _open: Counted,
 }
 
@@ -87,7 +88,7 @@ impl Direct {
             .with_tls_config((*settings.tls).clone())
             .https_or_http()
             .enable_http1()
-            .wrap_connector(http);
+            .wrap_connector(Sockets(http));
         let origin = url.origin().ascii_serialization();
         Self {
             uri: origin.parse().unwrap_or_default(),
@@ -109,6 +110,9 @@ impl Direct {
     pub(super) async fn exchange(&self, request: &Request<'_>, deadline: Deadline) -> Result<Reply, Broken> {
         // What is sent once goes out on one that was used a moment ago.
         while let Some(link) = self.idle.take((!request.repeatable).then_some(SURE)) {
+            // The poller of this place has told of what came to its own connections before the request
+            // did. A password wants certainty.
+            link.signals.begin(!request.repeatable || link.home != threads::place());
             match self.ask(link, request, deadline).await {
                 Err(Broken { stage: Stage::Unsent, .. }) => {}
                 Err(Broken { stage: Stage::Lost, .. }) if request.repeatable => break,
@@ -116,6 +120,7 @@ impl Direct {
             }
         }
         let link = Box::pin(timely(deadline, self.connect(deadline))).await.map_err(|_| LATE)??;
+        link.signals.begin(false);
         self.ask(link, request, deadline).await
     }
 
@@ -149,6 +154,7 @@ impl Direct {
 
     async fn connect(&self, deadline: Deadline) -> Result<Box<Link>, Broken> {
         let stream = self.open().await.map_err(|error| Broken::unconnected(&*error, None))?;
+        let signals = socket::signals(&stream);
         let handshake = Builder::new()
             .max_buf_size(MAX_HEAD)
             .max_headers(MAX_HEADERS)
@@ -162,7 +168,8 @@ impl Direct {
         let timer = Timer::new(deadline.instant());
         let (interim, extensions) = count_interim();
         let home = threads::place();
-        Ok(Box::new(Link { sender, machine: Some(machine), home, timer, interim, extensions, _open }))
+        let machine = Some(machine);
+        Ok(Box::new(Link { sender, machine, home, timer, interim, extensions, signals, _open }))
     }
 
     /// A connection without a word on it: name, TCP and TLS.
@@ -188,39 +195,30 @@ impl Link {
         mut request: hyper::Request<Full<Bytes>>,
         deadline: Deadline,
     ) -> Result<Reply, Broken> {
-        let Self { sender, machine, timer, interim, extensions, .. } = self;
+        let Self { sender, machine, timer, interim, extensions, signals, .. } = self;
         request.extensions_mut().clone_from(extensions);
         interim.store(0, Ordering::Relaxed);
         let response = {
             // What hyper has given back must be seen, however much this task has done in its turn.
             let mut head = pin!(unconstrained(sender.try_send_request(request)));
-            let head = poll_fn(|cx| {
-                let ended = drive(machine, cx);
+            let mut head = |cx: &mut Context<'_>| {
                 if interim.load(Ordering::Relaxed) > MAX_INTERIM {
                     return Poll::Ready(Err(Broken::refused(Failure::Protocol, INTERIM)));
                 }
-                match head.as_mut().poll(cx) {
-                    Poll::Ready(response) => Poll::Ready(response.map_err(|error| match error.message() {
-                        Some(_) => Broken::unsent(error.error()),
-                        None => Broken::on_the_way(error.error()),
-                    })),
-                    Poll::Pending if ended => Poll::Ready(Err(Broken::ended())),
-                    Poll::Pending => timer.poll(deadline.instant(), cx).map(|()| Err(LATE)),
-                }
-            });
-            head.await?
+                head.as_mut().poll(cx).map_err(|error| match error.message() {
+                    Some(_) => Broken::unsent(error.error()),
+                    None => Broken::on_the_way(error.error()),
+                })
+            };
+            poll_fn(|cx| parts(machine, signals, (&mut *timer, deadline), cx, &mut head)).await?
         };
         let mut reply = pin!(read(response));
         poll_fn(|cx| {
+            // Most often it is all there.
             if let Poll::Ready(reply) = reply.as_mut().poll(cx) {
                 return Poll::Ready(reply);
             }
-            let ended = drive(machine, cx);
-            match reply.as_mut().poll(cx) {
-                Poll::Ready(reply) => Poll::Ready(reply),
-                Poll::Pending if ended => Poll::Ready(Err(Broken::ended())),
-                Poll::Pending => timer.poll(deadline.instant(), cx).map(|()| Err(LATE)),
-            }
+            parts(machine, signals, (&mut *timer, deadline), cx, |cx| reply.as_mut().poll(cx))
         })
         .await
     }
@@ -234,6 +232,28 @@ impl Link {
     fn is_alive(&mut self) -> bool {
         let mut context = Context::from_waker(std::task::Waker::noop());
         !drive(&mut self.machine, &mut context) && self.sender.is_ready()
+    }
+}
+
+/// Moves bytes for as long as `poll` wants more and there are some.
+fn parts<T>(
+    machine: &mut Option<Connection<Stream, Full<Bytes>>>,
+    signals: &Signals,
+    (timer, deadline): (&mut Timer, Deadline),
+    cx: &mut Context<'_>,
+    mut poll: impl FnMut(&mut Context<'_>) -> Poll<Result<T, Broken>>,
+) -> Poll<Result<T, Broken>> {
+    loop {
+        let ended = drive(machine, cx);
+        if let Poll::Ready(outcome) = poll(cx) {
+            return Poll::Ready(outcome);
+        }
+        if ended {
+            return Poll::Ready(Err(Broken::ended()));
+        }
+        if !signals.waits() {
+            return timer.poll(deadline.instant(), cx).map(|()| Err(LATE));
+        }
     }
 }
 
@@ -275,8 +295,10 @@ mod tests {
     use super::super::{Arm, HttpSettings};
     use super::*;
     use hyper::Method;
+    use std::io::{Read, Write};
+    use std::sync::mpsc;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
     use tokio::task::{JoinSet, consume_budget, yield_now};
 
     /// Asks with what may be sent once only, after so many steps of a task's turn.
@@ -330,5 +352,42 @@ mod tests {
             answer(&mut stream).await;
             assert_eq!(asking.await.expect("no panic"), Some(200), "after {steps} steps");
         }
+    }
+
+    fn says(stream: &mut std::net::TcpStream, status: u16) {
+        let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: 2\r\n\r\n{{}}");
+        stream.write_all(answer.as_bytes()).expect("it is read");
+    }
+
+    /// The poller of this test's one thread hears of nothing between the two requests.
+    #[tokio::test]
+    async fn what_came_before_a_password_is_no_answer_to_it() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let url: Url =
+            format!("http://{}/", listener.local_addr().expect("an address")).parse().expect("a URL");
+        let (ask, asked) = mpsc::channel();
+        let (tell, told) = mpsc::channel();
+        let backend = std::thread::spawn(move || {
+            let mut first = listener.accept().expect("a connection").0;
+            let _ = first.read(&mut [0; 4096]).expect("a request");
+            says(&mut first, 200);
+            asked.recv().expect("the answer has come");
+            says(&mut first, 201);
+            tell.send(()).expect("it is waited for");
+            let mut second = listener.accept().expect("another connection").0;
+            let _ = second.read(&mut [0; 4096]).expect("a request");
+            says(&mut second, 202);
+            let mut rest = Vec::new();
+            let _ = first.read_to_end(&mut rest);
+            rest.len()
+        });
+        let http = Arc::new(Http::new(HttpSettings::plain(8), &Arc::default()));
+        assert_eq!(ask_once(Arc::clone(&http), url.clone(), 0).await, Some(200));
+        assert_eq!(http.idle(), 1);
+        ask.send(()).expect("it waits");
+        told.recv().expect("the other answer is written");
+        assert_eq!(ask_once(Arc::clone(&http), url, 0).await, Some(202));
+        drop(http);
+        assert_eq!(backend.join().expect("no panic"), 0, "not a byte went out there");
     }
 }

@@ -20,6 +20,7 @@ mod proxied;
 mod proxy;
 mod reach;
 mod resolve;
+mod socket;
 pub mod tls;
 mod verifier;
 

@@ -233,6 +233,13 @@ fn talk<W: Read + Write>(
             }
             return;
         }
+        if let Reply::Unasked(_, other, is_written) = reply {
+            shared.hold(before);
+            if !http::write(reader.get_mut(), stream, &other).unwrap_or(false) {
+                return;
+            }
+            is_written.store(true, Ordering::SeqCst);
+        }
     }
 }
 

@@ -3,6 +3,8 @@
 
 use std::io::{self, BufRead, Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -50,6 +52,14 @@ pub(crate) enum Reply {
     Raw(Vec<u8>),
     /// These bytes, whatever they are; the connection is kept.
     Kept(Vec<u8>),
+    /// Each of these in a segment of its own, as a server writes that knows nothing of Nagle's
+    /// algorithm; the connection is kept.
+    Pieces(Vec<Vec<u8>>),
+    /// The first one; and at [`Backend::release`] the other one, which nobody has asked for. Says
+    /// when that is written; the connection is kept.
+    ///
+    /// [`Backend::release`]: super::backend::Backend::release
+    Unasked(Box<Reply>, Box<Reply>, Arc<AtomicBool>),
     /// These bytes; then nothing until [`Backend::release`].
     ///
     /// [`Backend::release`]: super::backend::Backend::release
@@ -151,6 +161,15 @@ pub(crate) fn write(out: &mut impl Write, stream: &TcpStream, reply: &Reply) -> 
             out.flush()?;
             return Ok(true);
         }
+        Reply::Pieces(pieces) => {
+            stream.set_nodelay(false)?;
+            for piece in pieces {
+                out.write_all(piece)?;
+                out.flush()?;
+            }
+            return Ok(true);
+        }
+        Reply::Unasked(first, ..) => return write(out, stream, first),
         Reply::Trickle(body, interval) => {
             for byte in answer(200, &[], body) {
                 out.write_all(&[byte])?;
