@@ -10,6 +10,8 @@
 //!
 //! The variables by which OpenTelemetry programs find their collector stand in for keys of
 //! `server.observability` that nobody has set (OpenTelemetry, environment variable specification).
+//! The proxy variables are read where connections are made (`exchange`); here is said which of them
+//! cannot be used.
 
 use std::rc::Rc;
 
@@ -24,6 +26,7 @@ use super::problem::{Report, Severity};
 use super::secret;
 use super::source::{PREFIX, is_ours};
 use super::tree;
+use crate::exchange::{is_proxy_variable, proxy_complaints};
 
 /// OpenTelemetry's variables, and the keys of `server.observability` that they stand in for.
 const OTEL: [(&str, &str); 3] = [
@@ -34,7 +37,18 @@ const OTEL: [(&str, &str); 3] = [
 
 /// Whether the variable `name` is read here.
 pub(super) fn is_read(name: &str) -> bool {
-    is_ours(name) || name == file::CREDENTIALS || OTEL.iter().any(|(variable, _)| *variable == name)
+    is_ours(name)
+        || name == file::CREDENTIALS
+        || OTEL.iter().any(|(variable, _)| *variable == name)
+        || is_proxy_variable(name)
+}
+
+/// Says which proxy variables cannot be used.
+pub(super) fn warn_of_proxies(report: &mut Report<'_>, environment: &[(String, String)]) {
+    let text = |name: &str| environment.iter().find(|(known, _)| known == name).map(|(_, text)| text.clone());
+    for complaint in proxy_complaints(text) {
+        report.variable(Severity::Warning, &complaint.variable, complaint.why);
+    }
 }
 
 /// A key that a variable's name fits.

@@ -144,7 +144,11 @@ fn checked(
         environment::stand_in(&mut report, &mut tree, environment);
         resolve::config(&mut report, tree)
     });
-    report.finish(config.flatten())
+    let config = config.flatten();
+    if config.as_ref().is_some_and(|config| config.server.http.proxy.is_none()) {
+        environment::warn_of_proxies(&mut report, environment);
+    }
+    report.finish(config)
 }
 
 /// The file that is read when the command line names none: `pfxhttp.yml`, `.yaml`, `.toml` or

@@ -15,6 +15,7 @@ mod direct;
 mod handshake;
 mod hosts;
 mod internal;
+mod no_proxy;
 mod pool;
 mod proxied;
 mod proxy;
@@ -47,7 +48,7 @@ use direct::Direct;
 use hosts::Hosts;
 use proxied::Proxied;
 use proxy::Proxies;
-pub(crate) use proxy::is_loopback;
+pub(crate) use proxy::{complaints as proxy_complaints, is_loopback, is_read as is_proxy_variable};
 pub use reach::{Reached, Unreached};
 use resolve::Names;
 
@@ -149,6 +150,8 @@ pub struct Host {
 enum Arm {
     Direct(Direct),
     Proxied(Proxied),
+    /// The proxy that should stand there cannot be used, for this reason.
+    Barred(String),
 }
 
 /// A request.
@@ -240,7 +243,7 @@ impl Http {
             .into_iter()
             .filter_map(|(origin, host)| match &host.arm {
                 Arm::Direct(direct) => Some((origin, direct.connections())),
-                Arm::Proxied(_) => None,
+                Arm::Proxied(_) | Arm::Barred(_) => None,
             })
             .collect();
         pools.sort_by(|(one, _), (other, _)| one.cmp(other));
@@ -272,8 +275,9 @@ impl Http {
     pub fn host(&self, url: &Url) -> Result<Arc<Host>, reqwest::Error> {
         self.hosts.get_or_make(url, || {
             let arm = match self.proxies.of(url) {
-                Some(proxy) => Arm::Proxied(Proxied::new(url, &proxy, &self.settings, &self.names)?),
-                None => Arm::Direct(Direct::new(url, self)),
+                Ok(Some(proxy)) => Arm::Proxied(Proxied::new(url, &proxy, &self.settings, &self.names)?),
+                Ok(None) => Arm::Direct(Direct::new(url, self)),
+                Err(why) => Arm::Barred(why),
             };
             let permits = self.settings.max_connections_per_host.map(Semaphore::new);
             Ok(Host { arm, origin: url.clone(), permits, warned: Warned::default() })
@@ -350,6 +354,7 @@ impl Host {
         let outcome = match &self.arm {
             Arm::Direct(direct) => direct.exchange(request, deadline).await,
             Arm::Proxied(proxied) => Box::pin(timely(deadline, proxied.exchange(request))).await?,
+            Arm::Barred(why) => Err(Broken::refused(Failure::Connect, why.clone())),
         };
         outcome.map_err(|broken| self.tell(broken))
     }

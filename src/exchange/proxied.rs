@@ -59,10 +59,8 @@ impl Proxied {
         settings: &HttpSettings,
         names: &Names,
     ) -> Result<Self, reqwest::Error> {
-        let mut through = Proxy::all(&proxy.url)?;
-        if let Some((user, password)) = &proxy.credentials {
-            through = through.basic_auth(user, password);
-        }
+        // It takes the credentials out of the URL.
+        let through = Proxy::all(proxy.0.clone())?;
         let builder = || {
             reqwest::Client::builder()
                 .tls_backend_preconfigured((*settings.tls).clone())
@@ -81,10 +79,7 @@ impl Proxied {
         let client = |keep: usize| builder().connect_timeout(CONNECT).pool_max_idle_per_host(keep).build();
         let clients = Clients {
             origin: url.origin(),
-            proxy: Url::parse(&proxy.url)
-                .ok()
-                .and_then(|url| url.host_str().map(str::to_owned))
-                .unwrap_or_default(),
+            proxy: proxy.0.host_str().unwrap_or_default().to_owned(),
             names: names.clone(),
             credentials: proxy.hidden(),
             kept: client(settings.max_idle_connections_per_host)?,
@@ -205,7 +200,7 @@ mod tests {
     fn a_path_never_chooses_the_host() {
         let api: Url = "https://api.example:8443/x".parse().expect("a URL");
         let settings = HttpSettings::plain(1);
-        let proxy = proxy::Proxy { url: "http://127.0.0.1:1".to_owned(), credentials: None };
+        let proxy = proxy::Proxy("http://127.0.0.1:1".parse().expect("a URL"));
         let proxied = Proxied::new(&api, &proxy, &settings, &Names::default()).expect("a client");
         for path in [
             "//evil.example/x",

@@ -98,6 +98,7 @@ impl Host {
                     Err(error) => Err(Unreached::of(&*error)),
                 },
                 Arm::Proxied(proxied) => proxied.reach().await,
+                Arm::Barred(why) => Err(Unreached(why.clone())),
             }
         };
         timeout_at(deadline.instant().into(), reach).await.unwrap_or(Err(Unreached::late()))

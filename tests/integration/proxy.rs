@@ -4,6 +4,7 @@
 use rustls::ALL_VERSIONS;
 
 use crate::support::backend::{Backend, Reply, Request};
+use crate::support::broker::command;
 use crate::support::certificates::{Authority, Flaw};
 use crate::support::config::Config;
 use crate::support::port::Port;
@@ -187,4 +188,75 @@ fn the_configuration_speaks_louder_than_the_environment() {
         Setup::start_with(&environment, |config| through(config, &fake.url("")).map("m", &api.url("/"), &[]));
     assert_eq!(setup.map().look_up("m", "k"), "OK v");
     assert_eq!((fake.count(), api.connections()), (1, 0), "loopback too, since it is written down");
+}
+
+/// No name below `.invalid` is known to a resolver: what goes around the proxy fails.
+#[test]
+fn no_proxy_has_the_rules_of_go() {
+    let fake = Backend::constant(VALUE);
+    let list = "*.wild.invalid, .DOT.invalid,plain.invalid:80,b\u{fc}cher.invalid,192.0.2.0/24";
+    let environment = [("HTTP_PROXY", fake.url("")), ("NO_PROXY", list.to_owned())];
+    let environment = environment.each_ref().map(|(name, text)| (*name, text.as_str()));
+    let around =
+        ["a.wild.invalid", "a.b.wild.invalid", "a.dot.invalid", "plain.invalid", "xn--bcher-kva.invalid"];
+    let through = ["wild.invalid", "dot.invalid", "plain.invalid:81", "notplain.invalid", "192.0.3.1"];
+    let setup = Setup::start_with(&environment, |config| {
+        let hosts = around.iter().chain(&through).enumerate();
+        hosts.fold(config, |config, (number, host)| {
+            config.map(&format!("m{number}"), &format!("http://{host}/"), &["timeout: 2s"])
+        })
+    });
+    let mut peer = setup.map();
+    for (number, host) in around.iter().chain(&through).enumerate() {
+        let is_around = number < around.len();
+        let due = if is_around { TEMP } else { "OK v" };
+        assert_eq!(peer.look_up(&format!("m{number}"), "k"), due, "{host}");
+        assert_eq!(fake.count(), (number + 1).saturating_sub(around.len()), "{host}");
+    }
+}
+
+/// A check says so, as does the log of a start; and what should go through it fails.
+#[test]
+fn a_variable_that_cannot_be_used_is_told_and_not_gone_around() {
+    let (api, directory) = (Backend::constant(VALUE), open_directory());
+    let port = api.url("").trim_start_matches("http://127.0.0.1:").to_owned();
+    for (variable, text, why) in [
+        ("ALL_PROXY", "socks5://user:canary@127.0.0.1:1080", "names a SOCKS proxy"),
+        ("HTTP_PROXY", "\"http://user:canary@127.0.0.1:3128\"", "holds quotes"),
+        ("http_proxy", "ftp://user:canary@127.0.0.1", "begins with http:// or https://"),
+    ] {
+        // An address of this host that is not a loopback's for the rules.
+        let target = format!("http://0.0.0.0:{port}/");
+        let config = |config: Config| config.map("m", &target, &[]).map("near", &api.url("/"), &[]);
+        let file = config(Config::new(directory.path())).write();
+        let checked = command(&file).arg("check").env(variable, text).output().expect("a program");
+        let told = String::from_utf8_lossy(&[checked.stdout, checked.stderr].concat()).into_owned();
+        assert!(checked.status.success() && !told.contains("canary"), "{told}");
+        let line = told.lines().find(|line| line.starts_with(&format!("{variable}: warning: ")));
+        assert!(line.is_some_and(|line| line.contains(why)), "{told}");
+        let online =
+            command(&file).args(["check", "--online"]).env(variable, text).output().expect("a program");
+        let told = String::from_utf8_lossy(&online.stderr).into_owned();
+        let begin = format!("http://0.0.0.0:{port}: not reached: {variable} ");
+        assert!(told.lines().any(|line| line.starts_with(&begin) && line.contains(why)), "{told}");
+        let setup = Setup::start_with(&[(variable, text)], config);
+        assert!(setup.broker.logged(&["WARN", variable, why]), "{}", setup.broker.log());
+        let mut peer = setup.map();
+        assert_eq!((peer.look_up("near", "k"), peer.look_up("m", "k")), ("OK v".into(), TEMP.into()));
+        assert!(setup.broker.logged(&["trouble with a target", variable, why]), "{}", setup.broker.log());
+        assert!(!setup.broker.log().contains("canary"));
+    }
+    let file = Config::new(directory.path()).map("m", &api.url("/"), &[]).write();
+    let checked = command(&file).arg("check").env("NO_PROXY", "a.test,foo*").output().expect("a program");
+    let told = String::from_utf8_lossy(&checked.stderr).into_owned();
+    assert!(
+        told.starts_with("NO_PROXY: warning: ") && told.contains("foo*") && !told.contains("a.test"),
+        "{told}"
+    );
+    // The configuration's own proxy is what counts.
+    let file =
+        through(Config::new(directory.path()), "http://127.0.0.1:1").map("m", &api.url("/"), &[]).write();
+    let checked = command(&file).arg("check").env("ALL_PROXY", "socks5://x").output().expect("a program");
+    assert!(checked.status.success() && checked.stderr.is_empty(), "{:?}", checked.stderr);
+    assert_eq!(api.count(), 3, "only what is near was asked");
 }
