@@ -26,7 +26,7 @@ impl Http {
         if is_loopback(url) || !name.contains('.') || DOMAINS.iter().any(|domain| name.ends_with(domain)) {
             return true;
         }
-        if self.proxies.of(url).is_some() {
+        if !matches!(self.proxies.of(url), Ok(None)) {
             return false;
         }
         let found = timeout(CONNECT, self.names.clone().all(name)).await.unwrap_or_default();
