@@ -72,6 +72,7 @@ check:
 
 packages:
 	@contrib/test-packages $(PACKAGES)
+	@contrib/test-mail-peers
 
 provider: $(MODULES)
 

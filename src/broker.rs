@@ -3,15 +3,16 @@
 //! Holds one generation of the configuration: every entry as a target, all of them over one HTTP
 //! side and one cache. It finds the entry, and answers by itself what needs no API.
 
+mod names;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use serde_json::{Value, json};
-use tracing::warn;
 
-use crate::ask::{Answer, Failure, LOGIN_BUDGET, LONGEST_BUDGET, Mechanism, OnFailure, Question};
+use crate::ask::{Answer, LOGIN_BUDGET, LONGEST_BUDGET, Mechanism, OnFailure, Question};
 use crate::config::{Config, Speaks};
 use crate::exchange::{Http, HttpSettings};
 use crate::ipc::Service;
@@ -33,6 +34,8 @@ pub struct Broker {
     logins: HashMap<String, Entry<Logins>>,
     /// Requests for maps, policies and logins that are none.
     strangers: [Rows; 3],
+    /// What a lookup in a map without entry says.
+    unknown_map: Option<OnFailure>,
     shared: Common,
     /// Names without entry.
     warned: Warned,
@@ -198,6 +201,7 @@ impl Broker {
             maps: targets(&config.maps, before.map(|before| &before.maps))?,
             policies: targets(&config.policies, before.map(|before| &before.policies))?,
             strangers: [Component::Map, Component::Policy, Component::Login].map(|kind| rows(kind, None)),
+            unknown_map: names::unknown_map(&config.maps),
             warned: Warned::default(),
             shared,
         })
@@ -241,7 +245,7 @@ impl Broker {
         let [maps, policies, logins] = &self.strangers;
         match question {
             Question::Map { name, key } => match self.maps.get(name) {
-                None => (self.unknown("socket_maps", name), maps),
+                None => (self.unknown(Component::Map, name), maps),
                 Some(Entry { asked, rows }) => match std::str::from_utf8(key) {
                     Ok("") => (Answer::NotFound, rows),
                     Ok(key) => (asked.ask(Asked::Key(key), asker).await, rows),
@@ -250,32 +254,14 @@ impl Broker {
                 },
             },
             Question::Policy { name, attributes } => match self.policies.get(name) {
-                None => (self.unknown("policy_services", name), policies),
+                None => (self.unknown(Component::Policy, name), policies),
                 Some(Entry { asked, rows }) => (asked.ask(Asked::Request(attributes), asker).await, rows),
             },
             Question::Login(login) => match self.logins.get(&login.name) {
-                None => (self.unknown("dovecot_sasl", &login.name), logins),
+                None => (self.unknown(Component::Login, &login.name), logins),
                 // It is large, and would make every connection larger.
                 Some(Entry { asked, rows }) => (Box::pin(asked.ask(login, asker)).await, rows),
             },
-        }
-    }
-
-    fn unknown(&self, section: &str, name: &str) -> Answer {
-        if self.warned.is_due(&format!("{section} {name}")) {
-            warn!(name, "there is no such entry in {section}: what asks for it fails");
-        }
-        Answer::Failed { failure: Failure::UnknownName, on_failure: None }
-    }
-
-    /// Whether there is an entry `name` of that kind.
-    #[must_use]
-    pub fn has(&self, kind: Component, name: &str) -> bool {
-        match kind {
-            Component::Map => self.maps.contains_key(name),
-            Component::Policy => self.policies.contains_key(name),
-            Component::Login => self.logins.contains_key(name),
-            Component::Oidc | Component::Local | Component::Otlp => false,
         }
     }
 
@@ -328,13 +314,6 @@ impl Broker {
         match name {
             Some(name) if numbers.is_empty() => Err(self.keeps_nothing(name)),
             _ => Ok(self.shared.cache.sweep(&numbers)),
-        }
-    }
-
-    fn keeps_nothing(&self, name: &str) -> String {
-        match self.logins.contains_key(name) {
-            true => format!("{name:?} is an entry of dovecot_sasl, and no login is ever kept"),
-            false => format!("there is no entry {name:?}"),
         }
     }
 

@@ -106,17 +106,12 @@ pub async fn ask(broker: &Arc<Broker>, query: &Query) -> Said {
         }
     };
     let (bytes, trace) = trace::collect(replies).await;
-    Said { bytes, trace, unknown: unknown(broker, query) }
-}
-
-/// What is said of a name that has no entry.
-fn unknown(broker: &Broker, query: &Query) -> Option<String> {
-    let (kind, section) = match query.kind {
-        Kind::Map => (Component::Map, "socket_maps"),
-        Kind::Policy => (Component::Policy, "policy_services"),
-        Kind::Sasl => (Component::Login, "dovecot_sasl"),
+    let kind = match query.kind {
+        Kind::Map => Component::Map,
+        Kind::Policy => Component::Policy,
+        Kind::Sasl => Component::Login,
     };
-    (!broker.has(kind, &query.name)).then(|| format!("there is no entry {:?} in {section}", query.name))
+    Said { bytes, trace, unknown: broker.no_entry(kind, &query.name) }
 }
 
 /// The replies up to the end of `received`, or of the connection.
@@ -195,6 +190,7 @@ fn in_words(answer: &Answer) -> String {
                 OnFailure::Disconnect => "disconnect",
                 OnFailure::Auto => "auto",
                 OnFailure::Fail => "fail",
+                OnFailure::Temp => "temp",
             });
             let then = then.map(|then| format!("; on_failure: {then}")).unwrap_or_default();
             format!("none ({failure}){then}")

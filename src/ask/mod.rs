@@ -63,7 +63,8 @@ pub enum Answer {
     Failed {
         /// Why.
         failure: Failure,
-        /// What the entry's `on_failure` says; `None` where there is no such entry.
+        /// What the entry's `on_failure` says, or a map's `perm_as_temp`; `None` where there is no
+        /// such entry.
         on_failure: Option<OnFailure>,
     },
     /// The login is good.
@@ -179,6 +180,8 @@ pub enum OnFailure {
     Auto,
     /// Send a temporary FAIL, which Postfix reads as 535; for logins alone.
     Fail,
+    /// Send TEMP where PERM would be due; for maps alone. Sendmail reads PERM as "no such key".
+    Temp,
 }
 
 impl OnFailure {

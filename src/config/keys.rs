@@ -131,6 +131,17 @@ impl Block {
     }
 }
 
+/// What became of keys that the Go program's versions 1.0 and 1.1 had.
+fn gone(key: &str) -> Option<&'static str> {
+    Some(match key {
+        "jwt_auth" => {
+            "gone: `backend_oidc_auth` gets tokens by client credentials; one that does not change stands in `custom_headers`, as \"Authorization: Bearer ...\""
+        }
+        "jwt_db_path" => "leave it out: tokens are kept in memory, and no database is needed",
+        _ => return None,
+    })
+}
+
 /// Whether there is a key of this name anywhere.
 pub(super) fn is_known(key: &str) -> bool {
     elsewhere(key).is_some() || key == "server" || Block::Top.below(key).is_some()
@@ -149,6 +160,10 @@ pub(super) fn check(report: &mut Report<'_>, mapping: &Mapping, path: &KeyPath, 
     let keys = block.keys();
     for name in mapping.keys().filter_map(Value::as_str) {
         let at = path.key(name);
+        if block == Block::Top && name.starts_with("x-") {
+            // Whatever the file's author keeps there.
+            continue;
+        }
         if block.later().contains(&name) {
             report.stranger(&at, "not built yet");
         } else if !keys.contains(&name) {
@@ -156,6 +171,8 @@ pub(super) fn check(report: &mut Report<'_>, mapping: &Mapping, path: &KeyPath, 
             if block == Block::Server && name == "timeout" {
                 // Too many blocks have one for it to be looked for.
                 problem.hint("what entries inherit is `server.http_client.timeout`");
+            } else if let Some(hint) = gone(name) {
+                problem.hint(hint);
             } else if let Some(near) = nearest(name, keys.iter().copied()) {
                 problem.hint(format!("did you mean `{near}`?"));
             } else if let Some(place) = elsewhere(name) {
@@ -165,8 +182,9 @@ pub(super) fn check(report: &mut Report<'_>, mapping: &Mapping, path: &KeyPath, 
     }
 }
 
-/// The one of `known` that was probably meant by `word`.
-pub(super) fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+/// The one of `known` that was probably meant by `word`: it differs by case, by `-` for `_`, or by a
+/// few letters.
+pub(crate) fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     // A longer word is like nothing that is known, and the distance costs its square.
     if word.chars().count() > 64 {
         return None;

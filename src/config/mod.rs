@@ -55,6 +55,7 @@ use crate::metrics;
 use crate::otlp;
 use crate::target;
 
+pub(crate) use keys::nearest;
 pub use places::Place;
 pub use problem::{Problem, Severity};
 pub use remains::admin_socket;

@@ -32,9 +32,15 @@ pub(super) fn kind(
     let empty =
         raw.empty_value.and_then(|text| scalar::choice(report, &path.key("empty_value"), &text, &empty));
     let statuses = raw.not_found_status.unwrap_or_default();
+    let failure_is_not_found = map_failure(report, &path.key("on_failure"), raw.on_failure.as_deref());
+    let perm_as_temp = raw.perm_as_temp.unwrap_or(false);
+    if perm_as_temp && failure_is_not_found {
+        report.warning(&path.key("perm_as_temp"), "has no effect with `on_failure: not_found`");
+    }
     Some(Kind::Map(MapSettings {
         max_reply: inherited.max_reply,
-        failure_is_not_found: map_failure(report, &path.key("on_failure"), raw.on_failure.as_deref()),
+        failure_is_not_found,
+        perm_as_temp,
         empty_is_not_found: empty.unwrap_or(false),
         not_found_status: not_found_status(report, &path.key("not_found_status"), &statuses, status),
         domains: raw.domains.and_then(|names| domains(report, &path.key("domains"), &names)),

@@ -1,7 +1,7 @@
 //! What came of a request, as one word out of a fixed set: the Go program's words, without those
 //! that came off the wire.
 
-use crate::ask::{Action, Answer, Failure};
+use crate::ask::{Action, Answer, Failure, OnFailure};
 use crate::proto::reply;
 
 /// What kind of entry is asked.
@@ -98,6 +98,7 @@ impl Outcome {
             Answer::Action(action) => Self::of_action(action),
             Answer::Denied { .. } => Self::Fail,
             Answer::Failed { failure: Failure::Timeout, .. } => Self::Timeout,
+            Answer::Failed { on_failure: Some(OnFailure::Temp), .. } => Self::TempFail,
             Answer::Failed { failure, .. } => match component {
                 Component::Map if is_permanent(failure) => Self::Fail,
                 Component::Policy | Component::Login if *failure == Failure::UnknownName => Self::Error,
@@ -176,7 +177,6 @@ fn is_permanent(failure: &Failure) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ask::OnFailure;
     use crate::proto::reply::Protocol;
 
     #[test]
@@ -216,8 +216,10 @@ mod tests {
             Failure::TooLong(1),
         ];
         let codes = [204, 301, 400, 401, 403, 404, 408, 425, 429, 500, 503, 599].map(Failure::Status);
-        for failure in failures.into_iter().chain(codes) {
-            let answer = Answer::Failed { failure, on_failure: None };
+        let each = failures.into_iter().chain(codes);
+        let each = each.flat_map(|failure| [None, Some(OnFailure::Temp)].map(|then| (failure.clone(), then)));
+        for (failure, on_failure) in each {
+            let answer = Answer::Failed { failure, on_failure };
             let mut bytes = Vec::new();
             reply::encode(Protocol::Socketmap, &answer, &OnFailure::default(), &mut bytes);
             let says = |word: &[u8]| bytes.windows(word.len()).any(|part| part == word);

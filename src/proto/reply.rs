@@ -11,7 +11,8 @@
 //! and only a lost connection as 454 (xsasl_dovecot_server.c).
 //!
 //! Postfix turns TEMP and PERM into 451, never into a rejection; only NOTFOUND rejects
-//! (dict_sockmap.c, smtpd_check.c). Every reply is one line and leaves in one write: bytes that
+//! (dict_sockmap.c, smtpd_check.c). Sendmail reads PERM as NOTFOUND (measured with 8.17), so its
+//! maps are told TEMP in any case ([`OnFailure::Temp`]). Every reply is one line and leaves in one write: bytes that
 //! arrive late would be taken for the next answer.
 
 use super::netstring;
@@ -57,6 +58,9 @@ fn socketmap(answer: &Answer, out: &mut Vec<u8>) {
         // An action is no map's answer. Saying so beats guessing.
         Answer::Action(_) | Answer::Accepted { .. } | Answer::Denied { .. } => {
             netstring::encode(&[b"PERM unexpected value"], out);
+        }
+        Answer::Failed { on_failure: Some(OnFailure::Temp), .. } => {
+            netstring::encode(&[b"TEMP ", TEMPORARY.as_bytes()], out);
         }
         Answer::Failed { failure, .. } => {
             netstring::encode(&[map_failure(failure).as_bytes()], out);
@@ -107,7 +111,9 @@ fn policy(answer: &Answer, fallback: &OnFailure, out: &mut Vec<u8>) -> Next {
             let own = if let Answer::Failed { on_failure, .. } = answer { on_failure.as_ref() } else { None };
             match own.unwrap_or(fallback) {
                 OnFailure::Action(action) => action.as_str(),
-                OnFailure::Disconnect | OnFailure::Auto | OnFailure::Fail => return Next::Close,
+                OnFailure::Disconnect | OnFailure::Auto | OnFailure::Fail | OnFailure::Temp => {
+                    return Next::Close;
+                }
             }
         }
     };
@@ -207,6 +213,10 @@ mod tests {
             Failure::NoBroker,
         ] {
             assert_eq!(map(&failed(failure)), "29:TEMP Temporary server problem,");
+        }
+        for failure in [Failure::Status(404), Failure::UnknownName, Failure::ErrorField("x".into())] {
+            let told_temp = Answer::Failed { failure, on_failure: Some(OnFailure::Temp) };
+            assert_eq!(map(&told_temp), "29:TEMP Temporary server problem,");
         }
         for status in [401, 403, 408, 425, 429, 500, 502, 503, 599] {
             assert_eq!(map(&failed(Failure::Status(status))), "29:TEMP Temporary server problem,");

@@ -151,11 +151,11 @@ impl Target {
         self.settings.timeout
     }
 
-    /// What a failed policy lookup says; `None` for a map.
+    /// What a failed lookup says; `None` for a map, unless `perm_as_temp` is set.
     #[must_use]
     pub fn on_failure(&self) -> Option<&OnFailure> {
         match &self.settings.kind {
-            Kind::Map(_) => None,
+            Kind::Map(map) => map.perm_as_temp.then_some(&OnFailure::Temp),
             Kind::Policy(policy) => Some(&policy.on_failure),
         }
     }

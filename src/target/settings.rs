@@ -123,6 +123,8 @@ pub struct MapSettings {
     pub max_reply: usize,
     /// `on_failure: not_found`, instead of `temp`.
     pub failure_is_not_found: bool,
+    /// `perm_as_temp`: what would be PERM is TEMP.
+    pub perm_as_temp: bool,
     /// `empty_value: not_found`, instead of `error`.
     pub empty_is_not_found: bool,
     /// `not_found_status`: these statuses say "no such key".

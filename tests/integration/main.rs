@@ -3,6 +3,7 @@
 //!
 //! `postfix`, `restart`, `upgrade` and `example` put a private Postfix 3.7 in front (package
 //! `postfix`, and root, are needed); `proxy` asks through a real proxy (package `tinyproxy`);
+//! `exim` and `sendmail` run those programs (`make packages` unpacks them below target/);
 //! `login_peers` tries real programs that log in (packages `swaks`, `curl`, `dovecot-core`),
 //! `provider_peers` a real identity provider (`make provider`, which needs npm); the others speak
 //! its protocols themselves; `metrics` has its numbers checked (package `prometheus`). The client is the shipped static program: `make build` makes it,
@@ -23,6 +24,7 @@ mod deaf;
 mod dialogues;
 mod drain;
 mod example;
+mod exim;
 mod faults;
 mod files;
 mod framing;
@@ -66,6 +68,7 @@ mod reload_broken;
 mod reload_fixed;
 mod restart;
 mod secrets;
+mod sendmail;
 mod service_manager;
 mod structure;
 mod support;

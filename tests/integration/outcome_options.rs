@@ -130,6 +130,44 @@ fn an_outage_may_mean_not_found() {
 }
 
 #[test]
+fn what_would_be_perm_may_be_temp() {
+    let illegal = ["method: GET", "value_field: value", "perm_as_temp: true"];
+    play(
+        |config, api| {
+            let config = config.map("sendmails", &api.url("/"), &["perm_as_temp: true"]);
+            let target = format!("target: \"{}\"", api.url("/{{ .Key | raw }}"));
+            let config = config.map_of("raw", &[&[target.as_str()], &illegal[..]].concat());
+            config.map("postfix", &api.url("/"), &[])
+        },
+        vec![
+            ("sendmails", json(r#"{"value": "v"}"#), "OK v"),
+            ("sendmails", json("{}"), ABSENT),
+            ("sendmails", status(503), TEMP),
+            ("sendmails", status(404), TEMP),
+            ("sendmails", json(r#"{"value": ""}"#), TEMP),
+            ("sendmails", json(r#"{"value": {}}"#), TEMP),
+            ("sendmails", json(r#"{"error": "some"}"#), TEMP),
+            ("sendmails", json(&format!(r#"{{"value": "{}"}}"#, "x".repeat(100_000))), TEMP),
+            ("postfix", status(404), "PERM unexpected status code received: 404"),
+            ("nosuch", json("{}"), TEMP),
+        ],
+    );
+    let api = Backend::constant("{}");
+    let setup = Setup::start(|config| {
+        let target = format!("target: \"{}\"", api.url("/{{ .Key | raw }}"));
+        config.map_of("raw", &[&[target.as_str()], &illegal[..]].concat())
+    });
+    assert_eq!(setup.map().look_up("raw", "a b"), TEMP, "a template that cannot send it");
+    assert_eq!(api.count(), 0);
+    // A spawned client says the same.
+    let mut client = setup.client(&["socketmap"]);
+    assert_eq!(client.look_up("raw", "a b"), TEMP);
+    assert_eq!(client.look_up("nosuch", "k"), TEMP);
+    let setup = Setup::start(|config| config.map("m", &api.url("/"), &[]));
+    assert_eq!(setup.map().look_up("nosuch", "k"), "PERM unknown map", "no map is Sendmail's");
+}
+
+#[test]
 fn the_error_field_is_compared_as_text() {
     play(
         |config, api| {

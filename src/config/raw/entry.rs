@@ -63,6 +63,7 @@ pub(in crate::config) struct MapEntry {
     #[cfg_attr(test, schemars(extend("enum" = ["temp", "not_found", null])))]
     pub(in crate::config) on_failure: Option<String>,
     pub(in crate::config) domains: Option<Vec<String>>,
+    pub(in crate::config) perm_as_temp: Option<bool>,
 }
 
 /// What policies alone may hold.

@@ -17,7 +17,7 @@ fn a_map_says_how_it_asks_and_what_answers_mean() {
     assert_eq!((map.method, map.absent_value), (Method::Post, Absent::Failure));
     assert_eq!(map.cache.stale_while_revalidate, Duration::from_secs(60));
     let Kind::Map(own) = &map.kind else { panic!("a map") };
-    assert!(own.empty_is_not_found && !own.failure_is_not_found);
+    assert!(own.empty_is_not_found && !own.failure_is_not_found && !own.perm_as_temp);
     assert_eq!(own.not_found_status, [404, 410]);
     let domains = ["example.com", "ä.example"].map(str::to_owned);
     assert_eq!(own.domains, Some(HashSet::from(domains)));
@@ -75,6 +75,7 @@ fn each_mistake_in_the_keys_of_an_entry_is_told() {
         ("    domains: ['a@b']\n", "6:15 socket_maps.m.domains[0]: a domain is not empty"),
         ("    on_failure: not_found\n", "6:5 warning socket_maps.m.on_failure: while the API is down"),
         ("    on_failure: DEFER\n", "must be one of: temp, not_found"),
+        ("    perm_as_temp: maybe\n", "6:19 socket_maps.m.perm_as_temp: expected true or false"),
         (
             "    default_local_port: 587\n",
             "6:5 warning socket_maps.m.default_local_port: has no effect outside",
@@ -106,6 +107,27 @@ fn each_mistake_in_the_keys_of_an_entry_is_told() {
     let config = good(&policy("    cache_key: [sender, client_address]\n    absent_value: error\n"));
     let Kind::Policy(own) = &config.policies[0].kind else { panic!("a policy") };
     assert_eq!(own.cache_key.as_deref(), Some(&["sender".to_owned(), "client_address".to_owned()][..]));
+}
+
+#[test]
+fn a_map_may_be_sendmails() {
+    for (lines, due) in
+        [("    perm_as_temp: true\n    on_failure: temp\n", true), ("    perm_as_temp: false\n", false)]
+    {
+        let Kind::Map(own) = good(&map(lines)).maps.remove(0).kind else { panic!("a map") };
+        assert_eq!(own.perm_as_temp, due);
+    }
+    let both = map("    perm_as_temp: true\n    on_failure: not_found\n");
+    let told = told(&both);
+    assert!(
+        told.iter().any(|told| told
+            == "6:5 warning socket_maps.m.perm_as_temp: has no effect with `on_failure: not_found`"),
+        "{told:#?}"
+    );
+    one(
+        &map("    perm_as_temp: true\n").replace("socket_maps", "policy_services"),
+        "it belongs in an entry of socket_maps",
+    );
 }
 
 #[test]

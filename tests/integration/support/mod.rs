@@ -7,7 +7,8 @@
 //! ```
 //!
 //! `sasl` is a peer for logins, `mail_clients` and `doveadm` are real programs that log in;
-//! `auth_server` is what they ask where no broker is meant.
+//! `auth_server` is what they ask where no broker is meant. `exim` and `sendmail` are other mail
+//! servers that ask the broker.
 //!
 //! Whatever is started here ends with the value that started it. Traffic stays on loopback.
 
@@ -21,6 +22,7 @@ pub(crate) mod client;
 pub(crate) mod config;
 pub(crate) mod dialogue;
 pub(crate) mod doveadm;
+pub(crate) mod exim;
 pub(crate) mod fake_provider;
 pub(crate) mod fetch;
 pub(crate) mod frames;
@@ -32,12 +34,14 @@ pub(crate) mod mail_clients;
 pub(crate) mod marker;
 pub(crate) mod metrics;
 pub(crate) mod mutants;
+pub(crate) mod namespace;
 pub(crate) mod oidc;
 pub(crate) mod peer;
 pub(crate) mod planted;
 pub(crate) mod port;
 pub(crate) mod postfix;
 pub(crate) mod sasl;
+pub(crate) mod sendmail;
 pub(crate) mod setup;
 pub(crate) mod site;
 pub(crate) mod smtp;

@@ -1,0 +1,77 @@
+//! Names without entry: what is answered, and what is said of them. A name comes off the wire, so
+//! the log tells it once a minute, and the search for what was meant is bounded with the line.
+
+use tracing::warn;
+
+use super::Broker;
+use crate::ask::{Answer, Failure, OnFailure};
+use crate::config::nearest;
+use crate::metrics::Component;
+use crate::target::{Kind, Settings};
+
+impl Broker {
+    /// What a question for an entry that does not exist gets; the log tells it, seldom enough.
+    pub(super) fn unknown(&self, kind: Component, name: &str) -> Answer {
+        let section = section(kind);
+        if self.warned.is_due(&format!("{section} {name}")) {
+            // Bounded with the line: a few dozen comparisons a minute, of short names alone.
+            let did_you_mean = self.nearest(kind, name);
+            warn!(name, did_you_mean, "there is no such entry in {section}: what asks for it fails");
+        }
+        let on_failure = self.unknown_map.clone().filter(|_| kind == Component::Map);
+        Answer::Failed { failure: Failure::UnknownName, on_failure }
+    }
+
+    /// The names of the entries of a kind.
+    fn names(&self, kind: Component) -> Vec<&str> {
+        match kind {
+            Component::Map => self.maps.keys().map(String::as_str).collect(),
+            Component::Policy => self.policies.keys().map(String::as_str).collect(),
+            Component::Login => self.logins.keys().map(String::as_str).collect(),
+            Component::Oidc | Component::Local | Component::Otlp => Vec::new(),
+        }
+    }
+
+    /// The entry of that kind that was probably meant by `name`.
+    fn nearest(&self, kind: Component, name: &str) -> Option<&str> {
+        nearest(name, self.names(kind).into_iter())
+    }
+
+    /// What an administrator is told of a name without entry; nothing where there is one.
+    #[must_use]
+    pub fn no_entry(&self, kind: Component, name: &str) -> Option<String> {
+        if self.names(kind).contains(&name) {
+            return None;
+        }
+        let near = self.nearest(kind, name).map(|near| format!("; did you mean {near:?}?"));
+        Some(format!("there is no entry {name:?} in {}{}", section(kind), near.unwrap_or_default()))
+    }
+
+    /// Why nothing is forgotten of `name`, which is no entry that keeps answers.
+    pub(super) fn keeps_nothing(&self, name: &str) -> String {
+        match self.logins.contains_key(name) {
+            true => format!("{name:?} is an entry of dovecot_sasl, and no login is ever kept"),
+            false => {
+                let names = [Component::Map, Component::Policy].map(|kind| self.names(kind)).concat();
+                let near = nearest(name, names.into_iter()).map(|near| format!("; did you mean {near:?}?"));
+                format!("there is no entry {name:?}{}", near.unwrap_or_default())
+            }
+        }
+    }
+}
+
+/// The section of the configuration that holds the entries of a kind.
+fn section(kind: Component) -> &'static str {
+    match kind {
+        Component::Policy => "policy_services",
+        Component::Login => "dovecot_sasl",
+        Component::Map | Component::Oidc | Component::Local | Component::Otlp => "socket_maps",
+    }
+}
+
+/// What a lookup in a map without entry says: where one map is Sendmail's, such a name may be a
+/// slip of Sendmail's, and PERM would bounce mail.
+pub(super) fn unknown_map(maps: &[Settings]) -> Option<OnFailure> {
+    let is_told_temp = |map: &Settings| matches!(&map.kind, Kind::Map(map) if map.perm_as_temp);
+    maps.iter().any(is_told_temp).then_some(OnFailure::Temp)
+}
