@@ -9,6 +9,7 @@ mod run;
 mod sample_api;
 mod service;
 mod socket;
+mod terminal;
 
 use std::io::Write;
 use std::path::PathBuf;

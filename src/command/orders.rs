@@ -10,6 +10,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::socket::{Socket, is_nobody};
+use super::terminal::visible;
 use super::{OS, TEMPORARY, USAGE};
 use crate::admin::{Order, Told};
 use crate::broker::Broker;
@@ -100,12 +101,15 @@ fn show(said: &Said, trace: bool) -> ExitCode {
         out.extend_from_slice(b"(connection closed)\n");
     } else {
         out.extend_from_slice(&said.bytes);
-        // A netstring has no line end of its own; a terminal likes one.
-        if io::stdout().is_terminal() && !said.bytes.ends_with(b"\n") {
-            out.push(b'\n');
-        }
     }
-    print(&out)
+    if !io::stdout().is_terminal() {
+        return print(&out);
+    }
+    // A netstring has no line end of its own; a terminal likes one.
+    if !out.ends_with(b"\n") {
+        out.push(b'\n');
+    }
+    print(visible(&out).as_bytes())
 }
 
 fn with_answer(cli: &Cli, what: &Order, then: impl FnOnce(Told) -> ExitCode) -> ExitCode {
