@@ -49,6 +49,17 @@ pub(super) fn read(settings: &Settings, user: &str, reply: &Reply) -> Result<Out
     }
 }
 
+/// What an administrator who looks into a failure may want to set.
+pub(super) fn hint(failure: &Failure) -> Option<String> {
+    let Failure::Status(code @ (401 | 403 | 404)) = failure else { return None };
+    Some(match code {
+        404 => "hint: a wrong path in target gives 404".to_owned(),
+        _ => format!(
+            "hint: without Auth-Status, {code} may speak of our own credentials; if the API says by it that the user's are wrong, add denied_status: [{code}]"
+        ),
+    })
+}
+
 /// Whether a response refuses our token, and says nothing of the user.
 pub(super) fn refuses_our_token(reply: &Reply) -> bool {
     reply.status == 401 && !reply.headers.contains_key("auth-status")

@@ -155,6 +155,7 @@ impl Logins {
             }
             Err(failure) => {
                 trace::note(|| format!("failed: {failure} (class {})", failure.class()));
+                answer::hint(&failure).into_iter().for_each(|hint| trace::note(|| hint));
                 self.log_failure(login, asker, &failure);
                 Answer::Failed { failure, on_failure: Some(self.settings.on_failure.clone()) }
             }

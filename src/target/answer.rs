@@ -20,7 +20,9 @@ pub(super) fn read(settings: &Settings, reply: &Reply) -> Result<Answer, Failure
         };
     }
     let inflated = compress::inflate(reply, settings.compress_response)?;
-    let body = Object::parse(inflated.as_deref().unwrap_or(&reply.body))?;
+    let body = inflated.as_deref().unwrap_or(&reply.body);
+    // Some frameworks write one, and readers may ignore it (RFC 8259 8.1).
+    let body = Object::parse(body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body))?;
     let mut said_no_error = false;
     if let Some(field) = &settings.error_field
         && let Some(error) = field.find(&body)?
@@ -55,4 +57,18 @@ pub(super) fn read(settings: &Settings, reply: &Reply) -> Result<Answer, Failure
         }
         Kind::Policy(_) => Ok(value::policy_action(value)?.map_or(Answer::NotFound, Answer::Action)),
     }
+}
+
+/// What an administrator who looks into a failure may want to set.
+pub(super) fn hint(settings: &Settings, failure: &Failure) -> Option<String> {
+    let Failure::Status(code @ (404 | 410)) = failure else { return None };
+    Some(match &settings.kind {
+        Kind::Map(_) => format!(
+            "hint: a wrong path in target gives {code}, too; if the API says by it that there is no such key, add not_found_status: [{code}]"
+        ),
+        Kind::Policy(_) => format!(
+            "hint: a wrong path in target gives {code}; an API that has no opinion answers {} without the field",
+            settings.status_code
+        ),
+    })
 }

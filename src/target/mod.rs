@@ -262,6 +262,7 @@ impl Target {
         let outcome = outcome.await;
         if let Err(failure) = &outcome {
             trace::note(|| format!("failed: {failure} (class {})", failure.class()));
+            answer::hint(&self.settings, failure).into_iter().for_each(|hint| trace::note(|| hint));
         }
         if let Ok(answer) = &outcome {
             if let Answer::Action(action) = answer {

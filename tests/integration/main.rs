@@ -61,6 +61,7 @@ mod postfix;
 mod privileges;
 mod provider_peers;
 mod proxy;
+mod query_shown;
 mod readme;
 mod reasons;
 mod reload;

@@ -1,0 +1,122 @@
+//! What an administrator is shown: hints where something is wrong, what a name without entry was
+//! probably meant for, and nothing that a terminal would obey.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use crate::support::backend::{Backend, Reply};
+use crate::support::broker::{self, Broker};
+use crate::support::config::{Config, Kind};
+use crate::support::peer::Peer;
+use crate::support::site::open_directory;
+
+fn run(config: &Path, words: &[&str]) -> Output {
+    use std::io::Write as _;
+    let mut child = broker::command(config).args(words).stdin(Stdio::piped()).spawn().expect("it starts");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    let _it_may_not_read = stdin.write_all(b"password\n");
+    drop(stdin);
+    child.wait_with_output().expect("it ends")
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned()
+}
+
+/// The same with a terminal of its own as standard output.
+fn on_a_terminal(config: &Path, words: &str) -> String {
+    let broker = env!("CARGO_BIN_EXE_pfxhttp-broker");
+    let line = format!("{broker} --config {} {words}", config.display());
+    let mut command = Command::new("/usr/bin/script");
+    command.args(["--quiet", "--return", "--command", &line, "/dev/null"]).stdin(Stdio::null());
+    let output = command.output().expect("script can be started: package bsdutils");
+    assert!(output.status.success(), "{words}: {}", text(&output));
+    // A terminal makes a line end of two bytes.
+    String::from_utf8_lossy(&output.stdout).replace("\r\n", "\n")
+}
+
+#[test]
+fn a_terminal_is_shown_escapes_and_a_pipe_gets_the_bytes() {
+    let directory = open_directory();
+    let api = Backend::start(|request| match request.path.as_str() {
+        "/users" => Reply::with_header("Auth-User", "u", ""),
+        "/p" => Reply::json(r#"{"action": "DUNNO"}"#),
+        _ => Reply::json("{\"value\": \"a\u{202e}b\u{9b}\\u001b[31mc caf\u{e9}\"}"),
+    });
+    let config = Config::new(directory.path()).map("m", &api.url("/map"), &[]);
+    let config = config.policy("p", &api.url("/p"), &[]).login("users", &api.url("/users"), &[]);
+    let file = config.write();
+    let piped = run(&file, &["query", "map", "m", "k"]);
+    assert_eq!(text(&piped), "22:OK a\u{202e}b\u{9b}\x1b[31mc caf\u{e9},");
+    let shown = on_a_terminal(&file, "query --trace map m k");
+    assert!(!shown.contains(['\u{202e}', '\u{9b}', '\x1b']), "{shown:?}");
+    assert!(shown.contains("a\\u{202e}b\\u{9b}\\x1b[31mc caf") && shown.contains("caf\u{e9}"), "{shown:?}");
+    assert!(shown.ends_with(",\n"), "{shown:?}");
+
+    assert_eq!(on_a_terminal(&file, "query policy p sender=a@b"), "action=DUNNO\n\n");
+    let piped = run(&file, &["query", "sasl", "users", "u"]);
+    assert!(text(&piped).contains("OK\t1\tuser=u\n"), "{}", text(&piped));
+    let shown = on_a_terminal(&file, "query sasl users u </etc/hostname");
+    assert!(shown.contains("OK\\t1\\tuser=u\n") && !shown.contains('\t'), "{shown:?}");
+}
+
+#[test]
+fn a_trace_of_an_unexpected_404_names_the_key_that_may_be_missing() {
+    let directory = open_directory();
+    let api = Backend::start(|_| Reply::status(404));
+    let config = Config::new(directory.path()).map("m", &api.url("/"), &[]);
+    let config = config.map("known", &api.url("/"), &["not_found_status: [404]"]);
+    let config = config.policy("p", &api.url("/"), &[]).login("users", &api.url("/"), &[]);
+    let file = config.write();
+    let of = |words: &[&str]| text(&run(&file, &[&["query", "--trace"], words].concat()));
+    let map = of(&["map", "m", "k"]);
+    assert!(map.contains("# hint: ") && map.contains("add not_found_status: [404]\n"), "{map}");
+    assert!(!of(&["map", "known", "k"]).contains("hint"), "it is expected");
+    let policy = of(&["policy", "p", "sender=a@b"]);
+    assert!(policy.contains("# hint: a wrong path in target") && !policy.contains("not_found"), "{policy}");
+    assert!(of(&["sasl", "users", "u"]).contains("# hint: a wrong path in target gives 404\n"));
+    api.answer_with(|_| Reply::status(401));
+    assert!(of(&["sasl", "users", "u"]).contains("add denied_status: [401]\n"));
+    api.answer_with(|_| Reply::status(405));
+    assert!(!of(&["map", "m", "k"]).contains("hint"));
+}
+
+#[test]
+fn a_name_without_entry_suggests_the_one_that_was_meant() {
+    let directory = open_directory();
+    let api = Backend::constant("{}");
+    let socket = directory.path().join("maps.sock");
+    let config = Config::new(directory.path()).map("Mailboxes", &api.url("/"), &[]);
+    let config = config.map("transport-maps", &api.url("/"), &[]).policy("recipients", &api.url("/"), &[]);
+    let config = config.login("users", &api.url("/"), &[]).listen_unix(Kind::Map, "maps", &socket);
+    let file = config.write();
+    let running = Broker::start(&file);
+    for (words, due) in [
+        (
+            &["query", "map", "mailboxes", "k"][..],
+            "no entry \"mailboxes\" in socket_maps; did you mean \"Mailboxes\"?",
+        ),
+        (&["query", "map", "transport_maps", "k"], "did you mean \"transport-maps\"?"),
+        (&["query", "policy", "recipient", "a=b"], "in policy_services; did you mean \"recipients\"?"),
+        (&["query", "sasl", "user", "u"], "in dovecot_sasl; did you mean \"users\"?"),
+        (&["cache", "purge", "mailbox"], "no entry \"mailbox\"; did you mean \"Mailboxes\"?"),
+    ] {
+        let told = text(&run(&file, words));
+        assert!(told.contains(due), "{words:?}: {told}");
+    }
+    let told = text(&run(&file, &["query", "map", "aliases", "k"]));
+    assert!(told.contains("no entry \"aliases\" in socket_maps\n"), "nothing is like it: {told}");
+
+    let mut peer = Peer::unix(&socket);
+    assert_eq!(peer.look_up("mailboxs", "k"), "PERM unknown map");
+    assert!(running.logged(&[
+        "there is no such entry in socket_maps",
+        "name=\"mailboxs\"",
+        "did_you_mean=\"Mailboxes\""
+    ]));
+    // What is much too long is like nothing, and costs nothing.
+    let long = "mailboxes".repeat(1000);
+    assert_eq!(peer.look_up(&long, "k"), "PERM unknown map");
+    assert!(running.logged(&[&long]));
+    assert!(!running.log().lines().any(|line| line.contains(&long) && line.contains("did_you_mean")));
+}
