@@ -1,4 +1,4 @@
-//! What an entry takes from its section's `defaults`, and from old names.
+//! What an entry takes from its section's `defaults`, and keys from old names.
 //!
 //! An entry named `defaults` is no map and no policy: every other entry of its section inherits
 //! its keys. Blocks are merged key by key; for the rest, what the entry says holds, also `false`
@@ -19,28 +19,36 @@ const SECTIONS: [&str; 3] = ["socket_maps", "policy_services", "dovecot_sasl"];
 const OIDC: (&str, &str) = (OLD_OIDC, "backend_oidc_auth");
 pub(super) const OLD_OIDC: &str = "oidc_auth";
 
-/// Gives the keys of every entry that have an old name their new one.
+/// The name of `skip_verify` in the Go program's versions 1.0 and 1.1, and its name.
+const SKIP_VERIFY: (&str, &str) = ("http_client_skip_verify", "skip_verify");
+
+/// Gives the keys that have an old name their new one.
 pub(super) fn rename(report: &mut Report<'_>, tree: &mut Value) {
-    let (old, new) = OIDC;
+    let top = KeyPath::default();
     for section in SECTIONS {
         let entries = tree.get_mut(section).and_then(Value::as_mapping_mut);
         for (name, entry) in entries.into_iter().flatten() {
-            let (Some(name), Some(entry)) = (name.as_str(), entry.as_mapping_mut()) else { continue };
-            let path = KeyPath::default().key(section).key(name);
-            if !entry.contains_key(old) {
-                continue;
+            if let Some(name) = name.as_str() {
+                rename_in(report, entry, &top.key(section).key(name), OIDC);
             }
-            if entry.contains_key(new) {
-                report.key(&path.key(old), format!("`{new}` is given as well, which is the same"));
-            } else {
-                report.warning(&path.key(old), format!("is read as `{new}`, its name today"));
-                report.places_mut().link(&path.key(old), &path.key(new));
-                let value = entry.get(old).cloned().unwrap_or(Value::Null);
-                entry.insert(Value::from(new), value);
-            }
-            entry.shift_remove(old);
         }
     }
+    if let Some(tls) = tree.get_mut("server").and_then(|server| server.get_mut("tls")) {
+        rename_in(report, tls, &top.key("server").key("tls"), SKIP_VERIFY);
+    }
+}
+
+fn rename_in(report: &mut Report<'_>, block: &mut Value, path: &KeyPath, (old, new): (&str, &str)) {
+    let Some(block) = block.as_mapping_mut().filter(|block| block.contains_key(old)) else { return };
+    if block.contains_key(new) {
+        report.key(&path.key(old), format!("`{new}` is given as well, which is the same"));
+    } else {
+        report.warning(&path.key(old), format!("is read as `{new}`, its name today"));
+        report.places_mut().link(&path.key(old), &path.key(new));
+        let value = block.get(old).cloned().unwrap_or(Value::Null);
+        block.insert(Value::from(new), value);
+    }
+    block.shift_remove(old);
 }
 
 /// Lets every entry of the section at `path` inherit; returns what they inherit.

@@ -60,7 +60,7 @@ pub(super) fn status(report: &mut Report<'_>, path: &KeyPath, count: Option<Coun
     number(report, path, count, 100..=599).and_then(|code| u16::try_from(code).ok())
 }
 
-/// A duration as the Go program writes it (`500ms`, `1h30m`), within `range`.
+/// A duration as the Go program writes it (`500ms`, `1.5s`, `1h30m`), within `range`.
 pub(super) fn duration(
     report: &mut Report<'_>,
     path: &KeyPath,
@@ -73,9 +73,8 @@ pub(super) fn duration(
         report.value(path, "a duration needs a unit").hint(hint);
         return None;
     }
-    let duration = is_go_like(text).then(|| humantime::parse_duration(text).ok()).flatten();
-    let Some(duration) = duration else {
-        let hint = "whole numbers with units, as 500ms, 30s, 5m, 1h30m";
+    let Some(duration) = go_duration(text) else {
+        let hint = "numbers with units, as 500ms, 1.5s, 30s, 5m, 1h30m";
         report.value(path, "not a duration").hint(hint);
         return None;
     };
@@ -87,11 +86,45 @@ pub(super) fn duration(
     None
 }
 
-/// humantime also reads months, blanks and fractions, which the Go program or its files do not know.
-fn is_go_like(text: &str) -> bool {
-    let is_unit = |unit: &str| matches!(unit, "" | "ns" | "us" | "µs" | "ms" | "s" | "m" | "h");
-    text.chars().all(|c| c.is_ascii_digit() || c.is_ascii_lowercase() || c == 'µ')
-        && text.split(|c: char| c.is_ascii_digit()).all(is_unit)
+/// Reads what Go's time.ParseDuration does, but for signs and a bare 0. What is left of a
+/// nanosecond is cut off.
+fn go_duration(text: &str) -> Option<Duration> {
+    let mut rest = text;
+    let mut nanos: u64 = 0;
+    while !rest.is_empty() {
+        let number = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (number, behind) = rest.split_at(number);
+        let unit = behind.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(behind.len());
+        let (unit, behind) = behind.split_at(unit);
+        let unit: u64 = match unit {
+            "ns" => 1,
+            "us" | "\u{b5}s" | "\u{3bc}s" => 1_000,
+            "ms" => 1_000_000,
+            "s" => 1_000_000_000,
+            "m" => 60_000_000_000,
+            "h" => 3_600_000_000_000,
+            _ => return None,
+        };
+        nanos = nanos.checked_add(in_units(number, unit)?)?;
+        rest = behind;
+    }
+    (!text.is_empty()).then(|| Duration::from_nanos(nanos))
+}
+
+/// A number, perhaps with a fraction, of a unit.
+fn in_units(number: &str, unit: u64) -> Option<u64> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if whole.is_empty() && fraction.is_empty() || fraction.contains('.') {
+        return None;
+    }
+    let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    // More digits than a unit has nanoseconds change nothing.
+    let (mut part, mut scale) = (0, unit);
+    for digit in fraction.bytes().take(13) {
+        part += u64::from(digit - b'0') * scale / 10;
+        scale /= 10;
+    }
+    whole.checked_mul(unit)?.checked_add(part)
 }
 
 /// The mode of a unix socket; 0660 by default.

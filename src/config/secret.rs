@@ -1,7 +1,8 @@
 //! Secrets that may stand in a file of their own: `client_secret`, or `client_secret_file`; and
 //! private keys, which always do.
 //!
-//! Limits: a file of at most 64 KiB in UTF-8; line ends behind the secret do not belong to it.
+//! Limits: a file of at most 64 KiB in UTF-8; line ends behind the secret, and a byte order mark
+//! before it, do not belong to it.
 
 use std::fs::File;
 use std::io::Read;
@@ -15,6 +16,9 @@ use crate::secret::Secret;
 const SECRETS: [&str; 3] = ["client_secret", "http_auth_basic", "prometheus_http_auth_basic"];
 
 const MAX_BYTES: u64 = 64 * 1024;
+
+/// What some editors begin a file with.
+const MARK: char = '\u{feff}';
 
 /// The other one of a secret and its file.
 pub(super) fn twin(key: &str) -> Option<String> {
@@ -74,5 +78,8 @@ fn content(file: File) -> Result<String, String> {
     }
     let mut text = String::from_utf8(bytes).map_err(|_| "the file is not UTF-8".to_owned())?;
     text.truncate(text.trim_end_matches(['\r', '\n']).len());
+    if text.starts_with(MARK) {
+        text.drain(..MARK.len_utf8());
+    }
     Ok(text)
 }

@@ -2,7 +2,8 @@
 //!
 //! serde's own messages repeat the value that they refuse, which may be a secret. A value out of
 //! the environment stands in the tree as a tagged text (no file can bring a tag) and is read as
-//! what its key takes: a boolean, a whole number, a text, or a list as `[a, b]` or `a,b`.
+//! what its key takes: a boolean, a number, a text, or a list as `[a, b]` or `a,b`. Booleans and
+//! numbers are also read in quotes, in the spellings of the Go program (strconv.ParseBool).
 
 use std::fmt;
 
@@ -67,15 +68,17 @@ impl<'de> Deserializer<'de> for Tree<'de> {
     }
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
-        match self.variable().map(serde_yaml::from_str) {
-            Some(Ok(truth)) => visitor.visit_bool(truth),
-            Some(Err(_)) => Err(Refused("expected true or false".to_owned())),
-            None => self.deserialize_any(visitor),
+        match (self.variable().map(truth), self.0) {
+            (Some(Some(truth)), _) => visitor.visit_bool(truth),
+            (Some(None), _) => Err(Refused("expected true or false".to_owned())),
+            (None, Value::String(text)) if let Some(truth) = truth(text) => visitor.visit_bool(truth),
+            (None, _) => self.deserialize_any(visitor),
         }
     }
 
     fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
-        match self.variable().map(str::parse) {
+        let text = self.variable().or(self.0.as_str());
+        match text.map(str::parse) {
             Some(Ok(number)) => visitor.visit_f64(number),
             Some(Err(_)) => Err(Refused("expected a number".to_owned())),
             None => self.deserialize_any(visitor),
@@ -125,6 +128,15 @@ impl<'v> Tree<'v> {
             Value::Tagged(tagged) => tagged.value.as_str(),
             _ => None,
         }
+    }
+}
+
+/// A boolean as strconv.ParseBool spells it.
+fn truth(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
     }
 }
 

@@ -71,6 +71,7 @@ mod restart;
 mod secrets;
 mod sendmail;
 mod service_manager;
+mod spellings;
 mod structure;
 mod support;
 mod targets;

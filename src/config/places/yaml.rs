@@ -100,13 +100,22 @@ impl Reader {
             }
             Event::Alias(_) => {
                 let path = self.open.last().map(|open| open.path.clone()).unwrap_or_default();
-                let hint = "write out the value that it stands for";
-                self.fault(&path, place(span), "an alias is not accepted", Some(hint));
+                let hint = "write out the value that it stands for; what entries share stands in `defaults`";
+                self.fault(&path, place(span), "an alias (`*name`) is not accepted", Some(hint));
                 return Err(Stop);
             }
             Event::Scalar(text, style, _, tag) => {
                 self.tag(tag.as_deref(), span);
-                if self.awaits_key() { self.key(&text, style, span) } else { self.scalar(style, span) }
+                if !self.awaits_key() {
+                    self.scalar(style, span);
+                } else if text == "<<" && style == ScalarStyle::Plain {
+                    let path = self.open.last().map(|open| open.path.clone()).unwrap_or_default();
+                    let hint = "write out the keys that it brings; what entries share stands in `defaults`";
+                    self.fault(&path, place(span), "a merge (`<<`) is not accepted", Some(hint));
+                    return Err(Stop);
+                } else {
+                    self.key(&text, style, span);
+                }
             }
             Event::MappingStart(_, tag) => {
                 self.tag(tag.as_deref(), span);

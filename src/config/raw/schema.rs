@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::marker::PhantomData;
 
 use schemars::generate::SchemaSettings;
+use schemars::transform::RecursiveTransform;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::Value;
 
@@ -20,9 +21,23 @@ pub(super) struct Section<E>(PhantomData<E>);
 
 /// The schema of the file, as it ships.
 pub(in crate::config) fn text() -> String {
-    let mut schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<Top>();
+    let settings = SchemaSettings::draft2020_12().with_transform(RecursiveTransform(quoted));
+    let mut schema = settings.into_generator().into_root_schema_for::<Top>();
     schema.insert("title".to_owned(), "Configuration of pfxhttp".into());
+    schema.insert("patternProperties".to_owned(), serde_json::json!({"^x-": true}));
     format!("{}\n", serde_json::to_string_pretty(&schema).expect("a schema is JSON"))
+}
+
+/// Booleans and numbers are read in quotes, too.
+fn quoted(schema: &mut Schema) {
+    let types = schema.get("type").and_then(Value::as_array).cloned().unwrap_or_default();
+    let pattern = match types.first().and_then(Value::as_str) {
+        Some("boolean") => "^([tTfF01]|true|True|TRUE|false|False|FALSE)$",
+        Some("number") => "^[-+]?([0-9]+\\.?[0-9]*|\\.[0-9]+)([eE][-+]?[0-9]+)?$",
+        _ => return,
+    };
+    schema.insert("type".to_owned(), types.into_iter().chain(["string".into()]).collect());
+    schema.insert("pattern".to_owned(), pattern.into());
 }
 
 /// One object with the properties of all `parts`.
@@ -92,4 +107,4 @@ macro_rules! scalar {
 
 scalar!(Word, {"type": ["string", "integer", "boolean"]});
 scalar!(Count, {"type": ["integer", "string"], "minimum": 0, "pattern": "^\\+?[0-9]+$"});
-scalar!(Time, {"type": "string", "pattern": "^([0-9]+(ns|us|µs|ms|s|m|h))+$"});
+scalar!(Time, {"type": "string", "pattern": "^(([0-9]+\\.?[0-9]*|\\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+$"});

@@ -106,3 +106,27 @@ fn an_old_name_is_read_as_the_new_one() {
         "6:5 socket_maps.m.oidc_auth: `backend_oidc_auth` is given as well",
     );
 }
+
+#[test]
+fn keys_of_the_first_go_versions_are_renamed_or_told_apart() {
+    let old = "server: {tls: {enabled: true, http_client_skip_verify: true}}\n";
+    assert_eq!(
+        told(old),
+        [
+            "1:31 warning server.tls.http_client_skip_verify: is read as `skip_verify`, its name today",
+            "1:31 warning server.tls.skip_verify: whoever answers for a target is believed (name the certificate of its authority in root_ca)",
+        ]
+    );
+    one(
+        "server: {tls: {http_client_skip_verify: false, skip_verify: false}}\n",
+        "1:16 server.tls.http_client_skip_verify: `skip_verify` is given as well",
+    );
+    one(
+        "server: {jwt_db_path: /x}\n",
+        "1:10 server.jwt_db_path: unknown key (leave it out: tokens are kept in memory",
+    );
+    one(
+        &map("    jwt_auth: {enabled: true}\n"),
+        "6:5 socket_maps.m.jwt_auth: unknown key (gone: `backend_oidc_auth`",
+    );
+}

@@ -189,6 +189,42 @@ fn defaults_need_no_server() {
     good("\u{feff}server:\r\n  logging:\r\n    level: none\r\n");
 }
 
+#[test]
+fn booleans_and_numbers_may_stand_in_quotes() {
+    for (text, json) in
+        [("\"true\"", true), ("'True'", true), ("\"1\"", true), ("\"FALSE\"", false), ("'f'", false)]
+    {
+        let server = format!("server:\n  logging: {{json: {text}}}\n  max_connections: \"587\"\n");
+        let config = good(&server);
+        assert_eq!((config.server.logging.json, config.server.max_connections), (json, Some(587)), "{text}");
+    }
+    let tls = good("server: {tls: {enabled: \"false\"}}\nx-own: {anything: [1, {deep: ~}]}\nx-: 5\n");
+    assert!(tls.maps.is_empty());
+    let of = |ratio: &str| {
+        let keys = format!("otel_enabled: true, otel_traces_enabled: true, otel_sample_ratio: {ratio}");
+        let collector = "otel_exporter_otlp_endpoint: \"http://localhost:4318\"";
+        format!("{:?}", good(&format!("server: {{observability: {{{keys}, {collector}}}}}\n")).server.otlp)
+    };
+    assert_eq!(of("\"0.25\""), of("0.25"));
+}
+
+#[test]
+fn durations_are_read_as_go_reads_them() {
+    for (text, nanos) in [
+        ("1.5s", 1_500_000_000),
+        ("30m0.5m", 1_830_000_000_000),
+        (".5s1.s", 1_500_000_000),
+        ("1.0000000019s", 1_000_000_001),
+        ("1500ms", 1_500_000_000),
+        ("1100000\u{b5}s", 1_100_000_000),
+        ("1100000\u{3bc}s", 1_100_000_000),
+        ("1m30s", 90_000_000_000),
+    ] {
+        let config = good(&format!("server: {{http_client: {{idle_connection_timeout: {text}}}}}\n"));
+        assert_eq!(config.server.http.idle_connection_timeout, Duration::from_nanos(nanos), "{text}");
+    }
+}
+
 /// Each text has exactly one problem, which is told so.
 #[test]
 fn each_mistake_is_told_at_its_place() {
@@ -211,7 +247,10 @@ fn each_mistake_is_told_at_its_place() {
         ("server: {logging: {level: info, \"level\": debug}}", "1:33 server.logging.level: given twice"),
         ("socket_maps:\n  12: {}\n", "2:3 socket_maps.12: a key must be a text (write it in quotes: \"12\")"),
         ("? [a]\n: b\n", "1:3 : a key must be a text"),
-        ("server: &a ~\nsocket_maps: *a\n", "2:14 : an alias is not accepted"),
+        ("server: &a ~\nsocket_maps: *a\n", "2:14 : an alias (`*name`) is not accepted (write out the value"),
+        ("x-a: &a {}\nserver:\n  <<: *a\n", "3:3 server: a merge (`<<`) is not accepted (write out the keys"),
+        ("x: {}\n", "1:1 x: unknown key"),
+        ("server: {x-a: 1}\n", "1:10 server.x-a: unknown key"),
         ("server: !x ~\n", "1:9 : a tag"),
         ("sever: ~\n", "1:1 sever: unknown key (did you mean `server`?)"),
         ("Server: ~\n", "1:1 Server: unknown key (did you mean `server`?)"),
@@ -234,6 +273,7 @@ fn each_mistake_is_told_at_its_place() {
             "server:\n  logging:\n    json: maybe\n",
             "3:11 server.logging.json: expected true or false, found a string",
         ),
+        ("server:\n  logging:\n    json: \"yes\"\n", "expected true or false, found a string"),
         ("server:\n  max_connections: 0\n", "2:20 server.max_connections: must be at least 1"),
         (
             "server:\n  max_connections: -5\n",
@@ -247,7 +287,18 @@ fn each_mistake_is_told_at_its_place() {
             "server:\n  http_client:\n    timeout: 30\n",
             "3:14 server.http_client.timeout: a duration needs a unit (write 30s)",
         ),
-        ("server:\n  http_client:\n    timeout: 1.5h\n", "not a duration (whole numbers with units"),
+        ("server:\n  http_client:\n    timeout: 1.5h\n", "must be from 1s to 1h"),
+        (
+            "server:\n  http_client:\n    timeout: 1.5.5s\n",
+            "not a duration (numbers with units, as 500ms, 1.5s",
+        ),
+        ("server:\n  http_client:\n    timeout: .s\n", "not a duration"),
+        (
+            "server:\n  http_client:\n    timeout: 1.5\n",
+            "expected a string, found a number that is not whole",
+        ),
+        ("server:\n  http_client:\n    timeout: -5s\n", "not a duration"),
+        ("server:\n  http_client:\n    timeout: 5 s\n", "not a duration"),
         ("server:\n  http_client:\n    timeout: 2h\n", "must be from 1s to 1h"),
         ("server:\n  http_client:\n    timeout: 1M\n", "not a duration"),
         ("server:\n  http_client:\n    timeout: 99999999999999999999h\n", "not a duration"),
