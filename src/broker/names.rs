@@ -9,12 +9,15 @@ use crate::config::nearest;
 use crate::metrics::Component;
 use crate::target::{Kind, Settings};
 
+/// More entries than this are not compared with a name: it is the work of some milliseconds.
+const MOST_COMPARED: usize = 1000;
+
 impl Broker {
     /// What a question for an entry that does not exist gets; the log tells it, seldom enough.
     pub(super) fn unknown(&self, kind: Component, name: &str) -> Answer {
         let section = section(kind);
         if self.warned.is_due(&format!("{section} {name}")) {
-            // Bounded with the line: a few dozen comparisons a minute, of short names alone.
+            // The search is bounded with the line: at most a few dozen a minute.
             let did_you_mean = self.nearest(kind, name);
             warn!(name, did_you_mean, "there is no such entry in {section}: what asks for it fails");
         }
@@ -22,19 +25,21 @@ impl Broker {
         Answer::Failed { failure: Failure::UnknownName, on_failure }
     }
 
-    /// The names of the entries of a kind.
+    /// The names of the entries of a kind, in their order.
     fn names(&self, kind: Component) -> Vec<&str> {
-        match kind {
+        let mut names: Vec<&str> = match kind {
             Component::Map => self.maps.keys().map(String::as_str).collect(),
             Component::Policy => self.policies.keys().map(String::as_str).collect(),
             Component::Login => self.logins.keys().map(String::as_str).collect(),
             Component::Oidc | Component::Local | Component::Otlp => Vec::new(),
-        }
+        };
+        names.sort_unstable();
+        names
     }
 
     /// The entry of that kind that was probably meant by `name`.
     fn nearest(&self, kind: Component, name: &str) -> Option<&str> {
-        nearest(name, self.names(kind).into_iter())
+        nearest(name, self.names(kind).into_iter().take(MOST_COMPARED))
     }
 
     /// What an administrator is told of a name without entry; nothing where there is one.
@@ -43,8 +48,8 @@ impl Broker {
         if self.names(kind).contains(&name) {
             return None;
         }
-        let near = self.nearest(kind, name).map(|near| format!("; did you mean {near:?}?"));
-        Some(format!("there is no entry {name:?} in {}{}", section(kind), near.unwrap_or_default()))
+        let near = did_you_mean(self.nearest(kind, name));
+        Some(format!("there is no entry {name:?} in {}{near}", section(kind)))
     }
 
     /// Why nothing is forgotten of `name`, which is no entry that keeps answers.
@@ -53,11 +58,15 @@ impl Broker {
             true => format!("{name:?} is an entry of dovecot_sasl, and no login is ever kept"),
             false => {
                 let names = [Component::Map, Component::Policy].map(|kind| self.names(kind)).concat();
-                let near = nearest(name, names.into_iter()).map(|near| format!("; did you mean {near:?}?"));
-                format!("there is no entry {name:?}{}", near.unwrap_or_default())
+                let near = nearest(name, names.into_iter().take(MOST_COMPARED));
+                format!("there is no entry {name:?}{}", did_you_mean(near))
             }
         }
     }
+}
+
+fn did_you_mean(near: Option<&str>) -> String {
+    near.map(|near| format!("; did you mean {near:?}?")).unwrap_or_default()
 }
 
 /// The section of the configuration that holds the entries of a kind.
