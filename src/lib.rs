@@ -23,6 +23,7 @@ pub mod admin;
 #[cfg(feature = "broker")]
 pub mod api;
 pub mod ask;
+mod brief;
 #[cfg(feature = "broker")]
 pub mod broker;
 #[cfg(feature = "broker")]

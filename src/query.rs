@@ -161,7 +161,11 @@ async fn logins(broker: &Broker, name: &str, mut received: Vec<u8>) -> Vec<u8> {
                     return out;
                 }
             }
-            Step::Refused { reason, .. } | Step::Close(reason) => {
+            Step::Refused(refused) => {
+                trace::note(|| format!("request: refused without asking: {}", refused.reason));
+                return out;
+            }
+            Step::Close(reason) => {
                 trace::note(|| format!("request: {reason}"));
                 return out;
             }

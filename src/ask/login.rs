@@ -11,7 +11,8 @@ pub struct Login {
     pub name: String,
     /// The mechanism.
     pub mechanism: Mechanism,
-    /// The name and the secret. `proto::sasl` has checked them: UTF-8, no control characters.
+    /// The name and the secret. `proto::sasl` has checked them: UTF-8, and no control characters in
+    /// the name.
     pub credentials: Credentials,
     /// The connection that wants to log in.
     pub peer: Peer,
@@ -111,4 +112,44 @@ pub struct Peer {
     pub ssl_protocol: String,
     /// `ssl_cipher`.
     pub ssl_cipher: String,
+}
+
+impl Peer {
+    /// The longest address and port: an IPv6 address with a zone.
+    const LONGEST_ADDRESS: usize = 64;
+    /// The longest of the others.
+    const LONGEST: usize = 255;
+
+    /// Cuts what is longer than it can rightly be: all of it goes to an API, some to the log.
+    pub fn bound(&mut self) {
+        let addresses =
+            [&mut self.client_ip, &mut self.client_port, &mut self.local_ip, &mut self.local_port];
+        let others = [
+            &mut self.service,
+            &mut self.local_name,
+            &mut self.client_id,
+            &mut self.ssl_protocol,
+            &mut self.ssl_cipher,
+        ];
+        let addresses = addresses.into_iter().map(|text| (text, Self::LONGEST_ADDRESS));
+        for (text, most) in addresses.chain(others.into_iter().map(|text| (text, Self::LONGEST))) {
+            let most = (0..=most).rev().find(|&most| text.is_char_boundary(most)).unwrap_or(0);
+            text.truncate(most);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_peer_says_is_bounded() {
+        let long = || "1\u{e9}".repeat(300);
+        let mut peer = Peer { client_ip: long(), client_id: long(), secured: true, ..Peer::default() };
+        peer.local_ip = "2001:db8::1%eth0".to_owned();
+        peer.bound();
+        assert_eq!((peer.client_ip.len(), peer.client_id.len()), (64, 255));
+        assert_eq!((peer.local_ip.as_str(), peer.service.as_str()), ("2001:db8::1%eth0", ""));
+    }
 }

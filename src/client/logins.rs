@@ -13,7 +13,7 @@ use super::link::{Link, Outcome};
 use super::{read_more, syslog, write_all};
 use crate::ask::{Mechanism, Question};
 use crate::proto::dovecot::Greeting;
-use crate::proto::logins::{Logins, Step};
+use crate::proto::logins::{Logins, Refused, Step};
 use crate::proto::reply::Next;
 
 /// How long the broker is waited for to say what is on offer.
@@ -49,15 +49,23 @@ pub(super) fn serve(name: &str, mechanisms: Option<Vec<Mechanism>>, mut link: Li
             }
             // Nothing is ever under way while a line is read.
             Step::Forget(_) => {}
-            Step::Refused { mechanism, reason } => {
-                syslog::warn(&format!("{} refused without asking: {reason}", mechanism.name()));
-            }
+            Step::Refused(refused) => syslog::warn(&refusal(name, &refused)),
             Step::Close(reason) => {
                 syslog::warn(reason);
                 return ExitCode::SUCCESS;
             }
         }
     }
+}
+
+/// As the broker logs one that it has refused itself: fail2ban reads both.
+fn refusal(name: &str, refused: &Refused) -> String {
+    let Refused { mechanism, reason, user, remote } = refused;
+    let hint = refused.hint().map(|hint| format!(" hint={hint:?}")).unwrap_or_default();
+    format!(
+        "login refused without asking name={name:?} remote={remote:?} user={user:?} mechanism={mechanism:?} \
+         reason={reason:?}{hint}"
+    )
 }
 
 fn greet(mechanisms: &[Mechanism], out: &mut Vec<u8>) {

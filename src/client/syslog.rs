@@ -6,9 +6,9 @@ use std::os::unix::net::UnixDatagram;
 /// Facility mail (2), severity warning (4).
 const PRIORITY: u8 = (2 << 3) | 4;
 
-/// Logs `message` with control characters taken out, at most 400 characters of it.
+/// Logs `message` with control characters taken out, at most 800 characters of it.
 pub(super) fn warn(message: &str) {
-    let line: String = message.chars().take(400).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let line: String = message.chars().take(800).map(|c| if c.is_control() { ' ' } else { c }).collect();
     let line = format!("<{PRIORITY}>pfxhttp-client[{}]: {line}", std::process::id());
     if let Ok(socket) = UnixDatagram::unbound() {
         // A stuck receiver must not hold up an answer.

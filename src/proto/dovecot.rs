@@ -137,6 +137,7 @@ fn auth<'a>(mut fields: impl Iterator<Item = &'a [u8]>, minor: u32) -> Result<Au
         }
         tell(&mut auth.peer, name, value);
     }
+    auth.peer.bound();
     Ok(auth)
 }
 

@@ -15,13 +15,15 @@ use std::time::{Duration, Instant};
 use super::Error;
 use super::dovecot::{self, Auth, Initial, Line};
 use super::reply::{self, Next};
-use super::sasl::{self, Dialogue};
+use super::sasl::{self, Dialogue, Refusal};
 use crate::ask::{Answer, Login, Mechanism, Peer};
 
 /// Dialogues that wait for their client.
 pub const MAX_WAITING: usize = 16;
 /// How long a dialogue may wait for its client.
 const PATIENCE: Duration = Duration::from_secs(150);
+/// The longest name of a mechanism (RFC 4422 3.1).
+const LONGEST_MECHANISM: usize = 20;
 
 /// What is to be done.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,14 +40,33 @@ pub enum Step {
     /// Nobody waits for the answer to this one any more. What is to be said is in `out`.
     Forget(u32),
     /// Refused without asking, for the log. What is to be said is in `out`.
-    Refused {
-        /// The mechanism.
-        mechanism: Mechanism,
-        /// What was wrong.
-        reason: &'static str,
-    },
+    Refused(Box<Refused>),
     /// The protocol is broken.
     Close(&'static str),
+}
+
+/// What the log says of a login that nobody was asked about. The names are cut, and may hold
+/// anything: whoever writes them escapes them.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// As it was typed.
+    pub mechanism: String,
+    /// What was wrong.
+    pub reason: &'static str,
+    /// The name that was typed; empty where it is not known.
+    pub user: String,
+    /// The remote address, as the client told it.
+    pub remote: String,
+}
+
+impl Refused {
+    /// What may help: Postfix before 3.12 cuts a longer command in silence (DV-23).
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        let is_oauth = Mechanism::of(&self.mechanism).is_some_and(Mechanism::is_oauth);
+        (is_oauth || self.reason == sasl::NOT_BASE64)
+            .then_some("a long token or password needs line_length_limit = 12288 in main.cf")
+    }
 }
 
 /// The state of one connection.
@@ -163,8 +184,8 @@ impl Logins {
             return open.forgotten();
         }
         let Some(mechanism) = Mechanism::of(&mechanism).filter(|known| self.offered.contains(known)) else {
-            fail(id, "unsupported mechanism", out);
-            return None;
+            let refusal = Refusal { reason: "unsupported mechanism", user: String::new() };
+            return Some(refused(id, &mechanism, refusal, peer, out));
         };
         let talk = Box::new(Talk { id, mechanism, dialogue: Dialogue::new(mechanism), peer });
         match initial {
@@ -179,12 +200,22 @@ impl Logins {
     }
 
     fn go_on(&mut self, id: u32, data: Option<&[u8]>, now: Instant, out: &mut Vec<u8>) -> Option<Step> {
-        let Some(open) = self.take(id).filter(|open| now.duration_since(open.since) < PATIENCE) else {
-            fail(id, "Authentication request timed out", out);
+        let timed_out = "Authentication request timed out";
+        let Some(open) = self.take(id) else {
+            fail(id, timed_out, out);
             return None;
         };
+        let is_late = now.duration_since(open.since) >= PATIENCE;
         match open.state {
+            State::Dialogue(talk) if is_late => {
+                let refusal = Refusal { reason: timed_out, user: talk.dialogue.user().to_owned() };
+                Some(refused(id, talk.mechanism.name(), refusal, talk.peer, out))
+            }
             State::Dialogue(talk) => self.respond(talk, data, now, out),
+            State::Denied(_) if is_late => {
+                fail(id, timed_out, out);
+                None
+            }
             State::Denied(answer) => {
                 reply::login(id, self.minor, &answer, out);
                 None
@@ -205,7 +236,11 @@ impl Logins {
         out: &mut Vec<u8>,
     ) -> Option<Step> {
         let (id, mechanism) = (talk.id, talk.mechanism);
-        match data.map_or(sasl::Step::Fail("invalid base64 data"), |data| talk.dialogue.respond(data)) {
+        let step = match data {
+            Some(data) => talk.dialogue.respond(data),
+            None => sasl::Step::Fail(talk.dialogue.not_base64()),
+        };
+        match step {
             sasl::Step::Challenge(challenge) => {
                 dovecot::challenge(id, challenge, out);
                 self.wait(Open { id, mechanism, since: now, state: State::Dialogue(talk) });
@@ -216,10 +251,7 @@ impl Logins {
                 let login = Login { name: self.name.clone(), mechanism, credentials, peer: talk.peer };
                 Some(Step::Ask { id, login: Box::new(login) })
             }
-            sasl::Step::Fail(reason) => {
-                fail(id, reason, out);
-                Some(Step::Refused { mechanism, reason })
-            }
+            sasl::Step::Fail(refusal) => Some(refused(id, mechanism.name(), refusal, talk.peer, out)),
         }
     }
 }
@@ -229,6 +261,14 @@ impl Open {
     fn forgotten(self) -> Option<Step> {
         matches!(self.state, State::Asked).then_some(Step::Forget(self.id))
     }
+}
+
+/// FAIL without asking, and what the log says of it.
+fn refused(id: u32, mechanism: &str, refusal: Refusal, peer: Peer, out: &mut Vec<u8>) -> Step {
+    let Refusal { reason, user } = refusal;
+    fail(id, reason, out);
+    let mechanism = mechanism.chars().take(LONGEST_MECHANISM).collect();
+    Step::Refused(Box::new(Refused { mechanism, reason, user, remote: peer.client_ip }))
 }
 
 /// FAIL without asking. The name is left out: it may be what was wrong.
@@ -400,6 +440,25 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_is_told_with_its_user_and_address() {
+        let mut logins = logins();
+        let refused = |mechanism: &str, reason, user: &str| {
+            let [mechanism, user, remote] = [mechanism, user, "192.0.2.7"].map(str::to_owned);
+            Step::Refused(Box::new(Refused { mechanism, reason, user, remote }))
+        };
+        // u, and no password
+        let (_, step) = feed(&mut logins, &format!("AUTH\t1\tplain\t{AUTH}\tresp=AHUA\n"));
+        assert_eq!(step, refused("PLAIN", "empty password", "u"));
+        feed(&mut logins, &format!("AUTH\t1\tLOGIN\t{AUTH}\tresp=dQ==\n"));
+        let (_, step) = feed(&mut logins, "CONT\t1\tc2VjcmV\n");
+        assert_eq!(step, refused("LOGIN", "invalid base64 data", "u"));
+        let Step::Refused(cut) = step else { panic!("{step:?}") };
+        assert!(cut.hint().is_some_and(|hint| hint.contains("line_length_limit")));
+        let (_, step) = feed(&mut logins, &format!("AUTH\t1\tcram-md5{}\t{AUTH}\n", "x".repeat(5000)));
+        assert_eq!(step, refused("CRAM-MD5XXXXXXXXXXXX", "unsupported mechanism", ""));
+    }
+
+    #[test]
     fn cancel_says_nothing() {
         let mut logins = logins();
         feed(&mut logins, &format!("AUTH\t1\tPLAIN\t{AUTH}\tresp={PLAIN}\n"));
@@ -429,6 +488,7 @@ mod tests {
         feed_at(&mut logins, &format!("AUTH\t7\tPLAIN\t{AUTH}\n"), begun);
         let late = feed_at(&mut logins, &format!("CONT\t7\t{PLAIN}\n"), begun + PATIENCE);
         assert_eq!(late.0, "FAIL\t7\treason=Authentication request timed out\n");
+        assert!(matches!(late.1, Step::Refused(refused) if refused.remote == "192.0.2.7"));
     }
 
     proptest! {

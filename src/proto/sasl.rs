@@ -1,16 +1,19 @@
 //! One SASL dialogue: what the client sends in, a challenge or credentials out; no I/O.
 //!
 //! PLAIN (RFC 4616), LOGIN (draft-murchison-sasl-login), OAUTHBEARER (RFC 7628), XOAUTH2 (Google,
-//! Microsoft). What is not legal ends in [`Step::Fail`], and nobody is asked: names and passwords
-//! are UTF-8 without control characters, not empty, of at most 255 octets (a token: as long as a
-//! line), for one that held a TAB or LF would make structure in the reply, and one that JSON
-//! cannot hold would be another one on arrival.
+//! Microsoft). What is not legal ends in [`Step::Fail`], and nobody is asked: names are UTF-8
+//! without control characters, not empty, of at most 255 octets, for one that held a TAB or LF would
+//! make structure in the reply. A password is any UTF-8 without NUL, not empty, of at most 8 KiB (a
+//! token: as long as a line); one that JSON cannot hold would be another one on arrival.
 
 use crate::ask::{Credentials, Mechanism};
+use crate::brief::brief;
 use crate::secret::Secret;
 
-/// The longest name and password (RFC 4616 2).
+/// The longest name (RFC 4616 2).
 const MAX_NAME: usize = 255;
+/// The longest password: a token may stand in its place. The texts below name both numbers.
+const MAX_PASSWORD: usize = 8192;
 
 /// What a dialogue has come to.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,8 +22,23 @@ pub enum Step {
     Challenge(&'static [u8]),
     /// All that the client has to say.
     Complete(Credentials),
-    /// Refused, without asking anybody; the text may be shown to the SMTP client.
-    Fail(&'static str),
+    /// Refused, without asking anybody.
+    Fail(Refusal),
+}
+
+/// Why nobody is asked.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// May be shown to the SMTP client.
+    pub reason: &'static str,
+    /// The name that was typed, for the log: as far as it is known, cut, and perhaps what was wrong.
+    pub user: String,
+}
+
+impl Refusal {
+    fn new(reason: &'static str, user: &[u8]) -> Self {
+        Self { reason, user: brief(&String::from_utf8_lossy(user)).into_owned() }
+    }
 }
 
 /// A dialogue that has begun.
@@ -53,11 +71,11 @@ impl Dialogue {
             Mechanism::Plain => plain(response),
             Mechanism::Login => match self.name.take() {
                 None => match name(response) {
-                    Some(user) => {
+                    Ok(user) => {
                         self.name = Some(user);
                         Step::Challenge(b"Password:")
                     }
-                    None => Step::Fail(EMPTY),
+                    Err(reason) => Step::Fail(Refusal::new(reason, response)),
                 },
                 Some(user) => password(user, response),
             },
@@ -65,10 +83,22 @@ impl Dialogue {
             Mechanism::Xoauth2 => xoauth2(response),
         }
     }
+
+    /// Ends it for a response that was no base64.
+    #[must_use]
+    pub fn not_base64(&self) -> Refusal {
+        Refusal::new(NOT_BASE64, self.user().as_bytes())
+    }
+
+    /// The name that was typed; empty where it is not known yet.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        self.name.as_deref().unwrap_or_default()
+    }
 }
 
-/// What the ancestor says in these cases, and administrators know from their logs.
-const EMPTY: &str = "empty username or password";
+/// Also the mark of a response that was cut.
+pub(super) const NOT_BASE64: &str = "invalid base64 data";
 const PLAIN_FORMAT: &str = "invalid PLAIN data format";
 const OAUTHBEARER_FORMAT: &str = "invalid OAUTHBEARER data format";
 const XOAUTH2_FORMAT: &str = "invalid XOAUTH2 data format";
@@ -78,49 +108,73 @@ const XOAUTH2_FORMAT: &str = "invalid XOAUTH2 data format";
 pub fn is_legal(credentials: &Credentials) -> bool {
     match credentials {
         Credentials::Password { user, password } => {
-            name(user.as_bytes()).is_some() && name(password.expose().as_bytes()).is_some()
+            name(user.as_bytes()).is_ok() && legal_password(password.expose().as_bytes()).is_ok()
         }
         Credentials::Token { user, token } => {
-            (user.is_empty() || name(user.as_bytes()).is_some())
+            (user.is_empty() || name(user.as_bytes()).is_ok())
                 && bearer(&format!("Bearer {}", token.expose())).is_some_and(|legal| legal == token.expose())
         }
     }
 }
 
-/// A legal name, or a legal password.
-fn name(bytes: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(bytes).ok()?;
-    let legal = (1..=MAX_NAME).contains(&text.len()) && !text.chars().any(char::is_control);
-    legal.then(|| text.to_owned())
+/// A legal name, or what is wrong with it.
+fn name(bytes: &[u8]) -> Result<String, &'static str> {
+    if bytes.is_empty() {
+        return Err("empty user name");
+    }
+    if bytes.len() > MAX_NAME {
+        return Err("the user name is longer than 255 bytes");
+    }
+    let text = std::str::from_utf8(bytes).map_err(|_| "the user name is not UTF-8")?;
+    if text.chars().any(char::is_control) {
+        return Err("control character in the user name");
+    }
+    Ok(text.to_owned())
+}
+
+/// A legal password, or what is wrong with it.
+fn legal_password(bytes: &[u8]) -> Result<&str, &'static str> {
+    if bytes.is_empty() {
+        return Err("empty password");
+    }
+    if bytes.len() > MAX_PASSWORD {
+        return Err("the password is longer than 8192 bytes");
+    }
+    let text = std::str::from_utf8(bytes).map_err(|_| "the password is not UTF-8")?;
+    if text.contains('\0') { Err("NUL in the password") } else { Ok(text) }
 }
 
 fn password(user: String, bytes: &[u8]) -> Step {
-    match name(bytes) {
-        Some(password) => Step::Complete(Credentials::Password { user, password: Secret::new(password) }),
-        None => Step::Fail(EMPTY),
+    match legal_password(bytes) {
+        Ok(text) => Step::Complete(Credentials::Password { user, password: Secret::new(text.to_owned()) }),
+        Err(reason) => Step::Fail(Refusal::new(reason, user.as_bytes())),
     }
 }
 
 /// `[authzid] NUL authcid NUL passwd`. Nobody may act for another.
 fn plain(response: &[u8]) -> Step {
     let mut parts = response.split(|&byte| byte == 0);
-    let (Some(acts_for), Some(user), Some(secret), None) =
-        (parts.next(), parts.next(), parts.next(), parts.next())
-    else {
-        return Step::Fail(PLAIN_FORMAT);
+    let (acts_for, user, secret) = match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some(acts_for), Some(user), Some(secret), None) => (acts_for, user, secret),
+        // What stands between two NULs is a name; without them it may be a password.
+        (_, user, behind, _) => {
+            let user = user.filter(|_| behind.is_some()).unwrap_or_default();
+            return Step::Fail(Refusal::new(PLAIN_FORMAT, user));
+        }
     };
     if !acts_for.is_empty() && acts_for != user {
-        return Step::Fail("not allowed to act for another user");
+        return Step::Fail(Refusal::new("not allowed to act for another user", user));
     }
     match name(user) {
-        Some(user) => password(user, secret),
-        None => Step::Fail(EMPTY),
+        Ok(user) => password(user, secret),
+        Err(reason) => Step::Fail(Refusal::new(reason, user)),
     }
 }
 
 /// `n,[a=authzid],^A key=value ^A … ^A` (RFC 7628 3.1). Unknown keys are ignored.
 fn oauthbearer(response: &[u8]) -> Step {
-    let parse = || {
+    let mut claimed = String::new();
+    let mut parse = || {
         let text = std::str::from_utf8(response).ok()?;
         let (head, rest) = text.split_once('\u{1}')?;
         let mut gs2 = head.split(',');
@@ -131,14 +185,27 @@ fn oauthbearer(response: &[u8]) -> Step {
         }
         let user = match acts_for {
             "" => String::new(),
-            claimed => name(saslname(claimed.strip_prefix("a=")?)?.as_bytes())?,
+            named => {
+                claimed = saslname(named.strip_prefix("a=")?)?;
+                match name(claimed.as_bytes()) {
+                    Ok(user) => user,
+                    Err(reason) => return Some(Err(reason)),
+                }
+            }
         };
         // The end of the last pair, and the end of them all: a token that was cut has neither.
         let pairs = rest.strip_suffix("\u{1}\u{1}")?;
         let auth = pairs.split('\u{1}').find_map(|pair| pair.strip_prefix("auth="))?;
-        Some(Credentials::Token { user, token: Secret::new(bearer(auth)?) })
+        Some(Ok(Credentials::Token { user, token: Secret::new(bearer(auth)?) }))
     };
-    parse().map_or(Step::Fail(OAUTHBEARER_FORMAT), Step::Complete)
+    token(parse().unwrap_or(Err(OAUTHBEARER_FORMAT)), &claimed)
+}
+
+fn token(read: Result<Credentials, &'static str>, claimed: &str) -> Step {
+    match read {
+        Ok(credentials) => Step::Complete(credentials),
+        Err(reason) => Step::Fail(Refusal::new(reason, claimed.as_bytes())),
+    }
 }
 
 /// `=2C` is a comma, `=3D` an equals sign, and nothing else is escaped (RFC 5801 4).
@@ -159,14 +226,23 @@ fn saslname(text: &str) -> Option<String> {
 
 /// `user=… ^A auth=Bearer … ^A ^A`.
 fn xoauth2(response: &[u8]) -> Step {
-    let parse = || {
-        let text = std::str::from_utf8(response).ok()?.strip_suffix("\u{1}\u{1}")?;
+    let mut claimed = "";
+    let mut parse = || {
+        let text = std::str::from_utf8(response).ok()?;
         let mut pairs = text.split('\u{1}');
-        let user = name(pairs.next()?.strip_prefix("user=")?.as_bytes())?;
+        claimed = pairs.next()?.strip_prefix("user=")?;
+        // A token that was cut has no end.
+        if !text.ends_with("\u{1}\u{1}") {
+            return None;
+        }
+        let user = match name(claimed.as_bytes()) {
+            Ok(user) => user,
+            Err(reason) => return Some(Err(reason)),
+        };
         let auth = pairs.find_map(|pair| pair.strip_prefix("auth="))?;
-        Some(Credentials::Token { user, token: Secret::new(bearer(auth)?) })
+        Some(Ok(Credentials::Token { user, token: Secret::new(bearer(auth)?) }))
     };
-    parse().map_or(Step::Fail(XOAUTH2_FORMAT), Step::Complete)
+    token(parse().unwrap_or(Err(XOAUTH2_FORMAT)), claimed)
 }
 
 /// `Bearer`, in any case, and a b64token (RFC 6750 2.1).
@@ -218,12 +294,16 @@ mod tests {
             b"\0u\0\xff",
             b"\0u\tx\0p",
             b"\0u\n\0p",
-            b"\0u\0p\r",
         ] {
             assert!(matches!(plain(bytes), Step::Fail(_)), "{bytes:?}");
         }
         let long = |count| plain(&[b"\0", "u".repeat(count).as_bytes(), b"\0p"].concat());
         assert!(matches!((long(255), long(256)), (Step::Complete(_), Step::Fail(_))));
+        let long = |count| plain(&[b"\0u\0".as_slice(), "p".repeat(count).as_bytes()].concat());
+        assert!(matches!((long(MAX_PASSWORD), long(MAX_PASSWORD + 1)), (Step::Complete(_), Step::Fail(_))));
+        for password in ["p\r", "\t", "\u{1}\u{7f}\u{85}\u{2028}", " "] {
+            assert_eq!(plain(format!("\0u\0{password}").as_bytes()), typed("u", password));
+        }
     }
 
     #[test]
@@ -282,6 +362,51 @@ mod tests {
         ] {
             assert!(matches!(xoauth2(text), Step::Fail(_)), "{text:?}");
         }
+    }
+
+    #[test]
+    fn what_comes_by_the_local_socket_is_judged_alike() {
+        let legal = |user: &str, password: &str| {
+            let password = Secret::new(password.to_owned());
+            is_legal(&Credentials::Password { user: user.to_owned(), password })
+        };
+        assert!(legal("u", "p\t\n") && legal("u", &"p".repeat(MAX_PASSWORD)));
+        for (user, password) in [("", "p"), ("u\t", "p"), ("u", ""), ("u", "p\0"), ("u", &"p".repeat(8193))] {
+            assert!(!legal(user, password), "{user:?} {password:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_its_user_and_nothing_that_may_be_a_secret() {
+        for (mechanism, response, reason, user) in [
+            (Mechanism::Plain, &b"\0u\0"[..], "empty password", "u"),
+            (Mechanism::Plain, b"\0u\xff\0p", "the user name is not UTF-8", "u\u{fffd}"),
+            (Mechanism::Plain, b"a\0u\0p", "not allowed to act for another user", "u"),
+            (Mechanism::Plain, b"\0u\0p\0q", PLAIN_FORMAT, "u"),
+            (Mechanism::Plain, b"secret", PLAIN_FORMAT, ""),
+            (Mechanism::Plain, b"u\0secret", PLAIN_FORMAT, ""),
+            (Mechanism::Login, b"u\t", "control character in the user name", "u\t"),
+            (
+                Mechanism::Oauthbearer,
+                b"n,a=u\tx,\x01auth=Bearer t\x01\x01",
+                "control character in the user name",
+                "u\tx",
+            ),
+            (Mechanism::Oauthbearer, b"n,a=u,\x01auth=Bearer t", OAUTHBEARER_FORMAT, "u"),
+            (Mechanism::Oauthbearer, b"secret", OAUTHBEARER_FORMAT, ""),
+            (Mechanism::Xoauth2, b"user=u\x01auth=Bearer t", XOAUTH2_FORMAT, "u"),
+            (Mechanism::Xoauth2, b"user=\x01auth=Bearer t\x01\x01", "empty user name", ""),
+            (Mechanism::Xoauth2, b"secret", XOAUTH2_FORMAT, ""),
+        ] {
+            let refusal = Refusal { reason, user: user.to_owned() };
+            assert_eq!(Dialogue::new(mechanism).respond(response), Step::Fail(refusal), "{response:?}");
+        }
+        let long = [b"\0".as_slice(), &[b'n'; 9000], b"\0p"].concat();
+        let Step::Fail(refusal) = Dialogue::new(Mechanism::Plain).respond(&long) else { panic!("too long") };
+        assert!(refusal.user.len() < 300);
+        let mut dialogue = Dialogue::new(Mechanism::Login);
+        dialogue.respond(b"u");
+        assert_eq!(dialogue.not_base64(), Refusal { reason: NOT_BASE64, user: "u".to_owned() });
     }
 
     #[test]

@@ -21,7 +21,7 @@ use super::peer::{Draining, LOOK, Waits, is_hung_up, read, write};
 use crate::ask::{Answer, Failure, Login, Mechanism, Question};
 use crate::broker::Generation;
 use crate::proto::dovecot::Greeting;
-use crate::proto::logins::{Logins, Step};
+use crate::proto::logins::{Logins, Refused, Step};
 use crate::proto::reply::Next;
 use crate::target::Asker;
 use crate::target::door::Door;
@@ -75,7 +75,7 @@ pub(super) async fn serve<S>(
                     is_last |= logins.answer(id, &answer, false, Instant::now(), &mut out) == Next::Close;
                 }
                 Step::Forget(id) => running.forget(id),
-                Step::Refused { mechanism, reason } => log_refusal(name, mechanism, reason),
+                Step::Refused(refused) => log_refusal(name, &refused),
                 Step::Close(reason) => {
                     debug!(reason, "connection closed");
                     return;
@@ -189,12 +189,9 @@ impl Running {
     }
 }
 
-fn log_refusal(name: &str, mechanism: Mechanism, reason: &str) {
-    let mechanism = mechanism.name();
-    // Postfix before 3.12 cuts a longer command in silence (DV-23).
-    let hint = match mechanism {
-        "OAUTHBEARER" | "XOAUTH2" => "a long token needs line_length_limit = 12288 in main.cf",
-        _ => "",
-    };
-    info!(name, mechanism, reason, hint, "login refused without asking");
+/// As a denial is logged: fail2ban reads both.
+fn log_refusal(name: &str, refused: &Refused) {
+    let Refused { mechanism, reason, user, remote } = refused;
+    let (remote, user, hint) = (remote.as_str(), user.as_str(), refused.hint());
+    info!(name, remote, user, mechanism, reason, hint, "login refused without asking");
 }

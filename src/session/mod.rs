@@ -199,7 +199,7 @@ fn frames(service: &mut Option<Service>, received: &mut Vec<u8>, broker: &Broker
     match ipc::decode::<Ask>(received, MAX_FROM_CLIENT) {
         Ok(None) => Step::Read,
         Err(_) => Step::Close("no frame"),
-        Ok(Some((ask, consumed))) => {
+        Ok(Some((mut ask, consumed))) => {
             received.drain(..consumed);
             let in_service = match (&ask.question, served) {
                 (Question::Map { .. }, Service::Socketmap) => true,
@@ -211,6 +211,9 @@ fn frames(service: &mut Option<Service>, received: &mut Vec<u8>, broker: &Broker
             };
             if !in_service {
                 return Step::Close("a question of another service");
+            }
+            if let Question::Login(login) = &mut ask.question {
+                login.peer.bound();
             }
             let spent = Duration::from_millis(ask.spent_ms.into());
             Step::Ask { id: Some(ask.id), question: ask.question, spent }

@@ -29,6 +29,7 @@ use tracing::{debug, info};
 
 use crate::api::Api;
 use crate::ask::{Answer, Deadline, Failure, OnFailure};
+use crate::brief::brief;
 use crate::exchange::{Headers, Http, path_of};
 use crate::metrics::Queue;
 use crate::oidc::Oidc;
@@ -168,7 +169,12 @@ impl Target {
             return Answer::NotFound;
         }
         if self.settings.log_keys == LogKeys::Always {
-            debug!(name = self.settings.name, session = hex(asker.session), key = asked.shown(), "lookup");
+            debug!(
+                name = self.settings.name,
+                session = hex(asker.session),
+                key = &*brief(&asked.shown()),
+                "lookup"
+            );
         }
         let key: Arc<[u8]> = self.shelf.key(asked).into();
         match self.shelf.find(&key) {
@@ -283,9 +289,10 @@ impl Target {
         let (class, duration_ms) = (failure.class(), millis(asker.at));
         let failure = failure.to_string();
         let (session, request) = (hex(asker.session), hex(asker.id));
-        let key = (self.settings.log_keys != LogKeys::Never).then(|| asked.shown());
-        let queue_id = asked.attribute("queue_id");
-        let instance = asked.attribute("instance");
+        let key = (self.settings.log_keys != LogKeys::Never).then(|| brief(&asked.shown()).into_owned());
+        let [queue_id, instance] = ["queue_id", "instance"].map(|name| asked.attribute(name));
+        let [queue_id, instance] = [&queue_id, &instance].map(|text| text.as_deref().map(brief));
+        let (queue_id, instance) = (queue_id.as_deref(), instance.as_deref());
         info!(
             name,
             target,

@@ -292,7 +292,7 @@ fn whoever_cancels_or_leaves_ends_the_request() {
 fn what_is_not_legal_reaches_nobody() {
     let api = Backend::start(api);
     let setup = setup(&api, &[]);
-    let long = [b"\0u\0".as_slice(), &[b'x'; 300]].concat();
+    let long = [b"\0u\0".as_slice(), &[b'x'; 8193]].concat();
     for way in Way::ALL {
         let mut sasl = setup.login(way, "users");
         let mut id = 0;
@@ -304,8 +304,6 @@ fn what_is_not_legal_reaches_nobody() {
             b"\0a\x7fb\0secret",
             b"\0a\xc2\x85b\0secret",
             b"\0a\xffb\0secret",
-            b"\0u\0se\tcret",
-            b"\0u\0se\ncret",
             b"\0u\0\xff",
             b"\0u\0",
             b"\0\0secret",

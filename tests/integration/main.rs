@@ -43,6 +43,7 @@ mod login_delay;
 mod login_peers;
 mod logins;
 mod logins_postfix;
+mod login_refusals;
 mod logs;
 mod malformed;
 mod manuals;

@@ -237,7 +237,6 @@ fn tokens_that_are_none_reach_nobody() {
             &b"n,,\x01auth=Bearer a\tb\x01\x01"[..],
             b"n,,\x01auth=Bearer a\nb\x01\x01",
             b"n,,\x01auth=Bearer a\xffb\x01\x01",
-            b"n,a=u\tx,\x01auth=Bearer t\x01\x01",
             b"n,,\x01auth=Bearer t\x01",
             b"p=tls-unique,,\x01auth=Bearer t\x01\x01",
             b"\x01",
@@ -245,6 +244,8 @@ fn tokens_that_are_none_reach_nobody() {
             sasl.auth(1, "OAUTHBEARER", Some(response));
             assert_eq!(sasl.line(), "FAIL\t1\treason=invalid OAUTHBEARER data format", "{response:?}");
         }
+        sasl.auth(1, "OAUTHBEARER", Some(b"n,a=u\tx,\x01auth=Bearer t\x01\x01"));
+        assert_eq!(sasl.line(), "FAIL\t1\treason=control character in the user name");
         sasl.auth(1, "XOAUTH2", Some(b"user=u\x01auth=Bearer cut"));
         assert_eq!(sasl.line(), "FAIL\t1\treason=invalid XOAUTH2 data format");
     }
