@@ -113,7 +113,7 @@ pub(crate) fn broker(directory: &Path, ports: &Ports, backend: u16, shown: u16) 
 policy_services:
   checks: {{target: "http://127.0.0.1:{backend}/policy", payload: "{{{{ .Key }}}}", value_field: action}}
 dovecot_sasl:
-  users: {{target: "http://127.0.0.1:{backend}/login"}}
+  users: {{target: "http://127.0.0.1:{backend}/login", sasl_attempts: 1000}}
 socket_maps:
 {}{}{}"#,
         at("maps.sock"),

@@ -27,6 +27,9 @@ use crate::login::Settings;
 /// With the longest of them, a denial still arrives before Postfix gives up.
 const FAILURE_DELAY: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(6);
 const DEFAULT_FAILURE_DELAY: Duration = Duration::from_secs(2);
+/// Logins of one address or name at a time; 0: no bound.
+const ATTEMPTS: RangeInclusive<u64> = 0..=65_535;
+const DEFAULT_ATTEMPTS: usize = 8;
 
 /// Resolves the whole section.
 pub(super) fn section(report: &mut Report<'_>, entries: &Entries<'_>, inherited: Inherited) -> Vec<Settings> {
@@ -55,6 +58,7 @@ fn entry(report: &mut Report<'_>, source: &Source<'_>, inherited: Inherited) -> 
     let delay = scalar::duration(report, &path.key("failure_delay"), delay, FAILURE_DELAY);
     let penalty = login.sasl_penalty.unwrap_or(true);
     let penalty_exempt = exempt(report, &path.key("penalty_exempt"), &login, penalty);
+    let attempts = scalar::number(report, &path.key("sasl_attempts"), login.sasl_attempts, ATTEMPTS);
     let bearer = oidc::backend(report, child(Some(value), "backend_oidc_auth"), path);
     let tokens = tokens::sasl(report, child(Some(value), "sasl_oidc_auth"), path);
     let compress_request = raw.http_request_compression.unwrap_or(false);
@@ -75,6 +79,7 @@ fn entry(report: &mut Report<'_>, source: &Source<'_>, inherited: Inherited) -> 
         failure_delay: delay.unwrap_or(DEFAULT_FAILURE_DELAY),
         penalty,
         penalty_exempt,
+        attempts: attempts.and_then(|most| usize::try_from(most).ok()).unwrap_or(DEFAULT_ATTEMPTS),
         bearer,
         tokens,
         pool: inherited.pool,

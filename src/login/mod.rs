@@ -5,25 +5,29 @@
 //! that is sure to be alive, and kept nowhere. A token goes to `oidc`; the name that logs in is
 //! the token's, and a client that claimed another one is refused.
 //!
-//! Everything happens within 8 s of the line that completed the credentials. Only a denial is
-//! held back (`penalty`), and it holds no worker meanwhile.
+//! Everything happens within 8 s of the line that completed the credentials. A few attempts of one
+//! address or name are under way at a time (`attempts`), and a denial is held back (`penalty`);
+//! what waits for either holds no worker.
 
 mod answer;
+mod attempts;
+mod log;
 mod penalty;
 mod request;
 mod settings;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use serde_json::Value;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use crate::api::Api;
 use crate::ask::{Answer, Credentials, Deadline, Failure, LOGIN_BUDGET, Login, Mechanism, OnFailure, Peer};
-use crate::exchange::{Headers, Http};
-use crate::hidden::Hidden;
+use crate::brief::brief;
+use crate::exchange::{Headers, Http, Reply};
+use crate::hidden::{CUT, Hidden};
 use crate::metrics::{Component, Metrics, Queue};
 use crate::oidc::{Oidc, Verdict, Verifier};
 use crate::outage::Outage;
@@ -33,6 +37,7 @@ use crate::target::request::request_id;
 use crate::target::template::shown;
 use crate::target::{Asker, hex};
 use crate::trace;
+use attempts::Attempt;
 pub use penalty::Penalties;
 pub use settings::Settings;
 
@@ -47,6 +52,8 @@ pub struct Logins {
     verifier: Option<Verifier>,
     penalties: Arc<Penalties>,
     outage: Outage,
+    /// Logins that had no turn: no fault of the API's.
+    crowds: Outage,
     metrics: Arc<Metrics>,
 }
 
@@ -86,6 +93,7 @@ impl Logins {
             verifier: settings.tokens.as_ref().map(|tokens| oidc.verifier(tokens)),
             penalties: Arc::clone(penalties),
             outage: Outage::default(),
+            crowds: Outage::default(),
             metrics: Arc::clone(http.metrics()),
             settings,
         })
@@ -126,6 +134,12 @@ impl Logins {
     /// Asks, and says in the log what was denied and what failed.
     pub async fn ask(&self, login: &Login, asker: &Asker) -> Answer {
         let deadline = Deadline::from(asker.at, self.settings.timeout.min(LOGIN_BUDGET));
+        let (remote, typed) = (address(&login.peer.client_ip), login.credentials.user());
+        let attempt = self.penalties.begin(&self.settings, remote, typed, asker.at, deadline).await;
+        let attempt = match attempt {
+            Ok(attempt) => attempt,
+            Err(crowd) => return self.put_off(login, asker, crowd),
+        };
         let outcome = async {
             let _listeners_worker = asker.door.enter_or_fail(deadline).await?;
             let _worker = self.limit.enter_or_fail(deadline).await?;
@@ -136,12 +150,11 @@ impl Logins {
                 Credentials::Token { user, token } => self.token(user, token, &login.peer, deadline).await,
             }
         };
-        let outcome = outcome.await;
-        let remote = address(&login.peer.client_ip);
-        match outcome {
+        match outcome.await {
             Ok(Outcome::Accepted(user)) => {
+                attempt.end();
                 self.outage.end(&self.settings.name, &self.settings.url);
-                self.penalties.clear(remote);
+                self.penalties.accepted(remote, if typed.is_empty() { &user } else { typed });
                 let (name, mechanism) = (self.settings.name.as_str(), login.mechanism.name());
                 let remote = login.peer.client_ip.as_str();
                 debug!(name, remote, user, mechanism, session = hex(asker.session), "login accepted");
@@ -150,10 +163,12 @@ impl Logins {
             Ok(Outcome::Denied { reason, detail }) => {
                 self.outage.end(&self.settings.name, &self.settings.url);
                 self.log_denial(login, asker, &reason, &detail);
-                self.hold_back(remote, asker.at).await;
-                Answer::Denied { reason, user: login.credentials.user().to_owned() }
+                let delay = self.penalties.denied(&self.settings, remote, typed);
+                hold_back(attempt, delay, asker).await;
+                Answer::Denied { reason, user: typed.to_owned() }
             }
             Err(failure) => {
+                attempt.end();
                 trace::note(|| format!("failed: {failure} (class {})", failure.class()));
                 answer::hint(&failure).into_iter().for_each(|hint| trace::note(|| hint));
                 self.log_failure(login, asker, &failure);
@@ -186,22 +201,36 @@ impl Logins {
             format!("request: POST {origin}{} ({names}), the login of {user:?} as JSON", path.text)
         });
         let reply = self.api.exchange(&request, deadline, refuses).await?;
+        let theirs = || {
+            let mut hidden = Hidden::default();
+            hidden.add(password.expose());
+            hidden
+        };
         trace::note(|| {
-            let header =
-                |name: &str| reply.headers.get(name).map(|value| value.to_str().unwrap_or("(not ASCII)"));
-            let said = ["auth-status", "auth-user", "auth-error-code"]
-                .into_iter()
-                .filter_map(|name| header(name).map(|value| format!(" {name}: {value}")));
-            let said: String = said.collect();
-            format!("API: {}{}", reply.status, said.replace(password.expose(), "…"))
+            let said = theirs().cut_from(&Self::said(&reply)).replace(password.expose(), CUT);
+            format!("API: {}{said}", reply.status)
         });
         Ok(match answer::read(&self.settings, user, &reply)? {
             // An API that repeats what it was told must not have us repeat it.
-            Outcome::Denied { reason, .. } if reason.contains(password.expose()) || ours().is_in(&reason) => {
+            Outcome::Denied { reason, .. }
+                if reason.contains(password.expose()) || theirs().is_in(&reason) || ours().is_in(&reason) =>
+            {
                 Outcome::denied(answer::DENIED)
             }
-            outcome => outcome,
+            // Only then: a secret that is cut in half is none that could be found.
+            Outcome::Denied { reason, .. } => Outcome::denied(&one_line(&reason)),
+            accepted => accepted,
         })
+    }
+
+    /// What a trace shows of a response.
+    fn said(reply: &Reply) -> String {
+        let header =
+            |name: &str| reply.headers.get(name).map(|value| value.to_str().unwrap_or("(not ASCII)"));
+        let headers = ["auth-status", "auth-user", "auth-error-code"]
+            .into_iter()
+            .filter_map(|name| header(name).map(|value| format!(" {name}: {value}")));
+        headers.collect()
     }
 
     async fn token(
@@ -235,46 +264,18 @@ impl Logins {
             }
         }
     }
+}
 
-    /// Waits, as long as the budget allows.
-    async fn hold_back(&self, remote: Option<IpAddr>, since: Instant) {
-        let delay = self.penalties.denied(&self.settings, remote);
-        let until = Deadline::after(delay).min(Deadline::from(since, LOGIN_BUDGET));
-        tokio::time::sleep_until(until.instant().into()).await;
-    }
+/// Waits until a denial may leave: as long after its beginning as `delay`, whether the API was quick
+/// or slow, and as long as the budget allows.
+async fn hold_back(mut attempt: Attempt, delay: Duration, asker: &Asker) {
+    let until = attempt.last(delay).min(Deadline::from(asker.at, LOGIN_BUDGET).instant());
+    tokio::time::sleep_until(until.into()).await;
+}
 
-    fn log_denial(&self, login: &Login, asker: &Asker, reason: &str, detail: &str) {
-        let (name, mechanism) = (self.settings.name.as_str(), login.mechanism.name());
-        let (user, remote) = (login.credentials.user(), login.peer.client_ip.as_str());
-        let detail = Some(detail).filter(|detail| !detail.is_empty() && *detail != reason);
-        let (session, request) = (hex(asker.session), hex(asker.id));
-        info!(name, remote, user, mechanism, reason, detail, session, request, "login denied");
-    }
-
-    /// Says what failed, but for what an outage repeats.
-    fn log_failure(&self, login: &Login, asker: &Asker, failure: &Failure) {
-        let Some(unsaid) = self.outage.note(failure) else { return };
-        let (name, mechanism) = (self.settings.name.as_str(), login.mechanism.name());
-        let (user, remote) = (login.credentials.user(), login.peer.client_ip.as_str());
-        let target = self.settings.url.host_str().unwrap_or_default();
-        let duration_ms = u64::try_from(asker.at.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let (session, request) = (hex(asker.session), hex(asker.id));
-        let (class, failure) = (failure.class(), failure.to_string());
-        info!(
-            name,
-            target,
-            class,
-            failure,
-            duration_ms,
-            remote,
-            user,
-            mechanism,
-            session,
-            request,
-            unsaid,
-            "login failed"
-        );
-    }
+/// A reason as a log and a mail client are shown it.
+fn one_line(reason: &str) -> String {
+    brief(reason).chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// A remote address as clients write it: in brackets, with a zone, as in SMTP.
@@ -293,7 +294,6 @@ fn is_same_name(typed: &str, account: &str) -> bool {
 mod tests {
     use super::*;
     use crate::target::PoolSettings;
-    use std::time::Duration;
 
     pub(super) fn settings() -> Settings {
         Settings {
@@ -311,6 +311,7 @@ mod tests {
             failure_delay: Duration::from_secs(2),
             penalty: true,
             penalty_exempt: Vec::new(),
+            attempts: 8,
             bearer: None,
             tokens: None,
             pool: PoolSettings { workers: 1, queue: 1 },

@@ -1,17 +1,24 @@
-//! How long a denial is held back: whoever guesses passwords learns slowly that they are wrong.
+//! What guesses cost: how long a denial is held back, and how many attempts are under way.
 //!
-//! It begins with the entry's `failure_delay` and grows with each further denial of one remote
-//! address, up to 6 s, so that the answer still comes within the 8 s that Postfix waits for. Nothing
-//! is counted for a user, whom anybody could lock out that way; a success clears its address, and
-//! so do 15 minutes without a denial. An IPv6 address counts as its /64, which one host has to
-//! itself. The table is bounded: what was heard of least makes room.
+//! The delay begins with the entry's `failure_delay` and grows with each further denial of one remote
+//! address, up to 6 s, so that the answer still comes within the 8 s that Postfix waits for. A success
+//! clears what its own account has cost its address, and halves the rest: whoever has an account must
+//! not clear what he has cost others. No delay is counted for a user, whom anybody could lock out that
+//! way, and attempts for a name are not bounded where that name has logged in from before. 15
+//! minutes without a denial clear an address. An IPv6 address counts as its /64, which one host has to
+//! itself. The tables are bounded: what was heard of least makes room.
 
+use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use moka::ops::compute::Op;
 use moka::sync::Cache;
 
 use super::Settings;
+use super::attempts::{Attempt, Attempts, Crowd, Who};
+use crate::ask::Deadline;
 
 /// The longest delay.
 const MOST: Duration = Duration::from_secs(6);
@@ -19,30 +26,85 @@ const MOST: Duration = Duration::from_secs(6);
 const STEP: Duration = Duration::from_secs(2);
 /// How long an address is remembered.
 const MEMORY: Duration = Duration::from_mins(15);
-/// Addresses that are remembered; about 2 MB.
+/// Addresses that are remembered; about 6 MB.
 const ADDRESSES: u64 = 16 * 1024;
+/// Accounts of one address that are told apart; what older ones have cost is nobody's.
+const ACCOUNTS: usize = 8;
+/// Names and the addresses that they log in from.
+const HOMES: u64 = 16 * 1024;
+/// How long such an address is remembered.
+const HOME: Duration = Duration::from_hours(7 * 24);
+/// A login that waits for its turn must leave this part of its time for its API.
+const RESERVE: u32 = 4;
 
-/// The denials of each remote address. One table for all entries.
+/// What is remembered of addresses and names. One for all entries.
 #[derive(Debug)]
-pub struct Penalties(Cache<IpAddr, u32>);
+pub struct Penalties {
+    denials: Cache<IpAddr, Denials>,
+    homes: Cache<(u64, IpAddr), ()>,
+    attempts: Arc<Attempts>,
+    /// Names are kept as their hashes.
+    hashes: RandomState,
+}
+
+/// The denials of one address.
+#[derive(Debug, Clone)]
+struct Denials {
+    all: u32,
+    last: Instant,
+    /// By account, the latest one last.
+    accounts: Vec<(u64, u32)>,
+}
 
 impl Default for Penalties {
     fn default() -> Self {
-        Self(Cache::builder().max_capacity(ADDRESSES).time_to_idle(MEMORY).build())
+        Self {
+            denials: Cache::builder().max_capacity(ADDRESSES).time_to_idle(MEMORY).build(),
+            homes: Cache::builder().max_capacity(HOMES).time_to_idle(HOME).build(),
+            attempts: Arc::default(),
+            hashes: RandomState::new(),
+        }
     }
 }
 
 impl Penalties {
-    /// Counts a denial by the entry of `settings`, and says how long to hold it back. An address
-    /// that is not known, or excluded, costs `failure_delay` alone.
-    pub(super) fn denied(&self, settings: &Settings, remote: Option<IpAddr>) -> Duration {
+    /// Waits until the login of `user`, which asked `at`, may begin, by `sasl_attempts` of `settings`.
+    ///
+    /// # Errors
+    /// Where its turn does not come in time.
+    pub(super) async fn begin(
+        &self,
+        settings: &Settings,
+        remote: Option<IpAddr>,
+        user: &str,
+        at: Instant,
+        deadline: Deadline,
+    ) -> Result<Attempt, Crowd> {
+        let name = self.hash(user);
+        let is_at_home = remote.is_some_and(|address| self.homes.contains_key(&(name, network(address))));
+        let address = remote.filter(|address| !is_exempt(settings, *address)).map(network);
+        let bounded = [
+            address.map(Who::Address),
+            // A token's name may be the provider's to tell.
+            (!user.is_empty() && !is_at_home).then_some(Who::Name(name)),
+        ];
+        let bounded = bounded.into_iter().flatten().filter(|_| settings.attempts > 0);
+        let deadline = Deadline::after(deadline.remaining() - deadline.remaining() / RESERVE);
+        self.attempts.begin(bounded, settings.attempts, at, settings.failure_delay, deadline).await
+    }
+
+    /// Counts a denial of `user` by the entry of `settings`, and says how long to hold it back. An
+    /// address that is not known, or excluded, costs `failure_delay` alone.
+    pub(super) fn denied(&self, settings: &Settings, remote: Option<IpAddr>, user: &str) -> Duration {
         let counted = remote.filter(|address| settings.penalty && !is_exempt(settings, *address));
         let Some(address) = counted else { return settings.failure_delay };
-        let before = self
-            .0
-            .entry(network(address))
-            .and_upsert_with(|known| known.map_or(1, |entry| entry.into_value().saturating_add(1)));
-        let before = before.into_value() - 1;
+        let account = self.hash(user);
+        let denials = self.denials.entry(network(address)).and_upsert_with(|known| {
+            let mut denials = known.map(moka::Entry::into_value).unwrap_or_else(Denials::none);
+            denials.add(account);
+            denials
+        });
+        let before = denials.into_value().all - 1;
         settings
             .failure_delay
             .saturating_add(STEP.saturating_mul(before))
@@ -50,11 +112,58 @@ impl Penalties {
             .max(settings.failure_delay)
     }
 
-    /// Forgets the denials of an address: somebody who belongs here has come in from there.
-    pub(super) fn clear(&self, remote: Option<IpAddr>) {
-        if let Some(address) = remote {
-            self.0.invalidate(&network(address));
+    /// Forgives: `user` has come in from there.
+    pub(super) fn accepted(&self, remote: Option<IpAddr>, user: &str) {
+        let Some(address) = remote.map(network) else { return };
+        let account = self.hash(user);
+        self.homes.insert((account, address), ());
+        if !self.denials.contains_key(&address) {
+            return;
         }
+        self.denials.entry(address).and_compute_with(|known| match known {
+            None => Op::Nop,
+            Some(known) => {
+                let mut denials = known.into_value();
+                denials.forgive(account);
+                if denials.all == 0 { Op::Remove } else { Op::Put(denials) }
+            }
+        });
+    }
+
+    /// A name in any case.
+    fn hash(&self, user: &str) -> u64 {
+        self.hashes.hash_one(user.trim().to_lowercase())
+    }
+}
+
+impl Denials {
+    fn none() -> Self {
+        Self { all: 0, last: Instant::now(), accounts: Vec::new() }
+    }
+
+    fn add(&mut self, account: u64) {
+        if self.last.elapsed() >= MEMORY {
+            *self = Self::none();
+        }
+        self.all = self.all.saturating_add(1);
+        self.last = Instant::now();
+        let before = self.take(account);
+        if self.accounts.len() >= ACCOUNTS {
+            self.accounts.remove(0);
+        }
+        self.accounts.push((account, before.saturating_add(1)));
+    }
+
+    fn forgive(&mut self, account: u64) {
+        self.all = self.all.saturating_sub(self.take(account)).div_ceil(2);
+        for (_, count) in &mut self.accounts {
+            *count = count.div_ceil(2);
+        }
+    }
+
+    fn take(&mut self, account: u64) -> u32 {
+        let place = self.accounts.iter().position(|(known, _)| *known == account);
+        place.map_or(0, |place| self.accounts.remove(place).1)
     }
 }
 
@@ -78,9 +187,10 @@ fn network(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
     use crate::login::tests::settings;
+    use futures_util::FutureExt;
 
     fn seconds(penalties: &Penalties, settings: &Settings, remote: &str) -> u64 {
-        penalties.denied(settings, remote.parse().ok()).as_secs()
+        penalties.denied(settings, remote.parse().ok(), "u").as_secs()
     }
 
     #[test]
@@ -90,11 +200,57 @@ mod tests {
         assert_eq!(delays, [2, 4, 6, 6, 6]);
         assert_eq!(seconds(&penalties, &settings, "192.0.2.8"), 2, "another address");
         assert_eq!(seconds(&penalties, &settings, "::ffff:192.0.2.8"), 4, "the same one");
-        penalties.clear("192.0.2.7".parse().ok());
+        penalties.accepted("192.0.2.7".parse().ok(), " U");
         assert_eq!(seconds(&penalties, &settings, "192.0.2.7"), 2);
         assert_eq!(seconds(&penalties, &settings, "2001:db8::1"), 2);
         assert_eq!(seconds(&penalties, &settings, "2001:db8::ffff:2"), 4, "the same /64");
         assert_eq!(seconds(&penalties, &settings, "2001:db8:0:1::2"), 2);
+    }
+
+    #[test]
+    fn a_success_clears_its_own_and_half_of_the_rest() {
+        let (penalties, settings) = (Penalties::default(), settings());
+        let remote = "192.0.2.7".parse().ok();
+        let all = || penalties.denials.get(&network("192.0.2.7".parse().expect("one"))).map_or(0, |d| d.all);
+        for (user, times) in [("victim", 5), ("mine", 3), ("other", 2)] {
+            for _ in 0..times {
+                penalties.denied(&settings, remote, user);
+            }
+        }
+        for due in [4, 2, 1, 1] {
+            penalties.accepted(remote, "mine");
+            assert_eq!(all(), due, "ten, less three, and half of seven; what is left is never nothing");
+        }
+        penalties.accepted(remote, "victim");
+        assert_eq!(all(), 0);
+        // More accounts than are told apart cost no less.
+        for user in 0..100 {
+            penalties.denied(&settings, remote, &user.to_string());
+        }
+        penalties.accepted(remote, "0");
+        assert_eq!(all(), 50, "it was too long ago to be known");
+        penalties.accepted(remote, "99");
+        assert_eq!(all(), 25);
+    }
+
+    #[tokio::test]
+    async fn a_name_is_not_bounded_where_it_has_come_in_from() {
+        let (penalties, mut settings) = (Penalties::default(), settings());
+        settings.attempts = 1;
+        let at = Instant::now();
+        let begin = |remote: &str, user: &'static str| {
+            let deadline = Deadline::from(at, Duration::from_secs(60));
+            let (remote, penalties, settings) = (remote.parse().ok(), &penalties, &settings);
+            async move { penalties.begin(settings, remote, user, at, deadline).await }
+        };
+        penalties.accepted("127.0.0.1".parse().ok(), "Bob");
+        let _guess = begin("192.0.2.7", "bob").await.expect("the first");
+        assert!(begin("192.0.2.8", "bob").now_or_never().is_none(), "elsewhere");
+        assert!(begin("192.0.2.7", "carol").now_or_never().is_none(), "the same address");
+        assert!(begin("", "bob").now_or_never().is_none(), "no address");
+        for (remote, user) in [("127.0.0.1", "bob"), ("", "dave"), ("127.0.0.1", "erin")] {
+            assert!(begin(remote, user).now_or_never().is_some(), "{user} at {remote:?}");
+        }
     }
 
     #[test]
@@ -115,9 +271,12 @@ mod tests {
     fn the_table_is_bounded() {
         let (penalties, settings) = (Penalties::default(), settings());
         for number in 0..2 * u32::try_from(ADDRESSES).expect("few") {
-            penalties.denied(&settings, Some(IpAddr::V4((0x0100_0000 + number).into())));
+            let address = Some(IpAddr::V4((0x0100_0000 + number).into()));
+            penalties.denied(&settings, address, "u");
+            penalties.accepted(address, "v");
         }
-        penalties.0.run_pending_tasks();
-        assert!(penalties.0.entry_count() <= ADDRESSES);
+        penalties.denials.run_pending_tasks();
+        penalties.homes.run_pending_tasks();
+        assert!(penalties.denials.entry_count() <= ADDRESSES && penalties.homes.entry_count() <= HOMES);
     }
 }

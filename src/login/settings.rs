@@ -35,12 +35,15 @@ pub struct Settings {
     pub on_failure: OnFailure,
     /// `default_local_port`: sent where the client names none.
     pub default_local_port: Option<u16>,
-    /// `failure_delay`: how long a denial is held back, 2 s by default, at most 6 s.
+    /// `failure_delay`: how long after its request a denial leaves, 2 s by default, at most 6 s.
     pub failure_delay: Duration,
     /// `sasl_penalty`: whether that grows with the denials of one remote address.
     pub penalty: bool,
     /// `penalty_exempt`: networks for which it does not, besides loopback.
     pub penalty_exempt: Vec<IpNet>,
+    /// `sasl_attempts`: how many logins of one remote address, and of one name, are under way at a
+    /// time, 8 by default; 0: no bound.
+    pub attempts: usize,
     /// `backend_oidc_auth`, where enabled.
     pub bearer: Option<ClientSettings>,
     /// `sasl_oidc_auth`, where enabled: then tokens may log in.

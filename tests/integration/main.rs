@@ -39,6 +39,7 @@ mod lifecycle;
 mod link;
 mod local_socket;
 mod log_faults;
+mod login_attempts;
 mod login_delay;
 mod login_peers;
 mod logins;

@@ -85,6 +85,7 @@ pub(in crate::config) struct LoginEntry {
     pub(in crate::config) failure_delay: Option<Time>,
     pub(in crate::config) sasl_penalty: Option<bool>,
     pub(in crate::config) penalty_exempt: Option<Vec<String>>,
+    pub(in crate::config) sasl_attempts: Option<Count>,
 }
 
 /// `cache` of an entry.

@@ -43,6 +43,7 @@ fn a_login_needs_its_target_alone() {
     assert_eq!(login.default_local_port, None);
     assert_eq!(login.failure_delay, Duration::from_secs(2));
     assert!(login.penalty && login.penalty_exempt.is_empty());
+    assert_eq!(login.attempts, 8);
     assert!(login.bearer.is_none() && login.tokens.is_none());
     assert_eq!(login.pool, PoolSettings { workers: 256, queue: 2560 });
 }
@@ -70,6 +71,7 @@ fn each_key_has_its_effect() {
     assert_eq!((login.on_failure, login.default_local_port), (OnFailure::Disconnect, Some(25)));
     assert_eq!((login.failure_delay, login.penalty), (Duration::ZERO, false));
     assert_eq!(settings("    on_failure: auto\n").on_failure, OnFailure::Auto);
+    assert_eq!(settings("    sasl_attempts: 0\n").attempts, 0);
 }
 
 #[test]
@@ -99,6 +101,8 @@ fn each_mistake_in_a_login_is_told_at_its_place() {
         ("    timeout: 5\n", "4:14 dovecot_sasl.l.timeout: a duration needs a unit (write 5s)"),
         ("    failure_delay: 7s\n", "4:20 dovecot_sasl.l.failure_delay: must be from 0s to 6s"),
         ("    failure_delay: 2\n", "4:20 dovecot_sasl.l.failure_delay: a duration needs a unit"),
+        ("    sasl_attempts: 65536\n", "4:20 dovecot_sasl.l.sasl_attempts: must be from 0 to 65535"),
+        ("    sasl_attempts: -1\n", "dovecot_sasl.l.sasl_attempts:"),
         ("    sasl_penalty: often\n", "4:19 dovecot_sasl.l.sasl_penalty: expected true or false"),
         ("    status_code: 99\n", "4:18 dovecot_sasl.l.status_code: must be from 100 to 599"),
         (

@@ -128,14 +128,18 @@ impl Config {
         self
     }
 
-    /// Logins by an API; denials are not held back.
+    /// Logins by an API; denials are not held back, and as many as like are under way.
     #[allow(dead_code, reason = "for tests of a broker that answers logins")]
     pub(crate) fn login(self, name: &str, target: &str, more: &[&str]) -> Self {
         let target = format!("target: \"{target}\"");
         self.login_of(
             name,
-            &[&[target.as_str(), "status_code: 200", "failure_delay: 0s", "sasl_penalty: false"], more]
-                .concat(),
+            &[
+                &[target.as_str(), "status_code: 200", "failure_delay: 0s", "sasl_penalty: false"][..],
+                &["sasl_attempts: 0"],
+                more,
+            ]
+            .concat(),
         )
     }
 

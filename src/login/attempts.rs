@@ -1,0 +1,254 @@
+//! How many logins of one remote address, and of one name, are under way at a time: who guesses in
+//! parallel learns no faster than who guesses one by one.
+//!
+//! An attempt lasts from before its API is asked until its answer has left; one that was denied
+//! lasts as long as its delay, also where its peer does not wait for it. Further ones wait for their
+//! turn, in the order in which they came, and hold no worker meanwhile. The table knows only those
+//! that are under way or wait, and is bounded besides.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
+
+use crate::ask::Deadline;
+
+/// Addresses and names at a time; beyond them a login fails.
+const MOST: usize = 64 * 1024;
+
+/// What is bounded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Who {
+    /// A remote address, or its network.
+    Address(IpAddr),
+    /// The hash of a name.
+    Name(u64),
+}
+
+/// Why a login had no turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Crowd(pub(super) Who);
+
+impl Crowd {
+    /// For the log.
+    pub(super) fn reason(self) -> &'static str {
+        match self.0 {
+            Who::Address(_) => "too many attempts are under way from this address (sasl_attempts)",
+            Who::Name(_) => "too many attempts are under way for this name (sasl_attempts)",
+        }
+    }
+}
+
+/// Everything that is under way. Another bound is another key: a reload may change it.
+#[derive(Debug, Default)]
+pub(super) struct Attempts(Mutex<HashMap<(Who, usize), Slot>>);
+
+#[derive(Debug)]
+struct Slot {
+    turns: Arc<Semaphore>,
+    /// Those under way, and those that wait.
+    places: usize,
+}
+
+/// One login that is under way, or waits: given back by drop.
+#[derive(Debug)]
+struct Place {
+    attempts: Arc<Attempts>,
+    key: (Who, usize),
+    turn: Option<OwnedSemaphorePermit>,
+}
+
+/// One login under way. Dropped, it makes room at the end of what it has to last.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    places: Vec<Place>,
+    begun: Instant,
+    lasts_until: Instant,
+}
+
+impl Attempts {
+    /// Waits for the turn of each of `all`, `most` of which may be under way, until `deadline`. A
+    /// login that asked `at` begins then, or when it had to wait, with its turn; it lasts for
+    /// `least`, unless its answer is another one.
+    pub(super) async fn begin(
+        self: &Arc<Self>,
+        all: impl IntoIterator<Item = Who>,
+        most: usize,
+        at: Instant,
+        least: Duration,
+        deadline: Deadline,
+    ) -> Result<Attempt, Crowd> {
+        let (mut places, mut begun) = (Vec::new(), at);
+        for who in all {
+            let (place, waited) = self.enter((who, most), deadline).await.ok_or(Crowd(who))?;
+            places.push(place);
+            if waited {
+                begun = Instant::now();
+            }
+        }
+        Ok(Attempt { places, begun, lasts_until: begun + least })
+    }
+
+    /// A place with its turn, and whether it had to wait for that.
+    async fn enter(self: &Arc<Self>, key: (Who, usize), deadline: Deadline) -> Option<(Place, bool)> {
+        let (mut place, turns) = self.take(key)?;
+        match Arc::clone(&turns).try_acquire_owned() {
+            Ok(turn) => {
+                place.turn = Some(turn);
+                return Some((place, false));
+            }
+            // Never closed; and if it were, nobody would have a turn.
+            Err(TryAcquireError::Closed) => return None,
+            Err(TryAcquireError::NoPermits) => {}
+        }
+        let turn = tokio::time::timeout_at(deadline.instant().into(), turns.acquire_owned()).await;
+        place.turn = Some(turn.ok()?.ok()?);
+        Some((place, true))
+    }
+
+    fn take(self: &Arc<Self>, key: (Who, usize)) -> Option<(Place, Arc<Semaphore>)> {
+        let mut table = self.table();
+        let is_full = table.len() >= MOST;
+        let slot = match table.entry(key) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(_) if is_full => return None,
+            Entry::Vacant(new) => {
+                let turns = Arc::new(Semaphore::new(key.1.min(Semaphore::MAX_PERMITS)));
+                new.insert(Slot { turns, places: 0 })
+            }
+        };
+        slot.places += 1;
+        let turns = Arc::clone(&slot.turns);
+        Some((Place { attempts: Arc::clone(self), key, turn: None }, turns))
+    }
+
+    fn table(&self) -> MutexGuard<'_, HashMap<(Who, usize), Slot>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        drop(self.turn.take());
+        let mut table = self.attempts.table();
+        if let Entry::Occupied(mut known) = table.entry(self.key) {
+            known.get_mut().places -= 1;
+            if known.get().places == 0 {
+                known.remove();
+            }
+        }
+    }
+}
+
+impl Attempt {
+    /// When it is over, where it lasts for `delay`.
+    pub(super) fn last(&mut self, delay: Duration) -> Instant {
+        self.lasts_until = self.begun + delay;
+        self.lasts_until
+    }
+
+    /// Ends it now.
+    pub(super) fn end(mut self) {
+        self.places.clear();
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        let (places, until) = (std::mem::take(&mut self.places), self.lasts_until);
+        if places.is_empty() || until <= Instant::now() {
+            return;
+        }
+        // Its peer has left, or could not wait so long. Without a runtime everything ends.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(async move {
+                tokio::time::sleep_until(until.into()).await;
+                drop(places);
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    async fn begin<const N: usize>(
+        attempts: &Arc<Attempts>,
+        all: [Who; N],
+        patience: Duration,
+    ) -> Result<Attempt, Crowd> {
+        attempts.begin(all, 2, Instant::now(), HOUR, Deadline::after(patience)).await
+    }
+
+    #[tokio::test]
+    async fn further_ones_wait_for_their_turn() {
+        let (attempts, here) = (Arc::new(Attempts::default()), Who::Address([192, 0, 2, 7].into()));
+        let (one, two) = tokio::join!(begin(&attempts, [here], HOUR), begin(&attempts, [here], HOUR));
+        let (one, two) = (one.expect("a turn"), two.expect("a turn"));
+        let other = Who::Address([192, 0, 2, 8].into());
+        begin(&attempts, [other], HOUR).now_or_never().expect("at once").expect("another address").end();
+        let late = begin(&attempts, [here], Duration::from_millis(20)).await;
+        assert_eq!(late.map(|_| ()), Err(Crowd(here)));
+        let mut third = Box::pin(begin(&attempts, [here], HOUR));
+        assert!((&mut third).now_or_never().is_none());
+        let before = Instant::now();
+        one.end();
+        let third = third.now_or_never().expect("its turn").expect("a turn");
+        assert!(third.begun >= before, "it begins with its turn");
+        two.end();
+        third.end();
+        assert!(attempts.table().is_empty(), "nothing is left");
+    }
+
+    #[tokio::test]
+    async fn a_name_is_bounded_wherever_it_comes_from() {
+        let attempts = Arc::new(Attempts::default());
+        let from = |last| Who::Address([192, 0, 2, last].into());
+        let bob = Who::Name(1);
+        let one = begin(&attempts, [from(1), bob], HOUR).await.expect("a turn");
+        let two = begin(&attempts, [from(2), bob], HOUR).await.expect("a turn");
+        let third = begin(&attempts, [from(3), bob], Duration::from_millis(20)).await;
+        assert_eq!(third.map(|_| ()), Err(Crowd(bob)));
+        assert_eq!(attempts.table().len(), 3, "whoever gave up holds no place");
+        begin(&attempts, [from(3), Who::Name(2)], HOUR).await.expect("another name").end();
+        one.end();
+        two.end();
+        assert!(attempts.table().is_empty());
+    }
+
+    #[tokio::test]
+    async fn one_that_is_given_up_lasts_all_the_same() {
+        let (attempts, here) = (Arc::new(Attempts::default()), Who::Name(1));
+        let mut one = begin(&attempts, [here], HOUR).await.expect("a turn");
+        let end = one.last(Duration::from_millis(50));
+        drop(one);
+        let two = begin(&attempts, [here], HOUR).await.expect("a turn");
+        drop(begin(&attempts, [here], HOUR).await.expect("the turn of the first"));
+        assert!(Instant::now() >= end);
+        drop(two);
+        assert_eq!(attempts.table().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn the_table_is_bounded() {
+        let attempts = Arc::new(Attempts::default());
+        let mut all = Vec::new();
+        for number in 0..MOST as u64 {
+            all.push(begin(&attempts, [Who::Name(number)], HOUR).await.expect("a turn"));
+        }
+        let who = Who::Name(MOST as u64);
+        assert_eq!(begin(&attempts, [who], HOUR).await.map(|_| ()), Err(Crowd(who)));
+        begin(&attempts, [Who::Name(0)], HOUR).await.expect("a known one").end();
+        all.pop().expect("many").end();
+        begin(&attempts, [who], HOUR).await.expect("there is room").end();
+        all.into_iter().for_each(Attempt::end);
+    }
+}
