@@ -153,7 +153,9 @@ impl fmt::Display for Failure {
             Self::Provider => {
                 "the identity provider is away, or does not serve us; see \"trouble with an identity provider\" in the log"
             },
-            Self::NoEvidence => "neither Auth-Status nor Auth-User says that the login is good",
+            Self::NoEvidence => {
+                "nothing says whether the login is good (Auth-Status, Auth-User), or two things contradict"
+            }
             Self::Overload => "too many lookups were waiting",
             Self::NoBroker => "no broker",
             Self::UnknownName => "no such entry",

@@ -213,7 +213,7 @@ fn payload(
     Some(None)
 }
 
-fn field(report: &mut Report<'_>, path: &KeyPath, key: &str, text: &str) -> Option<Field> {
+pub(super) fn field(report: &mut Report<'_>, path: &KeyPath, key: &str, text: &str) -> Option<Field> {
     Field::parse(text).map_err(|message| report.value(&path.key(key), message)).ok()
 }
 

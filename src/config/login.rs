@@ -1,8 +1,8 @@
 //! An entry of `dovecot_sasl`: the API that checks passwords, the provider whose tokens log in, and
 //! what a wrong guess costs.
 //!
-//! A login's request and answer are fixed: the keys that describe them elsewhere have no effect
-//! here. `grpc` is checked, and not built yet.
+//! A login's request is fixed, and its answer has keys of its own: those that describe them elsewhere
+//! have no effect here. `grpc` is checked, and not built yet.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use super::template;
 use super::tokens;
 use crate::ask::{LOGIN_BUDGET, OnFailure};
 use crate::exchange::is_loopback;
-use crate::login::Settings;
+use crate::login::{Fields, Settings};
 
 /// With the longest of them, a denial still arrives before Postfix gives up.
 const FAILURE_DELAY: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(6);
@@ -46,9 +46,10 @@ fn entry(report: &mut Report<'_>, source: &Source<'_>, inherited: Inherited) -> 
     without_effect(report, path, &raw);
     let status = entry::status_code(report, path, raw.status_code);
     let denied_status = denied_status(report, &path.key("denied_status"), &login, status);
+    let fields = fields(report, path, &login);
     let timeout = timeout(report, &path.key("timeout"), raw.timeout.as_ref());
     let on_failure = on_failure(report, &path.key("on_failure"), login.on_failure.as_deref());
-    if login.accept_bare_status == Some(true) {
+    if login.accept_bare_status == Some(true) && fields.is_none() {
         let message = "whatever answers with `status_code` lets every password pass";
         report.warning(&path.key("accept_bare_status"), message);
     }
@@ -74,6 +75,7 @@ fn entry(report: &mut Report<'_>, source: &Source<'_>, inherited: Inherited) -> 
         status_code: status,
         denied_status,
         accept_bare_status: login.accept_bare_status.unwrap_or(false),
+        fields,
         on_failure,
         default_local_port,
         failure_delay: delay.unwrap_or(DEFAULT_FAILURE_DELAY),
@@ -122,7 +124,26 @@ fn target(report: &mut Report<'_>, source: &Source<'_>, raw: &raw::Entry) -> Opt
     }
 }
 
-/// A login's request and answer are Nauthilus' own.
+/// `accept_field`, and what has no effect without it, or with it.
+fn fields(report: &mut Report<'_>, path: &KeyPath, login: &raw::LoginEntry) -> Option<Fields> {
+    let mut field =
+        |key: &str, text: Option<&str>| text.and_then(|text| entry::field(report, path, key, text));
+    let account = field("account_field", login.account_field.as_deref());
+    let reason = field("reason_field", login.reason_field.as_deref());
+    let accept = field("accept_field", login.accept_field.as_deref());
+    if login.accept_field.is_none() {
+        for (key, is_set) in [("account_field", account.is_some()), ("reason_field", reason.is_some())] {
+            if is_set {
+                report.warning(&path.key(key), "has no effect without `accept_field`");
+            }
+        }
+    } else if login.accept_bare_status == Some(true) {
+        report.warning(&path.key("accept_bare_status"), "has no effect with `accept_field`");
+    }
+    Some(Fields { accept: accept?, account, reason })
+}
+
+/// A login's request is Nauthilus' own, and so is its answer but for `fields`.
 fn without_effect(report: &mut Report<'_>, path: &KeyPath, raw: &raw::Entry) {
     let set = [
         ("payload", raw.payload.is_some()),

@@ -1,11 +1,12 @@
 //! The reading of a password login's response, which is in its status and three headers
-//! (`Auth-Status`, `Auth-User`, `Auth-Error-Code`, as in nginx' mail authentication protocol).
+//! (`Auth-Status`, `Auth-User`, `Auth-Error-Code`, as in nginx' mail authentication protocol), or
+//! in its JSON body (`fields`).
 //!
 //! An acceptance needs positive evidence, and so does a denial. A 200 that says nothing, a wrong
 //! URL, and an API in trouble are failures: a user whose password is right must not be told that
 //! it is wrong.
 
-use super::{Outcome, Settings};
+use super::{Outcome, Settings, fields};
 use crate::ask::{Failure, is_account_name};
 use crate::exchange::Reply;
 
@@ -19,6 +20,9 @@ const MAX_USER: usize = 512;
 /// # Errors
 /// The failure, by the table of logins in the README.
 pub(super) fn read(settings: &Settings, user: &str, reply: &Reply) -> Result<Outcome, Failure> {
+    if let Some(fields) = &settings.fields {
+        return fields::read(settings, fields, user, reply);
+    }
     let status = status_header(reply)?;
     let is_accepted = reply.status == settings.status_code;
     if settings.denied_status.contains(&reply.status) {
@@ -34,8 +38,7 @@ pub(super) fn read(settings: &Settings, user: &str, reply: &Reply) -> Result<Out
         // It is there and says nothing: that proves neither.
         Some(said) if said.is_empty() => Err(Failure::NoEvidence),
         Some(said) if is_accepted || matches!(reply.status, 401 | 403) => {
-            let mut codes = reply.headers.get_all("auth-error-code").iter();
-            if codes.any(|code| code.as_bytes().starts_with(b"4")) {
+            if is_temporary(reply) {
                 return Err(Failure::Status(reply.status));
             }
             Ok(Outcome::denied(&said))
@@ -68,12 +71,18 @@ pub(super) fn refuses_our_token(reply: &Reply) -> bool {
 /// What is said where the API says nothing.
 pub(super) const DENIED: &str = "authentication failed";
 
-fn is_ok(status: &str) -> bool {
+pub(super) fn is_ok(status: &str) -> bool {
     status.eq_ignore_ascii_case(OK)
 }
 
+/// Whether `Auth-Error-Code` says that the API failed.
+pub(super) fn is_temporary(reply: &Reply) -> bool {
+    let mut codes = reply.headers.get_all("auth-error-code").iter();
+    codes.any(|code| code.as_bytes().starts_with(b"4"))
+}
+
 /// The one `Auth-Status`.
-fn status_header(reply: &Reply) -> Result<Option<String>, Failure> {
+pub(super) fn status_header(reply: &Reply) -> Result<Option<String>, Failure> {
     let mut values = reply.headers.get_all("auth-status").iter();
     let Some(first) = values.next() else { return Ok(None) };
     if values.any(|other| other != first) {
@@ -84,20 +93,22 @@ fn status_header(reply: &Reply) -> Result<Option<String>, Failure> {
 }
 
 /// The name that the API gives to the user. One that no account may have is nobody's.
-fn auth_user(reply: &Reply) -> Result<Option<String>, Failure> {
+pub(super) fn auth_user(reply: &Reply) -> Result<Option<String>, Failure> {
     let mut values = reply.headers.get_all("auth-user").iter();
     let Some(first) = values.next() else { return Ok(None) };
     if values.any(|other| other != first) {
         return Err(Failure::Protocol);
     }
     let name = std::str::from_utf8(first.as_bytes().trim_ascii()).map_err(|_| Failure::UnexpectedValue)?;
-    if name.is_empty() {
-        return Ok(None);
-    }
-    if name.len() > MAX_USER || !is_account_name(name) {
+    if name.is_empty() { Ok(None) } else { legal_account(name.to_owned()).map(Some) }
+}
+
+/// A name that an account may have.
+pub(super) fn legal_account(name: String) -> Result<String, Failure> {
+    if name.len() > MAX_USER || !is_account_name(&name) {
         return Err(Failure::UnexpectedValue);
     }
-    Ok(Some(name.to_owned()))
+    Ok(name)
 }
 
 #[cfg(test)]

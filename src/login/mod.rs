@@ -1,9 +1,9 @@
 //! One entry of `dovecot_sasl`: a login becomes a request, the response an answer.
 //!
 //! A password goes to the entry's API, in the JSON of Nauthilus' `/api/v1/auth/json`, and the
-//! answer is in the response's status and headers (`answer`). It is sent once, on a connection
-//! that is sure to be alive, and kept nowhere. A token goes to `oidc`; the name that logs in is
-//! the token's, and a client that claimed another one is refused.
+//! answer is in the response's status and headers (`answer`), or in fields of its body (`fields`). It
+//! is sent once, on a connection that is sure to be alive, and kept nowhere. A token goes to `oidc`;
+//! the name that logs in is the token's, and a client that claimed another one is refused.
 //!
 //! Everything happens within 8 s of the line that completed the credentials. A few attempts of one
 //! address or name are under way at a time (`attempts`), and a denial is held back (`penalty`);
@@ -11,6 +11,7 @@
 
 mod answer;
 mod attempts;
+mod fields;
 mod log;
 mod penalty;
 mod request;
@@ -26,7 +27,7 @@ use tracing::{debug, warn};
 use crate::api::Api;
 use crate::ask::{Answer, Credentials, Deadline, Failure, LOGIN_BUDGET, Login, Mechanism, OnFailure, Peer};
 use crate::brief::brief;
-use crate::exchange::{Headers, Http, Reply};
+use crate::exchange::{Headers, Http, Reply, compress};
 use crate::hidden::{CUT, Hidden};
 use crate::metrics::{Component, Metrics, Queue};
 use crate::oidc::{Oidc, Verdict, Verifier};
@@ -39,7 +40,7 @@ use crate::target::{Asker, hex};
 use crate::trace;
 use attempts::Attempt;
 pub use penalty::Penalties;
-pub use settings::Settings;
+pub use settings::{Fields, Settings};
 
 /// One entry, ready to be asked.
 #[derive(Debug)]
@@ -207,7 +208,7 @@ impl Logins {
             hidden
         };
         trace::note(|| {
-            let said = theirs().cut_from(&Self::said(&reply)).replace(password.expose(), CUT);
+            let said = theirs().cut_from(&self.said(&reply)).replace(password.expose(), CUT);
             format!("API: {}{said}", reply.status)
         });
         Ok(match answer::read(&self.settings, user, &reply)? {
@@ -224,13 +225,19 @@ impl Logins {
     }
 
     /// What a trace shows of a response.
-    fn said(reply: &Reply) -> String {
+    fn said(&self, reply: &Reply) -> String {
         let header =
             |name: &str| reply.headers.get(name).map(|value| value.to_str().unwrap_or("(not ASCII)"));
         let headers = ["auth-status", "auth-user", "auth-error-code"]
             .into_iter()
             .filter_map(|name| header(name).map(|value| format!(" {name}: {value}")));
-        headers.collect()
+        let mut said: String = headers.collect();
+        if self.settings.fields.is_some() {
+            let inflated = compress::inflate(reply, self.settings.compress_response).ok().flatten();
+            said.push(' ');
+            said.push_str(&trace::shown(inflated.as_deref().unwrap_or(&reply.body)));
+        }
+        said
     }
 
     async fn token(
@@ -306,6 +313,7 @@ mod tests {
             status_code: 200,
             denied_status: Vec::new(),
             accept_bare_status: false,
+            fields: None,
             on_failure: OnFailure::Auto,
             default_local_port: None,
             failure_delay: Duration::from_secs(2),

@@ -9,6 +9,7 @@ use url::Url;
 use crate::ask::OnFailure;
 use crate::oidc::{ClientSettings, TokenSettings};
 use crate::target::PoolSettings;
+use crate::target::value::Field;
 
 /// One entry of `dovecot_sasl`.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,7 +22,7 @@ pub struct Settings {
     pub headers: HeaderMap,
     /// `http_request_compression`: the body is sent as gzip.
     pub compress_request: bool,
-    /// `http_response_compression`: the answer may be gzip. Its body is not read.
+    /// `http_response_compression`: the answer may be gzip. Its body is read by `fields` alone.
     pub compress_response: bool,
     /// `timeout`, else `server.http_client.timeout`; at most 8 s.
     pub timeout: Duration,
@@ -31,6 +32,8 @@ pub struct Settings {
     pub denied_status: Vec<u16>,
     /// `accept_bare_status`: `status_code` alone accepts.
     pub accept_bare_status: bool,
+    /// `accept_field` and what belongs to it; without it, headers decide.
+    pub fields: Option<Fields>,
     /// `on_failure`: `Auto` by default, `Disconnect` or `Fail`.
     pub on_failure: OnFailure,
     /// `default_local_port`: sent where the client names none.
@@ -50,4 +53,15 @@ pub struct Settings {
     pub tokens: Option<TokenSettings>,
     /// `server.worker_pool`.
     pub pool: PoolSettings,
+}
+
+/// Where a JSON body says what became of a login.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fields {
+    /// `accept_field`: `true` or `false`.
+    pub accept: Field,
+    /// `account_field`: who has logged in, if not as typed.
+    pub account: Option<Field>,
+    /// `reason_field`: why somebody has not.
+    pub reason: Option<Field>,
 }

@@ -2,10 +2,11 @@
 
 use super::*;
 use crate::ask::LOGIN_BUDGET;
-use crate::login::Settings;
+use crate::login::{Fields, Settings};
 use crate::oidc::{Authentication, TokenSettings, Validation};
 use crate::secret::Secret;
 use crate::target::PoolSettings;
+use crate::target::value::Field;
 
 /// What an enabled `sasl_oidc_auth` needs, and no more.
 const LEAST: &str = "enabled: true, configuration_uri: 'https://i/', client_id: x";
@@ -43,7 +44,7 @@ fn a_login_needs_its_target_alone() {
     assert_eq!(login.default_local_port, None);
     assert_eq!(login.failure_delay, Duration::from_secs(2));
     assert!(login.penalty && login.penalty_exempt.is_empty());
-    assert_eq!(login.attempts, 8);
+    assert_eq!((login.attempts, login.fields), (8, None));
     assert!(login.bearer.is_none() && login.tokens.is_none());
     assert_eq!(login.pool, PoolSettings { workers: 256, queue: 2560 });
 }
@@ -75,6 +76,16 @@ fn each_key_has_its_effect() {
 }
 
 #[test]
+fn a_json_answer_has_fields_of_its_own() {
+    let field = |text: &str| Field::parse(text).expect("a field");
+    let all = settings("    accept_field: data.ok\n    account_field: /user/name\n    reason_field: why\n");
+    let (accept, account, reason) = (field("data.ok"), Some(field("/user/name")), Some(field("why")));
+    assert_eq!(all.fields, Some(Fields { accept, account, reason }));
+    let least = settings("    accept_field: ok\n    denied_status: [401]\n");
+    assert_eq!(least.fields, Some(Fields { accept: field("ok"), account: None, reason: None }));
+}
+
+#[test]
 fn a_login_inherits_and_stays_within_its_budget() {
     let server = "server:\n  http_client: {timeout: 3s}\n  worker_pool: {max_workers: 7}\n";
     let login = good(&(login("") + server)).logins.remove(0);
@@ -103,6 +114,7 @@ fn each_mistake_in_a_login_is_told_at_its_place() {
         ("    failure_delay: 2\n", "4:20 dovecot_sasl.l.failure_delay: a duration needs a unit"),
         ("    sasl_attempts: 65536\n", "4:20 dovecot_sasl.l.sasl_attempts: must be from 0 to 65535"),
         ("    sasl_attempts: -1\n", "dovecot_sasl.l.sasl_attempts:"),
+        ("    accept_field: [ok]\n", "4:19 dovecot_sasl.l.accept_field: expected a string"),
         ("    sasl_penalty: often\n", "4:19 dovecot_sasl.l.sasl_penalty: expected true or false"),
         ("    status_code: 99\n", "4:18 dovecot_sasl.l.status_code: must be from 100 to 599"),
         (
@@ -173,6 +185,18 @@ fn each_warning_is_told_once() {
         ("    error_field: x\n", "4:5 warning dovecot_sasl.l.error_field: has no effect in"),
         ("    no_error_value: x\n", "4:5 warning dovecot_sasl.l.no_error_value: has no effect in"),
         ("    accept_bare_status: true\n", "4:5 warning dovecot_sasl.l.accept_bare_status: whatever answers"),
+        (
+            "    account_field: a\n",
+            "4:5 warning dovecot_sasl.l.account_field: has no effect without `accept_field`",
+        ),
+        (
+            "    reason_field: a\n",
+            "4:5 warning dovecot_sasl.l.reason_field: has no effect without `accept_field`",
+        ),
+        (
+            "    accept_field: ok\n    accept_bare_status: true\n",
+            "5:5 warning dovecot_sasl.l.accept_bare_status: has no effect with `accept_field`",
+        ),
         (
             "    sasl_penalty: false\n    penalty_exempt: ['::1']\n",
             "5:5 warning dovecot_sasl.l.penalty_exempt: has no effect with `sasl_penalty: false`",

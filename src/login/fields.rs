@@ -1,0 +1,104 @@
+//! The reading of a password login's response by its JSON body: `accept_field`, `account_field` and
+//! `reason_field`, for an API that knows nothing of Nauthilus' headers.
+//!
+//! `true` accepts and `false` denies; whatever else stands there, or nothing, is a failure. Headers
+//! may say the same, and one that says otherwise is a failure, too.
+
+use serde_json::value::RawValue;
+
+use super::answer::{self, DENIED};
+use super::settings::Fields;
+use super::{Outcome, Settings};
+use crate::ask::Failure;
+use crate::exchange::{Reply, compress};
+use crate::target::value::{Field, Object};
+use crate::trace;
+
+/// What a response says of the login of `user`.
+///
+/// # Errors
+/// The failure, by the second table of logins in the README.
+pub(super) fn read(
+    settings: &Settings,
+    fields: &Fields,
+    user: &str,
+    reply: &Reply,
+) -> Result<Outcome, Failure> {
+    let status = answer::status_header(reply)?;
+    let status = status.as_deref().filter(|said| !said.is_empty());
+    if answer::is_temporary(reply) {
+        return Err(Failure::Status(reply.status));
+    }
+    let inflated = compress::inflate(reply, settings.compress_response);
+    let body = inflated.as_ref().map_err(Clone::clone);
+    let body = body.and_then(|inflated| Object::parse(inflated.as_deref().unwrap_or(&reply.body)));
+    if settings.denied_status.contains(&reply.status) {
+        let body = body.ok();
+        let accepts = body.as_ref().is_some_and(|body| matches!(verdict(fields, body), Ok(true)));
+        if accepts || status.is_some_and(answer::is_ok) {
+            return Err(contradiction("a status of denied_status"));
+        }
+        return Ok(denied(fields, body.as_ref(), status));
+    }
+    if reply.status != settings.status_code {
+        return Err(Failure::Status(reply.status));
+    }
+    let body = body?;
+    let is_accepted = verdict(fields, &body)?;
+    if status.is_some_and(|said| answer::is_ok(said) != is_accepted) {
+        return Err(contradiction("Auth-Status"));
+    }
+    if !is_accepted {
+        return Ok(denied(fields, Some(&body), status));
+    }
+    let account = match &fields.account {
+        Some(field) => account(field, &body)?,
+        None => None,
+    };
+    match (account, answer::auth_user(reply)?) {
+        (Some(account), Some(other)) if account != other => Err(contradiction("Auth-User")),
+        (Some(account), _) | (None, Some(account)) => Ok(Outcome::Accepted(account)),
+        (None, None) => Ok(Outcome::Accepted(user.to_owned())),
+    }
+}
+
+/// What `accept_field` says.
+fn verdict(fields: &Fields, body: &Object<'_>) -> Result<bool, Failure> {
+    match fields.accept.find(body)?.map(RawValue::get) {
+        Some("true") => Ok(true),
+        Some("false") => Ok(false),
+        Some(_) => {
+            trace::note(|| "accept_field: neither true nor false".to_owned());
+            Err(Failure::Body)
+        }
+        None => {
+            trace::note(|| "accept_field: absent".to_owned());
+            Err(Failure::Body)
+        }
+    }
+}
+
+/// The name that the API gives to the user; `None` where it gives none.
+fn account(field: &Field, body: &Object<'_>) -> Result<Option<String>, Failure> {
+    let Some(value) = field.find(body)?.map(RawValue::get).filter(|value| *value != "null") else {
+        return Ok(None);
+    };
+    let name: String = serde_json::from_str(value).map_err(|_| Failure::UnexpectedValue)?;
+    if name.trim().is_empty() {
+        return Err(Failure::UnexpectedValue);
+    }
+    answer::legal_account(name).map(Some)
+}
+
+/// A denial, by the first of these that says why.
+fn denied(fields: &Fields, body: Option<&Object<'_>>, status: Option<&str>) -> Outcome {
+    let reason = fields.reason.as_ref().zip(body).and_then(|(field, body)| field.find(body).ok()?);
+    let reason = reason.and_then(|value| serde_json::from_str::<String>(value.get()).ok());
+    let reason = reason.filter(|reason| !reason.trim().is_empty());
+    Outcome::denied(reason.as_deref().or(status).unwrap_or(DENIED))
+}
+
+fn contradiction(what: &str) -> Failure {
+    trace::note(|| format!("accept_field: {what} says otherwise"));
+    Failure::NoEvidence
+}

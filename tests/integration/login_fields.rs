@@ -1,0 +1,186 @@
+//! A login API that answers in JSON and knows nothing of Nauthilus' headers: `accept_field`,
+//! `account_field`, `reason_field`.
+
+use crate::support::PATIENCE;
+use crate::support::backend::{Backend, Reply};
+use crate::support::gzip::gzip;
+use crate::support::sasl::Heard;
+use crate::support::setup::Setup;
+use crate::support::site::Way;
+
+const FIELDS: [&str; 3] = ["accept_field: ok", "account_field: user.name", "reason_field: /why/0"];
+
+/// An answer of these headers and this body.
+fn reply(status: u16, headers: &[(&str, &str)], body: &str) -> Reply {
+    let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Reply::Answer { status, headers: headers.collect(), body: body.as_bytes().to_vec() }
+}
+
+/// One entry, `users`, with these lines.
+fn setup(api: &Backend, lines: &[&str]) -> Setup {
+    Setup::start(|config| config.login("users", &api.url("/login"), lines))
+}
+
+/// Logs in once with each reply; what Postfix (minor version 0) hears; none: the connection is closed.
+fn each(api: &Backend, setup: &Setup, cases: &[(Reply, Option<&str>)]) {
+    for (answer, due) in cases {
+        let before = api.count();
+        let reply = answer.clone();
+        api.answer_with(move |_| reply.clone());
+        for way in Way::ALL {
+            let mut sasl = setup.login(way, "users");
+            sasl.plain(1, "u", "hush-hush");
+            match due {
+                Some(line) => assert_eq!(sasl.line(), *line, "{way:?} {answer:?}"),
+                None => {
+                    let end = if way == Way::Tcp { Heard::Reset } else { Heard::Closed(Vec::new()) };
+                    assert_eq!(sasl.next(PATIENCE), end, "{way:?} {answer:?}");
+                }
+            }
+        }
+        assert_eq!(api.count() - before, 3, "a password is sent once: {answer:?}");
+    }
+}
+
+const OK: Option<&str> = Some("OK\t1\tuser=u");
+const DENIED: Option<&str> = Some("FAIL\t1\treason=authentication failed\tuser=u");
+
+#[test]
+fn json_says_who_logs_in() {
+    let api = Backend::constant("{}");
+    let setup = setup(&api, &FIELDS);
+    let body = |body: &str| reply(200, &[], body);
+    each(
+        &api,
+        &setup,
+        &[
+            (body(r#"{"ok": true}"#), OK),
+            (body(r#"{"ok":true,"user":{"name":null}}"#), OK),
+            (body(r#"{"ok": true, "user": {"name": "canon@x"}}"#), Some("OK\t1\tuser=canon@x")),
+            (body(r#"{"ok": true, "user": {"name": "jos\u00e9@x"}}"#), Some("OK\t1\tuser=jos\u{e9}@x")),
+            (body(r#"{"ok": false}"#), DENIED),
+            (
+                body(r#"{"ok": false, "why": ["Account\nis\u0000 locked"]}"#),
+                Some("FAIL\t1\treason=Account is  locked\tuser=u"),
+            ),
+            (body(r#"{"ok": false, "why": ["hush-hush is wrong"]}"#), DENIED),
+            (body(r#"{"ok": false, "why": []}"#), DENIED),
+            (body(r#"{"ok": false, "why": [7]}"#), DENIED),
+            (body(r#"{"ok": false, "user": {"name": 5}}"#), DENIED),
+            // Nothing that says whether it is good.
+            (body("{}"), None),
+            (body(r#"{"ok": null}"#), None),
+            (body(r#"{"ok": "true"}"#), None),
+            (body(r#"{"ok": 1}"#), None),
+            (body(r#"{"ok": "ok"}"#), None),
+            (body(r#"{"ok": [true]}"#), None),
+            (body(r#"{"status": "maintenance"}"#), None),
+            (body("true"), None),
+            (body("[]"), None),
+            (body("<html>welcome</html>"), None),
+            (body(""), None),
+            (body(r#"{"ok": true"#), None),
+            (reply(200, &[("Content-Encoding", "gzip")], r#"{"ok": true}"#), None),
+            // A name that cannot be sent.
+            (body(r#"{"ok": true, "user": {"name": ""}}"#), None),
+            (body(r#"{"ok": true, "user": {"name": " "}}"#), None),
+            (body(r#"{"ok": true, "user": {"name": "a\tb"}}"#), None),
+            (body(r#"{"ok": true, "user": {"name": "a\ud800"}}"#), None),
+            (body(r#"{"ok": true, "user": {"name": 7}}"#), None),
+            (body(&format!(r#"{{"ok": true, "user": {{"name": "{}"}}}}"#, "n".repeat(513))), None),
+            // Any other status says nothing of the user.
+            (reply(401, &[], r#"{"ok": false}"#), None),
+            (reply(403, &[], r#"{"ok": false}"#), None),
+            (reply(401, &[("Auth-Status", "no")], r#"{"ok": false}"#), None),
+            (reply(201, &[], r#"{"ok": true}"#), None),
+            (reply(302, &[("Location", "/login")], r#"{"ok": true}"#), None),
+            (reply(404, &[], r#"{"ok": false}"#), None),
+            (reply(500, &[], r#"{"ok": false}"#), None),
+        ],
+    );
+    assert!(!setup.broker.log().contains("hush"), "{}", setup.broker.log());
+}
+
+#[test]
+fn headers_may_say_the_same_and_nothing_else() {
+    let api = Backend::constant("{}");
+    let setup = setup(&api, &FIELDS);
+    let (good, bad) = (r#"{"ok": true, "user": {"name": "canon"}}"#, r#"{"ok": false}"#);
+    each(
+        &api,
+        &setup,
+        &[
+            (reply(200, &[("Auth-Status", "OK")], r#"{"ok": true}"#), OK),
+            (reply(200, &[("Auth-User", "canon")], r#"{"ok": true}"#), Some("OK\t1\tuser=canon")),
+            (reply(200, &[("Auth-User", "canon")], good), Some("OK\t1\tuser=canon")),
+            (reply(200, &[("Auth-Status", "locked")], bad), Some("FAIL\t1\treason=locked\tuser=u")),
+            (reply(200, &[("Auth-Status", "OK")], "{}"), None),
+            (reply(200, &[("Auth-Status", "FAIL")], r#"{"ok": true}"#), None),
+            (reply(200, &[("Auth-Status", "OK")], bad), None),
+            (reply(200, &[("Auth-User", "other")], good), None),
+            (reply(200, &[("Auth-Error-Code", "451 4.3.0")], bad), None),
+            (reply(200, &[("Auth-Status", "OK"), ("Auth-Status", "FAIL")], r#"{"ok": true}"#), None),
+        ],
+    );
+}
+
+#[test]
+fn a_status_of_denied_status_denies_unless_the_body_accepts() {
+    let api = Backend::constant("{}");
+    let lines = [&FIELDS[..], &["denied_status: [401, 403]"]].concat();
+    let setup = setup(&api, &lines);
+    each(
+        &api,
+        &setup,
+        &[
+            (reply(401, &[], "{}"), DENIED),
+            (reply(401, &[], "<html>"), DENIED),
+            (
+                reply(403, &[], r#"{"ok": false, "why": ["disabled"]}"#),
+                Some("FAIL\t1\treason=disabled\tuser=u"),
+            ),
+            (reply(401, &[], r#"{"why": ["no such user"]}"#), Some("FAIL\t1\treason=no such user\tuser=u")),
+            (reply(401, &[], r#"{"ok": true}"#), None),
+            (reply(401, &[("Auth-Status", "OK")], "{}"), None),
+            (reply(404, &[], r#"{"ok": false}"#), None),
+        ],
+    );
+}
+
+#[test]
+fn a_packed_body_is_read() {
+    let api = Backend::start(|request| {
+        assert_eq!(request.header("accept-encoding"), Some("gzip"));
+        let body = match request.text("password").as_str() {
+            "secret" => r#"{"ok": true}"#,
+            _ => r#"{"ok": false, "why": ["no"]}"#,
+        };
+        Reply::Answer {
+            status: 200,
+            headers: vec![("Content-Encoding".to_owned(), "gzip".to_owned())],
+            body: gzip(body.as_bytes()),
+        }
+    });
+    let setup = setup(&api, &[&FIELDS[..], &["http_response_compression: true"]].concat());
+    let mut sasl = setup.login(Way::Unix, "users");
+    sasl.plain(1, "u", "secret");
+    assert_eq!(sasl.line(), "OK\t1\tuser=u");
+    sasl.plain(2, "u", "wrong");
+    assert_eq!(sasl.line(), "FAIL\t2\treason=no\tuser=u");
+}
+
+#[test]
+fn a_trace_says_what_decided() {
+    use crate::support::broker;
+    let api = Backend::constant(r#"{"ok": "true", "echo": "hush-hush"}"#);
+    let setup = setup(&api, &FIELDS);
+    let config = setup.socket("x").with_file_name("pfxhttp.yml");
+    let mut command = broker::command(&config);
+    command.args(["query", "--trace", "sasl", "users", "bob"]).stdin(std::process::Stdio::piped());
+    let mut child = command.spawn().expect("the broker's program");
+    std::io::Write::write_all(&mut child.stdin.take().expect("its input"), b"hush-hush\n").expect("a line");
+    let output = child.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(said.contains("accept_field: neither true nor false"), "{said}");
+    assert!(said.contains(r#""ok": "true""#) && !said.contains("hush"), "{said}");
+}
