@@ -64,8 +64,8 @@ pub(super) fn hint(failure: &Failure) -> Option<String> {
 }
 
 /// Whether a response refuses our token, and says nothing of the user.
-pub(super) fn refuses_our_token(reply: &Reply) -> bool {
-    reply.status == 401 && !reply.headers.contains_key("auth-status")
+pub(super) fn refuses_our_token(settings: &Settings, reply: &Reply) -> bool {
+    reply.status == 401 && !reply.headers.contains_key("auth-status") && !fields::denies(settings, reply)
 }
 
 /// What is said where the API says nothing.

@@ -30,8 +30,7 @@ pub(super) fn read(
         return Err(Failure::Status(reply.status));
     }
     let inflated = compress::inflate(reply, settings.compress_response);
-    let body = inflated.as_ref().map_err(Clone::clone);
-    let body = body.and_then(|inflated| Object::parse(inflated.as_deref().unwrap_or(&reply.body)));
+    let body = object(reply, &inflated);
     if settings.denied_status.contains(&reply.status) {
         let body = body.ok();
         let accepts = body.as_ref().is_some_and(|body| matches!(verdict(fields, body), Ok(true)));
@@ -60,6 +59,25 @@ pub(super) fn read(
         (Some(account), _) | (None, Some(account)) => Ok(Outcome::Accepted(account)),
         (None, None) => Ok(Outcome::Accepted(user.to_owned())),
     }
+}
+
+/// Whether a response with a status of `denied_status` says by itself that it speaks of the user.
+pub(super) fn denies(settings: &Settings, reply: &Reply) -> bool {
+    let Some(fields) = settings.fields.as_ref().filter(|_| settings.denied_status.contains(&reply.status))
+    else {
+        return false;
+    };
+    let inflated = compress::inflate(reply, settings.compress_response);
+    object(reply, &inflated).is_ok_and(|body| matches!(verdict(fields, &body), Ok(false)))
+}
+
+/// The body of a response, which has been inflated where that was needed.
+fn object<'r>(
+    reply: &'r Reply,
+    inflated: &'r Result<Option<Vec<u8>>, Failure>,
+) -> Result<Object<'r>, Failure> {
+    let inflated = inflated.as_ref().map_err(Clone::clone)?;
+    Object::parse(inflated.as_deref().unwrap_or(&reply.body))
 }
 
 /// What `accept_field` says.

@@ -190,7 +190,7 @@ impl Logins {
         let own: Vec<_> = request_id(asker).into_iter().collect();
         let request = request::request(&self.settings, body, &self.headers, &own);
         // Without `Auth-Status` a 401 speaks of our credentials, not of the user's.
-        let refuses = |reply: &_| answer::refuses_our_token(reply);
+        let refuses = |reply: &_| answer::refuses_our_token(&self.settings, reply);
         let ours = || Hidden::of_headers(&self.settings.headers);
         trace::note(|| {
             let origin = self.settings.url.origin().ascii_serialization();

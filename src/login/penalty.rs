@@ -89,7 +89,8 @@ impl Penalties {
             (!user.is_empty() && !is_at_home).then_some(Who::Name(name)),
         ];
         let bounded = bounded.into_iter().flatten().filter(|_| settings.attempts > 0);
-        let deadline = Deadline::after(deadline.remaining() - deadline.remaining() / RESERVE);
+        let remaining = deadline.remaining();
+        let deadline = Deadline::after(remaining - remaining / RESERVE);
         self.attempts.begin(bounded, settings.attempts, at, settings.failure_delay, deadline).await
     }
 
@@ -116,7 +117,10 @@ impl Penalties {
     pub(super) fn accepted(&self, remote: Option<IpAddr>, user: &str) {
         let Some(address) = remote.map(network) else { return };
         let account = self.hash(user);
-        self.homes.insert((account, address), ());
+        // Looking it up is cheaper, and keeps it as well.
+        if self.homes.get(&(account, address)).is_none() {
+            self.homes.insert((account, address), ());
+        }
         if !self.denials.contains_key(&address) {
             return;
         }

@@ -3,6 +3,7 @@
 
 use crate::support::PATIENCE;
 use crate::support::backend::{Backend, Reply};
+use crate::support::fake_provider::{Endpoint, FakeProvider};
 use crate::support::gzip::gzip;
 use crate::support::sasl::Heard;
 use crate::support::setup::Setup;
@@ -145,6 +146,27 @@ fn a_status_of_denied_status_denies_unless_the_body_accepts() {
             (reply(404, &[], r#"{"ok": false}"#), None),
         ],
     );
+}
+
+#[test]
+fn a_401_that_denies_in_its_body_does_not_refuse_our_token() {
+    let (api, provider) = (Backend::start(|_| reply(401, &[], r#"{"ok": false}"#)), FakeProvider::start());
+    let uri = provider.configuration_uri();
+    let bearer = format!(
+        "backend_oidc_auth: {{enabled: true, configuration_uri: \"{uri}\", client_id: a, client_secret: b}}"
+    );
+    let setup = setup(&api, &[&FIELDS[..], &["denied_status: [401]", &bearer]].concat());
+    let mut sasl = setup.login(Way::Unix, "users");
+    for id in 1..=3 {
+        sasl.plain(id, "u", "hush-hush");
+        assert_eq!(sasl.line(), format!("FAIL\t{id}\treason=authentication failed\tuser=u"));
+    }
+    assert_eq!((api.count(), provider.count(Endpoint::Token)), (3, 1), "each password once, by one token");
+    // One that says nothing may mean the token.
+    api.answer_with(|_| reply(401, &[], "{}"));
+    sasl.plain(4, "u", "hush-hush");
+    assert_eq!(sasl.line(), "FAIL\t4\treason=authentication failed\tuser=u");
+    assert_eq!(provider.count(Endpoint::Token), 2);
 }
 
 #[test]
