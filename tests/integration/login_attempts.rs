@@ -71,7 +71,7 @@ const SOON: Duration = Duration::from_millis(900);
 fn guesses_in_parallel_from_one_address_reach_the_api_a_few_at_a_time() {
     let _alone = alone();
     let api = api();
-    let setup = setup(&api, &[]);
+    let setup = setup(&api, &["failure_delay: 3s"]);
     let who: Vec<_> = (0..300).map(|number| ("192.0.2.7".to_owned(), format!("u{number}"))).collect();
     let started = Instant::now();
     let mut guesses = guess(&setup, &who);
@@ -104,7 +104,7 @@ fn guesses_in_parallel_from_one_address_reach_the_api_a_few_at_a_time() {
 fn nor_do_guesses_of_one_name_from_many_addresses() {
     let _alone = alone();
     let api = api();
-    let setup = setup(&api, &[]);
+    let setup = setup(&api, &["failure_delay: 3s"]);
     // Bob has been here, and with other capitals.
     assert!(right(&setup, "198.51.100.1", "Bob") < SOON);
     let who: Vec<_> = (0..200).map(|number| (format!("203.0.113.{number}"), "bob".to_owned())).collect();
@@ -127,7 +127,7 @@ fn nor_do_guesses_of_one_name_from_many_addresses() {
 fn an_ipv6_network_is_one_address_and_some_are_not_bounded() {
     let _alone = alone();
     let api = api();
-    let setup = setup(&api, &["sasl_attempts: 3", "penalty_exempt: [198.51.100.0/24]"]);
+    let setup = setup(&api, &["sasl_attempts: 3", "failure_delay: 3s", "penalty_exempt: [198.51.100.0/24]"]);
     let who = |address: fn(usize) -> String| -> Vec<_> {
         (0..20).map(|number| (address(number), format!("u{number}"))).collect()
     };
