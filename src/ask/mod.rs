@@ -162,7 +162,7 @@ impl fmt::Display for Failure {
             Self::Malformed => "the request cannot be sent",
             Self::EmptyValue => "the value is empty",
             Self::UnexpectedValue => {
-                "the value cannot be sent: it is no text, or one that Postfix would misread (a code needs a text behind it)"
+                "the value cannot be sent: it is no text, or one that Postfix would misread (a code needs a text behind it, and no action begins with `action=`)"
             }
             Self::ErrorField(_) => "the error field names an error",
             Self::TooLong(bytes) => return write!(f, "the value is too long: {bytes} bytes"),
@@ -236,6 +236,8 @@ pub enum ActionError {
     ControlCharacter,
     /// More than [`Action::MAX_BYTES`].
     TooLong,
+    /// It begins with `action=`, which the reply has already: Postfix would say 451 4.3.5.
+    Prefixed,
 }
 
 impl fmt::Display for ActionError {
@@ -245,6 +247,9 @@ impl fmt::Display for ActionError {
             Self::DigitsAlone => "a code needs a text behind it: Postfix reads digits alone as permit",
             Self::ControlCharacter => "an action must be one line without control characters",
             Self::TooLong => "an action must not be longer than 8192 bytes",
+            Self::Prefixed => {
+                "an action does not begin with `action=`, which the reply has already; leave that out"
+            }
         })
     }
 }
@@ -272,6 +277,10 @@ impl Action {
         }
         if text.bytes().all(|b| b.is_ascii_digit()) {
             return Err(ActionError::DigitsAlone);
+        }
+        let begins = text.get(.."action".len()).is_some_and(|word| word.eq_ignore_ascii_case("action"));
+        if begins && text["action".len()..].trim_start().starts_with('=') {
+            return Err(ActionError::Prefixed);
         }
         Ok(Self(text.to_owned()))
     }
@@ -347,6 +356,16 @@ mod tests {
             assert_eq!(Action::parse(text).is_err(), !trimmed_away, "{text:?}");
         }
         assert_eq!(Action::parse("OK\naction=REJECT"), Err(ActionError::ControlCharacter));
+    }
+
+    #[test]
+    fn what_the_reply_says_already_is_no_action() {
+        for text in ["action=DUNNO", " Action=OK", "action = REJECT no", "action="] {
+            assert_eq!(Action::parse(text), Err(ActionError::Prefixed), "{text:?}");
+        }
+        for text in ["action", "actions=DUNNO", "REJECT action=DUNNO", "action_class", "acti\u{f6}n"] {
+            assert!(Action::parse(text).is_ok(), "{text:?}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ const FAILED: &str = "action=DEFER Temporary server problem\n\n";
 const NEUTRAL: &str = "action=DUNNO\n\n";
 
 /// JSON bodies, and the reply that each must give.
-const BODIES: [(&str, &str); 31] = [
+const BODIES: [(&str, &str); 35] = [
     (r#"{"action": 550}"#, FAILED),
     (r#"{"action": "550"}"#, FAILED),
     (r#"{"action": "550 "}"#, FAILED),
@@ -31,6 +31,10 @@ const BODIES: [(&str, &str); 31] = [
     (r#"{"action": "a\u0000b"}"#, FAILED),
     (r#"{"action": "OK", "error": "no luck"}"#, FAILED),
     (r#"<html>"#, FAILED),
+    (r#"{"action": "action=DUNNO"}"#, FAILED),
+    (r#"{"action": " Action = OK"}"#, FAILED),
+    (r#"{"action": "action="}"#, FAILED),
+    (r#"{"action": "REJECT action=OK"}"#, "action=REJECT action=OK\n\n"),
     (r#"{"action": ""}"#, NEUTRAL),
     (r#"{"action": "  "}"#, NEUTRAL),
     (r#"{"action": null}"#, NEUTRAL),
@@ -57,6 +61,17 @@ fn only_what_is_clearly_an_action_is_sent_as_one() {
         }
         assert_eq!(got, due, "by {way:?}");
     }
+}
+
+#[test]
+fn an_action_with_its_name_in_front_is_told_of() {
+    let site = Site::constant(r#"{"action": "action=DUNNO"}"#);
+    assert_eq!(site.policy(Way::Unix, "checks").ask(&[("recipient", "a@example.com")]), FAILED);
+    let log = site.broker.log();
+    assert!(
+        site.broker.logged(&["lookup failed", "class=\"value\"", "no action begins with `action=`"]),
+        "{log}"
+    );
 }
 
 #[test]
