@@ -1,10 +1,11 @@
 //! The reading of an HTTP answer: the only place where a definitive answer is made.
 //!
-//! It takes a complete response with the accepted status, a body that is a JSON object, and no
-//! error in its error field. Everything else is a failure.
+//! It takes a complete response with the accepted status, a body that is a JSON object (or any
+//! JSON document where `value_field` names that), and no error in its error field. Everything else
+//! is a failure.
 
-use super::value::{self, Object};
-use super::{Absent, Kind, Settings, request};
+use super::value::{self, Document, Field, Object, Value};
+use super::{Absent, Kind, MapSettings, Settings, request};
 use crate::ask::{Answer, Failure};
 use crate::exchange::{Reply, compress};
 
@@ -22,20 +23,13 @@ pub(super) fn read(settings: &Settings, reply: &Reply) -> Result<Answer, Failure
     let inflated = compress::inflate(reply, settings.compress_response)?;
     let body = inflated.as_deref().unwrap_or(&reply.body);
     // Some frameworks write one, and readers may ignore it (RFC 8259 8.1).
-    let body = Object::parse(body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body))?;
-    let mut said_no_error = false;
-    if let Some(field) = &settings.error_field
-        && let Some(error) = field.find(&body)?
-    {
-        let text = value::error_text(error)?;
-        if !text.is_empty() && text != settings.no_error_value {
-            // Postfix logs it.
-            let text = request::hidden(settings).cut_from(&text).into_owned();
-            return Err(Failure::ErrorField(text));
-        }
-        said_no_error = !text.is_empty();
-    }
-    let Some(value) = settings.value_field.find(&body)? else {
+    let document = Document::parse(body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body))?;
+    let (said_no_error, value) = match (document.object(), &settings.value_field) {
+        (Some(body), field) => (says_no_error(settings, &body)?, field.find(&body)?),
+        (None, Field::Whole) => (false, Some(document.value())),
+        (None, _) => return Err(Failure::Body),
+    };
+    let Some(value) = value else {
         // The error field may have said that all is well, which an administrator can rely on.
         return match settings.absent_value {
             Absent::Failure if !said_no_error => Err(Failure::Body),
@@ -43,18 +37,7 @@ pub(super) fn read(settings: &Settings, reply: &Reply) -> Result<Answer, Failure
         };
     };
     match &settings.kind {
-        Kind::Map(map) => {
-            let value = match value::map_value(value) {
-                Err(Failure::EmptyValue) if map.empty_is_not_found => return Ok(Answer::NotFound),
-                value => value?,
-            };
-            // The limit is on the payload, `OK ` included (dict_sockmap.c).
-            let reply = "OK ".len() + value.len();
-            if reply > map.max_reply {
-                return Err(Failure::TooLong(reply as u64));
-            }
-            Ok(Answer::Value(value))
-        }
+        Kind::Map(map) => map_answer(map, value),
         Kind::Policy(_) => Ok(value::policy_action(value)?.map_or(Answer::NotFound, Answer::Action)),
     }
 }
@@ -71,4 +54,28 @@ pub(super) fn hint(settings: &Settings, failure: &Failure) -> Option<String> {
             settings.status_code
         ),
     })
+}
+
+/// Whether the error field is there, and says that there was none.
+fn says_no_error(settings: &Settings, body: &Object<'_>) -> Result<bool, Failure> {
+    let Some(field) = &settings.error_field else { return Ok(false) };
+    let Some(error) = field.find(body)? else { return Ok(false) };
+    let text = value::error_text(error)?;
+    if !text.is_empty() && text != settings.no_error_value {
+        // Postfix logs it.
+        let text = request::hidden(settings).cut_from(&text).into_owned();
+        return Err(Failure::ErrorField(text));
+    }
+    Ok(!text.is_empty())
+}
+
+fn map_answer(map: &MapSettings, value: Value<'_>) -> Result<Answer, Failure> {
+    match value::map_value(value, map.max_reply) {
+        Err(Failure::EmptyValue | Failure::UnexpectedValue)
+            if map.empty_is_not_found && value::is_empty(value) =>
+        {
+            Ok(Answer::NotFound)
+        }
+        text => text.map(Answer::Value),
+    }
 }

@@ -1,30 +1,38 @@
 //! Fields of a JSON answer: where they stand, and what they say.
 //!
-//! The body is walked level by level as raw text, which keeps the document's order and the
-//! digits of its numbers. Where a field stands:
+//! The body is parsed once and then walked as text (`scan`), which keeps the document's order and
+//! the digits of its numbers. What is done here takes time in proportion to the body's length,
+//! whatever it holds. Where a field stands:
 //!
-//! 1. `/data/result`: a JSON pointer (RFC 6901);
-//! 2. else that very key at the top level;
-//! 3. else a dotted path from the root, `data.result`;
-//! 4. else that key at any depth, shallowest first, then in document order; lists are not searched.
+//! 1. `""` or `/`: the whole document, of any kind (`value_field` alone);
+//! 2. `/data/result`: a JSON pointer (RFC 6901);
+//! 3. else that very key at the top level;
+//! 4. else a dotted path from the root, `data.result`;
+//! 5. else that key at any depth, shallowest first, then in document order; lists are not searched.
 //!
 //! A key that an object holds twice has its last value, as with every JSON library.
 
+mod number;
+mod scan;
+#[cfg(test)]
+mod shapes;
+
 use std::borrow::Cow;
 
-use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::ask::{Action, Failure};
 use crate::trace;
+use scan::Scan;
 
 /// The deepest nesting of a body that is read.
 const MAX_DEPTH: usize = 64;
 
-/// Where a value stands in a JSON object.
+/// Where a value stands in a JSON document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Field {
+    /// The document itself.
+    Whole,
     /// The reference tokens of a JSON pointer.
     Pointer(Vec<String>),
     /// A key, or a dotted path.
@@ -35,44 +43,100 @@ impl Field {
     /// Reads a field's name, a dotted path or a JSON pointer.
     ///
     /// # Errors
-    /// A sentence, for an empty text.
+    /// A sentence, for a text that names no field.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
-        if text.is_empty() {
-            return Err("must name a field");
+        match Self::parse_or_whole(text) {
+            Self::Whole => Err("must name a field"),
+            field => Ok(field),
         }
-        Ok(match text.strip_prefix('/') {
+    }
+
+    /// The same, where the whole document may be meant: `""`, or `/`, which RFC 6901 has for the
+    /// member `""`.
+    #[must_use]
+    pub fn parse_or_whole(text: &str) -> Self {
+        match text.strip_prefix('/') {
+            _ if text.is_empty() => Self::Whole,
+            Some("") => Self::Whole,
             // `~1` first: `~01` is the key `~1` (RFC 6901 4).
             Some(tokens) => Self::Pointer(
                 tokens.split('/').map(|token| token.replace("~1", "/").replace("~0", "~")).collect(),
             ),
             None => Self::Name(text.to_owned()),
-        })
+        }
     }
 
     /// The value of this field in `body`; `None` where it is absent.
     ///
     /// # Errors
     /// [`Failure::Body`] where an object on the way has a key that is no text (`"\ud800"`).
-    pub fn find<'a>(&self, body: &Object<'a>) -> Result<Option<&'a RawValue>, Failure> {
-        let name = match self {
-            Self::Pointer(tokens) => return body.descend(tokens.iter().map(String::as_str)),
-            Self::Name(name) => name,
+    pub fn find<'a>(&self, body: &Object<'a>) -> Result<Option<Value<'a>>, Failure> {
+        let found = match self {
+            Self::Whole => Some(body.0),
+            Self::Pointer(tokens) => {
+                let tokens: Vec<_> = tokens.iter().map(String::as_str).collect();
+                body.scan().descend(&tokens)?
+            }
+            Self::Name(name) => {
+                let search = body.scan().anywhere(name);
+                let path = if name.contains('.') && !search.is_at_the_top() {
+                    body.scan().descend(&name.split('.').collect::<Vec<_>>())?
+                } else {
+                    None
+                };
+                path.map_or_else(|| search.outcome(), |value| Ok(Some(value)))?
+            }
         };
-        if let Some(value) = body.get(name) {
-            return Ok(Some(value));
-        }
-        if name.contains('.')
-            && let Some(value) = body.descend(name.split('.'))?
-        {
-            return Ok(Some(value));
-        }
-        body.anywhere(name)
+        Ok(found.map(Value))
     }
 }
 
-/// One JSON object: its members, in document order, their values as raw text.
-#[derive(Debug)]
-pub struct Object<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+/// The text of one JSON value, without blanks around it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Value<'a>(&'a str);
+
+impl<'a> Value<'a> {
+    /// The text.
+    #[must_use]
+    pub fn get(self) -> &'a str {
+        self.0
+    }
+
+    fn first(self) -> Option<u8> {
+        self.0.as_bytes().first().copied()
+    }
+}
+
+/// One JSON document, which is nested no deeper than the limit.
+#[derive(Debug, Clone, Copy)]
+pub struct Document<'a>(&'a str);
+
+impl<'a> Document<'a> {
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// [`Failure::Body`] for anything else: an HTML page, two documents, nothing at all.
+    pub fn parse(body: &'a [u8]) -> Result<Self, Failure> {
+        let document: &RawValue = serde_json::from_slice(body).map_err(|_| Failure::Body)?;
+        if is_deep(body) { Err(Failure::Body) } else { Ok(Self(document.get())) }
+    }
+
+    /// Its value.
+    #[must_use]
+    pub fn value(self) -> Value<'a> {
+        Value(self.0)
+    }
+
+    /// The object that it is; `None` for any other value.
+    #[must_use]
+    pub fn object(self) -> Option<Object<'a>> {
+        self.0.starts_with('{').then_some(Object(self.0))
+    }
+}
+
+/// One JSON object.
+#[derive(Debug, Clone, Copy)]
+pub struct Object<'a>(&'a str);
 
 impl<'a> Object<'a> {
     /// Reads a body, which is nested no deeper than the limit.
@@ -80,53 +144,11 @@ impl<'a> Object<'a> {
     /// # Errors
     /// [`Failure::Body`] for anything else: an HTML page, a list, nothing at all.
     pub fn parse(body: &'a [u8]) -> Result<Self, Failure> {
-        let object = serde_json::from_slice(body).map_err(|_| Failure::Body)?;
-        if is_deep(body) { Err(Failure::Body) } else { Ok(object) }
+        Document::parse(body)?.object().ok_or(Failure::Body)
     }
 
-    /// The object that a value is; `None` for any other value.
-    fn of(value: &'a RawValue) -> Result<Option<Self>, Failure> {
-        if !value.get().starts_with('{') {
-            return Ok(None);
-        }
-        // Keys within a value have not been read yet.
-        serde_json::from_str(value.get()).map(Some).map_err(|_| Failure::Body)
-    }
-
-    fn get(&self, name: &str) -> Option<&'a RawValue> {
-        self.0.iter().rev().find(|(key, _)| key == name).map(|(_, value)| *value)
-    }
-
-    fn descend<'k>(&self, mut keys: impl Iterator<Item = &'k str>) -> Result<Option<&'a RawValue>, Failure> {
-        let mut at = keys.next().and_then(|key| self.get(key));
-        for key in keys {
-            let Some(value) = at else { return Ok(None) };
-            at = match value.get().as_bytes().first() {
-                // Only a pointer gets here with a number that means an index.
-                Some(b'[') => {
-                    key.parse::<usize>().ok().and_then(|index| items(value).ok()?.get(index).copied())
-                }
-                _ => Self::of(value)?.and_then(|object| object.get(key)),
-            };
-        }
-        Ok(at)
-    }
-
-    /// Breadth first, in document order.
-    fn anywhere(&self, name: &str) -> Result<Option<&'a RawValue>, Failure> {
-        let mut level: Vec<_> = self.0.iter().map(|(_, value)| *value).collect();
-        while !level.is_empty() {
-            let mut below = Vec::new();
-            for value in level {
-                let Some(object) = Self::of(value)? else { continue };
-                if let Some(found) = object.get(name) {
-                    return Ok(Some(found));
-                }
-                below.extend(object.0.into_iter().map(|(_, value)| value));
-            }
-            level = below;
-        }
-        Ok(None)
+    fn scan(&self) -> Scan<'a> {
+        Scan::new(self.0)
     }
 }
 
@@ -156,82 +178,78 @@ fn depth(json: &[u8]) -> usize {
     deepest
 }
 
-impl<'de> Deserialize<'de> for Object<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct InOrder;
-        impl<'de> Visitor<'de> for InOrder {
-            type Value = Object<'de>;
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some((Key(key), value)) = map.next_entry()? {
-                    members.push((key, value));
-                }
-                Ok(Object(members))
-            }
-        }
-        deserializer.deserialize_map(InOrder)
-    }
-}
-
-/// A key; nearly all stand in the text as they are.
-#[derive(Deserialize)]
-struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
-
-fn items(list: &RawValue) -> Result<Vec<&RawValue>, Failure> {
-    serde_json::from_str(list.get()).map_err(|_| Failure::Body)
-}
-
-/// What a map's value says on the wire.
+/// What a map's value says on the wire, in a reply of `max_reply` bytes at most, `OK ` included.
 ///
 /// # Errors
 /// [`Failure::EmptyValue`] for `""` and `null`, [`Failure::UnexpectedValue`] for an object, for
-/// a list that holds none or only nulls, and for a CR, LF or NUL.
-pub fn map_value(value: &RawValue) -> Result<String, Failure> {
-    let text = match value.get().as_bytes().first() {
+/// a list that holds none or only nulls, and for a CR, LF or NUL, [`Failure::TooLong`].
+pub fn map_value(value: Value<'_>, max_reply: usize) -> Result<String, Failure> {
+    // The limit is on the payload, `OK ` included (dict_sockmap.c).
+    let overhead = "OK ".len();
+    let mut joined = Joined { text: String::new(), bytes: 0, most: max_reply.saturating_sub(overhead) };
+    let text = value.get();
+    match value.first() {
         Some(b'n') => return Err(Failure::EmptyValue),
         Some(b'[') => {
-            let mut parts = Vec::new();
-            flatten(value, &mut parts)?;
-            if parts.is_empty() {
+            // An empty one is no value, and would be an empty address to whoever splits the list.
+            for leaf in Scan::new(text).leaves().filter(|leaf| !is_nothing(leaf)) {
+                joined.push(&scalar(leaf)?)?;
+            }
+            if joined.bytes == 0 {
                 return Err(Failure::UnexpectedValue);
             }
-            parts.join(",")
         }
-        _ => scalar(value)?,
-    };
-    if text.is_empty() {
-        return Err(Failure::EmptyValue);
+        _ => joined.push(&scalar(text)?)?,
     }
-    if text.contains(['\r', '\n', '\0']) {
-        return Err(Failure::UnexpectedValue);
+    match joined.bytes {
+        0 => Err(Failure::EmptyValue),
+        bytes if bytes > joined.most => Err(Failure::TooLong((bytes + overhead) as u64)),
+        _ => Ok(joined.text),
     }
-    Ok(text)
 }
 
-/// Bounded by [`MAX_DEPTH`], which was checked for the whole body.
-fn flatten(list: &RawValue, parts: &mut Vec<String>) -> Result<(), Failure> {
-    for item in items(list)? {
-        match item.get().as_bytes().first() {
-            Some(b'n') => {}
-            Some(b'[') => flatten(item, parts)?,
-            _ => parts.push(scalar(item)?),
-        }
-    }
-    // An empty one is no value, and would be an empty address to whoever splits the list.
-    parts.retain(|part| !part.is_empty());
-    Ok(())
-}
-
-fn scalar(value: &RawValue) -> Result<String, Failure> {
+/// Whether `empty_value` decides what this means: `""`, `null`, and a list of nothing else.
+#[must_use]
+pub fn is_empty(value: Value<'_>) -> bool {
     let text = value.get();
+    match value.first() {
+        Some(b'[') => Scan::new(text).leaves().all(is_nothing),
+        _ => is_nothing(text),
+    }
+}
+
+fn is_nothing(text: &str) -> bool {
+    matches!(text, "null" | "\"\"")
+}
+
+/// Texts with commas between them; what is beyond the limit is counted, and not kept.
+struct Joined {
+    text: String,
+    bytes: usize,
+    most: usize,
+}
+
+impl Joined {
+    fn push(&mut self, part: &str) -> Result<(), Failure> {
+        if part.contains(['\r', '\n', '\0']) {
+            return Err(Failure::UnexpectedValue);
+        }
+        let comma = if self.bytes > 0 { "," } else { "" };
+        self.bytes += comma.len() + part.len();
+        if self.bytes <= self.most {
+            self.text.push_str(comma);
+            self.text.push_str(part);
+        }
+        Ok(())
+    }
+}
+
+fn scalar(text: &str) -> Result<Cow<'_, str>, Failure> {
     match text.as_bytes().first() {
-        Some(b'"') => serde_json::from_str(text).map_err(|_| Failure::Body),
-        Some(b't' | b'f') => Ok(text.to_owned()),
+        Some(b'"') => scan::decoded(text),
+        Some(b't' | b'f') => Ok(Cow::Borrowed(text)),
         Some(b'{' | b'[' | b'n') | None => Err(Failure::UnexpectedValue),
-        Some(_) => Ok(number(text)),
+        Some(_) => Ok(number::shortest(text)),
     }
 }
 
@@ -240,11 +258,11 @@ fn scalar(value: &RawValue) -> Result<String, Failure> {
 /// # Errors
 /// [`Failure::UnexpectedValue`] for anything but a string, and for an action that Postfix would
 /// misread (see [`Action::parse`]).
-pub fn policy_action(value: &RawValue) -> Result<Option<Action>, Failure> {
-    match value.get().as_bytes().first() {
+pub fn policy_action(value: Value<'_>) -> Result<Option<Action>, Failure> {
+    match value.first() {
         Some(b'n') => Ok(None),
         Some(b'"') => {
-            let text = scalar(value)?;
+            let text = scalar(value.get())?;
             match text.trim() {
                 "" => Ok(None),
                 text => Action::parse(text).map(Some).map_err(|error| {
@@ -261,56 +279,16 @@ pub fn policy_action(value: &RawValue) -> Result<Option<Action>, Failure> {
 ///
 /// # Errors
 /// [`Failure::Body`] for a string that is none.
-pub fn error_text(value: &RawValue) -> Result<String, Failure> {
-    match value.get().as_bytes().first() {
-        Some(b'n') => Ok(String::new()),
-        Some(b'{') if Object::of(value)?.is_some_and(|object| object.0.is_empty()) => Ok(String::new()),
-        Some(b'{') => Ok("an object".to_owned()),
-        Some(b'[') if items(value)?.is_empty() => Ok(String::new()),
-        Some(b'[') => Ok("a list".to_owned()),
-        _ => scalar(value),
-    }
-}
-
-/// The shortest exact form of a JSON number: integers as they are, without zeros behind the
-/// point, powers of ten written out up to 21 digits.
-fn number(text: &str) -> String {
-    let (sign, digits) = match text.strip_prefix('-') {
-        Some(digits) => ("-", digits),
-        None => ("", text),
+pub fn error_text(value: Value<'_>) -> Result<String, Failure> {
+    let text = value.get();
+    let said = match value.first() {
+        Some(b'n') => "",
+        Some(b'{' | b'[') if Scan::new(text).is_bare() => "",
+        Some(b'{') => "an object",
+        Some(b'[') => "a list",
+        _ => return scalar(text).map(Cow::into_owned),
     };
-    let (mantissa, exponent) = digits.split_once(['e', 'E']).unwrap_or((digits, "0"));
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let all = format!("{whole}{fraction}");
-    let significant = all.trim_start_matches('0').trim_end_matches('0');
-    if significant.is_empty() {
-        return "0".to_owned();
-    }
-    // value = 0.<significant> * 10^point
-    let leading = all.len() - all.trim_start_matches('0').len();
-    let Some(point) = exponent
-        .parse::<i64>()
-        .ok()
-        .and_then(|exponent| exponent.checked_add(whole.len() as i64 - leading as i64))
-    else {
-        return text.to_owned();
-    };
-    let length = significant.len() as i64;
-    match point {
-        1.. if point >= length && (point <= 21 || exponent == "0") => {
-            format!("{sign}{significant}{}", "0".repeat((point - length) as usize))
-        }
-        1.. if point < length => {
-            let (whole, fraction) = significant.split_at(point as usize);
-            format!("{sign}{whole}.{fraction}")
-        }
-        -20..=0 => format!("{sign}0.{}{significant}", "0".repeat(-point as usize)),
-        // An exponent at the end of what i64 holds: as it came.
-        _ => match point.checked_sub(length) {
-            Some(exponent) => format!("{sign}{significant}e{exponent}"),
-            None => text.to_owned(),
-        },
-    }
+    Ok(said.to_owned())
 }
 
 #[cfg(test)]
@@ -320,11 +298,15 @@ mod tests {
 
     fn find<'a>(field: &str, body: &'a str) -> Option<&'a str> {
         let body = Object::parse(body.as_bytes()).expect("an object");
-        Field::parse(field).expect("a field").find(&body).expect("JSON").map(RawValue::get)
+        Field::parse(field).expect("a field").find(&body).expect("JSON").map(Value::get)
     }
 
-    fn raw(json: &str) -> &RawValue {
-        serde_json::from_str(json).expect("JSON")
+    fn raw(json: &str) -> Value<'_> {
+        Document::parse(json.as_bytes()).expect("JSON").value()
+    }
+
+    fn map_value(value: Value<'_>) -> Result<String, Failure> {
+        super::map_value(value, 100_000)
     }
 
     #[test]
@@ -342,6 +324,33 @@ mod tests {
         assert_eq!(find("a.b", r#"{"q": {"a.b": 7}}"#), Some("7"));
         assert_eq!(find("missing", nested), None);
         assert_eq!(find("x", r#"{"a": {"b": {"c": {"d": {"x": 1}}}}}"#), Some("1"));
+        assert_eq!(find("x", r#"{"a": {"b": {"x": 1}}, "c": {"x": 2, "x": {"x": 3}}}"#), Some(r#"{"x": 3}"#));
+        assert_eq!(
+            find("/a/1/b", r#"{ "a" : [ {"b": 1} , {"b": [2, "]"]} ] , "c": "\"}" }"#),
+            Some(r#"[2, "]"]"#)
+        );
+        assert_eq!(find("/a/2", r#"{"a": [0, 1]}"#), None);
+        assert_eq!(find("a.b.c", r#"{"a": {"b": 1}, "a": {"b": {"c": "\\"}}}"#), Some(r#""\\""#));
+        assert_eq!(find("/a/b", r#"{"a": {"b": 1}, "a": 2}"#), None, "the last one of a name holds");
+        for (key, name) in [
+            (r"\u00e9", "\u{e9}"),
+            (r"\u0041b\u0043", "AbC"),
+            (r#"a\"\\\/\n\r\t\b\f"#, "a\"\\/\n\r\t\u{8}\u{c}"),
+            (r"\ud83d\ude00x", "\u{1f600}x"),
+        ] {
+            let body = format!(r#"{{"{key}": 1}}"#);
+            let body = Object::parse(body.as_bytes()).expect("an object");
+            for (name, due) in [
+                (name.to_owned(), Some("1")),
+                (format!("{name}x"), None),
+                (name.chars().skip(1).collect(), None),
+            ] {
+                if !name.is_empty() {
+                    let found = Field::Name(name.clone()).find(&body).expect("keys are texts");
+                    assert_eq!(found.map(Value::get), due, "{key} {name}");
+                }
+            }
+        }
     }
 
     /// What stands behind it may be the value: that it is absent would be a guess.
@@ -413,6 +422,58 @@ mod tests {
     }
 
     #[test]
+    fn a_value_is_bounded_while_it_is_joined() {
+        let value = |json| super::map_value(raw(json), 8);
+        assert_eq!(value(r#""12345""#).as_deref(), Ok("12345"));
+        assert_eq!(value(r#""123456""#), Err(Failure::TooLong(9)));
+        assert_eq!(value(r#"["12",[34]]"#).as_deref(), Ok("12,34"));
+        assert_eq!(value(r#"["12",[345],"",6]"#), Err(Failure::TooLong(11)), "the whole length is told");
+        assert_eq!(value(r#"["123456",{}]"#), Err(Failure::UnexpectedValue), "an object further on");
+    }
+
+    #[test]
+    fn what_is_empty() {
+        for json in ["null", r#""""#, "[]", "[ ]", "[null]", r#"[""]"#, r#"["", [null, []] ]"#] {
+            assert!(is_empty(raw(json)), "{json}");
+        }
+        for json in ["0", "false", "{}", "[{}]", "[0]", r#"[[" "]]"#, r#"" ""#] {
+            assert!(!is_empty(raw(json)), "{json}");
+        }
+    }
+
+    #[test]
+    fn what_an_error_field_says() {
+        for (json, said) in [
+            ("null", ""),
+            (r#""""#, ""),
+            ("{ }", ""),
+            ("[ ]", ""),
+            (r#"{"a":1}"#, "an object"),
+            ("[[]]", "a list"),
+            ("1.0", "1"),
+            ("false", "false"),
+        ] {
+            assert_eq!(error_text(raw(json)).as_deref(), Ok(said), "{json}");
+        }
+    }
+
+    #[test]
+    fn a_document_may_be_the_value() {
+        assert_eq!((Field::parse_or_whole(""), Field::parse_or_whole("/")), (Field::Whole, Field::Whole));
+        assert!(Field::parse("").is_err() && Field::parse("/").is_err());
+        assert_eq!(Field::parse("//"), Ok(Field::Pointer(vec![String::new(), String::new()])));
+        for text in ["[]", " \"x\"\n", "1", "null", "true"] {
+            let document = Document::parse(text.as_bytes()).expect(text);
+            assert_eq!((document.value().get(), document.object().is_none()), (text.trim(), true));
+        }
+        for text in ["", "<html>", "[", "{} {}", "\"\u{1}\"", "OK"] {
+            assert!(Document::parse(text.as_bytes()).is_err(), "{text}");
+        }
+        assert!(Document::parse("[".repeat(100_000).as_bytes()).is_err());
+        assert!(Document::parse(format!("{}{}", "[".repeat(65), "]".repeat(65)).as_bytes()).is_err());
+    }
+
+    #[test]
     fn what_postfix_reads_as_permit_is_no_action() {
         for json in ["550", r#""550""#, r#""550 ""#, "true", r#"["REJECT"]"#, "{}", r#""OK\nx""#] {
             assert_eq!(policy_action(raw(json)), Err(Failure::UnexpectedValue), "{json}");
@@ -424,58 +485,18 @@ mod tests {
         assert_eq!(action.as_str(), "REJECT no");
     }
 
-    #[test]
-    fn numbers_in_their_shortest_exact_form() {
-        for (text, shortest) in [
-            ("0", "0"),
-            ("-0", "0"),
-            ("0.0", "0"),
-            ("5", "5"),
-            ("100", "100"),
-            ("-5.50", "-5.5"),
-            ("1e2", "100"),
-            ("1.5e1", "15"),
-            ("1.25e1", "12.5"),
-            ("1E+20", "100000000000000000000"),
-            ("1E+21", "1e21"),
-            ("1e400", "1e400"),
-            ("12e400", "12e400"),
-            ("0.0000001", "0.0000001"),
-            ("1e-7", "0.0000001"),
-            ("1e-400", "1e-400"),
-            ("123456789012345678901234567890", "123456789012345678901234567890"),
-            ("10.010", "10.01"),
-            ("1e99999999999999999999", "1e99999999999999999999"),
-            ("1.234567891e-9223372036854775808", "1.234567891e-9223372036854775808"),
-            ("0.10e1", "1"),
-            ("1.0e30", "1e30"),
-        ] {
-            assert_eq!(number(text), shortest, "{text}");
-        }
-    }
-
     proptest! {
-        #[test]
-        fn an_integer_is_verbatim(n: i128) {
-            prop_assert_eq!(number(&n.to_string()), n.to_string());
-        }
-
-        #[test]
-        fn any_exponent_is_judged_without_panic(mantissa in "-?[0-9]{1,4}(\\.[0-9]{1,12})?", exponent: i64) {
-            let _ = number(&format!("{mantissa}e{exponent}"));
-            let _ = number(&format!("{mantissa}e{exponent}0"));
-        }
-
-        #[test]
-        fn a_number_keeps_its_value(f in proptest::num::f64::NORMAL | proptest::num::f64::SUBNORMAL) {
-            for text in [format!("{f:e}"), f.to_string()] {
-                prop_assert_eq!(number(&text).parse::<f64>(), Ok(f));
-            }
-        }
-
         #[test]
         fn any_body_is_judged_without_panic(body: Vec<u8>) {
             let _ = Object::parse(&body);
+        }
+
+        /// The walk may be of a text that nobody has parsed.
+        #[test]
+        fn a_walk_through_any_text_ends(text in "[\\[\\]{}:,\"\\\\ a0é]{0,40}") {
+            let _ = Scan::new(&text).descend(&["a", "0"]);
+            let _ = Scan::new(&text).anywhere("a");
+            let _ = Scan::new(&text).leaves().count();
         }
     }
 }

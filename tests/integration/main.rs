@@ -35,6 +35,7 @@ mod harness_wire;
 mod headers;
 mod idle;
 mod keys;
+mod large_answers;
 mod lifecycle;
 mod link;
 mod local_socket;

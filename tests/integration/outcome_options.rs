@@ -78,7 +78,9 @@ fn an_empty_value_may_mean_not_found() {
             ("m", json(r#"{"value": " "}"#), "OK  "),
             ("m", json(r#"{"value": 0}"#), "OK 0"),
             ("m", json(r#"{"value": {}}"#), "PERM unexpected value"),
-            ("m", json(r#"{"value": []}"#), "PERM unexpected value"),
+            ("m", json(r#"{"value": []}"#), ABSENT),
+            ("m", json(r#"{"value": [null, ["", []]]}"#), ABSENT),
+            ("m", json(r#"{"value": [{}]}"#), "PERM unexpected value"),
             ("m", json("{}"), ABSENT),
         ],
     );
