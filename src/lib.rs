@@ -37,6 +37,8 @@ pub mod config;
 #[cfg(feature = "broker")]
 mod counted;
 #[cfg(feature = "broker")]
+mod domain;
+#[cfg(feature = "broker")]
 pub mod exchange;
 #[cfg(feature = "broker")]
 mod hidden;

@@ -10,6 +10,7 @@ use super::problem::Report;
 use super::raw::{self, Word};
 use super::scalar;
 use crate::ask::OnFailure;
+use crate::domain;
 use crate::target::template::ATTRIBUTES;
 use crate::target::{Kind, MapSettings, PolicySettings};
 
@@ -94,10 +95,20 @@ fn not_found_status(report: &mut Report<'_>, path: &KeyPath, counts: &[raw::Coun
 
 /// An empty list is none.
 fn domains(report: &mut Report<'_>, path: &KeyPath, names: &[String]) -> Option<HashSet<String>> {
+    let mut domains = HashSet::with_capacity(names.len());
     for (index, name) in names.iter().enumerate() {
         if name.is_empty() || name.chars().any(|c| c.is_whitespace() || c.is_control() || c == '@') {
             report.value(&path.item(index), "a domain is not empty, and holds no `@` and no blanks");
+            continue;
+        }
+        match domain::comparable(name) {
+            Some(name) => {
+                domains.insert(name.into_owned());
+            }
+            None => {
+                report.value(&path.item(index), "this cannot be a domain: it has no A-labels (UTS 46)");
+            }
         }
     }
-    (!names.is_empty()).then(|| names.iter().map(|name| name.to_lowercase()).collect())
+    (!names.is_empty()).then_some(domains)
 }

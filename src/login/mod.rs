@@ -27,6 +27,7 @@ use tracing::{debug, warn};
 use crate::api::Api;
 use crate::ask::{Answer, Credentials, Deadline, Failure, LOGIN_BUDGET, Login, Mechanism, OnFailure, Peer};
 use crate::brief::brief;
+use crate::domain::is_same_user;
 use crate::exchange::{Headers, Http, Reply, compress};
 use crate::hidden::{CUT, Hidden};
 use crate::metrics::{Component, Metrics, Queue};
@@ -256,7 +257,7 @@ impl Logins {
             return Err(Failure::Provider);
         };
         match verifier.verify(token, peer, self.settings.default_local_port, deadline).await? {
-            Verdict::Account(account) if claimed.is_empty() || is_same_name(claimed, &account) => {
+            Verdict::Account(account) if claimed.is_empty() || is_same_user(claimed, &account) => {
                 Ok(Outcome::Accepted(account))
             }
             Verdict::Account(account) => Ok(Outcome::Denied {
@@ -290,11 +291,6 @@ fn address(text: &str) -> Option<IpAddr> {
     let text = text.trim().trim_start_matches('[').trim_end_matches(']');
     let text = text.strip_prefix("IPv6:").unwrap_or(text);
     text.split('%').next().unwrap_or_default().parse().ok()
-}
-
-/// Names are typed in any case; the token's spelling is what counts afterwards.
-fn is_same_name(typed: &str, account: &str) -> bool {
-    typed.to_lowercase() == account.to_lowercase()
 }
 
 #[cfg(test)]

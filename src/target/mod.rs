@@ -30,6 +30,7 @@ use tracing::{debug, info};
 use crate::api::Api;
 use crate::ask::{Answer, Deadline, Failure, OnFailure};
 use crate::brief::brief;
+use crate::domain;
 use crate::exchange::{Headers, Http, path_of};
 use crate::metrics::Queue;
 use crate::oidc::Oidc;
@@ -166,6 +167,7 @@ impl Target {
         if let (Asked::Key(key), Kind::Map(map)) = (asked, &self.settings.kind)
             && !map.serves(key)
         {
+            trace::note(|| "the key is of none of `domains`: nobody is asked".to_owned());
             return Answer::NotFound;
         }
         if self.settings.log_keys == LogKeys::Always {
@@ -373,7 +375,7 @@ impl MapSettings {
     /// Whether `domains` lets this key through. A key without `@` is a domain itself.
     fn serves(&self, key: &str) -> bool {
         let Some(domains) = &self.domains else { return true };
-        let domain = key.rsplit_once('@').map_or(key, |(_, domain)| domain);
-        domains.contains(&domain.to_lowercase())
+        // What is no domain as far as we know is asked about: a bounce could not be taken back.
+        domain::comparable(domain::of_address(key)).is_none_or(|domain| domains.contains(&*domain))
     }
 }

@@ -34,6 +34,7 @@ mod harness;
 mod harness_wire;
 mod headers;
 mod idle;
+mod international;
 mod keys;
 mod large_answers;
 mod lifecycle;

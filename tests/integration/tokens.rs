@@ -59,6 +59,22 @@ pub(crate) fn once(setup: &Setup, user: &str, token: &str) -> String {
 }
 
 #[test]
+fn a_name_is_one_in_every_spelling_of_its_domain() {
+    let provider = FakeProvider::start();
+    let setup = setup(&provider, "scopes: [mail]", &[]);
+    for account in ["bob@b\u{fc}cher.example", "bob@xn--bcher-kva.example"] {
+        let body = json!({"active": true, "username": account}).to_string();
+        provider.introspect_with(move |_| Reply::json(&body));
+        for typed in ["bob@b\u{fc}cher.example", "Bob@XN--bcher-kva.example", "bob@bu\u{308}cher.example"] {
+            assert_eq!(once(&setup, typed, "tok.en"), format!("OK {account}"), "{typed}");
+        }
+        for typed in ["bob@bucher.example", "rob@b\u{fc}cher.example", "bob"] {
+            assert_eq!(once(&setup, typed, "tok.en"), "FAIL", "{typed}");
+        }
+    }
+}
+
+#[test]
 fn introspection_decides() {
     let provider = FakeProvider::start();
     let setup = setup(&provider, "scopes: [mail]", &["default_local_port: \"587\""]);

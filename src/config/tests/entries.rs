@@ -19,7 +19,7 @@ fn a_map_says_how_it_asks_and_what_answers_mean() {
     let Kind::Map(own) = &map.kind else { panic!("a map") };
     assert!(own.empty_is_not_found && !own.failure_is_not_found && !own.perm_as_temp);
     assert_eq!(own.not_found_status, [404, 410]);
-    let domains = ["example.com", "ä.example"].map(str::to_owned);
+    let domains = ["example.com", "xn--4ca.example"].map(str::to_owned);
     assert_eq!(own.domains, Some(HashSet::from(domains)));
 }
 
@@ -73,6 +73,7 @@ fn each_mistake_in_the_keys_of_an_entry_is_told() {
         ("    empty_value: x\n", "must be one of: error, not_found"),
         ("    absent_value: x\n", "must be one of: not_found, error"),
         ("    domains: ['a@b']\n", "6:15 socket_maps.m.domains[0]: a domain is not empty"),
+        ("    domains: [xn--0.example]\n", "6:15 socket_maps.m.domains[0]: this cannot be a domain"),
         ("    on_failure: not_found\n", "6:5 warning socket_maps.m.on_failure: while the API is down"),
         ("    on_failure: DEFER\n", "must be one of: temp, not_found"),
         ("    perm_as_temp: maybe\n", "6:19 socket_maps.m.perm_as_temp: expected true or false"),

@@ -1,0 +1,94 @@
+//! Domains as they are compared: every spelling of a name is one name, that of its A-labels
+//! (UTS 46, not transitional, RFC 5891). A dot at the end, which means the root, makes no other name.
+//!
+//! Limits: a text that has no such form (a broken `xn--`, characters that no domain may hold) is
+//! told from those that have one, so that callers can ask about it instead of refusing it.
+
+use std::borrow::Cow;
+
+use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
+
+/// `domain` with A-labels, in lower case, as it is compared; `None`: it has no such form.
+pub(crate) fn comparable(domain: &str) -> Option<Cow<'_, str>> {
+    Some(match to_ascii(domain)? {
+        Cow::Borrowed(name) => Cow::Borrowed(name.strip_suffix('.').unwrap_or(name)),
+        Cow::Owned(name) => Cow::Owned(name.strip_suffix('.').unwrap_or(&name).to_owned()),
+    })
+}
+
+/// `domain` with A-labels.
+fn to_ascii(domain: &str) -> Option<Cow<'_, str>> {
+    // Underscores and the brackets of an address literal are for others to judge.
+    let rules = Uts46::new();
+    rules.to_ascii(domain.as_bytes(), AsciiDenyList::EMPTY, Hyphens::Allow, DnsLength::Ignore).ok()
+}
+
+/// Where in an address its domain begins; a text without `@` is a domain itself.
+fn of(address: &str) -> usize {
+    // The last `@`: a quoted localpart may hold others (RFC 5321 4.1.2).
+    address.rfind('@').map_or(0, |at| at + 1)
+}
+
+/// The domain of an address; a text without `@` is a domain itself.
+pub(crate) fn of_address(address: &str) -> &str {
+    address.get(of(address)..).unwrap_or_default()
+}
+
+/// Whether two names of users are one: letters in any case, and any spelling of the domain that
+/// they may have.
+pub(crate) fn is_same_user(one: &str, other: &str) -> bool {
+    let is_same = |one: &str, other: &str| one.to_lowercase() == other.to_lowercase();
+    let (Some((user, domain)), Some((known, home))) = (one.rsplit_once('@'), other.rsplit_once('@')) else {
+        return is_same(one, other);
+    };
+    let is_same_domain = match (comparable(domain), comparable(home)) {
+        (Some(domain), Some(home)) => domain == home,
+        _ => is_same(domain, home),
+    };
+    is_same_domain && is_same(user, known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_of_a_domain_is_one() {
+        for spelling in [
+            "xn--bcher-kva.example",
+            "XN--Bcher-KVA.Example",
+            "b\u{fc}cher.example",
+            "bu\u{308}cher.example",
+            "B\u{dc}CHER.EXAMPLE",
+            "b\u{fc}cher\u{3002}example",
+            "\u{ff42}\u{fc}cher.example",
+            "b\u{fc}cher.example.",
+        ] {
+            assert_eq!(comparable(spelling).as_deref(), Some("xn--bcher-kva.example"), "{spelling}");
+        }
+        assert_ne!(comparable("bucher.example"), comparable("b\u{fc}cher.example"));
+        assert_ne!(comparable("fa\u{df}.example"), comparable("fass.example"), "two names since 2010");
+        for kept in ["", "a_b.example", "[192.0.2.1]", "*", "example.com ", "-a-.example"] {
+            assert_eq!(comparable(kept).as_deref(), Some(kept), "{kept}");
+        }
+        for none in ["xn--0.example", "xn--bcher-kva-.example", "a\u{200e}.example", "\u{5d0}a.example"] {
+            assert_eq!(comparable(none), None, "{none}");
+        }
+        assert_eq!(comparable(&"\u{fc}".repeat(100_000)), None, "and soon");
+    }
+
+    #[test]
+    fn a_user_has_one_name_in_any_spelling() {
+        assert!(is_same_user("Bob@B\u{fc}cher.example", "bob@xn--bcher-kva.example"));
+        assert!(is_same_user("bob@bu\u{308}cher.example.", "bob@b\u{fc}cher.example"));
+        assert!(is_same_user("BOB", "bob") && is_same_user("a@XN--0.example", "a@xn--0.example"));
+        for (one, other) in [
+            ("bob", "bob@example.org"),
+            ("bob@a.example", "bob@b.example"),
+            ("rob@a.example", "bob@a.example"),
+            ("a@xn--0.example", "a@xn--1.example"),
+        ] {
+            assert!(!is_same_user(one, other), "{one} {other}");
+        }
+    }
+}
