@@ -23,6 +23,33 @@ fn to_ascii(domain: &str) -> Option<Cow<'_, str>> {
     rules.to_ascii(domain.as_bytes(), AsciiDenyList::EMPTY, Hyphens::Allow, DnsLength::Ignore).ok()
 }
 
+/// `domain` with U-labels.
+fn to_unicode(domain: &str) -> Option<Cow<'_, str>> {
+    let (name, judged) = Uts46::new().to_unicode(domain.as_bytes(), AsciiDenyList::EMPTY, Hyphens::Allow);
+    judged.ok().map(|()| name)
+}
+
+/// An address, or a domain, whose domain has A-labels; as it is where there are none for it.
+pub(crate) fn with_ascii(text: Cow<'_, str>) -> Cow<'_, str> {
+    converted(text, to_ascii)
+}
+
+/// The same with U-labels.
+pub(crate) fn with_unicode(text: Cow<'_, str>) -> Cow<'_, str> {
+    converted(text, to_unicode)
+}
+
+fn converted<'t>(
+    text: Cow<'t, str>,
+    convert: impl for<'d> Fn(&'d str) -> Option<Cow<'d, str>>,
+) -> Cow<'t, str> {
+    let (before, domain) = text.split_at(of(&text));
+    match convert(domain) {
+        Some(name) if name != domain => Cow::Owned(format!("{before}{name}")),
+        _ => text,
+    }
+}
+
 /// Where in an address its domain begins; a text without `@` is a domain itself.
 fn of(address: &str) -> usize {
     // The last `@`: a quoted localpart may hold others (RFC 5321 4.1.2).
@@ -75,6 +102,20 @@ mod tests {
             assert_eq!(comparable(none), None, "{none}");
         }
         assert_eq!(comparable(&"\u{fc}".repeat(100_000)), None, "and soon");
+    }
+
+    #[test]
+    fn the_domain_of_an_address_is_converted() {
+        let ascii = |text| with_ascii(Cow::Borrowed(text)).into_owned();
+        let unicode = |text| with_unicode(Cow::Borrowed(text)).into_owned();
+        assert_eq!(ascii("B\u{f6}b@B\u{fc}cher.example"), "B\u{f6}b@xn--bcher-kva.example");
+        assert_eq!(ascii("@b\u{fc}cher.example"), "@xn--bcher-kva.example");
+        assert_eq!(ascii("b\u{fc}cher.example"), "xn--bcher-kva.example");
+        assert_eq!(ascii("\"a@\u{fc}\"@b.example"), "\"a@\u{fc}\"@b.example");
+        assert_eq!(unicode("Bob@XN--bcher-kva.example"), "Bob@b\u{fc}cher.example");
+        for kept in ["bob@xn--0.example", "bob@", "", "@"] {
+            assert_eq!((ascii(kept), unicode(kept)), (kept.to_owned(), kept.to_owned()));
+        }
     }
 
     #[test]

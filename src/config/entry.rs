@@ -91,14 +91,15 @@ pub(super) fn section(report: &mut Report<'_>, entries: &Entries<'_>, inherited:
 
 fn entry(report: &mut Report<'_>, source: &Source<'_>, inherited: Inherited) -> Option<Settings> {
     let Source { path, block, .. } = source;
-    let raw: raw::Entry = block::read(report, Some(source.value), path, *block)?;
+    let mut raw: raw::Entry = block::read(report, Some(source.value), path, *block)?;
     let lookup: raw::Lookup = block::read(report, Some(source.value), path, *block)?;
     without_effect(report, source, &raw);
     let names = if *block == Block::Policy { Names::Policy } else { Names::Map };
     let method = method(report, path, lookup.method.as_deref());
+    let headers = all_headers(report, source, &mut raw, method == Method::Post);
     let target = required(report, path, "target", raw.target.as_deref())
         .and_then(|text| template::target(report, &path.key("target"), text, Some(names)));
-    let payload = payload(report, path, &raw, method, names);
+    let payload = payload(report, path, &raw, method, names, is_form(&headers));
     let value_field = required(report, path, "value_field", raw.value_field.as_deref())
         .and_then(|text| field(report, path, "value_field", text));
     let error_field = raw.error_field.as_deref().and_then(|text| field(report, path, "error_field", text));
@@ -108,10 +109,9 @@ fn entry(report: &mut Report<'_>, source: &Source<'_>, inherited: Inherited) -> 
     let cache = cache::entry(report, child(Some(source.value), "cache"), &cache, *block, inherited.outage);
     let timeout = timeout(report, path, raw.timeout.as_ref());
     let bearer = oidc::backend(report, child(Some(source.value), "backend_oidc_auth"), path);
-    let compress_request = raw.http_request_compression.unwrap_or(false);
-    let compress_response = raw.http_response_compression.unwrap_or(false);
-    let no_error_value = raw.no_error_value.as_ref().map(|word| word.0.clone()).unwrap_or_default();
-    let headers = all_headers(report, source, raw, method == Method::Post);
+    let url_template = target.as_ref().and_then(|(_, template)| template.as_ref());
+    let templates = [("target", url_template), ("payload", payload.as_ref().and_then(Option::as_ref))];
+    let delimiters = template::recipient_delimiter(report, path, lookup.recipient_delimiter, templates);
     let kind = protocol::kind(report, source, inherited, status);
     let (url, request_path) = target?;
     if bearer.is_some() || headers.contains_key(AUTHORIZATION) {
@@ -125,13 +125,14 @@ fn entry(report: &mut Report<'_>, source: &Source<'_>, inherited: Inherited) -> 
         path: request_path,
         headers,
         payload: payload?,
-        compress_request: compress_request && method == Method::Post,
-        compress_response,
+        compress_request: raw.http_request_compression == Some(true) && method == Method::Post,
+        compress_response: raw.http_response_compression == Some(true),
         timeout: timeout.unwrap_or(inherited.timeout.min(LONGEST_BUDGET)),
         status_code: status,
+        recipient_delimiter: delimiters,
         value_field: value_field?,
         error_field,
-        no_error_value,
+        no_error_value: raw.no_error_value.map(|word| word.0).unwrap_or_default(),
         absent_value,
         cache,
         bearer,
@@ -189,6 +190,13 @@ fn absent_value(report: &mut Report<'_>, path: &KeyPath, text: Option<&str>) -> 
     absent.unwrap_or(Absent::NotFound)
 }
 
+/// Whether the body is a form's.
+fn is_form(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    kind.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+}
+
 /// The payload of a POST; nothing within `Some` for a GET.
 fn payload(
     report: &mut Report<'_>,
@@ -196,11 +204,12 @@ fn payload(
     raw: &raw::Entry,
     method: Method,
     names: Names,
+    is_form: bool,
 ) -> Option<Option<Template>> {
     let at = path.key("payload");
     if method == Method::Post {
         let text = required(report, path, "payload", raw.payload.as_deref())?;
-        return template::payload(report, &at, text, names).map(Some);
+        return template::payload(report, &at, text, names, is_form).map(Some);
     }
     for (key, is_set) in [
         ("payload", raw.payload.is_some()),
@@ -231,7 +240,7 @@ fn timeout(report: &mut Report<'_>, path: &KeyPath, time: Option<&raw::Time>) ->
 pub(super) fn all_headers(
     report: &mut Report<'_>,
     source: &Source<'_>,
-    raw: raw::Entry,
+    raw: &mut raw::Entry,
     has_body: bool,
 ) -> HeaderMap {
     let path = &source.path;
@@ -244,8 +253,9 @@ pub(super) fn all_headers(
     // `custom_headers: ~` takes back those of `defaults`.
     let is_reset = child(Some(source.value), "custom_headers").is_some_and(Value::is_null);
     let mut headers = if is_reset { own } else { headers::joined(source.headers, &own) };
+    let pair = raw.http_auth_basic.take();
     let file = raw.http_auth_basic_file.as_deref();
-    if let Some((pair, at)) = secret::read(report, path, "http_auth_basic", raw.http_auth_basic, file) {
+    if let Some((pair, at)) = secret::read(report, path, "http_auth_basic", pair, file) {
         if bearer {
             report.key(&at, "`backend_oidc_auth` is enabled as well; only one of them can hold");
         }

@@ -40,7 +40,7 @@ pub(super) fn section(report: &mut Report<'_>, entries: &Entries<'_>, inherited:
 
 fn entry(report: &mut Report<'_>, source: &Source<'_>, inherited: Inherited) -> Option<Settings> {
     let Source { value, path, block, .. } = source;
-    let raw: raw::Entry = block::read(report, Some(value), path, *block)?;
+    let mut raw: raw::Entry = block::read(report, Some(value), path, *block)?;
     let login: raw::LoginEntry = block::read(report, Some(value), path, *block)?;
     let url = target(report, source, &raw);
     without_effect(report, path, &raw);
@@ -64,7 +64,7 @@ fn entry(report: &mut Report<'_>, source: &Source<'_>, inherited: Inherited) -> 
     let tokens = tokens::sasl(report, child(Some(value), "sasl_oidc_auth"), path);
     let compress_request = raw.http_request_compression.unwrap_or(false);
     let compress_response = raw.http_response_compression.unwrap_or(false);
-    let headers = entry::all_headers(report, source, raw, true);
+    let headers = entry::all_headers(report, source, &mut raw, true);
     Some(Settings {
         name: source.name.to_owned(),
         url: url?,

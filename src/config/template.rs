@@ -10,9 +10,49 @@ use super::places::Place;
 use super::problem::Report;
 use crate::target::template::{Error, Names, Template};
 
-/// Resolves `payload`, which stands at `path`.
-pub(super) fn payload(report: &mut Report<'_>, path: &KeyPath, text: &str, names: Names) -> Option<Template> {
-    Template::parse(text, names).map_err(|error| fault(report, path, text, error)).ok()
+/// Resolves `payload`, which stands at `path`; `is_form` is what the `Content-Type` says.
+pub(super) fn payload(
+    report: &mut Report<'_>,
+    path: &KeyPath,
+    text: &str,
+    names: Names,
+    is_form: bool,
+) -> Option<Template> {
+    let template = if is_form { Template::parse_form(text, names) } else { Template::parse(text, names) };
+    template.map_err(|error| fault(report, path, text, error)).ok()
+}
+
+/// Resolves the `recipient_delimiter` of the entry at `path`, which these templates may need.
+pub(super) fn recipient_delimiter(
+    report: &mut Report<'_>,
+    path: &KeyPath,
+    text: Option<String>,
+    templates: [(&str, Option<&Template>); 2],
+) -> String {
+    let at = path.key("recipient_delimiter");
+    let delimiters = text.unwrap_or_default();
+    if delimiters.chars().any(|c| !c.is_ascii_graphic() || "@\"\\".contains(c)) {
+        report.value(
+            &at,
+            "holds the characters that begin an extension, as \"+\": no blanks and none of @ \" \\",
+        );
+        return delimiters;
+    }
+    let strips = |template: &Option<&Template>| template.is_some_and(Template::strips_extensions);
+    match templates.into_iter().find(|(_, template)| strips(template)) {
+        Some((key, _)) if delimiters.is_empty() => {
+            let problem =
+                report.value(&path.key(key), "`strip_extension` needs the entry's `recipient_delimiter`");
+            problem.hint("as in main.cf: recipient_delimiter: \"+\"");
+        }
+        // Entries that inherit it may well do without.
+        None if !delimiters.is_empty() && report.places().written(&at) == at => {
+            let problem = report.warning(&at, "has no effect: no template has the filter `strip_extension`");
+            problem.hint("as {{ .Key | strip_extension }}");
+        }
+        _ => {}
+    }
+    delimiters
 }
 
 /// Resolves `target`, which stands at `path`: the URL, and the template of its path and query where

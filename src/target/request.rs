@@ -68,7 +68,7 @@ pub(super) fn render(
     asked: Asked<'_>,
     asker: &Asker,
 ) -> Result<Rendered, Unsendable> {
-    let input = Input { name: &settings.name, asked };
+    let input = Input { name: &settings.name, asked, delimiters: &settings.recipient_delimiter };
     let mut headers = Vec::with_capacity(2);
     let mut body = Vec::new();
     if let Some(payload) = &settings.payload {
@@ -112,7 +112,7 @@ fn parts(settings: &Settings, input: Input<'_>) -> Result<[Shown; 2], Unsendable
 /// What the entry itself tells its API: in headers, in the query, in the payload.
 pub(super) fn hidden(settings: &Settings) -> Hidden {
     let mut hidden = Hidden::of_headers(&settings.headers);
-    let nothing = Input { name: &settings.name, asked: Asked::Key("") };
+    let nothing = Input { name: &settings.name, asked: Asked::Key(""), delimiters: "" };
     for part in parts(settings, nothing).into_iter().flatten() {
         hidden.join(part.hidden);
     }

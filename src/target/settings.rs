@@ -38,6 +38,8 @@ pub struct Settings {
     pub timeout: Duration,
     /// `status_code`, 200 by default.
     pub status_code: u16,
+    /// `recipient_delimiter`: what begins the extension of an address; empty: nothing does.
+    pub recipient_delimiter: String,
     /// `value_field`.
     pub value_field: Field,
     /// `error_field`.
@@ -129,7 +131,7 @@ pub struct MapSettings {
     pub empty_is_not_found: bool,
     /// `not_found_status`: these statuses say "no such key".
     pub not_found_status: Vec<u16>,
-    /// `domains`, in lower case; if set, keys of other domains are not found without a call.
+    /// `domains`, as they are compared; if set, keys of other domains are not found without a call.
     pub domains: Option<HashSet<String>>,
 }
 

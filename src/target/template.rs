@@ -10,8 +10,14 @@
 //! |---|---|---|
 //! | JSON | inside of a string | JSON-escaped text |
 //! | JSON | elsewhere | a JSON value: a string, or the object that a policy's `.Key` is |
+//! | a form | must end in `urlencode` or `raw` | what that says |
 //! | anything else | must end in `json`, `urlencode` or `raw` | what that says |
+//!
+//! A payload that is not JSON is a form where the entry's `Content-Type` says so, and where it is
+//! one line of `name=value` with `&` between them. Path and query of a target are like a form.
 
+mod extension;
+mod filter;
 mod parse;
 pub(crate) mod shown;
 
@@ -19,6 +25,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::ask::Attribute;
+use filter::Filter;
 
 pub(crate) use parse::ATTRIBUTES;
 
@@ -35,6 +42,8 @@ enum Form {
     Json,
     /// Path and query of a target.
     Path,
+    /// A payload of `name=value` pairs.
+    Pairs,
     /// A payload of any other kind.
     Text,
 }
@@ -63,16 +72,6 @@ enum Source {
     Name,
     /// One attribute of a policy request; empty where Postfix did not send it.
     Attribute(&'static str),
-}
-
-/// What is done to it first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Filter {
-    Lower,
-    Localpart,
-    Domain,
-    Urlencode,
-    Json,
 }
 
 /// How it is kept from breaking out of its place.
@@ -104,6 +103,8 @@ pub struct Input<'a> {
     pub name: &'a str,
     /// What is asked.
     pub asked: Asked<'a>,
+    /// `recipient_delimiter`; empty: addresses have no extensions.
+    pub delimiters: &'a str,
 }
 
 /// What is asked.
@@ -173,7 +174,15 @@ impl Template {
     /// # Errors
     /// What is not understood, a name that is never sent, an insertion without an escaping.
     pub fn parse(text: &str, names: Names) -> Result<Self, Error> {
-        parse::payload(text, names)
+        parse::payload(text, names, false)
+    }
+
+    /// The same where the entry's `Content-Type` is that of a form.
+    ///
+    /// # Errors
+    /// As [`Template::parse`].
+    pub fn parse_form(text: &str, names: Names) -> Result<Self, Error> {
+        parse::payload(text, names, true)
     }
 
     /// Parses the path and query of a target, from its `/` on. Each insertion names its escaping.
@@ -182,6 +191,15 @@ impl Template {
     /// As [`Template::parse`].
     pub fn parse_path(text: &str, names: Names) -> Result<Self, Error> {
         parse::path(text, names)
+    }
+
+    /// Whether an insertion is sent without its address extension, which takes `recipient_delimiter`.
+    #[must_use]
+    pub fn strips_extensions(&self) -> bool {
+        self.pieces.iter().any(|piece| match piece {
+            Piece::Literal(_) => false,
+            Piece::Insertion(insertion) => insertion.filters.contains(&Filter::StripExtension),
+        })
     }
 
     /// Appends the payload for one request.
@@ -214,7 +232,7 @@ impl Insertion {
         }
         let mut text = self.source.text(input);
         for filter in &self.filters {
-            text = filter.apply(text, self.source);
+            text = filter.apply(text, self.source, input.delimiters);
         }
         match self.escaping {
             Escaping::JsonText => json_text(&text, out),
@@ -243,48 +261,6 @@ impl Source {
             }
         }
     }
-}
-
-impl Filter {
-    fn apply(self, text: Cow<'_, str>, source: Source) -> Cow<'_, str> {
-        match self {
-            Self::Lower => Cow::Owned(text.to_lowercase()),
-            // The last `@`: a quoted localpart may hold others (RFC 5321 4.1.2).
-            Self::Localpart => match text.rfind('@') {
-                Some(at) => Cow::Owned(text[..at].to_owned()),
-                None => text,
-            },
-            Self::Domain => match text.rfind('@') {
-                Some(at) => Cow::Owned(text[at + 1..].to_owned()),
-                None => Cow::Borrowed(""),
-            },
-            Self::Urlencode => Cow::Owned(urlencode(&text)),
-            // It is JSON already.
-            Self::Json if source == Source::Request => text,
-            Self::Json => {
-                let mut json = Vec::with_capacity(text.len() + 2);
-                json_string(&text, &mut json);
-                Cow::Owned(String::from_utf8_lossy(&json).into_owned())
-            }
-        }
-    }
-}
-
-/// All but the unreserved characters as `%XX` (RFC 3986 2.3).
-fn urlencode(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 8);
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(byte.into()),
-            _ => {
-                const HEX: &[u8; 16] = b"0123456789ABCDEF";
-                out.push('%');
-                out.push(HEX[usize::from(byte >> 4)].into());
-                out.push(HEX[usize::from(byte & 15)].into());
-            }
-        }
-    }
-    out
 }
 
 /// A policy request as a JSON object: all values strings, in the order of the wire. What is not
@@ -345,7 +321,9 @@ mod tests {
     fn map(text: &str, key: &str) -> String {
         let template = Template::parse(text, Names::Map).unwrap_or_else(|e| panic!("{text}: {e}"));
         let mut out = Vec::new();
-        template.render(Input { name: "entry", asked: Asked::Key(key) }, &mut out).expect("sendable");
+        template
+            .render(Input { name: "entry", asked: Asked::Key(key), delimiters: "+" }, &mut out)
+            .expect("sendable");
         String::from_utf8(out).expect("UTF-8")
     }
 
@@ -357,7 +335,7 @@ mod tests {
         let template = Template::parse(text, Names::Policy).unwrap_or_else(|e| panic!("{text}: {e}"));
         let mut out = Vec::new();
         template
-            .render(Input { name: "entry", asked: Asked::Request(&attributes) }, &mut out)
+            .render(Input { name: "entry", asked: Asked::Request(&attributes), delimiters: "" }, &mut out)
             .expect("sendable");
         String::from_utf8(out).expect("UTF-8")
     }
@@ -381,6 +359,19 @@ mod tests {
         assert_eq!(map(r#"{{ localpart .Key }}"#, "u@d"), r#""u""#);
         assert_eq!(map("\"  {{- .Key -}}  \"", "u"), r#""u""#);
         assert_eq!(map(r#"{{ domain .Key }}"#, "none"), r#""""#);
+        assert_eq!(map(r#""{{ .Key | strip_extension }}""#, "bob+tag@d"), r#""bob@d""#);
+        assert_eq!(map(r#""{{ .Key | localpart | strip_extension }}""#, "bob+tag@d"), r#""bob""#);
+        assert_eq!(
+            map(r#""{{ ascii_domain .Key }}""#, "b@b\u{fc}cher.example"),
+            r#""b@xn--bcher-kva.example""#
+        );
+        assert_eq!(
+            map(r#"{{ .Key | domain | unicode_domain }}"#, "b@xn--bcher-kva.example"),
+            "\"b\u{fc}cher.example\""
+        );
+        assert_eq!(map(r#""{{ .Key | domain | default("a|b c") }}""#, "none"), r#""a|b c""#);
+        assert_eq!(map(r#""{{ default ( "<>" ) .Key }}""#, ""), r#""<>""#);
+        assert_eq!(map(r#""{{ .Key | default("<>") }}""#, "x"), r#""x""#);
     }
 
     #[test]
@@ -402,7 +393,9 @@ mod tests {
     #[test]
     fn raw_sends_no_control_character() {
         let template = Template::parse("k={{ raw .Key }}", Names::Map).expect("a template");
-        let render = |key| template.render(Input { name: "n", asked: Asked::Key(key) }, &mut Vec::new());
+        let render = |key| {
+            template.render(Input { name: "n", asked: Asked::Key(key), delimiters: "+" }, &mut Vec::new())
+        };
         assert_eq!(render("a b"), Ok(()));
         assert_eq!(render("a\r\nb"), Err(Unsendable::Illegal));
     }

@@ -1,7 +1,9 @@
 //! Domains in every spelling: A-labels, U-labels, decomposed letters, capitals. Whatever names the
 //! same domain is the same domain, and what names none is for the API to judge.
 
-use crate::support::backend::Backend;
+use serde_json::json;
+
+use crate::support::backend::{Backend, Reply};
 use crate::support::setup::Setup;
 
 const ABSENT: &str = "NOTFOUND ";
@@ -49,5 +51,63 @@ fn a_domain_that_cannot_be_converted_is_asked_about() {
     for key in ["bob@xn--0.example", "bob@xn--bcher-kva-.example", "bob@a\u{200e}b.example", &long] {
         assert_eq!(peer.look_up("m", key), "OK v", "{key:?}");
         assert_eq!(api.last().text("key"), key);
+    }
+}
+
+#[test]
+fn a_template_sends_the_spelling_that_an_api_wants() {
+    let api = Backend::constant(r#"{"value": "v", "action": "DUNNO"}"#);
+    let target = format!("target: \"{}\"", api.url("/{{ .Key | domain | ascii_domain | urlencode }}"));
+    let payload = r#"payload: '{"a": "{{ .Key | ascii_domain }}", "u": "{{ .Key | unicode_domain }}"}'"#;
+    let policy = r#"payload: '{"to": {{ .Recipient | ascii_domain }}}'"#;
+    let setup = Setup::start(|config| {
+        let config = config.map_of("m", &[&target, payload, "value_field: value"]);
+        let target = format!("target: \"{}\"", api.url("/p"));
+        config.policy_of("p", &[&target, policy, "value_field: action"])
+    });
+    let mut peer = setup.map();
+    for spelling in SPELLINGS.iter().filter(|spelling| !spelling.ends_with('.')) {
+        assert_eq!(peer.look_up("m", &format!("José@{spelling}")), "OK v", "{spelling}");
+        let request = api.last();
+        assert_eq!(request.path, "/xn--bcher-kva.example", "{spelling}");
+        let due = json!({ "a": "José@xn--bcher-kva.example", "u": "José@bücher.example" });
+        assert_eq!(request.json(), due, "{spelling}");
+    }
+    assert_eq!(peer.look_up("m", "bob@xn--0.example"), "OK v");
+    assert_eq!(api.last().text("a"), "bob@xn--0.example", "what cannot be converted is sent as it is");
+    assert_eq!(setup.policy("p").ask(&[("recipient", "bob@bücher.example")]), "action=DUNNO\n\n");
+    assert_eq!(api.last().text("to"), "bob@xn--bcher-kva.example");
+}
+
+#[test]
+fn an_api_is_asked_for_the_address_without_its_extension() {
+    let api = Backend::start(|request| match request.path.as_str() {
+        "/bob%40example.org" | "/bob/quota" => Reply::json(r#"{"value": "v"}"#),
+        _ => Reply::status(404),
+    });
+    let get = |path: &str| format!("target: \"{}\"", api.url(path));
+    let [whole, local] = [
+        "/{{ .Key | strip_extension | urlencode }}",
+        "/{{ .Key | localpart | strip_extension | urlencode }}/quota",
+    ]
+    .map(get);
+    let common = ["method: GET", "value_field: value", "not_found_status: [404]"];
+    let setup = Setup::start(|config| {
+        let config = config.map_of("m", &[&common[..], &[&whole, "recipient_delimiter: \"+-\""]].concat());
+        config.map_of("local", &[&common[..], &[&local, "recipient_delimiter: \"+\""]].concat())
+    });
+    let mut peer = setup.map();
+    for (map, key, due) in [
+        ("m", "bob@example.org", "OK v"),
+        ("m", "bob+tag@example.org", "OK v"),
+        ("m", "bob-tag+x@example.org", "OK v"),
+        ("m", "bob+a+b@example.org", "OK v"),
+        ("m", "bob_tag@example.org", ABSENT),
+        ("m", "+bob@example.org", ABSENT),
+        ("m", "owner-bob@example.org", ABSENT),
+        ("local", "bob+tag@example.org", "OK v"),
+        ("local", "bob-tag@example.org", ABSENT),
+    ] {
+        assert_eq!(peer.look_up(map, key), due, "{map} {key}: {}", api.last().path);
     }
 }

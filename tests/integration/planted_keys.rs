@@ -62,12 +62,14 @@ const PLAIN: [&str; 46] = [
     "Server.chroot",
 ];
 /// The same; the list would be longer than a screen.
-const PLAIN_TOO: [&str; 10] = [
+const PLAIN_TOO: [&str; 12] = [
     // A file that is not read yet.
     "GrpcTls.client_key",
     "Login.accept_field",
     "Login.account_field",
     "Login.reason_field",
+    "Map.recipient_delimiter",
+    "Policy.recipient_delimiter",
     "SaslOidc.issuers",
     "SaslOidc.tenants",
     "Server.run_as_group",

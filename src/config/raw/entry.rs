@@ -49,6 +49,7 @@ pub(in crate::config) struct Lookup {
     pub(in crate::config) method: Option<String>,
     #[cfg_attr(test, schemars(extend("enum" = ["not_found", "error", null])))]
     pub(in crate::config) absent_value: Option<String>,
+    pub(in crate::config) recipient_delimiter: Option<String>,
     #[cfg_attr(test, schemars(with = "Option<Cache>"))]
     pub(in crate::config) cache: Option<IgnoredAny>,
 }

@@ -50,6 +50,8 @@ fn a_target_may_hold_insertions_in_path_and_query() {
         ("'http://h/{{ .Key | raw }}#a'", "must not hold a fragment"),
         ("http://u:s3cret@h/{{ .Key | raw }}", "must not hold a user name"),
         ("http://h?k={{ .Kye | raw }}", "3:24 socket_maps.m.target: a map has no `.Kye`"),
+        ("http://h?k={{ .Key | json }}", "3:24 socket_maps.m.target: `json` does not escape for a URL"),
+        ("http://h/{{ .Key | strip_extension | raw }}", "3:13 socket_maps.m.target: `strip_extension` needs"),
         ("'http://h/{{ .Key'", "3:23 socket_maps.m.target: `{{` without"),
     ] {
         one(&get(target), expected);
@@ -74,6 +76,9 @@ fn each_mistake_in_the_keys_of_an_entry_is_told() {
         ("    absent_value: x\n", "must be one of: not_found, error"),
         ("    domains: ['a@b']\n", "6:15 socket_maps.m.domains[0]: a domain is not empty"),
         ("    domains: [xn--0.example]\n", "6:15 socket_maps.m.domains[0]: this cannot be a domain"),
+        ("    error_field: ''\n", "6:18 socket_maps.m.error_field: must name a field"),
+        ("    recipient_delimiter: '+'\n", "6:5 warning socket_maps.m.recipient_delimiter: has no effect"),
+        ("    recipient_delimiter: '+ '\n", "6:26 socket_maps.m.recipient_delimiter: holds the characters"),
         ("    on_failure: not_found\n", "6:5 warning socket_maps.m.on_failure: while the API is down"),
         ("    on_failure: DEFER\n", "must be one of: temp, not_found"),
         ("    perm_as_temp: maybe\n", "6:19 socket_maps.m.perm_as_temp: expected true or false"),
@@ -129,6 +134,41 @@ fn a_map_may_be_sendmails() {
         &map("    perm_as_temp: true\n").replace("socket_maps", "policy_services"),
         "it belongs in an entry of socket_maps",
     );
+}
+
+#[test]
+fn a_forms_insertions_are_escaped_for_a_form() {
+    let at = |payload: &str, lines: &str| map(lines).replace("'{}'", payload);
+    let form = "    custom_headers: ['Content-Type: Application/x-www-form-urlencoded; charset=utf-8']\n";
+    let inherited = |payload: &str| {
+        let defaults = "socket_maps:\n  defaults: {custom_headers: ['Content-Type: application/x-www-form-urlencoded']}\n";
+        at(payload, "").replace("socket_maps:\n", defaults)
+    };
+    let expected = "`json` does not escape for a form";
+    one(&at("key={{ .Key | json }}", ""), &format!("4:18 socket_maps.m.payload: {expected}"));
+    one(&at("a=1&key={{ json .Key }}", form), expected);
+    one(&at("'{{ .Key | json }}'", form), expected);
+    one(&inherited("'{{ .Key | json }}'"), expected);
+    one(&at("'{{ .Key }}'", form), "must name its escaping: urlencode or raw");
+    good(&at("'{{ .Key | json }}'", ""));
+    good(&at("'key={{ .Key | json | urlencode }}'", form));
+    good(&at("'{\"key\": \"{{ .Key }}\"}'", form));
+    one(&at("'{\"key\": \"{{ .Key | urlencode | json }}\"}'", ""), "JSON does not undo `urlencode`");
+}
+
+#[test]
+fn an_extension_is_cut_where_the_entry_says_what_begins_one() {
+    let at = |lines: &str| map(lines).replace("'{}'", "'{{ .Key | strip_extension }}'");
+    assert_eq!(good(&at("    recipient_delimiter: +-\n")).maps[0].recipient_delimiter, "+-");
+    for lines in ["", "    recipient_delimiter: ''\n"] {
+        one(
+            &at(lines),
+            "4:14 socket_maps.m.payload: `strip_extension` needs the entry's `recipient_delimiter`",
+        );
+    }
+    let defaults = "socket_maps:\n  defaults: {recipient_delimiter: '+'}\n";
+    good(&map("").replace("socket_maps:\n", defaults));
+    assert_eq!(good(&at("").replace("socket_maps:\n", defaults)).maps[0].recipient_delimiter, "+");
 }
 
 #[test]

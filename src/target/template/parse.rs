@@ -1,6 +1,7 @@
 //! The parser of templates: text to pieces, names to sources, places to escapings.
 
-use super::{Error, Escaping, Filter, Form, Insertion, Names, Piece, Source, Template};
+use super::filter::Filter;
+use super::{Error, Escaping, Form, Insertion, Names, Piece, Source, Template};
 
 /// Every attribute that Postfix 2.1 to 3.12 sends (SMTPD_POLICY_README).
 pub(crate) const ATTRIBUTES: [&str; 32] = [
@@ -50,18 +51,58 @@ enum Part<'a> {
     Written(Written<'a>),
 }
 
-pub(super) fn payload(text: &str, names: Names) -> Result<Template, Error> {
+/// Where an insertion stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// In a string of a JSON payload.
+    JsonText,
+    /// In a JSON payload, and in no string.
+    JsonValue,
+    /// In a payload of `name=value` pairs.
+    Pairs,
+    /// In path or query of a target.
+    Url,
+    /// In any other payload.
+    Text,
+}
+
+pub(super) fn payload(text: &str, names: Names, is_form: bool) -> Result<Template, Error> {
     let parts = split(text)?;
+    let begins_like_json = text.trim_start().starts_with(['{', '[']) && !text.trim_start().starts_with("{{");
+    if is_form && !begins_like_json {
+        return pieces(&parts, names, Form::Pairs);
+    }
     let json = is_json(&parts, names);
     if let Err(error) = &json
-        && text.trim_start().starts_with(['{', '['])
-        && !text.trim_start().starts_with("{{")
+        && begins_like_json
     {
         // The places are the sample's; what is meant is clear from the beginning alone.
         let message = format!("this begins like JSON, but is none: {}", without_place(error));
         return Err(Error { offset: 0, message });
     }
-    pieces(&parts, names, if json.is_ok() { Form::Json } else { Form::Text })
+    let form = match json {
+        Ok(()) => Form::Json,
+        Err(_) if is_pairs(&parts) => Form::Pairs,
+        Err(_) => Form::Text,
+    };
+    pieces(&parts, names, form)
+}
+
+/// Whether the text is one line of `name=value`, with `&` between them.
+fn is_pairs(parts: &[Part<'_>]) -> bool {
+    let sample: String = parts
+        .iter()
+        .map(|part| match part {
+            Part::Literal(literal) => *literal,
+            Part::Written(_) => "x",
+        })
+        .collect();
+    let is_name = |name: &str| {
+        !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.[]%+".contains(c))
+    };
+    let is_pair = |pair: &str| pair.split_once('=').is_some_and(|(name, _)| is_name(name));
+    let sample = sample.trim();
+    !sample.contains(['\r', '\n']) && sample.split('&').all(is_pair)
 }
 
 /// serde_json puts the place behind " at ".
@@ -85,7 +126,13 @@ fn pieces(parts: &[Part<'_>], names: Names, form: Form) -> Result<Template, Erro
                 pieces.push(Piece::Literal((*literal).to_owned()));
             }
             Part::Written(written) => {
-                let place = (form == Form::Json).then_some(lexer.in_string);
+                let place = match form {
+                    Form::Json if lexer.in_string => Place::JsonText,
+                    Form::Json => Place::JsonValue,
+                    Form::Pairs => Place::Pairs,
+                    Form::Path => Place::Url,
+                    Form::Text => Place::Text,
+                };
                 pieces.push(Piece::Insertion(insertion(written, names, place)?));
             }
         }
@@ -126,10 +173,16 @@ fn split(text: &str) -> Result<Vec<Part<'_>>, Error> {
 
 /// `.Name`, `filter .Name`, each with `| filter` behind it any number of times.
 fn written(inner: &str, offset: usize) -> Result<Written<'_>, Error> {
-    let mut stages = inner.split('|').map(str::trim);
+    let mut in_quotes = false;
+    let mut stages = inner
+        .split(|c| {
+            in_quotes ^= c == '"';
+            c == '|' && !in_quotes
+        })
+        .map(str::trim);
     let first = stages.next().unwrap_or_default();
-    let (filter, name) = match first.split_once(char::is_whitespace) {
-        Some((filter, name)) => (Some(filter), name.trim_start()),
+    let (filter, name) = match first.rsplit_once(char::is_whitespace) {
+        Some((filter, name)) => (Some(filter.trim_end()), name),
         None => (None, first),
     };
     let Some(name) = name.strip_prefix('.').filter(|name| name.chars().all(char::is_alphanumeric)) else {
@@ -160,51 +213,51 @@ fn is_json(parts: &[Part<'_>], names: Names) -> Result<(), serde_json::Error> {
     serde_json::from_str::<serde::de::IgnoredAny>(&sample).map(drop)
 }
 
-fn insertion(written: &Written<'_>, names: Names, json: Option<bool>) -> Result<Insertion, Error> {
+fn insertion(written: &Written<'_>, names: Names, place: Place) -> Result<Insertion, Error> {
     let error = |message: String| Error { offset: written.offset, message };
     let source = source(written.name, names).map_err(error)?;
-    let mut filters = Vec::new();
-    let mut raw = false;
-    for name in &written.filters {
-        if raw {
-            return Err(error("`raw` must be the last filter".to_owned()));
-        }
-        match *name {
-            "lower" => filters.push(Filter::Lower),
-            "localpart" => filters.push(Filter::Localpart),
-            "domain" => filters.push(Filter::Domain),
-            "urlencode" => filters.push(Filter::Urlencode),
-            "json" => filters.push(Filter::Json),
-            "raw" => raw = true,
-            _ => {
-                return Err(error(format!(
-                    "`{name}` is no filter: there are lower, localpart, domain, urlencode, json and raw"
-                )));
-            }
-        }
+    let (names, raw) = match written.filters.split_last() {
+        Some((&"raw", others)) => (others, true),
+        _ => (written.filters.as_slice(), false),
+    };
+    if names.contains(&"raw") {
+        return Err(error("`raw` must be the last filter".to_owned()));
     }
-    if source == Source::Request
-        && filters.iter().any(|f| matches!(f, Filter::Lower | Filter::Localpart | Filter::Domain))
-    {
+    let filters: Vec<_> =
+        names.iter().map(|name| Filter::parse(name)).collect::<Result<_, _>>().map_err(error)?;
+    if source == Source::Request && !filters.iter().all(Filter::takes_objects) {
         return Err(error("`.Key` of a policy is a JSON object: only json and urlencode apply".to_owned()));
     }
-    let escaping = match (json, filters.last(), raw) {
-        (Some(_), _, true) => {
-            return Err(error("`raw` could break the JSON of this payload; leave it out".to_owned()));
-        }
-        (Some(true), ..) => Escaping::JsonText,
-        (Some(false), Some(Filter::Json), _) => Escaping::Done,
-        (Some(false), ..) => Escaping::JsonValue,
-        (None, _, true) => Escaping::Raw,
-        (None, Some(Filter::Json | Filter::Urlencode), _) => Escaping::Done,
-        (None, ..) => {
-            return Err(error(
-                "this is not JSON, so each insertion must name its escaping: urlencode, json or raw"
-                    .to_owned(),
-            ));
-        }
-    };
+    let escaping = escaping(place, &filters, raw).map_err(|message| error(message.to_owned()))?;
     Ok(Insertion { source, filters, escaping })
+}
+
+fn escaping(place: Place, filters: &[Filter], raw: bool) -> Result<Escaping, &'static str> {
+    let encoded = filters.iter().position(|filter| *filter == Filter::Urlencode);
+    let is_json_of_url = encoded.is_some_and(|at| filters.iter().skip(at).any(|f| *f == Filter::Json));
+    match (place, filters.last(), raw) {
+        (Place::JsonText | Place::JsonValue, _, true) => {
+            Err("`raw` could break the JSON of this payload; leave it out")
+        }
+        (Place::JsonText | Place::JsonValue, ..) if is_json_of_url => {
+            Err("the API would read `%40` for `@`, for JSON does not undo `urlencode`; leave `urlencode` out")
+        }
+        (Place::JsonText, ..) => Ok(Escaping::JsonText),
+        (Place::JsonValue, Some(Filter::Json), _) => Ok(Escaping::Done),
+        (Place::JsonValue, ..) => Ok(Escaping::JsonValue),
+        (_, _, true) => Ok(Escaping::Raw),
+        (Place::Pairs, Some(Filter::Json), _) => {
+            Err("`json` does not escape for a form: a `&` would begin another pair; end in `urlencode`")
+        }
+        (Place::Url, Some(Filter::Json), _) => Err("`json` does not escape for a URL; end in `urlencode`"),
+        (_, Some(Filter::Json | Filter::Urlencode), _) => Ok(Escaping::Done),
+        (Place::Pairs | Place::Url, ..) => {
+            Err("this is not JSON, so each insertion must name its escaping: urlencode or raw")
+        }
+        (Place::Text, ..) => {
+            Err("this is not JSON, so each insertion must name its escaping: urlencode, json or raw")
+        }
+    }
 }
 
 fn source(name: &str, names: Names) -> Result<Source, String> {
@@ -274,18 +327,53 @@ mod tests {
             ("a={{ .Key | raw | lower }}", Names::Map, 2, "last filter"),
             ("{{ lower .Key }}", Names::Policy, 0, "JSON object"),
             ("\\{\"{{ .Key }}\"", Names::Map, 3, "must name its escaping"),
+            ("a={{ .Key | json }}", Names::Map, 2, "does not escape for a form"),
+            ("a=1&b[c]=x{{ .Key | lower | json }}y", Names::Map, 10, "does not escape for a form"),
+            ("key={{ json .Key }}", Names::Policy, 4, "does not escape for a form"),
+            ("{{ .Name | urlencode }}={{ .Key | json }}\n", Names::Map, 24, "does not escape for a form"),
+            ("{\"a\": \"{{ .Key | urlencode | json }}\"}", Names::Map, 7, "does not undo"),
+            ("{\"a\": {{ .Key | urlencode | lower | json }}}", Names::Map, 6, "does not undo"),
+            ("a={{ .Key | default(x) | urlencode }}", Names::Map, 2, "written default("),
+            ("a={{ .Key | default(\"\") | urlencode }}", Names::Map, 2, "written default("),
+            ("a={{ .Key | defaults(\"x\") | urlencode }}", Names::Map, 2, "written default("),
+            ("{{ .Key | strip_extension }}", Names::Policy, 0, "JSON object"),
         ] {
-            let error = payload(text, names).expect_err(text);
+            let error = payload(text, names, false).expect_err(text);
             assert_eq!(error.offset, offset, "{text}: {error}");
             assert!(error.message.contains(message), "{text}: {error}");
         }
     }
 
     #[test]
+    fn a_form_is_told_from_other_texts() {
+        for text in ["a={{ .Key | json | urlencode }}", "a={{ .Key | urlencode }}&b={{ .Key | raw }}"] {
+            assert_eq!(payload(text, Names::Map, false).expect(text).form, Form::Pairs, "{text}");
+        }
+        for text in [
+            "{{ .Key | json }}\n{{ .Key | json }}",
+            "k: {{ .Key | json }}",
+            "set a={{ .Key | json }}",
+            "a={{ .Key | json }}\nb=1",
+            "<a>b={{ .Key | json }}</a>",
+        ] {
+            assert_eq!(payload(text, Names::Map, false).expect(text).form, Form::Text, "{text}");
+            assert!(payload(text, Names::Map, true).is_err(), "{text}");
+        }
+        // In a form, what would be JSON otherwise is the text that it looks like.
+        let text = "{{ .Key | urlencode }}";
+        assert_eq!(payload(text, Names::Map, false).expect(text).form, Form::Json);
+        assert_eq!(payload(text, Names::Map, true).expect(text).form, Form::Pairs);
+        let json = "{\"a\": {{ .Key }}}";
+        assert_eq!(payload(json, Names::Map, true).expect(json).form, Form::Json);
+        let error = path("/{{ .Key | json }}", Names::Map).expect_err("never fit for a URL");
+        assert!(error.message.contains("for a URL"), "{error}");
+    }
+
+    #[test]
     fn every_attribute_has_a_name() {
         for attribute in ATTRIBUTES {
             let text = format!("{{{{ .{} }}}}", capitalised(attribute));
-            assert!(payload(&text, Names::Policy).is_ok(), "{text}");
+            assert!(payload(&text, Names::Policy, false).is_ok(), "{text}");
         }
         assert_eq!(capitalised("ccert_pubkey_fingerprint"), "CcertPubkeyFingerprint");
     }

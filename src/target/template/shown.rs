@@ -75,7 +75,7 @@ impl Reader {
         match form {
             Form::Json => Self::Json { shown, json: Json { is_value: true, ..Json::default() } },
             Form::Path => Self::Pairs { shown, place: Place::Path },
-            Form::Text => Self::Pairs { shown, place: Place::Name(String::new()) },
+            Form::Pairs | Form::Text => Self::Pairs { shown, place: Place::Name(String::new()) },
         }
     }
 
@@ -210,7 +210,7 @@ mod tests {
     use super::*;
 
     fn shown(template: &Template) -> String {
-        let input = Input { name: "n", asked: Asked::Key("bob") };
+        let input = Input { name: "n", asked: Asked::Key("bob"), delimiters: "" };
         template.shown(input).unwrap_or_else(|why| panic!("{why:?}")).text
     }
 
