@@ -8,6 +8,7 @@ use super::http;
 use super::path::KeyPath;
 use super::places::Place;
 use super::problem::Report;
+use crate::target::template::path::has_dots;
 use crate::target::template::{Error, Names, Template};
 
 /// Resolves `payload`, which stands at `path`; `is_form` is what the `Content-Type` says.
@@ -83,9 +84,7 @@ pub(super) fn target(
         report.value(path, format!("a path or query holds no {odd:?}; write it as %…"));
         return None;
     }
-    let mut segments = literal.split(['?', '#']).next().unwrap_or_default().split('/');
-    if segments.any(|segment| matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | ".."))
-    {
+    if has_dots(literal.split(['?', '#']).next().unwrap_or_default().as_bytes()) {
         report.value(path, "beside insertions the path holds no segment `.` or `..`: write it out");
         return None;
     }

@@ -350,13 +350,21 @@ impl Target {
     /// What a question that cannot be sent says. A path that leads elsewhere names no entry; for
     /// the rest an administrator must choose another escaping.
     fn unsendable(&self, why: Unsendable) -> Answer {
+        let (reason, hint) = match why {
+            Unsendable::Elsewhere => (
+                "an insertion into the path of the target is empty, or leads elsewhere by a `..`",
+                Some("where an empty one means something, send another text for it: default(\"...\")"),
+            ),
+            Unsendable::Illegal => ("the template cannot send what is asked", None),
+        };
+        trace::note(|| format!("nobody is asked: {reason}"));
         let failure = match (&self.settings.kind, why) {
-            (Kind::Map(_), Unsendable::DotSegment) => return Answer::NotFound,
+            (Kind::Map(_), Unsendable::Elsewhere) => return Answer::NotFound,
             (Kind::Map(_), Unsendable::Illegal) => Failure::Malformed,
             // A malformed request of Postfix closes its connection; this is not Postfix' doing.
             (Kind::Policy(_), _) => Failure::UnexpectedValue,
         };
-        info!(name = self.settings.name, "lookup failed: the template cannot send what is asked");
+        info!(name = self.settings.name, class = failure.class(), hint, "lookup failed: {reason}");
         Answer::Failed { failure, on_failure: self.on_failure().cloned() }
     }
 }

@@ -140,14 +140,8 @@ fn hex(bytes: &[u8], digits: &mut [u8]) {
 fn path(settings: &Settings, fixed: &PathAndQuery, input: Input<'_>) -> Result<PathAndQuery, Unsendable> {
     let Some(template) = &settings.path else { return Ok(fixed.clone()) };
     let mut path = Vec::new();
-    template.render(input, &mut path)?;
+    template.render_path(input, &mut path)?;
     let path = String::from_utf8(path).map_err(|_| Unsendable::Illegal)?;
-    let segments = path.split(['?', '#']).next().unwrap_or_default().split('/');
-    // They would lead out of the directory that the administrator named (RFC 3986 5.2.4).
-    if segments.map(|segment| segment.to_ascii_lowercase().replace("%2e", ".")).any(|s| s == "." || s == "..")
-    {
-        return Err(Unsendable::DotSegment);
-    }
     // What `raw` let through may be no part of a URL (RFC 3986 2).
     let legal = path.bytes().all(|byte| byte.is_ascii_graphic() && !b"#\"<>\\^`{|}".contains(&byte));
     if !legal || !path.starts_with('/') {

@@ -19,6 +19,7 @@
 mod extension;
 mod filter;
 mod parse;
+pub(crate) mod path;
 pub(crate) mod shown;
 
 use std::borrow::Cow;
@@ -164,8 +165,9 @@ pub enum Unsendable {
     /// The template sends it `raw`, and it holds what may not stand there: a control character, or
     /// in a URL what is no part of one.
     Illegal,
-    /// It would be a `.` or `..` of the path, and lead to another one.
-    DotSegment,
+    /// It holds a part `.` or `..` of the path, or leaves one of its segments empty, and would lead
+    /// to another place.
+    Elsewhere,
 }
 
 impl Template {

@@ -51,6 +51,7 @@ fn a_target_may_hold_insertions_in_path_and_query() {
         ("http://u:s3cret@h/{{ .Key | raw }}", "must not hold a user name"),
         ("http://h?k={{ .Kye | raw }}", "3:24 socket_maps.m.target: a map has no `.Kye`"),
         ("http://h?k={{ .Key | json }}", "3:24 socket_maps.m.target: `json` does not escape for a URL"),
+        ("http://h/a/..%2fb/{{ .Key | raw }}", "no segment `.` or `..`"),
         ("http://h/{{ .Key | strip_extension | raw }}", "3:13 socket_maps.m.target: `strip_extension` needs"),
         ("'http://h/{{ .Key'", "3:23 socket_maps.m.target: `{{` without"),
     ] {
