@@ -100,8 +100,8 @@ fn entry(report: &mut Report<'_>, source: &Source<'_>, inherited: Inherited) -> 
     let target = required(report, path, "target", raw.target.as_deref())
         .and_then(|text| template::target(report, &path.key("target"), text, Some(names)));
     let payload = payload(report, path, &raw, method, names, is_form(&headers));
-    let value_field = required(report, path, "value_field", raw.value_field.as_deref())
-        .and_then(|text| field(report, path, "value_field", text));
+    let value_field =
+        required(report, path, "value_field", raw.value_field.as_deref()).map(Field::parse_or_whole);
     let error_field = raw.error_field.as_deref().and_then(|text| field(report, path, "error_field", text));
     let status = status_code(report, path, raw.status_code);
     let absent_value = absent_value(report, path, lookup.absent_value.as_deref());

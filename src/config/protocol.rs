@@ -43,6 +43,7 @@ pub(super) fn kind(
         failure_is_not_found,
         perm_as_temp,
         empty_is_not_found: empty.unwrap_or(false),
+        false_is_not_found: raw.false_is_not_found.unwrap_or(false),
         not_found_status: not_found_status(report, &path.key("not_found_status"), &statuses, status),
         domains: raw.domains.and_then(|names| domains(report, &path.key("domains"), &names)),
     }))

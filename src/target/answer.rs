@@ -76,6 +76,7 @@ fn map_answer(map: &MapSettings, value: Value<'_>) -> Result<Answer, Failure> {
         {
             Ok(Answer::NotFound)
         }
+        Ok(_) if map.false_is_not_found && value.get() == "false" => Ok(Answer::NotFound),
         text => text.map(Answer::Value),
     }
 }

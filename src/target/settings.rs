@@ -131,6 +131,8 @@ pub struct MapSettings {
     pub empty_is_not_found: bool,
     /// `not_found_status`: these statuses say "no such key".
     pub not_found_status: Vec<u16>,
+    /// `false_is_not_found`: `false` says "no such key".
+    pub false_is_not_found: bool,
     /// `domains`, as they are compared; if set, keys of other domains are not found without a call.
     pub domains: Option<HashSet<String>>,
 }

@@ -87,3 +87,4 @@ mod tokens;
 mod traces;
 mod unasked;
 mod upgrade;
+mod whole_documents;

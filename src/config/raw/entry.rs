@@ -61,6 +61,7 @@ pub(in crate::config) struct MapEntry {
     pub(in crate::config) not_found_status: Option<Vec<Count>>,
     #[cfg_attr(test, schemars(extend("enum" = ["error", "not_found", null])))]
     pub(in crate::config) empty_value: Option<String>,
+    pub(in crate::config) false_is_not_found: Option<bool>,
     #[cfg_attr(test, schemars(extend("enum" = ["temp", "not_found", null])))]
     pub(in crate::config) on_failure: Option<String>,
     pub(in crate::config) domains: Option<Vec<String>>,

@@ -8,7 +8,7 @@ use crate::target::{Absent, Method};
 #[test]
 fn a_map_says_how_it_asks_and_what_answers_mean() {
     let config = good(&map(
-        "    http_auth_basic: 'joe:p:w'\n    http_request_compression: true\n    http_response_compression: true\n    not_found_status: [404, \"410\"]\n    empty_value: not_found\n    absent_value: error\n    domains: [Example.COM, ä.example]\n    cache: {outage: false, fresh: 10s, negative: 5s, stale_while_revalidate: 1m}\n",
+        "    http_auth_basic: 'joe:p:w'\n    http_request_compression: true\n    http_response_compression: true\n    not_found_status: [404, \"410\"]\n    empty_value: not_found\n    false_is_not_found: true\n    absent_value: error\n    domains: [Example.COM, ä.example]\n    cache: {outage: false, fresh: 10s, negative: 5s, stale_while_revalidate: 1m}\n",
     ));
     let map = &config.maps[0];
     assert_eq!(map.headers["authorization"], "Basic am9lOnA6dw==");
@@ -17,7 +17,8 @@ fn a_map_says_how_it_asks_and_what_answers_mean() {
     assert_eq!((map.method, map.absent_value), (Method::Post, Absent::Failure));
     assert_eq!(map.cache.stale_while_revalidate, Duration::from_secs(60));
     let Kind::Map(own) = &map.kind else { panic!("a map") };
-    assert!(own.empty_is_not_found && !own.failure_is_not_found && !own.perm_as_temp);
+    assert!(own.empty_is_not_found && own.false_is_not_found);
+    assert!(!own.failure_is_not_found && !own.perm_as_temp);
     assert_eq!(own.not_found_status, [404, 410]);
     let domains = ["example.com", "xn--4ca.example"].map(str::to_owned);
     assert_eq!(own.domains, Some(HashSet::from(domains)));
@@ -78,6 +79,7 @@ fn each_mistake_in_the_keys_of_an_entry_is_told() {
         ("    domains: ['a@b']\n", "6:15 socket_maps.m.domains[0]: a domain is not empty"),
         ("    domains: [xn--0.example]\n", "6:15 socket_maps.m.domains[0]: this cannot be a domain"),
         ("    error_field: ''\n", "6:18 socket_maps.m.error_field: must name a field"),
+        ("    error_field: /\n", "6:18 socket_maps.m.error_field: must name a field"),
         ("    recipient_delimiter: '+'\n", "6:5 warning socket_maps.m.recipient_delimiter: has no effect"),
         ("    recipient_delimiter: '+ '\n", "6:26 socket_maps.m.recipient_delimiter: holds the characters"),
         ("    on_failure: not_found\n", "6:5 warning socket_maps.m.on_failure: while the API is down"),
@@ -135,6 +137,15 @@ fn a_map_may_be_sendmails() {
         &map("    perm_as_temp: true\n").replace("socket_maps", "policy_services"),
         "it belongs in an entry of socket_maps",
     );
+}
+
+#[test]
+fn a_value_may_be_the_whole_document() {
+    use crate::target::value::Field;
+    for text in ["''", "/"] {
+        let config = good(&map("").replace("value_field: v", &format!("value_field: {text}")));
+        assert_eq!(config.maps[0].value_field, Field::Whole, "{text}");
+    }
 }
 
 #[test]
