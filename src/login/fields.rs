@@ -4,14 +4,12 @@
 //! `true` accepts and `false` denies; whatever else stands there, or nothing, is a failure. Headers
 //! may say the same, and one that says otherwise is a failure, too.
 
-use serde_json::value::RawValue;
-
 use super::answer::{self, DENIED};
 use super::settings::Fields;
 use super::{Outcome, Settings};
 use crate::ask::Failure;
 use crate::exchange::{Reply, compress};
-use crate::target::value::{Field, Object};
+use crate::target::value::{Field, Object, Value};
 use crate::trace;
 
 /// What a response says of the login of `user`.
@@ -82,7 +80,7 @@ fn object<'r>(
 
 /// What `accept_field` says.
 fn verdict(fields: &Fields, body: &Object<'_>) -> Result<bool, Failure> {
-    match fields.accept.find(body)?.map(RawValue::get) {
+    match fields.accept.find(body)?.map(Value::get) {
         Some("true") => Ok(true),
         Some("false") => Ok(false),
         Some(_) => {
@@ -98,7 +96,7 @@ fn verdict(fields: &Fields, body: &Object<'_>) -> Result<bool, Failure> {
 
 /// The name that the API gives to the user; `None` where it gives none.
 fn account(field: &Field, body: &Object<'_>) -> Result<Option<String>, Failure> {
-    let Some(value) = field.find(body)?.map(RawValue::get).filter(|value| *value != "null") else {
+    let Some(value) = field.find(body)?.map(Value::get).filter(|value| *value != "null") else {
         return Ok(None);
     };
     let name: String = serde_json::from_str(value).map_err(|_| Failure::UnexpectedValue)?;

@@ -22,8 +22,7 @@ pub(super) fn read(settings: &Settings, reply: &Reply) -> Result<Answer, Failure
     }
     let inflated = compress::inflate(reply, settings.compress_response)?;
     let body = inflated.as_deref().unwrap_or(&reply.body);
-    // Some frameworks write one, and readers may ignore it (RFC 8259 8.1).
-    let document = Document::parse(body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body))?;
+    let document = Document::parse(body)?;
     let (said_no_error, value) = match (document.object(), &settings.value_field) {
         (Some(body), field) => (says_no_error(settings, &body)?, field.find(&body)?),
         (None, Field::Whole) => (false, Some(document.value())),

@@ -112,11 +112,13 @@ impl<'a> Value<'a> {
 pub struct Document<'a>(&'a str);
 
 impl<'a> Document<'a> {
-    /// Reads a body.
+    /// Reads a body. A byte order mark in front is ignored, as RFC 8259 8.1 allows: some
+    /// frameworks write one.
     ///
     /// # Errors
     /// [`Failure::Body`] for anything else: an HTML page, two documents, nothing at all.
     pub fn parse(body: &'a [u8]) -> Result<Self, Failure> {
+        let body = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
         let document: &RawValue = serde_json::from_slice(body).map_err(|_| Failure::Body)?;
         if is_deep(body) { Err(Failure::Body) } else { Ok(Self(document.get())) }
     }
