@@ -382,12 +382,13 @@ mod tests {
             rest.len()
         });
         let http = Arc::new(Http::new(HttpSettings::plain(8), &Arc::default()));
+        let held = http.host(&url).expect("no proxy");
         assert_eq!(ask_once(Arc::clone(&http), url.clone(), 0).await, Some(200));
         assert_eq!(http.idle(), 1);
         ask.send(()).expect("it waits");
         told.recv().expect("the other answer is written");
         assert_eq!(ask_once(Arc::clone(&http), url, 0).await, Some(202));
-        drop(http);
+        drop((held, http));
         assert_eq!(backend.join().expect("no panic"), 0, "not a byte went out there");
     }
 }
