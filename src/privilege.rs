@@ -57,6 +57,16 @@ impl Identity {
         };
         Ok(Self { user, group, groups })
     }
+
+    /// Its user, where one is named.
+    pub(crate) fn user(&self) -> Option<u32> {
+        self.user.as_ref().map(|user| user.uid.as_raw())
+    }
+
+    /// Its group, likewise.
+    pub(crate) fn group(&self) -> Option<u32> {
+        self.group.map(Gid::as_raw)
+    }
 }
 
 /// Goes into the jail, and becomes `identity`.

@@ -73,6 +73,12 @@ pub(super) fn run(cli: &Cli) -> ExitCode {
         Err(error) => return fail(OS, &format!("cannot export to a collector: {error}")),
     };
     let broker = Arc::new(broker.traced(exporter.as_ref().and_then(Exporter::tracer)));
+    let privileges = &config.server.privileges;
+    // Whom root lets write beside its sockets, too.
+    let identity = match Identity::of(privileges) {
+        Ok(identity) => identity,
+        Err(error) => return fail(OS, &error.to_string()),
+    };
     let bound = match bind::all(&config, &activated) {
         Ok(bound) => bound,
         Err(error) => return fail(OS, &error.to_string()),
@@ -87,10 +93,7 @@ pub(super) fn run(cli: &Cli) -> ExitCode {
     };
     let connections = max_connections(&config);
     let manager = ServiceManager::from_environment();
-    let privileges = &config.server.privileges;
-    if let Err(error) =
-        Identity::of(privileges).and_then(|who| drop_privileges(&who, privileges.chroot.as_deref()))
-    {
+    if let Err(error) = drop_privileges(&identity, privileges.chroot.as_deref()) {
         return fail(OS, &error.to_string());
     }
     if nix::unistd::geteuid().is_root() {

@@ -1,20 +1,11 @@
 //! The making of listening sockets. Every failure names its endpoint, and nothing is replaced
-//! that a living process listens on.
-//!
-//! A unix socket comes into being under a temporary name in its directory, gets its mode and its
-//! owner there, and is renamed onto its path: nobody ever connects to one with other rights. A
-//! lock file beside it, `<path>.lock`, says that its owner lives; it stays behind, empty.
+//! that a living process listens on. Unix sockets are made in `unix`.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::ffi::OsString;
 use std::fmt;
-use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nix::unistd::{Group, User, geteuid};
@@ -22,8 +13,12 @@ use serde_json::{Value, json};
 use socket2::{Domain, Type};
 
 use super::activation::Activated;
-use crate::config::{Config, Endpoint, Speaks, UnixSocket};
+use super::directory::Own;
+use super::unix;
+pub use super::unix::UnixEndpoint;
+use crate::config::{Config, Endpoint, Speaks};
 use crate::metrics::{Component, Listener, Metrics};
+use crate::privilege::Identity;
 use crate::session::Wire;
 use crate::target::PoolSettings;
 use crate::target::limit::Limit;
@@ -32,7 +27,7 @@ use crate::target::limit::Limit;
 pub(crate) const LOCAL: &str = "ipc";
 
 /// Connections that wait to be accepted. The kernel caps it at net.core.somaxconn.
-const BACKLOG: i32 = 4096;
+pub(super) const BACKLOG: i32 = 4096;
 
 /// A socket that listens, and what it is for.
 #[derive(Debug)]
@@ -110,28 +105,6 @@ pub enum Socket {
     Unix(UnixEndpoint),
 }
 
-/// A unix socket and its name in the file system. Dropped, the name is taken away and the lock
-/// beside it is free.
-#[derive(Debug)]
-pub struct UnixEndpoint {
-    /// The socket.
-    pub listener: UnixListener,
-    /// `None`: the name is the service manager's.
-    pub(super) name: Option<OwnedName>,
-}
-
-#[derive(Debug)]
-pub(super) struct OwnedName {
-    path: PathBuf,
-    _lock: File,
-}
-
-impl Drop for OwnedName {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
-    }
-}
-
 /// Why an endpoint cannot be had.
 #[derive(Debug)]
 pub struct Error {
@@ -171,8 +144,17 @@ pub(super) struct Wanted {
 /// # Errors
 /// The first endpoint that cannot be had.
 pub fn all(config: &Config, activated: &Activated) -> Result<Vec<Bound>, Error> {
-    let bound = specs(config)?.into_iter().map(|spec| Ok(Bound { socket: bind(&spec, activated)?, spec }));
+    let own = own(config);
+    let bound =
+        specs(config)?.into_iter().map(|spec| Ok(Bound { socket: bind(&spec, activated, own)?, spec }));
     bound.collect()
+}
+
+/// Who besides root may write where sockets are made; `None`: this is not root, who has to ask.
+fn own(config: &Config) -> Option<Own> {
+    // A jail may not know the names any more; whom it does not know writes nowhere.
+    let identity = || Identity::of(&config.server.privileges).ok();
+    geteuid().is_root().then(|| identity().as_ref().map(Own::of).unwrap_or_default())
 }
 
 /// Makes the administrator's socket.
@@ -180,13 +162,9 @@ pub fn all(config: &Config, activated: &Activated) -> Result<Vec<Bound>, Error> 
 /// # Errors
 /// Where it cannot be had.
 pub fn admin(config: &Config) -> Result<UnixEndpoint, Error> {
-    let path = &config.server.admin.path;
     // One that another user's broker left behind cannot be tried. That broker is gone: the local
     // socket was ours to take.
-    if matches!(vacant(path), Err(error) if error.kind() == io::ErrorKind::PermissionDenied) {
-        let _ = fs::remove_file(path);
-    }
-    unix(&config.server.admin)
+    unix::make_anew(&config.server.admin, own(config))
 }
 
 /// Makes what `config` names and `present` does not have, and gives unix sockets that stay the
@@ -199,17 +177,20 @@ pub fn plan<'b>(
     activated: &Activated,
     present: impl Iterator<Item = &'b Bound>,
 ) -> Result<Plan, Error> {
+    let own = own(config);
     let present: Vec<&Bound> = present.collect();
     let mut wanted = Vec::new();
     let mut dressed = Vec::new();
     for spec in specs(config)? {
         let there = present.iter().find(|bound| bound.spec.is_same_endpoint(&spec));
         let socket = match there {
-            None => Some(bind(&spec, activated)?),
+            None => Some(bind(&spec, activated, own)?),
             Some(bound) => {
-                let is_ours = matches!(&bound.socket, Socket::Unix(socket) if socket.name.is_some());
-                if is_ours && bound.spec.endpoint != spec.endpoint {
-                    dressed.push((bound.spec.endpoint.clone(), spec.endpoint.clone()));
+                if let (Socket::Unix(socket), Endpoint::Unix(before), Endpoint::Unix(after)) =
+                    (&bound.socket, &bound.spec.endpoint, &spec.endpoint)
+                    && before != after
+                {
+                    dressed.push((socket, before, after.clone()));
                 }
                 None
             }
@@ -217,10 +198,10 @@ pub fn plan<'b>(
         wanted.push(Wanted { spec, socket });
     }
     // Last, for it is the one thing that would have to be undone.
-    for (nth, (_, after)) in dressed.iter().enumerate() {
-        if let Err(error) = redress(after) {
-            for (before, _) in &dressed[..=nth] {
-                let _ = redress(before);
+    for (nth, (socket, _, after)) in dressed.iter().enumerate() {
+        if let Err(error) = socket.redress(after, own) {
+            for (socket, before, _) in &dressed[..=nth] {
+                let _ = socket.redress(before, own);
             }
             return Err(error);
         }
@@ -270,7 +251,7 @@ fn specs(config: &Config) -> Result<Vec<Spec>, Error> {
     Ok(std::iter::once(local).chain(listeners).collect())
 }
 
-fn bind(spec: &Spec, activated: &Activated) -> Result<Socket, Error> {
+fn bind(spec: &Spec, activated: &Activated, own: Option<Own>) -> Result<Socket, Error> {
     if let Some(name) = &spec.handed_over_as {
         match activated.take(name, &spec.endpoint)? {
             Some(socket) => return Ok(socket),
@@ -287,7 +268,7 @@ fn bind(spec: &Spec, activated: &Activated) -> Result<Socket, Error> {
         Endpoint::Tcp { address, port, v6_only } => {
             tcp(SocketAddr::new(*address, *port), *v6_only).map(Socket::Tcp)
         }
-        Endpoint::Unix(socket) => unix(socket).map(Socket::Unix),
+        Endpoint::Unix(socket) => unix::make(socket, own).map(Socket::Unix),
     };
     let handed_over_as = spec.handed_over_as.as_deref().filter(|name| *name != LOCAL);
     made.map_err(|error| match handed_over_as {
@@ -302,15 +283,6 @@ fn bind(spec: &Spec, activated: &Activated) -> Result<Socket, Error> {
 /// Names the unit that we ship; another one's name its administrator knows.
 fn not_passed(name: &str) -> String {
     format!("no socket named {name:?} was passed (is pfxhttp-postfix@{name}.socket started?)")
-}
-
-/// Gives a unix socket that is there its mode and its owner.
-fn redress(endpoint: &Endpoint) -> Result<(), Error> {
-    let Endpoint::Unix(socket) = endpoint else { return Ok(()) };
-    dress(&socket.path, socket).map_err(|(step, source)| {
-        let endpoint = socket.path.display().to_string();
-        Error { endpoint, step: step.into(), source }
-    })
 }
 
 impl Bound {
@@ -363,100 +335,6 @@ fn tcp(address: SocketAddr, v6_only: bool) -> Result<TcpListener, Error> {
     bind().map_err(|source| Error { endpoint: address.to_string(), step: "cannot bind".into(), source })
 }
 
-fn unix(socket: &UnixSocket) -> Result<UnixEndpoint, Error> {
-    let path = socket.path.as_path();
-    let error = |step: &'static str| {
-        move |source| Error { endpoint: path.display().to_string(), step: step.into(), source }
-    };
-    let lock = lock(path).map_err(error("cannot lock its .lock file"))?;
-    vacant(path).map_err(error("the path is taken"))?;
-    let temporary = beside(path, &format!(".{}", std::process::id()));
-    let _ = fs::remove_file(&temporary);
-    let listener = UnixListener::bind(&temporary).map_err(error("cannot bind in its directory"))?;
-    let placed = dress(&temporary, socket).and_then(|()| {
-        let placed = fs::rename(&temporary, path).and_then(|()| listener.set_nonblocking(true));
-        placed.map_err(|source| ("cannot give it its name".to_owned(), source))
-    });
-    if let Err((step, source)) = placed {
-        let _ = fs::remove_file(&temporary);
-        return Err(Error { endpoint: path.display().to_string(), step: step.into(), source });
-    }
-    // std binds with a backlog of its own; listen(2) again only changes that.
-    socket2::SockRef::from(&listener).listen(BACKLOG).map_err(error("cannot listen"))?;
-    let name = Some(OwnedName { path: path.to_owned(), _lock: lock });
-    Ok(UnixEndpoint { listener, name })
-}
-
-fn lock(path: &Path) -> io::Result<File> {
-    let name = beside(path, ".lock");
-    let open = || OpenOptions::new().create(true).append(true).mode(0o600).open(&name);
-    let file = match open() {
-        // A broker of another user, root for one, left it behind. Where the directory is ours, so
-        // is the name; should that broker live, `vacant` sees it.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            fs::remove_file(&name).map_err(|_| error)?;
-            open()?
-        }
-        file => file?,
-    };
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => {
-            Err(io::Error::new(io::ErrorKind::AddrInUse, "another pfxhttp-broker listens there"))
-        }
-        Err(fs::TryLockError::Error(error)) => Err(error),
-    }
-}
-
-/// Only a socket that nobody listens on may be replaced.
-fn vacant(path: &Path) -> io::Result<()> {
-    match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-        Ok(found) if !found.file_type().is_socket() => {
-            Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is no socket"))
-        }
-        Ok(_) => match UnixStream::connect(path) {
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
-            Err(error) => Err(error),
-            Ok(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "another program listens there")),
-        },
-    }
-}
-
-/// Gives the socket its mode and its owner; or says which of them it cannot have.
-fn dress(path: &Path, socket: &UnixSocket) -> Result<(), (String, io::Error)> {
-    if let Some(name) = &socket.group {
-        let given = group_id(name).and_then(|group| {
-            // The directory may have given it already, and the unit allows no chown(2).
-            if fs::symlink_metadata(path)?.gid() == group { Ok(()) } else { chown(path, None, Some(group)) }
-        });
-        given.map_err(|error| (format!("cannot give it the group {name}"), not_a_member(name, error)))?;
-    }
-    // Last: who has given it away may give nothing more.
-    let mode = fs::set_permissions(path, Permissions::from_mode(socket.mode));
-    mode.map_err(|error| ("cannot give it its mode".to_owned(), error))?;
-    if let Some(name) = &socket.user {
-        let given = user_id(name).and_then(|user| chown(path, Some(user), None));
-        given.map_err(|error| (format!("cannot give it the user {name}"), error))?;
-    }
-    Ok(())
-}
-
-/// What chown(2) means, and what helps.
-fn not_a_member(group: &str, error: io::Error) -> io::Error {
-    if error.kind() != io::ErrorKind::PermissionDenied {
-        return error;
-    }
-    let own = geteuid();
-    let user = User::from_uid(own).ok().flatten().map_or_else(|| own.to_string(), |user| user.name);
-    let message = format!(
-        "this process is not in it (usermod -aG {group} {user}), or its unit allows no chown(2): a directory of \
-         this group with the setgid bit gives it, too"
-    );
-    io::Error::new(error.kind(), message)
-}
-
 pub(super) fn user_id(user: &str) -> io::Result<u32> {
     if let Ok(number) = user.parse() {
         return Ok(number);
@@ -475,10 +353,4 @@ pub(super) fn group_id(group: &str) -> io::Result<u32> {
 
 fn no_such(kind: &str, name: &str) -> io::Error {
     io::Error::new(io::ErrorKind::NotFound, format!("there is no {kind} {name:?}"))
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(suffix);
-    name.into()
 }

@@ -12,8 +12,10 @@
 
 pub mod activation;
 pub mod bind;
+mod directory;
 pub mod reach;
 pub mod rights;
+mod unix;
 
 use std::collections::HashSet;
 use std::future::Future;

@@ -2,8 +2,8 @@
 //! make them: what `check` says beforehand. Modes, owners and groups are looked at; access lists
 //! (acl(5)) and security modules are not.
 //!
-//! A broker that root starts makes its sockets as root. Those that a reload adds or changes it makes
-//! as `run_as_user`, and has no more rights then than that user.
+//! A broker that root starts makes its sockets as root, where no stranger may write. Those that a
+//! reload adds or changes it makes as `run_as_user`, and has no more rights then than that user.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -12,6 +12,7 @@ use std::path::Path;
 use nix::unistd::{User, getegid, geteuid, getgroups};
 
 use super::bind::{group_id, user_id};
+use super::directory::{Own, stranger_at};
 use super::reach::Visitor;
 use crate::config::{Config, Endpoint, Place, UnixSocket};
 use crate::privilege::{self, Identity};
@@ -34,7 +35,8 @@ pub struct Missing {
 pub fn missing(file: &Path, config: &Config) -> Missing {
     let mut missing = Missing::default();
     let privileges = &config.server.privileges;
-    missing.owners.extend(Identity::of(privileges).err().map(|error| error.to_string()));
+    let identity = Identity::of(privileges);
+    missing.owners.extend(identity.as_ref().err().map(ToString::to_string));
     let ipc = &config.server.ipc;
     for (user, place) in ipc.allow_users.iter().zip(&ipc.allowed_at) {
         let Err(error) = user_id(user) else { continue };
@@ -53,6 +55,15 @@ pub fn missing(file: &Path, config: &Config) -> Missing {
     }
     if let Some(maker) = Maker::of(config) {
         missing.warnings.extend(sockets(config, false).flat_map(|socket| maker.obstacles(socket)));
+    }
+    if let Ok(identity) = identity
+        && (privileges.user.is_some() || geteuid().is_root())
+    {
+        let made = sockets(config, false).chain([&config.server.admin]);
+        missing.warnings.extend(made.filter_map(|socket| {
+            let stranger = stranger_at(&socket.path, Own::of(&identity))?;
+            Some(format!("warning: {}: {stranger}: a start as root fails", socket.path.display()))
+        }));
     }
     let jail = privileges.chroot.as_deref().map(privilege::furnished).and_then(Result::err);
     missing.warnings.extend(jail.map(|error| format!("warning: {error}: a start as root fails")));

@@ -86,5 +86,6 @@ mod token_names;
 mod tokens;
 mod traces;
 mod unasked;
+mod unix_sockets;
 mod upgrade;
 mod whole_documents;

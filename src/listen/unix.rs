@@ -1,0 +1,155 @@
+//! Unix sockets: made, given their mode and owner, and taken away.
+//!
+//! A socket comes into being under a temporary name in its directory, gets its mode and its owner
+//! there, and is renamed onto its path: nobody ever connects to one with other rights. A lock file
+//! beside it, `<path>.lock`, says that its owner lives; it stays behind, empty. How nothing outside
+//! of that directory is touched is the business of `directory`.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{User, geteuid};
+
+use super::bind::{BACKLOG, Error, group_id, user_id};
+use super::directory::{Directory, Found, Inode, Own};
+use crate::config::UnixSocket;
+
+/// A unix socket and its name in the file system. Dropped, the name is taken away and the lock
+/// beside it is free.
+#[derive(Debug)]
+pub struct UnixEndpoint {
+    /// The socket.
+    pub listener: UnixListener,
+    /// `None`: the name is the service manager's.
+    pub(super) name: Option<OwnedName>,
+}
+
+#[derive(Debug)]
+pub(super) struct OwnedName {
+    path: PathBuf,
+    /// The socket that has it.
+    inode: Inode,
+    _lock: File,
+}
+
+impl Drop for OwnedName {
+    fn drop(&mut self) {
+        let Ok(directory) = Directory::of(&self.path, None) else { return };
+        let Some(name) = self.path.file_name() else { return };
+        // Another program may have put its own there.
+        if directory.find(name).is_ok_and(|found| found.inode() == self.inode) {
+            let _ = directory.remove(name);
+        }
+    }
+}
+
+impl UnixEndpoint {
+    /// Gives the socket, which listens already, its mode and its owner.
+    pub(super) fn redress(&self, socket: &UnixSocket, own: Option<Own>) -> Result<(), Error> {
+        let Some(name) = &self.name else { return Ok(()) };
+        let dressed = place(&socket.path, own).and_then(|(directory, name_there)| {
+            let lost = |source| ("cannot find it".to_owned(), source);
+            let found = directory.find(name_there).map_err(lost)?;
+            if found.inode() != name.inode {
+                return Err(lost(io::Error::new(ErrorKind::NotFound, "another file has its name")));
+            }
+            dress(&directory, name_there, &found, socket)
+        });
+        dressed.map_err(|failed| error(&socket.path, failed))
+    }
+}
+
+/// Makes a socket.
+pub(super) fn make(socket: &UnixSocket, own: Option<Own>) -> Result<UnixEndpoint, Error> {
+    try_to_make(socket, own).map_err(|failed| error(&socket.path, failed))
+}
+
+/// Makes one where another user's broker may have left one behind that cannot be tried.
+pub(super) fn make_anew(socket: &UnixSocket, own: Option<Own>) -> Result<UnixEndpoint, Error> {
+    if let Ok((directory, name)) = place(&socket.path, own)
+        && matches!(directory.is_vacant(name), Err(error) if error.kind() == ErrorKind::PermissionDenied)
+    {
+        let _ = directory.remove(name);
+    }
+    make(socket, own)
+}
+
+/// What failed, and why.
+type Failed = (String, io::Error);
+
+fn error(path: &Path, (step, source): Failed) -> Error {
+    Error { endpoint: path.display().to_string(), step: step.into(), source }
+}
+
+fn place(path: &Path, own: Option<Own>) -> Result<(Directory, &OsStr), Failed> {
+    let directory = Directory::of(path, own);
+    let directory = directory.map_err(|source| ("cannot use its directory".to_owned(), source))?;
+    let name = path.file_name().ok_or(("it names no socket".to_owned(), ErrorKind::InvalidInput.into()))?;
+    Ok((directory, name))
+}
+
+fn try_to_make(socket: &UnixSocket, own: Option<Own>) -> Result<UnixEndpoint, Failed> {
+    let failed = |step: &str| {
+        let step = step.to_owned();
+        move |source| (step, source)
+    };
+    let (directory, name) = place(&socket.path, own)?;
+    let mut lock = OsString::from(name);
+    lock.push(".lock");
+    let lock = directory.lock(&lock).map_err(failed("cannot lock its .lock file"))?;
+    directory.is_vacant(name).map_err(failed("the path is taken"))?;
+    let bound = directory.bind(name, BACKLOG);
+    let (listener, temporary) = bound.map_err(failed("cannot bind in its directory"))?;
+    let placed = directory.find_new(&temporary).map_err(failed("cannot find what was bound"));
+    let placed = placed.and_then(|found| {
+        dress(&directory, &temporary, &found, socket)?;
+        directory.rename(&temporary, name).map_err(failed("cannot give it its name"))?;
+        Ok(found.inode())
+    });
+    match placed {
+        Ok(inode) => {
+            let name = Some(OwnedName { path: socket.path.clone(), inode, _lock: lock });
+            Ok(UnixEndpoint { listener, name })
+        }
+        Err(failed) => {
+            let _ = directory.remove(&temporary);
+            Err(failed)
+        }
+    }
+}
+
+/// Gives a socket its mode and its owner; or says which of them it cannot have.
+fn dress(directory: &Directory, name: &OsStr, found: &Found, socket: &UnixSocket) -> Result<(), Failed> {
+    if let Some(group) = &socket.group {
+        let given = group_id(group).and_then(|id| {
+            // The directory may have given it already, and the unit allows no chown(2).
+            if found.group() == id { Ok(()) } else { found.give_to(None, Some(id)) }
+        });
+        given.map_err(|error| (format!("cannot give it the group {group}"), not_a_member(group, error)))?;
+    }
+    // Last: who has given it away may give nothing more.
+    let mode = directory.set_mode(name, found, socket.mode);
+    mode.map_err(|error| ("cannot give it its mode".to_owned(), error))?;
+    if let Some(user) = &socket.user {
+        let given = user_id(user).and_then(|id| found.give_to(Some(id), None));
+        given.map_err(|error| (format!("cannot give it the user {user}"), error))?;
+    }
+    Ok(())
+}
+
+/// What chown(2) means, and what helps.
+fn not_a_member(group: &str, error: io::Error) -> io::Error {
+    if error.kind() != ErrorKind::PermissionDenied {
+        return error;
+    }
+    let own = geteuid();
+    let user = User::from_uid(own).ok().flatten().map_or_else(|| own.to_string(), |user| user.name);
+    let message = format!(
+        "this process is not in it (usermod -aG {group} {user}), or its unit allows no chown(2): a directory of \
+         this group with the setgid bit gives it, too"
+    );
+    io::Error::new(error.kind(), message)
+}
