@@ -1,7 +1,8 @@
 //! The server that Prometheus asks: HTTP/1.1, plain or over TLS, GET and HEAD of one path.
 //!
-//! It takes no part in answering Postfix: at most 16 connections, each for 30 s at the most, each
-//! head and each TLS handshake within 5 s. Credentials (RFC 7617) are compared in constant time,
+//! It takes no part in answering Postfix: at most 64 connections, each for 30 s at the most, each
+//! head and each TLS handshake within 5 s. A further connection takes the place of the one that has been
+//! idle for the longest time, so that idle ones delay nobody. Credentials (RFC 7617) are compared in constant time,
 //! before anything else is said. A reload changes everything but the address.
 
 use std::convert::Infallible;
@@ -9,6 +10,7 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -25,7 +27,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tracing::debug;
@@ -36,7 +38,7 @@ use crate::secret::Secret;
 
 const HEAD: Duration = Duration::from_secs(5);
 const CONNECTION: Duration = Duration::from_secs(30);
-const CONNECTIONS: usize = 16;
+const CONNECTIONS: usize = 64;
 /// After an accept that failed.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -132,40 +134,75 @@ impl Endpoint {
     }
 }
 
+/// Counts what happens at the endpoint, so that it can be told what was last.
+type Clock = Arc<AtomicU64>;
+
+/// A connection that is open, or was until a moment ago.
+struct Open {
+    task: AbortHandle,
+    /// When it last did something: came, or asked.
+    active: Arc<AtomicU64>,
+}
+
 async fn accept(listener: TcpListener, served: Arc<ArcSwap<Served>>, generation: Arc<Generation>) {
-    let connections = Arc::new(Semaphore::new(CONNECTIONS));
-    // Never closed.
-    while let Ok(permit) = Arc::clone(&connections).acquire_owned().await {
+    let clock = Clock::default();
+    let mut connections: Vec<Open> = Vec::new();
+    loop {
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(PAUSE).await;
             continue;
         };
-        let (served, generation) = (served.load_full(), Arc::clone(&generation));
-        tokio::spawn(async move {
-            if timeout(CONNECTION, serve(stream, served, generation)).await.is_err() {
+        make_room(&mut connections);
+        let active = Arc::new(AtomicU64::new(clock.fetch_add(1, Ordering::Relaxed)));
+        let asker = Asker {
+            served: served.load_full(),
+            generation: Arc::clone(&generation),
+            clock: Arc::clone(&clock),
+            active: Arc::clone(&active),
+        };
+        let task = tokio::spawn(async move {
+            if timeout(CONNECTION, serve(stream, asker)).await.is_err() {
                 debug!("a connection of Prometheus was closed after {CONNECTION:?}");
             }
-            drop(permit);
         });
+        connections.push(Open { task: task.abort_handle(), active });
     }
 }
 
-async fn serve(stream: TcpStream, served: Arc<Served>, generation: Arc<Generation>) {
-    let Some(tls) = served.settings.tls.clone() else { return exchange(stream, served, generation).await };
+/// Leaves room for one more.
+fn make_room(connections: &mut Vec<Open>) {
+    connections.retain(|open| !open.task.is_finished());
+    if connections.len() < CONNECTIONS {
+        return;
+    }
+    let active = |(_, open): &(usize, &Open)| open.active.load(Ordering::Relaxed);
+    if let Some((place, _)) = connections.iter().enumerate().min_by_key(active) {
+        connections.swap_remove(place).task.abort();
+        debug!("a connection of Prometheus that was idle has made room");
+    }
+}
+
+/// What a connection is served with.
+struct Asker {
+    served: Arc<Served>,
+    generation: Arc<Generation>,
+    clock: Clock,
+    active: Arc<AtomicU64>,
+}
+
+async fn serve(stream: TcpStream, asker: Asker) {
+    let Some(tls) = asker.served.settings.tls.clone() else { return exchange(stream, asker).await };
     match timeout(HEAD, TlsAcceptor::from(tls).accept(stream)).await {
-        Ok(Ok(stream)) => exchange(stream, served, generation).await,
+        Ok(Ok(stream)) => exchange(stream, asker).await,
         Ok(Err(error)) => debug!(%error, "no TLS with Prometheus"),
         Err(_) => debug!("no TLS with Prometheus in time"),
     }
 }
 
-async fn exchange(
-    stream: impl AsyncRead + AsyncWrite + Unpin,
-    served: Arc<Served>,
-    generation: Arc<Generation>,
-) {
+async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin, asker: Asker) {
     let service = service_fn(move |request| {
-        let reply = reply(&request, &served, &generation);
+        asker.active.store(asker.clock.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        let reply = reply(&request, &asker.served, &asker.generation);
         async move { Ok::<_, Infallible>(reply) }
     });
     let served = http1::Builder::new()

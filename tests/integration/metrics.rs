@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::support::backend::{Backend, Reply};
 use crate::support::broker::{Broker, refused_start};
@@ -192,6 +192,29 @@ fn only_one_path_is_there_and_only_to_be_read() {
     stream.set_read_timeout(Some(PATIENCE)).expect("a time limit can be set");
     stream.write_all(b"GET /numbers HTTP/1.1\r\nX: 1").expect("the endpoint reads");
     stream.read_to_end(&mut Vec::new()).expect("the endpoint closes in time");
+}
+
+#[test]
+fn idle_connections_delay_no_scrape() {
+    let port = Port::reserve();
+    let _setup = Setup::start(|config| observed(config, &port, ""));
+    // They have said nothing, have begun, or have asked and wait.
+    let begun: [&[u8]; 3] = [b"", b"GET /metrics HTTP/1.1\r\nX: 1", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"];
+    let idle: Vec<TcpStream> = (0..300)
+        .map(|nth| {
+            let mut stream = TcpStream::connect(port.address()).expect("the endpoint listens");
+            // It may have made room already.
+            let _ = stream.write_all(begun[nth % begun.len()]);
+            stream
+        })
+        .collect();
+    for _ in 0..20 {
+        let start = Instant::now();
+        assert!(Scrape::of(port.address()).count() > 0);
+        let took = start.elapsed();
+        assert!(took < Duration::from_secs(1), "a scrape took {took:?}");
+    }
+    drop(idle);
 }
 
 /// curl's exit code, and what it got; credentials and the like are among `arguments`.
