@@ -1,4 +1,5 @@
-//! Giving up what root may do: `server.chroot`, `run_as_group`, `run_as_user`.
+//! Giving up what root may do: `server.chroot`, `run_as_group`, `run_as_user`; and keeping to itself what
+//! the process has in its memory.
 //!
 //! It happens after everything is read and bound, and before there is any thread; then it is
 //! looked at again, for a broker that goes on as root by mistake must not run. Limits: a reload
@@ -9,9 +10,11 @@ use std::fmt;
 use std::net::ToSocketAddrs;
 use std::path::Path;
 
+use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::{
     Gid, Group, Uid, User, chdir, chroot, getegid, geteuid, getgrouplist, setgid, setgroups, setuid,
 };
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use crate::config::Privileges;
 
@@ -67,6 +70,14 @@ impl Identity {
     pub(crate) fn group(&self) -> Option<u32> {
         self.group.map(Gid::as_raw)
     }
+}
+
+/// Keeps passwords and tokens in this process: no other one of its user may read its memory or its
+/// environment (PR_SET_DUMPABLE), and it leaves no core. To be repeated whenever the user has changed.
+pub fn keep_to_itself() {
+    // Neither fails where it is there at all.
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
 }
 
 /// Goes into the jail, and becomes `identity`.

@@ -19,6 +19,7 @@ use clap::Parser;
 
 use crate::cli::{Cli, Command, Format};
 use crate::config::{self, Config, Problem, Syntax};
+use crate::privilege;
 
 /// EX_USAGE: the command line is wrong.
 const USAGE: u8 = 64;
@@ -36,6 +37,8 @@ const CONFIG: u8 = 78;
 /// The whole program.
 #[must_use]
 pub fn main() -> ExitCode {
+    // Whatever is asked for reads secrets.
+    privilege::keep_to_itself();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(answer) => {

@@ -34,7 +34,7 @@ use crate::listen::bind::{self, Bound, UnixEndpoint};
 use crate::listen::{Listeners, Shared};
 use crate::metrics::endpoint::{self, Endpoint};
 use crate::otlp::Exporter;
-use crate::privilege::{Identity, drop_privileges};
+use crate::privilege::{Identity, drop_privileges, keep_to_itself};
 use crate::telemetry;
 use crate::threads::Threads;
 
@@ -96,6 +96,7 @@ pub(super) fn run(cli: &Cli) -> ExitCode {
     if let Err(error) = drop_privileges(&identity, privileges.chroot.as_deref()) {
         return fail(OS, &error.to_string());
     }
+    keep_to_itself();
     if nix::unistd::geteuid().is_root() {
         warn!("running as root, which the broker has no need of: server.run_as_user names another");
     }

@@ -1,11 +1,22 @@
 //! The client in the hands of somebody who types: what it prints, and where it must not.
 
 use std::ffi::OsStr;
+use std::io::Read;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
+use command_fds::{CommandFdExt, FdMapping};
+
+use crate::privileges::{core_limits, nobody_reads};
+use crate::support::backend::Backend;
 use crate::support::client::{self, Client};
 use crate::support::peer::Peer;
-use crate::support::shown;
+use crate::support::setup::Setup;
+use crate::support::{PATIENCE, shown};
+
+const NOBODY: u32 = 65534;
 
 /// Runs it with pipes for output; its exit code, and what it wrote.
 fn typed(arguments: &[&str]) -> (Option<i32>, String) {
@@ -57,4 +68,41 @@ fn a_wrong_command_line_says_nothing_to_postfix() {
         assert_eq!(shown(&peer.rest()), "\"\"", "{arguments:?}");
         assert_eq!(peer.exit_code(), Some(64), "{arguments:?}");
     }
+}
+
+/// spawn(8) and a shell pass on more than a client needs.
+#[test]
+fn it_keeps_nothing_that_it_was_started_with() {
+    let api = Backend::constant(r#"{"value": "v"}"#);
+    let setup = Setup::start(|config| config.map("m", &api.url("/"), &[]));
+    let directory = setup.ipc().parent().expect("a directory").to_owned();
+    let copy = directory.join("pfxhttp-client");
+    std::fs::copy(client::program(), &copy).expect("the program can be copied");
+    let (ours, theirs) = UnixStream::pair().expect("a socket pair");
+    ours.set_read_timeout(Some(PATIENCE)).expect("a time limit can be set");
+    let mut command = Command::new(copy);
+    // Its path is relative to a directory that it leaves.
+    command.args(["--socket", "broker.sock", "socketmap"]).current_dir(&directory).env("SECRET", "s3cret");
+    let many = (0..300).map(|nth| FdMapping {
+        parent_fd: theirs.try_clone().expect("a descriptor").into(),
+        child_fd: 10 + 3 * nth,
+    });
+    command.fd_mappings(many.collect()).expect("descriptors do not collide");
+    command.uid(NOBODY).gid(NOBODY);
+    let (client, stream) = Client::launch(command);
+    drop(theirs);
+    let pid = client.pid();
+    let mut peer = Peer::client((client, stream));
+    assert_eq!(peer.look_up("m", "k"), "OK v");
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("it lives").map_while(Result::ok);
+    let mut open: Vec<_> = open.map(|entry| entry.file_name()).collect();
+    open.sort();
+    assert_eq!(open, ["0", "1", "2", "3"], "besides the broker's socket");
+    assert_eq!((&ours).read(&mut [0]).expect("an end"), 0, "what it was started with is closed");
+    assert_eq!(std::fs::read_link(format!("/proc/{pid}/cwd")).expect("it lives"), Path::new("/"));
+    assert_eq!(core_limits(pid), ["0", "0"]);
+    for file in ["environ", "maps", "mem"] {
+        assert!(!nobody_reads(pid, file), "{file}");
+    }
+    assert_eq!(peer.look_up("m", "k"), "OK v");
 }

@@ -57,6 +57,51 @@ fn it_becomes_the_user_with_its_own_groups() {
     }
 }
 
+/// Whether a process of nobody may read what nobody else should of another.
+pub(crate) fn nobody_reads(pid: u32, file: &str) -> bool {
+    let path = format!("/proc/{pid}/{file}");
+    let output = Command::new("cat").arg(path).uid(NOBODY).gid(NOBODY).output().expect("cat can be run");
+    output.status.success()
+}
+
+/// The soft and the hard limit of the size of a core.
+pub(crate) fn core_limits(pid: u32) -> Vec<String> {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).expect("a living process has limits");
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max core file size"));
+    line.expect("the limit").split_whitespace().take(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn its_memory_is_its_own_and_it_leaves_no_core() {
+    let directory = open_directory();
+    let mut plain =
+        Command::new("sleep").arg("60").uid(NOBODY).gid(NOBODY).spawn().expect("sleep can be run");
+    let is_readable = nobody_reads(plain.id(), "environ");
+    plain.kill().expect("a child can be killed");
+    plain.wait().expect("a child can be waited for");
+    assert!(is_readable, "another process of the same user is an open book");
+    let api = Backend::constant(r#"{"value": "v"}"#);
+    let dropped = Broker::start(&config(directory.path(), &api, &["run_as_user: nobody"]).write());
+    let look = |broker: &Broker| {
+        let pid = broker.pid().as_raw_nonzero().get().unsigned_abs();
+        for file in ["environ", "maps", "io"] {
+            assert!(!nobody_reads(pid, file), "{file}");
+        }
+        assert_eq!(core_limits(pid), ["0", "0"]);
+        // What it tells of itself it still can.
+        assert!(broker.reload(), "{}", broker.log());
+    };
+    look(&dropped);
+    drop(dropped);
+    // As systemd starts it: as its user from the beginning.
+    let own = directory.path().join("own");
+    fs::create_dir(&own).expect("a directory");
+    std::os::unix::fs::chown(&own, Some(NOBODY), Some(NOBODY)).expect("its owner");
+    let copy = own.join("pfxhttp-broker");
+    fs::copy(env!("CARGO_BIN_EXE_pfxhttp-broker"), &copy).expect("the program can be copied");
+    look(&Broker::start_as(&config(&own, &api, &[]).write(), &copy, NOBODY));
+}
+
 #[test]
 fn a_jail_holds_what_names_need() {
     let directory = open_directory();
