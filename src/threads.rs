@@ -13,6 +13,7 @@ use std::task::Poll;
 use std::thread;
 
 use tokio::runtime::{Builder, Handle};
+use tokio::task::AbortHandle;
 
 use crate::counted::Counted;
 
@@ -73,19 +74,18 @@ impl Threads {
         (1..places()).map(Thread::start).collect::<io::Result<_>>().map(Self)
     }
 
-    /// Runs what `begin` makes where the fewest tasks are under way.
-    pub fn spawn<F>(&self, begin: impl FnOnce() -> F + Send + 'static)
+    /// Runs what `begin` makes where the fewest tasks are under way; what ends it before its end.
+    pub fn spawn<F>(&self, begin: impl FnOnce() -> F + Send + 'static) -> Option<AbortHandle>
     where
         F: Future<Output = ()> + Send,
     {
-        let Some(thread) = self.0.iter().min_by_key(|thread| thread.busy.load(Ordering::Relaxed)) else {
-            return;
-        };
+        let thread = self.0.iter().min_by_key(|thread| thread.busy.load(Ordering::Relaxed))?;
         let task = Counted::new(&thread.busy);
-        thread.runtime.spawn(async move {
+        let task = thread.runtime.spawn(async move {
             let _task = task;
             begin().await;
         });
+        Some(task.abort_handle())
     }
 
     /// Returns once each of them has done what it was doing; never where one is stuck.

@@ -17,7 +17,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tokio::runtime::Runtime;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use super::sample_api::SampleApi;
 use super::{OS, SOFTWARE};
@@ -25,7 +25,7 @@ use crate::ask::Attribute;
 use crate::broker::Broker;
 use crate::config;
 use crate::listen::activation::Activated;
-use crate::listen::{Listeners, Shared, bind};
+use crate::listen::{Listeners, Room, Shared, bind};
 use crate::proto::{policy, socketmap};
 use crate::threads::Threads;
 
@@ -152,12 +152,7 @@ fn play(directory: &Path, runtime: &Runtime) -> io::Result<usize> {
     let broker = Arc::new(Broker::new(&config).map_err(io::Error::other)?);
     let bound = bind::all(&config, &Activated::default()).map_err(io::Error::other)?;
     let (alive, _all_gone) = mpsc::channel(1);
-    let shared = Shared {
-        connections: Arc::new(Semaphore::new(64)),
-        for_logins: Arc::new(Semaphore::new(0)),
-        alive,
-        threads: Threads::start()?,
-    };
+    let shared = Shared { room: Room::new(64, 0, 64), alive, threads: Threads::start()? };
     let listeners = runtime.block_on(async { Listeners::start(bound, &broker, shared) })?;
 
     println!("A sample API listens on http://{}, a broker in {}.\n", api.address, directory.display());

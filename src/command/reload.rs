@@ -52,7 +52,7 @@ pub(super) struct Running<'c> {
 struct Fixed {
     /// Its owner follows `server.run_as_user`, which is named itself.
     admin: (PathBuf, u32),
-    max_connections: Option<usize>,
+    max_connections: (Option<usize>, Option<usize>),
     format: (bool, bool),
     privileges: Privileges,
     prometheus: Option<SocketAddr>,
@@ -63,7 +63,7 @@ impl Fixed {
     fn of(server: &Server) -> Self {
         Self {
             admin: (server.admin.path.clone(), server.admin.mode),
-            max_connections: server.max_connections,
+            max_connections: (server.max_connections, server.max_connections_per_address),
             format: (server.logging.json, server.logging.use_systemd),
             privileges: server.privileges.clone(),
             otlp: server.otlp.clone(),
@@ -249,7 +249,10 @@ impl<'c> Running<'c> {
         let now = Fixed::of(&config.server);
         let fixed = [
             ("server.admin.path, mode", self.fixed.admin != now.admin),
-            ("server.max_connections", self.fixed.max_connections != now.max_connections),
+            (
+                "server.max_connections, max_connections_per_address",
+                self.fixed.max_connections != now.max_connections,
+            ),
             ("server.logging.json, use_systemd", self.fixed.format != now.format),
             ("server.run_as_user", self.fixed.privileges.user != now.privileges.user),
             ("server.run_as_group", self.fixed.privileges.group != now.privileges.group),

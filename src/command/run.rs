@@ -31,7 +31,7 @@ use crate::cli::Cli;
 use crate::config::Config;
 use crate::listen::activation::Activated;
 use crate::listen::bind::{self, Bound, UnixEndpoint};
-use crate::listen::{Listeners, Shared};
+use crate::listen::{Listeners, Room, Shared};
 use crate::metrics::endpoint::{self, Endpoint};
 use crate::otlp::Exporter;
 use crate::privilege::{Identity, drop_privileges, keep_to_itself};
@@ -136,12 +136,10 @@ async fn serve(
     let threads = Threads::start()?;
     // A quarter is for logins, where there are any.
     let for_logins = if config.logins.is_empty() { 0 } else { (connections / 4).clamp(1, 1024) };
-    let shared = Shared {
-        connections: Arc::new(Semaphore::new(connections.saturating_sub(for_logins).max(1))),
-        for_logins: Arc::new(Semaphore::new(for_logins)),
-        alive,
-        threads: threads.clone(),
-    };
+    // By default the others have a quarter.
+    let per_address = config.server.max_connections_per_address.unwrap_or(connections - connections / 4);
+    let shared =
+        Shared { room: Room::new(connections, for_logins, per_address), alive, threads: threads.clone() };
     let endpoints: Vec<String> = bound.iter().map(Bound::endpoint).collect();
     let listeners = Listeners::start(bound, &broker, shared)?;
     for endpoint in endpoints {

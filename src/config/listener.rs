@@ -4,15 +4,15 @@
 //! cannot be bound together are an error here, and not half-way through a start.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::{Path, PathBuf};
 
+use ipnet::IpNet;
 use serde_yaml::Value;
 
 use super::block;
 use super::cache;
+use super::conflict::{conflicts, same_path};
 use super::keys::{Block, nearest};
 use super::path::KeyPath;
-use super::places::Place;
 use super::problem::{Problem, Report};
 use super::raw;
 use super::scalar;
@@ -100,13 +100,15 @@ pub(super) fn listeners(
             report.value(&path.key("systemd_socket_name"), format!("another listener has {other:?}, too"));
         }
         taken.extend(handed.clone());
-        let Some(endpoint) = endpoint(report, raw, &path) else { continue };
+        let allow_from = allow_from(report, &path.key("allow_from"), &mut raw);
+        let Some(endpoint) = endpoint(report, raw, &path, allow_from.is_empty()) else { continue };
         conflicts(report, &path, &endpoint, &endpoints, ipc);
         endpoints.push((path, endpoint.clone()));
         listeners.extend(speaks.map(|speaks| Listener {
             name,
             speaks,
             endpoint,
+            allow_from,
             systemd_socket_name: handed,
             pool,
         }));
@@ -123,6 +125,18 @@ fn socket_name(report: &mut Report<'_>, path: &KeyPath, name: Option<String>) ->
         return None;
     }
     Some(name)
+}
+
+/// The networks that may connect.
+fn allow_from(report: &mut Report<'_>, path: &KeyPath, raw: &mut raw::Listener) -> Vec<IpNet> {
+    let names = raw.allow_from.take().unwrap_or_default();
+    if !names.is_empty() && raw.family.as_deref() == Some("unix") {
+        let problem = report.value(path, "a unix socket has no addresses: only for tcp and tcp6");
+        problem.hint("`mode`, `user` and `group` say who may open it");
+        return Vec::new();
+    }
+    let names = names.iter().enumerate();
+    names.filter_map(|(index, text)| scalar::network(report, &path.item(index), text)).collect()
 }
 
 /// What is spoken, and the name.
@@ -156,7 +170,12 @@ fn who(
     (speaks, name)
 }
 
-fn endpoint(report: &mut Report<'_>, mut raw: raw::Listener, path: &KeyPath) -> Option<Endpoint> {
+fn endpoint(
+    report: &mut Report<'_>,
+    mut raw: raw::Listener,
+    path: &KeyPath,
+    is_open: bool,
+) -> Option<Endpoint> {
     let families = [("tcp", Family::Tcp), ("tcp6", Family::Tcp6), ("unix", Family::Unix)];
     let family = match &raw.family {
         Some(text) => scalar::choice(report, &path.key("type"), text, &families),
@@ -176,7 +195,13 @@ fn endpoint(report: &mut Report<'_>, mut raw: raw::Listener, path: &KeyPath) -> 
     };
     match family {
         Family::Unix => unix(report, raw, &address, path),
-        Family::Tcp | Family::Tcp6 => tcp(report, &raw, &address, path, family == Family::Tcp6),
+        Family::Tcp | Family::Tcp6 => {
+            let endpoint = tcp(report, &raw, &address, path, family == Family::Tcp6)?;
+            if is_open {
+                beyond_loopback(report, &path.key("address"), &endpoint);
+            }
+            Some(endpoint)
+        }
     }
 }
 
@@ -241,13 +266,21 @@ fn tcp(
         report.value(&at, "tcp6 needs an IPv6 address").hint("write type: tcp");
         return None;
     }
-    if !address.to_canonical().is_loopback() {
-        let problem = report.warning(&at, "listens beyond loopback: whoever reaches this address may ask");
-        problem.hint("use \"127.0.0.1\", \"[::1]\" or a unix socket unless Postfix runs elsewhere");
-    }
     // The range was checked: 0 stands for an absent port alone.
     let port = port.and_then(|port| u16::try_from(port).ok()).unwrap_or(0);
     Some(Endpoint::Tcp { address, port, v6_only })
+}
+
+/// Warns of an endpoint that others reach, and that lets all of them in.
+fn beyond_loopback(report: &mut Report<'_>, at: &KeyPath, endpoint: &Endpoint) {
+    if let Endpoint::Tcp { address, .. } = endpoint
+        && !address.to_canonical().is_loopback()
+    {
+        let problem = report.warning(at, "listens beyond loopback: whoever reaches this address may ask");
+        problem.hint(
+            "use \"127.0.0.1\", \"[::1]\" or a unix socket, or name in `allow_from` where Postfix runs",
+        );
+    }
 }
 
 /// An address without or with brackets; `localhost` is the one name that needs no resolver.
@@ -259,52 +292,4 @@ pub(super) fn numeric(text: &str, v6: bool) -> Option<IpAddr> {
         Some(rest) => rest.strip_suffix(']')?.parse().ok().map(IpAddr::V6),
         None => text.parse().ok(),
     }
-}
-
-fn conflicts(
-    report: &mut Report<'_>,
-    path: &KeyPath,
-    endpoint: &Endpoint,
-    others: &[(KeyPath, Endpoint)],
-    ipc: &Ipc,
-) {
-    let at = path.key("address");
-    if let Endpoint::Unix(socket) = endpoint
-        && same_path(&socket.path, &ipc.socket.path)
-    {
-        report.value(&at, "this is the path of the socket of server.ipc");
-    }
-    if let Some((other, _)) = others.iter().find(|(_, other)| overlap(other, endpoint)) {
-        let place = report.places().value(&other.key("address"));
-        let place = place.map(|Place { line, column }| format!(" at line {line}, column {column}"));
-        let message = format!("the same endpoint as {other}{}", place.unwrap_or_default());
-        report.value(&at, message);
-    }
-}
-
-/// Whether both cannot be bound at a time.
-fn overlap(one: &Endpoint, other: &Endpoint) -> bool {
-    match (one, other) {
-        (Endpoint::Unix(one), Endpoint::Unix(other)) => same_path(&one.path, &other.path),
-        (
-            Endpoint::Tcp { address: one, port, v6_only },
-            Endpoint::Tcp { address: other, port: other_port, v6_only: other_v6_only },
-        ) => {
-            let covers = |all: &IpAddr, one: &IpAddr, v6_only: bool| {
-                all.is_unspecified() && (all.is_ipv4() == one.is_ipv4() || (all.is_ipv6() && !v6_only))
-            };
-            *port != 0
-                && port == other_port
-                && (one.to_canonical() == other.to_canonical()
-                    || covers(one, other, *v6_only)
-                    || covers(other, one, *other_v6_only))
-        }
-        _ => false,
-    }
-}
-
-/// Compares without `.` and doubled slashes.
-fn same_path(one: &Path, other: &Path) -> bool {
-    let normal = |path: &Path| path.components().collect::<PathBuf>();
-    normal(one) == normal(other)
 }

@@ -14,6 +14,7 @@
 
 mod block;
 mod cache;
+mod conflict;
 mod cuts;
 mod defaults;
 mod entry;
@@ -48,6 +49,8 @@ mod tree;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+
+use ipnet::IpNet;
 
 use crate::exchange::HttpSettings;
 use crate::login as logins;
@@ -192,6 +195,8 @@ pub struct Server {
     pub cache_bytes: u64,
     /// `server.max_connections`; `None`: the descriptor limit less 256.
     pub max_connections: Option<usize>,
+    /// `server.max_connections_per_address`; `None`: three quarters of them.
+    pub max_connections_per_address: Option<usize>,
     /// `server.observability`, where Prometheus may ask.
     pub prometheus: Option<metrics::endpoint::Settings>,
     /// `server.observability`, where a collector is told.
@@ -220,6 +225,8 @@ pub struct Listener {
     pub speaks: Speaks,
     /// `type`, `address`, `port`, `mode`, `user`, `group`.
     pub endpoint: Endpoint,
+    /// `allow_from`: networks that may connect over TCP; empty: all.
+    pub allow_from: Vec<IpNet>,
     /// `systemd_socket_name`: the service manager may have made its socket under this name.
     pub systemd_socket_name: Option<String>,
     /// `worker_pool`: bounds what comes through this listener, besides each target's own bound.

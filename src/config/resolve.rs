@@ -87,10 +87,14 @@ fn server(
     let listen = listener::listeners(report, listen, &path.key("listen"), names, &ipc);
     let observed = child(value, "observability");
     let (prometheus, otlp) = observability::settings(report, observed, &path.key("observability"));
-    let most = path.key("max_connections");
-    let most = scalar::number(report, &most, raw.max_connections, 1..=u64::MAX);
+    let mut connections = |key: &str, count| {
+        let most = scalar::number(report, &path.key(key), count, 1..=u64::MAX);
+        most.and_then(|most| usize::try_from(most).ok())
+    };
+    let max_connections = connections("max_connections", raw.max_connections);
+    let max_connections_per_address =
+        connections("max_connections_per_address", raw.max_connections_per_address);
     let max_reply = max_reply(report, raw.socketmap_max_reply_size, path);
-    let max_connections = most.and_then(|most| usize::try_from(most).ok());
     let privileges = privileges(report, path, raw.run_as_user, raw.run_as_group, raw.chroot);
     let cache_bytes = cache.max_bytes;
     let server = http.map(|http| Server {
@@ -101,6 +105,7 @@ fn server(
         http,
         cache_bytes,
         max_connections,
+        max_connections_per_address,
         privileges,
         prometheus,
         otlp,

@@ -8,6 +8,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use nix::unistd::{Group, User, geteuid};
 use serde_json::{Value, json};
 use socket2::{Domain, Type};
@@ -53,6 +54,8 @@ pub struct Spec {
     pub leads_to_one: bool,
     /// The users that may connect; empty: all.
     pub allowed: HashSet<u32>,
+    /// Where peers may connect from, over TCP; empty: anywhere.
+    pub allow_from: Vec<IpNet>,
     /// The service manager's name for its socket.
     pub handed_over_as: Option<String>,
 }
@@ -75,6 +78,7 @@ impl Spec {
             && self.label == other.label
             && self.pool == other.pool
             && self.allowed == other.allowed
+            && self.allow_from == other.allow_from
     }
 
     /// Where its connections are counted.
@@ -228,6 +232,7 @@ fn specs(config: &Config) -> Result<Vec<Spec>, Error> {
         pool: None,
         leads_to_one: false,
         allowed,
+        allow_from: Vec::new(),
         handed_over_as: Some(LOCAL.to_owned()),
     };
     let listeners = config.server.listen.iter().map(|listener| {
@@ -245,6 +250,7 @@ fn specs(config: &Config) -> Result<Vec<Spec>, Error> {
             pool: listener.pool,
             leads_to_one,
             allowed: HashSet::new(),
+            allow_from: listener.allow_from.clone(),
             handed_over_as: listener.systemd_socket_name.clone(),
         }
     });

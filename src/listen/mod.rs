@@ -10,50 +10,40 @@
 //! connection is ever refused there. What is no longer named is unlinked first, then accepted
 //! until nobody waits, and its connections get the answers to what they have asked.
 
+mod accept;
 pub mod activation;
 pub mod bind;
 mod directory;
 pub mod reach;
 pub mod rights;
+pub(crate) mod room;
 mod unix;
 
-use std::collections::HashSet;
-use std::future::Future;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use interprocess::local_socket::traits::StreamCommon;
-use interprocess::local_socket::traits::tokio::Listener as _;
 use interprocess::os::unix::uds_local_socket::tokio::Listener as LocalListener;
-use nix::unistd::User;
-use rustix::event::PollFlags;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
-use tracing::warn;
 
 use crate::broker::{Broker, Generation};
-use crate::metrics;
-use crate::session::{self, Draining, Wire};
-use crate::target::door::{Door, Pressure};
+use crate::session::{Draining, Wire};
+use crate::target::door::Door;
 use crate::threads::Threads;
 use crate::warned::Warned;
+use accept::{Entrance, accept, admitted, prepare_tcp, prepare_tcp_login};
 use activation::Activated;
 use bind::{Bound, Plan, Socket, Wanted};
-
-const PAUSE: Duration = Duration::from_millis(100);
+pub use room::Room;
 
 /// What all connections share, whatever is reloaded.
 #[derive(Debug, Clone)]
 pub struct Shared {
-    /// One permit a connection.
-    pub connections: Arc<Semaphore>,
-    /// Permits for logins alone: an smtpd whose handshake does not come exits, and others must not
-    /// use up what it needs.
-    pub for_logins: Arc<Semaphore>,
+    /// How many there may be.
+    pub room: Room,
     /// Dropped with the connection: the last one gone closes the channel.
     pub alive: mpsc::Sender<()>,
     /// Where connections are served.
@@ -87,17 +77,6 @@ struct Active {
     generation: Arc<Generation>,
     drain: watch::Sender<Option<Instant>>,
     accepting: AbortHandle,
-}
-
-/// What each connection of one endpoint gets.
-#[derive(Debug, Clone)]
-struct Entrance {
-    wire: Wire,
-    door: Door,
-    generation: Arc<Generation>,
-    draining: Draining,
-    shared: Shared,
-    counted: Arc<metrics::Listener>,
 }
 
 impl Listeners {
@@ -201,6 +180,8 @@ impl Listeners {
         let generation = Arc::new(Generation::new(Arc::clone(broker)));
         let entrance = Entrance {
             wire: bound.spec.wire.clone(),
+            label: bound.spec.label.as_str().into(),
+            allow_from: bound.spec.allow_from.as_slice().into(),
             door: door.clone(),
             generation: Arc::clone(&generation),
             draining: Draining::new(draining),
@@ -221,7 +202,10 @@ impl Listeners {
                 let listener = TcpListener::from_std(listener.try_clone()?)?;
                 let prepare = if is_login { prepare_tcp_login } else { prepare_tcp };
                 self.tasks.spawn(async move {
-                    let next = async || listener.accept().await?.0.into_std();
+                    let next = async || {
+                        let (stream, peer) = listener.accept().await?;
+                        Ok((stream.into_std()?, Some(peer.ip())))
+                    };
                     accept(next, &queue, entrance, prepare, TcpStream::from_std).await;
                 })
             }
@@ -231,7 +215,7 @@ impl Listeners {
                 let allowed = bound.spec.allowed.clone();
                 self.tasks.spawn(async move {
                     let warned = Warned::default();
-                    let next = async || admitted(&listener, &allowed, &warned).await?.into_std();
+                    let next = async || Ok((admitted(&listener, &allowed, &warned).await?.into_std()?, None));
                     accept(next, &queue, entrance, |_| {}, UnixStream::from_std).await;
                 })
             }
@@ -239,148 +223,10 @@ impl Listeners {
                 let queue = OwnedFd::from(socket.listener.try_clone()?);
                 let listener = UnixListener::from_std(socket.listener.try_clone()?)?;
                 self.tasks.spawn(async move {
-                    let next = async || listener.accept().await?.0.into_std();
+                    let next = async || Ok((listener.accept().await?.0.into_std()?, None));
                     accept(next, &queue, entrance, |_| {}, UnixStream::from_std).await;
                 })
             }
         })
     }
-}
-
-/// Accepts until the endpoint is given up; what has connected by then, and waits in `queue`, is
-/// served, too. A stream is taken over (`adopt`) by the runtime of the thread that serves it.
-async fn accept<T, S, N, F>(
-    mut next: N,
-    queue: &OwnedFd,
-    entrance: Entrance,
-    prepare: fn(&T),
-    adopt: fn(T) -> io::Result<S>,
-) where
-    T: Send + 'static,
-    S: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static,
-    N: FnMut() -> F,
-    F: Future<Output = io::Result<T>>,
-{
-    let mut draining = entrance.draining.clone();
-    let mut complaint = Complaint::default();
-    let mut pressure = Pressure::default();
-    loop {
-        let accepted = tokio::select! {
-            // A connection that waits in the kernel's queue may have asked already.
-            biased;
-            accepted = async { entrance.door.open(&mut pressure).await; next().await } => accepted,
-            _ = draining.begun() => {
-                // Perhaps the runtime has not heard yet that somebody does.
-                if !draining.is_over() && entrance.door.is_open() && session::has(queue, PollFlags::IN) {
-                    tokio::task::yield_now().await;
-                    continue;
-                }
-                return;
-            }
-        };
-        if draining.is_over() {
-            return;
-        }
-        match accepted {
-            Ok(stream) => {
-                prepare(&stream);
-                let Some(permit) = entrance.permit(&mut complaint).await else { return };
-                let Entrance { wire, door, generation, draining, shared, counted } = entrance.clone();
-                let open = counted.open();
-                let threads = shared.threads.clone();
-                threads.spawn(move || async move {
-                    if let Ok(stream) = adopt(stream) {
-                        session::serve(stream, wire, door, generation, draining).await;
-                    }
-                    drop((open, permit, shared));
-                });
-            }
-            // Gone again, or not admitted: neither costs anybody else a pause.
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::ConnectionAborted | io::ErrorKind::PermissionDenied
-                ) => {}
-            Err(error) => {
-                entrance.counted.refused();
-                if complaint.is_due() {
-                    warn!(%error, "cannot accept a connection");
-                }
-                tokio::time::sleep(PAUSE).await;
-            }
-        }
-    }
-}
-
-impl Entrance {
-    /// Waits for one of `server.max_connections`; `None` where the endpoint is given up first.
-    async fn permit(&self, complaint: &mut Complaint) -> Option<OwnedSemaphorePermit> {
-        let mut pool = &self.shared.connections;
-        if let Ok(permit) = Arc::clone(pool).try_acquire_owned() {
-            return Some(permit);
-        }
-        if matches!(self.wire, Wire::Login(_)) {
-            pool = &self.shared.for_logins;
-            if let Ok(permit) = Arc::clone(pool).try_acquire_owned() {
-                return Some(permit);
-            }
-        }
-        if complaint.is_due() {
-            warn!("server.max_connections is reached: new connections wait");
-        }
-        let mut draining = self.draining.clone();
-        tokio::select! {
-            permit = Arc::clone(pool).acquire_owned() => permit.ok(),
-            _ = draining.begun() => None,
-        }
-    }
-}
-
-/// Says a thing that lasts once a minute.
-#[derive(Debug, Default)]
-struct Complaint(Option<Instant>);
-
-impl Complaint {
-    fn is_due(&mut self) -> bool {
-        let due = self.0.is_none_or(|last| last.elapsed() > Duration::from_secs(60));
-        if due {
-            self.0 = Some(Instant::now());
-        }
-        due
-    }
-}
-
-/// Replies are small and complete: they leave at once. A peer that is gone without a word is
-/// found out, for an idle policy connection has no other limit.
-fn prepare_tcp(stream: &std::net::TcpStream) {
-    let _ = stream.set_nodelay(true);
-    let _ = socket2::SockRef::from(stream).set_keepalive(true);
-}
-
-/// Besides, every close is a reset: Postfix 3.7 sees that one before its next AUTH and reconnects;
-/// after an ordinary close it loses that AUTH, too (measured).
-fn prepare_tcp_login(stream: &std::net::TcpStream) {
-    prepare_tcp(stream);
-    let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
-}
-
-/// Accepts on the local socket, from the users that may ask (unix(7), SO_PEERCRED).
-async fn admitted(
-    listener: &LocalListener,
-    allowed: &HashSet<u32>,
-    warned: &Warned,
-) -> io::Result<UnixStream> {
-    let stream = listener.accept().await?;
-    if !allowed.is_empty() {
-        let user = stream.peer_creds()?.euid();
-        if !user.is_some_and(|user| allowed.contains(&user)) {
-            let name = user.and_then(|user| User::from_uid(user.into()).ok().flatten()).map(|user| user.name);
-            let user = user.map_or_else(|| "unknown".to_owned(), |user| user.to_string());
-            if warned.is_news(&user) {
-                warn!(user, name, "a user that is not in server.ipc.allow_users wanted to ask");
-            }
-            return Err(io::ErrorKind::PermissionDenied.into());
-        }
-    }
-    Ok(stream.into())
 }

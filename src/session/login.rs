@@ -20,6 +20,7 @@ use super::HALF_READ;
 use super::peer::{Draining, LOOK, Waits, is_hung_up, read, write};
 use crate::ask::{Answer, Failure, Login, Mechanism, Question};
 use crate::broker::Generation;
+use crate::listen::room::Unheard;
 use crate::proto::dovecot::Greeting;
 use crate::proto::logins::{Logins, Refused, Step};
 use crate::proto::reply::Next;
@@ -50,6 +51,7 @@ pub(super) async fn serve<S>(
     door: &Door,
     generation: &Arc<Generation>,
     mut draining: Draining,
+    mut unheard: Option<Unheard>,
 ) where
     S: AsyncRead + AsyncWrite + AsFd + Unpin,
 {
@@ -65,6 +67,7 @@ pub(super) async fn serve<S>(
     // Whether several were under way at a time, which Postfix never does.
     let mut is_shared = false;
     loop {
+        unheard.take_if(|_| received.contains(&b'\n'));
         while !is_last {
             match logins.next(&mut received, Instant::now(), &mut out) {
                 Step::Read => break,

@@ -23,6 +23,7 @@ use tracing::debug;
 use crate::ask::{Answer, Failure, OnFailure, Question};
 use crate::broker::{Broker, Generation};
 use crate::ipc::{self, Ask, Hello, MAX_FROM_BROKER, MAX_FROM_CLIENT, Service, Told, Verdict, Welcome};
+use crate::listen::room::Unheard;
 use crate::proto::reply::{self, Next, Protocol};
 use crate::proto::{self, policy, sasl, socketmap};
 use crate::target::Asker;
@@ -62,17 +63,19 @@ enum Step {
 
 /// Serves `stream`, which came through `door`, until its end. When the broker stops, what has been
 /// asked by then is answered, but for what stands behind a request that takes longer than the grace.
-pub async fn serve<S>(
+/// `unheard` goes with the first complete request.
+pub(crate) async fn serve<S>(
     mut stream: S,
     mut wire: Wire,
     door: Door,
     generation: Arc<Generation>,
     mut draining: Draining,
+    mut unheard: Option<Unheard>,
 ) where
     S: AsyncRead + AsyncWrite + AsFd + Unpin,
 {
     if let Wire::Login(name) = &wire {
-        return login::serve(stream, name, &door, &generation, draining).await;
+        return login::serve(stream, name, &door, &generation, draining, unheard).await;
     }
     let mut received = Vec::new();
     let mut out = Vec::new();
@@ -85,6 +88,8 @@ pub async fn serve<S>(
         // A request lives on the generation that it was read under.
         let broker = generation.current();
         let step = wire.next(&mut received, &broker, &mut out);
+        // Whoever has greeted, or asked, is known.
+        unheard.take_if(|_| !out.is_empty() || !matches!(step, Step::Read));
         // A greeting does not wait for the answer behind it.
         if !out.is_empty() && write(&mut stream, &out, &mut draining).await.is_err() {
             return;
@@ -265,7 +270,7 @@ mod tests {
         let (drain, draining) = watch::channel(None);
         let (peer, stream) = UnixStream::pair().expect("a socket pair");
         let generation = Arc::new(Generation::new(broker));
-        tokio::spawn(serve(stream, wire, Door::default(), generation, Draining::new(draining)));
+        tokio::spawn(serve(stream, wire, Door::default(), generation, Draining::new(draining), None));
         Served { peer, started: Clock::now(), _drain: drain }
     }
 

@@ -353,8 +353,13 @@ fn lookups_leave_room_for_logins() {
         let config = config.server("max_connections: 40").map("m", &api.url("/m"), &[]);
         config.login("users", &api.url("/auth"), &[])
     });
-    let mut idle: Vec<Peer> = (0..40).map(|_| Peer::unix(&setup.socket("maps"))).collect();
-    // The last of them wait for a place, and so does one that asks.
+    let mut idle: Vec<Peer> = (0..30).map(|_| Peer::unix(&setup.socket("maps"))).collect();
+    for peer in &mut idle {
+        // One that has asked makes room for no other.
+        peer.look_up("m", "k");
+    }
+    // The others wait for a place.
+    idle.extend((0..10).map(|_| Peer::unix(&setup.socket("maps"))));
     idle.push(Peer::unix(&setup.socket("maps")));
     for way in [Way::Unix, Way::Tcp] {
         let mut sasl = setup.login(way, "users");

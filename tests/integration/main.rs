@@ -20,6 +20,7 @@ mod cache_fresh;
 mod cache_memory;
 mod cache_policy;
 mod client_program;
+mod crowd;
 mod deaf;
 mod dialogues;
 mod drain;

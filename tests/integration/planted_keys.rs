@@ -11,7 +11,7 @@ use crate::planted::IDLE;
 use crate::support::planted::Planted;
 
 /// The keys with a text for a value that is no secret, and leads to none.
-const PLAIN: [&str; 46] = [
+const PLAIN: [&str; 47] = [
     "Admin.path",
     // An identifier is no secret (RFC 6749 2.2).
     "BackendOidc.client_id",
@@ -26,6 +26,7 @@ const PLAIN: [&str; 46] = [
     "Ipc.path",
     "Ipc.user",
     "Listener.address",
+    "Listener.allow_from",
     "Listener.group",
     "Listener.mode",
     "Listener.name",

@@ -43,6 +43,7 @@ pub(in crate::config) struct Server {
     #[cfg_attr(test, schemars(with = "Option<Observability>"))]
     pub(in crate::config) observability: Option<IgnoredAny>,
     pub(in crate::config) max_connections: Option<Count>,
+    pub(in crate::config) max_connections_per_address: Option<Count>,
     pub(in crate::config) socketmap_max_reply_size: Option<Count>,
     pub(in crate::config) run_as_user: Option<Word>,
     pub(in crate::config) run_as_group: Option<Word>,
@@ -61,6 +62,7 @@ pub(in crate::config) struct Listener {
     pub(in crate::config) family: Option<String>,
     pub(in crate::config) address: Option<String>,
     pub(in crate::config) port: Option<Count>,
+    pub(in crate::config) allow_from: Option<Vec<String>>,
     pub(in crate::config) mode: Option<Word>,
     pub(in crate::config) user: Option<Word>,
     pub(in crate::config) group: Option<Word>,

@@ -66,6 +66,16 @@ fn each_mistake_in_a_listener_is_told_at_its_place() {
             "6:28 server.listen[0].systemd_socket_name: must be printable",
         ),
         (&format!("{tcp}systemd_socket_name: ipc"), "another listener has \"ipc\", too"),
+        (
+            &format!("{unix}allow_from: [10.0.0.0/8]"),
+            "6:19 server.listen[0].allow_from: a unix socket has no addresses",
+        ),
+        (&format!("{tcp}allow_from: 10.0.0.0/8"), "6:19 server.listen[0].allow_from: expected a list"),
+        (
+            &format!("{tcp}allow_from: [10.1.0.0/8]"),
+            "6:20 server.listen[0].allow_from[0]: the address has bits beyond its network",
+        ),
+        (&format!("{tcp}allow_from: [localhost]"), "must be a network or an address"),
         (&format!("{unix}port: 5"), "6:7 warning server.listen[0].port: has no effect"),
         (
             &format!("{unix}mode: 660"),
@@ -110,4 +120,18 @@ fn two_listeners_need_two_endpoints() {
     assert_eq!(two(same, "type: tcp, address: 127.0.0.2, port: 5").len(), 0);
     assert_eq!(two("type: tcp, address: '::1'", "type: tcp, address: '::1'"), [""; 0], "the system chooses");
     assert_eq!(two("type: unix, address: /a/b", "type: unix, address: /a/./b").len(), 1);
+}
+
+#[test]
+fn networks_that_may_connect_are_read() {
+    let text = listener("kind: socket_map\ntype: tcp\naddress: '[::]'\nallow_from: [10.0.0.0/8, '[::1]']");
+    // No word of what is beyond loopback: not everybody may ask.
+    let listeners = good(&text).server.listen;
+    let networks: Vec<String> = listeners[0].allow_from.iter().map(ToString::to_string).collect();
+    assert_eq!(networks, ["10.0.0.0/8", "::1/128"]);
+    assert!(
+        good(&listener("kind: socket_map\ntype: unix\naddress: /a\nallow_from: []")).server.listen[0]
+            .allow_from
+            .is_empty()
+    );
 }

@@ -105,6 +105,7 @@ server:
     allow_users: [postfix, 99]
 
   max_connections: 100
+  max_connections_per_address: 50
   socketmap_max_reply_size: 5000
 
 socket_maps:
@@ -162,6 +163,7 @@ fn the_seeds_example_loads() {
     assert_eq!(config.server.ipc.socket.mode, 0o600);
     assert_eq!(config.server.ipc.allow_users, ["postfix", "99"]);
     assert_eq!(config.server.max_connections, Some(100));
+    assert_eq!(config.server.max_connections_per_address, Some(50));
 
     let map = &config.maps[0];
     assert!(matches!(&map.kind, Kind::Map(map) if map.max_reply == 5000));
@@ -275,6 +277,10 @@ fn each_mistake_is_told_at_its_place() {
         ),
         ("server:\n  logging:\n    json: \"yes\"\n", "expected true or false, found a string"),
         ("server:\n  max_connections: 0\n", "2:20 server.max_connections: must be at least 1"),
+        (
+            "server:\n  max_connections_per_address: 0\n",
+            "2:32 server.max_connections_per_address: must be at least 1",
+        ),
         (
             "server:\n  max_connections: -5\n",
             "2:20 server.max_connections: expected a whole number, found a negative number",

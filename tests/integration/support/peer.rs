@@ -1,10 +1,12 @@
 //! The Postfix side of one connection, in bytes: to a listener, or to a client on stdio.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
 
 use super::client::Client;
 use super::{PATIENCE, shown};
@@ -42,6 +44,14 @@ impl Peer {
         let stream = TcpStream::connect(address).expect("the TCP listener accepts");
         stream.set_nodelay(true).expect("TCP_NODELAY");
         Self::over(Stream::Tcp(stream), None)
+    }
+
+    /// The same from another address of the loopback.
+    pub(crate) fn tcp_from(source: Ipv4Addr, address: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a TCP socket");
+        socket.bind(&SocketAddr::from((source, 0)).into()).expect("all of 127/8 is ours");
+        socket.connect(&address.into()).expect("the TCP listener accepts");
+        Self::over(Stream::Tcp(socket.into()), None)
     }
 
     /// Connects to a unix listener.

@@ -1,0 +1,299 @@
+//! Room for connections: how many there may be in all (`server.max_connections`), for logins alone, and
+//! of one address (`server.max_connections_per_address`).
+//!
+//! Where there is no room, the oldest connection that has never sent a complete line, or request, is
+//! closed for the new one: Postfix and our own clients send theirs as soon as they are connected. A
+//! connection that has asked once is never closed for another. An IPv6 address counts as its /64.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::AbortHandle;
+
+/// What all connections of a broker share.
+#[derive(Debug, Clone)]
+pub struct Room(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    /// One permit a connection.
+    connections: Arc<Semaphore>,
+    /// Permits for logins alone: an smtpd whose handshake does not come exits, and others must not
+    /// use up what it needs.
+    for_logins: Arc<Semaphore>,
+    per_address: usize,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    /// Counts connections.
+    serial: u64,
+    /// Those that have never asked, the oldest first.
+    silent: BTreeMap<u64, Silent>,
+    addresses: HashMap<IpAddr, Address>,
+}
+
+/// A connection that has never asked.
+#[derive(Debug)]
+struct Silent {
+    since: Instant,
+    address: Option<IpAddr>,
+    /// None as long as it waits for a permit itself.
+    served: Option<Served>,
+}
+
+#[derive(Debug)]
+struct Served {
+    task: AbortHandle,
+    /// Whether its permit is one of those for logins.
+    is_reserved: bool,
+}
+
+#[derive(Debug, Default)]
+struct Address {
+    connections: usize,
+    silent: BTreeSet<u64>,
+}
+
+/// A connection has its place as long as this lives.
+#[derive(Debug)]
+pub(super) struct Seat {
+    room: Room,
+    /// Tells it from the others.
+    pub(super) serial: u64,
+    address: Option<IpAddr>,
+    /// Whether another connection of its address was closed for it.
+    pub(super) is_taken_over: bool,
+}
+
+/// Held until a connection has asked for the first time.
+#[derive(Debug)]
+pub(crate) struct Unheard {
+    room: Room,
+    serial: u64,
+}
+
+/// One of the connections that there may be.
+#[derive(Debug)]
+pub(super) struct Permit {
+    pub(super) is_reserved: bool,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Room {
+    /// For so many connections in all, so many of them for logins alone, and so many of one address.
+    #[must_use]
+    pub fn new(connections: usize, for_logins: usize, per_address: usize) -> Self {
+        Self(Arc::new(Inner {
+            connections: Arc::new(Semaphore::new(connections.saturating_sub(for_logins).max(1))),
+            for_logins: Arc::new(Semaphore::new(for_logins)),
+            per_address,
+            held: Mutex::default(),
+        }))
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place for a connection of this address; `None` where it has as many as it may have, and all
+    /// of them have asked.
+    pub(super) fn admit(&self, peer: Option<IpAddr>) -> Option<Seat> {
+        let address = peer.map(counted_as);
+        let mut held = self.held();
+        let mut is_taken_over = false;
+        if let Some(address) = address {
+            let known = held.addresses.get(&address);
+            is_taken_over = known.is_some_and(|known| known.connections >= self.0.per_address);
+            if is_taken_over {
+                let mut silent = known?.silent.iter();
+                let oldest = *silent.find(|serial| held.is_served(**serial))?;
+                held.close(oldest);
+            }
+        }
+        held.serial += 1;
+        let serial = held.serial;
+        held.silent.insert(serial, Silent { since: Instant::now(), address, served: None });
+        if let Some(address) = address {
+            let known = held.addresses.entry(address).or_default();
+            known.connections += 1;
+            known.silent.insert(serial);
+        }
+        drop(held);
+        Some(Seat { room: self.clone(), serial, address, is_taken_over })
+    }
+
+    /// One of the permits, where one is free.
+    pub(super) fn try_permit(&self, is_login: bool) -> Option<Permit> {
+        let free = |pool: &Arc<Semaphore>| Arc::clone(pool).try_acquire_owned().ok();
+        if let Some(permit) = free(&self.0.connections) {
+            return Some(Permit { is_reserved: false, _permit: permit });
+        }
+        let permit = free(&self.0.for_logins).filter(|_| is_login)?;
+        Some(Permit { is_reserved: true, _permit: permit })
+    }
+
+    /// Waits for one.
+    pub(super) async fn permit(&self, is_login: bool) -> Option<Permit> {
+        let [any, reserved] = [&self.0.connections, &self.0.for_logins].map(Arc::clone);
+        let (permit, is_reserved) = tokio::select! {
+            permit = any.acquire_owned() => (permit, false),
+            permit = reserved.acquire_owned(), if is_login => (permit, true),
+        };
+        Some(Permit { is_reserved, _permit: permit.ok()? })
+    }
+
+    /// The connection of this number is served by `task`, which ends where another one needs the room.
+    pub(super) fn is_served_by(&self, serial: u64, task: AbortHandle, is_reserved: bool) {
+        // It may have asked by now.
+        if let Some(silent) = self.held().silent.get_mut(&serial) {
+            silent.served = Some(Served { task, is_reserved });
+        }
+    }
+
+    /// Closes the oldest connection that has never asked for `patience`, and whose permit will do; whether
+    /// there was one.
+    pub(super) fn make_room(&self, is_login: bool, patience: Duration) -> bool {
+        let mut held = self.held();
+        let will_do = |served: &Served| is_login || !served.is_reserved;
+        let mut silent = held.silent.iter().take_while(|(_, silent)| silent.since.elapsed() >= patience);
+        let oldest = silent.find(|(_, silent)| silent.served.as_ref().is_some_and(will_do));
+        let oldest = oldest.map(|(serial, _)| *serial);
+        oldest.inspect(|oldest| held.close(*oldest)).is_some()
+    }
+}
+
+impl Held {
+    fn is_served(&self, serial: u64) -> bool {
+        self.silent.get(&serial).is_some_and(|silent| silent.served.is_some())
+    }
+
+    fn close(&mut self, serial: u64) {
+        if let Some(Served { task, .. }) = self.heard(serial).and_then(|silent| silent.served) {
+            task.abort();
+        }
+    }
+
+    /// It is silent no longer.
+    fn heard(&mut self, serial: u64) -> Option<Silent> {
+        let silent = self.silent.remove(&serial)?;
+        let address = silent.address.and_then(|address| self.addresses.get_mut(&address));
+        if let Some(address) = address {
+            address.silent.remove(&serial);
+        }
+        Some(silent)
+    }
+}
+
+impl Seat {
+    /// For the connection's task.
+    pub(super) fn unheard(&self) -> Unheard {
+        Unheard { room: self.room.clone(), serial: self.serial }
+    }
+}
+
+impl Drop for Unheard {
+    fn drop(&mut self) {
+        self.room.held().heard(self.serial);
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut held = self.room.held();
+        held.heard(self.serial);
+        let Some(address) = self.address else { return };
+        if let Some(known) = held.addresses.get_mut(&address) {
+            known.connections -= 1;
+            if known.connections == 0 {
+                held.addresses.remove(&address);
+            }
+        }
+    }
+}
+
+/// Who has one IPv6 address has 2^64 of them.
+fn counted_as(peer: IpAddr) -> IpAddr {
+    match peer.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from(u128::from(address) >> 64 << 64)),
+        address => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A connection that is served, and can be seen to end.
+    struct Served {
+        seat: Seat,
+        task: tokio::task::JoinHandle<()>,
+        permit: Permit,
+    }
+
+    async fn serve(room: &Room, peer: Option<IpAddr>, is_login: bool) -> Option<Served> {
+        let seat = room.admit(peer)?;
+        let permit = match room.try_permit(is_login) {
+            Some(permit) => permit,
+            None => return None,
+        };
+        let task = tokio::spawn(std::future::pending());
+        room.is_served_by(seat.serial, task.abort_handle(), permit.is_reserved);
+        Some(Served { seat, task, permit })
+    }
+
+    async fn was_closed(served: Served) -> bool {
+        tokio::task::yield_now().await;
+        served.task.is_finished()
+    }
+
+    #[tokio::test]
+    async fn the_oldest_that_never_asked_makes_room() {
+        let room = Room::new(4, 1, 10);
+        let mut served = Vec::new();
+        for is_login in [false, false, false, true] {
+            served.push(serve(&room, None, is_login).await.expect("there is room"));
+        }
+        assert!(served[3].permit.is_reserved && room.try_permit(true).is_none());
+        drop(served[0].seat.unheard());
+        assert!(!room.make_room(true, Duration::from_secs(60)), "all have just come");
+        let make_room = |is_login| room.make_room(is_login, Duration::ZERO);
+        assert!(make_room(false), "the second one is the oldest that never asked");
+        assert!(make_room(false) && !make_room(false), "those for logins are no help to others");
+        assert!(make_room(true) && !make_room(true));
+        let mut closed = Vec::new();
+        for served in served {
+            closed.push(was_closed(served).await);
+        }
+        assert_eq!(closed, [false, true, true, true]);
+        let held = room.held();
+        assert!(held.silent.is_empty() && held.addresses.is_empty(), "{held:?}");
+    }
+
+    #[tokio::test]
+    async fn an_address_has_so_many_connections_and_no_more() {
+        let room = Room::new(100, 0, 2);
+        let address = |text: &str| Some(text.parse().expect("an address"));
+        let one = serve(&room, address("192.0.2.1"), false).await.expect("the first");
+        let two = serve(&room, address("::ffff:192.0.2.1"), false).await.expect("the second");
+        drop(one.seat.unheard());
+        let three = serve(&room, address("192.0.2.1"), false).await.expect("in the second one's place");
+        drop(three.seat.unheard());
+        assert!(was_closed(two).await, "it had never asked");
+        assert!(serve(&room, address("192.0.2.1"), false).await.is_none(), "both have asked");
+        assert!(serve(&room, address("192.0.2.2"), false).await.is_some());
+        assert!(!was_closed(one).await);
+        assert!(serve(&room, address("192.0.2.1"), false).await.is_some(), "one is gone");
+        let _held = [
+            serve(&room, address("2001:db8::1"), false).await,
+            serve(&room, address("2001:db8::2"), false).await,
+        ];
+        let held = room.held();
+        assert_eq!(held.addresses[&"2001:db8::".parse::<IpAddr>().expect("an address")].connections, 2);
+        assert_eq!(held.addresses.len(), 2, "{held:?}");
+    }
+}

@@ -1,0 +1,148 @@
+//! Who may connect over TCP, and how many: `allow_from`, `max_connections_per_address`, and who makes
+//! room where `max_connections` is reached.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use crate::support::backend::{Backend, Reply, Request};
+use crate::support::broker::Broker;
+use crate::support::config::{Config, Kind};
+use crate::support::metrics::Scrape;
+use crate::support::peer::Peer;
+use crate::support::port::Port;
+use crate::support::sasl::Sasl;
+use crate::support::setup::Setup;
+use crate::support::site::{Way, open_directory};
+use crate::support::{PATIENCE, wait_until};
+
+const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
+const THERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+const EVENTS: &str = "pfxhttp_listener_connections_total";
+
+fn users(request: &Request) -> Reply {
+    match request.path.as_str() {
+        "/m" => Reply::json(r#"{"value": "v"}"#),
+        _ => Reply::with_header("Auth-User", &request.text("username"), ""),
+    }
+}
+
+fn logs_in(sasl: &mut Sasl) -> String {
+    sasl.plain(1, "u", "secret");
+    sasl.line()
+}
+
+#[test]
+fn only_the_networks_that_are_named_may_connect() {
+    let directory = open_directory();
+    let api = Backend::start(users);
+    let [login, map, metrics] = [(); 3].map(|()| Port::reserve());
+    let config = |allowed: &str| {
+        let observed = format!("{{prometheus_enabled: true, prometheus_port: {}}}", metrics.number());
+        let config = Config::new(directory.path()).server(&format!("observability: {observed}"));
+        let config = config.login("users", &api.url("/auth"), &[]).map("m", &api.url("/m"), &[]);
+        let endpoint =
+            |port: &Port| format!("type: tcp, address: 127.0.0.1, port: {}{allowed}", port.number());
+        let config = config.listen(Kind::Login, "users", &endpoint(&login));
+        config.listen(Kind::Map, "maps", &endpoint(&map)).write()
+    };
+    let broker = Broker::start(&config(", allow_from: [127.0.0.2, '2001:db8::/32']"));
+    for _ in 0..5 {
+        assert_eq!(Peer::tcp_from(HERE, login.address()).rest(), b"", "closed without a word");
+        assert_eq!(Peer::tcp_from(HERE, map.address()).rest(), b"");
+    }
+    let mut inside = Sasl::begin(Peer::tcp_from(THERE, login.address()));
+    assert_eq!(logs_in(&mut inside), "OK\t1\tuser=u");
+    assert_eq!(Peer::tcp_from(THERE, map.address()).look_up("m", "k"), "OK v");
+    let due = ["WARN", "outside of allow_from", "listener=\"users\"", "address=127.0.0.1"];
+    assert!(broker.logged(&due), "{}", broker.log());
+    let lines = broker.log().lines().filter(|line| line.contains("outside of allow_from")).count();
+    assert_eq!(lines, 2, "one a minute for each listener: {}", broker.log());
+    for component in ["dovecot_sasl", "socket_map"] {
+        let labels = [("component", component), ("event", "accept"), ("result", "error")];
+        let refused = Scrape::of(metrics.address()).sum(EVENTS, &labels);
+        assert_eq!(refused, 5.0, "{component}");
+    }
+    config(", allow_from: [127.0.0.0/31]");
+    assert!(broker.reload(), "{}", broker.log());
+    assert_eq!(Peer::tcp_from(THERE, map.address()).rest(), b"", "a reload follows");
+    assert_eq!(logs_in(&mut Sasl::begin(Peer::tcp_from(HERE, login.address()))), "OK\t1\tuser=u");
+    config("");
+    assert!(broker.reload(), "{}", broker.log());
+    assert_eq!(Peer::tcp_from(THERE, map.address()).look_up("m", "k"), "OK v", "all may");
+}
+
+#[test]
+fn silent_connections_make_room_for_logins() {
+    let api = Backend::start(users);
+    // From one address, or from so many that none has too many connections.
+    for (addresses, says) in [
+        (1, "server.max_connections_per_address is reached: the oldest one that never asked"),
+        (8, "server.max_connections is reached: the oldest connection that never asked"),
+    ] {
+        let setup = Setup::start(|config| {
+            let config = config.server("max_connections: 40").map("m", &api.url("/m"), &[]);
+            config.login("users", &api.url("/auth"), &[])
+        });
+        let port = setup.login_port("users").address();
+        let mut before = setup.login(Way::Tcp, "users");
+        assert_eq!(logs_in(&mut before), "OK\t1\tuser=u");
+        let mut map = setup.map();
+        assert_eq!(map.look_up("m", "k"), "OK v");
+        // A crowd that says nothing, or not a whole line; more than there is room for.
+        let silent = |nth: u8| {
+            let mut peer = Peer::tcp_from(Ipv4Addr::new(127, 0, 0, 1 + nth % addresses), port);
+            // It may be closed by now.
+            let _ = peer.try_send(&b"VERSION\t1"[..usize::from(nth) % 10]);
+            peer
+        };
+        let mut crowd: Vec<Peer> = (0..60).map(silent).collect();
+        for nth in 0..50 {
+            for way in [Way::Tcp, Way::Unix] {
+                assert_eq!(logs_in(&mut setup.login(way, "users")), "OK\t1\tuser=u", "{addresses} {way:?}");
+            }
+            crowd.push(silent(nth));
+        }
+        // Nor do the others wait.
+        assert_eq!(setup.map().look_up("m", "k"), "OK v");
+        before.plain(2, "u", "secret");
+        assert_eq!(before.line(), "OK\t2\tuser=u", "who has asked stays");
+        assert_eq!(map.look_up("m", "k"), "OK v");
+        assert!(setup.broker.logged(&["WARN", says]), "{}", setup.broker.log());
+    }
+}
+
+#[test]
+fn one_address_has_so_many_connections_and_no_more() {
+    let api = Backend::start(users);
+    let (port, directory) = (Port::reserve(), open_directory());
+    let config = Config::new(directory.path()).server("max_connections_per_address: 4");
+    let config = config.map("m", &api.url("/m"), &[]).listen_tcp(Kind::Map, "maps", port.number());
+    let config = config.listen_unix(Kind::Map, "unix", &directory.path().join("unix.sock"));
+    let broker = Broker::start(&config.write());
+    let mut known: Vec<Peer> = (0..4).map(|_| Peer::tcp(port.address())).collect();
+    for peer in &mut known {
+        assert_eq!(peer.look_up("m", "k"), "OK v");
+    }
+    assert_eq!(Peer::tcp(port.address()).rest(), b"", "a fifth is closed at once");
+    assert!(broker.logged(&["WARN", "max_connections_per_address", "address=127.0.0.1"]), "{}", broker.log());
+    assert_eq!(Peer::tcp_from(THERE, port.address()).look_up("m", "k"), "OK v", "another address");
+    let mut unix: Vec<Peer> = (0..6).map(|_| Peer::unix(&directory.path().join("unix.sock"))).collect();
+    for peer in &mut unix {
+        assert_eq!(peer.look_up("m", "k"), "OK v", "a unix socket has no addresses");
+    }
+    for peer in &mut known {
+        assert_eq!(peer.look_up("m", "k"), "OK v", "those that were there stay");
+    }
+    drop(known.pop());
+    let again = || {
+        let mut peer = Peer::tcp(port.address());
+        peer.set_patience(Duration::from_secs(5));
+        peer.try_send(b"3:m k,").is_ok() && peer.up_to(7) == b"4:OK v,"
+    };
+    assert!(wait_until(PATIENCE, again), "there is room again");
+    drop(known);
+    // Silent ones make room for others of their address.
+    let silent: Vec<Peer> = (0..10).map(|_| Peer::tcp(port.address())).collect();
+    assert_eq!(Peer::tcp(port.address()).look_up("m", "k"), "OK v");
+    drop(silent);
+}
