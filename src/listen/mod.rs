@@ -1,8 +1,8 @@
 //! Sockets that listen: made before the runtime starts (`bind`), served and exchanged after.
 //!
 //! Every accepted connection is a task of its own on one of the `threads`, and costs little; what is bounded is their
-//! number (`server.max_connections`): at the bound each listener holds one more, which waits until
-//! another ends, and accepts no further one; nor does it while a
+//! number (`room`): at the bound each listener holds one more, which waits until another ends or makes
+//! room, and accepts no further one; nor does it while a
 //! lookup that came through the listener waits in a full queue (`target::limit`). A failing
 //! accept (no descriptor left, say) is tried again after a pause, never in a spin.
 //!

@@ -237,10 +237,7 @@ mod tests {
 
     async fn serve(room: &Room, peer: Option<IpAddr>, is_login: bool) -> Option<Served> {
         let seat = room.admit(peer)?;
-        let permit = match room.try_permit(is_login) {
-            Some(permit) => permit,
-            None => return None,
-        };
+        let permit = room.try_permit(is_login)?;
         let task = tokio::spawn(std::future::pending());
         room.is_served_by(seat.serial, task.abort_handle(), permit.is_reserved);
         Some(Served { seat, task, permit })
