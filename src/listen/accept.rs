@@ -79,6 +79,7 @@ pub(super) async fn accept<T, S, N, F>(
 {
     let mut draining = entrance.draining.clone();
     let mut complaints = Complaints::default();
+    let mut pressure = Pressure::default();
     loop {
         let accepted = tokio::select! {
             // A connection that waits in the kernel's queue may have asked already.
