@@ -129,7 +129,7 @@ fn broken_configurations_change_nothing() {
         good.replace("steady", "ste ady"),
         good.replace("http://", "ftp://"),
         good.replace("payload", "payloads"),
-        good.replace("value_field: value", "value_field: ''"),
+        good.replace("value_field: value", "value_field: [value]"),
         good.replace("{{ .Key }}", "{{ .Nothing }}"),
         format!("{good}  tls: {{enabled: true, root_ca: \"{}\"}}\n", pem.display())
             .replace("\nsocket_maps", "\nsocket_maps"),

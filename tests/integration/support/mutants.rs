@@ -169,7 +169,7 @@ pub(crate) const TEXTS: [(&str, &str, &str); 97] = [
     ("{{ .Key }}\"}'", "{{ .Nothing }}\"}'", "steady.payload"),
     ("{{ .Key }}\"}'", "{{ .Key }\"}'", "steady.payload"),
     ("{{ .Key }}\"}'", "{{ .Key }}\"'", "steady.payload"),
-    ("value_field: value", "value_field: ''", "steady.value_field"),
+    ("value_field: value", "value_field: [value]", "steady.value_field"),
     ("[\"X-A: b\"]", "[\"X-A\"]", "custom_headers[0]"),
     ("[\"X-A: b\"]", "[\"Content-Length: 5\"]", "custom_headers[0]"),
     ("\"joe:s3cret\"", "joe", "checks.http_auth_basic"),
