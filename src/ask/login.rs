@@ -133,8 +133,7 @@ impl Peer {
         ];
         let addresses = addresses.into_iter().map(|text| (text, Self::LONGEST_ADDRESS));
         for (text, most) in addresses.chain(others.into_iter().map(|text| (text, Self::LONGEST))) {
-            let most = (0..=most).rev().find(|&most| text.is_char_boundary(most)).unwrap_or(0);
-            text.truncate(most);
+            text.truncate(text.floor_char_boundary(most));
         }
     }
 }

@@ -75,8 +75,9 @@ impl<'a> Scan<'a> {
         let bytes = self.text.as_bytes();
         self.at += 1;
         // Most are short, and memchr is for long ones.
-        let near = bytes.iter().skip(self.at).take(16);
-        self.at += near.take_while(|byte| !matches!(byte, b'"' | b'\\')).count();
+        let rest = bytes.get(self.at..).unwrap_or_default();
+        let near = &rest[..rest.len().min(16)];
+        self.at += near.iter().position(|byte| matches!(byte, b'"' | b'\\')).unwrap_or(near.len());
         while let Some(found) = bytes.get(self.at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
             self.at += found;
             if bytes[self.at] == b'"' {
@@ -257,7 +258,11 @@ impl<'a> Scan<'a> {
 /// As [`decoded`].
 fn is(key: &str, name: &str) -> Result<bool, Failure> {
     let inner = key.get(1..key.len().saturating_sub(1)).unwrap_or_default();
-    let Some((plain, mut escaped)) = inner.split_once('\\') else { return Ok(inner == name) };
+    // Nearly all are plain, which is seen many bytes at a time.
+    if inner.bytes().fold(true, |plain, byte| plain & (byte != b'\\')) {
+        return Ok(inner == name);
+    }
+    let Some((plain, mut escaped)) = inner.split_once('\\') else { return Ok(false) };
     let mut due = name.strip_prefix(plain);
     loop {
         let (one, behind) = match escaped.as_bytes().first() {
