@@ -98,7 +98,7 @@ pub(super) fn run(cli: &Cli) -> ExitCode {
     }
     keep_to_itself();
     if nix::unistd::geteuid().is_root() {
-        warn!("running as root, which the broker has no need of: server.run_as_user names another");
+        warn!("running as root, which the broker does not need: set server.run_as_user");
     }
     // Connections have threads of their own; a reload keeps one of the runtime's waiting.
     let served = Builder::new_multi_thread().worker_threads(1).enable_all().build().and_then(|runtime| {

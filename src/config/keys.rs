@@ -149,6 +149,10 @@ pub(super) fn is_known(key: &str) -> bool {
 
 /// The block that would have taken `key`.
 fn elsewhere(key: &str) -> Option<&'static str> {
+    // The other sections know it only to say that it has no effect there.
+    if key == "sasl_oidc_auth" {
+        return Some("an entry of dovecot_sasl");
+    }
     // What several blocks have, and a `timeout` above all, belongs in none of them in particular.
     let has = |block: Block| block.keys().contains(&key) && !(block == Block::HttpClient && key == "timeout");
     let home = HOMES.iter().find(|(block, _)| has(*block)).map(|(_, name)| *name);

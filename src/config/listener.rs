@@ -278,7 +278,7 @@ fn beyond_loopback(report: &mut Report<'_>, at: &KeyPath, endpoint: &Endpoint) {
     {
         let problem = report.warning(at, "listens beyond loopback: whoever reaches this address may ask");
         problem.hint(
-            "use \"127.0.0.1\", \"[::1]\" or a unix socket, or name in `allow_from` where Postfix runs",
+            "use \"127.0.0.1\", \"[::1]\" or a unix socket, or list the addresses of Postfix in `allow_from`",
         );
     }
 }

@@ -60,11 +60,10 @@ pub struct Refused {
 }
 
 impl Refused {
-    /// What may help: Postfix before 3.12 cuts a longer command in silence (DV-23).
+    /// What may help: Postfix before 3.12 cuts a longer command in silence.
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
-        let is_oauth = Mechanism::of(&self.mechanism).is_some_and(Mechanism::is_oauth);
-        (is_oauth || self.reason == sasl::NOT_BASE64)
+        sasl::may_be_cut(self.reason)
             .then_some("a long token or password needs line_length_limit = 12288 in main.cf")
     }
 }

@@ -98,10 +98,15 @@ impl Dialogue {
 }
 
 /// Also the mark of a response that was cut.
-pub(super) const NOT_BASE64: &str = "invalid base64 data";
+const NOT_BASE64: &str = "invalid base64 data";
 const PLAIN_FORMAT: &str = "invalid PLAIN data format";
 const OAUTHBEARER_FORMAT: &str = "invalid OAUTHBEARER data format";
 const XOAUTH2_FORMAT: &str = "invalid XOAUTH2 data format";
+
+/// Whether a refusal for this reason is what a line that was cut on the way would get.
+pub(super) fn may_be_cut(reason: &str) -> bool {
+    [NOT_BASE64, OAUTHBEARER_FORMAT, XOAUTH2_FORMAT].contains(&reason)
+}
 
 /// Whether these could have come out of a dialogue: for those that come by the local socket.
 #[must_use]

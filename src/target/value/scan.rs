@@ -78,16 +78,23 @@ impl<'a> Scan<'a> {
         let rest = bytes.get(self.at..).unwrap_or_default();
         let near = &rest[..rest.len().min(16)];
         self.at += near.iter().position(|byte| matches!(byte, b'"' | b'\\')).unwrap_or(near.len());
-        while let Some(found) = bytes.get(self.at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
-            self.at += found;
-            if bytes[self.at] == b'"' {
-                self.at += 1;
-                return self.since(start);
+        loop {
+            match bytes.get(self.at) {
+                Some(b'"') => {
+                    self.at += 1;
+                    return self.since(start);
+                }
+                Some(b'\\') => self.at += 2,
+                Some(_) => {
+                    let rest = &bytes[self.at..];
+                    self.at += memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+                }
+                None => {
+                    self.at = bytes.len();
+                    return self.since(start);
+                }
             }
-            self.at += 2;
         }
-        self.at = bytes.len();
-        self.since(start)
     }
 
     /// Passes a number, `true`, `false` or `null`; in no JSON, at least one byte.
