@@ -137,7 +137,7 @@ async fn serve(
     // A quarter is for logins, where there are any.
     let for_logins = if config.logins.is_empty() { 0 } else { (connections / 4).clamp(1, 1024) };
     // By default the others have a quarter.
-    let per_address = config.server.max_connections_per_address.unwrap_or(connections - connections / 4);
+    let per_address = config.server.max_connections_per_address;
     let shared =
         Shared { room: Room::new(connections, for_logins, per_address), alive, threads: threads.clone() };
     let endpoints: Vec<String> = bound.iter().map(Bound::endpoint).collect();

@@ -195,7 +195,8 @@ pub struct Server {
     pub cache_bytes: u64,
     /// `server.max_connections`; `None`: the descriptor limit less 256.
     pub max_connections: Option<usize>,
-    /// `server.max_connections_per_address`; `None`: three quarters of them.
+    /// `server.max_connections_per_address`; `None`: three quarters of them for an address
+    /// that is neither loopback nor named in `allow_from`.
     pub max_connections_per_address: Option<usize>,
     /// `server.observability`, where Prometheus may ask.
     pub prometheus: Option<metrics::endpoint::Settings>,

@@ -135,7 +135,10 @@ impl Entrance {
             }
             return None;
         }
-        let seat = self.shared.room.admit(peer);
+        let seat = {
+            let is_login = matches!(self.wire, Wire::Login(_));
+            self.shared.room.admit(peer, is_login, !self.allow_from.is_empty())
+        };
         let Some(address) = peer else { return seat };
         if seat.as_ref().is_some_and(|seat| seat.is_taken_over)
             && let Some(unsaid) = complaints.replaced.is_due()

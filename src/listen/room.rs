@@ -24,7 +24,10 @@ struct Inner {
     /// Permits for logins alone: an smtpd whose handshake does not come exits, and others must not
     /// use up what it needs.
     for_logins: Arc<Semaphore>,
-    per_address: usize,
+    /// `None`: not set.
+    per_address: Option<usize>,
+    /// What it is then, for those whom nobody has named.
+    per_stranger: usize,
     held: Mutex<Held>,
 }
 
@@ -34,14 +37,17 @@ struct Held {
     serial: u64,
     /// Those that have never asked, the oldest first.
     silent: BTreeMap<u64, Silent>,
-    addresses: HashMap<IpAddr, Address>,
+    addresses: HashMap<Group, Address>,
 }
+
+/// What is counted together: an address, and whether it is there for logins.
+type Group = (IpAddr, bool);
 
 /// A connection that has never asked.
 #[derive(Debug)]
 struct Silent {
     since: Instant,
-    address: Option<IpAddr>,
+    group: Option<Group>,
     /// None as long as it waits for a permit itself.
     served: Option<Served>,
 }
@@ -65,7 +71,7 @@ pub(super) struct Seat {
     room: Room,
     /// Tells it from the others.
     pub(super) serial: u64,
-    address: Option<IpAddr>,
+    group: Option<Group>,
     /// Whether another connection of its address was closed for it.
     pub(super) is_taken_over: bool,
 }
@@ -85,13 +91,16 @@ pub(super) struct Permit {
 }
 
 impl Room {
-    /// For so many connections in all, so many of them for logins alone, and so many of one address.
+    /// For so many connections in all, so many of them for logins alone, and so many of one address;
+    /// unless that is set, three quarters of them for an address that is neither loopback nor named by a
+    /// listener.
     #[must_use]
-    pub fn new(connections: usize, for_logins: usize, per_address: usize) -> Self {
+    pub fn new(connections: usize, for_logins: usize, per_address: Option<usize>) -> Self {
         Self(Arc::new(Inner {
             connections: Arc::new(Semaphore::new(connections.saturating_sub(for_logins).max(1))),
             for_logins: Arc::new(Semaphore::new(for_logins)),
             per_address,
+            per_stranger: connections - connections / 4,
             held: Mutex::default(),
         }))
     }
@@ -102,13 +111,17 @@ impl Room {
 
     /// A place for a connection of this address; `None` where it has as many as it may have, and all
     /// of them have asked.
-    pub(super) fn admit(&self, peer: Option<IpAddr>) -> Option<Seat> {
-        let address = peer.map(counted_as);
+    /// `is_named` where the listener names who may connect.
+    pub(super) fn admit(&self, peer: Option<IpAddr>, is_login: bool, is_named: bool) -> Option<Seat> {
+        let group = peer.map(|peer| (counted_as(peer), is_login));
         let mut held = self.held();
         let mut is_taken_over = false;
-        if let Some(address) = address {
-            let known = held.addresses.get(&address);
-            is_taken_over = known.is_some_and(|known| known.connections >= self.0.per_address);
+        if let Some(group) = group {
+            // One host's Postfix is one address: it is no crowd of strangers.
+            let is_known = is_named || peer.is_some_and(|peer| peer.to_canonical().is_loopback());
+            let most = self.0.per_address.unwrap_or(if is_known { usize::MAX } else { self.0.per_stranger });
+            let known = held.addresses.get(&group);
+            is_taken_over = known.is_some_and(|known| known.connections >= most);
             if is_taken_over {
                 let mut silent = known?.silent.iter();
                 let oldest = *silent.find(|serial| held.is_served(**serial))?;
@@ -117,14 +130,14 @@ impl Room {
         }
         held.serial += 1;
         let serial = held.serial;
-        held.silent.insert(serial, Silent { since: Instant::now(), address, served: None });
-        if let Some(address) = address {
-            let known = held.addresses.entry(address).or_default();
+        held.silent.insert(serial, Silent { since: Instant::now(), group, served: None });
+        if let Some(group) = group {
+            let known = held.addresses.entry(group).or_default();
             known.connections += 1;
             known.silent.insert(serial);
         }
         drop(held);
-        Some(Seat { room: self.clone(), serial, address, is_taken_over })
+        Some(Seat { room: self.clone(), serial, group, is_taken_over })
     }
 
     /// One of the permits, where one is free.
@@ -181,9 +194,9 @@ impl Held {
     /// It is silent no longer.
     fn heard(&mut self, serial: u64) -> Option<Silent> {
         let silent = self.silent.remove(&serial)?;
-        let address = silent.address.and_then(|address| self.addresses.get_mut(&address));
-        if let Some(address) = address {
-            address.silent.remove(&serial);
+        let known = silent.group.and_then(|group| self.addresses.get_mut(&group));
+        if let Some(known) = known {
+            known.silent.remove(&serial);
         }
         Some(silent)
     }
@@ -206,11 +219,11 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let mut held = self.room.held();
         held.heard(self.serial);
-        let Some(address) = self.address else { return };
-        if let Some(known) = held.addresses.get_mut(&address) {
+        let Some(group) = self.group else { return };
+        if let Some(known) = held.addresses.get_mut(&group) {
             known.connections -= 1;
             if known.connections == 0 {
-                held.addresses.remove(&address);
+                held.addresses.remove(&group);
             }
         }
     }
@@ -236,7 +249,7 @@ mod tests {
     }
 
     async fn serve(room: &Room, peer: Option<IpAddr>, is_login: bool) -> Option<Served> {
-        let seat = room.admit(peer)?;
+        let seat = room.admit(peer, is_login, false)?;
         let permit = room.try_permit(is_login)?;
         let task = tokio::spawn(std::future::pending());
         room.is_served_by(seat.serial, task.abort_handle(), permit.is_reserved);
@@ -250,7 +263,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_oldest_that_never_asked_makes_room() {
-        let room = Room::new(4, 1, 10);
+        let room = Room::new(4, 1, Some(10));
         let mut served = Vec::new();
         for is_login in [false, false, false, true] {
             served.push(serve(&room, None, is_login).await.expect("there is room"));
@@ -272,8 +285,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_bound_that_nobody_set_is_for_strangers() {
+        let room = Room::new(8, 2, None);
+        let count = |text: &str, is_login, is_named| {
+            let peer = Some(text.parse().expect("an address"));
+            let seats: Vec<_> = (0..10).map_while(|_| room.admit(peer, is_login, is_named)).collect();
+            seats.len()
+        };
+        assert_eq!(count("192.0.2.1", false, false), 6);
+        assert_eq!(count("192.0.2.1", false, true), 10, "a listener names it");
+        for local in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
+            assert_eq!(count(local, false, false), 10, "{local}");
+        }
+        let peer = Some([192, 0, 2, 2].into());
+        let _lookups: Vec<_> = (0..6).map_while(|_| room.admit(peer, false, false)).collect();
+        assert!(room.admit(peer, false, false).is_none());
+        assert!(room.admit(peer, true, false).is_some(), "logins are counted apart");
+    }
+
+    #[tokio::test]
     async fn an_address_has_so_many_connections_and_no_more() {
-        let room = Room::new(100, 0, 2);
+        let room = Room::new(100, 0, Some(2));
         let address = |text: &str| Some(text.parse().expect("an address"));
         let one = serve(&room, address("192.0.2.1"), false).await.expect("the first");
         let two = serve(&room, address("::ffff:192.0.2.1"), false).await.expect("the second");
@@ -290,7 +322,7 @@ mod tests {
             serve(&room, address("2001:db8::2"), false).await,
         ];
         let held = room.held();
-        assert_eq!(held.addresses[&"2001:db8::".parse::<IpAddr>().expect("an address")].connections, 2);
+        assert_eq!(held.addresses[&("2001:db8::".parse().expect("an address"), false)].connections, 2);
         assert_eq!(held.addresses.len(), 2, "{held:?}");
     }
 }

@@ -26,6 +26,9 @@ pub(super) fn read(settings: &Settings, user: &str, reply: &Reply) -> Result<Out
     let status = status_header(reply)?;
     let is_accepted = reply.status == settings.status_code;
     if settings.denied_status.contains(&reply.status) {
+        if is_temporary(reply) {
+            return Err(Failure::Status(reply.status));
+        }
         let said = status.as_deref().filter(|said| !said.is_empty() && !is_ok(said));
         return Ok(Outcome::denied(said.unwrap_or(DENIED)));
     }
@@ -181,6 +184,8 @@ mod tests {
     fn an_administrator_may_say_more() {
         let mut settings = settings();
         settings.denied_status = vec![401, 404];
+        let temporary: &[(&str, &[u8])] = &[("Auth-Status", b"later"), ("Auth-Error-Code", b"451 4.3.0")];
+        assert_eq!(read(&settings, "typed", &reply(401, temporary)), Err(Failure::Status(401)));
         assert_eq!(read(&settings, "typed", &reply(401, &[])), denied(DENIED));
         assert_eq!(read(&settings, "typed", &reply(404, &[("Auth-Status", b"gone")])), denied("gone"));
         assert_eq!(read(&settings, "typed", &reply(404, &[("Auth-Status", b"OK")])), denied(DENIED));

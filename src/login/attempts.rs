@@ -2,7 +2,9 @@
 //! parallel learns no faster than who guesses one by one.
 //!
 //! An attempt lasts from before its API is asked until its answer has left; one that was denied
-//! lasts as long as its delay, also where its peer does not wait for it. Further ones wait for their
+//! lasts as long as its delay, also where its peer does not wait for it. It counts for its name only
+//! as long as the delay of a first denial: what an address has to wait longer for must not keep out
+//! others of that name. Further ones wait for their
 //! turn, in the order in which they came, and hold no worker meanwhile. The table knows only those
 //! that are under way or wait, and is bounded besides.
 
@@ -67,6 +69,8 @@ struct Place {
 pub(super) struct Attempt {
     places: Vec<Place>,
     begun: Instant,
+    /// What its delay is at the least.
+    least: Duration,
     lasts_until: Instant,
 }
 
@@ -90,7 +94,7 @@ impl Attempts {
                 begun = Instant::now();
             }
         }
-        Ok(Attempt { places, begun, lasts_until: begun + least })
+        Ok(Attempt { places, begun, least, lasts_until: begun + least })
     }
 
     /// A place with its turn, and whether it had to wait for that.
@@ -144,11 +148,25 @@ impl Drop for Place {
     }
 }
 
+fn free_names(places: &mut Vec<Place>) {
+    places.retain(|place| !matches!(place.key.0, Who::Name(_)));
+}
+
 impl Attempt {
     /// When it is over, where it lasts for `delay`.
     pub(super) fn last(&mut self, delay: Duration) -> Instant {
         self.lasts_until = self.begun + delay;
         self.lasts_until
+    }
+
+    /// When it is over for its name.
+    pub(super) fn ends_for_its_name(&self) -> Instant {
+        (self.begun + self.least).min(self.lasts_until)
+    }
+
+    /// Ends it for its name.
+    pub(super) fn free_its_name(&mut self) {
+        free_names(&mut self.places);
     }
 
     /// Ends it now.
@@ -159,13 +177,16 @@ impl Attempt {
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        let (places, until) = (std::mem::take(&mut self.places), self.lasts_until);
+        let (names_until, until) = (self.ends_for_its_name(), self.lasts_until);
+        let mut places = std::mem::take(&mut self.places);
         if places.is_empty() || until <= Instant::now() {
             return;
         }
         // Its peer has left, or could not wait so long. Without a runtime everything ends.
         if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(async move {
+                tokio::time::sleep_until(names_until.into()).await;
+                free_names(&mut places);
                 tokio::time::sleep_until(until.into()).await;
                 drop(places);
             });

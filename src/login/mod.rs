@@ -43,6 +43,9 @@ use attempts::Attempt;
 pub use penalty::Penalties;
 pub use settings::{Fields, Settings};
 
+/// A body from which on its reading takes long enough to let others have a turn before.
+const LONG_BODY: usize = 128 * 1024;
+
 /// One entry, ready to be asked.
 #[derive(Debug)]
 pub struct Logins {
@@ -203,6 +206,10 @@ impl Logins {
             format!("request: POST {origin}{} ({names}), the login of {user:?} as JSON", path.text)
         });
         let reply = self.api.exchange(&request, deadline, refuses).await?;
+        if reply.body.len() > LONG_BODY {
+            // It may have been read once already, and is about to be read in full.
+            tokio::task::yield_now().await;
+        }
         let theirs = || {
             let mut hidden = Hidden::default();
             hidden.add(password.expose());
@@ -278,6 +285,8 @@ impl Logins {
 /// or slow, and as long as the budget allows.
 async fn hold_back(mut attempt: Attempt, delay: Duration, asker: &Asker) {
     let until = attempt.last(delay).min(Deadline::from(asker.at, LOGIN_BUDGET).instant());
+    tokio::time::sleep_until(attempt.ends_for_its_name().min(until).into()).await;
+    attempt.free_its_name();
     tokio::time::sleep_until(until.into()).await;
 }
 

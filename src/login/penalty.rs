@@ -9,7 +9,7 @@
 //! itself. The tables are bounded: what was heard of least makes room.
 
 use std::hash::{BuildHasher, RandomState};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,7 @@ use moka::sync::Cache;
 use super::Settings;
 use super::attempts::{Attempt, Attempts, Crowd, Who};
 use crate::ask::Deadline;
+use crate::domain;
 
 /// The longest delay.
 const MOST: Duration = Duration::from_secs(6);
@@ -82,11 +83,14 @@ impl Penalties {
     ) -> Result<Attempt, Crowd> {
         let name = self.hash(user);
         let is_at_home = remote.is_some_and(|address| self.homes.contains_key(&(name, network(address))));
-        let address = remote.filter(|address| !is_exempt(settings, *address)).map(network);
+        let is_exempt = remote.is_some_and(|address| is_exempt(settings, address));
+        // Those without an address are one crowd.
+        let address = remote.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+        let address = (!is_exempt).then(|| network(address));
         let bounded = [
             address.map(Who::Address),
             // A token's name may be the provider's to tell.
-            (!user.is_empty() && !is_at_home).then_some(Who::Name(name)),
+            (!user.is_empty() && !is_at_home && !is_exempt).then_some(Who::Name(name)),
         ];
         let bounded = bounded.into_iter().flatten().filter(|_| settings.attempts > 0);
         let remaining = deadline.remaining();
@@ -134,9 +138,11 @@ impl Penalties {
         });
     }
 
-    /// A name in any case.
+    /// A name in any case, with any spelling of its domain.
     fn hash(&self, user: &str) -> u64 {
-        self.hashes.hash_one(user.trim().to_lowercase())
+        let user = user.trim();
+        let user = if user.is_ascii() { user.into() } else { domain::with_ascii(user.into()) };
+        self.hashes.hash_one(user.to_lowercase())
     }
 }
 

@@ -132,6 +132,7 @@ impl Rules<'_> {
             None if self.is_introspection() && issuers.tenants.is_empty() => Ok(()),
             None => Err(Refusal::missing("iss").into()),
             Some(iss) if is_right(iss) => Ok(()),
+            Some(iss) if self.is_introspection() && !iss.is_string() => Err(self.malformed("iss")),
             Some(iss) => {
                 let from = tenant.map(|tenant| format!(" for tenant {}", shown(&Value::from(tenant))));
                 let named = if issuers.are_discovered() { "" } else { "; see sasl_oidc_auth.issuers" };
@@ -173,7 +174,7 @@ impl Rules<'_> {
 
     /// RFC 8725 3.9: a token that was made for another application is not for us. Providers differ
     /// in where they say that.
-    fn audience(&self, claims: &Object) -> Result<(), Refusal> {
+    fn audience(&self, claims: &Object) -> Result<(), NoAccount> {
         let Some(audiences) = &self.settings.audiences else { return Ok(()) };
         let mut found = Vec::new();
         for name in ["aud", "azp", "client_id"] {
@@ -182,10 +183,10 @@ impl Rules<'_> {
                 Some(Value::String(one)) => found.push(one.as_str()),
                 Some(Value::Array(several)) if name == "aud" => {
                     for one in several {
-                        found.push(one.as_str().ok_or_else(|| malformed(name))?);
+                        found.push(one.as_str().ok_or_else(|| self.malformed(name))?);
                     }
                 }
-                Some(_) => return Err(malformed(name)),
+                Some(_) => return Err(self.malformed(name)),
             }
         }
         if found.iter().any(|one| audiences.iter().any(|ours| ours == one)) {
@@ -195,16 +196,18 @@ impl Rules<'_> {
             Some(one) => Err(Refusal::invalid(format!(
                 "the token is for {}; add that to sasl_oidc_auth.audiences to accept it",
                 shown(&Value::from(*one))
-            ))),
+            ))
+            .into()),
             None if self.is_introspection() && !self.settings.require_audience => Ok(()),
             None => Err(Refusal::invalid(
                 "the token does not say whom it is for (aud, azp, client_id); see sasl_oidc_auth.audiences"
                     .to_owned(),
-            )),
+            )
+            .into()),
         }
     }
 
-    fn name(&self, claims: &Object) -> Result<String, Refusal> {
+    fn name(&self, claims: &Object) -> Result<String, NoAccount> {
         let usual: &[&str] = match self.source {
             Source::Jwt { .. } => &["username", "preferred_username", "sub"],
             Source::Introspection => &["username", "sub"],
@@ -214,15 +217,26 @@ impl Rules<'_> {
             None => (usual.iter().copied().find(|name| claim(claims, name).is_some()), "username or sub"),
         };
         let Some(chosen) = chosen.filter(|name| claim(claims, name).is_some()) else {
-            return Err(Refusal::missing(wanted));
+            return Err(Refusal::missing(wanted).into());
         };
         // OpenID Connect Core 1.0 5.1: else its user may have made it up.
         if chosen == "email" && !claim(claims, "email_verified").is_none_or(is_true) {
-            return Err(Refusal::invalid("its email is not verified (email_verified)".to_owned()));
+            return Err(Refusal::invalid("its email is not verified (email_verified)".to_owned()).into());
         }
         match json::text(claims, chosen) {
             Some(name) if name.len() <= LONGEST_NAME && is_account_name(name) => Ok(name.to_owned()),
-            _ => Err(Refusal::invalid(format!("its {chosen} is no name that can log in"))),
+            None if self.is_introspection() => Err(self.malformed(chosen)),
+            _ => Err(Refusal::invalid(format!("its {chosen} is no name that can log in")).into()),
+        }
+    }
+
+    /// A claim that is no text where one is due: a fault of the token, or of the provider that is asked.
+    fn malformed(&self, claim: &str) -> NoAccount {
+        match self.source {
+            Source::Jwt { .. } => Refusal::invalid(format!("its {claim} is no text")).into(),
+            Source::Introspection => {
+                NoAccount::Unclear(format!("{}: {claim} is no text", Endpoint::Introspection.name()))
+            }
         }
     }
 }
@@ -239,10 +253,6 @@ fn is_true(value: &Value) -> bool {
         Value::String(text) => text.eq_ignore_ascii_case("true"),
         _ => *value == 1,
     }
-}
-
-fn malformed(claim: &str) -> Refusal {
-    Refusal::invalid(format!("its {claim} is no text"))
 }
 
 /// A claim, fit for a line of the log.

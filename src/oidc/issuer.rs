@@ -47,9 +47,10 @@ pub(super) fn pattern(discovered: &str) -> Option<String> {
     })
 }
 
-/// Whether a discovered issuer has a placeholder: no URL holds a brace.
+/// Whether a discovered issuer has a placeholder: no URL holds a brace, and an issuer no escaped one.
 pub(super) fn is_pattern(issuer: &str) -> bool {
-    issuer.contains(['{', '}'])
+    let escaped = issuer.to_ascii_lowercase();
+    issuer.contains(['{', '}']) || escaped.contains("%7b") || escaped.contains("%7d")
 }
 
 /// A discovered issuer, fit for a line of the log.

@@ -113,7 +113,9 @@ impl Document {
             let names = object.get(&name).and_then(Value::as_array).into_iter().flatten();
             names.filter_map(Value::as_str).take(64).map(str::to_owned).collect()
         });
-        let issuer = json::text(object, "issuer").map(str::to_owned);
+        // What is no URL says nothing of who issues (OpenID Connect Discovery 1.0 3).
+        let is_url = |issuer: &&str| issuer.starts_with("https://") || issuer.starts_with("http://");
+        let issuer = json::text(object, "issuer").filter(is_url).map(str::to_owned);
         let strange = issuer.as_deref().filter(|issuer| !issuer::is_pattern(issuer));
         let strange = strange.filter(|issuer| !uri.as_str().starts_with(*issuer));
         let remark = strange.map(|issuer| {

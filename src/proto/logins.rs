@@ -179,8 +179,9 @@ impl Logins {
         let Auth { id, mechanism, initial, peer } = auth;
         if let Some(open) = self.take(id) {
             // Whichever of the two is answered, the client would take it for the other.
-            fail(id, "this id is in use", out);
-            return open.forgotten();
+            let refusal = Refusal { reason: "this id is in use", user: String::new() };
+            let step = refused(id, &mechanism, refusal, peer, out);
+            return open.forgotten().or(Some(step));
         }
         let Some(mechanism) = Mechanism::of(&mechanism).filter(|known| self.offered.contains(known)) else {
             let refusal = Refusal { reason: "unsupported mechanism", user: String::new() };
@@ -201,8 +202,9 @@ impl Logins {
     fn go_on(&mut self, id: u32, data: Option<&[u8]>, now: Instant, out: &mut Vec<u8>) -> Option<Step> {
         let timed_out = "Authentication request timed out";
         let Some(open) = self.take(id) else {
-            fail(id, timed_out, out);
-            return None;
+            // It made room for another, or has never been; Dovecot says this in both cases.
+            let refusal = Refusal { reason: timed_out, user: String::new() };
+            return Some(refused(id, "", refusal, Peer::default(), out));
         };
         let is_late = now.duration_since(open.since) >= PATIENCE;
         match open.state {

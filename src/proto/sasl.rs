@@ -167,7 +167,9 @@ fn plain(response: &[u8]) -> Step {
             return Step::Fail(Refusal::new(PLAIN_FORMAT, user));
         }
     };
-    if !acts_for.is_empty() && acts_for != user {
+    // Names of users are alike in any case, and some mail clients write the two differently.
+    let folded = |name: &[u8]| String::from_utf8_lossy(name).to_lowercase();
+    if !acts_for.is_empty() && acts_for != user && folded(acts_for) != folded(user) {
         return Step::Fail(Refusal::new("not allowed to act for another user", user));
     }
     match name(user) {
@@ -288,6 +290,7 @@ mod tests {
         assert!(matches!(respond(Mechanism::Plain, "YWRtaW4AdUBleGFtcGxlLmNvbQBzZWNyZXQ="), Step::Fail(_)));
         let plain = |bytes: &[u8]| Dialogue::new(Mechanism::Plain).respond(bytes);
         assert_eq!(plain(b"u\0u\0p"), typed("u", "p"), "acting for oneself");
+        assert_eq!(plain(b"U@X\0u@x\0p"), typed("u@x", "p"), "in any case");
         for bytes in [
             &b""[..],
             b"\0u",

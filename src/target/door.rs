@@ -85,7 +85,7 @@ impl Door {
     }
 
     /// Returns once that is so. A burst passes; but where a queue that moves has kept this door closed
-    /// for [`BURST`], more come than the target can answer. Then they are let in, so that each of them
+    /// for half a second, more come than the target can answer. Then they are let in, so that each of them
     /// hears at once whether it can be answered in time (see `limit`).
     pub async fn open(&self, pressure: &mut Pressure) {
         for gate in self.gates().filter(|gate| !gate.is_open()) {

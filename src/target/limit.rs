@@ -3,11 +3,10 @@
 //! A lookup waits for a worker as long as it can still be answered in time. Two rules keep an API that
 //! is asked more than it can answer from doing nothing but what comes too late:
 //!
-//! * No lookup begins with less time left than one usually takes ([`ServiceTime`]).
+//! * No lookup begins with less time left than one usually takes (`service_time`).
 //! * A lookup behind so many others that its turn would come too late fails at once.
 //!
-//! Both rest on an estimate. So a lookup that finds a free worker begins in any case, and one that waits
-//! keeps its place for half of its time at least. A queue that is long, but moves fast enough, turns
+//! Both rest on an estimate, so a lookup that finds a free worker begins in any case. A queue that is long, but moves fast enough, turns
 //! none away: Postfix' processes wait, and are answered. benches/README.md has the figures, also
 //! of what was tried instead.
 //!
@@ -42,6 +41,8 @@ pub struct Limit {
 pub struct Worker<'l> {
     limit: &'l Limit,
     since: Instant,
+    /// When the lookup's budget ends.
+    until: Instant,
     _permit: SemaphorePermit<'l>,
 }
 
@@ -82,7 +83,7 @@ impl Limit {
     /// [`Failure::Overload`] where its turn would come too late, or does.
     pub async fn enter(&self, deadline: Deadline, gate: &Gate) -> Result<Worker<'_>, Failure> {
         if let Ok(permit) = self.workers.try_acquire() {
-            return Ok(self.worker(permit));
+            return Ok(self.worker(permit, deadline));
         }
         let place = Place::take(self);
         let patience = self.patience(deadline);
@@ -91,25 +92,29 @@ impl Limit {
         }
         let held = place.beyond_queue().then(|| gate.hold());
         match tokio::time::timeout(patience, self.workers.acquire()).await {
+            // What was known when it began to wait may have been nothing yet.
+            Ok(Ok(_)) if deadline.remaining() < self.service_time.mean() => Err(Failure::Overload),
             Ok(Ok(permit)) => {
                 if let Some(held) = held {
                     held.served();
                 }
-                Ok(self.worker(permit))
+                Ok(self.worker(permit, deadline))
             }
             // Never closed; and if it were, nothing could be asked.
             Ok(Err(_)) | Err(_) => Err(Failure::Overload),
         }
     }
 
-    fn worker<'l>(&'l self, permit: SemaphorePermit<'l>) -> Worker<'l> {
-        Worker { limit: self, since: Instant::now(), _permit: permit }
+    fn worker<'l>(&'l self, permit: SemaphorePermit<'l>, deadline: Deadline) -> Worker<'l> {
+        Worker { limit: self, since: Instant::now(), until: deadline.instant(), _permit: permit }
     }
 
-    /// How long a lookup may wait, and begin in time all the same.
+    /// How long a lookup may wait, and begin in time all the same. Times that scatter widely leave it
+    /// half of its time, unless most lookups take longer than the other half.
     fn patience(&self, deadline: Deadline) -> Duration {
-        let left = deadline.remaining();
-        left.saturating_sub(self.service_time.usual()).max(left / 2)
+        let (left, mean) = (deadline.remaining(), self.service_time.mean());
+        let least = if mean <= left / 2 { left / 2 } else { left.saturating_sub(mean) };
+        left.saturating_sub(self.service_time.usual()).max(least)
     }
 
     /// When the turn of a lookup comes that has so many ahead of it.
@@ -121,7 +126,10 @@ impl Limit {
 
 impl Drop for Worker<'_> {
     fn drop(&mut self) {
-        self.limit.service_time.add(self.since.elapsed());
+        let (now, time) = (Instant::now(), &self.limit.service_time);
+        let busy = now.saturating_duration_since(self.since);
+        // One that its budget has cut short would have taken longer.
+        time.add(if now < self.until { busy } else { busy.max(time.mean()) });
     }
 }
 

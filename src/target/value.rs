@@ -66,6 +66,20 @@ impl Field {
         }
     }
 
+    /// The same where it stands in its own place alone: at the top level, or at the end of a path. A
+    /// key of that name elsewhere means something else.
+    ///
+    /// # Errors
+    /// As [`Field::find`].
+    pub fn find_in_place<'a>(&self, body: &Object<'a>) -> Result<Option<Value<'a>>, Failure> {
+        let Self::Name(name) = self else { return self.find(body) };
+        let mut found = body.scan().descend(&[name.as_str()])?;
+        if found.is_none() && name.contains('.') {
+            found = body.scan().descend(&name.split('.').collect::<Vec<_>>())?;
+        }
+        Ok(found.map(Value))
+    }
+
     /// The value of this field in `body`; `None` where it is absent.
     ///
     /// # Errors

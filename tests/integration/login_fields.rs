@@ -60,6 +60,9 @@ fn json_says_who_logs_in() {
             (body(r#"{"ok": true, "user": {"name": "canon@x"}}"#), Some("OK\t1\tuser=canon@x")),
             (body(r#"{"ok": true, "user": {"name": "jos\u00e9@x"}}"#), Some("OK\t1\tuser=jos\u{e9}@x")),
             (body(r#"{"ok": false}"#), DENIED),
+            // A key of that name that stands elsewhere speaks of something else.
+            (body(r#"{"error": "wrong password", "checks": {"ldap": {"ok": true}}}"#), None),
+            (body(r#"{"ok": true, "audit": {"user": {"name": "admin"}}}"#), OK),
             (
                 body(r#"{"ok": false, "why": ["Account\nis\u0000 locked"]}"#),
                 Some("FAIL\t1\treason=Account is  locked\tuser=u"),

@@ -16,6 +16,8 @@ use crate::support::setup::Setup;
 const WORKERS: u32 = 8;
 /// How long the API takes.
 const TIME: Duration = Duration::from_millis(50);
+/// Another one, which takes most of the budget.
+const LONG: Duration = Duration::from_millis(800);
 /// Lookups that it can answer in a second, by those two.
 const CAPACITY: u32 = 160;
 const BUDGET: Duration = Duration::from_secs(1);
@@ -73,8 +75,8 @@ struct Site {
 }
 
 impl Site {
-    fn new(kind: Kind, is_local: bool) -> Self {
-        let (api, port) = (SlowApi::start(TIME), Port::reserve());
+    fn new(kind: Kind, is_local: bool, time: Duration) -> Self {
+        let (api, port) = (SlowApi::start(time), Port::reserve());
         let setup = Setup::start(|config| configure(config, kind, &api, &port, !is_local));
         let place = if is_local { Place::Local(setup.ipc()) } else { Place::Listener(port.address()) };
         Self { api, place, _setup: setup, _port: port }
@@ -115,7 +117,7 @@ fn assert_goodput(kind: Kind, is_local: bool) {
     for times in multiples() {
         let mut seen = Vec::new();
         let is_good = (0..ATTEMPTS).any(|_| {
-            let figures = Site::new(kind, is_local).overload(kind, times);
+            let figures = Site::new(kind, is_local, TIME).overload(kind, times);
             let way = if is_local { "local socket" } else { "listener" };
             println!("{kind:?} by {way}, {times} times the capacity: {figures}");
             let is_good = figures.goodput >= 0.9
@@ -131,7 +133,7 @@ fn assert_goodput(kind: Kind, is_local: bool) {
 /// A long queue that moves fast enough turns nobody away: Postfix' processes wait, and are answered.
 fn assert_all_are_answered(kind: Kind, is_local: bool) {
     let _alone = alone();
-    let site = Site::new(kind, is_local);
+    let site = Site::new(kind, is_local, TIME);
     let lookups = closed_loop(kind, "m", &site.place, 100, BEFORE + MEASURED);
     let turned_away = lookups.iter().filter(|lookup| lookup.how == Ended::Temporary).count();
     println!(
@@ -155,6 +157,25 @@ fn a_queue_that_moves_turns_no_map_away() {
 #[test]
 fn a_queue_that_moves_turns_no_policy_away() {
     assert_all_are_answered(Kind::Policy, false);
+}
+
+/// What begins has the time that the API takes, also where that is most of the budget.
+#[test]
+fn an_api_that_takes_most_of_the_budget_is_asked_for_what_can_be_answered() {
+    const LASTS: Duration = Duration::from_secs(6);
+    let _alone = alone();
+    let mut seen = Vec::new();
+    let is_good = (0..ATTEMPTS).any(|_| {
+        let site = Site::new(Kind::Map, true, LONG);
+        let lookups = open_loop(Kind::Map, "m", &site.place, 2 * WORKERS, LASTS);
+        let answered = lookups.iter().filter(|lookup| lookup.how == Ended::Answered).count();
+        let most = f64::from(WORKERS) * LASTS.as_secs_f64() / LONG.as_secs_f64();
+        let (goodput, calls) = (answered as f64 / most, site.api.calls() as f64 / answered.max(1) as f64);
+        seen.push(format!("goodput {goodput:.2}, {calls:.2} calls for each answer"));
+        println!("Map, an API of {LONG:?}: {}", seen[seen.len() - 1]);
+        goodput >= 0.8 && calls <= 1.1
+    });
+    assert!(is_good, "{}", seen.join("; "));
 }
 
 #[test]
