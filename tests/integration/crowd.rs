@@ -75,12 +75,14 @@ fn only_the_networks_that_are_named_may_connect() {
 fn silent_connections_make_room_for_logins() {
     let api = Backend::start(users);
     // From one address, or from so many that none has too many connections.
-    for (addresses, says) in [
-        (1, "server.max_connections_per_address is reached: the oldest one that never asked"),
-        (8, "server.max_connections is reached: the oldest connection that never asked"),
+    for (addresses, bound, says) in [
+        (1, "30", "server.max_connections_per_address is reached: the oldest one that never asked"),
+        (8, "30", "server.max_connections is reached: the oldest connection that never asked"),
+        (1, "~", "server.max_connections is reached: the oldest connection that never asked"),
     ] {
         let setup = Setup::start(|config| {
             let config = config.server("max_connections: 40").map("m", &api.url("/m"), &[]);
+            let config = config.server(&format!("max_connections_per_address: {bound}"));
             config.login("users", &api.url("/auth"), &[])
         });
         let port = setup.login_port("users").address();
@@ -145,4 +147,24 @@ fn one_address_has_so_many_connections_and_no_more() {
     let silent: Vec<Peer> = (0..10).map(|_| Peer::tcp(port.address())).collect();
     assert_eq!(Peer::tcp(port.address()).look_up("m", "k"), "OK v");
     drop(silent);
+}
+
+/// Postfix' own processes are one address to a broker on their host.
+#[test]
+fn lookups_of_one_host_keep_no_login_out() {
+    let api = Backend::start(users);
+    let port = Port::reserve();
+    let setup = Setup::start(|config| {
+        let config = config.server("max_connections: 40").map("m", &api.url("/m"), &[]);
+        let config = config.login("users", &api.url("/auth"), &[]);
+        config.listen_tcp(Kind::Map, "m", port.number())
+    });
+    let mut lookups: Vec<Peer> = (0..30).map(|_| Peer::tcp(port.address())).collect();
+    for peer in &mut lookups {
+        assert_eq!(peer.look_up("m", "k"), "OK v");
+    }
+    assert_eq!(logs_in(&mut setup.login(Way::Tcp, "users")), "OK\t1\tuser=u");
+    for peer in &mut lookups {
+        assert_eq!(peer.look_up("m", "k"), "OK v", "none of them was closed");
+    }
 }
