@@ -79,7 +79,7 @@ impl Rules<'_> {
         self.issuer(claims)?;
         self.times(claims)?;
         self.audience(claims)?;
-        Ok(self.name(claims)?)
+        self.name(claims)
     }
 
     fn is_introspection(&self) -> bool {
