@@ -73,11 +73,7 @@ impl Field {
     /// As [`Field::find`].
     pub fn find_in_place<'a>(&self, body: &Object<'a>) -> Result<Option<Value<'a>>, Failure> {
         let Self::Name(name) = self else { return self.find(body) };
-        let mut found = body.scan().descend(&[name.as_str()])?;
-        if found.is_none() && name.contains('.') {
-            found = body.scan().descend(&name.split('.').collect::<Vec<_>>())?;
-        }
-        Ok(found.map(Value))
+        Ok(in_place(name, body)?.map(Value))
     }
 
     /// The value of this field in `body`; `None` where it is absent.
@@ -91,18 +87,22 @@ impl Field {
                 let tokens: Vec<_> = tokens.iter().map(String::as_str).collect();
                 body.scan().descend(&tokens)?
             }
-            Self::Name(name) => {
-                let search = body.scan().anywhere(name);
-                let path = if name.contains('.') && !search.is_at_the_top() {
-                    body.scan().descend(&name.split('.').collect::<Vec<_>>())?
-                } else {
-                    None
-                };
-                path.map_or_else(|| search.outcome(), |value| Ok(Some(value)))?
-            }
+            Self::Name(name) if !name.contains('.') => body.scan().anywhere(name).outcome()?,
+            Self::Name(name) => match in_place(name, body)? {
+                Some(value) => Some(value),
+                None => body.scan().anywhere(name).outcome()?,
+            },
         };
         Ok(found.map(Value))
     }
+}
+
+/// The member of this name at the top level, else what it leads to as a dotted path.
+fn in_place<'a>(name: &str, body: &Object<'a>) -> Result<Option<&'a str>, Failure> {
+    if !name.contains('.') {
+        return body.scan().descend(&[name]);
+    }
+    body.scan().member_or_path(name, &name.split('.').collect::<Vec<_>>())
 }
 
 /// The text of one JSON value, without blanks around it.

@@ -25,11 +25,6 @@ pub(super) struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    /// Whether nothing stands before what was found: it is a member of the outermost object.
-    pub(super) fn is_at_the_top(&self) -> bool {
-        self.found.is_some_and(|((depth, _), _)| depth == 0)
-    }
-
     /// What was found.
     ///
     /// # Errors
@@ -190,6 +185,34 @@ impl<'a> Scan<'a> {
             }
         }
         Ok(found)
+    }
+
+    /// Passes the object that begins here, and returns its member `name`, else what `path` leads to.
+    ///
+    /// # Errors
+    /// As [`Scan::descend`], for what is on the way to what is returned.
+    pub(super) fn member_or_path(&mut self, name: &str, path: &[&str]) -> Result<Option<&'a str>, Failure> {
+        let Some((first, rest)) = path.split_first() else { return Ok(None) };
+        let (mut member, mut end) = (None, Ok(None));
+        self.peek();
+        self.members(|scan, key| {
+            if is(key, name)? {
+                member = Some(scan.value());
+            } else if is(key, first)? {
+                let mut branch = Self { text: scan.text, at: scan.at };
+                end = branch.descend(rest);
+                // A fault in there is one only if it is on the way.
+                if end.is_ok() {
+                    scan.at = branch.at;
+                } else {
+                    scan.value();
+                }
+            } else {
+                scan.value();
+            }
+            Ok(())
+        })?;
+        member.map_or(end, |value| Ok(Some(value)))
     }
 
     /// Passes the object that begins here, and looks for the member `name` of the shallowest object in
