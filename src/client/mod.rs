@@ -5,15 +5,15 @@
 //! reply. It decodes requests, asks the broker over the local socket (`link`), and encodes the
 //! answers; it reads no configuration, opens no network and keeps nothing between two requests.
 //!
-//! What it was started with it gives up (`alone`): descriptors, directory, core. Its environment
+//! What it was started with it gives up (`inherited`): descriptors, directory, core. Its environment
 //! stays: to clear one takes unsafe code, and would be of no use, for /proc shows what a program was
 //! started with whatever it does. The client reads no variable and starts no program.
 //!
 //! It always exits by itself: 0 when Postfix hangs up or the input makes no sense, for spawn(8)
 //! logs a warning for anything else; 64 for a wrong command line. What went wrong is in syslog.
 
-mod alone;
 mod args;
+mod inherited;
 mod link;
 mod logins;
 mod syslog;
@@ -55,7 +55,7 @@ pub fn speaking(version: u16) -> ExitCode {
     }
     match args::parse(std::env::args_os().skip(1)) {
         Ok(Command::Serve(mut args)) => {
-            alone::be(&mut args.socket);
+            inherited::give_up(&mut args.socket);
             serve(args, version)
         }
         Ok(Command::Print(text)) => {

@@ -4,9 +4,8 @@
 //! An attempt lasts from before its API is asked until its answer has left; one that was denied
 //! lasts as long as its delay, also where its peer does not wait for it. It counts for its name only
 //! as long as the delay of a first denial: what an address has to wait longer for must not keep out
-//! others of that name. Further ones wait for their
-//! turn, in the order in which they came, and hold no worker meanwhile. The table knows only those
-//! that are under way or wait, and is bounded besides.
+//! others of that name. Further ones wait for their turn, in the order in which they came, and hold no
+//! worker meanwhile. The table knows only those that are under way or wait, and is bounded besides.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -256,6 +255,23 @@ mod tests {
         assert!(Instant::now() >= end);
         drop(two);
         assert_eq!(attempts.table().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn the_longer_delay_of_an_address_keeps_no_name_waiting() {
+        let (attempts, here, bob) =
+            (Arc::new(Attempts::default()), Who::Address([192, 0, 2, 7].into()), Who::Name(1));
+        let begin = |who: Vec<Who>, patience| {
+            let (at, least) = (Instant::now(), Duration::from_millis(20));
+            attempts.begin(who, 1, at, least, Deadline::after(patience))
+        };
+        let mut denied = begin(vec![here, bob], HOUR).await.expect("a turn");
+        denied.last(HOUR);
+        drop(denied);
+        let seconds = Duration::from_secs(5);
+        assert!(begin(vec![bob], seconds).await.is_ok(), "the name is free");
+        let crowd = begin(vec![here], Duration::from_millis(50)).await.map(|_| ());
+        assert_eq!(crowd, Err(Crowd(here)), "and the address is not");
     }
 
     #[tokio::test]

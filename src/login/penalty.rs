@@ -81,21 +81,24 @@ impl Penalties {
         at: Instant,
         deadline: Deadline,
     ) -> Result<Attempt, Crowd> {
-        let name = self.hash(user);
-        let is_at_home = remote.is_some_and(|address| self.homes.contains_key(&(name, network(address))));
         let is_exempt = remote.is_some_and(|address| is_exempt(settings, address));
-        // Those without an address are one crowd.
-        let address = remote.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
-        let address = (!is_exempt).then(|| network(address));
-        let bounded = [
-            address.map(Who::Address),
-            // A token's name may be the provider's to tell.
-            (!user.is_empty() && !is_at_home && !is_exempt).then_some(Who::Name(name)),
-        ];
-        let bounded = bounded.into_iter().flatten().filter(|_| settings.attempts > 0);
+        let bounded =
+            if settings.attempts == 0 || is_exempt { [None, None] } else { self.bounded(remote, user) };
         let remaining = deadline.remaining();
         let deadline = Deadline::after(remaining - remaining / RESERVE);
-        self.attempts.begin(bounded, settings.attempts, at, settings.failure_delay, deadline).await
+        self.attempts
+            .begin(bounded.into_iter().flatten(), settings.attempts, at, settings.failure_delay, deadline)
+            .await
+    }
+
+    /// What a login of `user` from there counts for.
+    fn bounded(&self, remote: Option<IpAddr>, user: &str) -> [Option<Who>; 2] {
+        // Those without an address are one crowd.
+        let address = network(remote.unwrap_or(Ipv4Addr::UNSPECIFIED.into()));
+        // A token's name may be the provider's to tell.
+        let name = (!user.is_empty()).then(|| self.hash(user));
+        let is_at_home = |name: &u64| remote.is_some() && self.homes.contains_key(&(*name, address));
+        [Some(Who::Address(address)), name.filter(|name| !is_at_home(name)).map(Who::Name)]
     }
 
     /// Counts a denial of `user` by the entry of `settings`, and says how long to hold it back. An
@@ -288,5 +291,30 @@ mod tests {
         penalties.denials.run_pending_tasks();
         penalties.homes.run_pending_tasks();
         assert!(penalties.denials.entry_count() <= ADDRESSES && penalties.homes.entry_count() <= HOMES);
+    }
+
+    #[tokio::test]
+    async fn who_is_bounded_together() {
+        let (penalties, mut settings) = (Penalties::default(), settings());
+        settings.attempts = 1;
+        let begin = async |remote: &str, user: &str| {
+            let (at, deadline) = (Instant::now(), Deadline::after(Duration::from_millis(40)));
+            penalties.begin(&settings, remote.parse().ok(), user, at, deadline).await
+        };
+        let name = begin("192.0.2.1", "bob@b\u{fc}cher.example").await.expect("the first");
+        for (last, user) in
+            ["BOB@xn--bcher-kva.example", "bob@bu\u{308}cher.example", " bob@B\u{dc}CHER.example"]
+                .iter()
+                .enumerate()
+        {
+            let crowd = begin(&format!("192.0.2.{}", last + 2), user).await.map(|_| ());
+            assert!(matches!(crowd, Err(Crowd(Who::Name(_)))), "{user}: {crowd:?}");
+        }
+        assert!(begin("127.0.0.1", "bob@b\u{fc}cher.example").await.is_ok(), "an exempt address");
+        let unknown = begin("", "one").await.expect("the first without an address");
+        let crowd = begin("unknown", "two").await.map(|_| ());
+        assert!(matches!(crowd, Err(Crowd(Who::Address(_)))), "{crowd:?}");
+        unknown.end();
+        name.end();
     }
 }

@@ -11,7 +11,7 @@ use rustix::fs::{Mode, OFlags, RawDir};
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 
 /// Gives it all up. The path of the broker's socket may be relative to the directory.
-pub(super) fn be(socket: &mut PathBuf) {
+pub(super) fn give_up(socket: &mut PathBuf) {
     if socket.is_relative()
         && let Ok(absolute) = std::path::absolute(&*socket)
     {
