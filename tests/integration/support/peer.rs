@@ -119,9 +119,16 @@ impl Peer {
 
     /// Reads what there is, at least one byte; none at the end of the stream.
     pub(crate) fn receive(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        match &mut self.stream {
-            Stream::Tcp(stream) => stream.read(into),
-            Stream::Unix(stream) => stream.read(into),
+        loop {
+            let read = match &mut self.stream {
+                Stream::Tcp(stream) => stream.read(into),
+                Stream::Unix(stream) => stream.read(into),
+            };
+            // After an interruption a read with a time limit is not taken up again by itself (signal(7)).
+            match read {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => return read,
+            }
         }
     }
 
