@@ -1,92 +1,97 @@
 //! The two programs as Postfix sees them: everything here talks to real processes, over real
 //! sockets, with an HTTP API of the tests behind them.
 //!
-//! `postfix`, `restart`, `upgrade` and `example` put a private Postfix 3.7 in front (package
-//! `postfix`, and root, are needed); `proxy` asks through a real proxy (package `tinyproxy`);
-//! `exim` and `sendmail` run those programs (`make packages` unpacks them below target/);
-//! `login_peers` tries real programs that log in (packages `swaks`, `curl`, `dovecot-core`),
-//! `provider_peers` a real identity provider (`make provider`, which needs npm); the others speak
-//! its protocols themselves; `metrics` has its numbers checked (package `prometheus`). The client is the shipped static program: `make build` makes it,
-//! `PFXHTTP_CLIENT` names another. Nothing is skipped: what is missing makes a test fail with a
-//! sentence that says so.
+//! Some modules need packages. `make packages` and `make provider` install them:
+//!
+//! * `postfix`, `broker_restart`, `client_upgrade` and `master_cf_example` start a private Postfix 3.7
+//!   (package `postfix`, and root).
+//! * `proxy` asks through a real proxy (package `tinyproxy`).
+//! * `exim` and `sendmail` run those programs, unpacked below target/.
+//! * `harness_login_clients` tries real programs that log in (packages `swaks`, `curl`, `dovecot-core`).
+//! * `harness_provider` tries a real identity provider (`make provider`, which needs npm).
+//! * `metrics` has its numbers checked by promtool (package `prometheus`).
+//!
+//! All others speak the protocols of these programs themselves. The client is the shipped static
+//! program: `make build` makes it, `PFXHTTP_CLIENT` names another. No test is skipped: where a program
+//! is missing, the test fails and says so.
 
-mod actions;
-mod activation;
-mod admin;
-mod bearer;
-mod bulkhead;
-mod cache;
+mod admin_commands;
+mod api_faults;
+mod api_tokens;
+mod bare_json_answers;
+mod broker_restart;
 mod cache_fresh;
 mod cache_memory;
+mod cache_outage;
 mod cache_policy;
-mod client_program;
-mod crowd;
-mod deaf;
+mod check_online_apis;
+mod check_online_providers;
+mod client_link_faults;
+mod client_terminal;
+mod client_upgrade;
+mod connection_limits;
+mod connection_pool;
+mod credential_files;
+mod delayed_ack;
 mod dialogues;
 mod drain;
-mod example;
 mod exim;
-mod faults;
-mod files;
+mod failure_reasons;
 mod framing;
-mod gzip;
-mod hangup;
-mod harness;
-mod harness_wire;
-mod headers;
-mod idle;
-mod international;
-mod keys;
+mod gzip_bodies;
+mod harness_backend;
+mod harness_http;
+mod harness_login_clients;
+mod harness_provider;
+mod idle_connections;
+mod injection;
+mod international_domains;
+mod key_as_json;
 mod large_answers;
+mod lenient_input;
 mod lifecycle;
-mod link;
 mod local_socket;
 mod log_faults;
+mod log_reader_gone;
 mod login_attempts;
 mod login_delay;
-mod login_fields;
-mod login_peers;
+mod login_json_fields;
 mod login_refusals;
+mod login_token_faults;
+mod login_token_names;
+mod login_tokens;
 mod logins;
 mod logins_postfix;
 mod logs;
-mod malformed;
+mod malformed_input;
 mod manuals;
+mod map_outcomes;
+mod master_cf_example;
 mod metrics;
-mod online;
-mod online_providers;
+mod otlp_export;
 mod outcome_options;
-mod outcomes;
 mod overload;
 mod package;
-mod pieces;
-mod planted;
-mod planted_keys;
-mod pool;
+mod peer_hangup;
+mod policy_actions;
 mod postfix;
 mod privileges;
-mod provider_peers;
 mod proxy;
-mod query_shown;
-mod readme;
-mod reasons;
+mod query_output;
+mod readme_examples;
 mod reload;
-mod reload_broken;
-mod reload_fixed;
-mod restart;
-mod secrets;
+mod reload_effects;
+mod reload_refused;
+mod request_headers;
+mod secrets_in_every_key;
+mod secrets_in_output;
+mod secrets_known_keys;
 mod sendmail;
 mod service_manager;
-mod spellings;
-mod structure;
+mod socket_activation;
 mod support;
-mod targets;
+mod target_templates;
 mod tls;
-mod token_faults;
-mod token_names;
-mod tokens;
-mod traces;
-mod unasked;
-mod unix_sockets;
-mod upgrade;
-mod whole_documents;
+mod unix_sockets_of_root;
+mod unsolicited_answers;
+mod worker_pool;

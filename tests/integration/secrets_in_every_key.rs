@@ -16,9 +16,9 @@ use crate::support::config::{Config, Kind};
 use crate::support::marker::{Marker, proc, told};
 use crate::support::metrics::ask;
 use crate::support::peer::Peer;
-use crate::support::planted::{KEYS, LOGINS, LOST, MAPS, POLICIES, Planted, repeating};
 use crate::support::port::Port;
 use crate::support::sasl::Sasl;
+use crate::support::secret_site::{KEYS, LOGINS, LOST, MAPS, POLICIES, Planted, repeating};
 
 /// Keys that have no effect yet, or none in that section: planted in what `check` reads alone.
 pub(crate) const IDLE: [&str; 2] = ["Grpc.metadata", "Login.payload"];

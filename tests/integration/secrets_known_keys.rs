@@ -1,4 +1,4 @@
-//! Every key that takes a text either holds a planted secret (`planted`), or is known to hold none:
+//! Every key that takes a text either holds a planted secret (`secrets_in_every_key`), or is known to hold none:
 //! whoever adds a key decides.
 
 use std::collections::BTreeSet;
@@ -7,8 +7,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::planted::IDLE;
-use crate::support::planted::Planted;
+use crate::secrets_in_every_key::IDLE;
+use crate::support::secret_site::Planted;
 
 /// The keys with a text for a value that is no secret, and leads to none.
 const PLAIN: [&str; 47] = [

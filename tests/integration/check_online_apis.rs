@@ -1,5 +1,5 @@
 //! `check --online` towards APIs: each origin is reached as the broker would reach it, and no API
-//! gets a request. Providers are in `online_providers`.
+//! gets a request. Providers are in `check_online_providers`.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

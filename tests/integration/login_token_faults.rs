@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::login_tokens::{once, setup};
 use crate::support::backend::{Backend, Reply, Request};
 use crate::support::fake_provider::{Endpoint, FakeProvider};
 use crate::support::jwt::{Key, KeyKind};
 use crate::support::pause;
 use crate::support::setup::Setup;
-use crate::tokens::{once, setup};
 
 /// How often keys that are no good are fetched again.
 const COOL_DOWN: Duration = Duration::from_secs(10);

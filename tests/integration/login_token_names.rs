@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
+use crate::login_tokens::{once, setup};
 use crate::support::backend::{Backend, Reply};
 use crate::support::fake_provider::FakeProvider;
 use crate::support::jwt::{Key, KeyKind};
 use crate::support::setup::Setup;
 use crate::support::site::Way;
-use crate::tokens::{once, setup};
 
 /// Names that look like another one, or like none.
 const HIDDEN: [&str; 7] =
