@@ -1,4 +1,4 @@
-//! What an administrator asks and orders: `query`, `status`, `reload`, `cache purge`.
+//! The administrator's commands: `query`, `status`, `reload`, `cache purge`.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -120,14 +120,14 @@ fn a_query_prints_what_a_client_gets() {
         let due = format!("there is no entry \"nobody\" in {section}\n");
         assert_eq!(String::from_utf8_lossy(&told.stderr), due);
     }
-    // Without a broker it is the same, by this program itself.
+    // Without a broker, this program does the lookup itself and prints the same.
     api.answer_with(|_| Reply::json(r#"{"value": "v"}"#));
     drop(running);
     let alone = run(&file, &["query", "map", "m", "k"], "");
     assert_eq!(shown(&alone.stdout), shown(b"4:OK v,"), "{}", text(&alone));
 }
 
-/// What the protocols refuse, or take otherwise than one might think.
+/// Input that the protocols refuse or read in an unexpected way.
 #[test]
 fn a_query_is_decoded_as_what_a_client_sends() {
     let directory = open_directory();
@@ -300,7 +300,7 @@ fn status_reload_and_purge() {
     assert_eq!(text(&reloaded), "generation 2 is in force\n");
     assert_eq!((&status()["generation"], &status()["reloaded"]), (&2.into(), &true.into()));
     let good = fs::read_to_string(&file).expect("the configuration");
-    // What can still be read of it says where the socket is.
+    // The part of the file before the fault still says where the socket is.
     fs::write(&file, format!("{good}nonsense: [")).expect("the configuration can be written");
     let refused = run(&file, &["reload"], "");
     assert_eq!(refused.status.code(), Some(75), "{}", text(&refused));
@@ -318,7 +318,7 @@ fn status_reload_and_purge() {
 }
 
 #[test]
-fn who_may_not_ask_is_told_what_is_closed_to_him() {
+fn a_user_without_rights_is_told_which_file_is_closed_to_him() {
     let directory = open_directory();
     let api = Backend::constant("{}");
     let file = config(directory.path(), &api).write();
@@ -328,7 +328,7 @@ fn who_may_not_ask_is_told_what_is_closed_to_him() {
     let told = |config: Option<&Path>, words: &[&str]| {
         let mut command = broker::program(&copy, config.unwrap_or(Path::new("x")));
         if config.is_none() {
-            // Found by itself, in HOME.
+            // The program finds the file in HOME.
             command = std::process::Command::new(&copy);
             command.env("HOME", directory.path()).current_dir("/");
         }
@@ -355,7 +355,7 @@ fn who_may_not_ask_is_told_what_is_closed_to_him() {
 }
 
 #[test]
-fn the_admin_socket_is_the_administrators() {
+fn the_admin_socket_takes_well_formed_orders_of_its_owner_alone() {
     let directory = open_directory();
     let api = Backend::constant("{}");
     let file = config(directory.path(), &api).write();
@@ -373,7 +373,7 @@ fn the_admin_socket_is_the_administrators() {
         let _reset = stream.read_to_string(&mut answer);
         assert!(answer.is_empty() || answer.contains("refused"), "{order:.20}: {answer}");
     }
-    // And the clients' socket takes no orders.
+    // The clients' socket accepts no orders.
     let mut client = UnixStream::connect(Config::ipc(directory.path())).expect("it listens");
     client.write_all(b"{\"order\":\"status\"}\n").expect("it reads");
     let mut answer = Vec::new();

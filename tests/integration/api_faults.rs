@@ -1,5 +1,5 @@
-//! What a backend can do to an exchange: each fault is a reply of the table, within the entry's
-//! timeout, and the connection to us goes on.
+//! Faults of an API: each one gives the reply that it is documented to give, within the entry's
+//! timeout, and the connection to Postfix stays open.
 
 use std::time::{Duration, Instant};
 
@@ -10,11 +10,11 @@ use crate::support::setup::Setup;
 
 const TEMP: &str = "TEMP Temporary server problem";
 const VALUE: &str = r#"{"value": "v"}"#;
-/// The entry's timeout, and what may be added to that.
+/// The entry's timeout, and the delay that is allowed on top of it.
 const TIMEOUT: Duration = Duration::from_secs(1);
 const GRACE: Duration = Duration::from_millis(500);
 
-/// A name, what the API does, and the reply.
+/// A name, what the API sends, and the reply.
 type Row = (&'static str, Reply, &'static str);
 
 fn raw(text: &str) -> Reply {
@@ -30,7 +30,7 @@ fn ok(headers: &str, body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\n{headers}\r\n{body}")
 }
 
-/// Each row, asked directly, and with the backend as a proxy: the same rules hold on both ways.
+/// Plays each row directly, and with the backend as a proxy: the same rules hold for both.
 fn plays(rows: &[Row]) {
     for proxied in [false, true] {
         play(rows, proxied);
@@ -67,14 +67,14 @@ fn play(rows: &[Row], proxied: bool) {
     }
 }
 
-/// The next lookup gets its own answer, and nothing that was left over.
+/// The next lookup gets its own answer, and no bytes that were left over.
 fn assert_usable(peer: &mut Peer, behind: &str) {
     let key = format!("behind {behind}");
     assert_eq!(peer.look_up("m", &key), format!("OK {key}"), "behind {behind}");
 }
 
 #[test]
-fn an_answer_that_breaks_off_is_none() {
+fn an_answer_that_breaks_off_is_a_failure() {
     let cut = |text: &str| Reply::Cut(text.as_bytes().to_vec());
     plays(&[
         ("closed", Reply::Close, TEMP),
@@ -127,7 +127,7 @@ fn an_answer_that_does_not_come_costs_the_timeout() {
 }
 
 #[test]
-fn what_is_not_http_is_no_answer() {
+fn an_answer_that_is_not_http_is_a_failure() {
     let long = |name: &str, bytes: usize| format!("{name}: {}\r\n", "x".repeat(bytes));
     let many: String = (0..3000).map(|number| format!("X-Header-{number}: {number}\r\n")).collect();
     let length = "Content-Length: 14\r\n";
@@ -158,7 +158,7 @@ fn what_is_not_http_is_no_answer() {
 }
 
 #[test]
-fn bodies_are_framed_as_their_head_says() {
+fn a_body_ends_where_the_head_says() {
     let chunked = |body: &str| ok("Transfer-Encoding: chunked\r\n", body);
     let smuggled = ok("Content-Length: 18\r\n", r#"{"value": "wrong"}"#);
     plays(&[
@@ -179,9 +179,9 @@ fn bodies_are_framed_as_their_head_says() {
     ]);
 }
 
-/// What a coding did is never undone here, so what is left would be taken for the body.
+/// The broker undoes no transfer coding but `chunked`: it would take coded bytes for the body.
 #[test]
-fn a_transfer_coding_that_is_not_undone_is_a_failure() {
+fn an_unknown_transfer_coding_is_a_failure() {
     let coded = |headers: &str| kept(&ok(headers, "e\r\n{\"value\": \"v\"}\r\n0\r\n\r\n"));
     plays(&[
         ("gzip and chunked", coded("Transfer-Encoding: gzip, chunked\r\n"), TEMP),
@@ -219,12 +219,13 @@ fn a_head_may_have_256_lines_and_folded_ones() {
 }
 
 #[test]
-fn interim_answers() {
+fn interim_answers_are_skipped_up_to_a_bound() {
     let interim = "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n";
     let with = |count: usize| interim.repeat(count) + &ok("Content-Length: 14\r\n", VALUE);
     let three = ("three interim answers", kept(&with(3)), "OK v");
     plays(std::slice::from_ref(&three));
-    // reqwest, behind which a proxy is, does not tell of them: there the deadline is the bound.
+    // Behind a proxy the request goes through reqwest, which reports no interim answers: the deadline
+    // is the bound there.
     let continues = "HTTP/1.1 100 Continue\r\n\r\n".repeat(100);
     play(
         &[
@@ -236,7 +237,7 @@ fn interim_answers() {
     );
 }
 
-/// They are counted for each answer, not for each connection.
+/// Interim answers are counted for each answer, not for each connection.
 #[test]
 fn an_interim_answer_before_each_answer_on_a_kept_connection() {
     let interim = "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n";
@@ -251,7 +252,7 @@ fn an_interim_answer_before_each_answer_on_a_kept_connection() {
 }
 
 #[test]
-fn bodyless_answers_and_redirects() {
+fn answers_without_a_body_and_redirects() {
     let moved = |status: u16| Reply::Answer {
         status,
         headers: vec![("Location".to_owned(), "/elsewhere".to_owned())],
@@ -285,7 +286,7 @@ fn a_redirect_is_not_followed() {
     assert_eq!((api.count(), elsewhere.count()), (2, 0), "one request each, and none elsewhere");
 }
 
-/// A body may have 1 MiB; what is longer costs neither memory nor the rest of the timeout.
+/// A body may have 1 MiB. A longer one is refused at once, and takes no memory beyond that.
 #[test]
 fn an_endless_body_is_cut_at_the_bound() {
     const LIMIT_KIB: u64 = 16 * 1024;
@@ -337,9 +338,9 @@ fn connecting_is_given_up_after_two_seconds() {
     assert_eq!(peer.look_up("refusing", "k"), "OK v", "the connection goes on");
 }
 
-/// A hole costs its own target alone: names and connects of others go on.
+/// A host that does not answer connects delays its own target alone.
 #[test]
-fn a_hole_holds_up_no_other_target() {
+fn a_host_that_drops_packets_delays_no_other_target() {
     let (hole, api) = (Blackhole::open(), Backend::constant(VALUE));
     let setup = Setup::start(|config| config.map("hole", &hole.url("/"), &[]).map("m", &api.url("/"), &[]));
     let mut waiting: Vec<Peer> = (0..50).map(|_| setup.map()).collect();

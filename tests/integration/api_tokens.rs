@@ -1,5 +1,5 @@
-//! Our own tokens for APIs: fetched once, renewed in time, and one provider's trouble is nobody
-//! else's.
+//! The broker's own tokens for APIs: fetched once, renewed before they end. A provider in trouble
+//! affects only the entries that use it.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use crate::support::{PATIENCE, alone, wait_until};
 const DEFER: &str = "action=DEFER Temporary server problem\n\n";
 const TEMP: &str = "TEMP Temporary server problem";
 
-/// The lines of a client at this provider.
+/// The configuration of an OAuth client of this provider.
 fn bearer(provider: &FakeProvider, more: &str) -> String {
     let uri = provider.configuration_uri();
     format!("backend_oidc_auth: {{enabled: true, configuration_uri: \"{uri}\", client_id: pfx, {more}}}")
@@ -104,7 +104,7 @@ fn a_token_is_renewed_before_it_ends() {
     }
     let tokens = provider.count(Endpoint::Token);
     assert!((3..=8).contains(&tokens), "{tokens} tokens of 2 s in 7 s");
-    // While the provider is away the token that there is serves until its end.
+    // While the provider is away, the present token is used until it ends.
     provider.expire_in(Some(600));
     assert!(wait_until(Duration::from_secs(5), || {
         assert_eq!(peer.look_up("m", "k"), "OK v");
@@ -117,7 +117,7 @@ fn a_token_is_renewed_before_it_ends() {
     }
 }
 
-/// Takes one token, and no other.
+/// An API that accepts one token and no other.
 fn takes(token: &'static str) -> impl Fn(&Request) -> Reply + Send + Sync + 'static {
     move |request| match request.header("authorization").and_then(|header| header.strip_prefix("Bearer ")) {
         Some(given) if given == token => {
@@ -128,7 +128,7 @@ fn takes(token: &'static str) -> impl Fn(&Request) -> Reply + Send + Sync + 'sta
 }
 
 #[test]
-fn a_token_that_is_revoked_costs_no_error() {
+fn a_revoked_token_is_replaced_without_a_failure() {
     let provider = FakeProvider::start();
     let api = Backend::start(takes("token-1"));
     let line = bearer(&provider, "client_secret: s");
@@ -141,7 +141,7 @@ fn a_token_that_is_revoked_costs_no_error() {
     assert_eq!((api.count() - before, provider.count(Endpoint::Token)), (2, 2), "asked twice, one new token");
     assert_eq!(setup.policy("p").ask(&[("request", "smtpd_access_policy")]), "action=OK\n\n");
     assert_eq!(provider.count(Endpoint::Token), 2);
-    // An API that refuses every token does not make us fetch without end.
+    // An API that refuses every token does not cause endless fetches.
     api.answer_with(|_| Reply::status(401));
     for key in 0..50 {
         assert_eq!(setup.map().look_up("m", &key.to_string()), TEMP);
@@ -159,7 +159,7 @@ fn a_login_with_a_revoked_token_is_sent_once_more() {
     let mut sasl = setup.login(Way::Unix, "users");
     sasl.plain(1, "u", "secret");
     assert_eq!(sasl.line(), "OK\t1\tuser=u");
-    // A 401 about the user is no word on our token.
+    // A 401 about the user says nothing about the broker's token.
     api.answer_with(|_| Reply::Answer {
         status: 401,
         headers: vec![("Auth-Status".to_owned(), "FAIL".to_owned())],
@@ -175,7 +175,7 @@ fn a_login_with_a_revoked_token_is_sent_once_more() {
 }
 
 #[test]
-fn a_provider_that_hangs_delays_its_own_targets_alone() {
+fn a_provider_that_hangs_delays_only_its_own_targets() {
     let (hanging, good) = (FakeProvider::start(), FakeProvider::start());
     hanging.break_with(Endpoint::Discovery, Reply::stall());
     let api = Backend::constant(r#"{"value": "v"}"#);
@@ -224,7 +224,7 @@ fn a_provider_in_trouble_is_a_failure() {
         Reply::Close,
     ] {
         provider.break_with(Endpoint::Token, answer.clone());
-        // A failed fetch is not repeated for a moment.
+        // A failed fetch is not repeated at once.
         crate::support::pause(Duration::from_millis(1100));
         assert_eq!(setup.map().look_up("m", "k"), TEMP, "{answer:?}");
         assert_eq!(setup.policy("p").ask(&[("request", "smtpd_access_policy")]), DEFER);
@@ -239,7 +239,7 @@ fn a_provider_in_trouble_is_a_failure() {
 }
 
 #[test]
-fn a_token_takes_the_place_of_any_authorization() {
+fn a_token_replaces_any_other_authorization_header() {
     let provider = FakeProvider::start();
     let api = Backend::constant(r#"{"value": "v"}"#);
     let line = bearer(&provider, "client_secret: s");

@@ -1,5 +1,5 @@
-//! APIs whose answer is the value itself: a bare JSON text, boolean or list. Two of them, made for
-//! Postfix, with the maps that the manual has for them.
+//! APIs whose whole answer is the value: a bare JSON text, boolean or list. Mailu and Userli are two of
+//! them; their maps are taken from the manual.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use crate::support::site::open_directory;
 const ABSENT: &str = "NOTFOUND ";
 const TEMP: &str = "TEMP Temporary server problem";
 
-/// Entries of these lines, asked in order: the map, what the API says, the reply.
+/// Starts entries of these lines and asks row by row: the map, what the API says, the reply.
 fn play(maps: &[(&str, &[&str])], rows: &[(&str, &str, &str)]) {
     let bodies: Vec<String> = rows.iter().map(|(_, body, _)| (*body).to_owned()).collect();
     let api = Backend::start(move |request: &Request| {
@@ -83,7 +83,7 @@ fn a_whole_document_is_a_value() {
 }
 
 #[test]
-fn false_may_mean_not_found_in_a_field_too() {
+fn false_may_mean_not_found_in_a_field() {
     play(
         &[("m", &["value_field: value", "false_is_not_found: true"])],
         &[
@@ -114,7 +114,8 @@ fn a_whole_document_may_be_an_action() {
     }
 }
 
-/// The configuration below EXAMPLES in the manual that begins with this line, with another origin.
+/// The configuration below EXAMPLES in the manual that begins with this line, with `origin` replaced by
+/// the API's.
 fn example(first: &str, origin: &str, api: &Backend) -> String {
     let manual = Path::new(env!("CARGO_MANIFEST_DIR")).join("man/pfxhttp.yml.5");
     let manual = std::fs::read_to_string(manual).expect("the manual");
@@ -138,7 +139,7 @@ fn asked(entries: &str) -> (Broker, Peer, tempfile::TempDir) {
     (broker, Peer::unix(&socket), directory)
 }
 
-/// As core/admin/mailu/internal/views/postfix.py of Mailu answers: a JSON text, or 404 and a page.
+/// Answers as core/admin/mailu/internal/views/postfix.py of Mailu does: a JSON text, or 404 and a page.
 fn mailu(request: &Request) -> Reply {
     let known = [
         ("/internal/postfix/domain/example.org", "example.org"),
@@ -155,7 +156,7 @@ fn mailu(request: &Request) -> Reply {
 }
 
 #[test]
-fn mailus_api_is_asked_by_the_manuals_maps() {
+fn the_manuals_maps_work_with_mailu() {
     let api = Backend::start(mailu);
     let (_broker, mut peer, _directory) = asked(&example("# Mailu", "http://admin:8080", &api));
     for (map, key, due) in [
@@ -177,7 +178,7 @@ fn mailus_api_is_asked_by_the_manuals_maps() {
     assert_eq!(peer.look_up("mailboxes", "bob@example.org"), TEMP);
 }
 
-/// As src/Controller/Api/PostfixController.php of Userli answers: booleans and lists, always 200.
+/// Answers as src/Controller/Api/PostfixController.php of Userli does: booleans and lists, always 200.
 fn userli(request: &Request) -> Reply {
     if request.header("authorization") != Some("Bearer secret") {
         return Reply::status(401);
@@ -194,7 +195,7 @@ fn userli(request: &Request) -> Reply {
 }
 
 #[test]
-fn userlis_api_is_asked_by_the_manuals_maps() {
+fn the_manuals_maps_work_with_userli() {
     let api = Backend::start(userli);
     let entries = example("# Userli", "https://users.example.org", &api);
     let (_broker, mut peer, _directory) = asked(&entries);

@@ -1,4 +1,4 @@
-//! The broker goes away in the middle of things and comes back: a pause, and no more.
+//! The broker ends during sessions and starts again: its clients wait, and nothing else happens.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -13,10 +13,10 @@ use crate::support::site::{Site, Way};
 use crate::support::smtp::Smtp;
 use crate::support::{PATIENCE, client, pause};
 
-/// How long the broker stays away. This is the fault itself, not a wait for something.
+/// How long there is no broker.
 const AWAY: Duration = Duration::from_secs(2);
 
-/// Kills the broker, does something meanwhile, and starts it again.
+/// Kills the broker, does `work` while there is none, and starts it again.
 fn during_an_outage<T: Send>(broker: &mut Broker, away: Duration, work: impl FnOnce() -> T + Send) -> T {
     broker.kill();
     std::thread::scope(|scope| {
@@ -28,7 +28,7 @@ fn during_an_outage<T: Send>(broker: &mut Broker, away: Duration, work: impl FnO
 }
 
 #[test]
-fn a_broker_that_comes_back_costs_smtp_a_pause() {
+fn a_broker_restart_delays_an_smtp_session() {
     let mut site = Site::start(api);
     let mut postfix = Postfix::prepare();
     add_spawn_entries(&postfix, &site);
@@ -51,7 +51,7 @@ fn a_broker_that_comes_back_costs_smtp_a_pause() {
 
 /// A session that begins while there is no broker.
 #[test]
-fn a_session_that_begins_without_a_broker_waits_for_it() {
+fn a_session_that_begins_without_a_broker_waits() {
     let mut site = Site::start(api);
     let mut postfix = Postfix::prepare();
     add_spawn_entries(&postfix, &site);
@@ -64,7 +64,7 @@ fn a_session_that_begins_without_a_broker_waits_for_it() {
     assert_eq!(trouble(&log), Vec::<&str>::new(), "the mail log");
 }
 
-/// A pure function of the key, in its own time.
+/// A value that depends on the key alone, after a delay that depends on the key.
 fn by_key(request: &Request) -> Reply {
     let key = request.text("key");
     let wait = key.bytes().map(u64::from).sum::<u64>() % 5;
@@ -73,7 +73,7 @@ fn by_key(request: &Request) -> Reply {
 }
 
 #[test]
-fn no_lookup_gets_the_answer_of_another() {
+fn no_lookup_gets_another_lookups_answer() {
     let mut site = Site::start(by_key);
     let mut peers: Vec<_> = (0..8).map(|_| site.map(Way::Client)).collect();
     let started = site.maps.count();
@@ -100,7 +100,7 @@ fn no_lookup_gets_the_answer_of_another() {
 }
 
 #[test]
-fn postmap_gets_each_key_its_own_answer() {
+fn postmap_prints_the_answer_to_each_key() {
     let mut site = Site::start(by_key);
     let mut postfix = Postfix::prepare();
     add_spawn_entries(&postfix, &site);
@@ -115,9 +115,10 @@ fn postmap_gets_each_key_its_own_answer() {
     assert_eq!(got, due, "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// The program is at a path of the test's own, where master.cf points: a package upgrade.
+/// The program is at a path of the test's own, which master.cf names, and is replaced there as a
+/// package upgrade does it.
 #[test]
-fn a_client_that_is_replaced_serves_the_next_connection() {
+fn a_replaced_client_program_serves_the_next_connection() {
     let site = Site::start(api);
     let mut postfix = Postfix::prepare();
     add_spawn_entries(&postfix, &site);

@@ -1,5 +1,5 @@
-//! Answers without a call: `fresh`, `negative`, `stale_while_revalidate`, and lookups that share
-//! one request.
+//! Answers from the cache without a request: `fresh`, `negative`, `stale_while_revalidate`; and lookups
+//! that share one request.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::support::setup::Setup;
 use crate::support::{PATIENCE, pause, wait_until};
 
 const TEMP: &str = "TEMP Temporary server problem";
-/// Long enough for a request that ought not to be made.
+/// Long enough for a request to arrive that should not be made.
 const A_WHILE: Duration = Duration::from_millis(300);
 
 fn held(body: &str) -> Reply {
@@ -43,7 +43,7 @@ fn a_fresh_answer_makes_no_call() {
 }
 
 #[test]
-fn an_absence_is_kept_where_the_entry_says_so() {
+fn an_absence_is_kept_only_with_negative() {
     let api = Backend::constant("{}");
     let setup = Setup::start(|config| {
         let config = config.map("fresh", &api.url("/"), &["cache: {fresh: 1h}"]);
@@ -107,7 +107,7 @@ fn a_stale_answer_comes_at_once_while_one_call_renews_it() {
     assert!(api.count() <= 3, "the new value is fresh: {:?}", api.requests());
 }
 
-/// Whatever is asked meanwhile, one renewal goes on for a key, and its memory is that of one.
+/// A key has one renewal at a time, and one buffer, however often it is asked for meanwhile.
 #[test]
 fn renewals_do_not_pile_up() {
     const LOOKUPS: usize = 5000;
@@ -150,7 +150,7 @@ fn a_renewal_that_fails_changes_nothing() {
     assert_eq!(peer.look_up("m", "k"), TEMP, "and the old value is gone");
 }
 
-/// Sends this lookup on so many connections.
+/// Sends this lookup on `count` connections.
 fn ask_all(setup: &Setup, count: usize, lookup: &str) -> Vec<Peer> {
     let mut peers: Vec<Peer> = (0..count).map(|_| setup.map()).collect();
     for peer in &mut peers {
@@ -191,7 +191,7 @@ fn a_failure_is_shared_and_then_forgotten() {
 }
 
 #[test]
-fn whoever_asked_first_may_hang_up() {
+fn the_first_of_the_sharing_lookups_may_hang_up() {
     let api = Backend::start(|_| held(r#"{"value": "v"}"#));
     let setup = Setup::start(|config| config.map("m", &api.url("/"), &[]));
     let first = ask_all(&setup, 1, "m k");
@@ -208,7 +208,7 @@ fn whoever_asked_first_may_hang_up() {
 }
 
 #[test]
-fn a_request_that_nobody_waits_for_is_given_up() {
+fn a_request_without_waiting_lookups_is_cancelled() {
     let api = Backend::start(|_| held(r#"{"value": "v"}"#));
     let setup = Setup::start(|config| config.map("m", &api.url("/"), &[]));
     let peers = ask_all(&setup, 3, "m k");
@@ -219,7 +219,7 @@ fn a_request_that_nobody_waits_for_is_given_up() {
     assert_eq!(setup.map().look_up("m", "k"), "OK w");
 }
 
-/// A policy's answer may depend on when it is asked: greylisting counts.
+/// An API may answer the same policy request differently each time, as greylisting does.
 #[test]
 fn policy_requests_share_only_where_answers_are_kept() {
     let judge = |_: &Request| held(r#"{"action": "OK"}"#);

@@ -1,5 +1,5 @@
-//! The cache has a bound in bytes, and that is what it costs. `PFXHTTP_TEST_KEYS` says how many
-//! keys pass through it (200,000 by default; the release is held against 1,000,000).
+//! The cache's memory stays below its bound in bytes. `PFXHTTP_TEST_KEYS` says how many keys pass
+//! through it (200,000 by default; a release is tested with 1,000,000).
 
 use std::io::{BufWriter, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -49,7 +49,7 @@ fn through(setup: &Setup, keys: std::ops::Range<usize>) {
 }
 
 #[test]
-fn any_number_of_keys_costs_the_bound() {
+fn the_cache_takes_no_more_memory_than_its_bound() {
     let _alone = alone();
     let api = Backend::constant(r#"{"value": "v"}"#);
     let setup = Setup::start(|config| {

@@ -1,4 +1,4 @@
-//! The outage cache: a good answer stands in for a failure, and for nothing else.
+//! The outage cache: a failure is replaced by the last good answer, and nothing else is.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ fn cached(config: Config) -> Config {
     config.server("response_cache: {enabled: true, ttl: 1h}")
 }
 
-/// What the API does in an outage, and what is said where nothing is cached.
+/// What the API does in an outage, and the reply if nothing is cached.
 fn outages() -> Vec<(&'static str, Reply, &'static str)> {
     let mut outages = vec![
         ("HTML", Reply::json("<html>It works!</html>"), TEMP),
@@ -33,7 +33,7 @@ fn outages() -> Vec<(&'static str, Reply, &'static str)> {
 }
 
 #[test]
-fn a_good_answer_stands_in_for_a_failure() {
+fn a_good_answer_replaces_a_failure() {
     let mut api = Backend::constant(GOOD);
     let setup = Setup::start(|config| {
         let config = cached(config).map("m", &api.url("/"), &["timeout: 1s"]);
@@ -84,7 +84,7 @@ fn the_newest_good_answer_counts() {
 }
 
 #[test]
-fn what_is_gone_does_not_come_back() {
+fn a_value_that_was_removed_does_not_come_back() {
     let mut api = Backend::constant(r#"{"value": "v"}"#);
     let setup = Setup::start(|config| {
         let config = cached(config).map("m", &api.url("/"), &["not_found_status: [404]"]);
@@ -105,7 +105,7 @@ fn what_is_gone_does_not_come_back() {
 }
 
 #[test]
-fn an_answer_grows_old() {
+fn a_cached_answer_ends_with_its_ttl() {
     let mut api = Backend::constant(r#"{"value": "v"}"#);
     let setup = Setup::start(|config| {
         config.server("response_cache: {enabled: true, ttl: 1s}").map("m", &api.url("/"), &[])
@@ -119,7 +119,7 @@ fn an_answer_grows_old() {
 }
 
 #[test]
-fn nothing_stands_in_unless_the_configuration_says_so() {
+fn without_a_configured_cache_a_failure_is_a_failure() {
     let good = r#"{"value": "v", "action": "OK"}"#;
     let mut api = Backend::constant(good);
     let off = Setup::start(|config| config.map("m", &api.url("/"), &[]).policy("p", &api.url("/"), &[]));
@@ -156,7 +156,7 @@ fn keys_and_maps_are_kept_apart() {
 }
 
 #[test]
-fn an_on_failure_speaks_where_the_cache_does_not() {
+fn on_failure_applies_if_nothing_is_cached() {
     let mut api = Backend::constant(r#"{"value": "v"}"#);
     let setup = Setup::start(|config| cached(config).map("m", &api.url("/"), &["on_failure: not_found"]));
     let mut peer = setup.map();

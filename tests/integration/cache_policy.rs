@@ -1,4 +1,5 @@
-//! Cached actions: which are kept, and for whom. An `OK` of one user is never another's.
+//! Cached policy actions: which ones are kept, and which requests get them. One user's `OK` is never
+//! given to another.
 
 use crate::support::backend::{Backend, Reply, Request};
 use crate::support::config::Config;
@@ -7,7 +8,7 @@ use crate::support::setup::Setup;
 const FAILED: &str = "action=DEFER Temporary server problem\n\n";
 const OK: &str = "action=OK\n\n";
 
-/// Always part of the key, whatever `cache_key` says. (`request` has one value only.)
+/// Attributes that are part of the cache key whatever `cache_key` says. (`request` has one value only.)
 const ALWAYS: [&str; 6] = [
     "protocol_state",
     "sasl_username",
@@ -16,7 +17,7 @@ const ALWAYS: [&str; 6] = [
     "ccert_pubkey_fingerprint",
     "server_port",
 ];
-/// Not part of it unless `cache_key` names them.
+/// Attributes that are part of it only if `cache_key` names them.
 const VOLATILE: [&str; 11] = [
     "instance",
     "queue_id",
@@ -30,7 +31,7 @@ const VOLATILE: [&str; 11] = [
     "ccert_subject",
     "ccert_issuer",
 ];
-/// Some of those that are part of it by default.
+/// Some of the attributes that are part of it by default.
 const USUAL: [&str; 9] = [
     "sender",
     "recipient",
@@ -43,7 +44,7 @@ const USUAL: [&str; 9] = [
     "etrn_domain",
 ];
 
-/// The ways to be answered without the API: what is configured on top.
+/// Settings with which a request may be answered without the API.
 const MODES: [&[&str]; 6] = [
     &[],
     &["cache_key: [recipient]"],
@@ -57,7 +58,7 @@ fn cached(config: Config) -> Config {
     config.server("response_cache: {enabled: true, ttl: 1h}")
 }
 
-/// A request in which every attribute of the tables has a value, but for these.
+/// A request in which every attribute of the tables has the value `one`, except for `changed`.
 fn request<'a>(changed: &[(&'a str, Option<&'a str>)]) -> Vec<(&'a str, &'a str)> {
     let usual = USUAL.iter().chain(&ALWAYS).chain(&VOLATILE).map(|name| (*name, "one"));
     usual
@@ -68,7 +69,7 @@ fn request<'a>(changed: &[(&'a str, Option<&'a str>)]) -> Vec<(&'a str, &'a str)
         .collect()
 }
 
-/// An `OK` to exactly the request in which nothing is changed, as the API judges it.
+/// Answers `OK` if ALWAYS and USUAL have the value `one`, else `REJECT`.
 fn judge(request: &Request) -> Reply {
     let json = request.json();
     let strange = |name: &&&str| json.get(**name).is_none_or(|value| value != "one");
@@ -98,7 +99,7 @@ fn an_ok_is_never_served_to_another() {
     }
 }
 
-/// In the outage alone: nothing but the `OK` of another was ever there to be served.
+/// Asks only in an outage: the cache holds nothing but the `OK` of the first request.
 #[test]
 fn in_an_outage_only_the_same_request_is_answered() {
     for mode in MODES {
@@ -119,7 +120,7 @@ fn in_an_outage_only_the_same_request_is_answered() {
 }
 
 #[test]
-fn by_default_what_differs_by_nature_does_not_count() {
+fn volatile_attributes_are_not_part_of_the_default_key() {
     let mut api = Backend::start(judge);
     let setup = Setup::start(|config| cached(config).policy("p", &api.url("/"), &[]));
     let mut peer = setup.policy("p");
@@ -138,7 +139,7 @@ fn by_default_what_differs_by_nature_does_not_count() {
 }
 
 #[test]
-fn the_configuration_names_what_counts() {
+fn cache_key_names_the_attributes_of_the_key() {
     let mut api = Backend::start(judge);
     let key = ["cache_key: [sender, size]"];
     let setup = Setup::start(|config| cached(config).policy("p", &api.url("/"), &key));
@@ -185,7 +186,7 @@ fn only_definite_actions_are_kept() {
     }
 }
 
-/// With `fresh`, too: what is not kept is asked for again.
+/// With `fresh`, too, an action that is not kept is asked for again.
 #[test]
 fn a_deferral_is_asked_for_again() {
     let api = Backend::constant("{}");

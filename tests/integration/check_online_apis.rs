@@ -1,5 +1,5 @@
-//! `check --online` towards APIs: each origin is reached as the broker would reach it, and no API
-//! gets a request. Providers are in `check_online_providers`.
+//! `check --online` and APIs: it connects to each origin as the broker would, and sends no API a
+//! request. Providers are in `check_online_providers`.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -22,14 +22,14 @@ fn trusting(directory: &std::path::Path, authority: &Authority) -> String {
     format!("enabled: true, root_ca: \"{}\"", authority.write(directory, "ca.crt").display())
 }
 
-/// Waits for the connections to be seen; nobody has sent a request.
+/// Waits until `api` has seen so many connections; none of them sent a request.
 fn assert_reached(api: &Backend, connections: u64, what: &str) {
     assert!(wait_until(PATIENCE, || api.connections() >= connections), "{what}: {}", api.connections());
     assert_eq!((api.connections(), api.count()), (connections, 0), "{what}");
 }
 
 #[test]
-fn each_origin_is_reached_once_and_asked_nothing() {
+fn each_origin_gets_one_connection_and_no_request() {
     let directory = open_directory();
     let (one, other) = (Backend::constant("{}"), Backend::constant("{}"));
     let config = Config::new(directory.path())
@@ -44,7 +44,7 @@ fn each_origin_is_reached_once_and_asked_nothing() {
                 "value_field: v",
             ],
         );
-    // Whoever calls: no right is needed but that to read the configuration.
+    // A user without rights may run it, if it can read the configuration.
     let checked = online_as_nobody(&config);
     let file = config.write();
     let due = [
@@ -65,7 +65,7 @@ fn each_origin_is_reached_once_and_asked_nothing() {
     assert_reached(&other, 1, "one entry");
 }
 
-/// Something that is no HTTP server: it says this to whoever connects, and hangs up.
+/// A server that does not speak HTTP: it sends its greeting to each peer and hangs up.
 struct Stranger {
     address: SocketAddr,
     thread: Option<std::thread::JoinHandle<()>>,
@@ -85,7 +85,7 @@ impl Stranger {
 
 impl Drop for Stranger {
     fn drop(&mut self) {
-        // Nobody may have connected.
+        // There may have been no connection.
         let _woken = TcpStream::connect(self.address);
         let ended = self.thread.take().map(std::thread::JoinHandle::join);
         assert!(ended.is_some_and(|ended| ended.is_ok()) || std::thread::panicking());
@@ -93,10 +93,10 @@ impl Drop for Stranger {
 }
 
 #[test]
-fn what_cannot_be_reached_is_named_with_the_reason_and_all_at_the_same_time() {
+fn unreachable_origins_are_named_with_the_reason_and_tried_in_parallel() {
     let directory = open_directory();
     let (api, refusing, hole) = (Backend::constant("{}"), Port::reserve(), Blackhole::open());
-    // The kernel accepts for it; it never says a word.
+    // The kernel accepts connections for it; the program sends nothing.
     let deaf = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let deaf_url = format!("https://{}", deaf.local_addr().expect("an address"));
     let (closing, speaking) = (Stranger::start(""), Stranger::start("220 mx.test.example ESMTP\r\n"));
@@ -138,7 +138,7 @@ fn what_cannot_be_reached_is_named_with_the_reason_and_all_at_the_same_time() {
 }
 
 #[test]
-fn a_certificate_that_is_not_believed_is_named_with_the_reason() {
+fn a_certificate_that_is_not_trusted_is_named_with_the_reason() {
     let (directory, authority) = (open_directory(), Authority::new("good"));
     let trust = trusting(directory.path(), &authority);
     let cases = [
@@ -183,7 +183,7 @@ fn a_port_without_tls_is_named_as_such() {
     std::thread::spawn(move || {
         let (mut stream, _) = plain.accept().expect("a connection");
         stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").expect("it is open");
-        // A close with bytes that nobody has read would be a reset.
+        // Closing a socket with unread bytes would send a reset.
         let _until_it_hangs_up = stream.read_to_end(&mut Vec::new());
     });
     for url in [api.url("/").replace("http:", "https:"), answers] {
@@ -193,9 +193,9 @@ fn a_port_without_tls_is_named_as_such() {
     }
 }
 
-/// With TLS 1.3 the server says so behind the handshake.
+/// With TLS 1.3 the server refuses after the handshake.
 #[test]
-fn a_server_that_refuses_our_certificate_is_not_reached() {
+fn a_server_that_refuses_the_brokers_certificate_counts_as_unreachable() {
     let (directory, authority) = (open_directory(), Authority::new("good"));
     let trust = trusting(directory.path(), &authority);
     let shown = |name: &str, signer: &Authority| {
@@ -221,7 +221,7 @@ fn a_server_that_refuses_our_certificate_is_not_reached() {
 }
 
 #[test]
-fn the_way_through_a_proxy_is_tried_and_nothing_goes_around_it() {
+fn a_proxy_is_used_and_not_bypassed() {
     let (directory, authority) = (open_directory(), Authority::new("good"));
     let trust = trusting(directory.path(), &authority);
     let plain = Backend::constant("{}");
@@ -271,12 +271,12 @@ fn the_way_through_a_proxy_is_tried_and_nothing_goes_around_it() {
 }
 
 #[test]
-fn where_the_configuration_is_wrong_nothing_is_reached() {
+fn a_wrong_configuration_causes_no_connection() {
     let (directory, api) = (open_directory(), Backend::constant("{}"));
     let wrong = Config::new(directory.path()).map("m", &api.url("/"), &["no_such_key: 1"]);
     let checked = online(&wrong);
     assert_eq!((checked.code, checked.good.len()), (Some(78), 0), "{}", checked.text());
-    // One warning.
+    // The configuration gives one warning.
     let doubtful = Config::new(directory.path()).map("m", &api.url("/"), &["on_failure: not_found"]);
     let checked = online_with(&doubtful, &["--strict"]);
     assert_eq!((checked.code, checked.good.len()), (Some(78), 0), "{}", checked.text());

@@ -1,4 +1,4 @@
-//! `check --online` towards identity providers: what they tell everybody is fetched, and no token.
+//! `check --online` and identity providers: it fetches their public documents, and no token.
 
 use std::time::{Duration, Instant};
 
@@ -30,7 +30,7 @@ fn provider() -> FakeProvider {
     provider
 }
 
-/// Checks a map whose tokens come from the provider at `uri`, and logins by tokens from there.
+/// Checks a map whose tokens come from the provider at `uri`, and logins with that provider's tokens.
 fn check(api: &Backend, uri: &str, validation: &str) -> Checked {
     let directory = open_directory();
     let bearer = client("backend_oidc_auth", uri, "");
@@ -46,7 +46,7 @@ fn assert_good(checked: &Checked, uri: &str) {
 }
 
 #[test]
-fn a_good_provider_is_asked_for_what_it_tells_everybody() {
+fn a_good_provider_is_asked_for_its_public_documents() {
     let api = Backend::constant("{}");
     for (validation, keys) in [("introspection", 0), ("jwks", 1), ("auto", 1)] {
         let provider = provider();
@@ -58,7 +58,7 @@ fn a_good_provider_is_asked_for_what_it_tells_everybody() {
 }
 
 #[test]
-fn a_provider_that_would_not_serve_us_is_named_with_the_reason() {
+fn an_unsuitable_provider_is_named_with_the_reason() {
     let (api, provider) = (Backend::constant("{}"), provider());
     let uri = provider.configuration_uri();
     let refusing = Port::reserve();
@@ -129,7 +129,7 @@ fn the_origins_that_get_the_secret_are_listed() {
 }
 
 #[test]
-fn what_the_log_would_warn_of_is_told() {
+fn the_check_prints_what_the_log_would_warn_of() {
     let (api, provider) = (Backend::constant("{}"), provider());
     let uri = provider.configuration_uri();
     provider.describe("issuer", json!("https://id.example"));
@@ -153,7 +153,7 @@ fn what_the_log_would_warn_of_is_told() {
 }
 
 #[test]
-fn an_issuer_that_would_log_nobody_in_is_not_good() {
+fn an_issuer_that_no_login_can_match_is_an_error() {
     let (api, provider) = (Backend::constant("{}"), provider());
     let uri = provider.configuration_uri();
     let pattern = format!("{}/{{tenantid}}/v2.0", provider.issuer());
@@ -171,7 +171,7 @@ fn an_issuer_that_would_log_nobody_in_is_not_good() {
     }
     let listed = format!(", validation: jwks, issuers: [\"{pattern}\"], tenants: [a-1]");
     assert_eq!(look(&listed).code, Some(0), "{}", look(&listed).text());
-    // Whose tokens are for APIs alone needs none.
+    // A provider that only gives the broker's own tokens needs no issuer.
     let bearer = client("backend_oidc_auth", &uri, "");
     let config = Config::new(directory.path()).map("m", &api.url("/"), &[&bearer]);
     assert_eq!(online(&config).code, Some(0));
@@ -222,7 +222,7 @@ fn a_provider_that_does_not_answer_is_given_up() {
 }
 
 #[test]
-fn no_secret_of_the_configuration_is_told() {
+fn no_secret_of_the_configuration_is_printed() {
     let (api, provider, refusing) = (Backend::constant("{}"), provider(), Port::reserve());
     let basic = "http_auth_basic: \"pfx:canary-basic\"";
     let header = "custom_headers: [\"X-Api-Key: canary-header\"]";

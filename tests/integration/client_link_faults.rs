@@ -1,5 +1,5 @@
-//! The client and brokers that come late, say nothing, die over a lookup, or are of another time:
-//! played in frames, for what no broker of ours would do.
+//! The client with brokers that start late, do not answer, end during a lookup or have another version.
+//! A fake broker speaks in frames, because no real one would do this.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -21,14 +21,14 @@ const TEMP: &str = "TEMP Temporary server problem";
 const SECOND: Duration = Duration::from_secs(1);
 const BUDGET: Duration = Duration::from_secs(30);
 
-/// A place for a broker.
+/// A directory, and the path of a broker's socket in it.
 fn place() -> (TempDir, PathBuf) {
     let directory = open_directory();
     let socket = Config::ipc(directory.path());
     (directory, socket)
 }
 
-/// A real broker in the place of another.
+/// Starts a real broker that replaces the fake one.
 fn real(directory: &Path, api: &Backend) -> Broker {
     Broker::start(&Config::new(directory).map("m", &api.url("/"), &[]).write())
 }
@@ -63,7 +63,7 @@ fn the_answer_to_another_lookup_is_dropped() {
 }
 
 #[test]
-fn a_broker_that_greets_and_never_answers_costs_its_budget_and_a_second() {
+fn a_broker_that_never_answers_is_waited_for_until_a_second_after_the_budget() {
     let (_directory, socket) = place();
     let broker = FakeBroker::start(&socket, |nth, frames| {
         frames.greet(Duration::from_millis(500), None);
@@ -84,7 +84,7 @@ fn a_broker_that_greets_and_never_answers_costs_its_budget_and_a_second() {
 }
 
 #[test]
-fn a_lookup_that_ends_every_broker_is_given_up() {
+fn a_lookup_that_ends_every_broker_fails() {
     let (_directory, socket) = place();
     let broker = FakeBroker::start(&socket, |_, frames| {
         frames.greet(BUDGET, None);
@@ -139,7 +139,7 @@ fn a_broker_that_is_too_old_is_waited_for_until_it_is_replaced() {
 }
 
 #[test]
-fn a_broker_that_stays_too_old_is_as_good_as_none() {
+fn a_broker_that_stays_too_old_is_treated_as_absent() {
     let (_directory, socket) = place();
     let broker = FakeBroker::start(&socket, |_, frames| {
         if frames.hello().is_some() {
@@ -155,7 +155,7 @@ fn a_broker_that_stays_too_old_is_as_good_as_none() {
 }
 
 #[test]
-fn a_broker_that_does_not_greet_is_as_good_as_none() {
+fn a_broker_that_does_not_greet_is_treated_as_absent() {
     let (_directory, socket) = place();
     let broker = FakeBroker::start(&socket, |nth, frames| match nth {
         1 => frames.swallow(),
@@ -173,7 +173,7 @@ fn a_broker_that_does_not_greet_is_as_good_as_none() {
 }
 
 #[test]
-fn a_client_that_lost_its_broker_says_what_the_entry_says() {
+fn a_client_that_lost_its_broker_applies_the_entrys_on_failure() {
     let (directory, socket) = place();
     let api = Backend::constant("{}");
     let broken = OnFailure::parse("REJECT broken").expect("an action");
@@ -195,7 +195,7 @@ fn a_client_that_lost_its_broker_says_what_the_entry_says() {
 }
 
 #[test]
-fn before_a_first_hello_the_clients_own_word_counts() {
+fn before_the_first_hello_the_clients_on_failure_applies() {
     let (_directory, socket) = place();
     let mut peer = Peer::asking(&socket, &["--timeout", "1", "--on-failure", "HOLD", "policy", "p"]);
     assert_eq!(peer.ask(&[]), "action=HOLD\n\n");
@@ -208,7 +208,7 @@ fn before_a_first_hello_the_clients_own_word_counts() {
 }
 
 #[test]
-fn the_full_wait_is_for_the_first_lookup_alone() {
+fn only_the_first_lookup_waits_the_full_time() {
     let (_directory, socket) = place();
     let mut peer = Peer::asking(&socket, &["--timeout", "3", "socketmap"]);
     for (what, due) in [("the first", 3), ("the second", 1), ("the third", 1)] {
@@ -228,10 +228,11 @@ fn the_full_wait_is_for_the_first_lookup_alone() {
 }
 
 #[test]
-fn a_login_leaves_once_and_closes_when_its_broker_is_lost() {
+fn a_login_is_sent_once_and_the_connection_closes_if_the_broker_is_lost() {
     let (_directory, socket) = place();
     let broker = FakeBroker::start(&socket, |_, frames| {
-        // What the entry says is for failures that the broker tells of; this one is the client's.
+        // `on_failure` of the entry is for failures that the broker reports. This failure is the
+        // client's own.
         frames.greet(BUDGET, Some(OnFailure::Fail));
         frames.asked();
     });
@@ -239,7 +240,7 @@ fn a_login_leaves_once_and_closes_when_its_broker_is_lost() {
     sasl.plain(1, "u", "secret");
     assert_eq!(sasl.next(Duration::from_secs(9)), Heard::Closed(Vec::new()), "which is 454");
     assert_eq!(broker.asks().len(), 1, "a password is not tried again");
-    // A broker that goes before it was asked costs a pause only.
+    // A broker that ends before it has the login causes only a delay.
     let (_directory, socket) = place();
     let broker = FakeBroker::start(&socket, |nth, frames| {
         frames.greet(BUDGET, None);

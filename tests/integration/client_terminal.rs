@@ -1,4 +1,4 @@
-//! The client in the hands of somebody who types: what it prints, and where it must not.
+//! The client on a command line: what it prints there, and that it prints nothing to Postfix.
 
 use std::ffi::OsStr;
 use std::io::Read;
@@ -18,7 +18,7 @@ use crate::support::{PATIENCE, shown};
 
 const NOBODY: u32 = 65534;
 
-/// Runs it with pipes for output; its exit code, and what it wrote.
+/// Runs the client with pipes for output; returns its exit code and what it printed.
 fn typed(arguments: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new(client::program());
     let output = command.args(arguments).stdin(Stdio::null()).output().expect("the client can be started");
@@ -27,7 +27,7 @@ fn typed(arguments: &[&str]) -> (Option<i32>, String) {
 }
 
 #[test]
-fn it_says_what_it_can_do() {
+fn help_and_version_are_printed() {
     for option in ["-h", "--help"] {
         let (code, text) = typed(&[option]);
         assert_eq!(code, Some(0), "{option}: {text}");
@@ -51,7 +51,7 @@ const WRONG: [(&[&str], &str); 4] = [
 ];
 
 #[test]
-fn a_wrong_command_line_is_explained_to_whoever_typed_it() {
+fn a_wrong_command_line_is_explained() {
     for (arguments, due) in WRONG {
         let (code, text) = typed(arguments);
         assert_eq!(code, Some(64), "{arguments:?}: {text}");
@@ -61,7 +61,7 @@ fn a_wrong_command_line_is_explained_to_whoever_typed_it() {
 }
 
 #[test]
-fn a_wrong_command_line_says_nothing_to_postfix() {
+fn a_wrong_command_line_sends_postfix_nothing() {
     for (arguments, _) in WRONG {
         let arguments: Vec<&OsStr> = arguments.iter().map(OsStr::new).collect();
         let mut peer = Peer::client(Client::spawn(&arguments));
@@ -70,9 +70,9 @@ fn a_wrong_command_line_says_nothing_to_postfix() {
     }
 }
 
-/// spawn(8) and a shell pass on more than a client needs.
+/// spawn(8) and shells pass on environment, descriptors and a directory that the client does not need.
 #[test]
-fn it_keeps_nothing_that_it_was_started_with() {
+fn it_drops_inherited_environment_descriptors_and_directory() {
     let api = Backend::constant(r#"{"value": "v"}"#);
     let setup = Setup::start(|config| config.map("m", &api.url("/"), &[]));
     let directory = setup.ipc().parent().expect("a directory").to_owned();
@@ -81,7 +81,7 @@ fn it_keeps_nothing_that_it_was_started_with() {
     let (ours, theirs) = UnixStream::pair().expect("a socket pair");
     ours.set_read_timeout(Some(PATIENCE)).expect("a time limit can be set");
     let mut command = Command::new(copy);
-    // Its path is relative to a directory that it leaves.
+    // The socket's path is relative to a directory that the client leaves.
     command.args(["--socket", "broker.sock", "socketmap"]).current_dir(&directory).env("SECRET", "s3cret");
     let many = (0..300).map(|nth| FdMapping {
         parent_fd: theirs.try_clone().expect("a descriptor").into(),

@@ -1,7 +1,7 @@
-//! An upgrade under a running SMTP session: the client of before is no longer served, and makes
-//! way for the one that has taken its place.
+//! An upgrade during an SMTP session: the new broker does not serve the old client, which ends, and the
+//! new client takes its place.
 //!
-//! The broker of before is played in frames of its version; what comes after is real.
+//! The old broker is fake and speaks frames of its version; the new broker and both clients are real.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -16,7 +16,7 @@ use crate::support::postfix::Postfix;
 use crate::support::site::{Site, Way};
 use crate::support::smtp::Smtp;
 
-/// The frame version of before.
+/// The frame version of the old programs.
 const OLD: u16 = ipc::OLDEST - 1;
 
 /// A broker that speaks the old version and knows every key.
@@ -29,14 +29,14 @@ fn old_broker(path: &Path) -> FakeBroker {
     })
 }
 
-/// The program of before, which cargo builds for this test.
+/// The old client, which cargo builds for this test.
 fn old_client() -> PathBuf {
     let program = option_env!("CARGO_BIN_EXE_old-client");
     PathBuf::from(program.expect("the old client is built with --features client, as `make test` does"))
 }
 
 #[test]
-fn a_client_that_is_no_longer_served_makes_way_in_mid_session() {
+fn an_old_client_is_replaced_during_a_session() {
     let mut site = Site::start(api);
     site.broker.kill();
     let old_broker = old_broker(&site.ipc());
@@ -63,7 +63,7 @@ fn a_client_that_is_no_longer_served_makes_way_in_mid_session() {
 }
 
 #[test]
-fn a_client_that_is_no_longer_served_ends_without_an_answer() {
+fn an_old_client_ends_without_an_answer() {
     let site = Site::start(api);
     let (ours, its) = UnixStream::pair().expect("a socket pair");
     let end = || std::process::Stdio::from(std::os::fd::OwnedFd::from(its.try_clone().expect("a copy")));

@@ -1,5 +1,5 @@
-//! Who may connect over TCP, and how many: `allow_from`, `max_connections_per_address`, and who makes
-//! room where `max_connections` is reached.
+//! Limits on connections: `allow_from`, `max_connections_per_address`, and which connections are closed
+//! when `max_connections` is reached.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -32,7 +32,7 @@ fn logs_in(sasl: &mut Sasl) -> String {
 }
 
 #[test]
-fn only_the_networks_that_are_named_may_connect() {
+fn only_networks_in_allow_from_may_connect() {
     let directory = open_directory();
     let api = Backend::start(users);
     let [login, map, metrics] = [(); 3].map(|()| Port::reserve());
@@ -72,9 +72,9 @@ fn only_the_networks_that_are_named_may_connect() {
 }
 
 #[test]
-fn silent_connections_make_room_for_logins() {
+fn silent_connections_are_closed_for_logins() {
     let api = Backend::start(users);
-    // From one address, or from so many that none has too many connections.
+    // From one address, or from so many addresses that none is above its limit.
     for (addresses, bound, says) in [
         (1, "30", "server.max_connections_per_address is reached: the oldest one that never asked"),
         (8, "30", "server.max_connections is reached: the oldest connection that never asked"),
@@ -90,10 +90,10 @@ fn silent_connections_make_room_for_logins() {
         assert_eq!(logs_in(&mut before), "OK\t1\tuser=u");
         let mut map = setup.map();
         assert_eq!(map.look_up("m", "k"), "OK v");
-        // A crowd that says nothing, or not a whole line; more than there is room for.
+        // Connections that send nothing or an incomplete line, more than there is room for.
         let silent = |nth: u8| {
             let mut peer = Peer::tcp_from(Ipv4Addr::new(127, 0, 0, 1 + nth % addresses), port);
-            // It may be closed by now.
+            // The broker may have closed it already.
             let _ = peer.try_send(&b"VERSION\t1"[..usize::from(nth) % 10]);
             peer
         };
@@ -104,7 +104,7 @@ fn silent_connections_make_room_for_logins() {
             }
             crowd.push(silent(nth));
         }
-        // Nor do the others wait.
+        // Other listeners do not wait either.
         assert_eq!(setup.map().look_up("m", "k"), "OK v");
         before.plain(2, "u", "secret");
         assert_eq!(before.line(), "OK\t2\tuser=u", "who has asked stays");
@@ -114,7 +114,7 @@ fn silent_connections_make_room_for_logins() {
 }
 
 #[test]
-fn one_address_has_so_many_connections_and_no_more() {
+fn connections_of_one_address_are_limited() {
     let api = Backend::start(users);
     let (port, directory) = (Port::reserve(), open_directory());
     let config = Config::new(directory.path()).server("max_connections_per_address: 4");
@@ -143,15 +143,15 @@ fn one_address_has_so_many_connections_and_no_more() {
     };
     assert!(wait_until(PATIENCE, again), "there is room again");
     drop(known);
-    // Silent ones make room for others of their address.
+    // Silent connections are closed for others of their address.
     let silent: Vec<Peer> = (0..10).map(|_| Peer::tcp(port.address())).collect();
     assert_eq!(Peer::tcp(port.address()).look_up("m", "k"), "OK v");
     drop(silent);
 }
 
-/// Postfix' own processes are one address to a broker on their host.
+/// All of Postfix' processes have the same address for a broker on their host.
 #[test]
-fn lookups_of_one_host_keep_no_login_out() {
+fn lookups_of_one_host_do_not_count_against_logins() {
     let api = Backend::start(users);
     let port = Port::reserve();
     let setup = Setup::start(|config| {

@@ -1,5 +1,5 @@
-//! Connections to a backend: how many, how long they are kept, and what happens when the backend
-//! ends one.
+//! Connections to a backend: how many there are, how long they are kept, and what happens if the
+//! backend closes one.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -15,7 +15,7 @@ fn echo(request: &Request) -> Reply {
     Reply::json(&format!(r#"{{"value": "{}"}}"#, request.text("key")))
 }
 
-/// Looks up `each` keys on each of `peers` connections at the same time; the replies that are not
+/// Looks up `each` keys on each of `peers` connections in parallel; returns the replies that are not
 /// `OK` and the key.
 fn look_up_all(setup: &Setup, maps: &[&str], peers: usize, each: usize) -> Vec<String> {
     let wrong = |number: usize| {
@@ -31,8 +31,8 @@ fn look_up_all(setup: &Setup, maps: &[&str], peers: usize, each: usize) -> Vec<S
     })
 }
 
-/// 64 lookups at a time on two entries, directly or with the backend as a proxy.
-fn never_more_than_two(proxied: bool) {
+/// 64 parallel lookups on two entries, directly or with the backend as a proxy.
+fn assert_two_connections_at_most(proxied: bool) {
     let api = Backend::start(|request| {
         pause(Duration::from_millis(2));
         echo(request)
@@ -51,18 +51,19 @@ fn never_more_than_two(proxied: bool) {
 }
 
 #[test]
-fn there_are_never_more_connections_than_allowed() {
-    never_more_than_two(false);
+fn connections_to_a_host_are_limited() {
+    assert_two_connections_at_most(false);
 }
 
 #[test]
-fn nor_are_there_to_a_proxy() {
-    never_more_than_two(true);
+fn connections_to_a_proxy_are_limited() {
+    assert_two_connections_at_most(true);
 }
 
-/// The bound holds for connections that never answer, too; who waits for one has a budget.
+/// The limit includes connections that never answer. A lookup that waits for one is bounded by its
+/// budget.
 #[test]
-fn a_connection_that_hangs_gives_its_place_back() {
+fn a_connection_that_hangs_is_released() {
     let api = Backend::start(|request| match request.text("key").starts_with("hang") {
         true => Reply::stall(),
         false => echo(request),
@@ -89,7 +90,7 @@ fn a_connection_that_hangs_gives_its_place_back() {
     assert_eq!(api.most_open(), 2, "never a third connection");
 }
 
-/// Who waits for a connection waits as long as its own budget lasts, not as long as others'.
+/// A lookup waits for a connection until its own budget ends, not until that of another lookup ends.
 #[test]
 fn a_wait_for_a_connection_ends_with_the_budget() {
     let api = Backend::start(|request| match request.text("key").as_str() {
@@ -136,7 +137,7 @@ fn assert_at_most_twice(api: &Backend) {
 }
 
 #[test]
-fn a_backend_that_closes_with_a_word_fails_no_lookup() {
+fn a_backend_that_announces_its_close_fails_no_lookup() {
     closing_backend(|reply| match reply {
         Reply::Answer { status, mut headers, body } => {
             headers.push(("Connection".to_owned(), "close".to_owned()));
@@ -147,11 +148,11 @@ fn a_backend_that_closes_with_a_word_fails_no_lookup() {
 }
 
 #[test]
-fn a_backend_that_closes_without_a_word_fails_no_lookup() {
+fn a_backend_that_closes_unannounced_fails_no_lookup() {
     closing_backend(|reply| Reply::Last(Box::new(reply)));
 }
 
-/// The next request and the end of an idle connection cross each other.
+/// A request and the close of its idle connection cross on the network.
 fn crossing_backend(end: Reply) {
     let api = Backend::start(move |request| if request.nth > 1 { end.clone() } else { echo(request) });
     let setup = Setup::start(|config| config.map("m", &api.url("/"), &[]).policy("p", &api.url("/p"), &[]));
@@ -181,7 +182,7 @@ fn a_kept_connection_that_breaks_off_is_replaced() {
     crossing_backend(Reply::Truncated(br#"{"value": "wrong"}"#.to_vec()));
 }
 
-/// What a new connection does is the backend's answer: asking again would double its load.
+/// A failure on a new connection is the backend's answer: a retry would double its load.
 #[test]
 fn a_new_connection_that_fails_is_not_tried_again() {
     for fault in [Reply::Reset, Reply::Close, Reply::Truncated(br#"{"value": "v"}"#.to_vec())] {
@@ -210,9 +211,9 @@ fn a_status_is_not_tried_again() {
     assert_eq!(api.count(), 2, "a 5xx is an answer");
 }
 
-/// Bytes that are no HTTP would be the same on another connection.
+/// Bytes that are not HTTP would be the same on another connection.
 #[test]
-fn garbage_on_a_kept_connection_is_not_asked_for_again() {
+fn garbage_on_a_kept_connection_causes_no_retry() {
     let api = Backend::start(|request| match request.text("key").as_str() {
         "good" => echo(request),
         _ => Reply::Raw(b"220 mx.example.com ESMTP\r\n\r\n".to_vec()),
@@ -225,7 +226,7 @@ fn garbage_on_a_kept_connection_is_not_asked_for_again() {
 }
 
 #[test]
-fn an_idle_connection_is_closed_after_its_time() {
+fn an_idle_connection_is_closed_after_its_timeout() {
     let api = Backend::start(echo);
     let setup = Setup::start(|config| {
         let config = config.server("http_client: {idle_connection_timeout: 200ms}");
@@ -241,7 +242,7 @@ fn an_idle_connection_is_closed_after_its_time() {
     assert_eq!(api.connections(), 2);
 }
 
-/// Lets eight lookups run at the same time; all are answered.
+/// Runs eight lookups in parallel, all of which are answered.
 fn eight_at_once(setup: &Setup, api: &Backend, map: &str) {
     let mut peers: Vec<_> = (0..8).map(|_| setup.map()).collect();
     let before = api.count();
@@ -260,7 +261,7 @@ fn held(request: &Request) -> Reply {
 }
 
 #[test]
-fn only_so_many_idle_connections_are_kept_for_a_host() {
+fn idle_connections_to_a_host_are_limited() {
     let api = Backend::start(held);
     let setup = Setup::start(|config| {
         let config = config.server("http_client: {max_idle_connections_per_host: 1}");
@@ -274,7 +275,7 @@ fn only_so_many_idle_connections_are_kept_for_a_host() {
 }
 
 #[test]
-fn only_so_many_idle_connections_are_kept_at_all() {
+fn idle_connections_are_limited_in_total() {
     let (one, two) = (Backend::start(held), Backend::start(held));
     let setup = Setup::start(|config| {
         let config = config.server("http_client: {max_idle_connections: 2}");

@@ -1,5 +1,5 @@
-//! Files that keys name: systemd's credentials, by name and in a path; and a warning of each file
-//! that any user may read or write.
+//! Files that the configuration names: systemd's credentials, by name and by path; and the warning
+//! about files that any user may read or write.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -26,13 +26,13 @@ fn credentials(directory: &Path, files: &[(&str, &str)]) -> PathBuf {
 }
 
 fn write(path: &Path, content: &str, mode: u32) {
-    // A file that only may be read is replaced.
+    // A read-only file is replaced.
     let _absent = fs::remove_file(path);
     fs::write(path, content).expect("a file");
     fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("its owner may");
 }
 
-/// `check`: its exit code, and what it said.
+/// Runs `check`; returns its exit code and what it printed.
 fn check(config: &Path, arguments: &[&str]) -> (Option<i32>, String) {
     let output = broker::command(config).arg("check").args(arguments).output().expect("it runs");
     let said = [output.stdout, output.stderr].concat();
@@ -46,7 +46,7 @@ fn asking(directory: &Path, api: &Backend, auth: &str) -> Config {
 }
 
 #[test]
-fn a_credential_is_a_secret_by_its_name_and_in_a_path_and_a_reload_reads_it_again() {
+fn credentials_are_read_by_name_and_by_path_and_read_again_at_a_reload() {
     let directory = open_directory();
     let api = Backend::constant(r#"{"value": "v"}"#);
     let sent = || api.last().headers.iter().find(|(name, _)| name == "authorization").map(|it| it.1.clone());
@@ -58,7 +58,7 @@ fn a_credential_is_a_secret_by_its_name_and_in_a_path_and_a_reload_reads_it_agai
     assert_eq!(ask(), "OK v");
     assert_eq!(sent().as_deref(), Some("Basic dXNlcjpvbmU="));
 
-    // An order by hand has none, and needs none.
+    // An order that is run by hand has no credentials, and needs none.
     let output = broker::command(&file).arg("status").output().expect("it runs");
     assert_eq!((output.status.code(), &*output.stderr), (Some(0), &b""[..]), "{output:?}");
 
@@ -98,7 +98,7 @@ fn keys_and_certificates_are_credentials_too() {
         .expect("curl: see `make packages`");
     assert!(String::from_utf8_lossy(&scrape.stdout).contains("pfxhttp_build_info"), "{}", broker.log());
 
-    // What was read is compared by its content: another certificate is another identity.
+    // Credentials are compared by content: another certificate is another TLS identity.
     let (cert, key) = authority.server(Flaw::None).pem();
     write(&credentials.join("cert"), &cert, 0o400);
     assert!(!broker.reload(), "a certificate with the key of another one");
@@ -107,7 +107,7 @@ fn keys_and_certificates_are_credentials_too() {
 }
 
 #[test]
-fn a_credential_that_cannot_be_is_told_with_its_place() {
+fn a_credential_that_cannot_be_read_is_reported_with_its_place() {
     let directory = open_directory();
     let api = Backend::constant("{}");
     let credentials = credentials(directory.path(), &[("api", "user:one\n")]);
@@ -151,7 +151,7 @@ fn a_file_that_any_user_may_read_or_write_is_warned_of_once() {
         root.display()
     );
     let config = Config::new(directory.path()).server(&tls);
-    // Two entries, one file.
+    // Two entries use one file.
     let config = config.map("m", &api.url("/"), &[&auth]).map("n", &api.url("/"), &[&auth]);
     let file = config.write();
     let modes = |modes: [(&Path, u32); 5]| {
@@ -189,7 +189,7 @@ fn a_file_that_any_user_may_read_or_write_is_warned_of_once() {
         assert!(!said.contains("user:word"), "{said}");
     }
 
-    // A configuration that is refused for another reason is told of all the same.
+    // The warning is also printed if the configuration is refused for another reason.
     let broken = path("broken.yml");
     write(&broken, "server: {nonsense: 1}\n", 0o644);
     let (code, said) = refused_start(&broken);

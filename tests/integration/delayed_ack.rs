@@ -1,5 +1,5 @@
-//! An API that writes its answer in pieces, with Nagle's algorithm: what it holds back waits for our
-//! acknowledgement, which Linux would delay by 40 ms.
+//! An API that writes its answer in several parts, with Nagle's algorithm: it sends a further part when
+//! the first is acknowledged, which Linux would delay by 40 ms.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use crate::support::setup::Setup;
 use crate::support::site::{Way, open_directory};
 
 const ROUNDS: usize = 30;
-/// Far from a millisecond, and from 40.
+/// Far from the usual millisecond, and from 40.
 const BOUND: Duration = Duration::from_millis(10);
 const HEAD: &str = "HTTP/1.1 200 OK\r\nAuth-Status: OK\r\nContent-Length: 14\r\n\r\n";
 const BODY: &str = r#"{"value": "v"}"#;
@@ -22,7 +22,7 @@ fn in_pieces(pieces: &[&str]) -> Reply {
     Reply::Pieces(pieces.iter().map(|piece| piece.as_bytes().to_vec()).collect())
 }
 
-/// The median of so many rounds on kept connections.
+/// The median time of so many rounds on kept connections.
 fn median(mut round: impl FnMut()) -> Duration {
     let mut times: Vec<Duration> = (0..ROUNDS)
         .map(|_| {
@@ -41,7 +41,7 @@ fn assert_fast(peer: &mut Peer, map: &str, what: &str) {
 }
 
 #[test]
-fn what_an_api_writes_apart_is_acknowledged_at_once() {
+fn a_first_part_is_acknowledged_at_once() {
     let _alone = alone();
     let (directory, authority) = (open_directory(), Authority::new("good"));
     let trust = authority.write(directory.path(), "ca.crt");
@@ -74,7 +74,7 @@ fn what_an_api_writes_apart_is_acknowledged_at_once() {
 }
 
 #[test]
-fn nor_do_a_head_and_a_body_of_many_pieces_cost_their_number() {
+fn the_number_of_parts_adds_no_delay() {
     let _alone = alone();
     let (status, rest) = HEAD.split_at(17);
     let (line, rest) = rest.split_at(17);

@@ -1,4 +1,4 @@
-//! Plays tests/dialogues/*.txt by each of the three ways. The format: `support::dialogue`.
+//! Plays tests/dialogues/*.txt in each of the three ways. `support::dialogue` describes the format.
 
 use std::path::{Path, PathBuf};
 

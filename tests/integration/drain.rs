@@ -1,5 +1,5 @@
-//! SIGTERM: what has been asked is answered, and no peer holds the broker up, whatever it does or
-//! does not do meanwhile.
+//! SIGTERM: requests that were received are answered, and no peer delays the end, whatever it sends or
+//! does not read.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -15,7 +15,7 @@ use crate::support::setup::Setup;
 use crate::support::site::{Site, Way};
 use crate::support::{PATIENCE, alone, pause, shown};
 
-/// How long a stop may take, with the grace for requests and another for replies.
+/// How long a stop may take: the grace for requests and the grace for replies.
 const END: Duration = Duration::from_millis(4500);
 
 fn echo(request: &Request) -> Reply {
@@ -26,7 +26,7 @@ fn setup(api: &Backend) -> Setup {
     Setup::start(|config| config.map("m", &api.url("/"), &[]))
 }
 
-/// SIGTERM; the broker ends in time and well.
+/// Sends SIGTERM; the broker ends in time and with exit code 0.
 fn assert_ends(setup: &mut Setup, within: Duration, what: &str) -> Duration {
     let start = Instant::now();
     setup.broker.terminate();
@@ -38,7 +38,7 @@ fn assert_ends(setup: &mut Setup, within: Duration, what: &str) -> Duration {
 }
 
 #[test]
-fn half_a_request_has_the_grace_and_no_more() {
+fn half_a_request_delays_the_end_by_the_grace_only() {
     let api = Backend::start(echo);
     let mut setup = setup(&api);
     let (mut half, mut rest) = (setup.map(), setup.map());
@@ -59,7 +59,7 @@ fn half_a_request_has_the_grace_and_no_more() {
 }
 
 #[test]
-fn a_peer_that_trickles_does_not_hold_up_the_end() {
+fn a_peer_that_sends_slowly_does_not_delay_the_end() {
     let api = Backend::start(echo);
     let mut setup = setup(&api);
     let mut peer = setup.map();
@@ -76,7 +76,7 @@ fn a_peer_that_trickles_does_not_hold_up_the_end() {
     assert_eq!(api.count(), 0);
 }
 
-/// Pipelines until the connection ends; a reply behind that, cut or not, is none of its business.
+/// Pipelines until the connection ends. A reply that is cut by the end is no fault.
 fn pipeline_without_end(socket: &Path) -> std::thread::JoinHandle<usize> {
     let stream = UnixStream::connect(socket).expect("the broker listens");
     let mut writer = stream.try_clone().expect("a descriptor");
@@ -96,7 +96,7 @@ fn pipeline_without_end(socket: &Path) -> std::thread::JoinHandle<usize> {
 }
 
 #[test]
-fn a_peer_that_pipelines_without_end_does_not_hold_up_the_end() {
+fn a_peer_that_pipelines_without_end_does_not_delay_the_end() {
     let _alone = alone();
     let api = Backend::start(echo);
     let mut setup = setup(&api);
@@ -107,7 +107,7 @@ fn a_peer_that_pipelines_without_end_does_not_hold_up_the_end() {
 }
 
 #[test]
-fn peers_that_do_not_read_do_not_hold_up_the_end() {
+fn peers_that_do_not_read_do_not_delay_the_end() {
     let _alone = alone();
     let value = "v".repeat(90_000);
     let answer = format!(r#"{{"value": "{value}"}}"#);
@@ -126,7 +126,7 @@ fn peers_that_do_not_read_do_not_hold_up_the_end() {
 }
 
 #[test]
-fn a_byte_of_a_hello_does_not_hold_up_the_end() {
+fn an_incomplete_hello_does_not_delay_the_end() {
     let api = Backend::start(echo);
     let mut setup = setup(&api);
     let mut peer = UnixStream::connect(setup.ipc()).expect("the broker listens");
@@ -136,14 +136,14 @@ fn a_byte_of_a_hello_does_not_hold_up_the_end() {
     assert_ends(&mut setup, END, "a byte");
 }
 
-/// Each of them has been told that it is connected, and has asked; the broker, which is held still
-/// meanwhile, finds them and the signal at the same time.
+/// These peers are connected and have sent a request. The broker is stopped meanwhile (SIGSTOP), so
+/// that it sees them and SIGTERM at the same time.
 #[test]
-fn what_was_asked_on_connections_that_wait_is_answered() {
+fn requests_on_connections_in_the_listen_queue_are_answered() {
     let _alone = alone();
     for way in Way::ALL {
         let mut site = Site::start(echo);
-        // The clients themselves are there; what waits is what they connect to.
+        // The client processes exist; what waits in the queue are their connections to the broker.
         let mut started: Vec<Peer> = match way {
             Way::Client => (0..100).map(|_| site.map(way)).collect(),
             Way::Unix | Way::Tcp => Vec::new(),

@@ -1,4 +1,4 @@
-//! A real Exim lets people log in by its Dovecot authenticator, at a unix and at a TCP listener.
+//! A real Exim authenticates users with its Dovecot authenticator, over a unix and a TCP listener.
 
 use crate::support::backend::{Backend, Reply, Request};
 use crate::support::exim::Exim;
@@ -14,7 +14,7 @@ fn users(request: &Request) -> Reply {
 }
 
 #[test]
-fn exim_is_told_right_wrong_and_later_by_each_way() {
+fn exim_sees_success_denial_and_temporary_failure() {
     let mut api = Backend::start(users);
     let setup = Setup::start(|config| config.login("users", &api.url("/auth"), &[]));
     for way in [Way::Unix, Way::Tcp] {

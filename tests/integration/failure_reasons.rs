@@ -1,4 +1,4 @@
-//! Why there is no answer, in plain words: in the log, once a minute for each reason, and in a trace.
+//! The reason of a failure, in plain words: in the log, once a minute for each reason, and in a trace.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -19,15 +19,15 @@ use crate::support::site::{Way, open_directory};
 const TEMP: &str = "TEMP Temporary server problem";
 const VALUE: &str = r#"{"value": "v"}"#;
 
-/// What `query --trace` says.
+/// The output of `query --trace`.
 fn trace(setup: &Setup, map: &str) -> String {
     let file = setup.ipc().with_file_name("pfxhttp.yml");
     let output = command(&file).args(["query", "map", "--trace", map, "k"]).output().expect("a program");
     String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
 }
 
-/// The map `m` fails with this class, and both log and trace say why.
-fn assert_told(setup: &Setup, class: &str, reason: &str) {
+/// A lookup in map `m` fails with this class, and log and trace give the reason.
+fn assert_reported(setup: &Setup, class: &str, reason: &str) {
     let mut peer = setup.map();
     for _ in 0..3 {
         assert_eq!(peer.look_up("m", "k"), TEMP, "{reason}");
@@ -47,7 +47,7 @@ fn assert_handshake(tls: Arc<ServerConfig>, settings: &str, reason: &str) {
     let api = Backend::start_tls(tls, |_| Reply::json(VALUE));
     let setup =
         Setup::start(|config| config.server(&format!("tls: {{{settings}}}")).map("m", &api.url("/"), &[]));
-    assert_told(&setup, "tls", reason);
+    assert_reported(&setup, "tls", reason);
     assert_eq!(api.count(), 0, "{reason}");
 }
 
@@ -56,7 +56,7 @@ fn trusting(file: &Path) -> String {
 }
 
 #[test]
-fn a_certificate_that_is_not_believed() {
+fn an_api_certificate_that_is_not_trusted() {
     let (directory, authority) = (open_directory(), Authority::new("good"));
     let trust = trusting(&authority.write(directory.path(), "ca.crt"));
     let openssls = Identity::openssls(Flaw::None);
@@ -82,9 +82,9 @@ fn a_certificate_that_is_not_believed() {
     assert_handshake(thief, &pinned, "does not hold its key");
 }
 
-/// With TLS 1.3 the server judges it behind the handshake.
+/// With TLS 1.3 the server refuses the certificate after the handshake.
 #[test]
-fn our_certificate_that_is_not_believed() {
+fn a_broker_certificate_that_is_not_trusted() {
     let (directory, authority) = (open_directory(), Authority::new("good"));
     let trust = trusting(&authority.write(directory.path(), "ca.crt"));
     let (cert, key) = Authority::new("other").client().write(directory.path(), "foreign");
@@ -97,20 +97,20 @@ fn our_certificate_that_is_not_believed() {
 }
 
 #[test]
-fn what_is_no_tls_or_no_connection() {
+fn no_tls_and_no_connection() {
     let (plain, nobody) = (Backend::constant(VALUE), Port::reserve());
     let target = plain.url("/").replace("http:", "https:");
     let setup = Setup::start(|config| config.map("m", &target, &[]));
     assert!(setup.map().look_up("m", "k") == TEMP);
     assert!(setup.broker.logged(&["trouble with a target", "does that port speak TLS?"]));
     let setup = Setup::start(|config| config.map("m", &format!("http://{}/", nobody.address()), &[]));
-    assert_told(&setup, "connect", "connection refused");
+    assert_reported(&setup, "connect", "connection refused");
     let setup = Setup::start(|config| config.map("m", "http://nobody.invalid/", &[]));
-    assert_told(&setup, "connect", "cannot resolve nobody.invalid");
+    assert_reported(&setup, "connect", "cannot resolve nobody.invalid");
 }
 
 #[test]
-fn what_is_no_http() {
+fn an_answer_that_is_not_http() {
     let mut many = String::from("HTTP/1.1 200 OK\r\nContent-Length: 14\r\n");
     for number in 0..256 {
         let _ = write!(many, "X-{number}: y\r\n");
@@ -133,7 +133,7 @@ fn what_is_no_http() {
                 let target = if proxied { "http://127.0.0.1:1/".to_owned() } else { api.url("/") };
                 config.map("m", &target, &[])
             });
-            assert_told(&setup, "protocol", reason);
+            assert_reported(&setup, "protocol", reason);
         }
     }
 }

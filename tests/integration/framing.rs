@@ -1,5 +1,5 @@
-//! Bytes may be cut anywhere: requests arrive together, in single bytes, or with a half-close
-//! behind them, and the replies are the same, in the order of the requests.
+//! Requests may arrive together, in single bytes, or with a half-close behind them: the replies are the
+//! same, in the order of the requests.
 
 use serde_json::json;
 
@@ -8,7 +8,7 @@ use crate::support::peer::{Peer, netstring, policy_request};
 use crate::support::shown;
 use crate::support::site::{Site, Way};
 
-/// One of the two protocols, with a request that names its reply.
+/// One of the two protocols. A request names the reply that it gets.
 #[derive(Debug, Clone, Copy)]
 enum Protocol {
     Socketmap,
@@ -98,7 +98,7 @@ fn a_request_in_single_bytes_is_a_request() {
 }
 
 #[test]
-fn a_request_that_is_cut_inside_the_next_one_is_answered_at_once() {
+fn a_request_with_a_part_of_the_next_one_is_answered_at_once() {
     for_each(|protocol, peer, case| {
         let second = protocol.request("second");
         for cut in 1..second.len() {
@@ -134,8 +134,7 @@ fn several_requests_before_a_half_close_are_answered() {
     });
 }
 
-/// Postfix hangs up when it is done; a client that exits with anything but 0 is a warning in the
-/// mail log.
+/// Postfix hangs up when it is done; spawn(8) logs a warning for an exit code other than 0.
 #[test]
 fn a_client_whose_postfix_hung_up_exits_with_0() {
     let site = Site::start(echo);

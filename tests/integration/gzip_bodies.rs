@@ -1,4 +1,4 @@
-//! gzip both ways: sent and taken only where the entry says so, and never without a bound.
+//! gzip of requests and answers: only if the entry says so, and always bounded.
 
 use crate::support::backend::{Backend, Reply};
 use crate::support::gzip::{bomb, gunzip, gzip};
@@ -13,7 +13,7 @@ fn gzipped(body: Vec<u8>) -> Reply {
 }
 
 #[test]
-fn a_request_is_compressed_where_the_entry_says_so() {
+fn a_request_is_compressed_if_the_entry_says_so() {
     let api = Backend::constant(r#"{"value": "v", "action": "DUNNO"}"#);
     let setup = Setup::start(|config| {
         let on = ["http_request_compression: true"];
@@ -40,7 +40,7 @@ fn a_request_is_compressed_where_the_entry_says_so() {
 }
 
 #[test]
-fn compression_is_asked_for_where_the_entry_says_so() {
+fn accept_encoding_is_sent_if_the_entry_says_so() {
     let api = Backend::start(|_| gzipped(gzip(VALUE)));
     let setup = Setup::start(|config| config.map("on", &api.url("/"), ON).map("off", &api.url("/"), &[]));
     let mut peer = setup.map();
@@ -50,7 +50,7 @@ fn compression_is_asked_for_where_the_entry_says_so() {
     assert_eq!(api.last().header("accept-encoding"), None);
 }
 
-/// What stands behind `Content-Encoding: gzip`, and the reply.
+/// What an API sends with `Content-Encoding: gzip`, and the reply.
 fn rows() -> Vec<(&'static str, Reply, &'static str)> {
     let whole = gzip(VALUE);
     let mut checksum = whole.clone();
@@ -84,7 +84,7 @@ fn rows() -> Vec<(&'static str, Reply, &'static str)> {
 }
 
 #[test]
-fn only_a_whole_and_sound_body_is_an_answer() {
+fn an_incomplete_or_corrupt_body_is_a_failure() {
     let api = Backend::constant("{}");
     let setup = Setup::start(|config| config.map("on", &api.url("/"), ON));
     let mut peer = setup.map();
@@ -97,9 +97,9 @@ fn only_a_whole_and_sound_body_is_an_answer() {
     assert_eq!(got, due);
 }
 
-/// 100 MB out of 100 kB, several at a time: refused at the bound, not when the memory is gone.
+/// 100 kB that decompress to 100 MB, several at a time: refused at the limit, before memory is taken.
 #[test]
-fn a_bomb_costs_no_memory() {
+fn a_decompression_bomb_takes_no_memory() {
     const LIMIT_KIB: u64 = 16 * 1024;
     let body = bomb(100_000_000);
     assert!(body.len() < 200_000, "the bomb is small: {}", body.len());

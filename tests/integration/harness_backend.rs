@@ -1,4 +1,5 @@
-//! The harness itself: a test backend that does not misbehave as told proves nothing.
+//! Tests of the test backend: tests that rely on a fault prove nothing if the backend does not produce
+//! it.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -11,7 +12,7 @@ use crate::support::smtp::Smtp;
 
 const REQUEST: &[u8] = b"POST /x HTTP/1.1\r\nContent-Length: 2\r\n\r\nhi";
 
-/// Sends a request; everything up to the end of the stream, and how that came about.
+/// Sends a request; returns all bytes up to the end of the stream, and the error that ended it.
 fn exchange(port: &str) -> (Vec<u8>, Option<std::io::ErrorKind>) {
     let mut stream = TcpStream::connect(port).expect("the backend accepts");
     stream.set_read_timeout(Some(Duration::from_millis(500))).expect("a time limit");
@@ -26,7 +27,7 @@ fn address(backend: &Backend) -> String {
 }
 
 #[test]
-fn a_reserved_port_refuses_until_somebody_listens() {
+fn a_reserved_port_refuses_until_a_program_listens() {
     let port = Port::reserve();
     TcpStream::connect(port.address()).expect_err("nobody listens yet");
     let listener = std::net::TcpListener::bind(port.address()).expect("a reserved port can be bound");
@@ -51,7 +52,7 @@ fn the_backend_goes_down_and_comes_back_on_its_port() {
 }
 
 #[test]
-fn the_backend_misbehaves_as_told() {
+fn the_backend_produces_the_faults_it_is_told() {
     let backend = Backend::start(|_| Reply::Reset);
     let address = address(&backend);
     assert_eq!(exchange(&address), (Vec::new(), Some(std::io::ErrorKind::ConnectionReset)));
@@ -71,7 +72,7 @@ fn the_backend_misbehaves_as_told() {
 }
 
 #[test]
-fn what_the_backend_holds_back_goes_out_when_released() {
+fn the_backend_sends_held_answers_when_released() {
     let backend = Backend::start(|_| Reply::Hold(Box::new(Reply::Raw(b"late".to_vec()))));
     let address = address(&backend);
     let start = Instant::now();

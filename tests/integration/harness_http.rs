@@ -1,4 +1,4 @@
-//! The HTTP side of the harness: faults, TLS and a proxy that are not what they say prove nothing.
+//! Tests of the HTTP side of the test backend: faults, TLS and proxy behave as the other tests assume.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -30,7 +30,7 @@ fn authority_of(backend: &Backend) -> String {
     url.split_once("//").expect("a URL").1.to_owned()
 }
 
-/// Sends a request; what comes until the stream ends or pauses, and which of the two it was.
+/// Sends a request; returns what came until the stream ended or paused, and which of the two it was.
 fn exchange(mut stream: impl Read + Write) -> (Vec<u8>, Option<ErrorKind>) {
     stream.write_all(REQUEST).expect("the backend reads");
     let mut got = Vec::new();
@@ -39,7 +39,7 @@ fn exchange(mut stream: impl Read + Write) -> (Vec<u8>, Option<ErrorKind>) {
 }
 
 #[test]
-fn the_backend_starts_cuts_and_keeps_as_told() {
+fn the_backend_starts_cuts_and_keeps_connections_as_told() {
     let words = b"HTTP/1.1 200".to_vec();
     let backend = Backend::constant("{}");
     let waiting = Some(ErrorKind::WouldBlock);
@@ -102,7 +102,7 @@ fn the_backend_speaks_tls() {
 }
 
 #[test]
-fn the_proxy_hands_on_and_ends() {
+fn the_proxy_forwards_and_ends() {
     let (backend, mut proxy) = (Backend::constant("{}"), Tinyproxy::start());
     let address = proxy.url().trim_start_matches("http://").to_owned();
     let mut stream = TcpStream::connect(&address).expect("the proxy accepts");
@@ -117,7 +117,7 @@ fn the_proxy_hands_on_and_ends() {
 }
 
 #[test]
-fn a_black_hole_answers_nobody() {
+fn a_black_hole_accepts_no_connection() {
     let hole = Blackhole::open();
     let address = hole.url("").trim_start_matches("http://").parse().expect("an address");
     let (start, wait) = (Instant::now(), Duration::from_millis(400));
@@ -126,7 +126,7 @@ fn a_black_hole_answers_nobody() {
 }
 
 #[test]
-fn gzip_is_what_it_was() {
+fn gzip_round_trip() {
     assert_eq!(gunzip(&gzip(b"text")), b"text");
     let bomb = bomb(10 << 20);
     assert!(bomb.len() < 20_000, "{} bytes", bomb.len());

@@ -1,5 +1,5 @@
-//! The peers of logins themselves: a mail program or a Postfix that does not do what the tests take
-//! it to do proves nothing. A thread of the tests is the server; no broker is asked.
+//! Tests of the programs that log in (doveadm, swaks, curl, Postfix) against a server in a thread of
+//! the test: they report success, denial and silence as the other tests assume.
 
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::support::site::open_directory;
 use crate::support::smtp::Smtp;
 
 #[test]
-fn a_raw_peer_tells_answers_silence_and_ends_apart() {
+fn a_raw_peer_distinguishes_answer_silence_and_end() {
     let server = AuthServer::usual();
     let peers = [
         (Peer::unix(&server.path()), Heard::Closed(Vec::new())),
@@ -50,7 +50,7 @@ fn a_raw_peer_tells_answers_silence_and_ends_apart() {
 }
 
 #[test]
-fn doveadm_tells_an_acceptance_from_a_denial() {
+fn doveadm_distinguishes_acceptance_and_denial() {
     let server = AuthServer::usual();
     let accepted = doveadm::auth_test(&server.path(), "u@example.com", "secret");
     assert_eq!(accepted.accepted, Some(true), "{accepted:?}");
@@ -108,8 +108,8 @@ fn postfix_and_mail_programs_log_in() {
     }
 }
 
-/// In place of a client, for PLAIN alone: it accepts whoever comes if it was given the arguments
-/// that are expected.
+/// A shell script in place of the client, for PLAIN alone. It accepts every login if its arguments are
+/// the expected ones.
 const STAND_IN: &str = r#"#!/bin/sh
 printf 'VERSION\t1\t2\nMECH\tPLAIN\tplaintext\nSPID\t1\nCUID\t1\n'
 printf 'COOKIE\t0123456789abcdef0123456789abcdef\nDONE\n'

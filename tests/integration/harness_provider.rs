@@ -1,5 +1,5 @@
-//! The identity providers themselves: one that does not do what the tests take it to do proves
-//! nothing. No broker asks here.
+//! Tests of the identity providers of the tests, the real and the fake one: they behave as the other
+//! tests assume. No broker is involved.
 
 use std::path::Path;
 use std::process::Command;
@@ -19,7 +19,7 @@ use crate::support::oidc::{ASSERTION, BASIC, MAIL_PROGRAM, POST, Provider, Regis
 use crate::support::site::open_directory;
 use crate::support::{fetch, wait_until};
 
-/// A token that was given for a client, or the status and the error.
+/// A token for a client, or the status and the error.
 fn token(provider: &Provider, headers: &[(&str, &str)], form: &[(&str, &str)]) -> Result<String, String> {
     let form = [&[("grant_type", "client_credentials")], form].concat();
     let (status, answer) = fetch::post(&format!("{}/token", provider.issuer()), headers, &form);
@@ -39,7 +39,7 @@ fn introspect(provider: &Provider, token: &str) -> (u16, Value) {
     fetch::post(&url, &[("Authorization", &basic(&BASIC))], &[("token", token)])
 }
 
-/// The claims of a JWT, once a library that is not ours has verified it by the provider's JWKS.
+/// The claims of a JWT, after the jsonwebtoken library has verified it with the provider's JWKS.
 fn verified(jwks: &Value, token: &str, audience: &str) -> Result<Value, String> {
     let (header, _) = jwt::parts(token);
     let keys: JwkSet = serde_json::from_value(jwks.clone()).map_err(|error| error.to_string())?;
@@ -77,7 +77,7 @@ fn the_provider_gives_tokens_to_clients_that_prove_themselves() {
     let provider = Provider::start();
     let good = basic(&BASIC);
     token(&provider, &[("Authorization", &good)], &[]).expect("client_secret_basic");
-    // Not form-encoded, the secret is another one.
+    // A secret that is not form-encoded is another secret.
     let bare = format!("Basic {}", STANDARD.encode(format!("{}:{}", BASIC.id, BASIC.secret)));
     let refused = token(&provider, &[("Authorization", &bare)], &[]);
     assert!(refused.is_err(), "a secret that is not encoded: {refused:?}");
@@ -89,7 +89,7 @@ fn the_provider_gives_tokens_to_clients_that_prove_themselves() {
     assert_eq!(refused, Err("400 \"invalid_request\"".to_owned()), "none proves nothing");
 }
 
-/// An assertion of [`ASSERTION`] that is good but for what the test changes.
+/// Sends an assertion for [`ASSERTION`], good except for `change`.
 fn assertion(provider: &Provider, key: &Key, change: impl FnOnce(&mut Value)) -> Result<String, String> {
     let mut claims = json!({"iss": ASSERTION, "sub": ASSERTION, "aud": provider.issuer(),
         "jti": format!("{}-{}", key.kid(), now()), "iat": now(), "exp": now() + 60});
@@ -132,7 +132,7 @@ fn the_provider_introspects_what_it_issued() {
     let gone =
         wait_until(Duration::from_secs(5), || introspect(&provider, &brief).1["active"] == json!(false));
     assert!(gone, "a token lasts as long as it was minted for");
-    // A JWT it refuses to introspect.
+    // The provider does not introspect JWTs.
     let jwt = provider.mint(&json!({"sub": "u1", "audience": "a", "format": "jwt"}));
     let (status, answer) = introspect(&provider, &jwt);
     assert_eq!((status, answer["error"].as_str()), (400, Some("unsupported_token_type")), "{answer}");
@@ -146,7 +146,7 @@ fn the_provider_signs_jwts_and_rotates_its_keys() {
         provider.mint(&json!({"sub": "u1", "audience": "mail", "format": "jwt", "alg": alg,
             "claims": {"email": "u@example.com"}}))
     };
-    // The library that verifies here has no ES512.
+    // jsonwebtoken has no ES512.
     for alg in ["RS256", "RS512", "PS256", "ES256", "ES384", "EdDSA"] {
         let claims = verified(&jwks(), &mint(alg), "mail").unwrap_or_else(|error| panic!("{alg}: {error}"));
         assert_eq!((&claims["sub"], &claims["email"]), (&json!("u1"), &json!("u@example.com")), "{alg}");
@@ -164,7 +164,7 @@ fn the_provider_signs_jwts_and_rotates_its_keys() {
 }
 
 #[test]
-fn the_provider_lets_client_credentials_end_soon() {
+fn the_provider_can_issue_short_lived_tokens() {
     let provider = Provider::start();
     provider.set_ttl(1);
     let token = token(&provider, &[("Authorization", &basic(&BASIC))], &[]).expect("a token");
@@ -228,9 +228,9 @@ fn the_fake_provider_does_as_it_is_told() {
     assert!(fetch::get(&provider.configuration_uri()).1.get("introspection_endpoint").is_none());
 }
 
-/// What is wrong with each of these, a verifier has to see; here it is seen that it is there.
+/// Each of these tokens has the fault that its name says.
 #[test]
-fn forged_tokens_are_what_they_are_meant_to_be() {
+fn forged_tokens_have_the_intended_fault() {
     let key = Key::unnamed(KeyKind::P256);
     let jwks = json!({"keys": [key.jwk()]});
     let claims = json!({"aud": "mail", "exp": now() + 60});
@@ -242,7 +242,7 @@ fn forged_tokens_are_what_they_are_meant_to_be() {
     assert_eq!(der[0], 0x30, "DER begins with a sequence: {der:?}");
     verified(&jwks, &format!("{input}.{}", jwt::base64url(&der)), "mail")
         .expect_err("DER is none of a JWT's");
-    // By the public key as secret, which anybody knows.
+    // HMAC with the public key as secret, which is no secret.
     let confused = jwt::hs256(&json!({"alg": "HS256", "kid": key.kid()}), &claims, key.public());
     let mut validation = Validation::new(Algorithm::HS256);
     validation.set_audience(&["mail"]);

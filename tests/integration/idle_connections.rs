@@ -1,4 +1,4 @@
-//! An idle connection costs no worker: with 2,000 of them a lookup takes as long as with none.
+//! Idle connections hold no worker: with 2,000 of them a lookup takes as long as with none.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ const IDLE: usize = 2000;
 const LOOKUPS: usize = 500;
 const ATTEMPTS: usize = 3;
 
-/// The connections need descriptors here, and in the brokers, which inherit the limit.
+/// The connections need descriptors in the test and in the brokers, which inherit its limit.
 fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
     let enough = 3 * IDLE as u64;
@@ -43,7 +43,7 @@ fn median(times: &mut [Duration]) -> Duration {
     times[times.len() / 2]
 }
 
-/// Two brokers that differ in nothing but their idle connections, asked in turn.
+/// Two brokers that differ only in their idle connections, asked in turn.
 fn compare(busy: &Site, free: &Site, lookups: usize) -> (Vec<Duration>, Vec<Duration>) {
     let idle = fill(busy);
     let (mut with, mut without) = (busy.map(Way::Unix), free.map(Way::Unix));
@@ -57,10 +57,10 @@ fn compare(busy: &Site, free: &Site, lookups: usize) -> (Vec<Duration>, Vec<Dura
     times
 }
 
-/// The machine does other things meanwhile, which can only add a difference: the best of a few
-/// attempts counts. Each half of an attempt gives the idle connections to the other broker.
+/// Other load on the machine can only add a difference, so the best of a few attempts counts. Half of
+/// the rounds of an attempt swap the two brokers.
 #[test]
-fn two_thousand_idle_connections_slow_nobody_down() {
+fn two_thousand_idle_connections_slow_no_lookup() {
     raise_descriptor_limit();
     let _alone = alone();
     let [one, other] = [(); 2].map(|()| Site::constant(r#"{"value": "v"}"#));

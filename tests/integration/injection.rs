@@ -1,5 +1,5 @@
-//! Arbitrary bytes in keys, attributes and answers never make structure: one request of the shape
-//! that the configuration gives it, one reply of one line.
+//! Arbitrary bytes in keys, attributes and answers add no structure: each request has the shape that
+//! the configuration gives it, each reply is one line.
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Cases, TestCaseError, TestRunner};
@@ -19,7 +19,7 @@ fn check<S: Strategy>(strategy: S, test: impl Fn(S::Value) -> Result<(), TestCas
     TestRunner::new(config).run(&strategy, test).unwrap_or_else(|error| panic!("{error}"));
 }
 
-/// Characters that some parser on the way takes for its own.
+/// Characters that have a meaning in one of the formats on the way.
 const SPECIAL: [&str; 26] = [
     "\"", "\\", "\n", "\r\n", "\t", " ", "/", "?", "#", "&", "=", "%", "%00", "..", "{{", "}}", ":", ",",
     "\u{2028}", "\u{7f}", "é", "\u{feff}", "@", ".", "%2e", ";",
@@ -31,7 +31,7 @@ fn text() -> impl Strategy<Value = String> {
         1 => "\\PC{0,8}",
         1 => any::<char>().prop_map(String::from),
     ];
-    // A NUL ends the connection (`malformed`), so it is left out here.
+    // A NUL ends the connection (see `malformed_input`), so it is left out here.
     prop::collection::vec(piece, 1..12).prop_map(|pieces| pieces.concat().replace('\0', "+"))
 }
 
@@ -39,7 +39,7 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![text().prop_map(String::into_bytes), prop::collection::vec(1u8.., 0..60)]
 }
 
-/// Reads one whole netstring of one line, and sees that nothing stands behind it.
+/// Reads one whole netstring that holds one line, and checks that nothing follows it.
 fn one_reply(peer: &mut Peer) -> Result<String, TestCaseError> {
     let reply = peer.reply();
     prop_assert!(!reply.contains(['\n', '\r', '\0']), "{reply:?}");
@@ -52,7 +52,7 @@ fn one_reply(peer: &mut Peer) -> Result<String, TestCaseError> {
     Ok(reply)
 }
 
-/// The map by which [`one_reply`] sees that the connection is in step.
+/// The map with which [`one_reply`] checks that request and reply still belong together.
 fn sentinel(config: Config, api: &Backend) -> Config {
     config.map("sentinel", &api.url("/"), &[])
 }
@@ -62,7 +62,7 @@ fn sentinel_api() -> Backend {
 }
 
 #[test]
-fn a_key_makes_one_json_string() {
+fn a_key_becomes_one_json_string() {
     let (api, calm) = (Backend::constant(VALUE), sentinel_api());
     let setup = Setup::start(|config| {
         let payload =
@@ -92,7 +92,7 @@ fn a_key_makes_one_json_string() {
     });
 }
 
-/// Undoes `%XX`.
+/// Decodes `%XX`.
 fn decoded(text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut rest = text.bytes();
@@ -104,8 +104,8 @@ fn decoded(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// Whether some server may take a segment for another place: by dots between slashes of any kind,
-/// in any number of escapes, before any parameters, or because nothing is in it.
+/// Whether some server may resolve a segment to another place: it is empty, or it is dots between
+/// slashes of any kind, escaped any number of times, before any parameters.
 fn leads_elsewhere(key: &str) -> bool {
     let mut text = key.as_bytes().to_vec();
     let escape = |three: &[u8]| match three {
@@ -125,7 +125,7 @@ fn leads_elsewhere(key: &str) -> bool {
 }
 
 #[test]
-fn a_key_makes_one_segment_and_one_parameter() {
+fn a_key_becomes_one_path_segment_and_one_query_parameter() {
     let (api, calm) = (Backend::constant(VALUE), sentinel_api());
     let setup = Setup::start(|config| {
         let url = api.url("/a/{{ .Key | urlencode }}/z?k={{ .Key | urlencode }}&l=1");
@@ -163,7 +163,7 @@ fn a_key_makes_one_segment_and_one_parameter() {
 }
 
 #[test]
-fn an_attribute_makes_one_json_string() {
+fn an_attribute_becomes_one_json_string() {
     let api = Backend::constant(VALUE);
     let setup = Setup::start(|config| {
         let payload = r#"payload: '{"request": {{ .Key }}, "who": "{{ .Sender }}", "to": {{ .Recipient }}}'"#;
@@ -187,7 +187,7 @@ fn an_attribute_makes_one_json_string() {
     });
 }
 
-/// What an API may say: a value of any characters, any bytes as a body, any bytes at all.
+/// What an API may send: a value of any characters, a body of any bytes, or any bytes instead of HTTP.
 fn answer() -> impl Strategy<Value = Reply> {
     let told = |text: String| {
         let text = Value::String(text);
@@ -206,7 +206,7 @@ fn answer() -> impl Strategy<Value = Reply> {
 }
 
 #[test]
-fn an_answer_makes_one_line() {
+fn an_answer_becomes_one_line() {
     let (api, calm) = (Backend::constant(VALUE), sentinel_api());
     let setup = Setup::start(|config| {
         let config = config.map("m", &api.url("/"), &["timeout: 2s"]);

@@ -1,5 +1,5 @@
-//! Domains in every spelling: A-labels, U-labels, decomposed letters, capitals. Whatever names the
-//! same domain is the same domain, and what names none is for the API to judge.
+//! Domains in every spelling: A-labels, U-labels, decomposed letters, capitals. All spellings of a
+//! domain are equal; a text that is no domain is passed to the API.
 
 use serde_json::json;
 
@@ -19,7 +19,7 @@ const SPELLINGS: [&str; 6] = [
 ];
 
 #[test]
-fn domains_are_one_in_every_spelling() {
+fn all_spellings_of_a_domain_are_equal() {
     let api = Backend::constant(r#"{"value": "v"}"#);
     let setup = Setup::start(|config| {
         let config = config.map("a_label", &api.url("/"), &["domains: [xn--bcher-kva.example]"]);
@@ -43,7 +43,7 @@ fn domains_are_one_in_every_spelling() {
 }
 
 #[test]
-fn a_domain_that_cannot_be_converted_is_asked_about() {
+fn a_domain_that_cannot_be_converted_is_passed_to_the_api() {
     let api = Backend::constant(r#"{"value": "v"}"#);
     let setup = Setup::start(|config| config.map("m", &api.url("/"), &["domains: [example.com]"]));
     let mut peer = setup.map();
@@ -55,7 +55,7 @@ fn a_domain_that_cannot_be_converted_is_asked_about() {
 }
 
 #[test]
-fn a_template_sends_the_spelling_that_an_api_wants() {
+fn a_template_chooses_the_spelling() {
     let api = Backend::constant(r#"{"value": "v", "action": "DUNNO"}"#);
     let target = format!("target: \"{}\"", api.url("/{{ .Key | domain | ascii_domain | urlencode }}"));
     let payload = r#"payload: '{"a": "{{ .Key | ascii_domain }}", "u": "{{ .Key | unicode_domain }}"}'"#;
@@ -80,7 +80,7 @@ fn a_template_sends_the_spelling_that_an_api_wants() {
 }
 
 #[test]
-fn an_api_is_asked_for_the_address_without_its_extension() {
+fn strip_extension_removes_the_extension() {
     let api = Backend::start(|request| match request.path.as_str() {
         "/bob%40example.org" | "/bob/quota" => Reply::json(r#"{"value": "v"}"#),
         _ => Reply::status(404),

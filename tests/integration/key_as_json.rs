@@ -1,11 +1,11 @@
-//! Whatever Postfix asks for arrives at the API as one JSON string, and as nothing else.
+//! A key or attribute of any text reaches the API as one JSON string.
 
 use serde_json::json;
 
 use crate::support::peer::netstring;
 use crate::support::site::{Site, Way};
 
-/// What would break out of a template that does not escape, or stumble over a parser.
+/// Texts that would break a template without escaping, or a parser.
 const KEYS: [&str; 22] = [
     "user@example.com",
     "a b@example.com",
@@ -77,7 +77,7 @@ fn known(name: &str) -> bool {
 }
 
 #[test]
-fn keys_that_postfix_itself_would_not_send_are_not_found_without_a_call() {
+fn keys_that_postfix_would_not_send_are_not_found_without_a_request() {
     let site = Site::constant(r#"{"value": "v"}"#);
     for way in Way::ALL {
         let mut peer = site.map(way);

@@ -1,5 +1,5 @@
-//! What the Go program takes, or other systems write: quoted booleans and numbers, fractions of
-//! seconds, keys of its first versions, and a byte order mark before a file or an answer.
+//! Input that other systems and the Go program's configurations have: quoted booleans and numbers,
+//! fractions of seconds, keys of its first versions, and a byte order mark before a file or an answer.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -60,7 +60,7 @@ fn files_with_a_byte_order_mark_are_read() {
 }
 
 #[test]
-fn quoted_values_fractions_and_own_keys_load() {
+fn quoted_values_fractions_and_x_keys_are_accepted() {
     let directory = open_directory();
     let api = Backend::start(|_| Reply::stall());
     let socket = directory.path().join("maps.sock");
@@ -82,7 +82,7 @@ fn quoted_values_fractions_and_own_keys_load() {
 }
 
 #[test]
-fn a_released_sample_of_the_first_versions_says_what_became_of_its_keys() {
+fn keys_of_the_first_versions_are_explained() {
     let directory = open_directory();
     let api = Backend::constant("{}");
     let start = |server: &str, entry: &str| {

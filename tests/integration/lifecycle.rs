@@ -1,4 +1,4 @@
-//! Start and end of the broker: all sockets or none, and nothing that is in flight is dropped.
+//! Start and stop of the broker: it opens all sockets or none, and answers requests that are in flight.
 
 use std::net::TcpListener;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -33,7 +33,7 @@ fn a_lookup_in_flight_is_answered_before_the_broker_ends() {
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once() {
+fn a_second_signal_ends_the_broker_at_once() {
     let mut site = Site::start(|_| Reply::Hold(Box::new(Reply::json("{}"))));
     let mut idle = Peer::unix(&site.socket("maps"));
     let mut peer = site.map(Way::Unix);
@@ -58,7 +58,7 @@ fn a_broker_without_work_ends_at_once() {
 }
 
 #[test]
-fn an_occupied_tcp_port_is_named() {
+fn an_occupied_tcp_port_is_reported() {
     let port = Port::reserve();
     let _occupied = TcpListener::bind(port.address()).expect("a reserved port can be bound");
     let directory = open_directory();
@@ -73,7 +73,7 @@ fn an_occupied_tcp_port_is_named() {
 }
 
 #[test]
-fn a_living_unix_socket_is_named_and_left_alone() {
+fn a_unix_socket_in_use_is_reported_and_kept() {
     let directory = open_directory();
     let path = directory.path().join("maps.sock");
     let config = Config::new(directory.path())
@@ -89,7 +89,7 @@ fn a_living_unix_socket_is_named_and_left_alone() {
 }
 
 #[test]
-fn a_second_broker_leaves_the_first_alone() {
+fn a_second_broker_does_not_disturb_the_first() {
     let site = Site::constant(r#"{"value": "v"}"#);
     let (code, text) = refused_start(&site.directory().join("pfxhttp.yml"));
     assert!(code.is_some_and(|code| code != 0), "exit code {code:?}: {text}");
@@ -115,7 +115,7 @@ fn a_stale_socket_file_is_replaced() {
 }
 
 #[test]
-fn what_is_no_socket_is_not_replaced() {
+fn a_file_that_is_no_socket_is_not_replaced() {
     let directory = open_directory();
     let path = directory.path().join("maps.sock");
     std::fs::write(&path, "precious").expect("a file");
@@ -130,7 +130,7 @@ fn what_is_no_socket_is_not_replaced() {
 }
 
 #[test]
-fn a_unix_socket_has_the_mode_and_owner_that_were_asked_for() {
+fn a_unix_socket_has_the_configured_mode_and_owner() {
     let directory = open_directory();
     let path = directory.path().join("maps.sock");
     let owned = format!(
@@ -173,7 +173,7 @@ fn a_listener_on_the_ipv6_loopback_answers() {
 }
 
 #[test]
-fn tcp_on_the_ipv6_wildcard_takes_ipv4_too() {
+fn a_listener_on_the_ipv6_wildcard_accepts_ipv4() {
     let api = Backend::constant(r#"{"value": "v"}"#);
     let directory = open_directory();
     let port = Port::reserve();
@@ -188,7 +188,7 @@ fn tcp_on_the_ipv6_wildcard_takes_ipv4_too() {
 }
 
 #[test]
-fn check_says_whether_a_configuration_can_be_loaded() {
+fn check_reports_whether_a_configuration_can_be_loaded() {
     let directory = open_directory();
     let config = Config::new(directory.path()).map("demo", "http://127.0.0.1:1/", &[]);
     let (code, text) = checked(&config);
@@ -200,7 +200,7 @@ fn check_says_whether_a_configuration_can_be_loaded() {
 }
 
 #[test]
-fn check_names_what_a_start_would_not_find() {
+fn check_names_what_is_missing_for_a_start() {
     let directory = open_directory();
     let good = || {
         let config = Config::new(directory.path()).map("demo", "http://127.0.0.1:1/", &[]);
@@ -230,15 +230,15 @@ fn check_names_what_a_start_would_not_find() {
         let (code, text) = refused_start(&config.write());
         assert!(code.is_some_and(|code| code != 0), "{what}: a start is refused, too: {code:?}, {text}");
     }
-    // A service manager may make a directory when it starts the broker.
+    // A service manager may make the directory when it starts the broker.
     let (code, text) = checked(&listening(&unix(&at("none/d.sock"), "")));
     assert_eq!(code, Some(0), "a directory: {text}");
     assert!(text.contains(&format!("there is no directory {}", at("none"))), "a directory: {text}");
 }
 
-/// A bound on connections belongs to all listeners together: none may keep it for itself.
+/// All listeners share the limit on connections: none may occupy it alone.
 #[test]
-fn every_listener_serves_below_the_bound_on_connections() {
+fn every_listener_is_served_within_the_limit_on_connections() {
     let api = Backend::constant(r#"{"value": "v"}"#);
     let directory = open_directory();
     let sockets: Vec<_> = (0..3).map(|number| directory.path().join(format!("{number}.sock"))).collect();
@@ -258,7 +258,7 @@ fn every_listener_serves_below_the_bound_on_connections() {
         assert_eq!(peer.look_up("demo", "k"), "OK v", "as many as there may be");
     }
     let before = api.count();
-    // As many as there will be room for: a further one would wait for these to close.
+    // As many as the limit allows: a further one would wait for these to close.
     let mut waiting: Vec<_> = sockets.iter().take(2).map(|socket| Peer::unix(socket)).collect();
     for peer in &mut waiting {
         peer.send(netstring("demo k"));

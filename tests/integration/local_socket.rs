@@ -1,4 +1,4 @@
-//! The socket for clients: who may ask there, what may be asked, and who owns it.
+//! The clients' socket: which users may connect, which requests are allowed, and who owns the socket.
 
 use std::fs::{File, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -26,9 +26,9 @@ fn policy(name: &str) -> Service {
     Service::Policy { name: name.to_owned() }
 }
 
-/// What a lookup has spent elsewhere is no longer there to be spent.
+/// A client sends a lookup again with the budget that is left, not with a new one.
 #[test]
-fn a_lookup_that_is_sent_again_starts_no_fresh_budget() {
+fn a_lookup_that_is_sent_again_has_the_rest_of_its_budget() {
     let api = Backend::start(|_: &Request| Reply::stall());
     let setup = Setup::start(|config| config.map("m", &api.url("/"), &["timeout: 5s"]));
     let mut frames = Frames::connect(&setup.ipc());
@@ -51,7 +51,7 @@ fn a_lookup_that_is_sent_again_starts_no_fresh_budget() {
 }
 
 #[test]
-fn a_question_of_another_service_closes_the_connection() {
+fn a_request_for_another_service_closes_the_connection() {
     let api = Backend::constant(r#"{"value": "v", "action": "OK"}"#);
     let url = api.url("/");
     let setup =
@@ -81,7 +81,7 @@ fn a_question_of_another_service_closes_the_connection() {
     assert_eq!(api.count(), 1);
 }
 
-/// A copy that every user may run.
+/// Copies a program to where every user may run it.
 fn copied(program: &Path, directory: &Path) -> PathBuf {
     let copy = directory.join(program.file_name().expect("a program has a name"));
     std::fs::copy(program, &copy).expect("the program can be copied");
@@ -95,7 +95,7 @@ fn nobodys_client(directory: &Path, arguments: &[&str]) -> Peer {
 }
 
 #[test]
-fn only_the_users_that_are_named_may_ask() {
+fn only_users_in_allow_users_may_ask() {
     let (api, directory) = (Backend::constant(r#"{"value": "v"}"#), open_directory());
     let config = Config::new(directory.path()).map("m", &api.url("/"), &[]);
     let broker = Broker::start(&config.ipc_field("allow_users: [nobody]").write());
@@ -112,7 +112,7 @@ fn only_the_users_that_are_named_may_ask() {
 }
 
 #[test]
-fn whoever_may_open_the_socket_may_ask_where_nobody_is_named() {
+fn without_allow_users_every_user_who_may_open_the_socket_may_ask() {
     let (api, directory) = (Backend::constant(r#"{"value": "v"}"#), open_directory());
     let _broker = Broker::start(&Config::new(directory.path()).map("m", &api.url("/"), &[]).write());
     assert_eq!(nobodys_client(directory.path(), &["socketmap"]).look_up("m", "k"), "OK v");
@@ -124,9 +124,9 @@ fn lock_of(config: &Config) -> (PathBuf, File) {
     (path, lock)
 }
 
-/// A broker that has not come to listen yet, or no longer does.
+/// The lock of a broker that starts or stops and does not listen.
 #[test]
-fn a_lock_that_is_held_refuses_the_start() {
+fn a_held_lock_prevents_the_start() {
     let directory = open_directory();
     let config = Config::new(directory.path()).map("m", "http://127.0.0.1:1/", &[]);
     let (_, lock) = lock_of(&config);
@@ -170,7 +170,7 @@ fn a_directory_with_the_setgid_bit_gives_a_socket_its_group() {
     std::fs::set_permissions(&own, Permissions::from_mode(0o2755)).expect("its mode can be set");
     let program = copied(Path::new(env!("CARGO_BIN_EXE_pfxhttp-broker")), directory.path());
     let file = Config::new(&own).map("m", &api.url("/"), &[]).ipc_field("group: daemon").write();
-    // The broker is in no group but nobody's, and chown(2) to another one is denied.
+    // nobody is in no other group, so chown(2) to another one is denied.
     let check = broker::program(&program, &file).args(["check", "--strict"]).uid(NOBODY).gid(NOBODY).output();
     let check = check.expect("it runs");
     assert!(check.status.success(), "{check:?}");

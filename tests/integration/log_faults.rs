@@ -1,5 +1,5 @@
-//! A log that cannot be written delays nobody, changes no answer and ends no broker; and it is
-//! written again as soon as that can be done.
+//! A log that cannot be written delays no request, changes no answer and does not end the broker. It is
+//! written again as soon as that is possible.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,14 +15,14 @@ use crate::support::peer::Peer;
 use crate::support::site::open_directory;
 use crate::support::{PATIENCE, wait_for_exit, wait_until};
 
-/// A broker with a map, whose log is the test's own affair.
+/// A broker with one map whose standard output and error the test chooses.
 struct Logging {
     child: Child,
     socket: PathBuf,
 }
 
 impl Logging {
-    /// Starts what `command` makes of the broker, at level debug.
+    /// Starts the broker at level debug; `command` may change how.
     fn start(directory: &Path, api: &Backend, command: impl FnOnce(Command) -> Command) -> Self {
         let socket = directory.join("maps.sock");
         let config = Config::new(directory).map("m", &api.url("/"), &["timeout: 5s"]);
@@ -30,12 +30,12 @@ impl Logging {
         command.env("PFXHTTP_SERVER_LOGGING_LEVEL", "debug");
         let child = command.spawn().expect("the broker starts");
         let mut logging = Self { child, socket };
-        // What waits in the socket's queue until the broker accepts needs no patience of ours.
+        // The connection waits in the socket's queue until the broker accepts it.
         assert!(wait_until(PATIENCE, || logging.socket.exists()), "{:?}", logging.child.try_wait());
         logging
     }
 
-    /// Asks, on one connection and on new ones, and nothing takes long.
+    /// Asks on a kept connection and on new ones; each answer comes soon.
     fn serves(&mut self, what: &str) {
         let mut peer = Peer::unix(&self.socket);
         for number in 0..300 {
@@ -49,7 +49,7 @@ impl Logging {
         assert!(self.child.try_wait().expect("a child can be waited for").is_none(), "{what}: it ended");
     }
 
-    /// Stops in the usual way.
+    /// Sends SIGTERM, and expects exit code 0.
     fn stops(mut self, what: &str) {
         kill_process(Pid::from_child(&self.child), Signal::TERM).expect("a child can be signalled");
         let ended = wait_for_exit(&mut self.child, PATIENCE);
@@ -64,11 +64,11 @@ impl Drop for Logging {
     }
 }
 
-/// Standard output, or standard error where the journal would read it.
+/// Values of `use_systemd`: the log goes to standard output, or to standard error for the journal.
 const STREAMS: [&str; 2] = ["false", "true"];
 
 #[test]
-fn a_device_that_is_full() {
+fn a_full_device_delays_no_request() {
     let api = Backend::constant(r#"{"value": "v"}"#);
     for use_systemd in STREAMS {
         let directory = open_directory();
@@ -84,7 +84,7 @@ fn a_device_that_is_full() {
 }
 
 #[test]
-fn a_pipe_that_nobody_reads_any_more() {
+fn a_broken_pipe_delays_no_request() {
     let api = Backend::constant(r#"{"value": "v"}"#);
     for use_systemd in STREAMS {
         let directory = open_directory();
@@ -100,7 +100,7 @@ fn a_pipe_that_nobody_reads_any_more() {
     }
 }
 
-/// The broker, its log in a file system of 64 KiB that only it sees, and that ends with it.
+/// Runs the broker with its log in a file system of 64 KiB, in a mount namespace that ends with it.
 fn in_a_small_file_system(inner: &Command, mount: &Path) -> Command {
     assert!(rustix::process::geteuid().is_root(), "only root can mount a file system");
     let script = r#"mount -t tmpfs -o size=64k tmpfs "$0" && exec "$@" > "$0/log" 2>&1"#;
@@ -117,7 +117,7 @@ fn in_a_small_file_system(inner: &Command, mount: &Path) -> Command {
 }
 
 #[test]
-fn a_file_system_that_is_full_for_a_while() {
+fn a_full_file_system_delays_no_request_and_the_log_goes_on_later() {
     let (directory, api) = (open_directory(), Backend::constant(r#"{"value": "v"}"#));
     let mount = directory.path().join("log");
     fs::create_dir(&mount).expect("a directory");
@@ -139,7 +139,7 @@ fn a_file_system_that_is_full_for_a_while() {
     let told = text.lines().find(|line| line.contains("lines of the log were lost")).expect("a line");
     let lost = told.rsplit("lines=").next().and_then(|count| count.trim().parse::<u32>().ok());
     assert!(lost.is_some_and(|lost| lost > 100), "{told}");
-    // What was cut when there was no more room stands on a line of its own.
+    // The line that was cut when the file system was full ends before the next one begins.
     let begins = |line: &&str| line.starts_with("20") && line.contains("Z ");
     assert!(text.lines().filter(|line| !begins(line)).count() <= 1, "{text}");
     let again = text.lines().rfind(|line| line.contains("target answered"));

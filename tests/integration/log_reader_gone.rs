@@ -1,4 +1,4 @@
-//! A log that nobody reads any more is no reason to stop.
+//! The reader of the log ends: the broker goes on.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
@@ -14,7 +14,7 @@ use crate::support::{PATIENCE, wait_for_exit};
 
 const TEMP: &str = "TEMP Temporary server problem";
 
-/// A process that ends with the test.
+/// A process that is killed at the end of the test.
 struct Mortal(Child);
 
 impl Drop for Mortal {
@@ -25,7 +25,7 @@ impl Drop for Mortal {
 }
 
 #[test]
-fn a_broker_whose_log_is_closed_goes_on() {
+fn a_broker_without_a_log_reader_goes_on() {
     let api = Backend::start(|_: &Request| Reply::status(503));
     let directory = open_directory();
     let socket = directory.path().join("maps.sock");

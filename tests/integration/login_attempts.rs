@@ -1,6 +1,6 @@
-//! Guesses in parallel are no faster than guesses one by one: attempts under way are bounded for
-//! each remote address and for each name, a success forgives its own account alone, and how long a
-//! denial takes does not tell who exists.
+//! Parallel guesses are no faster than guesses one by one: attempts in progress are limited for each
+//! remote address and for each name, a success resets the delay of its own account only, and the time
+//! of a denial does not tell whether an account exists.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use crate::support::setup::Setup;
 use crate::support::site::Way;
 use crate::support::{PATIENCE, alone, pause};
 
-/// Attempts at a time, unless `sasl_attempts` says otherwise.
+/// The default of `sasl_attempts`.
 const USUAL: usize = 8;
 
 fn api() -> Backend {
@@ -24,13 +24,13 @@ fn api() -> Backend {
     })
 }
 
-/// One entry, `users`, with what an entry has by default and these lines.
+/// One entry, `users`, with these lines and defaults otherwise.
 fn setup(api: &Backend, lines: &[&str]) -> Setup {
     let target = format!("target: \"{}\"", api.url("/"));
     Setup::start(|config| config.login_of("users", &[&[target.as_str()], lines].concat()))
 }
 
-/// A client that hears of a failure without losing its connection.
+/// A client of minor version 1 or later: a temporary failure does not close its connection.
 fn begin(setup: &Setup) -> Sasl {
     Sasl::begin_as(Peer::unix(&setup.socket("users")), 2)
 }
@@ -40,7 +40,7 @@ fn log_in(sasl: &mut Sasl, id: usize, remote: &str, user: &str, password: &str) 
     sasl.say(format!("AUTH\t{id}\tPLAIN\tservice=smtp\tlip=127.0.0.1\trip={remote}\tresp={response}"));
 }
 
-/// Logs in with success; how long that took.
+/// Logs in with the right password; returns how long that took.
 fn right(setup: &Setup, remote: &str, user: &str) -> Duration {
     let (mut sasl, started) = (begin(setup), Instant::now());
     log_in(&mut sasl, 1, remote, user, "secret");
@@ -48,7 +48,7 @@ fn right(setup: &Setup, remote: &str, user: &str) -> Duration {
     started.elapsed()
 }
 
-/// Fails to log in; how long that took.
+/// Logs in with a wrong password; returns how long that took.
 fn wrong(setup: &Setup, remote: &str, user: &str) -> Duration {
     let (mut sasl, started) = (begin(setup), Instant::now());
     log_in(&mut sasl, 1, remote, user, "wrong");
@@ -56,7 +56,7 @@ fn wrong(setup: &Setup, remote: &str, user: &str) -> Duration {
     started.elapsed()
 }
 
-/// The logins of these users, each from an address, all at the same time on two connections.
+/// Starts a login for each address and user at the same time, on two connections.
 fn guess(setup: &Setup, who: &[(String, String)]) -> [Sasl; 2] {
     let mut both = [begin(setup), begin(setup)];
     for (id, (remote, user)) in who.iter().enumerate() {
@@ -68,19 +68,19 @@ fn guess(setup: &Setup, who: &[(String, String)]) -> [Sasl; 2] {
 const SOON: Duration = Duration::from_millis(900);
 
 #[test]
-fn guesses_in_parallel_from_one_address_reach_the_api_a_few_at_a_time() {
+fn parallel_guesses_from_one_address_are_limited() {
     let _alone = alone();
     let api = api();
     let setup = setup(&api, &["failure_delay: 3s"]);
     let who: Vec<_> = (0..300).map(|number| ("192.0.2.7".to_owned(), format!("u{number}"))).collect();
     let started = Instant::now();
     let mut guesses = guess(&setup, &who);
-    // Others are not held up: another address, and whoever is not bounded by address.
+    // Logins from another address, and from one without a limit, are not delayed.
     assert!(right(&setup, "198.51.100.1", "bob") < SOON);
     assert!(right(&setup, "127.0.0.1", "carol") < SOON);
     pause(Duration::from_millis(1800).saturating_sub(started.elapsed()));
     assert_eq!(api.count() - 2, USUAL, "before the first denial has left");
-    // Those that waited in vain are told that this is temporary, in time.
+    // Guesses that got no turn fail temporarily, in time.
     let (mut denied, mut later) = (0, 0);
     for guess in &mut guesses {
         for _ in 0..150 {
@@ -101,11 +101,11 @@ fn guesses_in_parallel_from_one_address_reach_the_api_a_few_at_a_time() {
 }
 
 #[test]
-fn nor_do_guesses_of_one_name_from_many_addresses() {
+fn parallel_guesses_for_one_name_are_limited() {
     let _alone = alone();
     let api = api();
     let setup = setup(&api, &["failure_delay: 3s"]);
-    // Bob has been here, and with other capitals.
+    // Bob has logged in from this address before, with other capitals.
     assert!(right(&setup, "198.51.100.1", "Bob") < SOON);
     let who: Vec<_> = (0..200).map(|number| (format!("203.0.113.{number}"), "bob".to_owned())).collect();
     let started = Instant::now();
@@ -124,7 +124,7 @@ fn nor_do_guesses_of_one_name_from_many_addresses() {
 }
 
 #[test]
-fn an_ipv6_network_is_one_address_and_some_are_not_bounded() {
+fn an_ipv6_64_counts_as_one_address_and_exempt_networks_do_not_count() {
     let _alone = alone();
     let api = api();
     let setup = setup(&api, &["sasl_attempts: 3", "failure_delay: 3s", "penalty_exempt: [198.51.100.0/24]"]);
@@ -142,7 +142,7 @@ fn an_ipv6_network_is_one_address_and_some_are_not_bounded() {
 }
 
 #[test]
-fn an_attempt_that_is_given_up_makes_no_room_for_the_next() {
+fn an_aborted_attempt_still_counts_until_its_delay_ends() {
     let _alone = alone();
     let api = api();
     let setup = setup(&api, &["sasl_attempts: 2"]);
@@ -152,13 +152,13 @@ fn an_attempt_that_is_given_up_makes_no_room_for_the_next() {
             log_in(&mut sasl, id, "192.0.2.7", &format!("u{round}{id}"), "wrong");
         }
         assert!(api.wait_for(2, PATIENCE));
-        // It hangs up here, while its denials are held back.
+        // The connection ends here, while its denials are held back.
     }
     assert_eq!(api.count(), 2);
 }
 
 #[test]
-fn those_who_wait_hold_no_worker() {
+fn waiting_attempts_hold_no_worker() {
     let _alone = alone();
     let api = api();
     let target = format!("target: \"{}\"", api.url("/"));
@@ -179,7 +179,7 @@ fn those_who_wait_hold_no_worker() {
 }
 
 #[test]
-fn a_success_forgives_its_own_account_and_half_of_the_rest() {
+fn a_success_resets_its_own_account_and_halves_the_rest_of_the_delay() {
     let _alone = alone();
     let api = api();
     let setup = setup(&api, &[]);
@@ -225,7 +225,7 @@ fn the_time_of_a_denial_does_not_tell_who_exists() {
 }
 
 #[test]
-fn an_api_that_is_slower_than_the_delay_is_not_waited_for_twice() {
+fn an_api_that_is_slower_than_the_delay_adds_no_further_delay() {
     let _alone = alone();
     let api = Backend::start(|_| {
         pause(Duration::from_secs(3));

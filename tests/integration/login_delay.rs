@@ -1,4 +1,4 @@
-//! Who guesses passwords learns slowly that they are wrong; nobody else waits.
+//! Denials are delayed, longer and longer for an address that guesses. No other login waits.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ fn api() -> Backend {
     })
 }
 
-/// Logs in from `remote`; how long the answer took.
+/// Logs in from `remote`; returns how long the answer took.
 fn log_in(sasl: &mut Sasl, id: u32, remote: &str, password: &str) -> Duration {
     use base64::Engine as _;
     let response = base64::engine::general_purpose::STANDARD.encode(format!("\0u\0{password}"));
@@ -32,7 +32,7 @@ fn log_in(sasl: &mut Sasl, id: u32, remote: &str, password: &str) -> Duration {
 }
 
 #[test]
-fn denials_are_held_back_and_acceptances_are_not() {
+fn denials_are_delayed_and_successes_are_not() {
     let _alone = alone();
     let api = api();
     let target = format!("target: \"{}\"", api.url("/"));
@@ -55,7 +55,7 @@ fn denials_are_held_back_and_acceptances_are_not() {
 }
 
 #[test]
-fn a_denial_that_waits_holds_no_worker() {
+fn a_delayed_denial_holds_no_worker() {
     let _alone = alone();
     let api = api();
     let target = format!("target: \"{}\"", api.url("/"));
@@ -84,12 +84,12 @@ fn a_full_queue_fails_at_once() {
     let setup = Setup::start(|config| {
         config.server("worker_pool: {max_workers: 1, max_queue: 1}").login("users", &api.url("/"), &[])
     });
-    // Dovecot's own clients hear of a failure without losing the connection.
+    // A client of minor version 1 or later does not lose its connection.
     let mut sasl = Sasl::begin_as(Peer::unix(&setup.socket("users")), 2);
     sasl.plain(1, "works", "secret");
     assert!(api.wait_for(1, crate::support::PATIENCE));
     let started = Instant::now();
-    // One of them waits, and the other one is too many.
+    // One of them waits in the queue; the other one finds it full.
     sasl.plain(2, "u", "secret");
     sasl.plain(3, "u", "secret");
     let line = sasl.line();
@@ -100,7 +100,7 @@ fn a_full_queue_fails_at_once() {
 }
 
 #[test]
-fn a_slow_denial_is_still_in_time() {
+fn a_slow_denial_is_sent_within_the_budget() {
     let slow = Backend::start(|_| {
         crate::support::pause(Duration::from_secs(5));
         answer(("Auth-Status", "no"))
@@ -113,7 +113,7 @@ fn a_slow_denial_is_still_in_time() {
 }
 
 #[test]
-fn who_is_held_back_holds_nobody_up() {
+fn a_delayed_denial_delays_no_other_login() {
     let api = api();
     let target = format!("target: \"{}\"", api.url("/"));
     let setup =
@@ -126,7 +126,7 @@ fn who_is_held_back_holds_nobody_up() {
     sasl.plain(65, "u", "secret");
     assert_eq!(sasl.line(), "OK\t65\tuser=u");
     assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
-    // There is a bound, and beyond it nobody waits either.
+    // The number of delayed denials is limited: further ones fail temporarily at once.
     for id in 66..=400 {
         sasl.plain(id, "u", "wrong");
     }

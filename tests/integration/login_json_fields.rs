@@ -1,5 +1,5 @@
-//! A login API that answers in JSON and knows nothing of Nauthilus' headers: `accept_field`,
-//! `account_field`, `reason_field`.
+//! A login API that answers in JSON, without Nauthilus' headers: `accept_field`, `account_field`,
+//! `reason_field`.
 
 use crate::support::PATIENCE;
 use crate::support::backend::{Backend, Reply};
@@ -11,7 +11,7 @@ use crate::support::site::Way;
 
 const FIELDS: [&str; 3] = ["accept_field: ok", "account_field: user.name", "reason_field: /why/0"];
 
-/// An answer of these headers and this body.
+/// An answer with these headers and this body.
 fn reply(status: u16, headers: &[(&str, &str)], body: &str) -> Reply {
     let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     Reply::Answer { status, headers: headers.collect(), body: body.as_bytes().to_vec() }
@@ -22,7 +22,8 @@ fn setup(api: &Backend, lines: &[&str]) -> Setup {
     Setup::start(|config| config.login("users", &api.url("/login"), lines))
 }
 
-/// Logs in once with each reply; what Postfix (minor version 0) hears; none: the connection is closed.
+/// Logs in once for each answer of the API; compares what Postfix (minor version 0) gets. `None`: the
+/// connection is closed.
 fn each(api: &Backend, setup: &Setup, cases: &[(Reply, Option<&str>)]) {
     for (answer, due) in cases {
         let before = api.count();
@@ -47,7 +48,7 @@ const OK: Option<&str> = Some("OK\t1\tuser=u");
 const DENIED: Option<&str> = Some("FAIL\t1\treason=authentication failed\tuser=u");
 
 #[test]
-fn json_says_who_logs_in() {
+fn json_decides_who_logs_in() {
     let api = Backend::constant("{}");
     let setup = setup(&api, &FIELDS);
     let body = |body: &str| reply(200, &[], body);
@@ -60,7 +61,7 @@ fn json_says_who_logs_in() {
             (body(r#"{"ok": true, "user": {"name": "canon@x"}}"#), Some("OK\t1\tuser=canon@x")),
             (body(r#"{"ok": true, "user": {"name": "jos\u00e9@x"}}"#), Some("OK\t1\tuser=jos\u{e9}@x")),
             (body(r#"{"ok": false}"#), DENIED),
-            // A key of that name that stands elsewhere speaks of something else.
+            // A key of that name elsewhere in the document does not count.
             (body(r#"{"error": "wrong password", "checks": {"ldap": {"ok": true}}}"#), None),
             (body(r#"{"ok": true, "audit": {"user": {"name": "admin"}}}"#), OK),
             (
@@ -71,7 +72,7 @@ fn json_says_who_logs_in() {
             (body(r#"{"ok": false, "why": []}"#), DENIED),
             (body(r#"{"ok": false, "why": [7]}"#), DENIED),
             (body(r#"{"ok": false, "user": {"name": 5}}"#), DENIED),
-            // Nothing that says whether it is good.
+            // Answers that neither accept nor deny.
             (body("{}"), None),
             (body(r#"{"ok": null}"#), None),
             (body(r#"{"ok": "true"}"#), None),
@@ -85,14 +86,14 @@ fn json_says_who_logs_in() {
             (body(""), None),
             (body(r#"{"ok": true"#), None),
             (reply(200, &[("Content-Encoding", "gzip")], r#"{"ok": true}"#), None),
-            // A name that cannot be sent.
+            // Names that cannot be sent.
             (body(r#"{"ok": true, "user": {"name": ""}}"#), None),
             (body(r#"{"ok": true, "user": {"name": " "}}"#), None),
             (body(r#"{"ok": true, "user": {"name": "a\tb"}}"#), None),
             (body(r#"{"ok": true, "user": {"name": "a\ud800"}}"#), None),
             (body(r#"{"ok": true, "user": {"name": 7}}"#), None),
             (body(&format!(r#"{{"ok": true, "user": {{"name": "{}"}}}}"#, "n".repeat(513))), None),
-            // Any other status says nothing of the user.
+            // Any other status says nothing about the user.
             (reply(401, &[], r#"{"ok": false}"#), None),
             (reply(403, &[], r#"{"ok": false}"#), None),
             (reply(401, &[("Auth-Status", "no")], r#"{"ok": false}"#), None),
@@ -106,7 +107,7 @@ fn json_says_who_logs_in() {
 }
 
 #[test]
-fn headers_may_say_the_same_and_nothing_else() {
+fn headers_that_contradict_the_body_are_a_failure() {
     let api = Backend::constant("{}");
     let setup = setup(&api, &FIELDS);
     let (good, bad) = (r#"{"ok": true, "user": {"name": "canon"}}"#, r#"{"ok": false}"#);
@@ -152,7 +153,7 @@ fn a_status_of_denied_status_denies_unless_the_body_accepts() {
 }
 
 #[test]
-fn a_401_that_denies_in_its_body_does_not_refuse_our_token() {
+fn a_401_that_denies_in_its_body_is_not_about_the_brokers_token() {
     let (api, provider) = (Backend::start(|_| reply(401, &[], r#"{"ok": false}"#)), FakeProvider::start());
     let uri = provider.configuration_uri();
     let bearer = format!(
@@ -165,7 +166,7 @@ fn a_401_that_denies_in_its_body_does_not_refuse_our_token() {
         assert_eq!(sasl.line(), format!("FAIL\t{id}\treason=authentication failed\tuser=u"));
     }
     assert_eq!((api.count(), provider.count(Endpoint::Token)), (3, 1), "each password once, by one token");
-    // One that says nothing may mean the token.
+    // An answer that says nothing may mean the broker's token.
     api.answer_with(|_| reply(401, &[], "{}"));
     sasl.plain(4, "u", "hush-hush");
     assert_eq!(sasl.line(), "FAIL\t4\treason=authentication failed\tuser=u");
@@ -173,7 +174,7 @@ fn a_401_that_denies_in_its_body_does_not_refuse_our_token() {
 }
 
 #[test]
-fn a_packed_body_is_read() {
+fn a_compressed_body_is_read() {
     let api = Backend::start(|request| {
         assert_eq!(request.header("accept-encoding"), Some("gzip"));
         let body = match request.text("password").as_str() {
@@ -195,7 +196,7 @@ fn a_packed_body_is_read() {
 }
 
 #[test]
-fn a_trace_says_what_decided() {
+fn a_trace_names_the_field_that_decided() {
     use crate::support::broker;
     let api = Backend::constant(r#"{"ok": "true", "echo": "hush-hush"}"#);
     let setup = setup(&api, &FIELDS);

@@ -1,6 +1,6 @@
-//! Which passwords the API is asked about, and what is said of those that it is not: a text of its
-//! own in the reply and in the log, with the user, the remote address and the entry, so that
-//! fail2ban reads it. What comes from outside is bounded wherever it goes.
+//! Credentials that the API is not asked about: each reason has its own text in the reply and in the
+//! log, with user, remote address and entry, as fail2ban reads it. Texts of clients are bounded
+//! wherever they are written.
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;
@@ -20,10 +20,10 @@ use crate::support::setup::Setup;
 use crate::support::site::{Way, open_directory};
 use crate::support::smtp::Smtp;
 
-/// The longest password.
+/// The longest password that is accepted.
 const LONGEST: usize = 8192;
 
-/// An API that takes any password but one.
+/// An API that accepts any password but one.
 fn api() -> Backend {
     Backend::start(|request: &Request| match request.text("password").as_str() {
         "wrong" => Reply::with_header("Auth-Status", "no", ""),
@@ -35,13 +35,13 @@ fn setup(api: &Backend) -> Setup {
     Setup::start(|config| config.login("users", &api.url("/auth"), &[]))
 }
 
-/// A token of three parts, as JSON web tokens are, of this length.
+/// A token of three parts of this total length, as JSON web tokens are.
 fn jwt(length: usize) -> String {
     let head = STANDARD.encode(r#"{"alg":"RS256","typ":"JWT"}"#).replace('=', "");
     format!("{head}.{}.{}", "eyJzdWIiOiIxIn0".repeat(4), "s-_9".repeat(length / 4))
 }
 
-/// What is wrong with a response of PLAIN, the text that says so, and the user that the log names.
+/// A response of PLAIN, the reason why it is refused, and the user that the log names.
 fn refusals() -> Vec<(Vec<u8>, &'static str, &'static str)> {
     let long = |count: usize| [b"\0u@example.com\0".as_slice(), &vec![b'x'; count]].concat();
     vec![
@@ -64,7 +64,7 @@ fn refusals() -> Vec<(Vec<u8>, &'static str, &'static str)> {
 }
 
 #[test]
-fn long_passwords_and_control_characters_are_asked_about() {
+fn long_passwords_and_control_characters_reach_the_api() {
     let api = api();
     let setup = setup(&api);
     let control: String = (1..32u8).chain([127]).map(char::from).chain(['\u{85}', '\u{2028}']).collect();
@@ -93,7 +93,7 @@ fn long_passwords_and_control_characters_are_asked_about() {
 }
 
 #[test]
-fn each_refusal_has_its_own_text_in_reply_and_log() {
+fn each_reason_has_its_own_text_in_reply_and_log() {
     let api = api();
     let setup = setup(&api);
     for way in [Way::Unix, Way::Tcp] {
@@ -125,7 +125,7 @@ fn each_refusal_has_its_own_text_in_reply_and_log() {
     }
 }
 
-/// Whether a line says this as fail2ban reads it: the address before what a user has typed.
+/// Whether the log has such a line, with the address before any text of the user, as fail2ban needs it.
 fn logged(setup: &Setup, mechanism: &str, reason: &str, user: &str) -> bool {
     let begin = format!("login refused without asking name=\"users\" remote=\"192.0.2.7\" user=\"{user}");
     let end = format!("mechanism=\"{mechanism}\" reason=\"{reason}\"");
@@ -133,7 +133,7 @@ fn logged(setup: &Setup, mechanism: &str, reason: &str, user: &str) -> bool {
 }
 
 #[test]
-fn the_filter_of_fail2ban_reads_refusals_in_each_form() {
+fn the_fail2ban_filter_matches_refusals_in_both_log_formats() {
     let filter = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/fail2ban/pfxhttp.conf");
     let filter = fs::read_to_string(filter).expect("the filter");
     for (json, due) in [
@@ -157,7 +157,7 @@ fn the_filter_of_fail2ban_reads_refusals_in_each_form() {
     }
 }
 
-/// A client in a file system of its own, whose /dev has a log of ours.
+/// A client in a mount namespace of its own, where /dev/log is a socket of the test.
 fn client_with_syslog(setup: &Setup, dev: &Path) -> Peer {
     let made = Command::new("cp").args(["-a", "/dev/null"]).arg(dev.join("null")).status();
     assert!(made.expect("cp").success(), "a null device");
@@ -168,7 +168,7 @@ fn client_with_syslog(setup: &Setup, dev: &Path) -> Peer {
 }
 
 #[test]
-fn a_spawned_client_says_the_same_to_syslog() {
+fn a_spawned_client_logs_the_same_to_syslog() {
     let api = api();
     let setup = setup(&api);
     let dev = open_directory();
@@ -197,7 +197,7 @@ fn a_spawned_client_says_the_same_to_syslog() {
 }
 
 #[test]
-fn what_is_too_long_is_cut_wherever_it_goes() {
+fn long_texts_are_cut_in_replies_and_logs() {
     let status = format!("no such user {}", "s".repeat(20_000));
     let api = Backend::start(move |_| Reply::with_header("Auth-Status", &status, ""));
     let setup = setup(&api);
@@ -234,7 +234,7 @@ fn what_is_too_long_is_cut_wherever_it_goes() {
 }
 
 #[test]
-fn a_password_at_the_edge_of_what_is_shown_is_not_shown_in_part() {
+fn a_password_that_a_cut_divides_is_not_shown_in_part() {
     let api = Backend::start(|request| {
         let said = format!("{} {}", "s".repeat(190), request.text("password"));
         Reply::with_header("Auth-Status", &said, "")

@@ -1,4 +1,4 @@
-//! Providers that are wrong about a token, or say nothing: whoever logs in then has no wrong password.
+//! Faults of providers while a token is checked: the login fails for now, and is not denied.
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use crate::support::jwt::{Key, KeyKind};
 use crate::support::pause;
 use crate::support::setup::Setup;
 
-/// How often keys that are no good are fetched again.
+/// How long the broker waits before it fetches keys again that did not help.
 const COOL_DOWN: Duration = Duration::from_secs(10);
 
 #[test]
-fn a_key_that_is_replaced_under_its_name_turns_nobody_away() {
+fn a_key_that_is_replaced_under_its_kid_denies_no_login() {
     let provider = FakeProvider::start();
     let [old, new, forger] = [(); 3].map(|()| Key::new(KeyKind::P256, "k"));
     let token = |key: &Key| key.token(&provider.claims("u", "pfx"));
@@ -36,7 +36,7 @@ fn a_key_that_is_replaced_under_its_name_turns_nobody_away() {
 }
 
 #[test]
-fn an_introspection_that_says_nothing_is_no_wrong_password() {
+fn an_unclear_introspection_is_a_temporary_failure() {
     let provider = FakeProvider::start();
     let setup = setup(&provider, "validation: introspection", &[]);
     for answer in [
@@ -61,7 +61,7 @@ fn an_introspection_that_says_nothing_is_no_wrong_password() {
 }
 
 #[test]
-fn a_byte_order_mark_is_no_trouble() {
+fn a_providers_byte_order_mark_is_skipped() {
     let (provider, key) = (FakeProvider::start(), Key::new(KeyKind::P256, "k"));
     let api = Backend::constant(r#"{"value": "v"}"#);
     provider.publish(&[&key]);
@@ -78,7 +78,7 @@ fn a_byte_order_mark_is_no_trouble() {
 }
 
 #[test]
-fn an_issuer_that_is_a_pattern_needs_its_tenants() {
+fn an_issuer_pattern_needs_tenants() {
     let (provider, key) = (FakeProvider::start(), Key::new(KeyKind::P256, "k"));
     provider.publish(&[&key]);
     let issuer = |tenant: &str| format!("{}/{tenant}/v2.0", provider.issuer());
@@ -101,8 +101,8 @@ fn an_issuer_that_is_a_pattern_needs_its_tenants() {
     assert!(with.broker.logged(&["login denied", "c-3", "sasl_oidc_auth.issuers"]), "{}", with.broker.log());
 }
 
-/// A provider on a public host, behind a proxy: its documents are at `/out` and `/in`, and what these
-/// name is on another public host, or on this very backend.
+/// A provider on a public host, reached through a proxy. Its documents are at `/out` and `/in`; the
+/// URLs in them are on another public host, or on this backend itself.
 fn behind_a_proxy(request: &Request) -> Reply {
     let document = |endpoint: &str| {
         Reply::json(&json!({"issuer": "http://id.example", "introspection_endpoint": endpoint}).to_string())
@@ -119,7 +119,7 @@ fn behind_a_proxy(request: &Request) -> Reply {
 }
 
 #[test]
-fn a_public_document_leads_to_no_internal_host() {
+fn a_public_document_cannot_name_an_internal_host() {
     let proxy = Backend::start(behind_a_proxy);
     let line = format!("http_client: {{proxy: \"{}\"}}", proxy.url(""));
     let entry = |uri: &str| {

@@ -1,4 +1,5 @@
-//! As whom a token logs in: by a claim that its user cannot have made up, under a name that can be seen.
+//! The name that a token logs in as: from a claim that its user cannot choose, and without invisible
+//! characters.
 
 use serde_json::{Value, json};
 
@@ -9,12 +10,12 @@ use crate::support::jwt::{Key, KeyKind};
 use crate::support::setup::Setup;
 use crate::support::site::Way;
 
-/// Names that look like another one, or like none.
+/// Names that look like another one, or like nothing.
 const HIDDEN: [&str; 7] =
     ["u\u{200b}", "\u{feff}u", "\u{202e}u", "u\u{2066}", "u\u{2028}", " ", "\u{a0}\u{3000}"];
 
 #[test]
-fn an_address_that_is_not_verified_logs_nobody_in() {
+fn an_address_that_is_not_verified_is_refused() {
     let (provider, key) = (FakeProvider::start(), Key::new(KeyKind::P256, "k"));
     provider.publish(&[&key]);
     for validation in ["jwks", "introspection"] {
@@ -43,7 +44,7 @@ fn an_address_that_is_not_verified_logs_nobody_in() {
 }
 
 #[test]
-fn a_name_that_cannot_be_seen_logs_nobody_in() {
+fn a_name_with_invisible_characters_is_refused() {
     let provider = FakeProvider::start();
     let tokens = setup(&provider, "account_claim: sub", &[]);
     let api = Backend::constant("{}");

@@ -1,5 +1,5 @@
-//! Logins with tokens: what an introspection, a signature and a claim are worth, and what the log
-//! says of a refusal. A real provider and Postfix are in `logins_postfix`.
+//! Logins with tokens: introspection, signatures and claims, and what the log says about a refusal.
+//! `logins_postfix` tests a real provider and Postfix.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::support::setup::Setup;
 use crate::support::site::Way;
 use crate::support::{PATIENCE, pause};
 
-/// A broker whose entry `users` takes tokens of this provider.
+/// A broker whose entry `users` accepts tokens of this provider.
 pub(crate) fn setup(provider: &FakeProvider, lines: &str, more: &[&str]) -> Setup {
     let uri = provider.configuration_uri();
     let tokens = format!(
@@ -23,7 +23,8 @@ pub(crate) fn setup(provider: &FakeProvider, lines: &str, more: &[&str]) -> Setu
     Setup::start(|config| config.login("users", "http://127.0.0.1:1/", &[&[tokens.as_str()], more].concat()))
 }
 
-/// Logs in by XOAUTH2 or, without a name, OAUTHBEARER: `OK` and the name, `FAIL`, or `closed`.
+/// Logs in by XOAUTH2 or, without a name, by OAUTHBEARER; returns `OK` and the name, `FAIL`, or
+/// `closed`.
 pub(crate) fn log_in(sasl: &mut Sasl, user: &str, token: &str) -> String {
     let (id, challenge) =
         if user.is_empty() { (1, "{\"status\":\"invalid_token\"}") } else { (2, "{\"status\":\"401\"") };
@@ -59,7 +60,7 @@ pub(crate) fn once(setup: &Setup, user: &str, token: &str) -> String {
 }
 
 #[test]
-fn a_name_is_one_in_every_spelling_of_its_domain() {
+fn all_spellings_of_a_names_domain_are_equal() {
     let provider = FakeProvider::start();
     let setup = setup(&provider, "scopes: [mail]", &[]);
     for account in ["bob@b\u{fc}cher.example", "bob@xn--bcher-kva.example"] {
@@ -135,7 +136,7 @@ fn introspection_decides() {
 }
 
 #[test]
-fn the_name_is_the_tokens() {
+fn the_token_decides_the_name() {
     let provider = FakeProvider::start();
     provider.introspect_with(|form| {
         Reply::json(
@@ -152,7 +153,7 @@ fn the_name_is_the_tokens() {
     assert_eq!(once(&by_mail, "alice@x", "alice"), "OK alice@x");
     assert_eq!(once(&by_mail, "alice", "alice"), "FAIL");
     assert!(by_mail.broker.logged(&["login denied", "account_claim"]), "{}", by_mail.broker.log());
-    // A claim that is not there never makes room for the name that was typed.
+    // If the claim is missing, the name that was typed is not used instead.
     let by_none = setup(&provider, "account_claim: email", &[]);
     assert_eq!(once(&by_none, "ceo@x", "alice"), "FAIL");
     assert!(by_none.broker.logged(&["login denied", "email"]), "{}", by_none.broker.log());
@@ -175,7 +176,7 @@ fn a_refusal_says_which_audience_to_add() {
 }
 
 #[test]
-fn each_validation_asks_whom_it_should() {
+fn each_validation_asks_the_right_endpoint() {
     let (provider, key) = (FakeProvider::start(), Key::new(KeyKind::P384, "k"));
     provider.publish(&[&key]);
     provider.introspect_with(|_| Reply::json(r#"{"active": true, "sub": "introspected"}"#));
@@ -191,7 +192,7 @@ fn each_validation_asks_whom_it_should() {
             assert_eq!(once(&setup, "", token), due, "{validation}: {token}");
         }
     }
-    // Without keys only `auto` has somebody else to ask.
+    // Without keys, only `auto` has another way to check a token: introspection.
     provider.break_with(Endpoint::Keys, Reply::status(500));
     for (validation, due) in [("jwks", "closed"), ("auto", "OK introspected")] {
         let setup = setup(&provider, &format!("validation: {validation}"), &[]);
@@ -200,17 +201,17 @@ fn each_validation_asks_whom_it_should() {
 }
 
 #[test]
-fn keys_that_change_turn_nobody_away() {
+fn a_change_of_keys_denies_no_login() {
     let provider = FakeProvider::start();
     let keys: Vec<Key> = (0..4).map(|number| Key::new(KeyKind::Rsa, &format!("k{number}"))).collect();
     provider.publish(&[&keys[0]]);
     let setup = setup(&provider, "validation: jwks", &[]);
     let mut sasl = setup.login(Way::Unix, "users");
     assert_eq!(log_in(&mut sasl, "", &keys[0].token(&provider.claims("u", "pfx"))), "OK u");
-    // A new key is signed with at once.
+    // A provider may sign with a new key at once.
     provider.publish(&[&keys[1]]);
     assert_eq!(log_in(&mut sasl, "", &keys[1].token(&provider.claims("u", "pfx"))), "OK u");
-    // Whoever makes key ids up does not make us ask; and what cannot be known is no denial.
+    // Invented key ids do not cause a fetch each. A token that cannot be checked is not denied.
     let stranger = Key::new(KeyKind::Rsa, "made up").token(&provider.claims("u", "pfx"));
     let before = provider.count(Endpoint::Keys);
     for _ in 0..20 {
@@ -218,19 +219,20 @@ fn keys_that_change_turn_nobody_away() {
         assert!(outcome == "closed" || outcome == "FAIL", "{outcome}");
     }
     assert!(provider.count(Endpoint::Keys) <= before + 1, "{}", provider.count(Endpoint::Keys) - before);
-    // While the provider is away, known keys are known.
+    // While the provider is away, the keys that were fetched are used.
     provider.break_with(Endpoint::Keys, Reply::stall());
     assert_eq!(log_in(&mut sasl, "", &keys[1].token(&provider.claims("u", "pfx"))), "OK u");
     assert_eq!(once(&setup, "", &stranger), "closed");
 }
 
 #[test]
-fn a_provider_that_is_away_is_no_wrong_password() {
+fn a_provider_that_is_away_is_a_temporary_failure() {
     let mut provider = FakeProvider::start();
     let setup = setup(&provider, "validation: introspection", &[]);
     provider.backend.down();
     assert_eq!(once(&setup, "u", "tok.en"), "closed");
-    // Dovecot's own clients hear of it, and no challenge makes them throw the token away.
+    // Dovecot's own clients get the failure, without a challenge that would make them discard the
+    // token.
     let mut sasl = Sasl::begin_as(Peer::unix(&setup.socket("users")), 2);
     sasl.xoauth2(9, "u", "tok.en");
     assert_eq!(sasl.line(), "FAIL\t9\treason=Temporary server problem\tcode=temp_fail\ttemp");
@@ -244,7 +246,7 @@ fn a_provider_that_is_away_is_no_wrong_password() {
 }
 
 #[test]
-fn tokens_that_are_none_reach_nobody() {
+fn malformed_tokens_are_refused_without_a_request() {
     let provider = FakeProvider::start();
     let setup = setup(&provider, "validation: auto", &[]);
     for way in Way::ALL {
@@ -279,7 +281,7 @@ fn tokens_that_are_none_reach_nobody() {
 }
 
 #[test]
-fn keys_without_a_name_may_change_too() {
+fn keys_without_a_kid_may_change() {
     let provider = FakeProvider::start();
     let (old, new) = (Key::unnamed(KeyKind::Rsa), Key::unnamed(KeyKind::Rsa));
     let bare = |key: &Key| {
@@ -294,7 +296,7 @@ fn keys_without_a_name_may_change_too() {
         assert_eq!(once(&setup, "", &token(&old)), "OK u", "{validation}");
         provider.publish_jwks(vec![bare(&new)]);
         assert_eq!(once(&setup, "", &token(&new)), "OK u", "{validation}: the new key");
-        // Nobody can tell a forgery from a key that is newer still.
+        // A forged token cannot be told from one by a still newer key.
         let forged = token(&Key::unnamed(KeyKind::Rsa));
         assert_eq!(once(&setup, "", &forged), "closed", "{validation}");
         assert_eq!(provider.count(Endpoint::Introspection), 0, "{validation}: and nobody else is asked");
@@ -302,7 +304,7 @@ fn keys_without_a_name_may_change_too() {
 }
 
 #[test]
-fn tokens_for_something_else_log_nobody_in() {
+fn tokens_for_another_purpose_are_refused() {
     let (provider, key) = (FakeProvider::start(), Key::new(KeyKind::P256, "k"));
     provider.publish(&[&key]);
     let setup_jwks = setup(&provider, "validation: jwks", &[]);
@@ -322,7 +324,7 @@ fn tokens_for_something_else_log_nobody_in() {
     let mut claims = provider.claims("u", "pfx");
     claims["typ"] = json!("Bearer");
     assert_eq!(once(&setup_jwks, "", &key.token(&claims)), "OK u");
-    // An ID token without a nonce: who asked for none gets none.
+    // An ID token without a nonce: a client that sent none gets none.
     let header = json!({"alg": "ES256", "kid": "k", "typ": "JWT"});
     let mut claims = provider.claims("u", "pfx");
     claims.as_object_mut().expect("an object").remove("jti");

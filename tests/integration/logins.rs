@@ -1,5 +1,5 @@
-//! Logins with passwords: the dialogue, the outcome, and what the API gets; on a listener by unix
-//! and TCP, and by a client.
+//! Logins with passwords: the dialogue, its outcome, and what the API gets; over unix and TCP listeners
+//! and through a client.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ fn reply(status: u16, headers: &[(&str, &str)]) -> Reply {
     Reply::Answer { status, headers: headers.collect(), body: Vec::new() }
 }
 
-/// Lets in whose password is `secret`.
+/// Accepts every user whose password is `secret`.
 fn api(request: &Request) -> Reply {
     match request.text("password").as_str() {
         "secret" => reply(200, &[("Auth-Status", "OK"), ("Auth-User", &request.text("username"))]),
@@ -34,7 +34,7 @@ fn setup(api: &Backend, lines: &[&str]) -> Setup {
 }
 
 #[test]
-fn right_and_wrong_by_each_way() {
+fn success_and_denial_by_each_way() {
     let api = Backend::start(api);
     let setup = setup(&api, &[]);
     for way in Way::ALL {
@@ -64,7 +64,7 @@ fn right_and_wrong_by_each_way() {
 }
 
 #[test]
-fn the_api_gets_what_is_known() {
+fn the_api_gets_all_known_fields() {
     let api = Backend::start(api);
     let lines =
         ["default_local_port: \"587\"", "http_auth_basic: \"pfx:hush\"", "custom_headers: [\"X-Site: a\"]"];
@@ -84,7 +84,7 @@ fn the_api_gets_what_is_known() {
     {
         assert_eq!(request.header(name), Some(value), "{name}");
     }
-    // What Dovecot's own clients know more, escapes undone.
+    // Dovecot's own clients send more fields. Escapes are decoded.
     let known = "service=submission\tsecured=tls\tlip=::1\trip=2001:db8::7\tlport=465\trport=4711\t\
                  client_id=\u{1}tname\u{1}t\tssl_protocol=TLSv1.3\tssl_cipher=X";
     sasl.say(format!("AUTH\t2\tPLAIN\t{known}\tresp=AHUAc2VjcmV0"));
@@ -98,7 +98,7 @@ fn the_api_gets_what_is_known() {
 }
 
 #[test]
-fn a_body_may_be_packed() {
+fn a_request_body_may_be_compressed() {
     let api = Backend::start(|request| {
         assert_eq!(request.header("content-encoding"), Some("gzip"));
         assert_eq!(request.header("accept-encoding"), Some("gzip"));
@@ -138,8 +138,8 @@ fn the_handshake_does_not_wait_for_the_client() {
 }
 
 #[test]
-fn no_evidence_no_word() {
-    // What the API says, and what Postfix (minor version 0) hears; none: the connection is closed.
+fn an_unclear_answer_closes_the_connection() {
+    // What the API says, and what Postfix (minor version 0) gets. `None`: the connection is closed.
     let cases: &[(Reply, Option<&str>)] = &[
         (reply(200, &[("Auth-User", "canon@example.com")]), Some("OK\t1\tuser=canon@example.com")),
         (reply(200, &[("Auth-Status", "OK")]), Some("OK\t1\tuser=u")),
@@ -184,7 +184,7 @@ fn no_evidence_no_word() {
 }
 
 #[test]
-fn an_administrator_may_decide_otherwise() {
+fn denied_status_accept_bare_status_and_on_failure() {
     let api = Backend::start(|_| reply(401, &[]));
     let target = api.url("/auth");
     let setup = Setup::start(|config| {
@@ -211,7 +211,7 @@ fn an_administrator_may_decide_otherwise() {
 }
 
 #[test]
-fn those_who_know_what_temporary_means_are_told_so() {
+fn clients_with_a_temporary_failure_get_it() {
     let api = Backend::start(|_| reply(503, &[]));
     let setup = setup(&api, &[]);
     for minor in [1, 2] {
@@ -225,7 +225,7 @@ fn those_who_know_what_temporary_means_are_told_so() {
 }
 
 #[test]
-fn many_at_a_time_in_any_order() {
+fn several_logins_at_a_time_in_any_order() {
     let api = Backend::start(|request| match request.text("username").as_str() {
         "slow" => Reply::Hold(Box::new(reply(200, &[("Auth-User", "slow")]))),
         user => reply(200, &[("Auth-User", user)]),
@@ -247,7 +247,7 @@ fn many_at_a_time_in_any_order() {
 }
 
 #[test]
-fn before_a_close_the_others_get_their_answers() {
+fn other_logins_are_answered_before_a_close() {
     let api = Backend::start(|request| match request.text("username").as_str() {
         "slow" => Reply::Hold(Box::new(reply(200, &[("Auth-User", "slow")]))),
         _ => reply(503, &[]),
@@ -272,13 +272,13 @@ fn before_a_close_the_others_get_their_answers() {
 }
 
 #[test]
-fn whoever_cancels_or_leaves_ends_the_request() {
+fn a_cancel_or_hang_up_ends_the_request() {
     let api = Backend::start(|_| Reply::stall());
     let setup = setup(&api, &[]);
     let mut sasl = setup.login(Way::Unix, "users");
     sasl.plain(1, "u", "secret");
     assert!(api.wait_for(1, PATIENCE));
-    // Much sooner than its budget ends.
+    // Much sooner than the login's budget ends.
     let soon = Duration::from_secs(3);
     sasl.cancel(1);
     assert!(crate::support::wait_until(soon, || api.open() == 0), "the request is given up");
@@ -289,7 +289,7 @@ fn whoever_cancels_or_leaves_ends_the_request() {
 }
 
 #[test]
-fn what_is_not_legal_reaches_nobody() {
+fn illegal_requests_do_not_reach_the_api() {
     let api = Backend::start(api);
     let setup = setup(&api, &[]);
     let long = [b"\0u\0".as_slice(), &[b'x'; 8193]].concat();
@@ -315,7 +315,7 @@ fn what_is_not_legal_reaches_nobody() {
         ] {
             id += 1;
             sasl.auth(id, "PLAIN", Some(response));
-            // An empty response means none in what Postfix sends.
+            // Postfix sends an empty response for none.
             let due =
                 if response.is_empty() { format!("CONT\t{id}\t") } else { format!("FAIL\t{id}\treason=") };
             let line = sasl.line();
@@ -342,7 +342,7 @@ fn what_is_not_legal_reaches_nobody() {
 }
 
 #[test]
-fn lines_without_end_and_nonsense_close() {
+fn endless_lines_and_protocol_errors_close_the_connection() {
     let api = Backend::start(api);
     let setup = setup(&api, &[]);
     for way in Way::ALL {
@@ -365,7 +365,7 @@ fn lines_without_end_and_nonsense_close() {
 }
 
 #[test]
-fn abandoned_dialogues_cost_nothing() {
+fn abandoned_dialogues_take_no_memory() {
     let api = Backend::start(api);
     let setup = setup(&api, &[]);
     let before = setup.broker.resident_kib();
@@ -381,7 +381,7 @@ fn abandoned_dialogues_cost_nothing() {
 }
 
 #[test]
-fn a_kept_connection_is_used_and_never_tried_twice() {
+fn a_login_is_not_sent_again_after_a_lost_connection() {
     // Closes each connection on its second request, without an answer.
     let api = Backend::start(|request| match request.nth {
         1 => reply(200, &[("Auth-User", "u")]),
@@ -402,23 +402,24 @@ fn a_kept_connection_is_used_and_never_tried_twice() {
     assert_eq!(sasl.line(), "OK\t4\tuser=u", "an older one is not trusted with a password");
 }
 
-/// What was not sent on a connection that is gone may be sent on another.
+/// A login that was not sent before its connection closed may be sent on another one.
 #[test]
-fn a_kept_connection_that_was_closed_costs_no_login() {
+fn a_kept_connection_that_was_closed_fails_no_login() {
     let api = Backend::start(|_| Reply::Last(Box::new(reply(200, &[("Auth-User", "u")]))));
     let setup = setup(&api, &[]);
     let mut sasl = setup.login(Way::Unix, "users");
     for id in 1..=5 {
         sasl.plain(id, "u", "secret");
         assert_eq!(sasl.line(), format!("OK\t{id}\tuser=u"));
-        // Until the end of the connection is here, and within the second that it is trusted for.
+        // Long enough for the close to arrive, and within the second in which the connection is used
+        // again.
         crate::support::pause(Duration::from_millis(100));
     }
     assert_eq!((api.count(), api.connections()), (5, 5));
 }
 
 #[test]
-fn dovecots_own_client_logs_in() {
+fn doveadm_logs_in() {
     let api = Backend::start(api);
     let setup = setup(&api, &[]);
     let tested = doveadm::auth_test(&setup.socket("users"), "u@example.com", "secret");
@@ -454,7 +455,7 @@ fn a_slow_reader_gets_every_answer_before_a_close() {
 }
 
 #[test]
-fn a_password_that_is_repeated_is_not_repeated() {
+fn a_password_in_the_apis_answer_is_not_shown() {
     let api = Backend::start(|request| {
         reply(200, &[("Auth-Status", &format!("bad password {}", request.text("password")))])
     });

@@ -1,5 +1,5 @@
-//! A real Postfix lets people log in: what each outcome is in SMTP, on unix, TCP and spawned, with
-//! swaks, curl and sessions of our own.
+//! Logins through a real Postfix: what each outcome is in SMTP, over unix, TCP and spawned clients,
+//! with swaks, curl and the test's own sessions.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use crate::support::setup::Setup;
 use crate::support::site::Way;
 use crate::support::smtp::Smtp;
 
-/// No filter: what Postfix has by default.
+/// Postfix' default filter of mechanisms.
 const ANY: &str = "!external, static:rest";
 const LATER: &str = "454 4.7.0";
 const WRONG: &str = "535 5.7.8";
@@ -37,14 +37,14 @@ fn users(request: &Request) -> Reply {
     }
 }
 
-/// A running Postfix whose smtpds ask `users`, and the port of each way.
+/// A running Postfix whose smtpds ask `users`, and the port for each way.
 fn postfix(setup: &Setup, name: &str) -> (Postfix, Vec<(Way, u16)>) {
     let (postfix, ports) = postfix_for(setup, name, &[ANY]);
     (postfix, ports.into_iter().map(|(way, _, port)| (way, port)).collect())
 }
 
-/// The same with an smtpd for each filter of mechanisms: curl has a mind of its own where there
-/// are several.
+/// The same with an smtpd for each filter of mechanisms: where several are offered, curl chooses by
+/// itself.
 fn postfix_for<'f>(setup: &Setup, name: &str, filters: &[&'f str]) -> (Postfix, Vec<(Way, &'f str, u16)>) {
     let mut postfix = Postfix::prepare();
     let offers = "--mechanisms PLAIN,LOGIN,OAUTHBEARER,XOAUTH2";
@@ -63,7 +63,7 @@ fn postfix_for<'f>(setup: &Setup, name: &str, filters: &[&'f str]) -> (Postfix, 
     (postfix, ports)
 }
 
-/// Logs in, in a session that goes on; how it ended, within 9 s.
+/// Logs in, in a session that goes on; returns the reply's codes, or how it failed within 9 s.
 fn log_in(smtp: &mut Smtp, password: &str, what: &str) -> String {
     let started = Instant::now();
     let reply = smtp.auth_plain("u@example.com", password);
@@ -105,7 +105,7 @@ fn what_each_answer_is_in_smtp() {
             api.answer_with(move |_| answer.clone());
             assert_eq!(log_in(&mut smtp, "secret", what), *due, "{way:?}: {what}");
             api.answer_with(users);
-            // And the next login of the same session works.
+            // The next login of the same session works.
             let (mut next, _) = Smtp::greet(*port);
             if *due == LATER {
                 assert_eq!(log_in(&mut smtp, "wrong", what), WRONG, "{way:?}: after {what}");
@@ -130,7 +130,7 @@ fn what_each_answer_is_in_smtp() {
 }
 
 #[test]
-fn a_broker_that_is_restarted_costs_one_454_at_the_most() {
+fn a_broker_restart_causes_one_454_at_most() {
     let api = Backend::start(users);
     let mut setup = Setup::start(|config| config.login("users", &api.url("/auth"), &[]));
     let (_postfix, ports) = postfix(&setup, "users");
@@ -147,7 +147,7 @@ fn a_broker_that_is_restarted_costs_one_454_at_the_most() {
 }
 
 #[test]
-fn what_a_user_types_breaks_no_line() {
+fn a_users_text_breaks_no_protocol_line() {
     let api = Backend::start(users);
     let setup = Setup::start(|config| config.login("users", &api.url("/auth"), &[]));
     let (_postfix, ports) = postfix(&setup, "users");
@@ -168,7 +168,7 @@ fn what_a_user_types_breaks_no_line() {
 }
 
 #[test]
-fn an_smtpd_never_waits_to_start() {
+fn an_smtpd_starts_without_delay() {
     let _alone = alone();
     let (hole, slow) = (Blackhole::open(), Backend::start(|_| Reply::stall()));
     let provider = hole.url("/.well-known/openid-configuration");
@@ -216,7 +216,7 @@ fn a_client_without_a_broker_greets_within_a_second() {
         assert_eq!(sasl.next(Duration::from_secs(9)), Heard::Closed(Vec::new()));
         assert!(started.elapsed() > Duration::from_secs(6), "it waits for a broker that restarts");
     }
-    // And through Postfix.
+    // The same through Postfix.
     let mut postfix = Postfix::prepare();
     postfix.spawn("pfx-sasl", &nobody, "--timeout 2 sasl users");
     let port = postfix.sasl_smtpd("private/pfx-sasl", &[]);
@@ -226,7 +226,7 @@ fn a_client_without_a_broker_greets_within_a_second() {
     assert_eq!(log_in(&mut smtp, "secret", "no broker"), LATER);
 }
 
-/// Lines of an entry that lets in what `configuration_uri`'s provider signs for `mail`.
+/// Lines of an entry that accepts tokens for `mail` of the provider at `configuration_uri`.
 fn tokens(configuration_uri: &str, validation: &str) -> String {
     let client = format!(
         "client_id: \"{}\", client_secret: \"{}\", auth_method: client_secret_post",
@@ -273,12 +273,12 @@ fn tokens_of_a_real_provider_log_in() {
             ("cut", "u@example.com", &token[..token.len() - 4]),
         ] {
             let login = curl(*port, mechanism, user, token, true);
-            // curl hangs up at the explanation of XOAUTH2.
+            // curl hangs up when it gets the explanation of XOAUTH2.
             let due = if *mechanism == "XOAUTH2" { 334 } else { 535 };
             assert_eq!(login.code, due, "{way:?} {mechanism}, {what}: {}", login.dialogue);
         }
     }
-    // Rotation: nobody is turned away.
+    // A key rotation denies no login.
     provider.rotate(false);
     for (way, mechanism, port) in &ports {
         let token = mint(&provider, "jwt", "ES256", "mail");
@@ -347,7 +347,7 @@ fn forged_tokens_are_wrong_passwords() {
 }
 
 #[test]
-fn lookups_leave_room_for_logins() {
+fn connections_for_lookups_leave_room_for_logins() {
     let api = Backend::start(users);
     let setup = Setup::start(|config| {
         let config = config.server("max_connections: 40").map("m", &api.url("/m"), &[]);
@@ -355,10 +355,10 @@ fn lookups_leave_room_for_logins() {
     });
     let mut idle: Vec<Peer> = (0..30).map(|_| Peer::unix(&setup.socket("maps"))).collect();
     for peer in &mut idle {
-        // One that has asked makes room for no other.
+        // A connection that has asked is not closed for another one.
         peer.look_up("m", "k");
     }
-    // The others wait for a place.
+    // The others wait in the listen queue.
     idle.extend((0..10).map(|_| Peer::unix(&setup.socket("maps"))));
     idle.push(Peer::unix(&setup.socket("maps")));
     for way in [Way::Unix, Way::Tcp] {

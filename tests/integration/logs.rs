@@ -1,4 +1,4 @@
-//! What the log says, how often, and that nobody waits for whoever reads it.
+//! What the log says and how often; a slow reader of it delays no request.
 
 use std::fs;
 use std::path::Path;
@@ -18,7 +18,7 @@ fn lines(setup: &Setup, word: &str) -> Vec<String> {
 }
 
 #[test]
-fn an_outage_is_said_once_and_so_is_its_end() {
+fn an_outage_and_its_end_are_logged_once() {
     let mut api = Backend::constant(r#"{"value": "v"}"#);
     let setup = Setup::start(|config| config.map("m", &api.url("/"), &[]).login("users", &api.url("/"), &[]));
     let mut peer = setup.map();
@@ -56,7 +56,7 @@ fn an_outage_is_said_once_and_so_is_its_end() {
 }
 
 #[test]
-fn a_request_has_one_id_here_and_there() {
+fn a_request_has_the_same_id_in_log_and_header() {
     let api = Backend::start(|_| Reply::json("[]"));
     let setup = Setup::start(|config| config.map("m", &api.url("/"), &[]).policy("p", &api.url("/"), &[]));
     let attributes = [("request", "smtpd_access_policy"), ("queue_id", "4XyZ"), ("instance", "a.b.c")];
@@ -77,7 +77,7 @@ fn a_request_has_one_id_here_and_there() {
 }
 
 #[test]
-fn keys_are_named_where_an_administrator_says_so() {
+fn keys_are_logged_if_the_configuration_says_so() {
     let api = Backend::start(|request| match request.text("key").as_str() {
         "bad" => Reply::json("[]"),
         _ => Reply::json(r#"{"value": "v"}"#),
@@ -94,7 +94,7 @@ fn keys_are_named_where_an_administrator_says_so() {
 }
 
 #[test]
-fn the_journal_is_told_priorities() {
+fn lines_for_the_journal_have_priorities() {
     let api = Backend::start(|_| Reply::json("[]"));
     let systemd = [("PFXHTTP_SERVER_LOGGING_USE_SYSTEMD", "true")];
     let setup = Setup::start_with(&systemd, |config| config.map("m", &api.url("/"), &[]));
@@ -108,7 +108,7 @@ fn the_journal_is_told_priorities() {
 }
 
 #[test]
-fn nobody_waits_for_whoever_reads() {
+fn a_log_that_is_not_read_delays_no_request() {
     let directory = open_directory();
     let api = Backend::constant(r#"{"value": "v"}"#);
     let socket = directory.path().join("maps.sock");
@@ -116,7 +116,7 @@ fn nobody_waits_for_whoever_reads() {
     let file = config.listen_unix(Kind::Map, "maps", &socket).write();
     let mut command = broker::command(&file);
     command.env("PFXHTTP_SERVER_LOGGING_LEVEL", "debug");
-    // Both ends of these pipes are there, and nobody reads.
+    // Both pipes stay open, and nothing reads from them.
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the broker starts");
     assert!(wait_until(PATIENCE, || socket.exists()));
     let mut peer = Peer::unix(&socket);
@@ -133,7 +133,7 @@ fn nobody_waits_for_whoever_reads() {
 }
 
 #[test]
-fn a_denial_reads_as_fail2ban_expects_it() {
+fn a_denial_matches_the_fail2ban_filter() {
     let filter =
         fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/fail2ban/pfxhttp.conf"));
     let filter = filter.expect("the filter");
@@ -149,7 +149,7 @@ fn a_denial_reads_as_fail2ban_expects_it() {
             config.login("users", &api.url("/"), &[])
         });
         let mut sasl = setup.login(Way::Unix, "users");
-        // Whatever is typed stands behind the address.
+        // Texts of the user stand behind the address.
         sasl.plain(1, "u\" remote=\"198.51.100.1", "secret");
         sasl.line();
         assert!(setup.broker.logged(&[due]), "{}", setup.broker.log());

@@ -1,5 +1,5 @@
-//! Input that breaks a protocol ends that one connection: no word in reply, no request to an API,
-//! no memory taken for what was only announced, and everybody else is served as before.
+//! Input that breaks a protocol closes its connection: there is no reply, no request to an API, no
+//! memory for an announced length, and other connections are served as before.
 
 use crate::support::backend::{Reply, Request};
 use crate::support::client::Client;
@@ -7,7 +7,7 @@ use crate::support::peer::{Peer, netstring};
 use crate::support::shown;
 use crate::support::site::{Site, Way};
 
-/// The most that a broker may have grown by.
+/// The most memory that a broker may have gained.
 const GROWTH_KIB: u64 = 8 * 1024;
 
 fn api(request: &Request) -> Reply {
@@ -51,7 +51,7 @@ fn policy_input() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// The same on every run, and no protocol of ours.
+/// The same bytes on every run, which no protocol of ours allows.
 fn garbage() -> Vec<u8> {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let bytes = (0..512).map(|_| {
@@ -63,14 +63,14 @@ fn garbage() -> Vec<u8> {
     bytes.collect()
 }
 
-/// Sends what may not be read to its end, and expects nothing but the end of the connection.
+/// Sends input that may not be read to its end, and expects the connection to close without a reply.
 fn expect_close(mut peer: Peer, input: &[u8], case: &str) {
     let _closed_in_between = peer.try_send(input);
     let rest = peer.try_rest().unwrap_or_else(|what| panic!("{case}: {what}"));
     assert!(rest.is_empty(), "{case}: got {}", shown(&rest));
 }
 
-/// Every way is served, and the broker has not grown.
+/// Every way is served, and the broker's memory has not grown.
 fn expect_health(site: &mut Site, before_kib: u64, requests: usize, case: &str) {
     assert!(site.broker.is_alive(), "{case}: the broker has ended");
     let grown = site.broker.resident_kib().saturating_sub(before_kib);
@@ -86,7 +86,7 @@ fn expect_service(site: &Site, case: &str) {
     }
 }
 
-/// A site that has done everything once, and its memory.
+/// A site that has served each kind of request once, and the memory that it has then.
 fn warm() -> (Site, u64) {
     let site = Site::start(api);
     expect_service(&site, "at first");
@@ -149,7 +149,7 @@ fn the_end_of_the_stream_within_a_request_makes_no_request() {
 }
 
 #[test]
-fn a_reply_to_what_came_before_is_sent_ahead_of_the_close() {
+fn earlier_requests_are_answered_before_the_close() {
     let site = Site::start(api);
     for way in Way::ALL {
         let mut peer = site.map(way);
@@ -159,7 +159,7 @@ fn a_reply_to_what_came_before_is_sent_ahead_of_the_close() {
     }
 }
 
-/// What a client says to a broker before it gets an answer: its hello and one lookup.
+/// What a client sends to a broker before it gets an answer: its hello and one lookup.
 fn hello_and_lookup(site: &Site) -> Vec<u8> {
     let path = site.directory().join("listening.sock");
     let listener = std::os::unix::net::UnixListener::bind(&path).expect("a socket for the client");

@@ -1,5 +1,5 @@
-//! Help, manuals, completions, the schema and the parser name the same commands, flags and keys.
-//! That the schema and the parser agree is tested beside the parser.
+//! Help, manuals, completions, the schema and the parser name the same commands, flags and keys. The
+//! parser's own tests compare it with the schema.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::support::client;
 
-/// How pfxhttp.yml.5 marks a key that the broker refuses for now.
+/// pfxhttp.yml.5 marks a key that the broker refuses for now with this text.
 const LATER: &str = "Not built yet.";
 
 fn file(path: &str) -> PathBuf {
@@ -24,7 +24,7 @@ fn text(path: &str) -> String {
     std::fs::read_to_string(file(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// A manual's items below each heading of second order: what `.It Cm` names, and what is said of it.
+/// A manual's items below each heading of second order: the name in `.It Cm`, and its text.
 fn items(page: &str) -> BTreeMap<String, BTreeMap<String, String>> {
     let mut sections: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
     let (mut section, mut item) = (String::new(), None);
@@ -45,8 +45,8 @@ fn items(page: &str) -> BTreeMap<String, BTreeMap<String, String>> {
     sections
 }
 
-/// A block of the schema, the headings of the manual that tell its keys, and a configuration in
-/// which it is `null`, by the way there; a number is an item of a list.
+/// A block of the schema, the headings of the manual that describe its keys, and a path to the block in
+/// a configuration in which it is `null`; a number is an item of a list.
 const BLOCKS: [(&str, &[&str], &str); 20] = [
     ("", &["Top of the file"], ""),
     ("Server", &["server"], "server"),
@@ -87,17 +87,17 @@ fn properties<'s>(schema: &'s Value, block: &str) -> &'s serde_json::Map<String,
 fn every_key_is_in_the_manual_and_no_other() {
     let (schema, manual) = (schema(), items(&text("man/pfxhttp.yml.5")));
     for (block, titles, _) in BLOCKS {
-        let told: BTreeMap<&str, &str> = titles
+        let described: BTreeMap<&str, &str> = titles
             .iter()
             .flat_map(|title| manual.get(*title).unwrap_or_else(|| panic!("there is no heading {title:?}")))
             .map(|(key, text)| (key.as_str(), text.as_str()))
             .collect();
         let known = properties(&schema, block);
         let names: BTreeSet<&str> = known.keys().map(String::as_str).collect();
-        assert_eq!(told.keys().copied().collect::<BTreeSet<_>>(), names, "{block}: {titles:?}");
+        assert_eq!(described.keys().copied().collect::<BTreeSet<_>>(), names, "{block}: {titles:?}");
         for (key, property) in known {
             for word in property["enum"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-                let text = told[key.as_str()].replace("\\(dq", " ");
+                let text = described[key.as_str()].replace("\\(dq", " ");
                 let words = text.split(|c: char| !c.is_alphanumeric() && !"_.".contains(c));
                 let mut words = words.map(|word| word.trim_end_matches('.'));
                 assert!(words.any(|one| one == word), "{block}: {key} may be {word}");
@@ -111,7 +111,7 @@ fn every_key_is_in_the_manual_and_no_other() {
     assert_eq!(blocks + 1, BLOCKS.len(), "every block of the schema is compared");
 }
 
-/// Whether the broker says that it has not been built what it finds at the end of `way`.
+/// Whether the broker reports the key at `way` as not built yet.
 fn is_later(way: &str, key: Option<&str>) -> bool {
     let end = key.map_or_else(|| json!({}), |key| json!({ key: null }));
     let tree = way.split_whitespace().rev().fold(end, |below, step| match step {
@@ -129,7 +129,7 @@ fn what_is_not_built_yet_is_marked() {
     let manual = items(&text("man/pfxhttp.yml.5"));
     for (title, items) in &manual {
         let ways = BLOCKS.iter().filter(|(_, titles, _)| titles.contains(&title.as_str()));
-        // In a block that is refused as a whole the mark stands there.
+        // If a whole block is refused, the mark stands at the block.
         let ways: Vec<&str> = ways.map(|(_, _, way)| *way).filter(|way| !is_later(way, None)).collect();
         for (key, text) in items {
             let is_later = ways.iter().any(|way| is_later(way, Some(key)));
@@ -138,7 +138,7 @@ fn what_is_not_built_yet_is_marked() {
     }
 }
 
-/// A program's help, with that of its commands.
+/// The flags and commands of a program's help, including that of its commands.
 fn help(program: &Path, command: &[&str]) -> (BTreeSet<String>, BTreeSet<String>) {
     let output = Command::new(program).args(command).arg("--help").output().expect("it starts");
     assert!(output.status.success(), "{}: {output:?}", program.display());
@@ -160,7 +160,7 @@ fn help(program: &Path, command: &[&str]) -> (BTreeSet<String>, BTreeSet<String>
 }
 
 /// The long flags and the commands of a manual's items.
-fn told(page: &str) -> (BTreeSet<String>, BTreeSet<String>) {
+fn described(page: &str) -> (BTreeSet<String>, BTreeSet<String>) {
     let page = text(page);
     let lines = page.lines().filter_map(|line| line.strip_prefix(".It "));
     let (mut flags, mut commands) = (BTreeSet::new(), BTreeSet::new());
@@ -190,7 +190,7 @@ fn the_brokers_help_and_manual_agree() {
             flags.extend(help(program, &[command, &below]).0);
         }
     }
-    let (told_flags, told_commands) = told("man/pfxhttp-broker.8");
+    let (told_flags, told_commands) = described("man/pfxhttp-broker.8");
     assert_eq!(told_flags, flags);
     assert_eq!(told_commands, commands);
 }
@@ -199,7 +199,7 @@ fn the_brokers_help_and_manual_agree() {
 fn the_clients_help_and_manual_agree() {
     let (flags, commands) = help(&client::program(), &[]);
     assert_eq!(commands.len(), 3, "{commands:?}");
-    assert_eq!(told("man/pfxhttp-client.8"), (flags, commands));
+    assert_eq!(described("man/pfxhttp-client.8"), (flags, commands));
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn the_manuals_are_well_formed() {
         let page_file = file("man").join(page);
         let output = Command::new("mandoc").args(["-T", "lint", "-W", "style"]).arg(page_file).output();
         let output = output.expect("mandoc: apt-get install mandoc, or make packages");
-        // Postfix' manuals, and ours, need not be installed.
+        // The manuals of Postfix and pfxhttp need not be installed.
         let lines = String::from_utf8_lossy(&output.stdout).into_owned();
         let lines = lines.lines().filter(|line| !line.contains("referenced manual not found"));
         assert_eq!(lines.collect::<Vec<_>>(), Vec::<&str>::new(), "{page}");

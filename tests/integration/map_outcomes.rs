@@ -1,18 +1,18 @@
-//! What the API did, and what a map lookup then says: design.md's table over a socket.
+//! Map lookups: the reply to each answer of an API.
 
 use std::time::{Duration, Instant};
 
 use crate::support::backend::{Reply, Request};
 use crate::support::site::{HASTY, Site, Way};
 
-/// The one text for everything that may be better in a moment.
+/// The text of every temporary failure.
 const TEMP: &str = "TEMP Temporary server problem";
 
 fn json(body: &str) -> Reply {
     Reply::json(body)
 }
 
-/// Every row that needs no waiting: a name, which is the key, what the API does, and the reply.
+/// Every row that needs no waiting: a name, which is the key, what the API sends, and the reply.
 fn rows() -> Vec<(String, Reply, String)> {
     let bodies = bodies().into_iter().map(|(key, reply, due)| (key.to_owned(), reply, due.to_owned()));
     let temporary = [500, 502, 503, 429, 401, 403, 408, 425].map(|status| (status, TEMP.to_owned()));
@@ -58,7 +58,7 @@ fn bodies() -> Vec<(&'static str, Reply, &'static str)> {
     ]
 }
 
-/// A status with a body that would be a value, and a place to be redirected to.
+/// A status with a body that would be a value, and a redirect to another place.
 fn with_status(status: u16) -> Reply {
     let headers = vec![("Location".to_owned(), "/elsewhere".to_owned())];
     Reply::Answer { status, headers, body: br#"{"value": "wrong"}"#.to_vec() }
@@ -76,7 +76,7 @@ fn by_row(request: &Request) -> Reply {
 }
 
 #[test]
-fn what_the_api_did_decides_the_reply() {
+fn each_answer_has_its_reply() {
     let site = Site::start(by_row);
     for way in Way::ALL {
         let mut peer = site.map(way);
@@ -91,7 +91,7 @@ fn what_the_api_did_decides_the_reply() {
     assert!(paths.is_empty(), "no redirect is followed: {paths:?}");
 }
 
-/// CR, LF and NUL: what a netstring would carry, and Postfix misread.
+/// CR, LF and NUL fit into a netstring, but Postfix would misread them.
 #[test]
 fn a_value_is_one_line() {
     let site = Site::start(|request| {
@@ -131,7 +131,7 @@ fn a_backend_that_refuses_is_temporary_and_comes_back() {
 }
 
 #[test]
-fn a_backend_that_stalls_costs_the_entrys_timeout() {
+fn a_backend_that_stalls_fails_after_the_entrys_timeout() {
     let trickle = || Reply::Trickle(br#"{"value": "v"}"#.to_vec(), Duration::from_millis(200));
     let site = Site::start(move |request| match request.text("key").as_str() {
         "before the head" => Reply::stall(),
@@ -151,7 +151,7 @@ fn a_backend_that_stalls_costs_the_entrys_timeout() {
 }
 
 #[test]
-fn a_kept_connection_that_the_backend_dropped_costs_nothing() {
+fn a_kept_connection_that_the_backend_closed_fails_no_lookup() {
     let mut site = Site::constant(r#"{"value": "v"}"#);
     let mut peer = site.map(Way::Unix);
     for round in 0..5 {
@@ -162,7 +162,7 @@ fn a_kept_connection_that_the_backend_dropped_costs_nothing() {
 }
 
 #[test]
-fn what_names_nothing_is_never_not_found() {
+fn a_request_without_map_or_key_is_never_not_found() {
     let site = Site::constant(r#"{"value": "v"}"#);
     for way in Way::ALL {
         let mut peer = site.map(way);
@@ -176,7 +176,7 @@ fn what_names_nothing_is_never_not_found() {
 }
 
 #[test]
-fn a_reply_is_as_long_as_postfix_takes_it() {
+fn a_reply_is_at_most_as_long_as_postfix_accepts() {
     let site = Site::start(|request| {
         let length = request.text("key").parse().expect("the key is a length");
         Reply::json(&format!(r#"{{"value": "{}"}}"#, "x".repeat(length)))

@@ -1,5 +1,5 @@
-//! master.cf.example, as it is shipped, in a real Postfix: user and program path are the only
-//! things replaced, and the main.cf lines in its comments are used as they stand.
+//! master.cf.example in a real Postfix. The test replaces the user and the program's path, and uses the
+//! lines for main.cf in its comments as they are.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::support::postfix::{Postfix, trouble};
 use crate::support::site::open_directory;
 use crate::support::smtp::Smtp;
 
-/// What marks a line of main.cf among the comments.
+/// Marks a line for main.cf among the comments.
 const MAIN_CF: &str = "#| ";
 
 fn example() -> String {
@@ -58,7 +58,7 @@ fn install(postfix: &Postfix, socket: &Path) {
 }
 
 #[test]
-fn the_example_is_what_postfix_needs() {
+fn the_example_works_in_postfix() {
     let directory = open_directory();
     let api = Backend::start(api);
     let _broker = broker(directory.path(), &api);
@@ -102,7 +102,7 @@ fn the_example_is_what_postfix_needs() {
 }
 
 #[test]
-fn the_example_explains_what_it_says() {
+fn the_example_explains_each_word() {
     let text = example();
     for word in ["unpriv", "chroot", "maxproc", "_time_limit", "default_process_limit", "timeout: 5s"] {
         assert!(text.contains(word), "{word} is explained");

@@ -1,4 +1,4 @@
-//! `server.observability`: what Prometheus is told, and whom it is told.
+//! `server.observability`: what the endpoint for Prometheus says, and who may read it.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -28,7 +28,7 @@ fn observed(config: Config, port: &Port, more: &str) -> Config {
 }
 
 #[test]
-fn everything_is_told_in_a_form_that_promtool_accepts() {
+fn all_metrics_pass_promtool() {
     let port = Port::reserve();
     let api = Backend::start(|request| match request.path.as_str() {
         "/map" if request.text("key") == "none" => Reply::json(r#"{"error": "none"}"#),
@@ -110,14 +110,14 @@ fn invented_names_add_no_series() {
 }
 
 #[test]
-fn the_callers_pauses_are_no_service_time() {
+fn the_callers_pauses_do_not_count_as_service_time() {
     let (port, api) = (Port::reserve(), Backend::constant(r#"{"value": "v", "action": "DUNNO"}"#));
     let setup = Setup::start(|config| {
         observed(config, &port, "").map("m", &api.url("/"), &[]).policy("p", &api.url("/"), &[])
     });
     let (mut map, mut policy) = (setup.map(), setup.policy("p"));
     map.look_up("m", "k");
-    // Between two requests, and in the middle of one.
+    // The caller pauses between two requests, and within one.
     policy.send(b"request=smtpd_access_policy\n");
     pause(Duration::from_secs(5));
     policy.send(b"\n");
@@ -131,7 +131,7 @@ fn the_callers_pauses_are_no_service_time() {
 }
 
 #[test]
-fn a_reload_keeps_what_was_counted_and_forgets_what_is_gone() {
+fn a_reload_keeps_counters_and_drops_those_of_removed_entries() {
     let (port, api) = (Port::reserve(), Backend::constant(r#"{"value": "v"}"#));
     let directory = open_directory();
     let maps = directory.path().join("maps.sock");
@@ -162,7 +162,7 @@ fn a_reload_keeps_what_was_counted_and_forgets_what_is_gone() {
 }
 
 #[test]
-fn an_endpoint_that_cannot_be_had_is_no_start() {
+fn an_endpoint_that_cannot_be_bound_prevents_the_start() {
     let directory = open_directory();
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let number = taken.local_addr().expect("an address").port();
@@ -174,7 +174,7 @@ fn an_endpoint_that_cannot_be_had_is_no_start() {
 }
 
 #[test]
-fn only_one_path_is_there_and_only_to_be_read() {
+fn only_get_and_head_of_one_path_are_served() {
     let port = Port::reserve();
     let _setup = Setup::start(|config| observed(config, &port, ", prometheus_path: numbers"));
     let status = |head: &str| ask(port.address(), head).split(' ').nth(1).map(str::to_owned);
@@ -187,7 +187,7 @@ fn only_one_path_is_there_and_only_to_be_read() {
     assert_eq!(status("DELETE /numbers HTTP/1.0"), due("405"));
     let head = ask(port.address(), "HEAD /numbers HTTP/1.0");
     assert!(head.starts_with("HTTP/1.0 200 ") && head.ends_with("\r\n\r\n"), "{head}");
-    // Whoever does not come to the end of a head does not stay.
+    // A client that does not finish its request is disconnected.
     let mut stream = TcpStream::connect(port.address()).expect("the endpoint listens");
     stream.set_read_timeout(Some(PATIENCE)).expect("a time limit can be set");
     stream.write_all(b"GET /numbers HTTP/1.1\r\nX: 1").expect("the endpoint reads");
@@ -198,12 +198,12 @@ fn only_one_path_is_there_and_only_to_be_read() {
 fn idle_connections_delay_no_scrape() {
     let port = Port::reserve();
     let _setup = Setup::start(|config| observed(config, &port, ""));
-    // They have said nothing, have begun, or have asked and wait.
+    // These clients sent nothing, sent a part, or sent a request and keep the connection.
     let begun: [&[u8]; 3] = [b"", b"GET /metrics HTTP/1.1\r\nX: 1", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"];
     let idle: Vec<TcpStream> = (0..300)
         .map(|nth| {
             let mut stream = TcpStream::connect(port.address()).expect("the endpoint listens");
-            // It may have made room already.
+            // The endpoint may have closed it already.
             let _ = stream.write_all(begun[nth % begun.len()]);
             stream
         })
@@ -217,7 +217,7 @@ fn idle_connections_delay_no_scrape() {
     drop(idle);
 }
 
-/// curl's exit code, and what it got; credentials and the like are among `arguments`.
+/// Runs curl; returns its exit code and output. Credentials and the like are among `arguments`.
 fn curl(port: &Port, scheme: &str, arguments: &[&str]) -> (Option<i32>, String) {
     let url = format!("{scheme}://{}/metrics", port.address());
     let output =
@@ -227,7 +227,7 @@ fn curl(port: &Port, scheme: &str, arguments: &[&str]) -> (Option<i32>, String) 
 }
 
 #[test]
-fn who_asks_needs_the_password_and_gets_tls() {
+fn the_endpoint_requires_the_password_and_uses_tls() {
     let directory = open_directory();
     let authority = Authority::new("metrics");
     let root = authority.write(directory.path(), "root.crt").display().to_string();
@@ -298,7 +298,7 @@ fn named(text: &str) -> BTreeSet<&str> {
 }
 
 #[test]
-fn alerts_and_dashboard_ask_for_what_there_is() {
+fn alerts_and_dashboard_use_existing_metrics() {
     let file = |name: &str| std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib").join(name);
     let text =
         |name: &str| std::fs::read_to_string(file(name)).unwrap_or_else(|error| panic!("{name}: {error}"));

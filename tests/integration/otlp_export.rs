@@ -1,4 +1,4 @@
-//! `server.observability`, keys `otel_…`: what a collector is told, and what an API hears of it.
+//! `server.observability`, keys `otel_…`: what a collector gets, and which trace headers an API gets.
 
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ fn exporting(config: Config, endpoint: &str, more: &str) -> Config {
 
 const TRACES: &str = ", otel_traces_enabled: true";
 
-/// All spans that came so far.
+/// All spans that the collector got.
 fn spans(collector: &Backend) -> Vec<Span> {
     let requests = collector.requests();
     let traces = requests.iter().filter(|request| request.path == "/v1/traces").map(|request| {
@@ -58,7 +58,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Trace, span and flags.
+/// The trace id, span id and flags of `traceparent`.
 fn traceparent(request: &Request) -> Vec<String> {
     let value = request.header("traceparent").expect("a traceparent");
     let parts: Vec<String> = value.split('-').map(str::to_owned).collect();
@@ -67,7 +67,7 @@ fn traceparent(request: &Request) -> Vec<String> {
 }
 
 #[test]
-fn each_request_is_a_trace_and_its_exchanges_stand_below_it() {
+fn each_request_is_a_trace_with_its_exchanges_as_children() {
     let collector = Backend::constant("");
     let (api, provider) = (
         Backend::start(|request| match request.path.as_str() {
@@ -101,7 +101,7 @@ fn each_request_is_a_trace_and_its_exchanges_stand_below_it() {
     login.xoauth2(2, "us3r", "t0ken");
     login.line();
     setup.map().look_up("inv3nted", "k3y");
-    // Two for each of four, and one that asked nobody.
+    // Two spans for each of four requests, and one for a request without an exchange.
     let spans = wait_for_spans(&collector, 9);
     assert_eq!(spans.len(), 9, "{spans:#?}");
     let root = |name: &str, trace: &str| {
@@ -147,7 +147,7 @@ fn claims_active(claims: &serde_json::Value) -> String {
 }
 
 #[test]
-fn an_api_hears_of_a_trace_that_is_not_sampled_and_of_none_where_none_is_wanted() {
+fn traceparent_is_sent_for_unsampled_traces_and_not_sent_if_disabled() {
     let (collector, api) = (Backend::constant(""), Backend::constant(r#"{"value": "v"}"#));
     let mut setup = Setup::start(|config| {
         exporting(config, &collector.url(""), &format!("{TRACES}, otel_sample_ratio: 0")).map(
@@ -167,7 +167,7 @@ fn an_api_hears_of_a_trace_that_is_not_sampled_and_of_none_where_none_is_wanted(
 }
 
 #[test]
-fn a_collector_that_hangs_or_is_away_delays_nobody() {
+fn a_collector_that_hangs_or_is_away_delays_no_request() {
     let api = Backend::constant(r#"{"value": "v"}"#);
     let (deaf, hanging) = (Blackhole::open(), Backend::start(|_| Reply::stall()));
     for endpoint in [deaf.url(""), hanging.url(""), "http://127.0.0.1:1".to_owned()] {
@@ -193,7 +193,7 @@ fn a_collector_that_hangs_or_is_away_delays_nobody() {
 }
 
 #[test]
-fn the_metrics_come_too_and_the_last_of_them_when_it_stops() {
+fn metrics_are_exported_and_a_last_time_at_the_end() {
     let (collector, api) = (Backend::constant(""), Backend::constant(r#"{"value": "v"}"#));
     let mut setup = Setup::start(|config| {
         let more = ", otel_metrics_enabled: true, otel_exporter_otlp_headers: {X-Key: s3cret}";

@@ -1,5 +1,5 @@
-//! What an entry's own keys make of an answer: `not_found_status`, `empty_value`, `absent_value`,
-//! `on_failure`, `domains`, `error_field` and `no_error_value`, `status_code`.
+//! Keys of an entry that change the reply to an answer: `not_found_status`, `empty_value`,
+//! `absent_value`, `on_failure`, `domains`, `error_field` and `no_error_value`, `status_code`.
 
 use crate::support::backend::{Backend, Reply, Request};
 use crate::support::config::Config;
@@ -9,7 +9,7 @@ const TEMP: &str = "TEMP Temporary server problem";
 const FAILED: &str = "action=DEFER Temporary server problem\n\n";
 const ABSENT: &str = "NOTFOUND ";
 
-/// One lookup: the map, what the API says to it, and the reply.
+/// One lookup: the map, the API's answer, and the reply.
 type Row = (&'static str, Reply, &'static str);
 
 fn json(body: &str) -> Reply {
@@ -24,7 +24,7 @@ fn html(code: u16) -> Reply {
     Reply::status_json(code, "<html>Not Found</html>")
 }
 
-/// Asks row by row, each with its number as the key, and compares all of them at once.
+/// Asks row by row, with its number as the key, and compares all replies at once.
 fn play(configure: impl FnOnce(Config, &Backend) -> Config, rows: Vec<Row>) {
     let replies: Vec<Reply> = rows.iter().map(|(_, reply, _)| reply.clone()).collect();
     let api = Backend::start(move |request: &Request| {
@@ -132,7 +132,7 @@ fn an_outage_may_mean_not_found() {
 }
 
 #[test]
-fn what_would_be_perm_may_be_temp() {
+fn perm_as_temp_replaces_perm() {
     let illegal = ["method: GET", "value_field: value", "perm_as_temp: true"];
     play(
         |config, api| {
@@ -161,7 +161,7 @@ fn what_would_be_perm_may_be_temp() {
     });
     assert_eq!(setup.map().look_up("raw", "a b"), TEMP, "a template that cannot send it");
     assert_eq!(api.count(), 0);
-    // A spawned client says the same.
+    // A spawned client gives the same reply.
     let mut client = setup.client(&["socketmap"]);
     assert_eq!(client.look_up("raw", "a b"), TEMP);
     assert_eq!(client.look_up("nosuch", "k"), TEMP);
@@ -214,7 +214,7 @@ fn error_rows() -> Vec<Row> {
 }
 
 #[test]
-fn keys_of_other_domains_are_not_found_without_a_call() {
+fn keys_of_other_domains_are_not_found_without_a_request() {
     let api = Backend::constant(r#"{"value": "v"}"#);
     let domains = ["domains: [example.com, Other.Example]"];
     let setup = Setup::start(|config| config.map("m", &api.url("/"), &domains));
@@ -256,7 +256,7 @@ const STATUSES: [u16; 47] = [
     505, 507, 511, 520, 599,
 ];
 
-/// Statuses that may be better in a moment; those that wait for an administrator are all others.
+/// Statuses of temporary failures; all others need an administrator.
 fn is_temporary(status: u16) -> bool {
     status >= 500 || matches!(status, 401 | 403 | 408 | 425 | 429)
 }
@@ -290,7 +290,7 @@ fn every_status_has_its_class() {
 }
 
 #[test]
-fn a_policy_may_take_an_absent_action_for_an_error() {
+fn an_absent_action_may_be_an_error() {
     let api = Backend::constant("{}");
     let setup = Setup::start(|config| {
         let config = config.policy("strict", &api.url("/"), &["absent_value: error"]);

@@ -1,8 +1,8 @@
-//! More lookups than an API can answer: it goes on answering as many as it can, and the others hear
-//! at once that they must come again.
+//! More lookups than an API can answer: the API stays as busy as it can be, and the other lookups fail
+//! at once and temporarily.
 //!
-//! Each measurement is printed. `PFXHTTP_TEST_OVERLOAD=2,4,10` names the multiples of the API's
-//! capacity that are tried; without it 4 alone.
+//! Each measurement is printed. `PFXHTTP_TEST_OVERLOAD=2,4,10` sets the multiples of the API's capacity
+//! that are tried (default 4).
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -16,25 +16,25 @@ use crate::support::setup::Setup;
 const WORKERS: u32 = 8;
 /// How long the API takes.
 const TIME: Duration = Duration::from_millis(50);
-/// Another one, which takes most of the budget.
+/// A slower API, whose answer takes most of the budget.
 const LONG: Duration = Duration::from_millis(800);
-/// Lookups that it can answer in a second, by those two.
+/// Lookups that the API can answer in a second, with those two constants.
 const CAPACITY: u32 = 160;
 const BUDGET: Duration = Duration::from_secs(1);
-/// How long it takes until the queue stands, and how long is measured then.
+/// How long the load runs until the queue is full, and how long the measurement takes then.
 const BEFORE: Duration = Duration::from_millis(1500);
 const MEASURED: Duration = Duration::from_secs(2);
 const CALIBRATED: Duration = Duration::from_secs(1);
-/// The machine does other things meanwhile.
+/// Other load on the machine disturbs the measurement, so the best of a few attempts counts.
 const ATTEMPTS: usize = 3;
 
-/// What was seen while the queue stood.
+/// What was measured while the queue was full.
 struct Figures {
-    /// Answers, of those that the API could have given.
+    /// Answers, as a share of those that the API could have given.
     goodput: f64,
-    /// Calls of the API for each answer.
+    /// Requests to the API for each answer.
     calls: f64,
-    /// How long lookups took that were answered, and those that were not, at the median.
+    /// Median times of answered and of failed lookups.
     answered: Duration,
     temporary: Duration,
 }
@@ -82,14 +82,14 @@ impl Site {
         Self { api, place, _setup: setup, _port: port }
     }
 
-    /// Lookups that it answers in a second, where no more are asked than there are workers.
+    /// Lookups that the broker answers in a second if there are no more of them than workers.
     fn capacity(&self, kind: Kind) -> f64 {
         let lookups = closed_loop(kind, "m", &self.place, WORKERS, CALIBRATED);
         assert!(lookups.iter().all(|lookup| lookup.how == Ended::Answered), "there are workers for all");
         lookups.len() as f64 / CALIBRATED.as_secs_f64()
     }
 
-    /// So many times the load that it can take.
+    /// Measures with `times` the load that the API can take.
     fn overload(&self, kind: Kind, times: u32) -> Figures {
         let capacity = self.capacity(kind);
         let (calls, start, lasts) = (self.api.calls(), Instant::now(), BEFORE + MEASURED);
@@ -130,7 +130,7 @@ fn assert_goodput(kind: Kind, is_local: bool) {
     }
 }
 
-/// A long queue that moves fast enough turns nobody away: Postfix' processes wait, and are answered.
+/// A long queue that moves fast enough: Postfix' processes wait, and all are answered.
 fn assert_all_are_answered(kind: Kind, is_local: bool) {
     let _alone = alone();
     let site = Site::new(kind, is_local, TIME);
@@ -142,26 +142,26 @@ fn assert_all_are_answered(kind: Kind, is_local: bool) {
         median(&lookups, Ended::Answered)
     );
     assert_eq!(turned_away, 0, "of {}", lookups.len());
-    // The queue holds ten times the workers, which a burst fills.
+    // The queue holds ten times the workers, and a burst fills it.
     let burst = open_loop(kind, "m", &site.place, 20_000, Duration::from_millis(4));
     let turned_away = burst.iter().filter(|lookup| lookup.how == Ended::Temporary).count();
     assert_eq!((burst.len(), turned_away), (80, 0));
 }
 
 #[test]
-fn a_queue_that_moves_turns_no_map_away() {
+fn a_moving_queue_fails_no_map_lookup() {
     assert_all_are_answered(Kind::Map, false);
     assert_all_are_answered(Kind::Map, true);
 }
 
 #[test]
-fn a_queue_that_moves_turns_no_policy_away() {
+fn a_moving_queue_fails_no_policy_request() {
     assert_all_are_answered(Kind::Policy, false);
 }
 
-/// What begins has the time that the API takes, also where that is most of the budget.
+/// A lookup that a worker takes has the time that the API needs, even if that is most of the budget.
 #[test]
-fn an_api_that_takes_most_of_the_budget_is_asked_for_what_can_be_answered() {
+fn a_slow_api_gets_only_lookups_that_it_can_answer_in_time() {
     const LASTS: Duration = Duration::from_secs(6);
     let _alone = alone();
     let mut seen = Vec::new();

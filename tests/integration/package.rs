@@ -1,7 +1,7 @@
-//! What `make install` puts into place, and what packages are made of.
+//! What `make install` installs, and what packages contain.
 //!
-//! `make test-package` tries a package in a Debian of its own, which takes minutes and is not part
-//! of these.
+//! `make test-package` tries a package in a Debian of its own. It takes minutes and is not part of
+//! these tests.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,7 +22,7 @@ fn make(arguments: &[&str]) -> Output {
     Command::new("make").current_dir(root()).arg("-s").args(arguments).output().expect("make")
 }
 
-/// Installs what `make build` left.
+/// Installs what `make build` built.
 fn installed(prefix: &str) -> TempDir {
     let directory = tempfile::tempdir().expect("a directory");
     let destination = format!("DESTDIR={}", directory.path().display());
@@ -123,7 +123,7 @@ fn the_default_configuration_is_safe() {
     for word in ["skip_verify", "secret:", "password", "0.0.0.0", "[::]"] {
         assert!(!text.contains(word), "{word}");
     }
-    // What its comments offer works as it stands there.
+    // The settings that its comments suggest work as they are.
     let entries = text.lines().filter_map(|line| line.strip_prefix('#'));
     let entries = entries.filter(|line| !line.is_empty() && !line.starts_with(' ') || line.starts_with("  "));
     let entries = format!("{text}{}\n", entries.collect::<Vec<_>>().join("\n"));
@@ -136,7 +136,7 @@ fn the_default_configuration_is_safe() {
     }
 }
 
-/// systemd-analyze, with the installed tree and what of systemd's own the units name.
+/// Runs systemd-analyze on the installed tree, with the systemd units that ours refer to.
 fn analyze(tree: &Path, arguments: &[&str]) -> String {
     let units = tree.join("usr/lib/systemd/system");
     for entry in fs::read_dir("/usr/lib/systemd/system").expect("systemd: make packages") {
@@ -176,9 +176,9 @@ fn systemd_takes_the_units() {
     assert_eq!(users, None, "SO_PEERCRED would name nobody");
 }
 
-/// What `contrib/test-systemd` tries on a real one.
+/// `contrib/test-systemd` tries the same with a running systemd.
 #[test]
-fn no_broken_configuration_leaves_the_units_down() {
+fn a_broken_configuration_does_not_leave_the_units_failed() {
     let tree = installed("/usr/local");
     let units = tree.path().join("usr/local/lib/systemd/system");
     let unit = |name: &str| fs::read_to_string(units.join(name)).expect("a unit");
@@ -188,13 +188,13 @@ fn no_broken_configuration_leaves_the_units_down() {
     };
     for name in ["pfxhttp.socket", "pfxhttp-postfix@.socket"] {
         let text = unit(name);
-        // A start of the broker starts them, and nothing that waits makes them fail.
+        // A start of the broker starts the sockets, and a waiting client does not make them fail.
         assert_eq!(lines(&text, "WantedBy"), ["sockets.target pfxhttp.service"], "{name}");
         assert_eq!(lines(&text, "TriggerLimitIntervalSec"), ["0"], "{name}");
     }
     let text = unit("pfxhttp.service");
     assert_eq!(lines(&text, "StartLimitIntervalSec"), ["0"]);
-    // systemd without such a limit needs a pause between two tries.
+    // systemd without a start limit needs a pause between two attempts.
     let pause = lines(&text, "ExecStopPost");
     let [pause] = &pause[..] else { panic!("{pause:?}") };
     let script =
@@ -207,7 +207,7 @@ fn no_broken_configuration_leaves_the_units_down() {
     }
     let before = lines(&text, "ExecStartPre");
     assert!(before.contains(&"/usr/local/sbin/pfxhttp-broker check".to_owned()), "{before:?}");
-    // What a start, a check and the directory of the socket need of each other.
+    // Orderings and requirements between the check, the start and the socket's directory.
     let made = fs::read_to_string(tree.path().join("usr/local/lib/tmpfiles.d/pfxhttp.conf")).expect("a file");
     assert!(made.lines().any(|line| line == "d /run/pfxhttp 2755 pfxhttp pfxhttp-client -"), "{made}");
     assert!(lines(&text, "ReadWritePaths")[0].split(' ').any(|path| path == "-/run/pfxhttp"));

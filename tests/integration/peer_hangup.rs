@@ -1,4 +1,4 @@
-//! Whoever hangs up over a lookup gives its worker back, however it hangs up.
+//! A peer that hangs up during a lookup releases its worker, in whichever way it hangs up.
 
 use std::io::Write;
 use std::path::Path;
@@ -29,8 +29,9 @@ fn setup(api: &Backend) -> Setup {
     })
 }
 
-/// `peer` asks and has the worker; another one waits for it, and gets it once `hang_up` is done.
-fn assert_gives_back(api: &Backend, setup: &Setup, mut peer: Peer, hang_up: impl FnOnce(Peer), what: &str) {
+/// `peer` asks and occupies the worker. A second lookup waits, and gets the worker once `hang_up` was
+/// called.
+fn assert_releases(api: &Backend, setup: &Setup, mut peer: Peer, hang_up: impl FnOnce(Peer), what: &str) {
     let before = api.count();
     peer.send(netstring("m first"));
     assert!(api.wait_for(before + 1, PATIENCE), "{what}: the API is asked");
@@ -45,15 +46,15 @@ fn assert_gives_back(api: &Backend, setup: &Setup, mut peer: Peer, hang_up: impl
 }
 
 #[test]
-fn a_peer_that_closes_gives_its_worker_back() {
+fn a_peer_that_closes_releases_its_worker() {
     let api = held();
     let setup = setup(&api);
-    assert_gives_back(&api, &setup, setup.map(), drop, "a listener");
-    assert_gives_back(&api, &setup, setup.client(&["socketmap"]), drop, "a client that is killed");
+    assert_releases(&api, &setup, setup.map(), drop, "a listener");
+    assert_releases(&api, &setup, setup.client(&["socketmap"]), drop, "a client that is killed");
 }
 
 #[test]
-fn a_peer_that_half_closes_and_then_closes_gives_its_worker_back() {
+fn a_peer_that_half_closes_and_then_closes_releases_its_worker() {
     let api = held();
     let setup = setup(&api);
     let in_two_steps = |mut peer: Peer| {
@@ -61,13 +62,13 @@ fn a_peer_that_half_closes_and_then_closes_gives_its_worker_back() {
         pause(Duration::from_millis(400));
         drop(peer);
     };
-    assert_gives_back(&api, &setup, setup.map(), in_two_steps, "a listener");
-    assert_gives_back(&api, &setup, setup.client(&["socketmap"]), in_two_steps, "a client");
+    assert_releases(&api, &setup, setup.map(), in_two_steps, "a listener");
+    assert_releases(&api, &setup, setup.client(&["socketmap"]), in_two_steps, "a client");
 }
 
-/// More than is read ahead: the end of the stream cannot be seen by reading.
+/// The peer sent more than is read ahead, so that reading cannot see the end of the stream.
 #[test]
-fn a_peer_that_sent_more_and_closes_gives_its_worker_back() {
+fn a_peer_that_sent_more_and_closes_releases_its_worker() {
     let api = held();
     let setup = setup(&api);
     for bytes in [4097, 5000, 60_000] {
@@ -76,12 +77,12 @@ fn a_peer_that_sent_more_and_closes_gives_its_worker_back() {
             pause(Duration::from_millis(100));
             drop(peer);
         };
-        assert_gives_back(&api, &setup, setup.map(), talkative, &format!("with {bytes} bytes more"));
+        assert_releases(&api, &setup, setup.map(), talkative, &format!("with {bytes} bytes more"));
     }
 }
 
 #[test]
-fn a_half_close_alone_is_no_hang_up() {
+fn a_half_close_alone_is_not_a_hang_up() {
     let api = held();
     let setup = setup(&api);
     for mut peer in [setup.map(), setup.client(&["socketmap"])] {
@@ -95,7 +96,7 @@ fn a_half_close_alone_is_no_hang_up() {
     }
 }
 
-/// Asks, hangs up, and sees how the client ends.
+/// Asks, hangs up, and checks how the client ends.
 fn assert_ends(socket: &Path, arguments: &[&str], request: &[u8], wait: impl FnOnce(), what: &str) {
     let (mut client, mut stream) = Client::asking(socket, arguments);
     stream.write_all(request).expect("the client reads");

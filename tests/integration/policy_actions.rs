@@ -1,5 +1,5 @@
-//! A policy action that Postfix would misread never reaches it. Digits alone and an empty action
-//! mean *permit* to Postfix 3.7.11, so what is not clearly an action has to be a failure.
+//! Policy actions that Postfix would misread are not sent. Postfix 3.7.11 reads digits alone and an
+//! empty action as *permit*, so everything that is not clearly an action is a failure.
 
 use crate::support::backend::Reply;
 use crate::support::peer::policy_request;
@@ -9,7 +9,7 @@ use crate::support::site::{Site, Way};
 const FAILED: &str = "action=DEFER Temporary server problem\n\n";
 const NEUTRAL: &str = "action=DUNNO\n\n";
 
-/// JSON bodies, and the reply that each must give.
+/// JSON bodies, and the reply to each.
 const BODIES: [(&str, &str); 35] = [
     (r#"{"action": 550}"#, FAILED),
     (r#"{"action": "550"}"#, FAILED),
@@ -49,7 +49,7 @@ const BODIES: [(&str, &str); 35] = [
 ];
 
 #[test]
-fn only_what_is_clearly_an_action_is_sent_as_one() {
+fn only_clear_actions_are_sent() {
     let site = Site::constant("{}");
     for way in Way::ALL {
         let mut peer = site.policy(way, "checks");
@@ -64,7 +64,7 @@ fn only_what_is_clearly_an_action_is_sent_as_one() {
 }
 
 #[test]
-fn an_action_with_its_name_in_front_is_told_of() {
+fn a_value_that_begins_with_action_is_explained_in_the_log() {
     let site = Site::constant(r#"{"action": "action=DUNNO"}"#);
     assert_eq!(site.policy(Way::Unix, "checks").ask(&[("recipient", "a@example.com")]), FAILED);
     let log = site.broker.log();
@@ -75,7 +75,7 @@ fn an_action_with_its_name_in_front_is_told_of() {
 }
 
 #[test]
-fn a_failed_call_is_what_on_failure_says() {
+fn a_failed_request_gives_the_on_failure_action() {
     let mut site = Site::constant(r#"{"action": "OK"}"#);
     for status in [500, 503, 429, 401, 403, 404, 302, 204, 201] {
         site.policies.answer_with(move |_| Reply::status(status));
@@ -94,7 +94,7 @@ fn a_failed_call_is_what_on_failure_says() {
 }
 
 #[test]
-fn on_failure_may_be_a_closed_connection() {
+fn on_failure_disconnect_closes_the_connection() {
     let mut site = Site::constant("{}");
     site.policies.down();
     for way in Way::ALL {
@@ -106,7 +106,7 @@ fn on_failure_may_be_a_closed_connection() {
 }
 
 #[test]
-fn a_policy_that_nobody_configured_is_the_clients_own_failure() {
+fn a_client_reports_an_unknown_policy_as_its_own_failure() {
     let site = Site::constant(r#"{"action": "OK"}"#);
     let attributes = [("recipient", "a@example.com")];
     let mut default = site.client(&["policy", "nosuch"]);

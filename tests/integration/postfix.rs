@@ -1,4 +1,4 @@
-//! A real Postfix asks: what each outcome is in SMTP, by each of the three ways.
+//! Lookups of a real Postfix: what each outcome is in SMTP, in each of the three ways.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use crate::support::postfix::{Postfix, trouble};
 use crate::support::site::{Site, Way};
 use crate::support::smtp::Smtp;
 
-/// One API for everything: who is known, and who is refused.
+/// One API for all requests: which recipients exist, and which ones are refused.
 pub(crate) fn api(request: &Request) -> Reply {
     let body = match request.path.as_str() {
         "/map" => match request.text("key").as_str() {
@@ -20,7 +20,7 @@ pub(crate) fn api(request: &Request) -> Reply {
     Reply::json(&body.to_string())
 }
 
-/// The table that Postfix asks by this way.
+/// The table with which Postfix asks by this way.
 pub(crate) fn table(site: &Site, way: Way) -> String {
     match way {
         Way::Client => "socketmap:unix:private/pfx-map:demo".to_owned(),
@@ -29,7 +29,7 @@ pub(crate) fn table(site: &Site, way: Way) -> String {
     }
 }
 
-/// The policy service that Postfix asks by this way.
+/// The policy service with which Postfix asks by this way.
 pub(crate) fn service(site: &Site, way: Way, name: &str) -> String {
     match way {
         Way::Client => format!("unix:private/pfx-{name}"),
@@ -45,21 +45,22 @@ pub(crate) fn add_spawn_entries(postfix: &Postfix, site: &Site) {
     postfix.spawn("pfx-strict", &site.ipc(), "policy strict");
 }
 
-/// An smtpd that asks by this way, and this policy service.
+/// Adds an smtpd that asks by this way, with this policy service.
 pub(crate) fn add_smtpd(postfix: &mut Postfix, site: &Site, way: Way, policy: &str) -> u16 {
     let asked = format!("check_policy_service {}", service(site, way, policy));
     let table = table(site, way);
     postfix.smtpd(&[("virtual_mailbox_maps", &table), ("smtpd_recipient_restrictions", &asked)])
 }
 
-/// A reply as far as it tells outcomes apart: code, enhanced code, and the text behind the last colon.
+/// The parts of a reply that identify its outcome: code, enhanced code, and the text behind the last
+/// colon.
 fn gist(reply: &str) -> String {
     let codes = reply.get(..9).unwrap_or(reply).trim_end();
     let text = reply.rsplit(": ").next().unwrap_or_default();
     format!("{codes} … {text}")
 }
 
-/// What each outcome is in SMTP. The backends go down and come back on the way.
+/// What each outcome is in SMTP. The backends stop and start in between.
 fn outcomes(site: &mut Site, port: u16, strict_port: u16) -> Vec<(&'static str, String)> {
     let once = |port: u16, recipient: &str| gist(&Smtp::begin(port).rcpt(recipient));
     let mut smtp = Smtp::begin(port);
@@ -96,7 +97,7 @@ const DUE: [(&str, &str); 10] = [
 ];
 
 #[test]
-fn each_outcome_is_what_it_is_by_each_way() {
+fn each_outcome_is_the_same_by_each_way() {
     let mut site = Site::start(api);
     let mut postfix = Postfix::prepare();
     add_spawn_entries(&postfix, &site);
@@ -124,7 +125,7 @@ fn postmap_prints_the_value(postfix: &Postfix, site: &Site) {
     }
 }
 
-/// What the whole dialogue leaves in the mail log when nothing is wrong.
+/// A whole session logs no warning if nothing is wrong.
 #[test]
 fn a_session_without_faults_leaves_no_warning() {
     let site = Site::start(api);

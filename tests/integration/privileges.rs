@@ -1,4 +1,4 @@
-//! `run_as_user`, `run_as_group`, `chroot`: the broker is who it is told to be, or it does not run.
+//! `run_as_user`, `run_as_group`, `chroot`: the broker has exactly these privileges, or does not start.
 
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -37,11 +37,11 @@ pub(crate) fn jail(directory: &Path) -> PathBuf {
     jail
 }
 
-/// The user that Debian has for such things, and the group that it is in.
+/// Debian's user `nobody`; its group has the same number.
 const NOBODY: u32 = 65534;
 
 #[test]
-fn it_becomes_the_user_with_its_own_groups() {
+fn the_broker_becomes_the_user_with_its_own_groups() {
     assert!(rustix::process::geteuid().is_root(), "only root can become another user");
     let directory = open_directory();
     let api = Backend::constant(r#"{"value": "v"}"#);
@@ -57,7 +57,7 @@ fn it_becomes_the_user_with_its_own_groups() {
     }
 }
 
-/// Whether a process of nobody may read what nobody else should of another.
+/// Whether a process of nobody may read this file of another user's process.
 pub(crate) fn nobody_reads(pid: u32, file: &str) -> bool {
     let path = format!("/proc/{pid}/{file}");
     let output = Command::new("cat").arg(path).uid(NOBODY).gid(NOBODY).output().expect("cat can be run");
@@ -72,7 +72,7 @@ pub(crate) fn core_limits(pid: u32) -> Vec<String> {
 }
 
 #[test]
-fn its_memory_is_its_own_and_it_leaves_no_core() {
+fn other_processes_cannot_read_its_memory_and_it_leaves_no_core() {
     let directory = open_directory();
     let mut plain =
         Command::new("sleep").arg("60").uid(NOBODY).gid(NOBODY).spawn().expect("sleep can be run");
@@ -88,12 +88,12 @@ fn its_memory_is_its_own_and_it_leaves_no_core() {
             assert!(!nobody_reads(pid, file), "{file}");
         }
         assert_eq!(core_limits(pid), ["0", "0"]);
-        // What it tells of itself it still can.
+        // The broker still reads these files of its own process.
         assert!(broker.reload(), "{}", broker.log());
     };
     look(&dropped);
     drop(dropped);
-    // As systemd starts it: as its user from the beginning.
+    // Started as the user from the beginning, as systemd does it.
     let own = directory.path().join("own");
     fs::create_dir(&own).expect("a directory");
     std::os::unix::fs::chown(&own, Some(NOBODY), Some(NOBODY)).expect("its owner");
@@ -103,7 +103,7 @@ fn its_memory_is_its_own_and_it_leaves_no_core() {
 }
 
 #[test]
-fn a_jail_holds_what_names_need() {
+fn names_are_resolved_in_a_jail() {
     let directory = open_directory();
     let jail = jail(directory.path());
     let api = Backend::constant(r#"{"value": "v"}"#);
@@ -145,7 +145,7 @@ fn as_nobody(config: &Config, words: &[&str]) -> (Option<i32>, String) {
 }
 
 #[test]
-fn what_its_user_could_not_do_is_foreseen_and_named() {
+fn check_names_what_the_user_could_not_do() {
     let directory = open_directory();
     let [own, closed] = ["own", "closed"].map(|name| directory.path().join(name));
     for path in [&own, &closed] {
@@ -177,7 +177,7 @@ fn what_its_user_could_not_do_is_foreseen_and_named() {
         let due = if what.contains("group") { help } else { "cannot lock its .lock file" };
         assert!(said.contains(due), "{said}");
     }
-    // Started by root, it is that user's in a reload.
+    // If root starts the broker, it is that user's process that reloads.
     let check = |config: &Config| {
         let output = broker::command(&config.write()).arg("check").output().expect("it runs");
         String::from_utf8_lossy(&output.stderr).into_owned()
@@ -187,14 +187,14 @@ fn what_its_user_could_not_do_is_foreseen_and_named() {
     let said = check(&config(&format!("chroot: \"{}\"", closed.display()), &good, ""));
     assert!(said.contains("lacks etc/resolv.conf, etc/hosts, etc/nsswitch.conf"), "{said}");
     assert!(check(&config("run_as_user: no-such-user", &good, "")).contains("no-such-user"));
-    // A service manager that hands nothing over.
+    // A service manager that passes no sockets.
     let (_, said) = as_nobody(&config("", &bad, ", systemd_socket_name: maps"), &[]);
     let due =
         "no socket named \"maps\" was passed (is pfxhttp-postfix@maps.socket started?), and none can be made";
     assert!(said.contains(due), "{said}");
 }
 
-/// A user of this machine who is in more than one group: its name, and all of them.
+/// A user of this machine with more than one group: its name, and all its groups.
 fn someone_in_groups() -> (String, Vec<u32>) {
     let groups = fs::read_to_string("/etc/group").expect("groups");
     let user =
@@ -208,7 +208,7 @@ fn someone_in_groups() -> (String, Vec<u32>) {
 }
 
 #[test]
-fn all_groups_of_the_user_are_taken_into_the_jail() {
+fn the_user_keeps_all_its_groups_in_a_jail() {
     let directory = open_directory();
     let api = Backend::constant(r#"{"value": "v"}"#);
     let (user, groups) = someone_in_groups();
@@ -222,7 +222,7 @@ fn all_groups_of_the_user_are_taken_into_the_jail() {
 }
 
 #[test]
-fn what_cannot_be_had_is_fatal() {
+fn privileges_that_cannot_be_set_prevent_the_start() {
     let directory = open_directory();
     let api = Backend::constant(r#"{"value": "v"}"#);
     let empty = directory.path().join("empty");

@@ -1,5 +1,5 @@
-//! A proxy between the broker and its backends: a real tinyproxy, and some that misbehave. What is
-//! to go through a proxy never goes around it.
+//! Proxies between the broker and its backends: a real tinyproxy, and some that misbehave. A request
+//! that has to use a proxy never bypasses it.
 
 use rustls::ALL_VERSIONS;
 
@@ -20,7 +20,7 @@ fn through(config: Config, proxy: &str) -> Config {
     config.server(&format!("http_client: {{proxy: \"{proxy}\"}}"))
 }
 
-/// A backend with and one without TLS, and what makes a broker believe the first.
+/// A backend with TLS and one without, and the setting that makes a broker trust the first.
 fn backends() -> (Backend, Backend, String, tempfile::TempDir) {
     let (directory, authority) = (open_directory(), Authority::new("good"));
     let file = authority.write(directory.path(), "ca.crt");
@@ -61,7 +61,7 @@ fn requests_go_through_the_proxy() {
 }
 
 #[test]
-fn a_proxy_that_is_down_is_never_gone_around() {
+fn a_proxy_that_is_down_is_not_bypassed() {
     let (plain, secure, tls, _directory) = backends();
     let nobody = Port::reserve();
     let setup = Setup::start(|config| {
@@ -75,7 +75,7 @@ fn a_proxy_that_is_down_is_never_gone_around() {
     assert_eq!((plain.connections(), secure.connections()), (0, 0), "nothing went around it");
 }
 
-/// What a proxy may say in place of an answer, and of a tunnel.
+/// What a proxy may send instead of an answer, or instead of a tunnel.
 #[test]
 fn a_proxy_that_misbehaves_is_a_failure() {
     let (plain, secure, tls, _directory) = backends();
@@ -117,7 +117,7 @@ fn a_proxy_that_misbehaves_is_a_failure() {
 }
 
 #[test]
-fn a_proxy_may_want_a_password() {
+fn a_proxy_may_require_a_password() {
     let (fake, api) = (Backend::constant(VALUE), Backend::constant("{}"));
     let url = fake.url("").replace("http://", "http://user:secret@");
     let setup = Setup::start(|config| {
@@ -139,9 +139,9 @@ fn a_proxy_may_want_a_password() {
 const HTTP: [&str; 2] = ["HTTP_PROXY", "http_proxy"];
 const HTTPS: [&str; 2] = ["HTTPS_PROXY", "https_proxy"];
 
-/// As in Go: loopback is nobody's to proxy, unless the configuration says so.
+/// As in Go: no proxy is used for loopback, unless the configuration names it.
 #[test]
-fn the_environment_does_not_come_between_us_and_loopback() {
+fn the_environments_proxy_is_not_used_for_loopback() {
     let (plain, secure, tls, _directory) = backends();
     let nobody = Port::reserve();
     let dead = format!("http://{}", nobody.address());
@@ -158,7 +158,7 @@ fn the_environment_does_not_come_between_us_and_loopback() {
 }
 
 #[test]
-fn the_environment_names_a_proxy_for_everybody_else() {
+fn the_environments_proxy_is_used_for_other_hosts() {
     let fake = Backend::constant(VALUE);
     let target = "http://api.test.example/a?b=c";
     for name in HTTP {
@@ -179,7 +179,7 @@ fn the_environment_names_a_proxy_for_everybody_else() {
 }
 
 #[test]
-fn the_configuration_speaks_louder_than_the_environment() {
+fn the_configuration_takes_precedence_over_the_environment() {
     let (fake, api, nobody) = (Backend::constant(VALUE), Backend::constant("{}"), Port::reserve());
     let dead = format!("http://{}", nobody.address());
     let environment =
@@ -190,7 +190,7 @@ fn the_configuration_speaks_louder_than_the_environment() {
     assert_eq!((fake.count(), api.connections()), (1, 0), "loopback too, since it is written down");
 }
 
-/// No name below `.invalid` is known to a resolver: what goes around the proxy fails.
+/// No resolver knows a name below `.invalid`, so a request that bypasses the proxy fails.
 #[test]
 fn no_proxy_has_the_rules_of_go() {
     let fake = Backend::constant(VALUE);
@@ -215,9 +215,9 @@ fn no_proxy_has_the_rules_of_go() {
     }
 }
 
-/// A check says so, as does the log of a start; and what should go through it fails.
+/// `check` and the log report it, and a request that should use the proxy fails.
 #[test]
-fn a_variable_that_cannot_be_used_is_told_and_not_gone_around() {
+fn an_unusable_variable_is_reported_and_the_proxy_not_bypassed() {
     let (api, directory) = (Backend::constant(VALUE), open_directory());
     let port = api.url("").trim_start_matches("http://127.0.0.1:").to_owned();
     for (variable, text, why) in [
@@ -225,7 +225,7 @@ fn a_variable_that_cannot_be_used_is_told_and_not_gone_around() {
         ("HTTP_PROXY", "\"http://user:canary@127.0.0.1:3128\"", "holds quotes"),
         ("http_proxy", "ftp://user:canary@127.0.0.1", "begins with http:// or https://"),
     ] {
-        // An address of this host that is not a loopback's for the rules.
+        // An address of this host that the rules do not treat as loopback.
         let target = format!("http://0.0.0.0:{port}/");
         let config = |config: Config| config.map("m", &target, &[]).map("near", &api.url("/"), &[]);
         let file = config(Config::new(directory.path())).write();
@@ -253,7 +253,7 @@ fn a_variable_that_cannot_be_used_is_told_and_not_gone_around() {
         told.starts_with("NO_PROXY: warning: ") && told.contains("foo*") && !told.contains("a.test"),
         "{told}"
     );
-    // The configuration's own proxy is what counts.
+    // The proxy of the configuration takes precedence.
     let file =
         through(Config::new(directory.path()), "http://127.0.0.1:1").map("m", &api.url("/"), &[]).write();
     let checked = command(&file).arg("check").env("ALL_PROXY", "socks5://x").output().expect("a program");

@@ -1,5 +1,5 @@
-//! What an administrator is shown: hints where something is wrong, what a name without entry was
-//! probably meant for, and nothing that a terminal would obey.
+//! What `query` prints: hints if something is wrong, suggestions for a name without entry, and no
+//! control characters to a terminal.
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -23,7 +23,7 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned()
 }
 
-/// The same with a terminal of its own as standard output.
+/// Runs the same with a terminal as standard output.
 fn on_a_terminal(config: &Path, words: &str) -> String {
     let broker = env!("CARGO_BIN_EXE_pfxhttp-broker");
     let line = format!("{broker} --config {} {words}", config.display());
@@ -31,12 +31,12 @@ fn on_a_terminal(config: &Path, words: &str) -> String {
     command.args(["--quiet", "--return", "--command", &line, "/dev/null"]).stdin(Stdio::null());
     let output = command.output().expect("script can be started: package bsdutils");
     assert!(output.status.success(), "{words}: {}", text(&output));
-    // A terminal makes a line end of two bytes.
+    // The terminal ends a line with CR LF.
     String::from_utf8_lossy(&output.stdout).replace("\r\n", "\n")
 }
 
 #[test]
-fn a_terminal_is_shown_escapes_and_a_pipe_gets_the_bytes() {
+fn a_terminal_gets_escapes_and_a_pipe_gets_the_bytes() {
     let directory = open_directory();
     let api = Backend::start(|request| match request.path.as_str() {
         "/users" => Reply::with_header("Auth-User", "u", ""),
@@ -61,7 +61,7 @@ fn a_terminal_is_shown_escapes_and_a_pipe_gets_the_bytes() {
 }
 
 #[test]
-fn a_trace_of_an_unexpected_404_names_the_key_that_may_be_missing() {
+fn a_trace_of_an_unexpected_404_names_not_found_status() {
     let directory = open_directory();
     let api = Backend::start(|_| Reply::status(404));
     let config = Config::new(directory.path()).map("m", &api.url("/"), &[]);
@@ -82,7 +82,7 @@ fn a_trace_of_an_unexpected_404_names_the_key_that_may_be_missing() {
 }
 
 #[test]
-fn a_name_without_entry_suggests_the_one_that_was_meant() {
+fn an_unknown_name_gets_a_suggestion() {
     let directory = open_directory();
     let api = Backend::constant("{}");
     let socket = directory.path().join("maps.sock");
@@ -114,10 +114,10 @@ fn a_name_without_entry_suggests_the_one_that_was_meant() {
         "name=\"mailboxs\"",
         "did_you_mean=\"Mailboxes\""
     ]));
-    // What is much too long is like nothing, and costs nothing.
+    // A much too long name has no suggestion, and costs no time.
     let long = "mailboxes".repeat(1000);
     assert_eq!(peer.look_up(&long, "k"), "PERM unknown map");
-    // The log shows the beginning.
+    // The log shows its beginning.
     let shown = format!("name=\"{}…\"", &long[..200]);
     assert!(running.logged(&[&shown]));
     assert!(!running.log().lines().any(|line| line.contains(&shown) && line.contains("did_you_mean")));

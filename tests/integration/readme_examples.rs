@@ -1,4 +1,4 @@
-//! What the README shows works as it stands there.
+//! The README's examples work as they are.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ fn blocks() -> Vec<String> {
     let mut blocks = Vec::new();
     for part in README.split("```yaml\n").skip(1) {
         let end = part.find("```").expect("a block ends");
-        // A block inside of a list is indented as a whole.
+        // A block within a list is indented as a whole.
         let indent = part.len() - part.trim_start_matches(' ').len();
         let lines = part[..end].lines().map(|line| line.get(indent..).unwrap_or_default());
         blocks.push(lines.collect::<Vec<_>>().join("\n"));
@@ -19,7 +19,7 @@ fn blocks() -> Vec<String> {
     blocks
 }
 
-/// Nothing is wrong with this, and nothing doubtful.
+/// `check` reports neither an error nor a warning.
 fn assert_passes(text: &str) {
     match config::parse(Path::new("pfxhttp.yml"), text) {
         Ok((_, warnings)) => assert!(warnings.is_empty(), "{warnings:?}"),
@@ -28,13 +28,13 @@ fn assert_passes(text: &str) {
 }
 
 #[test]
-fn its_configuration_passes_the_check() {
+fn the_configurations_pass_check() {
     let [site, listeners, logins, login_listener, tokens, bearer] = blocks().try_into().expect("six blocks");
     let listen = listeners.strip_prefix("server:\n").expect("the second block adds to `server`");
     let both = site.replacen("server:\n", &format!("server:\n{listen}\n"), 1);
     assert_passes(&site);
     assert_passes(&both);
-    // The files that they name are ours.
+    // The files that the examples name are replaced by the test's own.
     let secret = tempfile::NamedTempFile::new().expect("a file");
     // tempfile gives it mode 0600.
     std::fs::write(secret.path(), "user:password").expect("a secret");
@@ -53,7 +53,7 @@ fn its_configuration_passes_the_check() {
 }
 
 #[test]
-fn its_paths_exist() {
+fn the_paths_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let paths = README.split_whitespace().filter_map(|word| {
         let word = word.trim_matches(|c: char| !c.is_alphanumeric() && c != '/');

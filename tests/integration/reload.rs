@@ -1,4 +1,4 @@
-//! SIGHUP: another configuration, and nobody notices but those whom it concerns.
+//! SIGHUP: another configuration takes effect, and no other request notices it.
 
 use std::fs;
 use std::path::Path;
@@ -14,14 +14,14 @@ use crate::support::peer::{Peer, netstring};
 use crate::support::sasl::Sasl;
 use crate::support::site::open_directory;
 
-/// How many reloads, unless `PFXHTTP_TEST_RELOADS` says otherwise.
+/// The number of reloads, unless `PFXHTTP_TEST_RELOADS` sets it.
 const RELOADS: usize = 300;
 
 fn value(text: &'static str) -> impl Fn(&Request) -> Reply + Send + Sync + 'static {
     move |_| Reply::json(&format!(r#"{{"value": "{text}", "action": "REJECT {text}"}}"#))
 }
 
-/// A configuration whose parts all depend on `variant`, but for what is asked in the tests.
+/// A configuration that depends on `variant`, except for the entries that the test asks.
 fn varied(directory: &Path, api: &Backend, variant: usize) -> Config {
     let at = |name: &str| directory.join(format!("{name}.sock"));
     let mut config = Config::new(directory)
@@ -100,7 +100,7 @@ fn reloads_under_load_lose_nothing() {
         }
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             for variant in 1..=reloads {
-                // Every other one changes targets and listeners; the others change nothing.
+                // Every other reload changes targets and listeners; the others change nothing.
                 varied(directory.path(), &api, variant / 2).write();
                 assert!(broker.reload(), "reload {variant}:\n{}", broker.log());
             }
@@ -139,7 +139,7 @@ fn broken_configurations_change_nothing() {
         String::new(),
         "\u{0}".to_owned(),
     ];
-    // And whatever a disk that fills up leaves of a file.
+    // A file that was cut because the disk was full.
     let lines: Vec<&str> = good.lines().collect();
     broken.extend((1..lines.len() - 3).map(|count| lines[..count].join("\n") + "\n  - {"));
     let mut refused = 0;
@@ -157,7 +157,7 @@ fn broken_configurations_change_nothing() {
 }
 
 #[test]
-fn listeners_come_go_and_change() {
+fn listeners_are_added_removed_and_changed() {
     let directory = open_directory();
     let (one, two) = (Backend::start(value("one")), Backend::start(value("two")));
     let at = |name: &str| directory.path().join(format!("{name}.sock"));
@@ -180,7 +180,7 @@ fn listeners_come_go_and_change() {
     assert_eq!(idle.look_up("m", "k"), "OK one");
     let mut changing = Peer::unix(&at("p"));
     assert_eq!(ask(&mut changing), "action=REJECT one\n\n");
-    // A request is under way at the listener that goes.
+    // A request is in progress at the listener that is removed.
     one.answer_with(|_| Reply::Hold(Box::new(Reply::json(r#"{"value": "late"}"#))));
     let before = one.count();
     going.send(netstring("m slow"));
@@ -242,7 +242,7 @@ fn the_log_counts_changed_entries_and_modes() {
 }
 
 #[test]
-fn what_did_not_change_is_kept() {
+fn unchanged_entries_keep_their_connections_and_caches() {
     let directory = open_directory();
     let (api, provider) = (Backend::start(value("v")), FakeProvider::start());
     let uri = provider.configuration_uri();
@@ -274,7 +274,7 @@ fn what_did_not_change_is_kept() {
 }
 
 #[test]
-fn certificates_follow() {
+fn changed_certificates_take_effect() {
     let directory = open_directory();
     let (old, new) = (Authority::new("old"), Authority::new("new"));
     let api = Backend::start_tls(old.server(Flaw::None).serve(rustls::ALL_VERSIONS, None), value("v"));
@@ -296,7 +296,7 @@ fn certificates_follow() {
 }
 
 #[test]
-fn a_service_manager_is_told() {
+fn a_service_manager_is_notified() {
     let directory = open_directory();
     let api = Backend::start(value("v"));
     let path = directory.path().join("notify");

@@ -1,5 +1,5 @@
-//! What follows a reload and cannot be seen in an answer, and what only a restart changes: that is
-//! named, and nothing else is.
+//! Effects of a reload that no answer shows, and settings that only a restart changes: these are named
+//! in the log, and no others.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -18,7 +18,7 @@ use crate::support::site::open_directory;
 use crate::support::{PATIENCE, wait_until};
 
 #[test]
-fn what_needs_a_restart_is_named() {
+fn settings_that_need_a_restart_are_named() {
     let directory = open_directory();
     let api = Backend::constant(r#"{"value": "v"}"#);
     let config = |line: &str| {
@@ -40,12 +40,12 @@ fn what_needs_a_restart_is_named() {
         ("run_as_user: nobody", Some("server.run_as_user")),
         ("run_as_group: daemon", Some("server.run_as_group")),
     ] {
-        // The rest stays as it was.
+        // The other settings stay the same.
         let both = if key.is_some() { format!("max_connections: 500\n  {line}") } else { line.to_owned() };
         config(&both);
         let before = broker.log().lines().count();
         assert!(broker.reload(), "{line}: {}", broker.log());
-        // It is the last thing that a reload says.
+        // A reload logs this last.
         let named = || -> Vec<String> {
             let log = broker.log();
             let new = log.lines().skip(before).filter(|line| line.contains("needs a restart"));
@@ -63,7 +63,7 @@ fn what_needs_a_restart_is_named() {
 }
 
 #[test]
-fn the_level_of_the_log_follows() {
+fn a_reload_changes_the_log_level() {
     let directory = open_directory();
     let api = Backend::constant(r#"{"value": "v"}"#);
     let at = directory.path().join("maps.sock");
@@ -87,7 +87,7 @@ fn the_level_of_the_log_follows() {
 }
 
 #[test]
-fn the_way_to_the_collector_follows() {
+fn a_reload_changes_the_authorities_for_the_collector() {
     let directory = open_directory();
     let (old, new) = (Authority::new("old"), Authority::new("new"));
     let api = Backend::constant(r#"{"value": "v"}"#);
@@ -115,7 +115,7 @@ fn the_way_to_the_collector_follows() {
 }
 
 #[test]
-fn every_mode_of_a_socket_follows() {
+fn a_reload_changes_the_mode_of_a_socket() {
     let directory = open_directory();
     let api = Backend::constant(r#"{"value": "v"}"#);
     let at = directory.path().join("maps.sock");
@@ -134,7 +134,7 @@ fn every_mode_of_a_socket_follows() {
 }
 
 #[test]
-fn the_users_that_may_ask_follow() {
+fn a_reload_changes_allow_users() {
     let directory = open_directory();
     let api = Backend::constant(r#"{"value": "v"}"#);
     let config = |user: &str| {
@@ -142,7 +142,7 @@ fn the_users_that_may_ask_follow() {
         config.ipc_field(&format!("allow_users: [{user}]")).write()
     };
     let broker = Broker::start(&config("nobody"));
-    // A greeting comes back, or the connection ends.
+    // The broker sends its hello, or closes the connection.
     let is_welcome = || {
         let mut hello = Vec::new();
         Hello::encode(ipc::VERSION, &Service::Socketmap, &mut hello).expect("short");

@@ -1,5 +1,5 @@
-//! A reload that is refused changes nothing, whatever is wrong: the log says why and where, the
-//! generation stays, and every protocol is answered as before, on connections old and new.
+//! A reload that is refused changes nothing: the log says why and where, the generation stays, and
+//! every protocol is answered as before, on old and new connections.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -46,18 +46,18 @@ impl Peers {
     }
 }
 
-/// A broker whose configuration is broken again and again.
+/// A broker whose configuration gets one fault after another.
 struct Victim {
     broker: Broker,
     directory: std::path::PathBuf,
     kept: Peers,
     refused: usize,
-    /// What was not as it ought to be; all of it is told at the end.
+    /// All failed expectations, which are reported at the end.
     wrong: Vec<String>,
 }
 
 impl Victim {
-    /// Reloads, which must be refused for what `due` names.
+    /// Reloads. The reload must be refused with a message that contains `due`.
     fn refuses(&mut self, what: &str, due: &str) {
         let before = self.broker.log().len();
         let taken = self.broker.reload();
@@ -102,7 +102,7 @@ fn write_files(directory: &Path) {
 }
 
 #[test]
-fn more_than_a_hundred_faults_change_nothing() {
+fn none_of_a_hundred_faults_changes_anything() {
     let started = Instant::now();
     let (directory, provider, prometheus) = (open_directory(), FakeProvider::start(), Port::reserve());
     let directory = directory.path();
@@ -146,7 +146,7 @@ fn more_than_a_hundred_faults_change_nothing() {
         victim.refuses(&format!("{name} is {content:?}"), due);
         fs::write(&path, whole).expect("a file");
     }
-    // Whoever opens a FIFO waits for its writer.
+    // To open a FIFO waits for its writer.
     for (name, _, due) in FILES.iter().filter(|(_, content, _)| content.is_none()) {
         let (path, aside) = (directory.join(name), directory.join("aside"));
         fs::rename(&path, &aside).expect("a file");
@@ -157,7 +157,7 @@ fn more_than_a_hundred_faults_change_nothing() {
     }
     assert!(victim.wrong.is_empty(), "{}", victim.wrong.join("\n"));
     assert!(victim.refused >= 120, "{}", victim.refused);
-    // An expired certificate is a good file: whoever is shown it decides.
+    // An expired certificate is a valid file; the peers decide about it.
     Authority::new("other").server(Flaw::Expired).write(directory, "endpoint");
     assert!(victim.broker.reload(), "{}", victim.broker.log());
     assert_eq!(victim.status()["generation"], 2);
@@ -165,7 +165,7 @@ fn more_than_a_hundred_faults_change_nothing() {
     assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
 }
 
-/// A text, `=` the content of another file, or `~` half of one.
+/// A text, `=` and a file whose content is used, or `~` and a file of which half is used.
 fn changed(directory: &Path, text: &str) -> Vec<u8> {
     let read = |name: &str| fs::read(directory.join(name)).expect("a file");
     if let Some(other) = text.strip_prefix('=') {

@@ -1,4 +1,4 @@
-//! The headers of a request: those that an entry names, and those that every request has.
+//! The headers of a request: those that an entry sets, and those that every request has.
 
 use std::fs;
 
@@ -17,7 +17,7 @@ fn api() -> Backend {
     Backend::constant(r#"{"value": "v", "action": "DUNNO"}"#)
 }
 
-/// The request that a map with these lines makes.
+/// The request that a map with these lines causes.
 fn request_of(lines: &[&str]) -> Request {
     let api = api();
     let setup = Setup::start(|config| config.map("m", &api.url("/"), lines));
@@ -26,7 +26,7 @@ fn request_of(lines: &[&str]) -> Request {
 }
 
 #[test]
-fn a_request_says_who_asks_and_what_it_sends() {
+fn a_request_has_user_agent_and_content_headers() {
     let request = request_of(&[]);
     assert_eq!(values(&request, "user-agent"), [USER_AGENT]);
     assert_eq!(values(&request, "content-type"), ["application/json"]);
@@ -37,7 +37,7 @@ fn a_request_says_who_asks_and_what_it_sends() {
 }
 
 #[test]
-fn custom_headers_replace_the_usual_ones() {
+fn custom_headers_replace_the_default_ones() {
     let lines =
         ["custom_headers: [\"User-Agent: test/1\", \"Content-Type: text/plain\", \"X-Api-Key: a:b c\"]"];
     let request = request_of(&lines);
@@ -47,7 +47,7 @@ fn custom_headers_replace_the_usual_ones() {
 }
 
 #[test]
-fn the_host_may_be_another_than_that_of_the_url() {
+fn the_host_header_may_differ_from_the_url() {
     let request = request_of(&["custom_headers: [\"Host: api.test.example\"]"]);
     assert_eq!(values(&request, "host"), ["api.test.example"]);
     assert_eq!(request.path, "/", "the request line is that of an origin server");
@@ -62,7 +62,7 @@ fn a_name_and_a_password_are_basic_authentication() {
 }
 
 #[test]
-fn the_password_may_stand_in_a_file() {
+fn the_password_may_be_in_a_file() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("secret");
     fs::write(&file, "user:secret\n").expect("a file can be written");
@@ -70,7 +70,7 @@ fn the_password_may_stand_in_a_file() {
     assert_eq!(values(&request, "authorization"), ["Basic dXNlcjpzZWNyZXQ="]);
 }
 
-/// The keys of these policy requests, asked one after the other on one connection.
+/// The idempotency keys of these policy requests, asked one after the other on one connection.
 fn keys(api: &Backend, setup: &Setup, name: &str, requests: &[&[(&str, &str)]]) -> Vec<String> {
     let mut peer = setup.policy(name);
     let mut keys = Vec::new();
@@ -106,7 +106,7 @@ fn a_policy_request_has_a_key_of_its_own() {
 }
 
 #[test]
-fn the_key_is_the_same_whichever_way_the_request_comes() {
+fn the_key_is_the_same_by_each_way() {
     let api = api();
     let setup = Setup::start(|config| config.policy("p", &api.url("/"), &[]));
     let one = [("protocol_state", "RCPT"), ("sender", "a@example.com"), ("instance", "12.34.5")];

@@ -1,6 +1,6 @@
-//! A secret in every key that can hold one: used where it belongs, shown nowhere. Whatever the
-//! broker says is read: its log at level debug, `check`, `status`, `query --trace`, metrics and
-//! spans, and what /proc says of it and of a client.
+//! A secret in every key that can hold one. It must be used where it belongs, and must not be shown in
+//! anything that the broker prints: its log at level debug, `check`, `status`, `query --trace`, metrics
+//! and spans, nor in /proc of the broker and of a client.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -20,10 +20,10 @@ use crate::support::port::Port;
 use crate::support::sasl::Sasl;
 use crate::support::secret_site::{KEYS, LOGINS, LOST, MAPS, POLICIES, Planted, repeating};
 
-/// Keys that have no effect yet, or none in that section: planted in what `check` reads alone.
+/// Keys without effect so far, or in that section: only `check` reads them.
 pub(crate) const IDLE: [&str; 2] = ["Grpc.metadata", "Login.payload"];
 
-/// What was said, and where.
+/// Every output, with the place where it was seen.
 #[derive(Default)]
 struct Said(Vec<(String, String)>);
 
@@ -60,7 +60,7 @@ impl Said {
     }
 }
 
-/// Asks everything in every way, through listeners and through a client.
+/// Sends requests of every kind, through listeners and through a client.
 fn ask_all(planted: &Planted, said: &mut Said, password: &Marker, token: &Marker) {
     let socket = |name: &str| planted.path(&format!("{name}.sock"));
     let mut peers = [Peer::unix(&socket("maps")), Peer::asking(&socket("broker"), &["socketmap"])];
@@ -93,7 +93,7 @@ fn ask_all(planted: &Planted, said: &mut Said, password: &Marker, token: &Marker
     }
 }
 
-/// All that an administrator can ask for.
+/// Runs every command for administrators.
 fn administer(config: &Path, said: &mut Said, password: &Marker) {
     assert_eq!(said.run(config, &["check"], ""), Some(0));
     assert_eq!(said.run(config, &["check", "--strict"], ""), Some(0), "{:?}", said.0.last());
@@ -123,7 +123,7 @@ fn administer(config: &Path, said: &mut Said, password: &Marker) {
     }
 }
 
-/// Reloads that are refused, each for a fault beside one of the secrets.
+/// Reloads that are refused, each for a fault next to one of the secrets.
 fn reload_broken(planted: &Planted, running: &Broker, config: &Path) {
     let good = fs::read_to_string(config).expect("the configuration");
     for line in good.lines().filter(|line| planted.markers.iter().any(|marker| marker.found(line).is_some()))
@@ -148,11 +148,11 @@ fn scrape(planted: &Planted) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// All of them have been where they belong.
-fn were_used(planted: &Planted, others: &[&Marker]) {
+/// Checks that every secret was used.
+fn assert_used(planted: &Planted, others: &[&Marker]) {
     let servers = [&planted.api, &planted.provider.backend, &planted.collector];
     let told: String = servers.iter().map(|server| told(&server.requests())).collect();
-    // Keys are not told to anybody, and the scrape needed the password of metrics.
+    // Private keys are not sent, and the password of the metrics is for the scrape.
     let is_told =
         |marker: &&Marker| !marker.text.starts_with("-----BEGIN") && !marker.key.contains("prometheus");
     for marker in planted.markers.iter().filter(is_told).chain(others.iter().copied()) {
@@ -168,7 +168,7 @@ const LOUD: [(&str, &str); 2] =
     [("PFXHTTP_SERVER_LOGGING_LEVEL", "debug"), ("PFXHTTP_SERVER_LOGGING_LOG_KEYS", "always")];
 
 #[test]
-fn a_broker_that_runs_shows_none() {
+fn a_running_broker_shows_no_secret() {
     let planted = Planted::new();
     let (password, token) = (Marker::new("(a password)"), Marker::new("(a token)"));
     let config = planted.path("pfxhttp.yml");
@@ -196,8 +196,8 @@ fn a_broker_that_runs_shows_none() {
         said.add("an export", String::from_utf8_lossy(&request.body));
     }
     assert!(said.has("an export", "socket_map query") && said.has("an export", "pfxhttp_"));
-    were_used(&planted, &[&planted.variable, &password, &token]);
-    // What an administrator put into the environment is there to stay.
+    assert_used(&planted, &[&planted.variable, &password, &token]);
+    // A variable of the administrator's stays in the environment, so /proc may show it there.
     let environ = |place: &str| place.ends_with("environ");
     let here = said.0.iter().any(|(place, text)| environ(place) && planted.variable.found(text).is_some());
     assert!(here, "the environment is read");
@@ -206,9 +206,9 @@ fn a_broker_that_runs_shows_none() {
     said.holds_none_of([&planted.variable]);
 }
 
-/// In the file, and in the environment.
+/// The proxy is set in the file, and in the environment.
 #[test]
-fn nor_does_one_behind_a_proxy() {
+fn a_broker_behind_a_proxy_shows_no_secret() {
     let mut planted = Planted::new();
     let proxy = Backend::start(repeating);
     let port = Port::reserve();
@@ -232,7 +232,7 @@ fn nor_does_one_behind_a_proxy() {
         let environment = [&LOUD[..], if from_file { &[] } else { &variables }].concat();
         let running = Broker::start_with(&file, &environment);
         let (mut said, mut peer) = (Said::default(), Peer::unix(&socket));
-        // An API's error is told on; it does not see what the proxy does.
+        // `k-error` is left out: an API's error text is shown, and this API is the proxy.
         for key in KEYS.into_iter().filter(|key| *key != "k-error") {
             said.add("a reply", peer.look_up("plain", key));
             said.add("a reply", peer.look_up("secure", key));
@@ -252,8 +252,8 @@ fn nor_does_one_behind_a_proxy() {
     }
 }
 
-/// What a slip may make of a line.
-fn faults(line: &str) -> Vec<String> {
+/// Typing errors in a line.
+fn typing_errors(line: &str) -> Vec<String> {
     let key = line.trim_start().split(':').next().expect("a key");
     vec![
         line.replacen(": ", ": [", 1),
@@ -275,7 +275,7 @@ fn faults(line: &str) -> Vec<String> {
 }
 
 #[test]
-fn nor_does_a_broken_configuration() {
+fn errors_of_a_broken_configuration_show_no_secret() {
     let planted = Planted::new();
     let (config, broken) = (planted.path("pfxhttp.yml"), planted.path("broken.yml"));
     let idle = IDLE.map(Marker::new);
@@ -293,7 +293,7 @@ fn nor_does_a_broken_configuration() {
     let mut lines = 0;
     for line in good.lines().filter(is_secret) {
         lines += 1;
-        for fault in faults(line) {
+        for fault in typing_errors(line) {
             fs::write(&broken, good.replace(line, &fault)).expect("a file");
             said.run(&broken, &["check", "--strict"], "");
         }

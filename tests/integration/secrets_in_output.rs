@@ -1,5 +1,5 @@
-//! No secret is shown: not in a log at its loudest, not in a reply, not in an argument list, not
-//! in what `check` says.
+//! No secret is shown in a log at its most verbose level, in a reply, in an argument list or in the
+//! output of `check`.
 
 use std::fs;
 use std::path::Path;
@@ -38,7 +38,7 @@ fn command_lines(pid: i32) -> String {
 }
 
 #[test]
-fn at_debug_level_and_in_every_reply() {
+fn no_secret_in_the_debug_log_or_a_reply() {
     let (provider, key) = (FakeProvider::start(), Key::new(KeyKind::P256, "k1"));
     provider.publish(&[&key]);
     let private = Key::new(KeyKind::Rsa, "ours");
@@ -109,7 +109,7 @@ fn at_debug_level_and_in_every_reply() {
     let mut sasl = setup.login(Way::Unix, "plain");
     sasl.oauthbearer(1, "u", OPAQUE);
     replies += &format!("{:?}", sasl.next(PATIENCE));
-    // All of them have been where they belong.
+    // Every secret was used.
     let sent = api.requests().iter().any(|request| String::from_utf8_lossy(&request.body).contains(PASSWORD));
     assert!(sent, "the password has reached the API");
     assert!(provider.forms(Endpoint::Introspection).iter().any(|form| form["token"] == OPAQUE));
@@ -148,7 +148,7 @@ fn at_debug_level_and_in_every_reply() {
 }
 
 #[test]
-fn in_what_check_says() {
+fn no_secret_in_the_output_of_check() {
     let directory = open_directory();
     let file = directory.path().join("broken.pem");
     fs::write(&file, "-----BEGIN PRIVATE KEY-----\nY2FuYXJ5LWtleQ==\n-----END PRIVATE KEY-----\n")

@@ -1,5 +1,5 @@
-//! Every key that takes a text either holds a planted secret (`secrets_in_every_key`), or is known to hold none:
-//! whoever adds a key decides.
+//! Every key with a text value either holds a secret in `secrets_in_every_key`, or is listed here as
+//! holding none. A new key has to be added to one of the two.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::secrets_in_every_key::IDLE;
 use crate::support::secret_site::Planted;
 
-/// The keys with a text for a value that is no secret, and leads to none.
+/// Keys with a text value that is no secret and names no file with one.
 const PLAIN: [&str; 47] = [
     "Admin.path",
     // An identifier is no secret (RFC 6749 2.2).
@@ -42,7 +42,7 @@ const PLAIN: [&str; 47] = [
     "Map.error_field",
     "Map.no_error_value",
     "Map.value_field",
-    // It holds neither user nor query.
+    // This URL may have neither user nor query.
     "Observability.otel_exporter_otlp_endpoint",
     "Observability.otel_service_name",
     "Observability.otel_service_version",
@@ -62,7 +62,7 @@ const PLAIN: [&str; 47] = [
     "SaslOidc.scopes",
     "Server.chroot",
 ];
-/// The same; the list would be longer than a screen.
+/// A second part of the list, so that each fits on a screen.
 const PLAIN_TOO: [&str; 12] = [
     // A file that is not read yet.
     "GrpcTls.client_key",
@@ -78,9 +78,9 @@ const PLAIN_TOO: [&str; 12] = [
     "Tls.cert",
     "Tls.root_ca",
 ];
-/// A proxy's, and what another broker shows beside it.
+/// Keys of the test behind a proxy.
 const PROXIED: [&str; 2] = ["HttpClient.proxy", "Observability.prometheus_http_auth_basic_file"];
-/// What a schema stands for, behind `$ref` and beside `null`.
+/// Follows `$ref`, and takes the other schema of a choice with null.
 fn resolved<'s>(root: &'s Value, schema: &'s Value) -> &'s Value {
     if let Some(name) = schema["$ref"].as_str().and_then(|name| name.strip_prefix("#/$defs/")) {
         return resolved(root, &root["$defs"][name]);
@@ -90,7 +90,7 @@ fn resolved<'s>(root: &'s Value, schema: &'s Value) -> &'s Value {
     one.map_or(schema, |one| resolved(root, one))
 }
 
-/// Whether a value of this schema can be, or hold, any text.
+/// Whether a value of this schema can be any text, or contain it.
 fn is_text(root: &Value, schema: &Value) -> bool {
     let schema = resolved(root, schema);
     let is = |kind: &str| {
@@ -105,7 +105,7 @@ fn is_text(root: &Value, schema: &Value) -> bool {
 }
 
 #[test]
-fn no_key_that_takes_a_text_is_forgotten() {
+fn every_key_with_a_text_value_is_known() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("pfxhttp.schema.json");
     let root: Value = serde_json::from_slice(&fs::read(file).expect("the schema")).expect("JSON");
     let mut texts = BTreeSet::new();

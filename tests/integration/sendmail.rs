@@ -1,5 +1,5 @@
-//! A real Sendmail asks socket maps: what it makes of each reply, and that `perm_as_temp` keeps it
-//! from bouncing mail.
+//! Socket maps of a real Sendmail: what it does with each reply, and that `perm_as_temp` prevents
+//! bounces.
 
 use crate::support::backend::{Backend, Reply, Request};
 use crate::support::config::Kind;
@@ -8,7 +8,7 @@ use crate::support::sendmail::{BROKER, Sendmail};
 use crate::support::setup::Setup;
 use crate::support::smtp::Smtp;
 
-/// Sendmail's own statuses (sysexits.h): a value, no such key, a failure for good, one that passes.
+/// Sendmail's exit codes (sysexits.h): a value, no such key, a permanent failure, a temporary failure.
 const FOUND: u8 = 0;
 const ABSENT: u8 = 68;
 const GIVEN_UP: u8 = 69;
@@ -26,7 +26,7 @@ fn api(request: &Request) -> Reply {
     }
 }
 
-/// The map `mailboxes` by a unix socket, `more` of it by TCP, and a Sendmail that asks both.
+/// Sendmail asks the map `mailboxes` over a unix socket, and the map `more` over TCP.
 fn sendmail(api: &Backend, keys: &[&str]) -> (Setup, Sendmail, Port) {
     let tcp = Port::reserve();
     let setup = Setup::start(|config| {
@@ -41,7 +41,7 @@ fn sendmail(api: &Backend, keys: &[&str]) -> (Setup, Sendmail, Port) {
 }
 
 #[test]
-fn sendmail_takes_perm_for_no_such_key_unless_it_is_told_temp() {
+fn perm_as_temp_keeps_sendmail_from_bouncing() {
     let api = Backend::start(api);
     for (keys, perm, reply) in
         [(&[][..], GIVEN_UP, "550 5.1.1"), (&["perm_as_temp: true", "on_failure: temp"], LATER, "451 4.3.0")]

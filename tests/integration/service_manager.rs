@@ -1,5 +1,5 @@
-//! What a service manager is told (sd_notify(3)): also from within a jail, never too early, and
-//! nobody waits for one that does not read.
+//! Notifications to a service manager (sd_notify(3)): sent from within a jail, too, and not too early.
+//! A manager that does not read delays nothing.
 
 use std::net::TcpListener;
 use std::os::unix::net::UnixDatagram;
@@ -14,7 +14,7 @@ use crate::support::peer::Peer;
 use crate::support::port::Port;
 use crate::support::site::open_directory;
 
-/// Stands in for systemd.
+/// Takes the part of systemd.
 struct Manager {
     path: PathBuf,
     socket: UnixDatagram,
@@ -32,7 +32,7 @@ impl Manager {
         self.path.to_str().expect("UTF-8")
     }
 
-    /// The next message, unless it is one of the watchdog's.
+    /// The next message, except for those of the watchdog.
     fn hear(&self) -> String {
         loop {
             let mut bytes = [0; 512];
@@ -44,7 +44,7 @@ impl Manager {
         }
     }
 
-    /// Leaves no room for another message.
+    /// Fills the socket's queue.
     fn overflow(&self) {
         let filler = UnixDatagram::unbound().expect("a datagram socket");
         filler.connect(&self.path).expect("it listens");
@@ -59,7 +59,7 @@ fn config(directory: &Path, api: &Backend) -> Config {
 }
 
 #[test]
-fn it_is_told_from_within_a_jail() {
+fn notifications_are_sent_from_within_a_jail() {
     let directory = open_directory();
     let api = Backend::constant(r#"{"value": "v"}"#);
     let manager = Manager::start(directory.path());
@@ -80,7 +80,7 @@ fn it_is_told_from_within_a_jail() {
 }
 
 #[test]
-fn nobody_waits_for_one_that_does_not_read() {
+fn a_manager_that_does_not_read_delays_nothing() {
     let directory = open_directory();
     let api = Backend::constant(r#"{"value": "v"}"#);
     let manager = Manager::start(directory.path());
@@ -94,7 +94,7 @@ fn nobody_waits_for_one_that_does_not_read() {
 }
 
 #[test]
-fn a_start_that_fails_at_its_last_step_was_never_ready() {
+fn a_start_that_fails_at_its_last_step_sends_no_ready() {
     let directory = open_directory();
     let api = Backend::constant(r#"{"value": "v"}"#);
     let manager = Manager::start(directory.path());

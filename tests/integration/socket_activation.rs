@@ -1,4 +1,5 @@
-//! Sockets that a service manager has made: the broker may be killed, and nobody is refused.
+//! Sockets that a service manager made: connections wait in their queues while the broker is restarted
+//! or killed.
 
 use std::fs;
 use std::net::TcpListener;
@@ -23,7 +24,7 @@ use crate::support::site::open_directory;
 use crate::support::smtp::Smtp;
 use crate::support::{PATIENCE, pause, wait_until};
 
-/// How often the broker is killed, unless `PFXHTTP_TEST_KILLS` says otherwise; and the pause between.
+/// The number of kills, unless `PFXHTTP_TEST_KILLS` sets it.
 const KILLS: usize = 4;
 
 fn listening(path: &Path) -> OwnedFd {
@@ -32,7 +33,8 @@ fn listening(path: &Path) -> OwnedFd {
     socket.into()
 }
 
-/// A broker whose sockets outlive it: the local one, a map's, a policy's, and one by TCP.
+/// A broker whose sockets outlive it: the clients' socket, one for maps, one for policies, and one on
+/// TCP.
 fn activated(directory: &Path, api: &Backend) -> (Broker, std::net::SocketAddr) {
     let at = |name: &str| directory.join(format!("{name}.sock"));
     let tcp = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -55,7 +57,7 @@ fn activated(directory: &Path, api: &Backend) -> (Broker, std::net::SocketAddr) 
 }
 
 #[test]
-fn a_broker_that_is_killed_costs_postfix_nothing() {
+fn postfix_notices_nothing_if_the_broker_is_killed() {
     let kills = std::env::var("PFXHTTP_TEST_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(KILLS);
     let directory = open_directory();
     let api = Backend::start(api);
@@ -105,7 +107,7 @@ fn a_broker_that_is_killed_costs_postfix_nothing() {
     let log = postfix.logged_since(mark, "disconnect from");
     let unexpected: Vec<_> = trouble(&log)
         .into_iter()
-        // Postfix says so when it asks again.
+        // Postfix logs this when it asks again.
         .filter(|line| !line.contains("premature end-of-input") && !line.contains("Connection reset"))
         .collect();
     assert_eq!(unexpected, Vec::<&str>::new(), "the mail log");
@@ -125,15 +127,16 @@ fn sockets_are_taken_by_name_and_outlive_the_broker() {
     broker.terminate();
     assert!(broker.wait(PATIENCE).is_some_and(|status| status.success()));
     assert!(maps.exists() && Config::ipc(directory.path()).exists(), "the paths are not ours to take away");
-    // Who connects meanwhile waits.
+    // A connection that is made meanwhile waits.
     let mut waiting = Peer::unix(&maps);
     broker.start_again();
     assert_eq!(waiting.look_up("demo", "k"), "OK v");
 }
 
-/// The broker, which is held still meanwhile, finds them and the signal at the same time.
+/// The broker is stopped meanwhile (SIGSTOP), so that it sees these connections and SIGTERM at the same
+/// time.
 #[test]
-fn whoever_waits_when_it_ends_is_served_by_the_next_one() {
+fn connections_in_the_queue_are_served_by_the_next_broker() {
     let directory = open_directory();
     let api = Backend::constant(r#"{"value": "v"}"#);
     let (mut broker, tcp) = activated(directory.path(), &api);
@@ -154,17 +157,17 @@ fn whoever_waits_when_it_ends_is_served_by_the_next_one() {
 }
 
 #[test]
-fn what_was_not_handed_over_is_made_or_missed() {
+fn a_socket_that_was_not_passed_is_made_or_reported() {
     let directory = open_directory();
     let api = Backend::constant(r#"{"value": "v"}"#);
     let path = directory.path().join("maps.sock");
     let unix = format!("type: unix, address: \"{}\", systemd_socket_name: maps", path.display());
     let config = Config::new(directory.path()).map("m", &api.url("/"), &[]).listen(Kind::Map, "maps", &unix);
-    // Without a service manager it makes it itself.
+    // Without a service manager the broker makes the socket itself.
     let broker = Broker::start(&config.write());
     assert_eq!(Peer::unix(&path).look_up("m", "k"), "OK v");
     drop(broker);
-    // With one that has made others, a name is wrong.
+    // With one that made other sockets, the name is an error.
     let other = listening(&directory.path().join("other.sock"));
     let (code, said) = broker::refused_start_with_sockets(&config.write(), vec![("other".to_owned(), other)]);
     assert_eq!(code, Some(71), "{said}");
@@ -194,7 +197,7 @@ fn what_was_not_handed_over_is_made_or_missed() {
 }
 
 #[test]
-fn systemds_own_program_starts_it() {
+fn systemd_socket_activate_starts_the_broker() {
     const PROGRAM: &str = "/usr/bin/systemd-socket-activate";
     assert!(Path::new(PROGRAM).is_file(), "there is no {PROGRAM}: apt-get install systemd");
     let directory = open_directory();

@@ -1,4 +1,4 @@
-//! Templates in a target: what is asked for stays in the place that the administrator gave it.
+//! Templates in a target: the key stays in the place that the template gives it.
 
 use crate::support::backend::{Backend, Reply, Request};
 use crate::support::config::Config;
@@ -6,13 +6,13 @@ use crate::support::setup::Setup;
 
 const ABSENT: &str = "NOTFOUND ";
 
-/// A map that is asked by GET.
+/// A map with method GET.
 fn get(config: Config, name: &str, url: &str) -> Config {
     let target = format!("target: \"{url}\"");
     config.map_of(name, &["method: GET", &target, "value_field: value"])
 }
 
-/// Everything in a key that could end a segment, the path, the query, or the request line.
+/// Texts that could end a segment, the path, the query or the request line.
 const KEYS: [(&str, &str); 14] = [
     ("bob@example.com", "/users/bob%40example.com?d=example.com"),
     ("plain", "/users/plain?d="),
@@ -52,7 +52,7 @@ fn url_host(api: &Backend) -> String {
 }
 
 #[test]
-fn a_segment_of_dots_is_not_found_without_a_call() {
+fn a_segment_of_dots_is_not_found_without_a_request() {
     let api = Backend::constant(r#"{"value": "v"}"#);
     let setup = Setup::start(|config| {
         let config = get(config, "last", &api.url("/users/{{ .Key | urlencode }}"));
@@ -81,7 +81,7 @@ fn a_segment_of_dots_is_not_found_without_a_call() {
     assert_eq!(api.last().path, "/users/.x/mail");
 }
 
-/// What a server between us and the API resolves, a stock nginx above all: it decodes first.
+/// Texts that a server on the way resolves as a path, as nginx does by default: it decodes first.
 const ELSEWHERE: [&str; 13] = [
     "../other/x@example.org",
     "x/../../other@example.org",
@@ -99,7 +99,7 @@ const ELSEWHERE: [&str; 13] = [
 ];
 
 #[test]
-fn a_key_that_leads_elsewhere_is_not_found_without_a_call() {
+fn a_key_that_would_be_another_path_is_not_found_without_a_request() {
     let api = Backend::constant(r#"{"value": "v"}"#);
     let setup = Setup::start(|config| {
         let config = get(config, "last", &api.url("/users/{{ .Key | urlencode }}"));
@@ -129,7 +129,7 @@ fn a_key_that_leads_elsewhere_is_not_found_without_a_call() {
 }
 
 #[test]
-fn a_policy_sends_nobody_elsewhere() {
+fn a_policys_attribute_cannot_change_the_path() {
     let api = Backend::constant(r#"{"action": "DUNNO"}"#);
     let setup = Setup::start(|config| {
         let policy = |config: Config, name: &str, path: &str| {
@@ -158,7 +158,7 @@ fn a_policy_sends_nobody_elsewhere() {
 }
 
 #[test]
-fn the_status_of_a_resource_is_an_answer() {
+fn a_status_may_answer_for_a_resource() {
     let api = Backend::start(|request: &Request| match request.path.as_str() {
         "/users/bob" => Reply::json(r#"{"value": "v"}"#),
         _ => Reply::status(404),
@@ -174,7 +174,7 @@ fn the_status_of_a_resource_is_an_answer() {
 }
 
 #[test]
-fn a_raw_insertion_sends_no_control_character() {
+fn a_raw_value_with_a_control_character_is_not_sent() {
     let api = Backend::constant(r#"{"value": "v"}"#);
     let setup = Setup::start(|config| get(config, "raw", &api.url("/{{ .Key | raw }}")));
     let mut peer = setup.map();

@@ -1,4 +1,5 @@
-//! TLS towards a backend: who is believed, what we show, and that nothing is sent to a stranger.
+//! TLS to a backend: which certificates are trusted, which certificate the broker shows, and that
+//! nothing is sent to a server that is not trusted.
 
 use std::io::Read;
 use std::net::TcpListener;
@@ -23,7 +24,7 @@ fn api(tls: Arc<ServerConfig>) -> Backend {
     Backend::start_tls(tls, |_: &Request| Reply::json(r#"{"value": "v", "action": "OK"}"#))
 }
 
-/// A broker that asks `api` with these words in `server.tls`.
+/// A broker that asks `api`, with these settings in `server.tls`.
 fn setup(api: &Backend, tls: &str) -> Setup {
     Setup::start(|config| entries(config, api).server(&format!("tls: {{{tls}}}")))
 }
@@ -44,7 +45,7 @@ fn assert_answered(setup: &Setup, what: &str) {
     assert_eq!(setup.policy("p").ask(&[("sender", "a@example.com")]), "action=OK\n\n", "{what}");
 }
 
-/// Fails for now, says no more than that, and sends not a word.
+/// Lookups fail temporarily, and no request is sent.
 fn assert_refused(setup: &Setup, api: &Backend, what: &str) {
     let (mut peer, start) = (setup.map(), Instant::now());
     assert_eq!(peer.look_up("m", "k"), TEMP, "{what}");
@@ -55,21 +56,22 @@ fn assert_refused(setup: &Setup, api: &Backend, what: &str) {
 }
 
 #[test]
-fn a_good_certificate_is_believed() {
+fn a_good_certificate_is_trusted() {
     let (directory, authority) = (open_directory(), Authority::new("good"));
     let trust = trusting(&authority.write(directory.path(), "ca.crt"));
     for (what, versions) in [("TLS 1.2", &[&TLS12][..]), ("TLS 1.3", &[&TLS13]), ("both", ALL_VERSIONS)] {
         let api = api(authority.server(Flaw::None).serve(versions, None));
         assert_answered(&setup(&api, &trust), what);
-        // Postfix' two connections may be on two threads, and each of them keeps its own.
+        // Postfix' two connections may be on two threads, each of which keeps its own connection to the
+        // API.
         let connections = api.requests().iter().map(|request| request.connection).max();
         assert!(connections <= Some(2), "{what}: it is kept");
         assert!(api.requests().iter().all(|request| !request.certified), "{what}: we show nothing");
     }
 }
 
-/// Certificates that must not be believed.
-fn strangers(authority: &Authority) -> Vec<(&'static str, Identity)> {
+/// Certificates that must not be trusted.
+fn untrusted_certificates(authority: &Authority) -> Vec<(&'static str, Identity)> {
     vec![
         ("expired", authority.server(Flaw::Expired)),
         ("not yet valid", authority.server(Flaw::NotYetValid)),
@@ -82,18 +84,18 @@ fn strangers(authority: &Authority) -> Vec<(&'static str, Identity)> {
 }
 
 #[test]
-fn a_bad_certificate_is_not_believed() {
+fn a_bad_certificate_is_not_trusted() {
     let (directory, authority) = (open_directory(), Authority::new("good"));
     let trust = trusting(&authority.write(directory.path(), "ca.crt"));
-    for (what, identity) in strangers(&authority) {
+    for (what, identity) in untrusted_certificates(&authority) {
         let api = api(identity.serve(ALL_VERSIONS, None));
         assert_refused(&setup(&api, &trust), &api, what);
     }
 }
 
-/// `root_ca` with the certificate itself, whoever signed it.
+/// `root_ca` may hold the server's own certificate, whoever signed it.
 #[test]
-fn a_certificate_that_root_ca_names_itself_is_believed() {
+fn a_certificate_in_root_ca_is_trusted() {
     let directory = open_directory();
     let other = Authority::new("other");
     for (what, identity) in [
@@ -111,7 +113,7 @@ fn a_certificate_that_root_ca_names_itself_is_believed() {
 }
 
 #[test]
-fn nor_does_root_ca_excuse_a_wrong_name_a_date_or_a_key() {
+fn a_certificate_in_root_ca_still_needs_the_right_name_date_and_key() {
     let directory = open_directory();
     let good = Identity::openssls(Flaw::None);
     let (file, _) = good.write(directory.path(), "good");
@@ -131,9 +133,9 @@ fn nor_does_root_ca_excuse_a_wrong_name_a_date_or_a_key() {
     assert_refused(&setup(&thief, &trusting(&file)), &thief, "without its key");
 }
 
-/// So that an administrator looks at the certificate, and not at the network.
+/// The administrator should look at the certificate, not at the network.
 #[test]
-fn a_certificate_that_is_not_believed_is_named_as_such_in_the_log() {
+fn the_log_names_an_untrusted_certificate_as_the_reason() {
     let api = api(Identity::self_signed().serve(ALL_VERSIONS, None));
     let refusing = Port::reserve();
     let target = format!("https://{}/", refusing.address());
@@ -149,7 +151,7 @@ fn a_certificate_that_is_not_believed_is_named_as_such_in_the_log() {
 }
 
 #[test]
-fn without_a_root_of_our_own_the_systems_count() {
+fn without_root_ca_the_systems_authorities_are_trusted() {
     let authority = Authority::new("good");
     let api = api(authority.server(Flaw::None).serve(ALL_VERSIONS, None));
     assert_refused(&setup(&api, "enabled: true"), &api, "the system does not know this authority");
@@ -157,9 +159,10 @@ fn without_a_root_of_our_own_the_systems_count() {
 }
 
 #[test]
-fn skip_verify_believes_everybody() {
+fn skip_verify_trusts_every_certificate() {
     let authority = Authority::new("good");
-    let identities = strangers(&authority).into_iter().chain([("good", authority.server(Flaw::None))]);
+    let identities =
+        untrusted_certificates(&authority).into_iter().chain([("good", authority.server(Flaw::None))]);
     for (what, identity) in identities {
         let api = api(identity.serve(ALL_VERSIONS, None));
         assert_answered(&setup(&api, "enabled: true, skip_verify: true"), what);
@@ -167,7 +170,7 @@ fn skip_verify_believes_everybody() {
 }
 
 #[test]
-fn a_backend_may_ask_for_our_certificate() {
+fn a_backend_may_request_a_client_certificate() {
     let (directory, authority) = (open_directory(), Authority::new("good"));
     let trust = trusting(&authority.write(directory.path(), "ca.crt"));
     let shown = |name: &str, signer: &Authority| {
@@ -188,7 +191,7 @@ fn a_backend_may_ask_for_our_certificate() {
 }
 
 #[test]
-fn our_certificate_is_shown_to_nobody_who_does_not_ask() {
+fn the_client_certificate_is_sent_only_on_request() {
     let (directory, authority) = (open_directory(), Authority::new("good"));
     let trust = trusting(&authority.write(directory.path(), "ca.crt"));
     let (cert, key) = authority.client().write(directory.path(), "ours");
@@ -198,7 +201,7 @@ fn our_certificate_is_shown_to_nobody_who_does_not_ask() {
     assert!(api.requests().iter().all(|request| !request.certified));
 }
 
-/// A target that says http where there is TLS, and one that says https where there is none.
+/// A target with `http` for a server with TLS, and one with `https` for a server without it.
 #[test]
 fn the_wrong_scheme_is_a_failure() {
     let (directory, authority) = (open_directory(), Authority::new("good"));
@@ -217,7 +220,7 @@ fn the_wrong_scheme_is_a_failure() {
     assert_eq!((plain.count(), secure.count()), (0, 0));
 }
 
-/// Connecting includes the handshake: a server that says nothing costs two seconds and no more.
+/// Connecting includes the handshake: a server that sends nothing is given up after two seconds.
 #[test]
 fn a_handshake_that_does_not_come_is_given_up() {
     let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");

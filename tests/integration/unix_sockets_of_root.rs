@@ -1,5 +1,5 @@
-//! Unix sockets that root makes for a broker that it starts (`run_as_user`): whoever else may write in
-//! their directory, or exchange it, gets nothing of root's by it.
+//! Unix sockets that root makes for a broker with `run_as_user`: another user who may write to their
+//! directory, or replace it, gains nothing of root's rights.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
@@ -40,7 +40,7 @@ fn check(config: &Config) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// What a file of root's must stay, whatever happens.
+/// The owner, group, mode and content of a file of root's, which must not change.
 #[derive(Debug, PartialEq, Eq)]
 struct Kept(u32, u32, u32, String);
 
@@ -121,7 +121,7 @@ fn root_makes_sockets_for_its_user_and_where_it_alone_may_write() {
 }
 
 #[test]
-fn a_lock_that_is_planted_leads_nowhere() {
+fn a_lock_that_is_a_link_or_a_fifo_is_refused() {
     let base = open_directory();
     let own = directory(base.path().join("own"), NOBODY, NOBODY, 0o755);
     let (secret, absent) = (precious(base.path()), base.path().join("absent"));
@@ -147,7 +147,7 @@ fn a_lock_that_is_planted_leads_nowhere() {
     }
 }
 
-/// A jail holds no /proc; a directory of its own will do there.
+/// A jail has no /proc. There, sockets are made only in a directory that belongs to the user alone.
 #[test]
 fn a_reload_makes_sockets_in_a_jail() {
     let base = open_directory();
@@ -188,7 +188,7 @@ fn a_reload_makes_sockets_in_a_jail() {
 }
 
 #[test]
-fn a_socket_that_another_program_has_put_there_is_left_to_it() {
+fn a_socket_of_another_program_is_not_removed() {
     let base = open_directory();
     let socket = directory(base.path().join("own"), NOBODY, NOBODY, 0o755).join("maps.sock");
     let mut broker = Broker::start(&config(base.path(), &socket).write());
@@ -200,8 +200,8 @@ fn a_socket_that_another_program_has_put_there_is_left_to_it() {
     foreign.accept().expect("it still leads to its owner");
 }
 
-/// Puts a link in the place of every name in `directory` that comes into being, and counts them.
-fn exchange(directory: &Path, targets: &[&Path], ended: &AtomicBool, exchanged: &AtomicUsize) {
+/// Replaces every new name in `directory` by a link, and counts the replacements.
+fn replace_names(directory: &Path, targets: &[&Path], ended: &AtomicBool, exchanged: &AtomicUsize) {
     let evil = directory.join("evil");
     while !ended.load(Ordering::Relaxed) {
         let entries = fs::read_dir(directory).expect("it is there").map_while(Result::ok);
@@ -209,9 +209,10 @@ fn exchange(directory: &Path, targets: &[&Path], ended: &AtomicBool, exchanged: 
             if name == "evil" || name == "maps.sock" {
                 continue;
             }
-            // It is left where both names were of one file.
+            // The rename leaves it if both names are links to one file.
             let _ = fs::remove_file(&evil);
-            // A link to a file of root's, of both kinds, or to one that could be made.
+            // A hard link or a symbolic link to a file of root's, or a symbolic link to a file that
+            // could be made.
             let nth = exchanged.load(Ordering::Relaxed);
             let target = targets[nth % targets.len()];
             let planted = match nth % 3 {
@@ -226,7 +227,7 @@ fn exchange(directory: &Path, targets: &[&Path], ended: &AtomicBool, exchanged: 
 }
 
 #[test]
-fn names_that_are_exchanged_a_thousand_times_give_nothing_of_roots_away() {
+fn a_thousand_replaced_names_change_no_file_of_roots() {
     let base = open_directory();
     let own = directory(base.path().join("own"), NOBODY, NOBODY, 0o755);
     let (secret, absent) = (precious(base.path()), base.path().join("absent"));
@@ -242,11 +243,11 @@ fn names_that_are_exchanged_a_thousand_times_give_nothing_of_roots_away() {
     let (ended, exchanged) = (AtomicBool::new(false), AtomicUsize::new(0));
     let count = || exchanged.load(Ordering::Relaxed);
     std::thread::scope(|scope| {
-        scope.spawn(|| exchange(&own, &[&secret, &absent], &ended, &exchanged));
+        scope.spawn(|| replace_names(&own, &[&secret, &absent], &ended, &exchanged));
         let (mut tries, begun) = (0, Instant::now());
         while (tries < 1000 || count() < 1000) && begun.elapsed() < Duration::from_secs(60) {
             tries += 1;
-            // Where a name was exchanged in time, it fails.
+            // It fails if a name was replaced in time.
             let _ = bind::all(&config, &Activated::default());
             for name in ["maps.sock", "maps.sock.lock"] {
                 let _ = fs::remove_file(own.join(name));

@@ -1,5 +1,5 @@
-//! Answers that come late, or that were not asked for: the next request is not given to a connection
-//! that has one, and takes none for its own.
+//! Answers that come late or without a request: the connection is not used for another request, and the
+//! answer is not taken for another request's.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,13 +22,13 @@ fn login(sasl: &mut Sasl, number: u32, password: &str) -> String {
     sasl.line()
 }
 
-/// The connections of the requests, in their order.
+/// The numbers of the requests' connections, in order.
 fn connections(api: &Backend) -> Vec<u64> {
     api.requests().iter().map(|request| request.connection).collect()
 }
 
 #[test]
-fn an_answer_on_an_idle_connection_is_nobodys() {
+fn an_answer_on_an_idle_connection_is_dropped() {
     let is_written = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&is_written);
     let api = Backend::start(move |request: &Request| {
@@ -48,7 +48,7 @@ fn an_answer_on_an_idle_connection_is_nobodys() {
 }
 
 #[test]
-fn an_answer_behind_another_is_nobodys() {
+fn an_answer_behind_another_is_dropped() {
     for tail in [GOOD, "HTTP/1.1 103 Early Hints\r\n\r\n", "x"] {
         let first = format!("{}{tail}", GOOD.replace("wrong", "right"));
         let api = Backend::start(move |request: &Request| match request.connection {
@@ -64,7 +64,7 @@ fn an_answer_behind_another_is_nobodys() {
 }
 
 #[test]
-fn a_connection_whose_answer_was_given_up_is_not_used_again() {
+fn a_connection_with_an_abandoned_answer_is_not_used_again() {
     let api = Backend::start(|request: &Request| match request.text("password").as_str() {
         "right" => status("OK"),
         "slow" => Reply::Hold(Box::new(status("OK"))),

@@ -1,4 +1,5 @@
-//! One target that hangs is nobody else's trouble; and a listener takes in what it can work on.
+//! A target that hangs affects no other target, and a listener reads only as many requests as it can
+//! work on.
 
 use std::time::{Duration, Instant};
 
@@ -13,10 +14,10 @@ const HANGING: usize = 500;
 const CLIENTS: usize = 20;
 const LOOKUPS: usize = 2000;
 const ATTEMPTS: usize = 3;
-/// What else is going on may cost this much.
+/// Other load on the machine may add this much.
 const SLACK: Duration = Duration::from_millis(5);
 
-/// How long 99 of 100 lookups take at the most.
+/// The time within which 99 of 100 lookups are answered.
 fn p99(peer: &mut Peer) -> Duration {
     let mut times: Vec<Duration> = (0..LOOKUPS)
         .map(|number| {
@@ -30,7 +31,7 @@ fn p99(peer: &mut Peer) -> Duration {
     times[LOOKUPS * 99 / 100]
 }
 
-/// Asks `slow` on so many connections at the same time, some of them clients', and for no answer.
+/// Asks `slow` on so many connections in parallel, some of them through clients, and reads no answer.
 fn hang(setup: &Setup, api: &Backend, workers: usize) -> Vec<Peer> {
     let mut peers: Vec<Peer> = (0..HANGING).map(|_| setup.map()).collect();
     peers.extend((0..CLIENTS).map(|_| setup.client(&["socketmap"])));
@@ -42,8 +43,8 @@ fn hang(setup: &Setup, api: &Backend, workers: usize) -> Vec<Peer> {
     peers
 }
 
-/// The quick target next to the hanging one, before and meanwhile: on the same listener, another
-/// one and the local socket, always on a connection that is new.
+/// The quick target next to the hanging one, before and meanwhile: on the same listener, on another one
+/// and on the local socket, each time on a new connection.
 fn compare(pool: &str, workers: usize) -> Vec<(Duration, Duration)> {
     let (slow, quick) = (Backend::start(|_| Reply::stall()), Backend::constant(r#"{"value": "v"}"#));
     let setup = Setup::start(|config| {
@@ -61,8 +62,7 @@ fn compare(pool: &str, workers: usize) -> Vec<(Duration, Duration)> {
     std::iter::zip(alone, meanwhile).collect()
 }
 
-/// The machine does other things meanwhile, which can only add a difference: the best of a few
-/// attempts counts.
+/// Other load on the machine can only add a difference, so the best of a few attempts counts.
 fn assert_unaffected(pool: &str, workers: usize) {
     let _alone = alone();
     let mut seen = Vec::new();
@@ -82,11 +82,11 @@ fn a_hanging_target_slows_no_other_down() {
 }
 
 #[test]
-fn nor_does_it_with_a_small_pool() {
+fn a_hanging_target_slows_no_other_down_with_a_small_pool() {
     assert_unaffected("worker_pool: {max_workers: 10}", 10);
 }
 
-/// A listener `narrow` that works on one lookup, and lets one more wait.
+/// Adds a listener `narrow` with one worker and a queue of one.
 fn narrow(config: Config) -> Config {
     let socket = config.directory().join("narrow.sock");
     let pool = "worker_pool: {max_workers: 1, max_queue: 1}";
@@ -102,7 +102,7 @@ fn hold_first() -> Backend {
 }
 
 #[test]
-fn a_listener_takes_in_what_it_has_room_for() {
+fn a_listener_reads_as_many_requests_as_it_has_room_for() {
     let api = hold_first();
     let setup = Setup::start(|config| narrow(config.map("m", &api.url("/"), &[])));
     let mut peers = [(); 5].map(|()| Peer::unix(&setup.socket("narrow")));
@@ -125,7 +125,7 @@ fn a_listener_takes_in_what_it_has_room_for() {
 }
 
 #[test]
-fn a_lookup_whose_budget_ends_while_it_waits_is_temporary() {
+fn a_lookup_whose_budget_ends_in_the_queue_fails_temporarily() {
     let api = hold_first();
     let setup = Setup::start(|config| {
         let config = config.map("m", &api.url("/"), &[]);
@@ -145,7 +145,7 @@ fn a_lookup_whose_budget_ends_while_it_waits_is_temporary() {
 }
 
 #[test]
-fn a_target_works_on_so_many_lookups_at_a_time() {
+fn a_target_works_on_max_workers_lookups_at_a_time() {
     let held = || Reply::Hold(Box::new(Reply::json(r#"{"value": "v"}"#)));
     let (api, other) = (Backend::start(move |_| held()), Backend::constant(r#"{"value": "w"}"#));
     let setup = Setup::start(|config| {
@@ -173,9 +173,9 @@ fn a_target_works_on_so_many_lookups_at_a_time() {
     }
 }
 
-/// Who hangs up gives its place back, in progress as in the queue.
+/// A peer that hangs up frees its worker or its place in the queue.
 #[test]
-fn a_place_is_free_when_its_owner_hangs_up() {
+fn a_peer_that_hangs_up_frees_its_place() {
     let api = hold_first();
     let setup = Setup::start(|config| narrow(config.map("m", &api.url("/"), &[])));
     let mut first = Peer::unix(&setup.socket("narrow"));
@@ -189,9 +189,10 @@ fn a_place_is_free_when_its_owner_hangs_up() {
     assert_eq!(Peer::unix(&setup.socket("narrow")).look_up("m", "third"), "OK v");
 }
 
-/// A lookup that waits in one listener's queue holds up nobody elsewhere, though it is the same.
+/// The same lookup may come from another listener: it does not wait for the one in the narrow
+/// listener's queue.
 #[test]
-fn a_narrow_listener_holds_up_no_other() {
+fn a_narrow_listener_delays_no_other() {
     let api = hold_first();
     let setup = Setup::start(|config| narrow(config.map("m", &api.url("/"), &[])));
     let mut peers = [(); 2].map(|()| Peer::unix(&setup.socket("narrow")));
