@@ -1,5 +1,5 @@
-//! A server of Dovecot's authentication protocol, on a thread: what real clients say to it and
-//! make of its answers is what ours have to do. A closure decides each line.
+//! A server of Dovecot's authentication protocol in a thread, for tests of real clients: what they send
+//! to it, and how they take its answers. A closure decides about each line.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -19,17 +19,18 @@ use tempfile::TempDir;
 use super::port::Port;
 use super::site::open_directory;
 
-/// What it says as soon as it is connected to.
+/// What it sends when a client has connected.
 const HANDSHAKE: &str = "VERSION\t1\t2\nMECH\tPLAIN\tplaintext\nMECH\tLOGIN\tplaintext\n\
     MECH\tOAUTHBEARER\tplaintext\nMECH\tXOAUTH2\tplaintext\nSPID\t1\nCUID\t1\n\
     COOKIE\t0123456789abcdef0123456789abcdef\nDONE\n";
 
-/// What becomes of a line.
+/// The answer to a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Says {
     /// These lines, each with its LF.
     Lines(String),
-    /// The end of the connection; over TCP a reset: Postfix 3.7.11 finds out about another end too late.
+    /// Closes the connection; over TCP with a reset, because Postfix 3.7.11 notices another close too
+    /// late.
     Close,
 }
 
@@ -48,7 +49,7 @@ pub(crate) struct AuthServer {
 trait Wire: Read + Write + Send + Sized + 'static {
     fn twin(&self) -> Self;
 
-    /// Has the close of the connection be a reset, where that is another thing.
+    /// Makes the close of the connection a reset, if the socket is TCP.
     fn reset_at_close(&self) {}
 }
 
@@ -89,9 +90,8 @@ impl AuthServer {
         Self { heard, closing, threads, port, directory }
     }
 
-    /// One that knows a password and a token: "secret" and "good-token" are accepted, "broken" is
-    /// answered by the end of the connection, everything else is denied, by the dialogues of each
-    /// mechanism.
+    /// A server that accepts the password "secret" and the token "good-token". For "broken" it closes
+    /// the connection, and denies everything else, in the dialogue of each mechanism.
     pub(crate) fn usual() -> Self {
         Self::start(usual)
     }
@@ -106,7 +106,7 @@ impl AuthServer {
         self.port.address()
     }
 
-    /// The lines that it was sent.
+    /// The lines that clients sent.
     pub(crate) fn heard(&self) -> Vec<String> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -175,13 +175,13 @@ fn usual(fields: &[&str]) -> Says {
         "broken" => Says::Close,
         "secret" if !by_token => line(format!("OK\t{id}\tuser=u@example.com")),
         "good-token" if by_token => line(format!("OK\t{id}\tuser=u@example.com")),
-        // LOGIN tells the name first.
+        // LOGIN sends the name first.
         "u@example.com" => challenge("Password:"),
         _ if by_token && said.starts_with("user=") => {
             challenge(r#"{"status":"401","schemes":"bearer","scope":"mail"}"#)
         }
         _ if by_token => challenge(r#"{"status":"invalid_token","scope":"mail"}"#),
-        // Also what confirms that a token was refused.
+        // Also the client's confirmation of a refused token.
         _ => line(format!("FAIL\t{id}\treason=no")),
     }
 }

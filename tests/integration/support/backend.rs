@@ -1,5 +1,5 @@
-//! The HTTP API of the tests: a server on a thread per connection whose answers a closure decides,
-//! faults included. It keeps every request that it saw, and can go down and come back on its port.
+//! The test's HTTP API: a server with a thread per connection. A closure decides about each answer, and
+//! may choose a fault. It keeps all requests, and can stop and start again on its port.
 
 use std::io::{BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -40,7 +40,7 @@ struct Shared {
     released: Condvar,
 }
 
-/// A handler that panicked must not hide what the test has to say.
+/// A handler that panicked must not hide the message of the test.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -84,28 +84,28 @@ impl Backend {
         Self::start(move |_| Reply::json(body))
     }
 
-    /// From now on answers are decided by `handler`.
+    /// Replaces the handler.
     pub(crate) fn answer_with(&self, handler: impl Fn(&Request) -> Reply + Send + Sync + 'static) {
         *lock(&self.shared.handler) = Arc::new(handler);
     }
 
-    /// Where a target points.
+    /// The URL of this path on the backend.
     pub(crate) fn url(&self, path: &str) -> String {
         let scheme = if self.shared.tls.is_some() { "https" } else { "http" };
         format!("{scheme}://{}{path}", self.port.address())
     }
 
-    /// How many connections there are that neither side has ended.
+    /// The number of connections that neither side has closed.
     pub(crate) fn open(&self) -> usize {
         open(&lock(&self.shared.live))
     }
 
-    /// The most that there ever were at a time.
+    /// The highest number of connections at a time.
     pub(crate) fn most_open(&self) -> u64 {
         self.shared.most_open.load(Ordering::SeqCst)
     }
 
-    /// How many connections there have been.
+    /// The number of connections so far.
     pub(crate) fn connections(&self) -> u64 {
         self.shared.connections.load(Ordering::SeqCst)
     }
@@ -119,7 +119,7 @@ impl Backend {
         self.listening = Some(Listening { closing, thread });
     }
 
-    /// Ends every connection; from now on connecting is refused.
+    /// Closes all connections and the listening socket: connecting is refused from now on.
     pub(crate) fn down(&mut self) {
         let Some(Listening { closing, thread }) = self.listening.take() else { return };
         closing.store(true, Ordering::SeqCst);
@@ -131,7 +131,7 @@ impl Backend {
         }
     }
 
-    /// Lets every answer go that is held back at this moment.
+    /// Sends every answer that is held back at this moment.
     pub(crate) fn release(&self) {
         *lock(&self.shared.releases) += 1;
         self.shared.released.notify_all();
@@ -152,7 +152,7 @@ impl Backend {
         lock(&self.shared.seen).last().expect("the API was asked").clone()
     }
 
-    /// Waits until there were this many requests; `false` when that did not come about.
+    /// Waits until there were this many requests; `false` if they do not come in time.
     pub(crate) fn wait_for(&self, count: usize, within: Duration) -> bool {
         let seen = lock(&self.shared.seen);
         let waited = self.shared.arrived.wait_timeout_while(seen, within, |seen| seen.len() < count);
@@ -182,7 +182,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>, closing: &AtomicBool) {
     }
 }
 
-/// The connections among these that are still served, and that the peer has not ended.
+/// The connections of these that are still served and that the peer has not closed.
 fn open(live: &[Weak<TcpStream>]) -> usize {
     let open = |stream: &Arc<TcpStream>| {
         let mut states = [PollFd::new(&**stream, PollFlags::RDHUP)];

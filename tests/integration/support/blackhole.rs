@@ -1,4 +1,4 @@
-//! A port that never answers: it listens, its queue is full, and the kernel drops what else comes.
+//! A port that never answers: it listens, its queue is full, and the kernel drops further connections.
 
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
-/// More than a queue of length 0 ever takes.
+/// More connections than a queue of length 0 takes.
 const MOST: usize = 16;
 
-/// Connecting here takes until one gives up.
+/// Connecting to it takes until the caller gives up.
 pub(crate) struct Blackhole {
     address: SocketAddr,
     _listening: Socket,
@@ -36,7 +36,7 @@ impl Blackhole {
         Self { address, _listening: listening, _queued: queued }
     }
 
-    /// Where a target points.
+    /// The URL of this path.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }

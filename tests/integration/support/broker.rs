@@ -1,5 +1,5 @@
-//! `pfxhttp-broker` as a process of the test: started until ready, signalled, killed, started
-//! again. Its log is printed when the test fails.
+//! `pfxhttp-broker` as a process of the test: it can be started, signalled, killed and started again.
+//! Its log is printed if the test fails.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -20,7 +20,7 @@ pub(crate) struct Broker {
     child: Child,
     config: PathBuf,
     environment: Vec<(String, String)>,
-    /// Sockets that are handed over at each start, by name.
+    /// Sockets that are passed at each start, by name.
     handed: Vec<(String, OwnedFd)>,
     log: Arc<Log>,
 }
@@ -72,9 +72,9 @@ impl Log {
     }
 }
 
-/// Whether a line says this; `ready` is not in "Address already in use".
+/// Whether a line has this message; `ready` is not in "Address already in use".
 pub(crate) fn has_word(text: &str, word: &str) -> bool {
-    // The journal's priority stands right before the first one.
+    // The journal's priority stands directly before the first word.
     let is_said = text.split_whitespace().any(|said| said.rsplit('>').next() == Some(word));
     is_said || text.contains(&format!("\"message\":\"{word}\""))
 }
@@ -89,7 +89,7 @@ pub(crate) fn program(path: &Path, config: &Path) -> Command {
     let mut command = Command::new(path);
     command.arg("--config").arg(config).stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    // What the machine says about proxies, or the tests about themselves, is no part of a test.
+    // Variables for proxies and for the tests themselves do not reach the broker.
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"PFXHTTP_"))
     {
         command.env_remove(name);
@@ -100,7 +100,7 @@ pub(crate) fn program(path: &Path, config: &Path) -> Command {
     command
 }
 
-/// A shell is what knows its own number before it becomes the broker.
+/// A shell knows its process id before it executes the broker.
 fn handing_over(config: &Path, handed: &[(String, OwnedFd)]) -> Command {
     let inner = command(config);
     let mut command = command_of(&inner);
@@ -127,7 +127,7 @@ fn command_of(inner: &Command) -> Command {
     command
 }
 
-/// A start that has to fail: its exit code, and all that it wrote.
+/// A start that has to fail: its exit code, and all its output.
 pub(crate) fn refused_start(config: &Path) -> (Option<i32>, String) {
     refused(command(config))
 }
@@ -187,7 +187,7 @@ impl Broker {
         Self { child, config, environment, handed, log }
     }
 
-    /// Starts the broker as a service manager does that has made these sockets (sd_listen_fds(3)).
+    /// Starts the broker with these sockets, as a service manager does (sd_listen_fds(3)).
     pub(crate) fn start_with_sockets(config: &Path, handed: Vec<(String, OwnedFd)>) -> Self {
         let log = Arc::new(Log::default());
         let child = Self::launch(handing_over(config, &handed), &[], &log);
@@ -208,7 +208,7 @@ impl Broker {
         child
     }
 
-    /// Waits for a line of its log that holds each of these; `false` when none came.
+    /// Waits for a line of its log that holds each of these; `false` if none came in time.
     pub(crate) fn logged(&self, texts: &[&str]) -> bool {
         let holds = |line: &str| texts.iter().all(|text| line.contains(text));
         wait_until(PATIENCE, || self.log.text().lines().any(holds))
@@ -219,7 +219,7 @@ impl Broker {
         self.log.text()
     }
 
-    /// The number of its process.
+    /// Its process id.
     pub(crate) fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
@@ -240,7 +240,7 @@ impl Broker {
         self.child = Self::launch(command, &self.environment, &self.log);
     }
 
-    /// SIGHUP, and waits for what comes of it: true where the configuration was taken.
+    /// Sends SIGHUP and waits for the result: true if the configuration was accepted.
     pub(crate) fn reload(&self) -> bool {
         let count = |text: &str| self.log.text().matches(text).count();
         let outcomes = || (count(" configuration reloaded"), count("was not reloaded"));
@@ -251,12 +251,12 @@ impl Broker {
         outcomes().0 > before.0
     }
 
-    /// SIGTERM.
+    /// Sends SIGTERM.
     pub(crate) fn terminate(&self) {
         kill_process(self.pid(), Signal::TERM).expect("a child can be signalled");
     }
 
-    /// Its exit status, when it ends in time.
+    /// Its exit status, if it ends in time.
     pub(crate) fn wait(&mut self, within: Duration) -> Option<ExitStatus> {
         wait_for_exit(&mut self.child, within)
     }
@@ -276,7 +276,7 @@ impl Broker {
         self.memory("VmHWM:")
     }
 
-    /// From now on its peak counts anew (proc(5), clear_refs).
+    /// Starts the measurement of its peak again (proc(5), clear_refs).
     pub(crate) fn forget_peak(&self) {
         let path = format!("/proc/{}/clear_refs", self.child.id());
         fs::write(path, "5").expect("the peak of a child can be reset");

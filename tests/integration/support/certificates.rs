@@ -27,7 +27,7 @@ pub(crate) struct Identity {
     key: KeyPair,
 }
 
-/// What is wrong with a certificate; its server is 127.0.0.1.
+/// A flaw of a certificate; its server is 127.0.0.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flaw {
     None,
@@ -89,12 +89,12 @@ fn params(flaw: Flaw, usage: ExtendedKeyUsagePurpose) -> CertificateParams {
 }
 
 impl Identity {
-    /// One that nobody but itself signed.
+    /// A self-signed certificate.
     pub(crate) fn self_signed() -> Self {
         Self::signs_itself(&params(Flaw::None, ExtendedKeyUsagePurpose::ServerAuth))
     }
 
-    /// The same as `openssl req -x509` makes it: CA:TRUE, and no word of what it is for.
+    /// A certificate as `openssl req -x509` makes it: CA:TRUE, and no extended key usage.
     pub(crate) fn openssls(flaw: Flaw) -> Self {
         let mut params = params(flaw, ExtendedKeyUsagePurpose::ServerAuth);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -107,7 +107,7 @@ impl Identity {
         Self { certificate: params.self_signed(&key).expect("it signs itself"), key }
     }
 
-    /// A server that shows this, and holds the key of `other`.
+    /// A server that shows this certificate and holds the key of `other`.
     pub(crate) fn serve_with_key_of(&self, other: &Self) -> Arc<ServerConfig> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let builder = ServerConfig::builder_with_provider(provider);
@@ -132,7 +132,7 @@ impl Identity {
         (self.certificate.pem(), self.key.serialize_pem())
     }
 
-    /// A server that shows this; with `clients` it asks for a certificate of theirs.
+    /// A server that shows this certificate; with `clients` it requests one of theirs.
     pub(crate) fn serve(
         &self,
         versions: &[&'static SupportedProtocolVersion],

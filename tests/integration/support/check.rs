@@ -1,4 +1,4 @@
-//! `pfxhttp-broker check`, and what it said.
+//! `pfxhttp-broker check` and its output.
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -8,7 +8,7 @@ use super::config::Config;
 
 const NOBODY: u32 = 65534;
 
-/// How a check ended.
+/// The result of a check.
 pub(crate) struct Checked {
     pub(crate) code: Option<i32>,
     /// Lines of standard output.
@@ -27,7 +27,7 @@ pub(crate) fn online_with(config: &Config, more: &[&str]) -> Checked {
     run(command(&config.write()).args(["check", "--online"]).args(more))
 }
 
-/// The same by a user without any right; only root can start it.
+/// Runs it as a user without rights; only root can do so.
 pub(crate) fn online_as_nobody(config: &Config) -> Checked {
     let copy = config.directory().join("pfxhttp-broker");
     std::fs::copy(env!("CARGO_BIN_EXE_pfxhttp-broker"), &copy).expect("the program can be copied");
@@ -43,7 +43,7 @@ fn run(command: &mut Command) -> Checked {
 }
 
 impl Checked {
-    /// All that was said, in one text.
+    /// All its output in one text.
     pub(crate) fn text(&self) -> String {
         format!("exit {:?}\n{}\n--\n{}", self.code, self.good.join("\n"), self.bad.join("\n"))
     }

@@ -1,5 +1,5 @@
-//! `pfxhttp-client` as spawn(8) starts it: descriptors 0, 1 and 2 are one socket, so a word on
-//! stderr would show up among the replies. The program is the shipped one, statically linked.
+//! `pfxhttp-client` as spawn(8) starts it: descriptors 0, 1 and 2 are one socket, so that output on
+//! stderr would show among the replies. The program is the shipped, static one.
 
 use std::ffi::OsStr;
 use std::os::unix::net::UnixStream;
@@ -30,7 +30,7 @@ impl Client {
         Self::launch(command)
     }
 
-    /// Starts it as a command that the test has made.
+    /// Starts it by a command that the test made.
     pub(crate) fn launch(mut command: Command) -> (Self, UnixStream) {
         let (ours, its) = UnixStream::pair().expect("a socket pair");
         let copy = || Stdio::from(std::os::fd::OwnedFd::from(its.try_clone().expect("a descriptor")));
@@ -39,19 +39,19 @@ impl Client {
         (Self { child }, ours)
     }
 
-    /// Starts one that asks at `socket`, with these arguments behind that.
+    /// Starts a client that asks at `socket`, with these further arguments.
     pub(crate) fn asking(socket: &Path, arguments: &[&str]) -> (Self, UnixStream) {
         let mut all: Vec<&OsStr> = vec!["--socket".as_ref(), socket.as_os_str()];
         all.extend(arguments.iter().map(OsStr::new));
         Self::spawn(&all)
     }
 
-    /// The number of its process.
+    /// Its process id.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Its exit code, when it ends in time.
+    /// Its exit code, if it ends in time.
     pub(crate) fn exit_code(&mut self) -> Option<i32> {
         wait_for_exit(&mut self.child, PATIENCE).and_then(|status| status.code())
     }

@@ -1,4 +1,4 @@
-//! The broker's configuration as the tests write it: YAML in a file of the test's directory.
+//! The broker's configuration, which the tests write as YAML into a file of the test's directory.
 
 use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt;
@@ -26,7 +26,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// As the file has it.
+    /// The value of `kind` in the file.
     fn word(self) -> &'static str {
         match self {
             Self::Map => "socket_map",
@@ -37,7 +37,7 @@ impl Kind {
 }
 
 impl Config {
-    /// A configuration whose files and sockets live in `directory`.
+    /// A configuration with files and sockets in `directory`.
     pub(crate) fn new(directory: &Path) -> Self {
         let [server, ipc, listen, maps, policies, logins] = [const { String::new() }; 6];
         let [policy_names, login_names] = [const { Vec::new() }; 2];
@@ -45,7 +45,7 @@ impl Config {
         Self { directory, server, ipc, listen, maps, policies, policy_names, logins, login_names }
     }
 
-    /// Where its files and sockets live.
+    /// The directory of its files and sockets.
     pub(crate) fn directory(&self) -> &Path {
         &self.directory
     }
@@ -128,7 +128,7 @@ impl Config {
         self
     }
 
-    /// Logins by an API; denials are not held back, and as many as like are under way.
+    /// Logins by an API; denials are not delayed, and attempts in progress are not limited.
     #[allow(dead_code, reason = "for tests of a broker that answers logins")]
     pub(crate) fn login(self, name: &str, target: &str, more: &[&str]) -> Self {
         let target = format!("target: \"{target}\"");
@@ -164,7 +164,7 @@ impl Config {
         }
         let file = self.directory.join("pfxhttp.yml");
         std::fs::write(&file, text).expect("the test's directory can be written to");
-        // As a package has it. Brokers that are not root run as nobody, and read it by its group.
+        // The mode of the package. Brokers that are not root run as nobody, and read it by its group.
         std::fs::set_permissions(&file, PermissionsExt::from_mode(0o640)).expect("its owner may");
         let _by_root = std::os::unix::fs::chown(&file, None, Some(65534));
         file

@@ -1,4 +1,4 @@
-//! Wire dialogues as data files: what Postfix sends, what the API says, what Postfix gets.
+//! Dialogues in data files: what Postfix sends, what the API says, what Postfix gets.
 //!
 //! ```text
 //! # a comment                     protocol: socketmap | policy NAME
@@ -8,8 +8,8 @@
 //! A: JSON                         what that request had to hold: these members at least
 //! ```
 //!
-//! Bytes are UTF-8 with `\n \r \t \s \0 \\ \xNN`. At the end nothing more may come, and the API
-//! must have had as many requests as there are `B:` lines: where none stands, none may be made.
+//! Bytes are UTF-8 with `\n \r \t \s \0 \\ \xNN`. After the last line nothing more may come. The API
+//! must have had as many requests as there are `B:` lines, so that without one there is no request.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -84,7 +84,7 @@ impl Dialogue {
         Ok(())
     }
 
-    /// Plays it, and panics where it goes another way.
+    /// Plays it, and panics if it goes another way.
     pub(crate) fn play(&self, site: &Site, way: Way) {
         let backend = if self.policy.is_some() { &site.policies } else { &site.maps };
         let before = backend.count();

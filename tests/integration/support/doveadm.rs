@@ -1,5 +1,5 @@
-//! Dovecot's own client of its authentication protocol, which is strict about the handshake:
-//! `doveadm auth test`, with a configuration of its own. No Dovecot runs.
+//! Dovecot's own client of its authentication protocol: `doveadm auth test` with a configuration of its
+//! own. It is strict about the handshake. No Dovecot server runs.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,14 +10,14 @@ use super::site::open_directory;
 
 const PROGRAM: &str = "/usr/bin/doveadm";
 
-/// What came of a login.
+/// The result of a login.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Tested {
-    /// `None`: it came to no answer, or to one that is for the time being.
+    /// `None`: there was no answer, or a temporary failure.
     pub(crate) accepted: Option<bool>,
     /// The fields of the answer, each with its value: `user`, `reason`, `code` and so on.
     pub(crate) fields: BTreeMap<String, String>,
-    /// Everything that it printed.
+    /// All its output.
     pub(crate) said: String,
 }
 

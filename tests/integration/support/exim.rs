@@ -1,5 +1,5 @@
-//! A private Exim: Debian's exim4-daemon-heavy, unpacked and not installed, with a configuration and
-//! a spool of its own. It offers AUTH by its Dovecot authenticator, and delivers nothing.
+//! A private Exim: Debian's exim4-daemon-heavy, unpacked but not installed, with its own configuration
+//! and spool. It offers AUTH by its Dovecot authenticator, and delivers nothing.
 
 use std::fs;
 use std::os::unix::fs::chown;
@@ -11,7 +11,7 @@ use super::namespace::{Daemon, HOST, command, unpacked};
 use super::port::Port;
 use super::site::open_directory;
 
-/// Whom Debian's Exim runs as, whatever its configuration says.
+/// Debian's Exim runs as this user, whatever its configuration says.
 const USER: &str = "Debian-exim";
 const NOBODY: u32 = 65534;
 
@@ -23,7 +23,7 @@ pub(crate) struct Exim {
 }
 
 impl Exim {
-    /// Starts one that asks `server_socket`: a path, or `HOST PORT`.
+    /// Starts an Exim that asks `server_socket`: a path, or `HOST PORT`.
     pub(crate) fn start(server_socket: &str) -> Self {
         let program = unpacked("exim4-daemon-heavy/usr/sbin/exim4");
         let (directory, port) = (open_directory(), Port::reserve());
@@ -46,7 +46,7 @@ impl Exim {
         Self { _daemon: Daemon::start(command, port.number()), port, directory }
     }
 
-    /// Where it accepts mail.
+    /// The address at which it accepts mail.
     pub(crate) fn port(&self) -> u16 {
         self.port.number()
     }

@@ -1,5 +1,5 @@
-//! An identity provider that does as it is told, wrong things included: [`Backend`] behind it can
-//! hang, break off and talk nonsense. It proves nothing about real ones; `oidc` does that.
+//! A fake identity provider that does what the test tells it. The [`Backend`] in it can hang, break off
+//! and answer wrongly. `oidc` has a real provider.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::backend::{Backend, Reply, Request};
 use super::jwt::Key;
 
-/// Where something is asked.
+/// The endpoints of a provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Endpoint {
     Discovery,
@@ -40,7 +40,7 @@ type Introspect = Arc<dyn Fn(&Form) -> Reply + Send + Sync>;
 
 /// A running provider.
 pub(crate) struct FakeProvider {
-    /// What it stands on: `down`, `up`, `release`, `wait_for`.
+    /// The server, for `down`, `up`, `release` and `wait_for`.
     pub(crate) backend: Backend,
     told: Arc<Told>,
 }
@@ -56,14 +56,14 @@ struct Told {
     marks: AtomicBool,
 }
 
-/// A test that failed elsewhere must not hide what this one has to say.
+/// A panic elsewhere must not hide the message of the test.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl FakeProvider {
-    /// Starts one without keys. Its access tokens are `token-1`, `token-2` and so on and last ten
-    /// minutes; whatever it introspects is not active.
+    /// Starts a provider without keys. Its access tokens are `token-1`, `token-2` and so on, and last
+    /// ten minutes. It introspects every token as not active.
     pub(crate) fn start() -> Self {
         let told = Arc::new(Told::default());
         *lock(&told.expires_in) = Some(600);
@@ -109,12 +109,12 @@ impl FakeProvider {
         }
     }
 
-    /// From now on its JWKS has these keys, in this order.
+    /// Its JWKS has these keys from now on, in this order.
     pub(crate) fn publish(&self, keys: &[&Key]) {
         self.publish_jwks(keys.iter().map(|key| key.jwk()).collect());
     }
 
-    /// From now on its JWKS has these JWKs, whatever they are.
+    /// Its JWKS has these JWKs from now on, valid or not.
     pub(crate) fn publish_jwks(&self, keys: Vec<Value>) {
         *lock(&self.told.keys) = keys;
     }
@@ -124,22 +124,22 @@ impl FakeProvider {
         *lock(&self.told.expires_in) = seconds;
     }
 
-    /// From now on introspection is answered by `introspect`, which gets the form.
+    /// The `introspect` function answers introspections from now on; its argument is the form.
     pub(crate) fn introspect_with(&self, introspect: impl Fn(&Form) -> Reply + Send + Sync + 'static) {
         *lock(&self.told.introspect) = Some(Arc::new(introspect));
     }
 
-    /// From now on this endpoint gives this, until [`Self::mend`].
+    /// This endpoint answers with this from now on, until [`Self::mend`].
     pub(crate) fn break_with(&self, endpoint: Endpoint, reply: Reply) {
         lock(&self.told.instead).insert(endpoint, reply);
     }
 
-    /// From now on this endpoint does what it is for.
+    /// This endpoint works again from now on.
     pub(crate) fn mend(&self, endpoint: Endpoint) {
         lock(&self.told.instead).remove(&endpoint);
     }
 
-    /// From now on its JSON begins with a byte order mark.
+    /// Its JSON begins with a byte order mark from now on.
     pub(crate) fn mark(&self) {
         self.told.marks.store(true, Ordering::SeqCst);
     }
@@ -161,7 +161,7 @@ impl FakeProvider {
         self.requests(endpoint).iter().map(|request| form(&request.body)).collect()
     }
 
-    /// Claims of a token that this provider would issue now, for ten minutes.
+    /// The claims of a token that this provider would issue now, for ten minutes.
     pub(crate) fn claims(&self, sub: &str, audience: &str) -> Value {
         let now = now();
         json!({

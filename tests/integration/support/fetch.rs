@@ -1,4 +1,5 @@
-//! A small HTTP client for the tests' own questions to a provider. HTTP/1.0: one request a connection.
+//! A small HTTP client for requests of the tests to a provider. HTTP/1.0: one request for each
+//! connection.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -9,12 +10,12 @@ use url::form_urlencoded::Serializer;
 
 use super::{PATIENCE, shown};
 
-/// GETs a JSON document; its status and itself.
+/// GETs a JSON document; returns the status and the document.
 pub(crate) fn get(url: &str) -> (u16, Value) {
     exchange("GET", url, &[], "")
 }
 
-/// POSTs a form; the status and the JSON that came.
+/// POSTs a form; returns the status and the JSON.
 pub(crate) fn post(url: &str, headers: &[(&str, &str)], form: &[(&str, &str)]) -> (u16, Value) {
     let body = Serializer::new(String::new()).extend_pairs(form).finish();
     let form = ("Content-Type", "application/x-www-form-urlencoded");
@@ -35,7 +36,7 @@ fn exchange(method: &str, url: &str, headers: &[(&str, &str)], body: &str) -> (u
     read(BufReader::new(stream)).unwrap_or_else(|what| panic!("{url}: {what}"))
 }
 
-/// Reads an answer: to the end of its body where its length is said, else to the end of all.
+/// Reads an answer: to the end of its body if it has a length, else to the end of the stream.
 fn read(mut answer: impl BufRead) -> Result<(u16, Value), String> {
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {

@@ -1,5 +1,5 @@
-//! The local socket in frames: a broker that does as a script tells it, for the real client, and
-//! a client that says what no real one would, to the real broker.
+//! The local socket in frames: a fake broker, which a script controls, for the real client; and a
+//! client for the real broker that sends what no real one would.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -18,14 +18,14 @@ use pfxhttp::ipc::{
 
 use super::PATIENCE;
 
-/// One connection of the local socket, from either side.
+/// One connection of the local socket, on either side.
 pub(crate) struct Frames {
     stream: UnixStream,
     received: Vec<u8>,
     state: Arc<State>,
 }
 
-/// A broker that is none.
+/// A fake broker.
 pub(crate) struct FakeBroker {
     path: PathBuf,
     state: Arc<State>,
@@ -45,8 +45,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl FakeBroker {
-    /// Listens on `path`, which everybody may open. `script` serves each connection in a thread
-    /// of its own and is told which one it is, from 1; the connection ends when it returns.
+    /// Listens on `path`, which every user may open. `script` serves each connection in a thread of its
+    /// own, and gets its number, from 1. The connection ends when the script returns.
     pub(crate) fn start(path: &Path, script: impl Fn(usize, &mut Frames) + Send + Sync + 'static) -> Self {
         let _no_longer_there = std::fs::remove_file(path);
         let listener = UnixListener::bind(path).expect("a socket");
@@ -76,14 +76,14 @@ impl FakeBroker {
         self.state.connects.load(Ordering::SeqCst)
     }
 
-    /// Everything that it was asked, in the order of arrival.
+    /// All requests, in the order of their arrival.
     pub(crate) fn asks(&self) -> Vec<Ask> {
         lock(&self.state.asks).clone()
     }
 }
 
 impl Drop for FakeBroker {
-    /// It is gone for good before its connections end.
+    /// The listening socket is removed for good before the connections end.
     fn drop(&mut self) {
         self.state.stopping.store(true, Ordering::SeqCst);
         let _wakes_the_listener = UnixStream::connect(&self.path);
@@ -100,7 +100,7 @@ impl Drop for Frames {
     }
 }
 
-/// The answer that names what was asked for.
+/// An answer whose value is the requested key.
 pub(crate) fn echo(question: &Question) -> Answer {
     match question {
         Question::Map { key, .. } => Answer::Value(format!("for {}", String::from_utf8_lossy(key))),
@@ -109,12 +109,12 @@ pub(crate) fn echo(question: &Question) -> Answer {
     }
 }
 
-/// A question for a map.
+/// A lookup in a map.
 pub(crate) fn map_question(name: &str, key: &str) -> Question {
     Question::Map { name: name.to_owned(), key: key.into() }
 }
 
-/// A question for a policy service.
+/// A request to a policy service.
 pub(crate) fn policy_question(name: &str) -> Question {
     Question::Policy { name: name.to_owned(), attributes: Vec::new() }
 }
@@ -127,7 +127,7 @@ impl Frames {
         Self { stream, received: Vec::new(), state: Arc::default() }
     }
 
-    /// Writes these bytes, whatever they are. Whoever is gone does not read them.
+    /// Writes these bytes. The other side may have closed the connection.
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         let _gone_already = self.stream.write_all(bytes);
     }
@@ -154,20 +154,20 @@ impl Frames {
         self.next(Hello::decode)
     }
 
-    /// As a broker: takes what comes and says nothing, until the client hangs up.
+    /// As a broker: reads everything and answers nothing, until the client hangs up.
     pub(crate) fn swallow(&mut self) {
         let mut chunk = [0; 4096];
         while let Ok(1..) = self.stream.read(&mut chunk) {}
     }
 
-    /// As a broker: reads a client's question, and keeps it for [`FakeBroker::asks`].
+    /// As a broker: reads a client's request, and keeps it for [`FakeBroker::asks`].
     pub(crate) fn asked(&mut self) -> Option<Ask> {
         let ask: Ask = self.next(|bytes| ipc::decode(bytes, MAX_FROM_CLIENT))?;
         lock(&self.state.asks).push(ask.clone());
         Some(ask)
     }
 
-    /// As a broker: greets back in the words of `version`.
+    /// As a broker: sends a hello of `version`.
     pub(crate) fn greet_as(&mut self, version: u16, verdict: Verdict) {
         let mut out = Vec::new();
         Welcome { version, verdict }.encode(&mut out).expect("short");
@@ -189,7 +189,7 @@ impl Frames {
         self.send(&out);
     }
 
-    /// As a broker: answers with the key until the client hangs up.
+    /// As a broker: answers each request with its key until the client hangs up.
     pub(crate) fn echo(&mut self) {
         while let Some(ask) = self.asked() {
             self.tell(ask.id, echo(&ask.question));
@@ -216,7 +216,7 @@ impl Frames {
         self.send(&out);
     }
 
-    /// As a client: the broker's answer; `None` where it hangs up instead.
+    /// As a client: the broker's answer; `None` if it closes the connection instead.
     pub(crate) fn told(&mut self) -> Option<Told> {
         self.next(|bytes| ipc::decode(bytes, MAX_FROM_BROKER))
     }

@@ -13,7 +13,7 @@ pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().expect("memory takes everything")
 }
 
-/// Decompresses; fails on anything but one whole member.
+/// Decompresses; fails if the input is not exactly one whole member.
 pub(crate) fn gunzip(bytes: &[u8]) -> Vec<u8> {
     let mut plain = Vec::new();
     let mut decoder = GzDecoder::new(bytes);
@@ -22,7 +22,7 @@ pub(crate) fn gunzip(bytes: &[u8]) -> Vec<u8> {
     plain
 }
 
-/// A JSON object with `value`, blown up to `size` bytes by blanks behind its value.
+/// A JSON object with `value`, extended to `size` bytes with blanks behind the value.
 pub(crate) fn bomb(size: usize) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     let blanks = vec![b' '; 1 << 16];

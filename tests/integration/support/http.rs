@@ -1,5 +1,5 @@
-//! The wire side of the test backend: requests in, answers and faults out. HTTP/1.1, bodies with
-//! a Content-Length, connections kept.
+//! The HTTP side of the test backend: it reads requests and writes answers and faults. HTTP/1.1, bodies
+//! with a Content-Length, persistent connections.
 
 use std::io::{self, BufRead, Read, Write};
 use std::net::TcpStream;
@@ -12,11 +12,11 @@ use socket2::SockRef;
 /// A request as it arrived.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
-    /// Counts the connections of this backend, from 1.
+    /// The number of this connection of the backend, from 1.
     pub(crate) connection: u64,
-    /// Counts the requests of this connection, from 1.
+    /// The number of this request on its connection, from 1.
     pub(crate) nth: u64,
-    /// Whether a client certificate came with the connection.
+    /// Whether the connection has a client certificate.
     pub(crate) certified: bool,
     pub(crate) method: String,
     pub(crate) path: String,
@@ -31,7 +31,7 @@ impl Request {
             .unwrap_or_else(|error| panic!("the API got no JSON: {error}: {}", super::shown(&self.body)))
     }
 
-    /// A member of the body that is a text; "" where there is none.
+    /// A string member of the body, or "" if there is none.
     pub(crate) fn text(&self, member: &str) -> String {
         self.json()[member].as_str().unwrap_or_default().to_owned()
     }
@@ -48,15 +48,15 @@ impl Request {
 pub(crate) enum Reply {
     /// A complete answer; the connection is kept.
     Answer { status: u16, headers: Vec<(String, String)>, body: Vec<u8> },
-    /// These bytes, whatever they are; then the connection ends.
+    /// These bytes, then the end of the connection.
     Raw(Vec<u8>),
-    /// These bytes, whatever they are; the connection is kept.
+    /// These bytes; the connection is kept.
     Kept(Vec<u8>),
-    /// Each of these in a segment of its own, as a server writes that knows nothing of Nagle's
-    /// algorithm; the connection is kept.
+    /// Each of these in a segment of its own, as a server with Nagle's algorithm may send them; the
+    /// connection is kept.
     Pieces(Vec<Vec<u8>>),
-    /// The first one; and at [`Backend::release`] the other one, which nobody has asked for. Says
-    /// when that is written; the connection is kept.
+    /// The first one; and at [`Backend::release`] the other one, for which there was no request. The
+    /// sender reports when that is written; the connection is kept.
     ///
     /// [`Backend::release`]: super::backend::Backend::release
     Unasked(Box<Reply>, Box<Reply>, Arc<AtomicBool>),
@@ -64,19 +64,19 @@ pub(crate) enum Reply {
     ///
     /// [`Backend::release`]: super::backend::Backend::release
     Started(Vec<u8>),
-    /// These bytes; then the connection is reset.
+    /// These bytes; then a reset.
     Cut(Vec<u8>),
-    /// These bytes, and then the others, again and again until the peer has had enough.
+    /// The first bytes, then the second ones again and again until the peer closes the connection.
     Endless(Vec<u8>, Vec<u8>),
-    /// This; then the connection ends.
+    /// This answer; then the end of the connection.
     Last(Box<Reply>),
-    /// The head and half of the body of a 200; then the connection ends.
+    /// The head and half of the body of a 200; then the end of the connection.
     Truncated(Vec<u8>),
     /// The head and half of the body of a 200; then nothing until [`Backend::release`].
     ///
     /// [`Backend::release`]: super::backend::Backend::release
     StalledBody(Vec<u8>),
-    /// A 200, one byte in each interval.
+    /// A 200 whose bytes are sent one in each interval.
     Trickle(Vec<u8>, Duration),
     /// Nothing until [`Backend::release`], then this.
     ///
@@ -98,7 +98,7 @@ impl Reply {
         }
     }
 
-    /// A status with a body that says nothing.
+    /// A status with a body without a value.
     pub(crate) fn status(status: u16) -> Self {
         Self::Answer { status, headers: Vec::new(), body: b"{}".to_vec() }
     }
@@ -113,13 +113,13 @@ impl Reply {
         Self::Answer { status: 200, headers: vec![(name.to_owned(), value.to_owned())], body: body.into() }
     }
 
-    /// Not a word until the backend is told to go on.
+    /// Nothing until [`super::backend::Backend::release`].
     pub(crate) fn stall() -> Self {
         Self::Hold(Box::new(Self::Close))
     }
 }
 
-/// Reads one request; `None` when the peer hung up or sent something else.
+/// Reads one request; `None` if the peer hung up or sent something else.
 pub(crate) fn read(reader: &mut impl BufRead, connection: u64) -> Option<Request> {
     let first = line(reader)?;
     let mut words = first.split(' ');
@@ -148,7 +148,7 @@ fn line(reader: &mut impl BufRead) -> Option<String> {
     Some(line)
 }
 
-/// Carries out a reply that holds nothing back. `true`: the connection is kept.
+/// Sends an answer that holds nothing back. Returns `true` if the connection is kept.
 pub(crate) fn write(out: &mut impl Write, stream: &TcpStream, reply: &Reply) -> io::Result<bool> {
     match reply {
         Reply::Answer { status, headers, body } => {

@@ -1,5 +1,5 @@
-//! Keys and JWTs of the tests, right or wrong in any way: header and claims are what the test
-//! says, and a signature is made by whichever key and algorithm it names.
+//! Keys and JWTs of the tests, valid or not: the test chooses header, claims, and the key and algorithm
+//! of the signature.
 
 use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
 use aws_lc_rs::rand::SystemRandom;
@@ -15,7 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
-/// What a key is for.
+/// The kind of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyKind {
     /// 2048 bits.
@@ -29,7 +29,7 @@ pub(crate) enum KeyKind {
 impl KeyKind {
     pub(crate) const ALL: [Self; 5] = [Self::Rsa, Self::P256, Self::P384, Self::P521, Self::Ed25519];
 
-    /// The algorithm that is used where the test names none.
+    /// The algorithm that is used if the test names none.
     pub(crate) fn algorithm(self) -> &'static str {
         match self {
             Self::Rsa => "RS256",
@@ -40,7 +40,7 @@ impl KeyKind {
         }
     }
 
-    /// As a JWK names the curve.
+    /// The name of the curve in a JWK.
     fn curve(self) -> &'static str {
         match self {
             Self::Rsa => panic!("RSA has no curve"),
@@ -51,7 +51,7 @@ impl KeyKind {
         }
     }
 
-    /// How a curve signs: r and s as they are for a JWT, or in DER as certificates have them.
+    /// A curve's signature algorithm: with r and s as in a JWT, or in DER as in certificates.
     fn ecdsa(self, der: bool) -> &'static EcdsaSigningAlgorithm {
         match (self, der) {
             (Self::P256, false) => &ECDSA_P256_SHA256_FIXED_SIGNING,
@@ -74,12 +74,12 @@ pub(crate) struct Key {
 }
 
 impl Key {
-    /// Makes one that is published as `kid`.
+    /// Makes a key that is published as `kid`.
     pub(crate) fn new(kind: KeyKind, kid: &str) -> Self {
         Self { kid: kid.to_owned(), ..Self::unnamed(kind) }
     }
 
-    /// Makes one whose `kid` is its thumbprint.
+    /// Makes a key whose `kid` is its thumbprint.
     pub(crate) fn unnamed(kind: KeyKind) -> Self {
         let pkcs8 = match kind {
             KeyKind::Rsa => {
@@ -99,7 +99,7 @@ impl Key {
         Self::of(kind, pkcs8)
     }
 
-    /// Reads one that [`Self::pem`] wrote; its `kid` is its thumbprint.
+    /// Reads a key that [`Self::pem`] wrote; its `kid` is its thumbprint.
     pub(crate) fn read(kind: KeyKind, pem: &str) -> Self {
         let text: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
         Self::of(kind, STANDARD.decode(text).expect("base64"))
@@ -136,7 +136,7 @@ impl Key {
         pem("PRIVATE KEY", &self.pkcs8)
     }
 
-    /// The public key as the key itself has it: PKCS#1 for RSA, a point otherwise.
+    /// The public key in its own encoding: PKCS#1 for RSA, else a point.
     pub(crate) fn public(&self) -> &[u8] {
         &self.public
     }
@@ -149,7 +149,7 @@ impl Key {
         jwk
     }
 
-    /// The members of a JWK that a thumbprint is made of.
+    /// The members of a JWK of which a thumbprint is made.
     fn members(&self) -> Value {
         match self.kind {
             KeyKind::Rsa => {
@@ -172,18 +172,18 @@ impl Key {
         base64url(digest::digest(&digest::SHA256, canonical.as_bytes()).as_ref())
     }
 
-    /// A good header for it.
+    /// A valid header for this key.
     pub(crate) fn header(&self) -> Value {
         json!({"alg": self.kind.algorithm(), "kid": self.kid, "typ": "at+jwt"})
     }
 
-    /// A JWT with a good header.
+    /// A JWT with a valid header.
     pub(crate) fn token(&self, claims: &Value) -> String {
         self.sign(&self.header(), claims)
     }
 
-    /// A JWT with this header. `alg` decides how it is signed where this key can do that; else it
-    /// is signed as this kind of key does, whatever the header says.
+    /// A JWT with this header. It is signed with the header's `alg` if this key can do that, else with
+    /// the key's own algorithm.
     pub(crate) fn sign(&self, header: &Value, claims: &Value) -> String {
         let input = signing_input(&header.to_string(), &claims.to_string());
         let named = header["alg"].as_str().unwrap_or_default();
@@ -209,7 +209,7 @@ impl Key {
         }
     }
 
-    /// The signature of `input` in DER, which no JWT has; of EC keys alone.
+    /// The signature of `input` in DER, which is wrong for a JWT; for EC keys only.
     pub(crate) fn der_signature(&self, input: &[u8]) -> Vec<u8> {
         self.ecdsa_signature(true, input)
     }
@@ -231,12 +231,12 @@ fn rsa_encoding(algorithm: &str) -> &'static dyn RsaEncoding {
     }
 }
 
-/// What a signature is made over; neither text needs to be JSON.
+/// The input of a signature; neither text needs to be JSON.
 pub(crate) fn signing_input(header: &str, claims: &str) -> String {
     format!("{}.{}", base64url(header.as_bytes()), base64url(claims.as_bytes()))
 }
 
-/// A JWT with this header that is signed by HMAC-SHA-256 with `secret`, a public key perhaps.
+/// A JWT with this header, signed by HMAC-SHA-256 with `secret`, which may be a public key.
 pub(crate) fn hs256(header: &Value, claims: &Value, secret: &[u8]) -> String {
     let input = signing_input(&header.to_string(), &claims.to_string());
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
@@ -254,7 +254,7 @@ fn pem(label: &str, der: &[u8]) -> String {
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.collect::<Vec<_>>().join("\n"))
 }
 
-/// Header and claims of a JWT, without a look at its signature.
+/// Header and claims of a JWT, without a check of its signature.
 pub(crate) fn parts(token: &str) -> (Value, Value) {
     let part = |nth: usize| {
         let text = token.split('.').nth(nth).unwrap_or_else(|| panic!("no JWT: {token}"));

@@ -1,8 +1,8 @@
-//! Many lookups at a time, each on a connection of its own: in an open loop so many a second, whatever
-//! becomes of those before, as mail comes in from everywhere; in a closed one each of so many
-//! clients sends the next when it has the answer, as Postfix' processes do.
+//! Many parallel lookups, each on a connection of its own. An open loop sends so many a second, whether
+//! or not earlier ones have ended, as mail arrives from everywhere. In a closed loop each client sends
+//! its next lookup after its answer, as Postfix' processes do.
 //!
-//! The API behind them answers each call after a fixed time, and counts.
+//! The API behind them answers each request after a fixed time, and counts them.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -30,14 +30,14 @@ use super::config::Kind;
 use super::frames::map_question;
 use super::peer::{netstring, policy_request};
 
-/// An API that takes this long for each call.
+/// An API that takes this long for each request.
 pub(crate) struct SlowApi {
     address: SocketAddr,
     calls: Arc<AtomicUsize>,
     _runtime: Runtime,
 }
 
-/// Where lookups go.
+/// The address of the broker.
 #[derive(Debug, Clone)]
 pub(crate) enum Place {
     /// A TCP listener.
@@ -51,7 +51,7 @@ pub(crate) enum Place {
 pub(crate) enum Ended {
     /// With the API's answer.
     Answered,
-    /// With the protocol's temporary answer.
+    /// With the protocol's temporary failure.
     Temporary,
 }
 
@@ -64,7 +64,7 @@ pub(crate) struct Lookup {
 }
 
 impl SlowApi {
-    /// Starts one on a port of its own. Its answer accepts a login, too.
+    /// Starts an API on a port of its own. Its answer accepts a login, too.
     pub(crate) fn start(time: Duration) -> Self {
         let runtime = Runtime::new().expect("a runtime");
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a free port");
@@ -83,12 +83,12 @@ impl SlowApi {
         Self { address, calls, _runtime: runtime }
     }
 
-    /// Where a target points.
+    /// The URL of this path.
     pub(crate) fn url(&self) -> String {
         format!("http://{}/", self.address)
     }
 
-    /// How many calls there were so far.
+    /// The number of requests so far.
     pub(crate) fn calls(&self) -> usize {
         self.calls.load(Ordering::Relaxed)
     }
@@ -140,7 +140,7 @@ pub(crate) fn open_loop(kind: Kind, name: &str, place: &Place, rate: u32, lasts:
     std::mem::take(&mut done.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// `clients` send one lookup after another for as long as `lasts`.
+/// Each of `clients` sends one lookup after another for as long as `lasts`.
 ///
 /// # Panics
 /// As [`open_loop`].
@@ -215,7 +215,7 @@ async fn policy<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, number: u32) 
 
 async fn login<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, number: u32) -> Ended {
     until(stream, b"DONE\n").await;
-    // One address each, as of clients from everywhere: \0uNNNNNN\0p.
+    // Each login has another remote address: \0uNNNNNN\0p.
     let response =
         base64::Engine::encode(&base64::engine::general_purpose::STANDARD, format!("\0u{number}\0p"));
     let [_, b, c, d] = (0x0100_0000 + number).to_be_bytes();
@@ -228,7 +228,7 @@ async fn login<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, number: u32) -
     }
 }
 
-/// Reads to `end`, or what came before the stream ended.
+/// Reads to `end`, or to the end of the stream.
 async fn until<S: AsyncRead + Unpin>(stream: &mut S, end: &[u8]) -> Vec<u8> {
     let mut got = Vec::new();
     while !got.ends_with(end) {

@@ -5,11 +5,11 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-/// What a program saw of its login.
+/// The result of a login as a program saw it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Login {
-    /// The code of the reply that ended it: 235, 535, 454; 334 where the program hung up at a
-    /// challenge; 0 where there was no reply.
+    /// The code of the last reply: 235, 535 or 454; 334 if the program hung up at a challenge; 0 if
+    /// there was no reply.
     pub(crate) code: u16,
     /// That reply.
     pub(crate) reply: String,
@@ -31,14 +31,14 @@ pub(crate) fn swaks(port: u16, mechanism: &str, user: &str, password: &str) -> L
     command.args(["--from", "sender@test.example", "--to", "u@example.com", "--timeout", "30"]);
     command.env("SWAKS_OPT_auth_password", password).stdin(Stdio::null());
     let output = command.output().expect("swaks can be started");
-    // Behind "--no-hints" the client's lines are bare, and so are the server's.
+    // With "--no-hints" the lines of client and server have no prefix.
     read(&text(&output), &format!("AUTH {mechanism}"), "")
 }
 
-/// curl, by `XOAUTH2` or `OAUTHBEARER`; with `at_once` the token goes out with AUTH itself. Where
-/// both are offered, curl 7.88 takes OAUTHBEARER whatever it is told, so let
-/// `smtpd_sasl_mechanism_filter` offer one. It hangs up when XOAUTH2 tells it that its token is no
-/// good: that reads as 334.
+/// Runs curl with `XOAUTH2` or `OAUTHBEARER`; with `at_once` the token is sent with AUTH itself. If
+/// both are offered, curl 7.88 takes OAUTHBEARER whatever its options say, so
+/// `smtpd_sasl_mechanism_filter` has to offer one. When XOAUTH2 refuses the token, curl hangs up: the
+/// code is 334.
 pub(crate) fn curl(port: u16, mechanism: &str, user: &str, token: &str, at_once: bool) -> Login {
     const PROGRAM: &str = "/usr/bin/curl";
     need(PROGRAM, "curl");
@@ -63,7 +63,7 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).replace('\r', "")
 }
 
-/// Finds the reply that ended the login: the first one behind AUTH that is no 334, or the last one.
+/// Finds the reply that ended the login: the first one after AUTH that is no 334, or the last one.
 fn read(dialogue: &str, auth: &str, reply: &str) -> Login {
     assert!(dialogue.lines().any(|line| line.starts_with(auth)), "it never said {auth:?}: {dialogue}");
     let behind = dialogue.lines().skip_while(|line| !line.starts_with(auth)).skip(1);

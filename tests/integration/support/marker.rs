@@ -1,4 +1,4 @@
-//! Secrets that can be told wherever they turn up: random, each under the key that holds it.
+//! Secrets that a test can find in any output: random, each with the key that holds it.
 
 use std::collections::hash_map::RandomState;
 use std::fs;
@@ -15,35 +15,35 @@ pub(crate) struct Marker {
     pub(crate) key: &'static str,
     /// The secret itself.
     pub(crate) text: String,
-    /// A part of it that no encoding of URLs, JSON or PEM changes.
+    /// A part of it that URLs, JSON and PEM leave unchanged.
     core: String,
 }
 
 impl Marker {
-    /// A password, with characters that URLs and base64 write otherwise.
+    /// A password, with characters that URLs and base64 encode.
     pub(crate) fn new(key: &'static str) -> Self {
         let core = format!("{:016x}", RandomState::new().build_hasher().finish());
         Self { key, text: format!("m+{core}~s"), core }
     }
 
-    /// A private key, told by a line from its middle.
+    /// A private key, found by a line from its middle.
     pub(crate) fn of_pem(key: &'static str, pem: &str) -> Self {
         let lines: Vec<&str> = pem.lines().collect();
         Self { key, text: pem.to_owned(), core: lines[lines.len() / 2].to_owned() }
     }
 
-    /// As the value of a query writes it.
+    /// Its text as the value of a query.
     pub(crate) fn encoded(&self) -> String {
         self.text.replace('+', "%2B")
     }
 
-    /// Where in `text` it begins, in the clear, in percent-encoding, or in base64 of a text around it.
+    /// Where in `text` it begins: in plain text, percent-encoded, or within base64.
     pub(crate) fn found(&self, text: &str) -> Option<usize> {
         text.find(&self.core).or_else(|| self.in_base64().iter().find_map(|form| text.find(form)))
     }
 
-    /// The base64 of its core at each of the three places where a group may begin, without what
-    /// depends on the neighbours.
+    /// The base64 of its core for each of the three offsets in a group, without the characters that
+    /// depend on neighbouring bytes.
     fn in_base64(&self) -> [String; 3] {
         [0, 1, 2].map(|before| {
             let all = STANDARD.encode([&vec![b'x'; before], self.core.as_bytes()].concat());
@@ -53,7 +53,7 @@ impl Marker {
     }
 }
 
-/// All that a server was told, credentials of Basic in the clear.
+/// All that a server got, with credentials of Basic decoded.
 pub(crate) fn told(requests: &[Request]) -> String {
     let mut all = String::new();
     for request in requests {

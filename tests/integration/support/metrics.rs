@@ -1,4 +1,4 @@
-//! What a broker tells Prometheus: series by their names and labels.
+//! The metrics of a broker: series by names and labels.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -14,7 +14,7 @@ pub(crate) struct Scrape {
     series: BTreeMap<String, f64>,
 }
 
-/// One request in HTTP/1.0; the whole answer, head and all.
+/// Sends one HTTP/1.0 request; returns the whole answer with its head.
 pub(crate) fn ask(address: SocketAddr, head: &str) -> String {
     let mut stream = TcpStream::connect(address).expect("the endpoint listens");
     stream.set_read_timeout(Some(PATIENCE)).expect("a time limit can be set");
@@ -54,7 +54,7 @@ impl Scrape {
     }
 }
 
-/// Gives `text` to `promtool`, which must find nothing to say.
+/// Gives `text` to `promtool`, which must report nothing.
 pub(crate) fn promtool(arguments: &[&str], text: &str) {
     let child = Command::new("promtool")
         .args(arguments)

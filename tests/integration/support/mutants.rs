@@ -1,6 +1,6 @@
-//! A configuration with a bit of everything, and what can be wrong with it.
+//! A configuration that uses every section, and faults to put into it.
 
-/// The configuration that is broken; `DIR`, `API`, `ISSUER` and `PORT` are filled in.
+/// The valid configuration; `DIR`, `API`, `ISSUER` and `PORT` are replaced.
 pub(crate) const GOOD: &str = r#"server:
   listen:
     - {kind: socket_map, name: maps, type: unix, address: "DIR/maps.sock", mode: "0666"}
@@ -57,7 +57,7 @@ dovecot_sasl:
     sasl_oidc_auth: {enabled: true, configuration_uri: "ISSUER", client_id: b, private_key_file: "DIR/sasl.key", jwks_cache_ttl: 5m}
 "#;
 
-/// What is written in place of what, and what the log must name.
+/// A text, its replacement, and what the log must name.
 pub(crate) const TEXTS: [(&str, &str, &str); 97] = [
     // Syntax.
     ("server:\n", "server: [\n", "not YAML"),
@@ -182,7 +182,7 @@ pub(crate) const TEXTS: [(&str, &str, &str); 97] = [
     ("prometheus_path: /metrics", "prometheus_path: \"/a?b\"", "prometheus_path"),
 ];
 
-/// What a file is made of, or `None`: it is taken away. The log names its key.
+/// A new content for a file, or `None` to remove it; the log names its key.
 pub(crate) const FILES: [(&str, Option<&str>, &str); 22] = [
     ("root.crt", None, "server.tls.root_ca"),
     ("root.crt", Some(""), "server.tls.root_ca"),

@@ -1,6 +1,5 @@
-//! Programs that insist on files of the machine (users, host names, directories that no stranger may
-//! write to) in a mount namespace of their own, where files of a test stand in for those. It needs
-//! root.
+//! Programs that use files of the machine (users, host names, directories that only root may write to),
+//! in a mount namespace of their own in which files of a test replace these. Needs root.
 
 use std::net::TcpStream;
 use std::path::Path;
@@ -10,16 +9,16 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::{PATIENCE, wait_for_exit, wait_until};
 
-/// The name of the machine in there.
+/// The host name in the namespace.
 pub(crate) const HOST: &str = "mx.test.example";
 
-/// Mounts pairs of paths up to `--`, and becomes the rest.
+/// A script that mounts pairs of paths up to `--`, and executes the rest.
 const ENTER: &str = r#"set -e
 hostname "$1"; shift
 while [ "$1" != -- ]; do mount --bind "$1" "$2"; shift 2; done
 shift; exec "$@""#;
 
-/// `program` where each of `files` stands in for a path of the machine.
+/// Runs `program` with each of `files` in place of a path of the machine.
 pub(crate) fn command(files: &[(&Path, &str)], program: &Path) -> Command {
     assert!(rustix::process::geteuid().is_root(), "a mount namespace is made by root alone");
     let mut command = Command::new("/usr/bin/unshare");
@@ -38,7 +37,7 @@ pub(crate) fn unpacked(path: &str) -> std::path::PathBuf {
     program
 }
 
-/// A mail server that runs in the foreground; it ends with this.
+/// A mail server that runs in the foreground. It is killed when this is dropped.
 pub(crate) struct Daemon {
     child: Child,
 }

@@ -1,9 +1,9 @@
 //! A real identity provider: `oidc-provider` (OpenID Certified) under node, started for a test.
 //!
-//! tests/peers/oidc/provider.mjs says what it can be told; the pipes to it carry that, and when
-//! they close it ends. Its modules are installed by `make provider`. It introspects tokens that
-//! are no JWTs alone: for a JWT its introspection endpoint answers 400 `unsupported_token_type`,
-//! and `client_credentials` it gives to no client without a proof of who that is.
+//! tests/peers/oidc/provider.mjs describes the commands that it takes on its pipes; it ends when they
+//! close. `make provider` installs its modules. It introspects only opaque tokens: for a JWT its
+//! introspection endpoint answers 400 `unsupported_token_type`. It gives `client_credentials` only to
+//! clients that prove who they are.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -22,27 +22,27 @@ use super::port::Port;
 use super::site::open_directory;
 use super::{PATIENCE, wait_for_exit};
 
-/// A client of the provider, and its secret. Both hold what a form has to encode.
+/// A client of the provider, and its secret. Both hold characters that a form has to encode.
 pub(crate) struct Registered {
     pub(crate) id: &'static str,
     pub(crate) secret: &'static str,
 }
 
-/// The client that proves itself by `client_secret_basic`.
+/// The client that authenticates by `client_secret_basic`.
 pub(crate) const BASIC: Registered = Registered { id: "basic:client+1", secret: "s3cr t:+%&=/?~" };
-/// The client that proves itself by `client_secret_post`.
+/// The client that authenticates by `client_secret_post`.
 pub(crate) const POST: Registered = Registered { id: "post-client", secret: "s3cr t:+%&=/?~" };
-/// The `client_id` that proves itself by `private_key_jwt`, with any of [`Provider::key_file`].
+/// The `client_id` that authenticates by `private_key_jwt`, with any of [`Provider::key_file`].
 pub(crate) const ASSERTION: &str = "assertion-client";
-/// The `client_id` of tokens that are minted: a public client, which proves nothing.
+/// The `client_id` of issued tokens: a public client, which does not authenticate.
 pub(crate) const MAIL_PROGRAM: &str = "mail-program";
 
-/// A provider, running or not.
+/// A provider, running or stopped.
 pub(crate) struct Provider {
     port: Port,
-    /// What it is told when it starts; its signing keys, once it has some.
+    /// The settings of its next start, and its signing keys, if it has some.
     settings: Mutex<Value>,
-    /// Where its client's keys are.
+    /// The directory of its client's keys.
     directory: TempDir,
     running: Option<Mutex<Running>>,
     frozen: AtomicBool,
@@ -54,7 +54,7 @@ struct Running {
     answers: BufReader<ChildStdout>,
 }
 
-/// A test that failed elsewhere must not hide what this one has to say.
+/// A panic elsewhere must not hide the message of the test.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -63,7 +63,7 @@ fn home() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/oidc")
 }
 
-/// The node that was installed with the provider, else that of the machine.
+/// The node that was installed with the provider, else the machine's.
 fn node() -> PathBuf {
     let modules = home().join("node_modules");
     let installed = modules.join("oidc-provider/package.json");
@@ -78,7 +78,7 @@ impl Provider {
         Self::start_as(&json!(null))
     }
 
-    /// Starts one that shows this certificate.
+    /// Starts a provider with this certificate.
     pub(crate) fn start_tls(identity: &Identity) -> Self {
         let (cert, key) = identity.pem();
         Self::start_as(&json!({"cert": cert, "key": key}))
@@ -102,12 +102,12 @@ impl Provider {
         provider
     }
 
-    /// Starts it (again), with the signing keys that it had. Tokens that are no JWTs are forgotten.
+    /// Starts it (again), with the signing keys that it had. It forgets opaque tokens.
     pub(crate) fn up(&mut self) {
         let node = node();
         let mut command = Command::new(&node);
         command.arg(home().join("provider.mjs")).stdin(Stdio::piped()).stdout(Stdio::piped());
-        // What it says is of use when a test fails; the test harness shows no child's output.
+        // Its output is needed if a test fails; cargo does not show a child's output.
         let log = fs::File::create(self.directory.path().join("log")).expect("a log can be written");
         command.stderr(log);
         let child = command.spawn();
@@ -125,7 +125,7 @@ impl Provider {
         lock(&self.settings)["keys"] = ready["keys"].clone();
     }
 
-    /// Ends it; from now on connecting is refused.
+    /// Stops it: connecting is refused from now on.
     pub(crate) fn down(&mut self) {
         self.thaw();
         let Some(running) = self.running.take() else { return };
@@ -137,13 +137,13 @@ impl Provider {
         }
     }
 
-    /// From now on it accepts connections, and says nothing.
+    /// Stops answering: it accepts connections and sends nothing from now on.
     pub(crate) fn freeze(&self) {
         self.signal(Signal::STOP);
         self.frozen.store(true, Ordering::SeqCst);
     }
 
-    /// It answers again, also what was asked meanwhile.
+    /// Answers again, also requests that arrived meanwhile.
     pub(crate) fn thaw(&self) {
         if self.frozen.swap(false, Ordering::SeqCst) {
             self.signal(Signal::CONT);
@@ -171,7 +171,7 @@ impl Provider {
         }
     }
 
-    /// What it logged since it was started last.
+    /// Its log since its last start.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
@@ -201,7 +201,7 @@ impl Provider {
     }
 
     /// Gives it new signing keys; with `keep` the old ones stay in its JWKS, behind the new ones.
-    /// The new ones' `kid`s.
+    /// Returns the new `kid`s.
     pub(crate) fn rotate(&self, keep: bool) -> Vec<String> {
         let keys = self.tell(&json!({"rotate": {"keep": keep}}))["keys"].take();
         let keys_in_order = keys.as_array().expect("a list").iter();
@@ -211,14 +211,14 @@ impl Provider {
         kids
     }
 
-    /// How long tokens last from now on that are issued without a time of their own.
+    /// Sets how long tokens last that are issued from now on without a time of their own.
     pub(crate) fn set_ttl(&self, seconds: u32) {
         self.tell(&json!({"ttl": seconds}));
         lock(&self.settings)["ttl"] = json!(seconds);
     }
 
-    /// How many requests there were for this path since it was started last: `/token`,
-    /// `/token/introspection`, `/jwks`, `/.well-known/openid-configuration`.
+    /// The number of requests for this path since its last start: `/token`, `/token/introspection`,
+    /// `/jwks`, `/.well-known/openid-configuration`.
     pub(crate) fn hits(&self, path: &str) -> u64 {
         self.tell(&json!({"hits": true}))["hits"][path].as_u64().unwrap_or_default()
     }

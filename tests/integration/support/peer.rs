@@ -1,4 +1,4 @@
-//! The Postfix side of one connection, in bytes: to a listener, or to a client on stdio.
+//! Postfix' side of one connection, in bytes: to a listener, or to a client on stdio.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
@@ -28,7 +28,7 @@ pub(crate) fn netstring(payload: impl AsRef<[u8]>) -> Vec<u8> {
     [format!("{}:", payload.len()).as_bytes(), payload, b","].concat()
 }
 
-/// A policy request with these attributes behind `request=`.
+/// A policy request with these attributes after `request=`.
 pub(crate) fn policy_request(attributes: &[(&str, &str)]) -> Vec<u8> {
     let mut text = String::from("request=smtpd_access_policy\n");
     for (name, value) in attributes {
@@ -39,14 +39,14 @@ pub(crate) fn policy_request(attributes: &[(&str, &str)]) -> Vec<u8> {
 }
 
 impl Peer {
-    /// Connects to a TCP listener. Every write leaves as a segment of its own.
+    /// Connects to a TCP listener. Every write is a segment of its own.
     pub(crate) fn tcp(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).expect("the TCP listener accepts");
         stream.set_nodelay(true).expect("TCP_NODELAY");
         Self::over(Stream::Tcp(stream), None)
     }
 
-    /// The same from another address of the loopback.
+    /// The same from another loopback address.
     pub(crate) fn tcp_from(source: Ipv4Addr, address: SocketAddr) -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a TCP socket");
         socket.bind(&SocketAddr::from((source, 0)).into()).expect("all of 127/8 is ours");
@@ -71,7 +71,7 @@ impl Peer {
         Self::client(Client::asking(socket, arguments))
     }
 
-    /// From now on reading takes this long at most.
+    /// Sets how long reading may take from now on.
     pub(crate) fn set_patience(&mut self, patience: Duration) {
         match &self.stream {
             Stream::Tcp(stream) => stream.set_read_timeout(Some(patience)),
@@ -94,7 +94,7 @@ impl Peer {
         Self { stream, client }
     }
 
-    /// Writes; fails as the socket does.
+    /// Writes; returns the socket's error.
     pub(crate) fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
         match &mut self.stream {
             Stream::Tcp(stream) => stream.write_all(bytes),
@@ -108,7 +108,7 @@ impl Peer {
         self.try_send(bytes).unwrap_or_else(|error| panic!("sending {}: {error}", shown(bytes)));
     }
 
-    /// Says that no more will come, and goes on reading.
+    /// Closes the sending side, and goes on reading.
     pub(crate) fn half_close(&mut self) {
         match &self.stream {
             Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
@@ -117,14 +117,14 @@ impl Peer {
         .expect("a connection can be half closed");
     }
 
-    /// Reads what there is, at least one byte; none at the end of the stream.
+    /// Reads what is there, at least one byte; nothing at the end of the stream.
     pub(crate) fn receive(&mut self, into: &mut [u8]) -> io::Result<usize> {
         loop {
             let read = match &mut self.stream {
                 Stream::Tcp(stream) => stream.read(into),
                 Stream::Unix(stream) => stream.read(into),
             };
-            // After an interruption a read with a time limit is not taken up again by itself (signal(7)).
+            // A read with a time limit is not restarted after a signal (signal(7)).
             match read {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 read => return read,
@@ -132,7 +132,7 @@ impl Peer {
         }
     }
 
-    /// Reads until `complete` says so, and not a byte more than it takes.
+    /// Reads until `complete` returns true, and no byte more.
     fn read_until(&mut self, what: &str, complete: impl Fn(&[u8]) -> bool) -> Vec<u8> {
         let mut got = Vec::new();
         while !complete(&got) {
@@ -146,7 +146,7 @@ impl Peer {
         got
     }
 
-    /// Reads this many bytes, or what came before the connection was closed.
+    /// Reads this many bytes, or fewer if the connection closes before.
     pub(crate) fn up_to(&mut self, count: usize) -> Vec<u8> {
         let mut got = vec![0; count];
         let mut filled = 0;
@@ -192,13 +192,13 @@ impl Peer {
         self.action()
     }
 
-    /// Reads to the end of the stream: what still came. A reset is an end, too: it is what a
-    /// close turns into when the other side had not read everything.
+    /// Reads to the end of the stream. A reset is an end, too: a close becomes a reset if the other
+    /// side had not read everything.
     pub(crate) fn rest(&mut self) -> Vec<u8> {
         self.try_rest().unwrap_or_else(|what| panic!("{what}"))
     }
 
-    /// As [`Self::rest`]; what happened instead, where the stream has no end.
+    /// As [`Self::rest`]; returns the error if the stream does not end.
     pub(crate) fn try_rest(&mut self) -> Result<Vec<u8>, String> {
         let (mut got, mut piece) = (Vec::new(), [0; 4096]);
         loop {
@@ -213,7 +213,7 @@ impl Peer {
         }
     }
 
-    /// The exit code of the client behind this connection, once that has hung up.
+    /// The exit code of the client behind this connection, after the connection was closed.
     pub(crate) fn exit_code(&mut self) -> Option<i32> {
         self.client.as_mut().expect("a client is behind this connection").exit_code()
     }

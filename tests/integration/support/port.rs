@@ -1,9 +1,9 @@
-//! TCP ports that stay ours from the moment the system names them.
+//! TCP ports that stay reserved from the moment the system assigns them.
 //!
-//! A port that is asked for and given back can go to anyone before it is used. Here the socket
-//! that asked for it stays bound with SO_REUSEADDR and never listens: the system gives the port
-//! to nobody else, a program that sets SO_REUSEADDR (all of ours, and Postfix) can listen on it,
-//! and while nobody does, connecting is refused.
+//! A port that is assigned and closed again may go to any other program before it is used. Here the
+//! socket stays bound with SO_REUSEADDR and does not listen. The system assigns the port to no other
+//! program, programs that set SO_REUSEADDR (ours and Postfix) can listen on it, and until then
+//! connecting is refused.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -16,7 +16,7 @@ pub(crate) struct Port {
 }
 
 impl Port {
-    /// Takes a port that nobody uses.
+    /// Reserves a free port.
     pub(crate) fn reserve() -> Self {
         let held = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a TCP socket");
         held.set_reuse_address(true).expect("SO_REUSEADDR");
@@ -25,12 +25,12 @@ impl Port {
         Self { address: address.as_socket().expect("an internet address"), _held: held }
     }
 
-    /// `127.0.0.1` and the number.
+    /// `127.0.0.1:` and the number.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The number alone.
+    /// The number.
     pub(crate) fn number(&self) -> u16 {
         self.address.port()
     }

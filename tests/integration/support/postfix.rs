@@ -1,8 +1,8 @@
-//! A private Postfix: the Debian package's programs on a configuration and a queue of their own in
-//! a temporary directory. Nothing under /etc is touched, and no mail leaves it.
+//! A private Postfix: the Debian package's programs with a configuration and a queue of their own in a
+//! temporary directory. It changes nothing below /etc, and sends no mail to other hosts.
 //!
-//! Set up as an administrator would, with postconf on the package's own master.cf; `start` comes
-//! back when master(8) is ready. It needs root, as Postfix does.
+//! It is set up with postconf on the package's own master.cf, as an administrator would do it. `start`
+//! returns when master(8) is ready. It needs root, as Postfix does.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -20,7 +20,7 @@ use super::{PATIENCE, client, wait_until};
 /// The file that the package ships.
 const MASTER_CF: &str = "/usr/share/postfix/master.cf.dist";
 
-/// The fixed part of main.cf. Every domain but example.com is foreign, and no name is looked up.
+/// The fixed part of main.cf. Every domain but example.com is foreign, and no name is looked up in DNS.
 const MAIN_CF: &str = "\
 compatibility_level = 3.6
 inet_interfaces = 127.0.0.1
@@ -39,14 +39,14 @@ smtpd_error_sleep_time = 0
 disable_dns_lookups = yes
 ";
 
-/// A Postfix that is set up, and perhaps runs.
+/// A Postfix that is set up, and may run.
 pub(crate) struct Postfix {
     directory: TempDir,
     running: bool,
     ports: Vec<Port>,
 }
 
-/// The place in the mail log where something began.
+/// A position in the mail log.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LogMark(usize);
 
@@ -91,12 +91,12 @@ impl Postfix {
         self.directory.path().join(name)
     }
 
-    /// The client's program in this Postfix' own directory, where a test may replace it.
+    /// The client program in this Postfix' own directory, where a test may replace it.
     pub(crate) fn program(&self) -> PathBuf {
         self.path("bin/pfxhttp-client")
     }
 
-    /// Puts another program in the place of the client, in one step.
+    /// Replaces the client program in one step.
     pub(crate) fn replace_program(&self, with: &Path) {
         let beside = self.path("bin/new");
         fs::copy(with, &beside).expect("a program can be copied");
@@ -108,7 +108,7 @@ impl Postfix {
         self.path("etc")
     }
 
-    /// Runs postconf on this configuration; what it printed.
+    /// Runs postconf on this configuration; returns its output.
     pub(crate) fn postconf(&self, arguments: &[&str]) -> String {
         let output = self.run("/usr/sbin/postconf", arguments);
         assert!(output.status.success(), "postconf {arguments:?}: {output:?}");
@@ -133,7 +133,7 @@ impl Postfix {
         fs::write(file, whole + text).expect("master.cf can be written");
     }
 
-    /// Adds a spawn entry for a client with these arguments, as user nobody.
+    /// Adds a spawn entry for a client with these arguments, with user nobody.
     pub(crate) fn spawn(&self, service: &str, ipc: &Path, arguments: &str) {
         let (program, ipc) = (self.program(), ipc.display());
         let argv = format!("user=nobody argv={} --socket {ipc} {arguments}", program.display());
@@ -142,7 +142,7 @@ impl Postfix {
         self.main_cf(&format!("{service}_time_limit = 3600"));
     }
 
-    /// Adds an smtpd on a port of its own, with main.cf settings of its own.
+    /// Adds an smtpd on a port of its own, with its own main.cf settings.
     pub(crate) fn smtpd(&mut self, settings: &[(&str, &str)]) -> u16 {
         let port = Port::reserve();
         let address = port.address();
@@ -167,12 +167,12 @@ impl Postfix {
         self.smtpd(&[&common, settings].concat())
     }
 
-    /// `postfix check`; what it said.
+    /// Runs `postfix check`; returns its output.
     pub(crate) fn check(&self) -> String {
         said(&self.run("/usr/sbin/postfix", &["check"]))
     }
 
-    /// Starts it, and waits until it is ready.
+    /// Starts it and waits until it is ready.
     pub(crate) fn start(&mut self) {
         let output = self.run("/usr/sbin/postfix", &["start"]);
         self.running = output.status.success();
@@ -194,12 +194,12 @@ impl Postfix {
         fs::read_to_string(self.path("mail.log")).unwrap_or_default()
     }
 
-    /// Here and now in the mail log.
+    /// The present end of the mail log.
     pub(crate) fn mark(&self) -> LogMark {
         LogMark(self.mail_log().len())
     }
 
-    /// What was logged since, once a line with `word` is there.
+    /// What was logged since `mark`, once a line with `word` is there.
     pub(crate) fn logged_since(&self, mark: LogMark, word: &str) -> String {
         let mut log = String::new();
         let there = wait_until(PATIENCE, || {
@@ -224,7 +224,8 @@ impl Postfix {
         wait_until(PATIENCE, || !self.has_processes());
     }
 
-    /// Whether a process still lives in the queue directory, where all of Postfix' do.
+    /// Whether a process still has its working directory in the queue directory, as all of Postfix'
+    /// have.
     fn has_processes(&self) -> bool {
         let processes = fs::read_dir("/proc").expect("/proc can be read").flatten();
         let mut places = processes.filter_map(|process| fs::read_link(process.path().join("cwd")).ok());
@@ -236,7 +237,7 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned()
 }
 
-/// The lines of a mail log that mean trouble.
+/// The lines of a mail log that report trouble.
 pub(crate) fn trouble(log: &str) -> Vec<&str> {
     let alarming = ["warning", "error", "fatal", "panic"];
     log.lines().filter(|line| alarming.iter().any(|word| line.contains(word))).collect()

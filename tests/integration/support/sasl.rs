@@ -1,5 +1,5 @@
-//! The client's side of Dovecot's authentication protocol, in lines: to a listener, or to a client
-//! on stdio.
+//! The client's side of Dovecot's authentication protocol, in lines: to a listener, or to a client on
+//! stdio.
 
 use std::io::{Error, ErrorKind};
 use std::time::{Duration, Instant};
@@ -14,36 +14,36 @@ use super::{PATIENCE, shown};
 pub(crate) struct Sasl {
     peer: Peer,
     handshake: Vec<String>,
-    /// What came behind the last line.
+    /// Bytes behind the last line.
     read_ahead: Vec<u8>,
 }
 
-/// What came next.
+/// The next event of the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Heard {
     /// A line, without its LF.
     Line(String),
-    /// The end of the stream; what stood behind the last LF, most often nothing.
+    /// The end of the stream, and the bytes behind the last LF, usually none.
     Closed(Vec<u8>),
     /// The connection was reset.
     Reset,
-    /// Nothing within the time.
+    /// Nothing within the time limit.
     Nothing,
 }
 
 impl Sasl {
-    /// Says VERSION and CPID as Postfix does, and reads the whole handshake.
+    /// Sends VERSION and CPID as Postfix does, and reads the whole handshake.
     pub(crate) fn begin(peer: Peer) -> Self {
         Self::begin_as(peer, 0)
     }
 
-    /// The same as a client of this minor version: Postfix is 0, Dovecot 1 and up.
+    /// The same as a client of this minor version: Postfix has 0, Dovecot 1 or later.
     pub(crate) fn begin_as(mut peer: Peer, minor: u32) -> Self {
         peer.send(format!("VERSION\t1\t{minor}\nCPID\t{}\n", std::process::id()));
         Self::listen(peer)
     }
 
-    /// Says nothing, and reads the whole handshake (Exim up to 4.98).
+    /// Sends nothing, and reads the whole handshake, as Exim up to 4.98 does.
     pub(crate) fn listen(peer: Peer) -> Self {
         let mut sasl = Self { peer, handshake: Vec::new(), read_ahead: Vec::new() };
         loop {
@@ -66,12 +66,12 @@ impl Sasl {
         offers.map(|offer| offer.split('\t').next().unwrap_or_default()).collect()
     }
 
-    /// Sends a line, its LF added.
+    /// Sends a line and LF.
     pub(crate) fn say(&mut self, line: impl AsRef<[u8]>) {
         self.peer.send([line.as_ref(), b"\n"].concat());
     }
 
-    /// `AUTH` as Postfix sends it; `response` goes out in base64.
+    /// Sends `AUTH` as Postfix does; `response` is sent in base64.
     pub(crate) fn auth(&mut self, id: u32, mechanism: &str, response: Option<&[u8]>) {
         let response = response.map(|bytes| format!("\tresp={}", STANDARD.encode(bytes)));
         let parameters = "service=smtp\tnologin\tlip=127.0.0.1\trip=192.0.2.7\tsecured";
@@ -88,14 +88,14 @@ impl Sasl {
         self.auth(id, "XOAUTH2", Some(format!("user={user}\x01auth=Bearer {token}\x01\x01").as_bytes()));
     }
 
-    /// `AUTH` by OAUTHBEARER; no user is typed where `user` is "".
+    /// `AUTH` by OAUTHBEARER; "" sends no user.
     pub(crate) fn oauthbearer(&mut self, id: u32, user: &str, token: &str) {
         let name = if user.is_empty() { String::new() } else { format!("a={user}") };
         let response = format!("n,{name},\x01auth=Bearer {token}\x01\x01");
         self.auth(id, "OAUTHBEARER", Some(response.as_bytes()));
     }
 
-    /// `CONT`; `response` goes out in base64.
+    /// `CONT`; `response` is sent in base64.
     pub(crate) fn cont(&mut self, id: u32, response: impl AsRef<[u8]>) {
         self.say(format!("CONT\t{id}\t{}", STANDARD.encode(response)));
     }
@@ -105,7 +105,7 @@ impl Sasl {
         self.say(format!("CANCEL\t{id}"));
     }
 
-    /// The next line, which has to come.
+    /// The next line; panics if there is none.
     pub(crate) fn line(&mut self) -> String {
         match self.next(PATIENCE) {
             Heard::Line(line) => line,
@@ -113,7 +113,7 @@ impl Sasl {
         }
     }
 
-    /// What comes next, within this time.
+    /// The next event within this time.
     pub(crate) fn next(&mut self, within: Duration) -> Heard {
         let end = Instant::now() + within;
         loop {
@@ -139,7 +139,7 @@ impl Sasl {
         }
     }
 
-    /// The connection itself. What was read of it already is not there any more.
+    /// The connection itself, without the bytes that were read already.
     pub(crate) fn peer(&mut self) -> &mut Peer {
         &mut self.peer
     }

@@ -1,5 +1,5 @@
-//! A site with a secret in every key that can hold one, and servers that repeat what they are told
-//! where they refuse it.
+//! A site with a secret in every key that can hold one, and with servers whose refusals repeat what
+//! they got.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -17,15 +17,15 @@ use super::marker::{Marker, told};
 use super::port::Port;
 use super::site::open_directory;
 
-/// The servers, and the file that leads to them.
+/// The servers, and their configuration.
 pub(crate) struct Planted {
     pub(crate) markers: Vec<Marker>,
-    /// What the environment says for a key of the file.
+    /// The secret that a variable holds instead of the file.
     pub(crate) variable: Marker,
     pub(crate) api: Backend,
-    /// It wants a client certificate.
+    /// An API that requests a client certificate.
     pub(crate) secure: Backend,
-    /// Nobody believes its certificate.
+    /// An API whose certificate is not trusted.
     pub(crate) strange: Backend,
     pub(crate) collector: Backend,
     pub(crate) provider: FakeProvider,
@@ -35,7 +35,7 @@ pub(crate) struct Planted {
     directory: TempDir,
 }
 
-/// What is asked decides: a value, or one of the ways to fail, all of which repeat what they got.
+/// The key decides about the answer: a value, or one of the failures, all of which repeat the request.
 pub(crate) fn repeating(request: &Request) -> Reply {
     let all = told(std::slice::from_ref(request));
     let one_line: String = all.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
@@ -58,10 +58,10 @@ pub(crate) fn repeating(request: &Request) -> Reply {
     }
 }
 
-/// Each way to fail, and none.
+/// A key for each failure, and one without.
 pub(crate) const KEYS: [&str; 7] = ["k", "k-401", "k-407", "k-500", "k-error", "k-nonsense", "bad key"];
 
-/// The maps, and those whose API cannot be had.
+/// The maps, and those whose API cannot be reached.
 pub(crate) const MAPS: [&str; 13] = [
     "query", "inserted", "json", "form", "basic", "filed", "variable", "secret", "posted", "told", "keyed",
     "secure", "raw",
@@ -94,12 +94,12 @@ impl Planted {
         planted
     }
 
-    /// Where its files and sockets are.
+    /// A path in the site's directory.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    /// A secret for this key.
+    /// Makes a secret for this key.
     fn plant(&mut self, key: &'static str) -> String {
         let marker = Marker::new(key);
         let text = marker.text.clone();
@@ -107,13 +107,13 @@ impl Planted {
         text
     }
 
-    /// The same as the value of a query.
+    /// The same in the encoding of a query.
     fn plant_encoded(&mut self, key: &'static str) -> String {
         self.plant(key);
         self.markers.last().expect("a marker").encoded()
     }
 
-    /// The same in a file; the file's name.
+    /// The same in a file; returns the file's name.
     pub(crate) fn plant_file(&mut self, key: &'static str, before: &str) -> String {
         let secret = self.plant(key);
         let file = self.path(&format!("secret-{}", self.markers.len()));
@@ -122,7 +122,7 @@ impl Planted {
         file.display().to_string()
     }
 
-    /// A private key in a file; the file's name.
+    /// A private key in a file; returns the file's name.
     fn plant_key(&mut self, key: &'static str, pem: &str) -> String {
         self.markers.push(Marker::of_pem(key, pem));
         let file = self.path(&format!("key-{}.pem", self.markers.len()));
@@ -207,7 +207,7 @@ impl Planted {
             .map("refused", &format!("http://{}/", self.nobody.address()), &[])
     }
 
-    /// `backend_oidc_auth` in each way.
+    /// `backend_oidc_auth` with each method of authentication.
     fn tokens_of_ours(&mut self, config: Config) -> Config {
         let uri = self.provider.configuration_uri();
         let tenant = self.plant_encoded("BackendOidc.configuration_uri");

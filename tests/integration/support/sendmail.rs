@@ -1,6 +1,6 @@
-//! A private Sendmail: Debian's sendmail-bin, unpacked and not installed, with a configuration of its
-//! own. It asks socket maps, by hand (`/map` of its address test mode) and for each recipient, and
-//! delivers nothing.
+//! A private Sendmail: Debian's sendmail-bin, unpacked but not installed, with its own configuration.
+//! It asks socket maps by hand (`/map` of its address test mode) and for each recipient, and delivers
+//! nothing.
 
 use std::fs;
 use std::io::Write as _;
@@ -13,11 +13,12 @@ use super::namespace::{self, Daemon, HOST, unpacked};
 use super::port::Port;
 use super::site::open_directory;
 
-/// Where the broker's directory is in there: Sendmail takes no socket in one that others may write to.
+/// The broker's directory in the namespace: Sendmail uses no socket in a directory that others may
+/// write to.
 pub(crate) const BROKER: &str = "/mnt";
 
-/// The maps stand between the two parts. A rule that is not told of a failure (`-T`) goes on as if
-/// there were no such key.
+/// The K lines of the maps go between the two parts. A rule without `-T` treats a failure as if there
+/// were no such key.
 const HEAD: &str =
     "V10/Berkeley\nDnmailer-daemon\nO LogLevel=0\nO Timeout.ident=0\nO OperatorChars=.:%@!^/[]+\n";
 const RULES: &str = "\
@@ -35,7 +36,7 @@ Mlocal, P=/bin/false, F=lsDFMA5, A=false
 Mprog, P=/bin/false, F=lsDFMeu, A=false
 ";
 
-/// A Sendmail that is set up.
+/// A Sendmail that is set up, and may run.
 pub(crate) struct Sendmail {
     program: PathBuf,
     broker: PathBuf,
@@ -71,7 +72,8 @@ impl Sendmail {
         command
     }
 
-    /// What `/map NAME KEY` says: the value, and Sendmail's own status (sysexits.h; 68: no such key).
+    /// The result of `/map NAME KEY`: the value, and Sendmail's exit code (sysexits.h; 68: no such
+    /// key).
     pub(crate) fn map(&self, name: &str, key: &str) -> (Option<String>, u8) {
         let mut command = self.command("-bt");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -89,12 +91,12 @@ impl Sendmail {
         (what.strip_prefix("returns ").map(str::to_owned), status)
     }
 
-    /// Lets it accept mail.
+    /// Starts it as a mail server.
     pub(crate) fn start(&self) -> Daemon {
         Daemon::start(self.command("-bD"), self.port.number())
     }
 
-    /// Where it accepts mail.
+    /// The address at which it accepts mail.
     pub(crate) fn port(&self) -> u16 {
         self.port.number()
     }

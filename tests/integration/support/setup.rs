@@ -1,6 +1,5 @@
-//! A broker with the entries that a test writes itself: one unix listener for its maps, one for
-//! each of its policy services, one unix and one TCP listener for each of its logins, and the
-//! local socket.
+//! A broker with entries that the test writes itself: one unix listener for maps, one for each policy
+//! service, one unix and one TCP listener for each login entry, and the clients' socket.
 
 use std::path::PathBuf;
 
@@ -47,12 +46,12 @@ impl Setup {
         Self { broker, login_ports, directory }
     }
 
-    /// A socket of its directory.
+    /// The path of a socket in its directory.
     pub(crate) fn socket(&self, name: &str) -> PathBuf {
         self.directory.path().join(format!("{name}.sock"))
     }
 
-    /// The socket for clients.
+    /// The clients' socket.
     pub(crate) fn ipc(&self) -> PathBuf {
         Config::ipc(self.directory.path())
     }
@@ -74,7 +73,7 @@ impl Setup {
         &found.unwrap_or_else(|| panic!("no login is named {name}")).1
     }
 
-    /// A connection for logins, behind its handshake, as Postfix makes it.
+    /// A connection for logins after its handshake, as Postfix makes it.
     #[allow(dead_code, reason = "for tests of a broker that answers logins")]
     pub(crate) fn login(&self, way: Way, name: &str) -> Sasl {
         Sasl::begin(match way {
@@ -84,7 +83,7 @@ impl Setup {
         })
     }
 
-    /// `smtpd_sasl_path` for a login by this way; a client is spawned by the service `pfx-sasl`.
+    /// The `smtpd_sasl_path` for logins in this way; the service `pfx-sasl` spawns clients.
     #[allow(dead_code, reason = "for tests of a broker that answers logins")]
     pub(crate) fn sasl_path(&self, way: Way, name: &str) -> String {
         match way {
@@ -94,7 +93,7 @@ impl Setup {
         }
     }
 
-    /// A connection to a client with these arguments behind `--socket`.
+    /// A connection to a client with these arguments after `--socket`.
     pub(crate) fn client(&self, arguments: &[&str]) -> Peer {
         Peer::asking(&self.ipc(), arguments)
     }

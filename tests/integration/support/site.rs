@@ -1,5 +1,5 @@
-//! A whole site without Postfix: an API for maps, one for policies, and a broker that can be asked
-//! in each of the three ways.
+//! A whole site without Postfix: an API for maps, one for policies, and a broker that can be asked in
+//! each of the three ways.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use super::config::{Config, Kind};
 use super::peer::Peer;
 use super::port::Port;
 
-/// How a request comes to the broker.
+/// The way of a request to the broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
     /// Through a client on stdio, as spawn(8) starts it.
@@ -27,7 +27,7 @@ impl Way {
     pub(crate) const ALL: [Self; 3] = [Self::Client, Self::Unix, Self::Tcp];
 }
 
-/// The maps: `demo`, and `hasty`, which waits a second only.
+/// The maps: `demo`, and `hasty`, which waits at most one second.
 pub(crate) const HASTY: &str = "hasty";
 /// The policy services: `checks`, and `strict`, which disconnects on failure.
 pub(crate) const POLICIES: [&str; 2] = ["checks", "strict"];
@@ -51,7 +51,7 @@ pub(crate) fn open_directory() -> TempDir {
 }
 
 impl Site {
-    /// Starts everything; both APIs answer by `handler`.
+    /// Starts everything; `handler` answers for both APIs.
     pub(crate) fn start(handler: impl Fn(&Request) -> Reply + Clone + Send + Sync + 'static) -> Self {
         let (maps, policies) = (Backend::start(handler.clone()), Backend::start(handler));
         let directory = open_directory();
@@ -73,17 +73,17 @@ impl Site {
         Self { broker, maps, policies, map_port, policy_ports, directory }
     }
 
-    /// A site whose APIs give every request this JSON.
+    /// A site whose APIs answer every request with this JSON.
     pub(crate) fn constant(body: &'static str) -> Self {
         Self::start(move |_| Reply::json(body))
     }
 
-    /// The site's directory; everybody may search it.
+    /// The site's directory, which every user may search.
     pub(crate) fn directory(&self) -> &Path {
         self.directory.path()
     }
 
-    /// The socket for clients.
+    /// The clients' socket.
     pub(crate) fn ipc(&self) -> PathBuf {
         Config::ipc(self.directory.path())
     }

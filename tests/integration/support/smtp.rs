@@ -7,7 +7,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// Longer than Postfix' own wait for a policy service with one retry.
+/// More time than Postfix waits for a policy service with one retry.
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// An SMTP session.
@@ -16,7 +16,7 @@ pub(crate) struct Smtp {
 }
 
 impl Smtp {
-    /// Connects to a port of 127.0.0.1, says EHLO and MAIL.
+    /// Connects to a port of 127.0.0.1, sends EHLO and MAIL.
     pub(crate) fn begin(port: u16) -> Self {
         let mut smtp = Self::greet(port).0;
         let command = "MAIL FROM:<sender@test.example>";
@@ -25,7 +25,7 @@ impl Smtp {
         smtp
     }
 
-    /// Connects to a port of 127.0.0.1 and says EHLO; the reply to that tells what there is.
+    /// Connects to a port of 127.0.0.1 and sends EHLO; also returns the reply with its extensions.
     pub(crate) fn greet(port: u16) -> (Self, String) {
         let stream = TcpStream::connect(("127.0.0.1", port)).expect("Postfix accepts");
         stream.set_read_timeout(Some(LIMIT)).expect("a time limit can be set");
@@ -37,7 +37,7 @@ impl Smtp {
         (smtp, reply)
     }
 
-    /// Sends a line; the whole reply, its lines joined by LF.
+    /// Sends a line; returns the whole reply, with its lines joined by LF.
     pub(crate) fn command(&mut self, line: &str) -> String {
         let stream = self.stream.get_mut();
         stream.write_all(format!("{line}\r\n").as_bytes()).expect("Postfix reads");
@@ -59,7 +59,7 @@ impl Smtp {
         self.command(&format!("AUTH {mechanism} {}", STANDARD.encode(response)))
     }
 
-    /// A line of a dialogue, in base64; the whole reply.
+    /// A line of a dialogue, in base64; returns the whole reply.
     pub(crate) fn respond(&mut self, response: impl AsRef<[u8]>) -> String {
         self.command(&STANDARD.encode(response))
     }

@@ -1,4 +1,4 @@
-//! A real HTTP proxy: tinyproxy in the foreground, with a configuration, a port and a log of its own.
+//! A real HTTP proxy: tinyproxy in the foreground, with its own configuration, port and log.
 
 use std::fs;
 use std::net::TcpStream;
@@ -43,7 +43,7 @@ impl Tinyproxy {
         proxy
     }
 
-    /// What `proxy` says.
+    /// The value of `proxy`.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.port.address())
     }
@@ -53,7 +53,7 @@ impl Tinyproxy {
         fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
 
-    /// Ends it; from now on connecting is refused.
+    /// Stops it: connecting is refused from now on.
     pub(crate) fn stop(&mut self) {
         let Some(mut child) = self.child.take() else { return };
         child.kill().expect("a child can be killed");
