@@ -282,7 +282,7 @@ fn status_reload_and_purge() {
     let purged = run(&file, &["cache", "purge", "fresh", "a"], "");
     assert_eq!(text(&purged), "answers forgotten: 1\n");
     assert_eq!((peer.look_up("fresh", "a"), peer.look_up("fresh", "b")), ("OK new".into(), "OK old".into()));
-    assert_eq!(status()["cache"]["entries"], 2, "what was put off is done");
+    assert_eq!(status()["cache"]["entries"], 2, "the removed answer is not counted");
     assert_eq!(text(&run(&file, &["cache", "purge"], "")), "answers forgotten: 2\n");
     assert_eq!(status()["cache"]["entries"], 0);
     assert_eq!(peer.look_up("fresh", "b"), "OK new");
@@ -380,9 +380,13 @@ fn the_admin_socket_takes_well_formed_orders_of_its_owner_alone() {
     let _reset = client.read_to_end(&mut answer);
     assert_eq!(answer, b"");
     drop(running);
-    assert_eq!(run(&file, &["status"], "").status.code(), Some(75), "nobody is there");
+    assert_eq!(run(&file, &["status"], "").status.code(), Some(75), "there is no broker");
     let good = fs::read_to_string(&file).expect("the configuration");
     fs::write(&file, format!("{good}nonsense: [")).expect("the configuration can be written");
-    assert_eq!(run(&file, &["status"], "").status.code(), Some(78), "and nothing that tells where");
+    assert_eq!(
+        run(&file, &["status"], "").status.code(),
+        Some(78),
+        "the file does not say where the socket is"
+    );
     assert!(!path.exists() || UnixStream::connect(&path).is_err());
 }

@@ -147,7 +147,7 @@ fn a_revoked_token_is_replaced_without_a_failure() {
         assert_eq!(setup.map().look_up("m", &key.to_string()), TEMP);
     }
     let tokens = provider.count(Endpoint::Token);
-    assert!(tokens <= 4, "{tokens} tokens for an API that wants none");
+    assert!(tokens <= 4, "{tokens} tokens for an API that refuses each");
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn a_provider_that_hangs_delays_only_its_own_targets() {
         assert_eq!(peer.reply(), TEMP);
     }
     assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
-    assert_eq!(hanging.count(Endpoint::Discovery), 1, "asked once for all of them");
+    assert_eq!(hanging.count(Endpoint::Discovery), 1, "one request for all of them");
 }
 
 #[test]
@@ -232,9 +232,12 @@ fn a_provider_in_trouble_is_a_failure() {
         sasl.plain(1, "u", "secret");
         assert_eq!(sasl.next(PATIENCE), crate::support::sasl::Heard::Closed(Vec::new()));
     }
-    assert_eq!(api.count(), 0, "nothing is asked without a token");
+    assert_eq!(api.count(), 0, "no request without a token");
     provider.mend(Endpoint::Token);
-    assert!(wait_until(PATIENCE, || setup.map().look_up("m", "k") == "OK v"), "and then it works");
+    assert!(
+        wait_until(PATIENCE, || setup.map().look_up("m", "k") == "OK v"),
+        "after the pause a token is fetched"
+    );
     assert!(setup.broker.log().contains("provider"), "{}", setup.broker.log());
 }
 

@@ -123,7 +123,7 @@ fn example(first: &str, origin: &str, api: &Backend) -> String {
     let mut blocks =
         examples.split(".Bd -literal -offset indent\n").filter_map(|part| part.split_once(".Ed"));
     let found = blocks.find(|(block, _)| block.starts_with(first)).expect("the example");
-    assert!(found.0.contains(origin), "{origin} is asked");
+    assert!(found.0.contains(origin), "{origin} is in the example");
     found.0.replace(origin, &api.url(""))
 }
 
@@ -214,5 +214,5 @@ fn the_manuals_maps_work_with_userli() {
     }
     let without = asked(&entries.replace("Bearer secret", "Bearer other"));
     let (_other, mut peer, _elsewhere) = without;
-    assert_eq!(peer.look_up("mailboxes", "bob@example.org"), TEMP, "a wrong token bounces nothing");
+    assert_eq!(peer.look_up("mailboxes", "bob@example.org"), TEMP, "a wrong token is a temporary failure");
 }

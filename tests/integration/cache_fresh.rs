@@ -29,17 +29,17 @@ fn a_fresh_answer_makes_no_call() {
         assert_eq!(map.look_up("m", "k"), "OK v");
         assert_eq!(policy.ask(&asked), "action=REJECT no\n\n");
     }
-    assert_eq!(api.count(), 2, "one call each");
+    assert_eq!(api.count(), 2, "one request each");
     assert_eq!(map.look_up("m", "another"), "OK v");
     assert_eq!(api.count(), 3);
     pause(Duration::from_millis(1200));
     assert_eq!(map.look_up("m", "k"), "OK v");
     assert_eq!(policy.ask(&asked), "action=REJECT no\n\n");
-    assert_eq!(api.count(), 5, "after the time a call each");
+    assert_eq!(api.count(), 5, "one request each after the time");
     api.down();
     assert_eq!(map.look_up("m", "k"), "OK v", "fresh again");
     pause(Duration::from_millis(1200));
-    assert_eq!(map.look_up("m", "k"), TEMP, "without the outage cache nothing stands in");
+    assert_eq!(map.look_up("m", "k"), TEMP, "without the outage cache a failure is not replaced");
 }
 
 #[test]
@@ -57,12 +57,12 @@ fn an_absence_is_kept_only_with_negative() {
         }
         api.count() - before
     };
-    assert_eq!(calls(&mut peer, "fresh"), 3, "`fresh` is for values");
+    assert_eq!(calls(&mut peer, "fresh"), 3, "`fresh` applies to values only");
     assert_eq!(calls(&mut peer, "both"), 1);
     api.answer_with(|_| Reply::json(r#"{"value": "v"}"#));
     assert_eq!(peer.look_up("both", "k"), "NOTFOUND ", "still");
     pause(Duration::from_millis(1200));
-    assert_eq!(peer.look_up("both", "k"), "OK v", "after its time it is asked for again");
+    assert_eq!(peer.look_up("both", "k"), "OK v", "a request after its time");
 }
 
 #[test]
@@ -96,12 +96,12 @@ fn a_stale_answer_comes_at_once_while_one_call_renews_it() {
         assert_eq!(peer.look_up("m", "k"), "OK old", "the API has not answered yet");
         assert!(start.elapsed() < A_WHILE, "took {:?}", start.elapsed());
     }
-    assert!(api.wait_for(2, PATIENCE), "it is asked anew");
-    assert!(!api.wait_for(3, A_WHILE), "and once only: {:?}", api.requests());
+    assert!(api.wait_for(2, PATIENCE), "one renewal starts");
+    assert!(!api.wait_for(3, A_WHILE), "only one renewal: {:?}", api.requests());
     api.release();
     assert!(wait_until(PATIENCE, || peer.look_up("m", "k") == "OK new"), "the new value arrives");
     for _ in 0..20 {
-        assert_eq!(peer.look_up("m", "k"), "OK new", "and stays");
+        assert_eq!(peer.look_up("m", "k"), "OK new", "the new value is kept");
     }
     // A lookup that found the old value while the new one arrived may renew it once more.
     assert!(api.count() <= 3, "the new value is fresh: {:?}", api.requests());
@@ -126,7 +126,7 @@ fn renewals_do_not_pile_up() {
     }
     let grown = setup.broker.resident_kib().saturating_sub(before);
     assert!(grown < 4 * 1024, "{LOOKUPS} stale answers took {grown} KiB");
-    assert_eq!(api.count(), 2, "and one renewal");
+    assert_eq!(api.count(), 2, "one renewal");
     api.release();
 }
 
@@ -147,7 +147,7 @@ fn a_renewal_that_fails_changes_nothing() {
     api.answer_with(|_| Reply::json("{}"));
     assert!(wait_until(PATIENCE, || peer.look_up("m", "k") == "NOTFOUND "), "an absence is an answer");
     api.down();
-    assert_eq!(peer.look_up("m", "k"), TEMP, "and the old value is gone");
+    assert_eq!(peer.look_up("m", "k"), TEMP, "the old value is not used again");
 }
 
 /// Sends this lookup on `count` connections.
@@ -166,14 +166,14 @@ fn the_same_lookup_in_flight_is_one_request() {
     let mut peers = ask_all(&setup, 64, "m k");
     let mut others = ask_all(&setup, 1, "m another");
     assert!(api.wait_for(2, PATIENCE), "both keys are asked for");
-    assert!(!api.wait_for(3, A_WHILE), "and each once: {:?}", api.requests());
+    assert!(!api.wait_for(3, A_WHILE), "one request for each key: {:?}", api.requests());
     api.release();
     for peer in peers.iter_mut().chain(&mut others) {
         assert_eq!(peer.reply(), "OK v");
     }
     assert_eq!(api.count(), 2);
     api.answer_with(|_| Reply::json(r#"{"value": "w"}"#));
-    assert_eq!(peers[0].look_up("m", "k"), "OK w", "what is answered is no longer in flight");
+    assert_eq!(peers[0].look_up("m", "k"), "OK w", "a request that was answered is not shared");
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn the_first_of_the_sharing_lookups_may_hang_up() {
     let mut others = ask_all(&setup, 3, "m k");
     assert!(!api.wait_for(2, A_WHILE), "the others wait for the same request");
     drop(first);
-    assert!(!api.wait_for(2, A_WHILE), "which goes on without its first owner");
+    assert!(!api.wait_for(2, A_WHILE), "the request goes on without the first peer");
     api.release();
     for peer in &mut others {
         assert_eq!(peer.reply(), "OK v");
@@ -212,7 +212,7 @@ fn a_request_without_waiting_lookups_is_cancelled() {
     let api = Backend::start(|_| held(r#"{"value": "v"}"#));
     let setup = Setup::start(|config| config.map("m", &api.url("/"), &[]));
     let peers = ask_all(&setup, 3, "m k");
-    assert!(api.wait_for(1, PATIENCE), "it is asked");
+    assert!(api.wait_for(1, PATIENCE), "the API is asked");
     drop(peers);
     assert!(wait_until(PATIENCE, || api.open() == 0), "its connection ends");
     api.answer_with(|_| Reply::json(r#"{"value": "w"}"#));

@@ -65,5 +65,5 @@ fn the_cache_takes_no_more_memory_than_its_bound() {
     let (mut peer, asked) = (setup.map(), api.count());
     assert_eq!(peer.look_up("m", "again"), "OK v");
     assert_eq!(peer.look_up("m", "again"), "OK v");
-    assert_eq!(api.count(), asked + 1, "and the cache still keeps what it gets");
+    assert_eq!(api.count(), asked + 1, "the cache still keeps new answers");
 }

@@ -48,7 +48,7 @@ fn a_good_answer_replaces_a_failure() {
         api.answer_with(move |_| reply.clone());
         let before = api.count();
         assert_eq!(map.look_up("m", "k"), "OK v", "{what}");
-        assert!(api.count() > before, "the API is asked all the same: {what}");
+        assert!(api.count() > before, "the API is asked each time: {what}");
         assert_eq!(policy.ask(&asked), "action=REJECT no\n\n", "{what}");
         assert_eq!(map.look_up("m", "another"), uncached, "{what}");
         assert_eq!(policy.ask(&[("sender", "b@example.com")]), FAILED, "{what}");
@@ -69,7 +69,7 @@ fn the_newest_good_answer_counts() {
     let mut peer = setup.map();
     assert_eq!(peer.look_up("m", "k"), "OK old");
     api.answer_with(|_| Reply::json(r#"{"value": "new"}"#));
-    assert_eq!(peer.look_up("m", "k"), "OK new", "a backend that answers is heard");
+    assert_eq!(peer.look_up("m", "k"), "OK new", "the backend's answer is used");
     for (body, due) in [
         (r#"{"value": {}}"#, "PERM unexpected value"),
         (r#"{"value": ""}"#, "PERM empty value"),
@@ -152,7 +152,7 @@ fn keys_and_maps_are_kept_apart() {
     api.down();
     let stale: Vec<String> = asked.iter().map(|(map, key)| peer.look_up(map, key)).collect();
     assert_eq!(stale, good);
-    assert_eq!(peer.look_up("ab", "C"), TEMP, "what was never asked is not there");
+    assert_eq!(peer.look_up("ab", "C"), TEMP, "another key is not in the cache");
 }
 
 #[test]
@@ -162,6 +162,6 @@ fn on_failure_applies_if_nothing_is_cached() {
     let mut peer = setup.map();
     assert_eq!(peer.look_up("m", "k"), "OK v");
     api.down();
-    assert_eq!(peer.look_up("m", "k"), "OK v", "a cached value is better");
+    assert_eq!(peer.look_up("m", "k"), "OK v", "a cached value takes precedence");
     assert_eq!(peer.look_up("m", "another"), "NOTFOUND ");
 }

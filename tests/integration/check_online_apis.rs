@@ -171,7 +171,7 @@ fn a_certificate_that_is_not_trusted_is_named_with_the_reason() {
     assert_eq!(checked.good[0], format!("{}: reached (used by: map good)", apis[5].url("")));
     let checked = online(&config("enabled: true, skip_verify: true"));
     assert_eq!((checked.code, checked.good.len()), (Some(0), 7), "{}", checked.text());
-    assert!(apis.iter().all(|api| api.count() == 0), "nobody was asked");
+    assert!(apis.iter().all(|api| api.count() == 0), "no request was sent");
 }
 
 #[test]
@@ -250,7 +250,7 @@ fn a_proxy_is_used_and_not_bypassed() {
     );
     assert!(checked.bad[0].starts_with(&begin), "{}", checked.text());
     assert_reached(&secure, 1, "through a tunnel");
-    assert_eq!(plain.connections(), 0, "nothing is sent that would make the proxy connect");
+    assert_eq!(plain.connections(), 0, "no tunnel is requested");
     proxy.stop();
     let checked = check(&proxy.url());
     assert_eq!((checked.code, checked.good.len(), checked.bad.len()), (Some(69), 0, 4), "{}", checked.text());
@@ -266,7 +266,7 @@ fn a_proxy_is_used_and_not_bypassed() {
     assert_eq!(
         (plain.connections(), secure.connections(), secure.count()),
         (0, 1, 0),
-        "nothing went around it"
+        "the proxy was not bypassed"
     );
 }
 

@@ -67,7 +67,7 @@ fn an_unsuitable_provider_is_named_with_the_reason() {
         let checked = check(&api, &uri, validation);
         let due = format!("provider {uri}: {due} (used by: map m, login l)");
         assert_eq!((checked.code, checked.bad.first()), (Some(69), Some(&due)), "{}", checked.text());
-        assert_eq!(checked.bad.len(), 2, "one line for it, and one in the end: {}", checked.text());
+        assert_eq!(checked.bad.len(), 2, "one line for the provider, and one at the end: {}", checked.text());
         assert_eq!(checked.good.len(), 1, "{}", checked.text());
     };
     for (endpoint, name) in [(Endpoint::Discovery, "discovery"), (Endpoint::Keys, "jwks_uri")] {

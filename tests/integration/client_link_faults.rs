@@ -76,11 +76,11 @@ fn a_broker_that_never_answers_is_waited_for_until_a_second_after_the_budget() {
     let (reply, took) = timed(|| peer.look_up("m", "one"));
     assert_eq!(reply, TEMP);
     assert_about(took, Duration::from_millis(1500), "a lookup without an answer");
-    assert_eq!(broker.connects(), 1, "it waits on the connection that it has");
+    assert_eq!(broker.connects(), 1, "it waits on its present connection");
     assert_eq!(peer.look_up("m", "two"), "OK for two");
-    assert_eq!(broker.connects(), 2, "the connection that an answer may still come on is dropped");
+    assert_eq!(broker.connects(), 2, "a connection on which an answer may still come is closed");
     assert_eq!(peer.look_up("m", "three"), "OK for three");
-    assert_eq!(broker.connects(), 2, "the new one is kept");
+    assert_eq!(broker.connects(), 2, "the new connection is kept");
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn a_lookup_that_ends_every_broker_fails() {
     assert!(took < 3 * SECOND, "it took {took:?}");
     let asks = broker.asks();
     assert!((2..=8).contains(&broker.connects()), "{} brokers were lost", broker.connects());
-    assert_eq!(asks.len(), broker.connects(), "each was asked once");
+    assert_eq!(asks.len(), broker.connects(), "each broker got one request");
     assert!(asks.iter().all(|ask| ask.id == asks[0].id), "a lookup keeps its id: {asks:?}");
     let spent: Vec<u32> = asks.iter().map(|ask| ask.spent_ms).collect();
     assert!(spent.is_sorted() && spent.first() < spent.last(), "one budget is spent: {spent:?}");
@@ -118,7 +118,7 @@ fn the_next_lookup_has_an_id_of_its_own() {
     let mut ids: Vec<u64> = broker.asks().iter().map(|ask| ask.id).collect();
     ids.sort_unstable();
     ids.dedup();
-    assert_eq!(ids.len(), 4, "within a client, and between two");
+    assert_eq!(ids.len(), 4, "ids differ within a client and between two clients");
 }
 
 #[test]
@@ -238,7 +238,11 @@ fn a_login_is_sent_once_and_the_connection_closes_if_the_broker_is_lost() {
     });
     let mut sasl = Sasl::begin(Peer::asking(&socket, &["--mechanisms", "PLAIN", "sasl", "users"]));
     sasl.plain(1, "u", "secret");
-    assert_eq!(sasl.next(Duration::from_secs(9)), Heard::Closed(Vec::new()), "which is 454");
+    assert_eq!(
+        sasl.next(Duration::from_secs(9)),
+        Heard::Closed(Vec::new()),
+        "the connection closes, which is a 454"
+    );
     assert_eq!(broker.asks().len(), 1, "a password is not tried again");
     // A broker that ends before it has the login causes only a delay.
     let (_directory, socket) = place();

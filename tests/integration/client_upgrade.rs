@@ -80,7 +80,7 @@ fn an_old_client_ends_without_an_answer() {
     (&ours).write_all(b"22:demo known@example.com,").expect("written");
     let mut answer = Vec::new();
     (&ours).read_to_end(&mut answer).expect("the connection ends");
-    assert_eq!(answer, b"", "no answer: Postfix asks again");
+    assert_eq!(answer, b"", "no answer, so that Postfix asks again");
     assert_eq!(child.wait().expect("it ends").code(), Some(0), "spawn(8) logs nothing");
     assert_eq!(site.maps.count(), 0);
 }

@@ -47,7 +47,7 @@ fn only_networks_in_allow_from_may_connect() {
     };
     let broker = Broker::start(&config(", allow_from: [127.0.0.2, '2001:db8::/32']"));
     for _ in 0..5 {
-        assert_eq!(Peer::tcp_from(HERE, login.address()).rest(), b"", "closed without a word");
+        assert_eq!(Peer::tcp_from(HERE, login.address()).rest(), b"", "closed without a reply");
         assert_eq!(Peer::tcp_from(HERE, map.address()).rest(), b"");
     }
     let mut inside = Sasl::begin(Peer::tcp_from(THERE, login.address()));
@@ -56,7 +56,7 @@ fn only_networks_in_allow_from_may_connect() {
     let due = ["WARN", "outside of allow_from", "listener=\"users\"", "address=127.0.0.1"];
     assert!(broker.logged(&due), "{}", broker.log());
     let lines = broker.log().lines().filter(|line| line.contains("outside of allow_from")).count();
-    assert_eq!(lines, 2, "one a minute for each listener: {}", broker.log());
+    assert_eq!(lines, 2, "one line a minute for each listener: {}", broker.log());
     for component in ["dovecot_sasl", "socket_map"] {
         let labels = [("component", component), ("event", "accept"), ("result", "error")];
         let refused = Scrape::of(metrics.address()).sum(EVENTS, &labels);
@@ -64,11 +64,15 @@ fn only_networks_in_allow_from_may_connect() {
     }
     config(", allow_from: [127.0.0.0/31]");
     assert!(broker.reload(), "{}", broker.log());
-    assert_eq!(Peer::tcp_from(THERE, map.address()).rest(), b"", "a reload follows");
+    assert_eq!(Peer::tcp_from(THERE, map.address()).rest(), b"", "the reload takes effect");
     assert_eq!(logs_in(&mut Sasl::begin(Peer::tcp_from(HERE, login.address()))), "OK\t1\tuser=u");
     config("");
     assert!(broker.reload(), "{}", broker.log());
-    assert_eq!(Peer::tcp_from(THERE, map.address()).look_up("m", "k"), "OK v", "all may");
+    assert_eq!(
+        Peer::tcp_from(THERE, map.address()).look_up("m", "k"),
+        "OK v",
+        "without allow_from all may connect"
+    );
 }
 
 #[test]
@@ -107,7 +111,7 @@ fn silent_connections_are_closed_for_logins() {
         // Other listeners do not wait either.
         assert_eq!(setup.map().look_up("m", "k"), "OK v");
         before.plain(2, "u", "secret");
-        assert_eq!(before.line(), "OK\t2\tuser=u", "who has asked stays");
+        assert_eq!(before.line(), "OK\t2\tuser=u", "a connection that has asked is kept");
         assert_eq!(map.look_up("m", "k"), "OK v");
         assert!(setup.broker.logged(&["WARN", says]), "{}", setup.broker.log());
     }
@@ -127,13 +131,17 @@ fn connections_of_one_address_are_limited() {
     }
     assert_eq!(Peer::tcp(port.address()).rest(), b"", "a fifth is closed at once");
     assert!(broker.logged(&["WARN", "max_connections_per_address", "address=127.0.0.1"]), "{}", broker.log());
-    assert_eq!(Peer::tcp_from(THERE, port.address()).look_up("m", "k"), "OK v", "another address");
+    assert_eq!(
+        Peer::tcp_from(THERE, port.address()).look_up("m", "k"),
+        "OK v",
+        "another address may connect"
+    );
     let mut unix: Vec<Peer> = (0..6).map(|_| Peer::unix(&directory.path().join("unix.sock"))).collect();
     for peer in &mut unix {
         assert_eq!(peer.look_up("m", "k"), "OK v", "a unix socket has no addresses");
     }
     for peer in &mut known {
-        assert_eq!(peer.look_up("m", "k"), "OK v", "those that were there stay");
+        assert_eq!(peer.look_up("m", "k"), "OK v", "earlier connections are kept");
     }
     drop(known.pop());
     let again = || {
@@ -141,7 +149,7 @@ fn connections_of_one_address_are_limited() {
         peer.set_patience(Duration::from_secs(5));
         peer.try_send(b"3:m k,").is_ok() && peer.up_to(7) == b"4:OK v,"
     };
-    assert!(wait_until(PATIENCE, again), "there is room again");
+    assert!(wait_until(PATIENCE, again), "another connection is accepted");
     drop(known);
     // Silent connections are closed for others of their address.
     let silent: Vec<Peer> = (0..10).map(|_| Peer::tcp(port.address())).collect();

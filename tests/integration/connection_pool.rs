@@ -45,8 +45,8 @@ fn assert_two_connections_at_most(proxied: bool) {
     });
     let wrong = look_up_all(&setup, &["one", "two"], 64, 20);
     assert!(wrong.is_empty(), "{} of 1280 failed: {:?}", wrong.len(), &wrong[..wrong.len().min(5)]);
-    assert_eq!(api.most_open(), 2, "both connections were used, and no third");
-    assert_eq!(api.connections(), 2, "and they were kept");
+    assert_eq!(api.most_open(), 2, "two connections were used, and no third");
+    assert_eq!(api.connections(), 2, "connections were kept");
     assert_eq!(api.count(), 1280, "each key was asked for once");
 }
 
@@ -76,7 +76,7 @@ fn a_connection_that_hangs_is_released() {
     for (number, peer) in hanging.iter_mut().enumerate() {
         peer.send(netstring(format!("m hang {number}")));
     }
-    assert!(api.wait_for(2, PATIENCE), "both are asked for");
+    assert!(api.wait_for(2, PATIENCE), "the API is asked for both");
     let mut waiting = setup.map();
     waiting.send(netstring("m waits"));
     for peer in &mut hanging {
@@ -103,7 +103,7 @@ fn a_wait_for_a_connection_ends_with_the_budget() {
     });
     let mut hanging = setup.map();
     hanging.send(netstring("slow hang"));
-    assert!(api.wait_for(1, PATIENCE), "it is asked for");
+    assert!(api.wait_for(1, PATIENCE), "the API is asked");
     let start = std::time::Instant::now();
     assert_eq!(setup.map().look_up("m", "waits"), TEMP);
     let took = start.elapsed();
@@ -192,7 +192,7 @@ fn a_new_connection_that_fails_is_not_tried_again() {
         let mut peer = setup.map();
         for round in 1..=3 {
             assert_eq!(peer.look_up("m", "k"), TEMP, "{what}");
-            assert_eq!(api.count(), round, "{what}: one request each");
+            assert_eq!(api.count(), round, "{what}: one request for each lookup");
         }
     }
 }
@@ -208,7 +208,7 @@ fn a_status_is_not_tried_again() {
     let mut peer = setup.map();
     assert_eq!(peer.look_up("m", "good"), "OK good");
     assert_eq!(peer.look_up("m", "bad"), TEMP);
-    assert_eq!(api.count(), 2, "a 5xx is an answer");
+    assert_eq!(api.count(), 2, "a 5xx is not tried again");
 }
 
 /// Bytes that are not HTTP would be the same on another connection.
@@ -236,7 +236,7 @@ fn an_idle_connection_is_closed_after_its_timeout() {
     for key in ["a", "b"] {
         assert_eq!(peer.look_up("m", key), format!("OK {key}"));
     }
-    assert_eq!(api.connections(), 1, "it is kept as long as it is used");
+    assert_eq!(api.connections(), 1, "a connection in use is kept");
     assert!(wait_until(PATIENCE, || api.open() == 0), "the backend sees its end");
     assert_eq!(peer.look_up("m", "c"), "OK c");
     assert_eq!(api.connections(), 2);
@@ -271,7 +271,7 @@ fn idle_connections_to_a_host_are_limited() {
     assert_eq!(api.most_open(), 8, "each had a connection of its own");
     assert!(wait_until(PATIENCE, || api.open() <= 1), "{} are kept", api.open());
     pause(Duration::from_millis(100));
-    assert_eq!(api.open(), 1, "one is");
+    assert_eq!(api.open(), 1, "one connection is kept");
 }
 
 #[test]

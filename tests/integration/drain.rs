@@ -52,10 +52,10 @@ fn half_a_request_delays_the_end_by_the_grace_only() {
         rest.reply()
     });
     let took = assert_ends(&mut setup, Duration::from_millis(3500), "half a request");
-    assert!(took > Duration::from_secs(1), "it was waited for: {took:?}");
-    assert_eq!(completing.join().expect("no panic"), "OK for slow", "it came within the grace");
+    assert!(took > Duration::from_secs(1), "the broker waited for it: {took:?}");
+    assert_eq!(completing.join().expect("no panic"), "OK for slow", "the rest came within the grace");
     assert_eq!(half.rest(), b"");
-    assert_eq!(api.count(), 1, "half a request asks nobody");
+    assert_eq!(api.count(), 1, "half a request causes none to the API");
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn peers_that_do_not_read_do_not_delay_the_end() {
     }
     assert!(api.wait_for(40, PATIENCE), "requests are answered");
     pause(Duration::from_millis(500));
-    assert!(api.count() < 400, "no more is asked than is read: {}", api.count());
+    assert!(api.count() < 400, "requests stop while replies are not read: {}", api.count());
     assert_ends(&mut setup, END, "replies that nobody reads");
     drop(peers);
 }

@@ -41,7 +41,7 @@ fn exim_sees_success_denial_and_temporary_failure() {
             api.down();
             assert_eq!(log_in(mechanism, "secret").0, 435, "{what}, no API: {}", exim.log());
             api.up();
-            assert_eq!(log_in(mechanism, "secret").0, 235, "{what}, it is back: {}", exim.log());
+            assert_eq!(log_in(mechanism, "secret").0, 235, "{what}, after the outage: {}", exim.log());
         }
     }
 }

@@ -65,7 +65,7 @@ fn expect_replies_and_end(protocol: Protocol, peer: &mut Peer, keys: &[&str], ca
     assert_eq!(shown(&got), shown(&due), "{case}");
     peer.half_close();
     let rest = peer.rest();
-    assert!(rest.is_empty(), "{case}: {} came on top", shown(&rest));
+    assert!(rest.is_empty(), "{case}: {} came in addition", shown(&rest));
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn accept_encoding_is_sent_if_the_entry_says_so() {
     let mut peer = setup.map();
     assert_eq!(peer.look_up("on", "k"), "OK v");
     assert_eq!(api.last().header("accept-encoding"), Some("gzip"));
-    assert_eq!(peer.look_up("off", "k"), TEMP, "compressed though nobody asked for it");
+    assert_eq!(peer.look_up("off", "k"), TEMP, "compressed, although this was not accepted");
     assert_eq!(api.last().header("accept-encoding"), None);
 }
 

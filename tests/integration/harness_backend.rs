@@ -103,7 +103,7 @@ fn a_private_postfix_starts_answers_and_ends() {
     assert!(replies[1].starts_with("550 5.1.1 "), "{replies:?}");
     drop(smtp);
     let log = postfix.logged_since(mark, "disconnect from");
-    assert_eq!(trouble(&log), Vec::<&str>::new(), "nothing went wrong");
+    assert_eq!(trouble(&log), Vec::<&str>::new(), "the mail log has no trouble");
     let (found, absent) =
         (postfix.postmap("known@example.com", "", mailboxes), postfix.postmap("x", "", mailboxes));
     assert_eq!((found.stdout.as_slice(), absent.status.code()), (b"yes\n".as_slice(), Some(1)));

@@ -77,7 +77,7 @@ fn the_backend_counts_its_connections() {
     drop(one);
     assert_eq!(backend.open(), 2, "the peer's end counts at once");
     exchange(connect(&backend));
-    assert_eq!((backend.most_open(), backend.connections()), (3, 4), "one for one");
+    assert_eq!((backend.most_open(), backend.connections()), (3, 4), "one connection for one request");
     backend.answer_with(|_| Reply::Close);
     let closed = connect(&backend);
     exchange(&closed);

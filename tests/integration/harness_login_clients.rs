@@ -42,7 +42,7 @@ fn a_raw_peer_distinguishes_answer_silence_and_end() {
         assert_eq!(sasl.next(Duration::from_millis(200)), Heard::Nothing);
         sasl.plain(12, "u@example.com", "broken");
         assert_eq!(sasl.next(Duration::from_secs(5)), end);
-        assert!(sasl.peer().rest().is_empty(), "and that was all");
+        assert!(sasl.peer().rest().is_empty(), "no other line was sent");
     }
     let heard = server.heard();
     let auth = heard.iter().find(|line| line.starts_with("AUTH\t7\t")).expect("it was sent");

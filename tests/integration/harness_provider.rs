@@ -86,7 +86,7 @@ fn the_provider_gives_tokens_to_clients_that_prove_themselves() {
     let refused = token(&provider, &[], &[("client_id", POST.id), ("client_secret", "wrong")]);
     assert_eq!(refused, Err("401 \"invalid_client\"".to_owned()));
     let refused = token(&provider, &[], &[("client_id", MAIL_PROGRAM)]);
-    assert_eq!(refused, Err("400 \"invalid_request\"".to_owned()), "none proves nothing");
+    assert_eq!(refused, Err("400 \"invalid_request\"".to_owned()), "without an assertion there is no token");
 }
 
 /// Sends an assertion for [`ASSERTION`], good except for `change`.
@@ -131,7 +131,7 @@ fn the_provider_introspects_what_it_issued() {
     let brief = provider.mint(&json!({"sub": "u1", "ttl": 1}));
     let gone =
         wait_until(Duration::from_secs(5), || introspect(&provider, &brief).1["active"] == json!(false));
-    assert!(gone, "a token lasts as long as it was minted for");
+    assert!(gone, "a token lasts as long as was asked for");
     // The provider does not introspect JWTs.
     let jwt = provider.mint(&json!({"sub": "u1", "audience": "a", "format": "jwt"}));
     let (status, answer) = introspect(&provider, &jwt);
@@ -170,7 +170,7 @@ fn the_provider_can_issue_short_lived_tokens() {
     let token = token(&provider, &[("Authorization", &basic(&BASIC))], &[]).expect("a token");
     let gone =
         wait_until(Duration::from_secs(5), || introspect(&provider, &token).1["active"] == json!(false));
-    assert!(gone, "it ends within its second");
+    assert!(gone, "it ends within a second");
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn the_provider_shows_a_certificate() {
     };
     assert_eq!(issuer(&roots), Some(provider.issuer()));
     assert!(provider.issuer().starts_with("https://127.0.0.1:"), "{}", provider.issuer());
-    assert_eq!(issuer(&strangers), None, "no other authority vouches for it");
+    assert_eq!(issuer(&strangers), None, "no other authority signed it");
 }
 
 #[test]

@@ -85,7 +85,7 @@ fn a_key_becomes_one_json_string() {
             }
             _ => {
                 prop_assert_eq!(reply, "NOTFOUND ");
-                prop_assert_eq!(api.count(), before, "no call is made");
+                prop_assert_eq!(api.count(), before, "no request is made");
             }
         }
         Ok(())
@@ -143,7 +143,7 @@ fn a_key_becomes_one_path_segment_and_one_query_parameter() {
         if api.count() == before {
             prop_assert_eq!(reply, "NOTFOUND ");
             let is_left_out = leads_elsewhere(&key);
-            prop_assert!(is_left_out, "{key:?} makes no call");
+            prop_assert!(is_left_out, "{key:?} makes no request");
             return Ok(());
         }
         prop_assert!(!leads_elsewhere(&key), "{key:?} is sent");

@@ -38,7 +38,7 @@ fn all_spellings_of_a_domain_are_equal() {
         for key in ["bob@bucher.example", "bob@sub.bücher.example", "xn--bcher-kva.example@evil.example"] {
             assert_eq!(peer.look_up(map, key), ABSENT, "{map} {key:?}");
         }
-        assert_eq!(api.count(), calls, "no call was made: {:?}", api.last());
+        assert_eq!(api.count(), calls, "no request was made: {:?}", api.last());
     }
 }
 
@@ -74,7 +74,11 @@ fn a_template_chooses_the_spelling() {
         assert_eq!(request.json(), due, "{spelling}");
     }
     assert_eq!(peer.look_up("m", "bob@xn--0.example"), "OK v");
-    assert_eq!(api.last().text("a"), "bob@xn--0.example", "what cannot be converted is sent as it is");
+    assert_eq!(
+        api.last().text("a"),
+        "bob@xn--0.example",
+        "a domain that cannot be converted is sent as it is"
+    );
     assert_eq!(setup.policy("p").ask(&[("recipient", "bob@bücher.example")]), "action=DUNNO\n\n");
     assert_eq!(api.last().text("to"), "bob@xn--bcher-kva.example");
 }

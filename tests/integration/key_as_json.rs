@@ -87,5 +87,5 @@ fn keys_that_postfix_would_not_send_are_not_found_without_a_request() {
             assert_eq!(got, b"9:NOTFOUND ,", "{:?} by {way:?}", key.escape_ascii().to_string());
         }
     }
-    assert_eq!(site.maps.count(), 0, "no call was made: {:?}", site.maps.requests());
+    assert_eq!(site.maps.count(), 0, "no request was made: {:?}", site.maps.requests());
 }

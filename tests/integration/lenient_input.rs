@@ -39,7 +39,7 @@ fn an_answer_with_a_byte_order_mark_is_read() {
     assert_eq!(peer.look_up("packed", "k"), "OK v");
     assert_eq!(setup.policy("p").ask(&[("sender", "a@example.com")]), "action=REJECT no\n\n");
     for map in ["twice", "inside"] {
-        assert_eq!(peer.look_up(map, "k"), "TEMP Temporary server problem", "{map}: that is no JSON");
+        assert_eq!(peer.look_up(map, "k"), "TEMP Temporary server problem", "{map}: this is not JSON");
     }
 }
 

@@ -40,11 +40,11 @@ fn a_second_signal_ends_the_broker_at_once() {
     peer.send(netstring("demo k"));
     assert!(site.maps.wait_for(1, PATIENCE), "the API is asked");
     site.broker.terminate();
-    assert_eq!(idle.rest(), b"", "it has heard the first");
+    assert_eq!(idle.rest(), b"", "it has received the first signal");
     site.broker.terminate();
     let status = site.broker.wait(Duration::from_secs(2)).and_then(|status| status.code());
     assert_eq!(status, Some(0), "{}", site.broker.log());
-    assert_eq!(peer.rest(), b"", "nobody is answered");
+    assert_eq!(peer.rest(), b"", "no reply is sent");
 }
 
 #[test]
@@ -255,7 +255,7 @@ fn every_listener_is_served_within_the_limit_on_connections() {
     }
     let [mut one, mut two] = [Peer::unix(&sockets[0]), Peer::unix(&sockets[0])];
     for peer in [&mut one, &mut two] {
-        assert_eq!(peer.look_up("demo", "k"), "OK v", "as many as there may be");
+        assert_eq!(peer.look_up("demo", "k"), "OK v", "as many as the limit allows");
     }
     let before = api.count();
     // As many as the limit allows: a further one would wait for these to close.
@@ -263,11 +263,11 @@ fn every_listener_is_served_within_the_limit_on_connections() {
     for peer in &mut waiting {
         peer.send(netstring("demo k"));
     }
-    assert!(!api.wait_for(before + 1, Duration::from_millis(300)), "and no third");
+    assert!(!api.wait_for(before + 1, Duration::from_millis(300)), "no third connection is accepted");
     drop(one);
     drop(two);
     for mut peer in waiting {
-        assert_eq!(peer.reply(), "OK v", "who waited is served");
+        assert_eq!(peer.reply(), "OK v", "a waiting connection is served");
     }
 }
 

@@ -66,18 +66,21 @@ fn a_request_for_another_service_closes_the_connection() {
         let mut frames = Frames::connect(&setup.ipc());
         frames.say_hello(&service);
         frames.ask(1, Duration::ZERO, &question);
-        assert!(frames.welcome().is_some(), "{what}: the greeting was right");
+        assert!(frames.welcome().is_some(), "{what}: the hello was right");
         assert_eq!(frames.told(), None, "{what}");
     }
     let mut frames = Frames::connect(&setup.ipc());
     frames.ask(1, Duration::ZERO, &map_question("m", "k"));
-    assert_eq!(frames.told(), None, "a question before a hello");
-    assert_eq!(api.count(), 0, "no call was made");
+    assert_eq!(frames.told(), None, "a request before a hello");
+    assert_eq!(api.count(), 0, "no request was made");
 
     let mut frames = Frames::connect(&setup.ipc());
     frames.say_hello(&policy("p"));
     frames.ask(1, Duration::ZERO, &policy_question("p"));
-    assert!(frames.welcome().is_some() && frames.told().is_some(), "its own question is answered");
+    assert!(
+        frames.welcome().is_some() && frames.told().is_some(),
+        "a request for its own service is answered"
+    );
     assert_eq!(api.count(), 1);
 }
 
@@ -101,14 +104,14 @@ fn only_users_in_allow_users_may_ask() {
     let broker = Broker::start(&config.ipc_field("allow_users: [nobody]").write());
     for round in 1..=2 {
         let mut peer = Peer::asking(&Config::ipc(directory.path()), &["--timeout", "1", "socketmap"]);
-        assert_eq!(peer.look_up("m", "k"), TEMP, "root is not named, round {round}");
+        assert_eq!(peer.look_up("m", "k"), TEMP, "root is not in allow_users, round {round}");
     }
-    assert_eq!(api.count(), 0, "no call was made");
+    assert_eq!(api.count(), 0, "no request was made");
     let mut peer = nobodys_client(directory.path(), &["socketmap"]);
-    assert_eq!(peer.look_up("m", "k"), "OK v", "nobody is named");
+    assert_eq!(peer.look_up("m", "k"), "OK v", "allow_users is not set");
     assert!(broker.logged(&["WARN", "allow_users", "user=\"0\"", "name=\"root\""]), "{}", broker.log());
     let warnings = broker.log().lines().filter(|line| line.contains("allow_users")).count();
-    assert_eq!(warnings, 1, "one for the user, however often it tries: {}", broker.log());
+    assert_eq!(warnings, 1, "one line for the user, however often it tries: {}", broker.log());
 }
 
 #[test]

@@ -44,7 +44,7 @@ fn a_broker_without_a_log_reader_goes_on() {
         for peer in &mut peers {
             assert_eq!(peer.look_up("m", &format!("{round}")), TEMP, "round {round}");
             let reply = peer.look_up("unknown", "k");
-            assert_eq!(reply, "PERM unknown map", "round {round}: a warning goes unread, too");
+            assert_eq!(reply, "PERM unknown map", "round {round}: a warning is not read");
         }
     }
     assert_eq!(api.count(), 10);

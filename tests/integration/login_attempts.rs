@@ -79,7 +79,7 @@ fn parallel_guesses_from_one_address_are_limited() {
     assert!(right(&setup, "198.51.100.1", "bob") < SOON);
     assert!(right(&setup, "127.0.0.1", "carol") < SOON);
     pause(Duration::from_millis(1800).saturating_sub(started.elapsed()));
-    assert_eq!(api.count() - 2, USUAL, "before the first denial has left");
+    assert_eq!(api.count() - 2, USUAL, "before the first denial is sent");
     // Guesses that got no turn fail temporarily, in time.
     let (mut denied, mut later) = (0, 0);
     for guess in &mut guesses {
@@ -97,7 +97,7 @@ fn parallel_guesses_from_one_address_are_limited() {
     assert!((USUAL..=4 * USUAL).contains(&denied), "{denied} guesses in {took:?}");
     let attempts = "too many attempts are under way from this address";
     assert!(setup.broker.logged(&["login failed name=\"users\" remote=\"192.0.2.7\" user=\"u", attempts]));
-    assert!(!setup.broker.log().contains("target answers again"), "the API was never out of order");
+    assert!(!setup.broker.log().contains("target answers again"), "the API never failed");
 }
 
 #[test]
@@ -111,7 +111,10 @@ fn parallel_guesses_for_one_name_are_limited() {
     let started = Instant::now();
     let mut guesses = guess(&setup, &who);
     assert!(right(&setup, "198.51.100.9", "carol") < SOON, "another name");
-    assert!(right(&setup, "198.51.100.1", "bob") < SOON, "whoever guesses does not lock bob out of his home");
+    assert!(
+        right(&setup, "198.51.100.1", "bob") < SOON,
+        "guesses elsewhere do not delay bob at his own address"
+    );
     pause(Duration::from_millis(1800).saturating_sub(started.elapsed()));
     assert_eq!(api.count() - 3, USUAL);
     for guess in &mut guesses {
@@ -188,17 +191,17 @@ fn a_success_resets_its_own_account_and_halves_the_rest_of_the_delay() {
     assert_eq!(seconds(wrong(&setup, home, "u")), 2.0);
     assert_eq!(seconds(wrong(&setup, home, "u")), 4.0);
     right(&setup, home, "U");
-    assert_eq!(seconds(wrong(&setup, home, "u")), 2.0, "his own are forgiven");
+    assert_eq!(seconds(wrong(&setup, home, "u")), 2.0, "a success resets the account's own delay");
     right(&setup, home, "u");
     for due in [2.0, 4.0, 6.0] {
         assert_eq!(seconds(wrong(&setup, home, "victim")), due);
     }
     right(&setup, home, "attacker");
-    assert_eq!(seconds(wrong(&setup, home, "victim")), 6.0, "of three, two are left");
+    assert_eq!(seconds(wrong(&setup, home, "victim")), 6.0, "of three denials, two are left");
     let away = "192.0.2.8";
     assert_eq!(seconds(wrong(&setup, away, "victim")), 2.0);
     right(&setup, away, "attacker");
-    assert_eq!(seconds(wrong(&setup, away, "victim")), 4.0, "one is not forgiven");
+    assert_eq!(seconds(wrong(&setup, away, "victim")), 4.0, "a single denial is left");
 }
 
 #[test]

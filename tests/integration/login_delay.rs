@@ -42,12 +42,12 @@ fn denials_are_delayed_and_successes_are_not() {
     let mut sasl = setup.login(Way::Unix, "users");
     assert!(log_in(&mut sasl, 1, "192.0.2.7", "secret") < Duration::from_millis(500));
     assert_eq!(seconds(log_in(&mut sasl, 2, "192.0.2.7", "wrong")), 2.0, "failure_delay");
-    assert_eq!(seconds(log_in(&mut sasl, 3, "192.0.2.7", "wrong")), 4.0, "it grows");
+    assert_eq!(seconds(log_in(&mut sasl, 3, "192.0.2.7", "wrong")), 4.0, "the delay grows");
     assert!(
         log_in(&mut sasl, 4, "192.0.2.7", "secret") < Duration::from_millis(500),
-        "and not for a success"
+        "a success is not delayed"
     );
-    assert_eq!(seconds(log_in(&mut sasl, 5, "192.0.2.7", "wrong")), 2.0, "which clears it");
+    assert_eq!(seconds(log_in(&mut sasl, 5, "192.0.2.7", "wrong")), 2.0, "a success resets the delay");
     for remote in ["127.0.0.1", "198.51.100.9"] {
         assert_eq!(seconds(log_in(&mut sasl, 6, remote, "wrong")), 2.0);
         assert_eq!(seconds(log_in(&mut sasl, 7, remote, "wrong")), 2.0, "{remote} is not counted");
@@ -96,7 +96,7 @@ fn a_full_queue_fails_at_once() {
     let failed = ["FAIL\t2", "FAIL\t3"].iter().any(|begin| line.starts_with(begin));
     assert!(failed && line.ends_with("\tcode=temp_fail\ttemp"), "{line}");
     assert!(started.elapsed() < Duration::from_secs(1));
-    assert_eq!(sasl.next(Duration::from_millis(200)), Heard::Nothing, "the other one waits");
+    assert_eq!(sasl.next(Duration::from_millis(200)), Heard::Nothing, "the first one waits");
 }
 
 #[test]

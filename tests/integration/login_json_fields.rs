@@ -165,7 +165,11 @@ fn a_401_that_denies_in_its_body_is_not_about_the_brokers_token() {
         sasl.plain(id, "u", "hush-hush");
         assert_eq!(sasl.line(), format!("FAIL\t{id}\treason=authentication failed\tuser=u"));
     }
-    assert_eq!((api.count(), provider.count(Endpoint::Token)), (3, 1), "each password once, by one token");
+    assert_eq!(
+        (api.count(), provider.count(Endpoint::Token)),
+        (3, 1),
+        "each password is sent once, with one token"
+    );
     // An answer that says nothing may mean the broker's token.
     api.answer_with(|_| reply(401, &[], "{}"));
     sasl.plain(4, "u", "hush-hush");

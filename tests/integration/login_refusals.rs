@@ -86,7 +86,7 @@ fn long_passwords_and_control_characters_reach_the_api() {
             sasl.cont(2, &password);
             assert_eq!(sasl.line(), "OK\t2\tuser=u", "{way:?} {} bytes by LOGIN", password.len());
             assert_eq!(api.last().text("password"), password, "{way:?}");
-            assert_eq!(api.count() - before, 2, "{way:?}: each once");
+            assert_eq!(api.count() - before, 2, "{way:?}: each is sent once");
         }
     }
     assert!(!setup.broker.log().contains("here"), "{}", setup.broker.log());
@@ -117,7 +117,7 @@ fn each_reason_has_its_own_text_in_reply_and_log() {
         assert_eq!(sasl.line(), "FAIL\t102\treason=unsupported mechanism", "{way:?}");
         assert!(logged(&setup, "CRAM-MD5", "unsupported mechanism", ""), "{}", setup.broker.log());
     }
-    assert_eq!(api.count(), 0, "nobody is asked");
+    assert_eq!(api.count(), 0, "no request is sent");
     let log = setup.broker.log();
     assert!(!log.contains("secret") && !log.contains("xxxx") && !log.contains("no NUL"), "{log}");
     for line in log.lines().filter(|line| line.contains("login refused")) {
@@ -192,8 +192,8 @@ fn a_spawned_client_logs_the_same_to_syslog() {
     }
     sasl.say("AUTH\t90\tPLAIN\tservice=smtp\trip=192.0.2.7\tresp=AHUAYW");
     assert_eq!(sasl.line(), "FAIL\t90\treason=invalid base64 data");
-    assert!(said().contains("line_length_limit"), "what cuts a password is named");
-    assert_eq!(api.count(), 0, "nobody is asked");
+    assert!(said().contains("line_length_limit"), "the log names Postfix' line_length_limit");
+    assert_eq!(api.count(), 0, "no request is sent");
 }
 
 #[test]

@@ -28,7 +28,7 @@ fn a_key_that_is_replaced_under_its_kid_denies_no_login() {
     for _ in 0..20 {
         assert_eq!(once(&setup, "", &token(&forger)), "FAIL");
     }
-    assert_eq!(provider.count(Endpoint::Keys), 2, "forged tokens cost no fetch");
+    assert_eq!(provider.count(Endpoint::Keys), 2, "forged tokens cause no fetch");
     provider.break_with(Endpoint::Keys, Reply::status(500));
     pause(COOL_DOWN);
     assert_eq!(once(&setup, "", &token(&forger)), "closed", "the key may have changed");
@@ -141,7 +141,7 @@ fn a_public_document_cannot_name_an_internal_host() {
         if due == "closed" {
             let due = ["introspection_endpoint is on an internal host"];
             assert!(setup.broker.logged(&due), "{}", setup.broker.log());
-            assert_eq!(proxy.count(), before + 2, "the document alone was asked for, and once more");
+            assert_eq!(proxy.count(), before + 2, "only the document was fetched, twice");
         }
     }
 }

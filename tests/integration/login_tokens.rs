@@ -130,7 +130,7 @@ fn introspection_decides() {
         ("token_type_hint", "access_token"),
     ];
     let due = due.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    assert_eq!(form, due.into_iter().collect(), "and never the mail client's client_id");
+    assert_eq!(form, due.into_iter().collect(), "the mail client's client_id is not used");
     let request = provider.requests(Endpoint::Introspection).pop().expect("a request");
     assert_eq!(request.header("authorization"), Some("Basic cGZ4OnM="));
 }
@@ -146,7 +146,11 @@ fn the_token_decides_the_name() {
     });
     let by_sub = setup(&provider, "require_audience: false", &[]);
     assert_eq!(once(&by_sub, "", "alice"), "OK alice");
-    assert_eq!(once(&by_sub, "Alice", "alice"), "OK alice", "in any case, and spelled by the token");
+    assert_eq!(
+        once(&by_sub, "Alice", "alice"),
+        "OK alice",
+        "compared without case, and spelled as in the token"
+    );
     assert_eq!(once(&by_sub, "ceo", "alice"), "FAIL");
     assert_eq!(once(&by_sub, "alice@x", "alice"), "FAIL");
     let by_mail = setup(&provider, "account_claim: mail", &[]);
@@ -299,7 +303,7 @@ fn keys_without_a_kid_may_change() {
         // A forged token cannot be told from one by a still newer key.
         let forged = token(&Key::unnamed(KeyKind::Rsa));
         assert_eq!(once(&setup, "", &forged), "closed", "{validation}");
-        assert_eq!(provider.count(Endpoint::Introspection), 0, "{validation}: and nobody else is asked");
+        assert_eq!(provider.count(Endpoint::Introspection), 0, "{validation}: no introspection");
     }
 }
 

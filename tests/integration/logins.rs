@@ -285,7 +285,7 @@ fn a_cancel_or_hang_up_ends_the_request() {
     sasl.plain(1, "u", "secret");
     assert!(api.wait_for(2, PATIENCE));
     drop(sasl);
-    assert!(crate::support::wait_until(soon, || api.open() == 0), "nobody waits any more");
+    assert!(crate::support::wait_until(soon, || api.open() == 0), "the request is cancelled");
 }
 
 #[test]
@@ -320,7 +320,10 @@ fn illegal_requests_do_not_reach_the_api() {
                 if response.is_empty() { format!("CONT\t{id}\t") } else { format!("FAIL\t{id}\treason=") };
             let line = sasl.line();
             assert!(line.starts_with(&due), "{way:?} {:?}: {line}", response.escape_ascii().to_string());
-            assert!(!line.contains("user=") && !line.contains('\u{1}'), "no echo: {line}");
+            assert!(
+                !line.contains("user=") && !line.contains('\u{1}'),
+                "the user's text is not repeated: {line}"
+            );
         }
         sasl.auth(90, "LOGIN", Some(b"a\tb"));
         assert!(sasl.line().starts_with("FAIL\t90\t"));
@@ -336,7 +339,7 @@ fn illegal_requests_do_not_reach_the_api() {
         assert_eq!(sasl.line(), "FAIL\t95\treason=Authentication request timed out");
         sasl.say("FUTURE\tx\ty");
         sasl.plain(96, "u", "secret");
-        assert_eq!(sasl.line(), "OK\t96\tuser=u", "{way:?}: the connection lives");
+        assert_eq!(sasl.line(), "OK\t96\tuser=u", "{way:?}: the connection goes on");
     }
     assert_eq!(api.count(), 3);
 }
@@ -377,7 +380,7 @@ fn abandoned_dialogues_take_no_memory() {
     sasl.plain(20_001, "u", "secret");
     assert_eq!(sasl.line(), "OK\t20001\tuser=u");
     let grown = setup.broker.resident_kib().saturating_sub(before);
-    assert!(grown < 4096, "{grown} KiB for what nobody goes on with");
+    assert!(grown < 4096, "{grown} KiB for abandoned dialogues");
 }
 
 #[test]
@@ -392,14 +395,14 @@ fn a_login_is_not_sent_again_after_a_lost_connection() {
     sasl.plain(1, "u", "secret");
     assert_eq!(sasl.line(), "OK\t1\tuser=u");
     sasl.plain(2, "u", "secret");
-    assert_eq!(sasl.next(PATIENCE), Heard::Closed(Vec::new()), "lost, and not sent again");
+    assert_eq!(sasl.next(PATIENCE), Heard::Closed(Vec::new()), "the login is not sent again");
     assert_eq!((api.count(), api.connections()), (2, 1), "within a second the connection is used again");
     let mut sasl = setup.login(Way::Unix, "users");
     sasl.plain(3, "u", "secret");
     assert_eq!(sasl.line(), "OK\t3\tuser=u");
     crate::support::pause(Duration::from_millis(1200));
     sasl.plain(4, "u", "secret");
-    assert_eq!(sasl.line(), "OK\t4\tuser=u", "an older one is not trusted with a password");
+    assert_eq!(sasl.line(), "OK\t4\tuser=u", "an older connection is not used for a password");
 }
 
 /// A login that was not sent before its connection closed may be sent on another one.

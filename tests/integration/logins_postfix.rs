@@ -115,7 +115,7 @@ fn what_each_answer_is_in_smtp() {
         api.down();
         assert_eq!(log_in(&mut smtp, "secret", "down"), LATER, "{way:?}: no API");
         api.up();
-        assert_eq!(log_in(&mut smtp, "secret", "up"), RIGHT, "{way:?}: it is back");
+        assert_eq!(log_in(&mut smtp, "secret", "up"), RIGHT, "{way:?}: after the outage");
         for mechanism in ["PLAIN", "LOGIN"] {
             assert_eq!(swaks(*port, mechanism, "u@example.com", "secret").code, 235, "{way:?} {mechanism}");
             assert_eq!(swaks(*port, mechanism, "u@example.com", "wrong").code, 535, "{way:?} {mechanism}");
@@ -162,7 +162,7 @@ fn a_users_text_breaks_no_protocol_line() {
             let reply = smtp.auth("PLAIN", bytes);
             assert!(reply.starts_with(WRONG), "{way:?} {bytes:?}: {reply}");
         }
-        assert_eq!(api.count(), before, "{way:?}: nobody was asked");
+        assert_eq!(api.count(), before, "{way:?}: no request was sent");
         assert_eq!(log_in(&mut smtp, "secret", "then"), RIGHT, "{way:?}");
     }
 }

@@ -73,7 +73,7 @@ fn a_request_has_the_same_id_in_log_and_header() {
     setup.policy("p").ask(&attributes);
     assert!(setup.broker.logged(&["lookup failed", "name=\"p\"", "queue_id=\"4XyZ\"", "instance=\"a.b.c\""]));
     assert_eq!(api.last().header("x-request-id"), Some(ids(&lines(&setup, "name=\"p\"")[0]).as_str()));
-    assert!(!setup.broker.log().contains("secret.key"), "keys are addresses of people");
+    assert!(!setup.broker.log().contains("secret.key"), "keys are personal data");
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn a_log_that_is_not_read_delays_no_request() {
         .expect("a child can be signalled");
     let ended = crate::support::wait_for_exit(&mut child, PATIENCE);
     let _gone_already = child.kill();
-    assert!(ended.is_some_and(|status| status.success()), "it ends all the same: {ended:?}");
+    assert!(ended.is_some_and(|status| status.success()), "the broker ends: {ended:?}");
 }
 
 #[test]

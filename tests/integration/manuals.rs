@@ -34,7 +34,7 @@ fn items(page: &str) -> BTreeMap<String, BTreeMap<String, String>> {
         } else if let Some(rest) = line.strip_prefix(".It Cm ") {
             let name = rest.split(' ').next().expect("a name").to_owned();
             let before = sections.entry(section.clone()).or_default().insert(name.clone(), rest.to_owned());
-            assert!(before.is_none(), "{section}: {name} stands there twice");
+            assert!(before.is_none(), "{section}: {name} is described twice");
             item = Some(name);
         } else if let Some(item) = &item {
             let text = sections.get_mut(&section).and_then(|items| items.get_mut(item)).expect("begun");
@@ -133,7 +133,7 @@ fn what_is_not_built_yet_is_marked() {
         let ways: Vec<&str> = ways.map(|(_, _, way)| *way).filter(|way| !is_later(way, None)).collect();
         for (key, text) in items {
             let is_later = ways.iter().any(|way| is_later(way, Some(key)));
-            assert_eq!(text.contains(LATER), is_later, "{title}: {key}: marked, and refused");
+            assert_eq!(text.contains(LATER), is_later, "{title}: {key}: marked if and only if it is refused");
         }
     }
 }

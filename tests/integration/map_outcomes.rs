@@ -172,7 +172,7 @@ fn a_request_without_map_or_key_is_never_not_found() {
         assert_eq!(peer.reply(), "PERM malformed request", "by {way:?}");
         assert_eq!(peer.look_up("demo", "k"), "OK v", "the connection stays, by {way:?}");
     }
-    assert_eq!(site.maps.count(), Way::ALL.len(), "the API was asked for the good ones alone");
+    assert_eq!(site.maps.count(), Way::ALL.len(), "only good requests reach the API");
 }
 
 #[test]

@@ -257,8 +257,8 @@ fn the_endpoint_requires_the_password_and_uses_tls() {
         let (_, answer) = with(&[&user[..], versions].concat());
         assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("pfxhttp_build_info"), "{answer}");
     }
-    assert_eq!(curl(&port, "https", &user).0, Some(60), "the certificate is the one that was named");
-    assert!(!curl(&port, "http", &user).1.contains("pfxhttp_"), "nothing is said without TLS");
+    assert_eq!(curl(&port, "https", &user).0, Some(60), "the configured certificate is used");
+    assert!(!curl(&port, "http", &user).1.contains("pfxhttp_"), "without TLS there is no answer");
     write("1.3");
     assert!(broker.reload());
     assert_eq!(with(&[&user[..], &["--tls-max", "1.2"]].concat()).0, Some(35), "{}", broker.log());
@@ -312,7 +312,7 @@ fn alerts_and_dashboard_use_existing_metrics() {
         let text = text(name);
         for metric in named(&text) {
             let family = metric.trim_end_matches("_bucket").trim_end_matches("_count");
-            assert!(known.contains(family), "{name}: {metric} is not told");
+            assert!(known.contains(family), "{name}: {metric} is not exported");
         }
     }
 }

@@ -128,7 +128,7 @@ fn an_outage_may_mean_not_found() {
     let setup = Setup::start(|config| config.map("lenient", &api.url("/"), &["on_failure: not_found"]));
     api.down();
     assert_eq!(setup.map().look_up("lenient", "k"), ABSENT);
-    assert_eq!(setup.map().look_up("nosuch", "k"), "PERM unknown map", "no entry, no on_failure");
+    assert_eq!(setup.map().look_up("nosuch", "k"), "PERM unknown map", "an unknown map has no on_failure");
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn perm_as_temp_replaces_perm() {
     assert_eq!(client.look_up("raw", "a b"), TEMP);
     assert_eq!(client.look_up("nosuch", "k"), TEMP);
     let setup = Setup::start(|config| config.map("m", &api.url("/"), &[]));
-    assert_eq!(setup.map().look_up("nosuch", "k"), "PERM unknown map", "no map is Sendmail's");
+    assert_eq!(setup.map().look_up("nosuch", "k"), "PERM unknown map", "no map has perm_as_temp");
 }
 
 #[test]
@@ -242,7 +242,7 @@ fn keys_of_other_domains_are_not_found_without_a_request() {
     for key in others {
         assert_eq!(peer.look_up("m", key), ABSENT, "{key:?}");
     }
-    assert_eq!(api.count(), 0, "no call was made: {:?}", api.requests());
+    assert_eq!(api.count(), 0, "no request was made: {:?}", api.requests());
     for key in ours {
         assert_eq!(peer.look_up("m", key), "OK v", "{key:?}");
         assert_eq!(api.last().text("key"), key, "the key is sent as it came");

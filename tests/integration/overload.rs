@@ -85,7 +85,10 @@ impl Site {
     /// Lookups that the broker answers in a second if there are no more of them than workers.
     fn capacity(&self, kind: Kind) -> f64 {
         let lookups = closed_loop(kind, "m", &self.place, WORKERS, CALIBRATED);
-        assert!(lookups.iter().all(|lookup| lookup.how == Ended::Answered), "there are workers for all");
+        assert!(
+            lookups.iter().all(|lookup| lookup.how == Ended::Answered),
+            "there is a worker for each lookup"
+        );
         lookups.len() as f64 / CALIBRATED.as_secs_f64()
     }
 

@@ -173,7 +173,7 @@ fn systemd_takes_the_units() {
     let unit =
         fs::read_to_string(tree.path().join("usr/lib/systemd/system/pfxhttp.service")).expect("a unit");
     let users = unit.lines().find(|line| line.starts_with("PrivateUsers"));
-    assert_eq!(users, None, "SO_PEERCRED would name nobody");
+    assert_eq!(users, None, "with PrivateUsers, SO_PEERCRED would show user nobody");
 }
 
 /// `contrib/test-systemd` tries the same with a running systemd.

@@ -115,6 +115,6 @@ fn a_client_reports_an_unknown_policy_as_its_own_failure() {
     assert_eq!(told.ask(&attributes), "action=DEFER_IF_PERMIT later\n\n");
     let mut closing = site.client(&["--on-failure", "disconnect", "policy", "nosuch"]);
     closing.send(policy_request(&attributes));
-    assert_eq!(closing.rest(), b"", "it hangs up");
-    assert_eq!(site.policies.count(), 0, "no call was made");
+    assert_eq!(closing.rest(), b"", "it closes the connection");
+    assert_eq!(site.policies.count(), 0, "no request was made");
 }

@@ -51,7 +51,7 @@ fn the_broker_becomes_the_user_with_its_own_groups() {
         let broker = Broker::start(&config(directory.path(), &api, lines).write());
         assert_eq!(ids(&broker, "Uid:"), [NOBODY; 4], "{lines:?}");
         assert_eq!(ids(&broker, "Gid:"), [group; 4], "{lines:?}");
-        assert!(!ids(&broker, "Groups:").contains(&0), "no group of root's");
+        assert!(!ids(&broker, "Groups:").contains(&0), "root's groups are dropped");
         assert_eq!(ids(&broker, "CapEff:"), [0]);
         assert_eq!(Peer::unix(&directory.path().join("maps.sock")).look_up("m", "k"), "OK v");
     }
@@ -79,7 +79,7 @@ fn other_processes_cannot_read_its_memory_and_it_leaves_no_core() {
     let is_readable = nobody_reads(plain.id(), "environ");
     plain.kill().expect("a child can be killed");
     plain.wait().expect("a child can be waited for");
-    assert!(is_readable, "another process of the same user is an open book");
+    assert!(is_readable, "another process of the same user can be read");
     let api = Backend::constant(r#"{"value": "v"}"#);
     let dropped = Broker::start(&config(directory.path(), &api, &["run_as_user: nobody"]).write());
     let look = |broker: &Broker| {
@@ -114,12 +114,12 @@ fn names_are_resolved_in_a_jail() {
     let root = fs::read_link(format!("/proc/{}/root", broker.pid().as_raw_nonzero())).expect("its root");
     assert_eq!(root, jail);
     let place = fs::read_link(format!("/proc/{}/cwd", broker.pid().as_raw_nonzero())).expect("its directory");
-    assert_eq!(place, jail, "nothing outside is left within reach");
+    assert_eq!(place, jail, "the working directory is the jail");
     let mut peer = Peer::unix(&directory.path().join("maps.sock"));
     assert_eq!(peer.look_up("m", "k"), "OK v");
     assert_eq!(peer.look_up("named", "k"), "OK v", "the jail's own hosts");
     // A reload finds its files in the jail.
-    assert!(!broker.reload(), "there is no configuration yet");
+    assert!(!broker.reload(), "the jail has no configuration yet");
     let inside = format!("(inside chroot {})", jail.display());
     assert!(broker.logged(&["ERROR", "pfxhttp.yml", &inside]), "{}", broker.log());
     let there = jail.join(directory.path().strip_prefix("/").expect("an absolute path"));
@@ -236,6 +236,6 @@ fn privileges_that_cannot_be_set_prevent_the_start() {
         let (code, said) = refused_start(&config(directory.path(), &api, &[line]).write());
         assert!(matches!(code, Some(71 | 78)), "{line}: {code:?} {said}");
         assert!(said.contains(says) && !said.contains(" ready"), "{line}: {said}");
-        assert!(!directory.path().join("maps.sock").exists(), "{line}: nothing is left behind");
+        assert!(!directory.path().join("maps.sock").exists(), "{line}: no socket is left");
     }
 }

@@ -57,7 +57,7 @@ fn requests_go_through_the_proxy() {
     for map in ["plain", "secure"] {
         assert_eq!(peer.look_up(map, "k"), TEMP, "{map} without its proxy");
     }
-    assert_eq!((plain.count(), secure.count()), seen, "nothing went around it");
+    assert_eq!((plain.count(), secure.count()), seen, "the proxy was not bypassed");
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn a_proxy_that_is_down_is_not_bypassed() {
     for map in ["plain", "secure", "plain"] {
         assert_eq!(peer.look_up(map, "k"), TEMP, "{map}");
     }
-    assert_eq!((plain.connections(), secure.connections()), (0, 0), "nothing went around it");
+    assert_eq!((plain.connections(), secure.connections()), (0, 0), "the proxy was not bypassed");
 }
 
 /// What a proxy may send instead of an answer, or instead of a tunnel.
@@ -111,9 +111,9 @@ fn a_proxy_that_misbehaves_is_a_failure() {
     }
     fake.answer_with(|_| Reply::json(VALUE));
     assert_eq!(peer.look_up("secure", "k"), TEMP, "an answer is no tunnel");
-    assert_eq!((plain.connections(), secure.connections()), (0, 0), "nothing went around it");
+    assert_eq!((plain.connections(), secure.connections()), (0, 0), "the proxy was not bypassed");
     let bodies = fake.requests().into_iter().filter(|request| request.method == "CONNECT");
-    assert!(bodies.into_iter().all(|request| request.body.is_empty()), "no tunnel, no request");
+    assert!(bodies.into_iter().all(|request| request.body.is_empty()), "without a tunnel no request is sent");
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn a_proxy_may_require_a_password() {
     let basic = Some("Basic dXNlcjpzZWNyZXQ=");
     assert_eq!(peer.look_up("plain", "k"), "OK v");
     assert_eq!(fake.last().header("proxy-authorization"), basic);
-    assert_eq!(fake.last().path, api.url("/"), "the proxy is told the whole URL");
+    assert_eq!(fake.last().path, api.url("/"), "the proxy gets the whole URL");
     assert_eq!(peer.look_up("secure", "k"), TEMP);
     let connects: Vec<Request> =
         fake.requests().into_iter().filter(|request| request.method == "CONNECT").collect();
@@ -164,7 +164,7 @@ fn the_environments_proxy_is_used_for_other_hosts() {
     for name in HTTP {
         let setup = Setup::start_with(&[(name, &fake.url(""))], |config| config.map("m", target, &[]));
         assert_eq!(setup.map().look_up("m", "k"), "OK v", "with {name}");
-        assert_eq!(fake.last().path, target, "the proxy is told the whole URL, with {name}");
+        assert_eq!(fake.last().path, target, "the proxy gets the whole URL, with {name}");
         assert_eq!(fake.last().header("host"), Some("api.test.example"));
     }
     fake.answer_with(|_| Reply::status(403));
@@ -187,7 +187,7 @@ fn the_configuration_takes_precedence_over_the_environment() {
     let setup =
         Setup::start_with(&environment, |config| through(config, &fake.url("")).map("m", &api.url("/"), &[]));
     assert_eq!(setup.map().look_up("m", "k"), "OK v");
-    assert_eq!((fake.count(), api.connections()), (1, 0), "loopback too, since it is written down");
+    assert_eq!((fake.count(), api.connections()), (1, 0), "a configured proxy is used for loopback");
 }
 
 /// No resolver knows a name below `.invalid`, so a request that bypasses the proxy fails.
@@ -258,5 +258,5 @@ fn an_unusable_variable_is_reported_and_the_proxy_not_bypassed() {
         through(Config::new(directory.path()), "http://127.0.0.1:1").map("m", &api.url("/"), &[]).write();
     let checked = command(&file).arg("check").env("ALL_PROXY", "socks5://x").output().expect("a program");
     assert!(checked.status.success() && checked.stderr.is_empty(), "{:?}", checked.stderr);
-    assert_eq!(api.count(), 3, "only what is near was asked");
+    assert_eq!(api.count(), 3, "only the target that needs no proxy was asked");
 }

@@ -71,7 +71,7 @@ fn a_trace_of_an_unexpected_404_names_not_found_status() {
     let of = |words: &[&str]| text(&run(&file, &[&["query", "--trace"], words].concat()));
     let map = of(&["map", "m", "k"]);
     assert!(map.contains("# hint: ") && map.contains("add not_found_status: [404]\n"), "{map}");
-    assert!(!of(&["map", "known", "k"]).contains("hint"), "it is expected");
+    assert!(!of(&["map", "known", "k"]).contains("hint"), "a 404 is expected here");
     let policy = of(&["policy", "p", "sender=a@b"]);
     assert!(policy.contains("# hint: a wrong path in target") && !policy.contains("not_found"), "{policy}");
     assert!(of(&["sasl", "users", "u"]).contains("# hint: a wrong path in target gives 404\n"));
@@ -105,7 +105,7 @@ fn an_unknown_name_gets_a_suggestion() {
         assert!(told.contains(due), "{words:?}: {told}");
     }
     let told = text(&run(&file, &["query", "map", "aliases", "k"]));
-    assert!(told.contains("no entry \"aliases\" in socket_maps\n"), "nothing is like it: {told}");
+    assert!(told.contains("no entry \"aliases\" in socket_maps\n"), "no name is similar: {told}");
 
     let mut peer = Peer::unix(&socket);
     assert_eq!(peer.look_up("mailboxs", "k"), "PERM unknown map");

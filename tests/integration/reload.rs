@@ -108,7 +108,7 @@ fn reloads_under_load_lose_nothing() {
         ended.store(true, Ordering::Relaxed);
         outcome.expect("every reload is taken");
     });
-    assert!(asked.load(Ordering::Relaxed) > reloads, "{asked:?} requests are no load");
+    assert!(asked.load(Ordering::Relaxed) > reloads, "{asked:?} requests are too few for a load");
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn broken_configurations_change_nothing() {
     let mut refused = 0;
     for text in broken {
         fs::write(&file, &text).expect("the configuration can be written");
-        assert!(!broker.reload(), "this was taken:\n{text}");
+        assert!(!broker.reload(), "this was accepted:\n{text}");
         refused += 1;
         assert_eq!(peer.look_up("steady", "k"), "OK v", "{text}");
         assert_eq!(Peer::unix(&socket).look_up("steady", "k"), "OK v", "{text}");
@@ -153,7 +153,7 @@ fn broken_configurations_change_nothing() {
     assert!(refused > 25, "{refused}");
     assert!(broker.log().contains("nothing has changed"));
     fs::write(&file, good).expect("the configuration can be written");
-    assert!(broker.reload(), "and a good one is taken");
+    assert!(broker.reload(), "a good one is accepted");
 }
 
 #[test]
@@ -192,12 +192,12 @@ fn listeners_are_added_removed_and_changed() {
     assert!(broker.reload(), "{}", broker.log());
     one.release();
     one.answer_with(value("one"));
-    assert_eq!(going.reply(), "OK late", "what was asked is answered");
-    assert_eq!(going.rest(), b"", "and then it ends");
+    assert_eq!(going.reply(), "OK late", "the request in progress is answered");
+    assert_eq!(going.rest(), b"", "the connection is closed then");
     assert_eq!(idle.rest(), b"");
-    assert!(!at("goes").exists(), "its path is taken away");
+    assert!(!at("goes").exists(), "its path is removed");
     assert_eq!(Peer::unix(&at("comes")).look_up("m", "k"), "OK one");
-    assert_eq!(changing.rest(), b"", "whoever asked the other entry connects anew");
+    assert_eq!(changing.rest(), b"", "connections to the changed listener are closed");
     assert_eq!(ask(&mut Peer::unix(&at("p"))), "action=REJECT two\n\n");
     assert_eq!(stays.look_up("m", "k"), "OK one", "the same connection");
     assert!(
@@ -265,11 +265,11 @@ fn unchanged_entries_keep_their_connections_and_caches() {
     config("/b", "max_connections: 400").write();
     assert!(broker.reload(), "{}", broker.log());
     api.answer_with(value("new"));
-    assert_eq!(peer.look_up("kept", "k"), "OK v", "its answers are kept");
-    assert_eq!(peer.look_up("other", "k"), "OK new", "a changed target's are not");
+    assert_eq!(peer.look_up("kept", "k"), "OK v", "cached answers are kept");
+    assert_eq!(peer.look_up("other", "k"), "OK new", "cached answers of a changed target are dropped");
     assert_eq!(peer.look_up("kept", "another"), "OK new");
     assert_eq!(provider.count(Endpoint::Token), 1, "the token is kept");
-    assert_eq!(api.connections(), connections, "and so are connections");
+    assert_eq!(api.connections(), connections, "connections are kept");
     assert!(broker.logged(&["server.max_connections", "needs a restart"]), "{}", broker.log());
 }
 

@@ -53,7 +53,7 @@ fn settings_that_need_a_restart_are_named() {
         };
         match key {
             Some(key) => {
-                assert!(wait_until(PATIENCE, || !named().is_empty()), "{line}: nothing is named");
+                assert!(wait_until(PATIENCE, || !named().is_empty()), "{line}: no setting is named");
                 assert!(named().iter().all(|line| line.contains(key)), "{line}: {:?}", named());
             }
             None => assert!(named().is_empty(), "{line}: {:?}", named()),

@@ -100,9 +100,9 @@ fn a_policy_request_has_a_key_of_its_own() {
     different.sort();
     let count = different.len();
     different.dedup();
-    assert_eq!(different.len(), count, "every other has another: {got:?}");
+    assert_eq!(different.len(), count, "other requests have other keys: {got:?}");
     assert!(got.iter().all(|key| !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic())));
-    assert!(got.iter().all(|key| !key.contains("example")), "a key gives nothing away: {got:?}");
+    assert!(got.iter().all(|key| !key.contains("example")), "a key reveals no attribute: {got:?}");
 }
 
 #[test]
@@ -129,9 +129,9 @@ fn the_key_is_the_same_when_a_request_is_sent_again() {
         peer.ask(&[("sender", "first"), ("instance", "1")]);
         let before = api.count();
         let asked = [("sender", "a@example.com"), ("instance", instance)];
-        assert_eq!(peer.ask(&asked), "action=DUNNO\n\n", "the reset of a kept connection costs nothing");
+        assert_eq!(peer.ask(&asked), "action=DUNNO\n\n", "the reset of a kept connection is no failure");
         let seen = api.requests().split_off(before);
-        assert_eq!(seen.len(), 2, "once on the kept connection, once on a new one");
+        assert_eq!(seen.len(), 2, "one request on the kept connection, one on a new one");
         let keys: Vec<_> = seen.iter().map(|request| request.header("idempotency-key")).collect();
         assert!(keys[0].is_some() && keys[0] == keys[1], "{keys:?} with instance {instance:?}");
         assert_eq!(seen[0].body, seen[1].body, "the same request");

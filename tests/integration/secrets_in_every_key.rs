@@ -156,7 +156,7 @@ fn assert_used(planted: &Planted, others: &[&Marker]) {
     let is_told =
         |marker: &&Marker| !marker.text.starts_with("-----BEGIN") && !marker.key.contains("prometheus");
     for marker in planted.markers.iter().filter(is_told).chain(others.iter().copied()) {
-        assert!(marker.found(&told).is_some(), "{} was told to nobody", marker.key);
+        assert!(marker.found(&told).is_some(), "{} was not sent to any server", marker.key);
     }
     assert!(planted.secure.requests().iter().any(|request| request.certified));
     for client in ["client_id=d", "client_id=g"] {
@@ -241,7 +241,7 @@ fn a_broker_behind_a_proxy_shows_no_secret() {
         said.run(&file, &["status"], "");
         said.run(&file, &["check"], "");
         said.add("/metrics", ask(port.address(), "GET /metrics HTTP/1.0"));
-        assert!(said.has("/metrics", " 401 "), "a password is wanted");
+        assert!(said.has("/metrics", " 401 "), "a password is required");
         if from_file {
             proc(running.pid().as_raw_nonzero().get()).into_iter().for_each(|(at, text)| said.add(&at, text));
         }
@@ -299,6 +299,6 @@ fn errors_of_a_broken_configuration_show_no_secret() {
         }
     }
     assert!(lines > 20, "{lines}");
-    assert!(said.has("check", "{{ .UnKey | urlencode }}"), "a template's fault is shown");
+    assert!(said.has("check", "{{ .UnKey | urlencode }}"), "a template's fault is quoted");
     said.holds_none_of(markers);
 }

@@ -122,7 +122,7 @@ fn every_key_with_a_text_value_is_known() {
     for text in &texts {
         assert!(
             known.contains(&text.as_str()),
-            "{text} may hold a secret: plant one, or say that it does not"
+            "{text} may hold a secret: add one to secret_site, or list the key here"
         );
     }
     assert!(known.iter().all(|known| texts.contains(*known)), "{known:?} are keys");

@@ -107,5 +107,5 @@ fn a_start_that_fails_at_its_last_step_sends_no_ready() {
     let (code, said) = refused_start_with(&config.write(), &[("NOTIFY_SOCKET", manager.name())]);
     assert_eq!(code, Some(71), "{said}");
     manager.socket.set_nonblocking(true).expect("it can be");
-    assert!(manager.socket.recv(&mut [0; 512]).is_err(), "it was told something");
+    assert!(manager.socket.recv(&mut [0; 512]).is_err(), "it got a notification");
 }

@@ -103,7 +103,7 @@ fn postfix_notices_nothing_if_the_broker_is_killed() {
         ended.store(true, Ordering::Relaxed);
         asking.map(|asking| asking.join().expect("no answer is wrong")).iter().sum::<usize>()
     });
-    assert!(answered > 40 * kills, "{answered} answers are no load");
+    assert!(answered > 40 * kills, "{answered} answers are too few for a load");
     let log = postfix.logged_since(mark, "disconnect from");
     let unexpected: Vec<_> = trouble(&log)
         .into_iter()
@@ -126,7 +126,10 @@ fn sockets_are_taken_by_name_and_outlive_the_broker() {
     assert_eq!(Peer::unix(&maps).look_up("demo", "k"), "OK v");
     broker.terminate();
     assert!(broker.wait(PATIENCE).is_some_and(|status| status.success()));
-    assert!(maps.exists() && Config::ipc(directory.path()).exists(), "the paths are not ours to take away");
+    assert!(
+        maps.exists() && Config::ipc(directory.path()).exists(),
+        "the broker does not remove these paths"
+    );
     // A connection that is made meanwhile waits.
     let mut waiting = Peer::unix(&maps);
     broker.start_again();

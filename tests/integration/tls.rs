@@ -52,7 +52,7 @@ fn assert_refused(setup: &Setup, api: &Backend, what: &str) {
     assert_eq!(peer.look_up("m", "k"), TEMP, "{what}, on the same connection");
     assert_eq!(setup.policy("p").ask(&[("sender", "a@example.com")]), FAILED, "{what}");
     assert!(start.elapsed() < Duration::from_secs(4), "{what}: {:?}", start.elapsed());
-    assert_eq!(api.count(), 0, "{what}: nothing was sent to a stranger");
+    assert_eq!(api.count(), 0, "{what}: no request was sent");
 }
 
 #[test]
@@ -65,8 +65,11 @@ fn a_good_certificate_is_trusted() {
         // Postfix' two connections may be on two threads, each of which keeps its own connection to the
         // API.
         let connections = api.requests().iter().map(|request| request.connection).max();
-        assert!(connections <= Some(2), "{what}: it is kept");
-        assert!(api.requests().iter().all(|request| !request.certified), "{what}: we show nothing");
+        assert!(connections <= Some(2), "{what}: the connection is kept");
+        assert!(
+            api.requests().iter().all(|request| !request.certified),
+            "{what}: no client certificate is sent"
+        );
     }
 }
 
@@ -182,7 +185,7 @@ fn a_backend_may_request_a_client_certificate() {
         let start = || api(authority.server(Flaw::None).serve(versions, Some(&authority)));
         let api = start();
         assert_answered(&setup(&api, &ours), "with a certificate");
-        assert!(api.requests().iter().all(|request| request.certified), "the server saw it");
+        assert!(api.requests().iter().all(|request| request.certified), "the server got the certificate");
         let api = start();
         assert_refused(&setup(&api, &trust), &api, "without a certificate");
         let foreign = shown("foreign", &Authority::new("other"));
@@ -246,5 +249,5 @@ fn a_handshake_that_does_not_come_is_given_up() {
     assert!(took < Duration::from_millis(2500), "took {took:?}");
     let said = listening.join().expect("no panic");
     assert!(said.starts_with(b"\x16\x03"), "a ClientHello comes: {}", crate::support::shown(&said));
-    assert!(!said.windows(6).any(|part| part == b"secret"), "and not a word of the request");
+    assert!(!said.windows(6).any(|part| part == b"secret"), "no part of the request is sent");
 }

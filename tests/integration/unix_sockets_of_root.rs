@@ -85,7 +85,7 @@ fn root_makes_no_socket_where_a_stranger_may_write() {
         let (code, said) = refused_start(&config.write());
         assert_eq!(code, Some(71), "{says}: {said}");
         assert!(said.contains("maps.sock: ") && said.contains(says), "{says}: {said}");
-        assert!(fs::read_dir(&directory).expect("it is there").count() <= 1, "{says}: nothing is made");
+        assert!(fs::read_dir(&directory).expect("it is there").count() <= 1, "{says}: no file is made");
     }
 }
 
@@ -141,7 +141,7 @@ fn a_lock_that_is_a_link_or_a_fifo_is_refused() {
         let (code, said) = refused_start(&config(base.path(), &own.join("maps.sock")).write());
         assert_eq!(code, Some(71), "{said}");
         assert!(said.contains(says), "{says}: {said}");
-        assert!(!absent.exists(), "nothing is made through a link");
+        assert!(!absent.exists(), "no file is made through a link");
         assert_eq!(kept(&secret), before, "{says}");
         fs::remove_file(&lock).expect("what was planted is there");
     }
@@ -255,7 +255,7 @@ fn a_thousand_replaced_names_change_no_file_of_roots() {
         }
         ended.store(true, Ordering::Relaxed);
     });
-    assert_eq!(kept(&secret), before, "{} names were exchanged", count());
-    assert!(!absent.exists(), "nothing is made through a link");
-    assert!(count() >= 1000, "{} exchanges are no race", count());
+    assert_eq!(kept(&secret), before, "{} names were replaced", count());
+    assert!(!absent.exists(), "no file is made through a link");
+    assert!(count() >= 1000, "{} replacements are too few for a race", count());
 }

@@ -44,7 +44,7 @@ fn an_answer_on_an_idle_connection_is_dropped() {
     api.release();
     assert!(wait_until(PATIENCE, || is_written.load(Ordering::SeqCst)));
     assert_eq!(login(&mut sasl, 2, "guess"), "FAIL\t2\treason=wrong password\tuser=u");
-    assert_eq!(connections(&api), [1, 2], "the password went out on another connection");
+    assert_eq!(connections(&api), [1, 2], "the password was sent on another connection");
 }
 
 #[test]

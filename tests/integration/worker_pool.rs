@@ -159,7 +159,7 @@ fn a_target_works_on_max_workers_lookups_at_a_time() {
     }
     for round in 1..=5 {
         assert!(api.wait_for(2 * round, PATIENCE), "two are in progress, in round {round}");
-        assert!(!api.wait_for(2 * round + 1, Duration::from_millis(100)), "and no third, in round {round}");
+        assert!(!api.wait_for(2 * round + 1, Duration::from_millis(100)), "no third, in round {round}");
         assert_eq!(
             quick.look_up("other", &round.to_string()),
             "OK w",

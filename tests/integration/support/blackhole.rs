@@ -29,7 +29,7 @@ impl Blackhole {
             match TcpStream::connect_timeout(&address, Duration::from_millis(300)) {
                 Ok(stream) => queued.push(stream),
                 Err(error) if error.kind() == ErrorKind::TimedOut => break,
-                Err(error) => panic!("a full queue drops in silence, but: {error}"),
+                Err(error) => panic!("a full queue must drop connections silently, but: {error}"),
             }
             assert!(queued.len() < MOST, "the queue is never full");
         }

@@ -247,7 +247,7 @@ impl Broker {
         let before = outcomes();
         kill_process(self.pid(), Signal::HUP).expect("a child can be signalled");
         let ended = wait_until(PATIENCE, || outcomes() != before);
-        assert!(ended, "nothing came of a reload; the log:\n{}", self.log());
+        assert!(ended, "the reload had no result; the log:\n{}", self.log());
         outcomes().0 > before.0
     }
 

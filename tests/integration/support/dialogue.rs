@@ -124,7 +124,7 @@ impl Dialogue {
             peer.half_close();
         }
         let rest = peer.rest();
-        assert!(rest.is_empty(), "{} by {way:?}: {} came on top", self.name, shown(&rest));
+        assert!(rest.is_empty(), "{} by {way:?}: {} came in addition", self.name, shown(&rest));
     }
 }
 

@@ -20,7 +20,7 @@ shift; exec "$@""#;
 
 /// Runs `program` with each of `files` in place of a path of the machine.
 pub(crate) fn command(files: &[(&Path, &str)], program: &Path) -> Command {
-    assert!(rustix::process::geteuid().is_root(), "a mount namespace is made by root alone");
+    assert!(rustix::process::geteuid().is_root(), "only root can make a mount namespace");
     let mut command = Command::new("/usr/bin/unshare");
     command.args(["--mount", "--uts", "/bin/sh", "-c", ENTER, "sh", HOST]);
     for (file, at) in files {

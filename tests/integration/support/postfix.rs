@@ -61,7 +61,7 @@ impl Postfix {
         for what in [MASTER_CF, "/usr/sbin/postfix", "/usr/sbin/postconf", "/usr/sbin/postmap"] {
             need(what);
         }
-        assert!(rustix::process::geteuid().is_root(), "a private Postfix is started by root alone");
+        assert!(rustix::process::geteuid().is_root(), "only root can start a private Postfix");
         let postfix = Self { directory: open_directory(), running: false, ports: Vec::new() };
         let at = |name: &str| postfix.path(name);
         for name in ["etc", "spool", "data", "bin"] {
