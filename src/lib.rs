@@ -19,15 +19,9 @@
 //! `config` is seen by `command` and `broker` alone.
 
 #[cfg(feature = "broker")]
-pub mod admin;
-#[cfg(feature = "broker")]
-pub mod api;
-pub mod ask;
-mod brief;
+pub mod backend;
 #[cfg(feature = "broker")]
 pub mod broker;
-#[cfg(feature = "broker")]
-pub mod cli;
 #[cfg(feature = "client")]
 pub mod client;
 #[cfg(feature = "broker")]
@@ -35,43 +29,20 @@ pub mod command;
 #[cfg(feature = "broker")]
 pub mod config;
 #[cfg(feature = "broker")]
-mod counted;
+pub mod daemon;
 #[cfg(feature = "broker")]
-mod domain;
+pub mod export;
 #[cfg(feature = "broker")]
-pub mod exchange;
-#[cfg(feature = "broker")]
-mod hidden;
-pub mod ipc;
-#[cfg(feature = "broker")]
-pub mod listen;
+pub mod http;
 #[cfg(feature = "broker")]
 pub mod login;
 #[cfg(feature = "broker")]
-pub mod metrics;
+pub mod lookup;
+pub mod model;
+#[cfg(feature = "broker")]
+pub mod observe;
 #[cfg(feature = "broker")]
 pub mod oidc;
 #[cfg(feature = "broker")]
-pub mod otlp;
-#[cfg(feature = "broker")]
-mod outage;
-#[cfg(feature = "broker")]
-pub mod privilege;
-pub mod proto;
-#[cfg(feature = "broker")]
-pub mod query;
-pub mod secret;
-#[cfg(feature = "broker")]
-pub mod session;
-#[cfg(feature = "broker")]
-pub mod target;
-#[cfg(feature = "broker")]
-pub mod telemetry;
-#[cfg(feature = "broker")]
-pub mod threads;
-#[cfg(feature = "broker")]
-mod timer;
-#[cfg(feature = "broker")]
-mod trace;
-#[cfg(feature = "broker")]
-mod warned;
+pub mod server;
+pub mod wire;

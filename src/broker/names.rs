@@ -4,11 +4,11 @@
 use tracing::warn;
 
 use super::Broker;
-use crate::ask::{Answer, Failure, OnFailure};
-use crate::brief::brief;
 use crate::config::nearest;
-use crate::metrics::Component;
-use crate::target::{Kind, Settings};
+use crate::lookup::{Kind, Settings};
+use crate::model::brief::brief;
+use crate::model::{Answer, Failure, OnFailure};
+use crate::observe::metrics::Component;
 
 /// More entries than this are not compared with a name: it is the work of some milliseconds.
 const MOST_COMPARED: usize = 1000;

@@ -7,8 +7,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::ask::{Mechanism, OnFailure};
-use crate::ipc::Service;
+use crate::model::{Mechanism, OnFailure};
+use crate::wire::ipc::Service;
 
 /// What the command line says.
 pub(super) struct Args {

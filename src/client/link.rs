@@ -22,8 +22,8 @@ use rustix::io::Errno;
 
 use super::args::Args;
 use super::{failed, syslog, timespec};
-use crate::ask::{Answer, Deadline, Failure, LOGIN_BUDGET, LONGEST_BUDGET, Mechanism, OnFailure, Question};
-use crate::ipc::{self, Hello, MAX_FROM_BROKER, Service, Verdict, Welcome};
+use crate::model::{Answer, Deadline, Failure, LOGIN_BUDGET, LONGEST_BUDGET, Mechanism, OnFailure, Question};
+use crate::wire::ipc::{self, Hello, MAX_FROM_BROKER, Service, Verdict, Welcome};
 
 /// Nothing is waited for longer than this: Postfix gives up after 100 s (dict_sockmap.c).
 const LONGEST: Duration = Duration::from_secs(95);

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use super::link::{Link, Outcome};
 use super::{read_more, syslog, write_all};
-use crate::ask::{Mechanism, Question};
-use crate::proto::dovecot::Greeting;
-use crate::proto::logins::{Logins, Refused, Step};
-use crate::proto::reply::Next;
+use crate::model::{Mechanism, Question};
+use crate::wire::dovecot::Greeting;
+use crate::wire::logins::{Logins, Refused, Step};
+use crate::wire::reply::Next;
 
 /// How long the broker is waited for to say what is on offer.
 const GREETING: Duration = Duration::from_millis(800);

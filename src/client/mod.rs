@@ -28,10 +28,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
-use crate::ask::{Answer, Failure, OnFailure, Question};
-use crate::ipc::{self, Service};
-use crate::proto::reply::{self, Next, Protocol};
-use crate::proto::{Error, policy, socketmap};
+use crate::model::{Answer, Failure, OnFailure, Question};
+use crate::wire::ipc::{self, Service};
+use crate::wire::reply::{self, Next, Protocol};
+use crate::wire::{Error, policy, socketmap};
 use args::{Args, Command};
 use link::{Link, Outcome};
 

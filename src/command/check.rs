@@ -5,24 +5,25 @@ use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
 
-use super::{CONFIG, OS, UNAVAILABLE, configuration, online};
-use crate::cli::Cli;
+use super::online;
+use crate::command::cli::Cli;
 use crate::config::{Config, Severity};
-use crate::listen::{reach, rights};
-use crate::target::Settings;
+use crate::daemon::exit::{CONFIG, OS, UNAVAILABLE, say};
+use crate::lookup::Settings;
+use crate::server::{reach, rights};
 
 pub(super) fn check(cli: &Cli, strict: bool, online: bool) -> ExitCode {
-    let (file, read) = configuration(cli);
+    let (file, read) = cli.location().read(false);
     let (found, problems) = match read {
         Ok((config, warnings)) => (Some(config), warnings),
         Err(problems) => (None, problems),
     };
-    super::say(&problems);
+    say(&problems);
     let mut missing = found.as_ref().map(|config| rights::missing(&file, config)).unwrap_or_default();
     missing.warnings.extend(found.iter().flat_map(reach::closed_to_postfix));
     let file = file.display();
-    super::say(&missing.owners);
-    super::say(&missing.warnings);
+    say(&missing.owners);
+    say(&missing.warnings);
     match found {
         Some(config)
             if missing.owners.is_empty()
@@ -38,7 +39,7 @@ pub(super) fn check(cli: &Cli, strict: bool, online: bool) -> ExitCode {
             let errors = problems.iter().filter(|p| p.severity == Severity::Error).count();
             let warnings = problems.len() - errors + missing.warnings.len();
             let errors = errors + missing.owners.len();
-            super::say(&[format!("{file}: errors: {errors}, warnings: {warnings}")]);
+            say(&[format!("{file}: errors: {errors}, warnings: {warnings}")]);
             ExitCode::from(CONFIG)
         }
     }
@@ -50,15 +51,15 @@ fn reached(file: &impl Display, config: &Config, strict: bool) -> ExitCode {
             good(file, config, &format!("; reached: {counts}"))
         }
         Ok(counts) if counts.bad == 0 => {
-            super::say(&[format!("{file}: errors: 0, warnings: {}", counts.warnings)]);
+            say(&[format!("{file}: errors: 0, warnings: {}", counts.warnings)]);
             ExitCode::from(CONFIG)
         }
         Ok(counts) => {
-            super::say(&[format!("{file} is good, but not all that it names can be used: {counts}")]);
+            say(&[format!("{file} is good, but not all that it names can be used: {counts}")]);
             ExitCode::from(UNAVAILABLE)
         }
         Err(error) => {
-            super::say(&[format!("pfxhttp-broker: {error}")]);
+            say(&[format!("pfxhttp-broker: {error}")]);
             ExitCode::from(OS)
         }
     }

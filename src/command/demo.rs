@@ -20,14 +20,14 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
 use super::sample_api::SampleApi;
-use super::{OS, SOFTWARE};
-use crate::ask::Attribute;
 use crate::broker::Broker;
 use crate::config;
-use crate::listen::activation::Activated;
-use crate::listen::{Listeners, Room, Shared, bind};
-use crate::proto::{policy, socketmap};
-use crate::threads::Threads;
+use crate::daemon::exit::{OS, SOFTWARE, say};
+use crate::model::Attribute;
+use crate::server::activation::Activated;
+use crate::server::threads::Threads;
+use crate::server::{Listeners, Room, Shared, bind};
+use crate::wire::{policy, socketmap};
 
 /// Who brings a request to the broker.
 #[derive(Clone, Copy)]
@@ -130,7 +130,7 @@ pub(super) fn demo() -> ExitCode {
             ExitCode::SUCCESS
         }
         Ok(wrong) => {
-            super::say(&[format!("{wrong} of {} answers are not what they should be.", STEPS.len())]);
+            say(&[format!("{wrong} of {} answers are not what they should be.", STEPS.len())]);
             ExitCode::from(SOFTWARE)
         }
         Err(error) => fail("the demonstration broke off", &error),
@@ -138,7 +138,7 @@ pub(super) fn demo() -> ExitCode {
 }
 
 fn fail(what: &str, error: &dyn std::fmt::Display) -> ExitCode {
-    super::say(&[format!("pfxhttp-broker demo: {what}: {error}")]);
+    say(&[format!("pfxhttp-broker demo: {what}: {error}")]);
     ExitCode::from(OS)
 }
 

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use url::{Position, Url};
 
-use crate::ask::Deadline;
 use crate::config::Config;
-use crate::exchange::{Http, Reached};
+use crate::daemon::exit::say;
+use crate::http::{Http, Reached};
+use crate::model::Deadline;
 use crate::oidc::{ClientSettings, Needs, Oidc};
 
 /// All of it is over by then.
@@ -90,12 +91,12 @@ pub(super) fn check(config: &Config) -> std::io::Result<Counts> {
                 drop(writeln!(std::io::stdout(), "{}", goal.line(&good.told)));
                 if let Some(warning) = good.warning {
                     warnings += 1;
-                    super::say(&[goal.line(&format!("warning: {warning}"))]);
+                    say(&[goal.line(&format!("warning: {warning}"))]);
                 }
             }
             Err(why) => {
                 bad += 1;
-                super::say(&[goal.line(&why)]);
+                say(&[goal.line(&why)]);
             }
         }
     }

@@ -11,12 +11,12 @@ use zeroize::Zeroizing;
 
 use super::socket::{Socket, is_nobody};
 use super::terminal::visible;
-use super::{OS, TEMPORARY, USAGE};
-use crate::admin::{Order, Told};
 use crate::broker::Broker;
-use crate::cli::{Asked, Cache, Cli};
+use crate::command::cli::{Asked, Cache, Cli};
 use crate::config::Config;
-use crate::query::{self, Query, Said};
+use crate::daemon::admin::{Order, Told};
+use crate::daemon::exit::{OS, TEMPORARY, USAGE, say};
+use crate::daemon::query::{self, Query, Said};
 
 /// More than a line of the protocol may have.
 const LONGEST_PASSWORD: u64 = 32 * 1024;
@@ -90,7 +90,7 @@ fn parse(asked: &Asked) -> Result<Query, String> {
 }
 
 fn show(said: &Said, trace: bool) -> ExitCode {
-    super::say(said.unknown.as_slice());
+    say(said.unknown.as_slice());
     let mut out = Vec::new();
     if trace {
         for note in &said.trace {
@@ -135,7 +135,7 @@ fn refused(told: &Told) -> ExitCode {
 }
 
 fn complain(code: u8, message: &str) -> ExitCode {
-    super::say(&[format!("pfxhttp-broker: {message}")]);
+    say(&[format!("pfxhttp-broker: {message}")]);
     ExitCode::from(code)
 }
 

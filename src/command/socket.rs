@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::{CONFIG, TEMPORARY};
-use crate::admin::{Order, Told};
-use crate::cli::Cli;
-use crate::config::{self, Config, Problem, Severity};
+use crate::command::cli::Cli;
+use crate::config::{Config, Problem, Severity};
+use crate::daemon::admin::{Order, Told};
+use crate::daemon::exit::{CONFIG, TEMPORARY, say};
 
 /// A policy may take 90 s.
 const PATIENCE: Duration = Duration::from_secs(100);
@@ -28,11 +28,11 @@ pub(super) struct Socket {
 impl Socket {
     /// By the configuration that `cli` names.
     pub(super) fn of(cli: &Cli) -> Self {
-        let (file, read) = super::configuration(cli);
+        let (file, read) = cli.location().read(false);
         match read {
             Ok((config, _)) => Self { path: config.server.admin.path.clone(), config: Ok(config) },
             Err(problems) => {
-                let path = config::admin_socket(&file, super::syntax(cli), &config::environment());
+                let path = cli.location().admin_socket(&file);
                 Self { path, config: Err(problems) }
             }
         }
@@ -43,7 +43,7 @@ impl Socket {
         let told = order(&self.path, what)?;
         if let Some(first) = self.error() {
             let path = self.path.display();
-            super::say(&[
+            say(&[
                 format!("warning: {}", first.summary()),
                 format!("warning: the broker at {path} goes on with what it has read before"),
             ]);
@@ -63,9 +63,9 @@ impl Socket {
         let path = self.path.display();
         let is_broken = self.error().is_some();
         if let (true, Err(problems)) = (is_broken, &self.config) {
-            super::say(problems);
+            say(problems);
         }
-        super::say(&[match error.kind() {
+        say(&[match error.kind() {
             ErrorKind::PermissionDenied => {
                 format!("pfxhttp-broker: {path}: permission denied; run this as root or as the broker's user")
             }

@@ -10,7 +10,7 @@ use super::path::KeyPath;
 use super::problem::Report;
 use super::raw;
 use super::scalar;
-use crate::target::{CacheSettings, PoolSettings};
+use crate::lookup::{CacheSettings, PoolSettings};
 
 const SECOND: Duration = Duration::from_secs(1);
 const WEEK: Duration = Duration::from_hours(168);

@@ -26,11 +26,11 @@ use super::scalar;
 use super::secret;
 use super::template;
 use super::tokens;
-use crate::ask::LONGEST_BUDGET;
-use crate::exchange::is_loopback;
-use crate::target::template::{Names, Template};
-use crate::target::value::Field;
-use crate::target::{Absent, LogKeys, Method, PoolSettings, Settings};
+use crate::http::is_loopback;
+use crate::lookup::template::{Names, Template};
+use crate::lookup::value::Field;
+use crate::lookup::{Absent, LogKeys, Method, PoolSettings, Settings};
+use crate::model::LONGEST_BUDGET;
 
 /// Shorter than any lookup.
 pub(super) const MIN_TIMEOUT: Duration = Duration::from_millis(1);

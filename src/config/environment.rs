@@ -26,7 +26,7 @@ use super::problem::{Report, Severity};
 use super::secret;
 use super::source::{PREFIX, is_ours};
 use super::tree;
-use crate::exchange::{is_proxy_variable, proxy_complaints};
+use crate::http::{is_proxy_variable, proxy_complaints};
 
 /// OpenTelemetry's variables, and the keys of `server.observability` that they stand in for.
 const OTEL: [(&str, &str); 3] = [

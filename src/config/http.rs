@@ -15,8 +15,8 @@ use super::path::KeyPath;
 use super::problem::Report;
 use super::raw;
 use super::scalar;
-use crate::exchange::HttpSettings;
-use crate::exchange::tls::{self, Identity, Trust};
+use crate::http::HttpSettings;
+use crate::http::tls::{self, Identity, Trust};
 
 /// The ranges of the Go program.
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(1);

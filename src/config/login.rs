@@ -20,9 +20,9 @@ use super::raw;
 use super::scalar;
 use super::template;
 use super::tokens;
-use crate::ask::{LOGIN_BUDGET, OnFailure};
-use crate::exchange::is_loopback;
+use crate::http::is_loopback;
 use crate::login::{Fields, Settings};
+use crate::model::{LOGIN_BUDGET, OnFailure};
 
 /// With the longest of them, a denial still arrives before Postfix gives up.
 const FAILURE_DELAY: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(6);

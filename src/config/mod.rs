@@ -52,11 +52,10 @@ use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 
-use crate::exchange::HttpSettings;
+use crate::export;
+use crate::http::HttpSettings;
 use crate::login as logins;
-use crate::metrics;
-use crate::otlp;
-use crate::target;
+use crate::lookup;
 
 pub(crate) use keys::nearest;
 pub use places::Place;
@@ -165,15 +164,52 @@ pub fn search() -> Result<(PathBuf, Option<Problem>), Vec<Problem>> {
     source::search(&source::directories()).map_err(|problem| vec![*problem])
 }
 
+/// A configuration and its warnings, or everything that is wrong with it.
+pub type Read = Result<(Config, Vec<Problem>), Vec<Problem>>;
+
+/// Where a configuration is: what the command line says of it.
+#[derive(Debug, Clone, Default)]
+pub struct Location {
+    /// The file; `None`: the first one where configurations are looked for.
+    pub file: Option<PathBuf>,
+    /// The syntax; `None`: by the file's extension.
+    pub syntax: Option<Syntax>,
+}
+
+impl Location {
+    /// Reads it, under the variables of the process. `is_jailed` says whether the process is in its
+    /// `server.chroot`.
+    #[must_use]
+    pub fn read(&self, is_jailed: bool) -> (PathBuf, Read) {
+        let (path, beside) = match &self.file {
+            Some(path) => (path.clone(), None),
+            None => match search() {
+                Ok(found) => found,
+                Err(problems) => return (PathBuf::from("configuration"), Err(problems)),
+            },
+        };
+        let load = if is_jailed { load_in_jail } else { load };
+        let read = load(&path, self.syntax, &environment());
+        let read = read.map(|(config, warnings)| (config, beside.into_iter().chain(warnings).collect()));
+        (path, read)
+    }
+
+    /// The path of the admin socket, as far as the broken file at `path` tells.
+    #[must_use]
+    pub fn admin_socket(&self, path: &Path) -> PathBuf {
+        admin_socket(path, self.syntax, &environment())
+    }
+}
+
 /// A configuration that passed every check.
 #[derive(Debug)]
 pub struct Config {
     /// `server`.
     pub server: Server,
     /// `socket_maps`.
-    pub maps: Vec<target::Settings>,
+    pub maps: Vec<lookup::Settings>,
     /// `policy_services`.
-    pub policies: Vec<target::Settings>,
+    pub policies: Vec<lookup::Settings>,
     /// `dovecot_sasl`.
     pub logins: Vec<logins::Settings>,
 }
@@ -199,9 +235,9 @@ pub struct Server {
     /// that is neither loopback nor named in `allow_from`.
     pub max_connections_per_address: Option<usize>,
     /// `server.observability`, where Prometheus may ask.
-    pub prometheus: Option<metrics::endpoint::Settings>,
+    pub prometheus: Option<export::endpoint::Settings>,
     /// `server.observability`, where a collector is told.
-    pub otlp: Option<otlp::Settings>,
+    pub otlp: Option<export::Settings>,
     /// `server.run_as_user`, `run_as_group`, `chroot`.
     pub privileges: Privileges,
 }
@@ -231,7 +267,7 @@ pub struct Listener {
     /// `systemd_socket_name`: the service manager may have made its socket under this name.
     pub systemd_socket_name: Option<String>,
     /// `worker_pool`: bounds what comes through this listener, besides each target's own bound.
-    pub pool: Option<target::PoolSettings>,
+    pub pool: Option<lookup::PoolSettings>,
 }
 
 /// What a listener speaks.
@@ -295,7 +331,7 @@ pub struct Logging {
     /// `use_systemd`: for journald, also where it does not show itself.
     pub use_systemd: bool,
     /// `log_keys`: when the log names what was asked.
-    pub keys: target::LogKeys,
+    pub keys: lookup::LogKeys,
 }
 
 /// `server.logging.level`.

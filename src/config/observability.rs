@@ -19,10 +19,10 @@ use super::problem::Report;
 use super::raw::{self, Word};
 use super::scalar;
 use super::secret;
-use crate::exchange::tls::{self, Identity};
-use crate::metrics::endpoint::Settings;
-use crate::otlp;
-use crate::secret::Secret;
+use crate::export;
+use crate::export::endpoint::Settings;
+use crate::http::tls::{self, Identity};
+use crate::model::secret::Secret;
 
 const DEFAULT_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// The port of OpenTelemetry's exporters for Prometheus.
@@ -33,7 +33,7 @@ pub(super) fn settings(
     report: &mut Report<'_>,
     value: Option<&Value>,
     path: &KeyPath,
-) -> (Option<Settings>, Option<otlp::Settings>) {
+) -> (Option<Settings>, Option<export::Settings>) {
     let Some(mut raw) = block::read::<raw::Observability>(report, value, path, Block::Observability) else {
         return (None, None);
     };

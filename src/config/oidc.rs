@@ -16,7 +16,7 @@ use super::problem::Report;
 use super::raw;
 use super::scalar;
 use super::secret;
-use crate::exchange::is_loopback;
+use crate::http::is_loopback;
 use crate::oidc::{Authentication, ClientSettings, PrivateKey};
 
 /// What both blocks have.

@@ -10,7 +10,7 @@ use super::http;
 use super::path::KeyPath;
 use super::problem::Report;
 use super::raw::{self, Word};
-use crate::otlp::Settings;
+use crate::export::Settings;
 
 /// The port of OTLP over HTTP.
 const DEFAULT_PORT: u16 = 4318;

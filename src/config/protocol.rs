@@ -9,10 +9,10 @@ use super::path::KeyPath;
 use super::problem::Report;
 use super::raw::{self, Word};
 use super::scalar;
-use crate::ask::OnFailure;
-use crate::domain;
-use crate::target::template::ATTRIBUTES;
-use crate::target::{Kind, MapSettings, PolicySettings};
+use crate::lookup::template::ATTRIBUTES;
+use crate::lookup::{Kind, MapSettings, PolicySettings};
+use crate::model::OnFailure;
+use crate::model::domain;
 
 /// Resolves the keys of one protocol; `status` is the entry's `status_code`.
 pub(super) fn kind(

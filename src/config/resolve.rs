@@ -21,7 +21,7 @@ use super::problem::Report;
 use super::raw;
 use super::scalar;
 use super::{Config, Level, Logging, Privileges, Server};
-use crate::target::LogKeys;
+use crate::lookup::LogKeys;
 
 /// Resolves the whole tree.
 pub(super) fn config(report: &mut Report<'_>, mut tree: Value) -> Option<Config> {

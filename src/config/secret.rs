@@ -10,7 +10,7 @@ use std::io::Read;
 use super::file::{self, Holds};
 use super::path::KeyPath;
 use super::problem::Report;
-use crate::secret::Secret;
+use crate::model::secret::Secret;
 
 /// The secrets that have a twin.
 const SECRETS: [&str; 3] = ["client_secret", "http_auth_basic", "prometheus_http_auth_basic"];

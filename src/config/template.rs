@@ -8,8 +8,8 @@ use super::http;
 use super::path::KeyPath;
 use super::places::Place;
 use super::problem::Report;
-use crate::target::template::path::has_dots;
-use crate::target::template::{Error, Names, Template};
+use crate::lookup::template::path::has_dots;
+use crate::lookup::template::{Error, Names, Template};
 
 /// Resolves `payload`, which stands at `path`; `is_form` is what the `Content-Type` says.
 pub(super) fn payload(

@@ -7,8 +7,8 @@
 //! it is wrong.
 
 use super::{Outcome, Settings, fields};
-use crate::ask::{Failure, is_account_name};
-use crate::exchange::Reply;
+use crate::http::Reply;
+use crate::model::{Failure, is_account_name};
 
 /// What Nauthilus and nginx say of a good login.
 const OK: &str = "OK";

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
-use crate::ask::Deadline;
+use crate::model::Deadline;
 
 /// Addresses and names at a time; beyond them a login fails.
 const MOST: usize = 64 * 1024;

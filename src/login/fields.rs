@@ -7,10 +7,10 @@
 use super::answer::{self, DENIED};
 use super::settings::Fields;
 use super::{Outcome, Settings};
-use crate::ask::Failure;
-use crate::exchange::{Reply, compress};
-use crate::target::value::{Field, Object, Value};
-use crate::trace;
+use crate::http::{Reply, compress};
+use crate::lookup::value::{Field, Object, Value};
+use crate::model::Failure;
+use crate::observe::trace;
 
 /// What a response says of the login of `user`.
 ///

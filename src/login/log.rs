@@ -5,10 +5,10 @@ use tracing::info;
 
 use super::Logins;
 use super::attempts::Crowd;
-use crate::ask::{Answer, Failure, Login};
-use crate::brief::cut;
-use crate::target::{Asker, hex};
-use crate::trace;
+use crate::lookup::{Asker, hex};
+use crate::model::brief::cut;
+use crate::model::{Answer, Failure, Login};
+use crate::observe::trace;
 
 /// The most that is said of a token.
 const LONGEST_DETAIL: usize = 600;

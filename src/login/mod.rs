@@ -24,21 +24,21 @@ use std::time::Duration;
 use serde_json::Value;
 use tracing::{debug, warn};
 
-use crate::api::Api;
-use crate::ask::{Answer, Credentials, Deadline, Failure, LOGIN_BUDGET, Login, Mechanism, OnFailure, Peer};
-use crate::brief::brief;
-use crate::domain::is_same_user;
-use crate::exchange::{Headers, Http, Reply, compress};
-use crate::hidden::{CUT, Hidden};
-use crate::metrics::{Component, Metrics, Queue};
+use crate::backend::api::Api;
+use crate::backend::limit::Limit;
+use crate::backend::outage::Outage;
+use crate::http::{Headers, Http, Reply, compress};
+use crate::lookup::request::request_id;
+use crate::lookup::template::shown;
+use crate::lookup::{Asker, hex};
+use crate::model::brief::brief;
+use crate::model::domain::is_same_user;
+use crate::model::secret::Secret;
+use crate::model::{Answer, Credentials, Deadline, Failure, LOGIN_BUDGET, Login, Mechanism, OnFailure, Peer};
+use crate::observe::hidden::{CUT, Hidden};
+use crate::observe::metrics::{Component, Metrics, Queue};
+use crate::observe::trace;
 use crate::oidc::{Oidc, Verdict, Verifier};
-use crate::outage::Outage;
-use crate::secret::Secret;
-use crate::target::limit::Limit;
-use crate::target::request::request_id;
-use crate::target::template::shown;
-use crate::target::{Asker, hex};
-use crate::trace;
 use attempts::Attempt;
 pub use penalty::Penalties;
 pub use settings::{Fields, Settings};
@@ -305,7 +305,7 @@ fn address(text: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::PoolSettings;
+    use crate::lookup::PoolSettings;
 
     pub(super) fn settings() -> Settings {
         Settings {

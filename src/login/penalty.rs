@@ -18,8 +18,8 @@ use moka::sync::Cache;
 
 use super::Settings;
 use super::attempts::{Attempt, Attempts, Crowd, Who};
-use crate::ask::Deadline;
-use crate::domain;
+use crate::model::Deadline;
+use crate::model::domain;
 
 /// The longest delay.
 const MOST: Duration = Duration::from_secs(6);

@@ -6,9 +6,9 @@ use hyper::header::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
 use super::Settings;
-use crate::ask::Login;
-use crate::exchange::{Headers, Request, compress, path_of};
-use crate::secret::Secret;
+use crate::http::{Headers, Request, compress, path_of};
+use crate::model::Login;
+use crate::model::secret::Secret;
 
 /// The body: every member a string, in the order of the alphabet; what is not known is left out.
 pub(super) fn body(settings: &Settings, login: &Login, user: &str, password: &Secret) -> Bytes {

@@ -6,10 +6,10 @@ use ipnet::IpNet;
 use reqwest::header::HeaderMap;
 use url::Url;
 
-use crate::ask::OnFailure;
+use crate::lookup::PoolSettings;
+use crate::lookup::value::Field;
+use crate::model::OnFailure;
 use crate::oidc::{ClientSettings, TokenSettings};
-use crate::target::PoolSettings;
-use crate::target::value::Field;
 
 /// One entry of `dovecot_sasl`.
 #[derive(Debug, Clone, PartialEq)]

@@ -15,7 +15,7 @@ use super::client::Client;
 use super::fetched::{self, Fetched, Kept, Newer};
 use super::json::{self, Object};
 use super::provider::Endpoint;
-use crate::ask::{Deadline, Failure};
+use crate::model::{Deadline, Failure};
 
 /// The life of a token whose `expires_in` says nothing.
 const USUAL_LIFE: Duration = Duration::from_hours(1);

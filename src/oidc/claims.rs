@@ -11,7 +11,7 @@ use super::json::{self, Object};
 use super::provider::Endpoint;
 use super::settings::TokenSettings;
 use super::verify::Refusal;
-use crate::ask::is_account_name;
+use crate::model::is_account_name;
 
 /// How much later than `exp` a JWT still passes, in seconds: clocks differ.
 const LEEWAY: f64 = 30.0;

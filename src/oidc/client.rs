@@ -19,7 +19,7 @@ use super::json::Object;
 use super::private_key::PrivateKey;
 use super::provider::{Document, Endpoint, Provider};
 use super::settings::{Authentication, ClientSettings};
-use crate::ask::{Deadline, Failure};
+use crate::model::{Deadline, Failure};
 
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 /// How long an assertion is good for, in seconds.

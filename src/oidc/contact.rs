@@ -11,10 +11,10 @@ use tracing::{debug, warn};
 use url::Url;
 
 use super::json::{self, Object};
-use crate::ask::{Deadline, Failure};
-use crate::exchange::{Host, Http, Reply, Request, path_of};
-use crate::metrics::{Calls, Component, Metrics};
-use crate::warned::Warned;
+use crate::http::{Host, Http, Reply, Request, path_of};
+use crate::model::{Deadline, Failure};
+use crate::observe::metrics::{Calls, Component, Metrics};
+use crate::observe::warned::Warned;
 
 /// What a provider may say is wrong with us (RFC 6749 5.2); anything else is not repeated.
 const CODES: [&str; 6] = [

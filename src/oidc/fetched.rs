@@ -14,7 +14,7 @@ use futures_util::future::{BoxFuture, Shared};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::ask::Deadline;
+use crate::model::Deadline;
 
 /// The longest that a fetch may take.
 const FETCH: Duration = Duration::from_secs(8);

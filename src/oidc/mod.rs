@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::exchange::Http;
+use crate::http::Http;
 pub use bearer::{Bearer, Token};
 use client::Client;
 use fetched::Fetched;

@@ -19,7 +19,7 @@ use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use super::algorithm::Algorithm;
-use crate::secret::Secret;
+use crate::model::secret::Secret;
 
 /// `private_key_file`, read when the configuration is.
 #[derive(Clone)]

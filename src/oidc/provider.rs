@@ -19,8 +19,8 @@ use super::contact::{Address, Contact, Message};
 use super::fetched::{self, Fetched, Kept, Newer};
 use super::issuer;
 use super::json::{self, Object};
-use crate::ask::Deadline;
-use crate::exchange::Http;
+use crate::http::Http;
+use crate::model::Deadline;
 
 const RENEW: Duration = Duration::from_mins(8);
 const FRESH: Duration = Duration::from_mins(10);

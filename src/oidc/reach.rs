@@ -21,8 +21,8 @@ use super::issuer;
 use super::jwk;
 use super::provider::{Document, Endpoint, Provider};
 use super::settings::{Authentication, ClientSettings, TokenSettings, Validation};
-use crate::ask::Deadline;
-use crate::exchange::Unreached;
+use crate::http::Unreached;
+use crate::model::Deadline;
 
 impl Validation {
     /// What of a provider is needed for it.

@@ -6,7 +6,7 @@ use url::Url;
 
 use super::issuer::Issuers;
 use super::private_key::PrivateKey;
-use crate::secret::Secret;
+use crate::model::secret::Secret;
 
 /// `backend_oidc_auth`, and the part of `sasl_oidc_auth` that is the same: us, at a provider.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

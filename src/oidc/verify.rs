@@ -21,8 +21,8 @@ use super::jwk::{KeySet, Signature};
 use super::jws::{Form, Jws};
 use super::provider::Endpoint;
 use super::settings::{TokenSettings, Validation};
-use crate::ask::{Deadline, Failure, Peer};
-use crate::secret::Secret;
+use crate::model::secret::Secret;
+use crate::model::{Deadline, Failure, Peer};
 
 /// The longest token.
 const LONGEST: usize = 16 * 1024;

@@ -4,8 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use pfxhttp::ask::{Answer, OnFailure};
-use pfxhttp::ipc::{VERSION, Verdict};
+use pfxhttp::model::{Answer, OnFailure};
+use pfxhttp::wire::ipc::{VERSION, Verdict};
 use tempfile::TempDir;
 
 use crate::support::backend::Backend;

@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use pfxhttp::ipc::{self, Verdict};
+use pfxhttp::wire::ipc::{self, Verdict};
 
 use crate::postfix::{add_smtpd, add_spawn_entries, api};
 use crate::support::client;

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use pfxhttp::ask::{Answer, Failure, Question};
-use pfxhttp::ipc::{Service, Verdict};
+use pfxhttp::model::{Answer, Failure, Question};
+use pfxhttp::wire::ipc::{Service, Verdict};
 
 use crate::support::backend::{Backend, Reply, Request};
 use crate::support::broker::{self, Broker, refused_start};

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use clap::CommandFactory;
 use clap_complete::Shell;
-use pfxhttp::cli::Cli;
+use pfxhttp::command::cli::Cli;
 use pfxhttp::config::{self, Syntax};
 use serde_json::{Value, json};
 

@@ -305,9 +305,9 @@ fn alerts_and_dashboard_use_existing_metrics() {
     let (rules, dashboard) = ("prometheus/pfxhttp.rules.yml", "grafana/pfxhttp.json");
     promtool(&["check", "rules", &file(rules).display().to_string()], "");
     serde_json::from_str::<serde_json::Value>(&text(dashboard)).expect("JSON");
-    let gather = include_str!("../../src/metrics/gather.rs");
+    let gather = include_str!("../../src/observe/metrics/gather.rs");
     let known: BTreeSet<&str> =
-        named(gather).union(&named(include_str!("../../src/metrics/process.rs"))).copied().collect();
+        named(gather).union(&named(include_str!("../../src/observe/metrics/process.rs"))).copied().collect();
     for name in [rules, dashboard] {
         let text = text(name);
         for metric in named(&text) {

@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 
-use pfxhttp::ipc::{self, Hello, Service};
+use pfxhttp::wire::ipc::{self, Hello, Service};
 
 use crate::privileges::jail;
 use crate::support::backend::{Backend, Reply};

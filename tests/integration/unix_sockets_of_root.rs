@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use pfxhttp::listen::activation::Activated;
-use pfxhttp::listen::bind;
+use pfxhttp::server::activation::Activated;
+use pfxhttp::server::bind;
 
 use crate::privileges::jail;
 use crate::support::PATIENCE;

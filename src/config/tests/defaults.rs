@@ -1,8 +1,8 @@
 //! What entries inherit from `defaults`, and how they take it back.
 
 use super::*;
+use crate::model::secret::Secret;
 use crate::oidc::Authentication;
-use crate::secret::Secret;
 
 const TEXT: &str = "socket_maps:
   defaults:

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::*;
-use crate::target::{Absent, Method};
+use crate::lookup::{Absent, Method};
 
 #[test]
 fn a_map_says_how_it_asks_and_what_answers_mean() {
@@ -141,7 +141,7 @@ fn a_map_may_be_sendmails() {
 
 #[test]
 fn a_value_may_be_the_whole_document() {
-    use crate::target::value::Field;
+    use crate::lookup::value::Field;
     for text in ["''", "/"] {
         let config = good(&map("").replace("value_field: v", &format!("value_field: {text}")));
         assert_eq!(config.maps[0].value_field, Field::Whole, "{text}");

@@ -47,7 +47,7 @@ fn variables_override_keys_and_add_those_that_lack() {
     assert_eq!(policy.timeout, Duration::from_secs(7));
     assert_eq!(policy.headers["c"], "d,e");
     assert_eq!(policy.cache.fresh, Duration::from_secs(5));
-    assert_eq!(policy.value_field, crate::target::value::Field::Name("v".to_owned()));
+    assert_eq!(policy.value_field, crate::lookup::value::Field::Name("v".to_owned()));
 }
 
 #[test]

@@ -1,12 +1,12 @@
 //! `dovecot_sasl`: what an entry becomes, and what it is told.
 
 use super::*;
-use crate::ask::LOGIN_BUDGET;
 use crate::login::{Fields, Settings};
+use crate::lookup::PoolSettings;
+use crate::lookup::value::Field;
+use crate::model::LOGIN_BUDGET;
+use crate::model::secret::Secret;
 use crate::oidc::{Authentication, TokenSettings, Validation};
-use crate::secret::Secret;
-use crate::target::PoolSettings;
-use crate::target::value::Field;
 
 /// What an enabled `sasl_oidc_auth` needs, and no more.
 const LEAST: &str = "enabled: true, configuration_uri: 'https://i/', client_id: x";

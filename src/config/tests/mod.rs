@@ -19,9 +19,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::ask::OnFailure;
-use crate::target::Kind;
-use crate::target::LogKeys;
+use crate::lookup::Kind;
+use crate::lookup::LogKeys;
+use crate::model::OnFailure;
 
 fn check(text: &str) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
     parse(Path::new("pfxhttp.yml"), text)

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use super::*;
+use crate::model::secret::Secret;
 use crate::oidc::{Authentication, ClientSettings};
-use crate::secret::Secret;
 
 /// What an enabled block needs, and no more.
 const LEAST: &str = "enabled: true, configuration_uri: 'https://i/', client_id: x";

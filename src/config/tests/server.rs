@@ -1,7 +1,7 @@
 //! `server`: TLS, the HTTP client, the cache's bounds and the worker pools.
 
 use super::*;
-use crate::target::PoolSettings;
+use crate::lookup::PoolSettings;
 
 fn server(lines: &str) -> String {
     format!("server:\n  {}\n", lines.replace('\n', "\n  "))

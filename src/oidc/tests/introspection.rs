@@ -6,7 +6,7 @@ use super::super::{Authentication, TokenSettings, Validation, Verdict};
 use super::provider::{Provider, Says};
 use super::signing::now;
 use super::{account, client, in_time, is_refused, oidc, secret, settings, verify};
-use crate::ask::{Failure, Peer};
+use crate::model::{Failure, Peer};
 
 async fn ask(change: impl Fn(&mut TokenSettings), says: Says) -> Result<Verdict, Failure> {
     let (provider, oidc) = (Provider::start().await, oidc());

@@ -6,7 +6,7 @@ use super::super::{Issuers, TokenSettings, Validation, Verdict, Verifier};
 use super::provider::{Provider, Says};
 use super::signing::{Key, claims};
 use super::{account, is_refused, oidc, settings, verify};
-use crate::ask::Failure;
+use crate::model::Failure;
 
 const BOB: &str = "bob@example.com";
 const TENANT: &str = "11111111-2222-3333-4444-abcdefabcdef";

@@ -10,7 +10,7 @@ use super::super::{TokenSettings, Validation, Verifier};
 use super::provider::{Provider, Says};
 use super::signing::{Key, base64url, claims};
 use super::{account, is_refused, later, oidc, settings, until, verify};
-use crate::ask::Failure;
+use crate::model::Failure;
 
 fn show(provider: &Provider, keys: &[&Key]) {
     let keys: Vec<_> = keys.iter().map(|key| &key.jwk).collect();

@@ -16,9 +16,9 @@ use std::time::Duration;
 use url::Url;
 
 use super::{Authentication, ClientSettings, Issuers, Oidc, TokenSettings, Validation, Verdict, Verifier};
-use crate::ask::{Deadline, Failure, Peer};
-use crate::exchange::{Http, HttpSettings};
-use crate::secret::Secret;
+use crate::http::{Http, HttpSettings};
+use crate::model::secret::Secret;
+use crate::model::{Deadline, Failure, Peer};
 use provider::Provider;
 
 /// Everything that is asked, as the broker does it.

@@ -13,7 +13,7 @@ use super::super::{Authentication, Bearer};
 use super::provider::{Provider, Says};
 use super::signing::{Key, now};
 use super::{client, in_time, later, oidc, secret, until};
-use crate::ask::{Deadline, Failure};
+use crate::model::{Deadline, Failure};
 
 async fn token(bearer: &Bearer) -> Result<String, Failure> {
     bearer.token(in_time()).await.map(|token| token.header().to_str().expect("a header").to_owned())

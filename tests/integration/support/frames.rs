@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use pfxhttp::ask::{Answer, OnFailure, Question};
-use pfxhttp::ipc::{
+use pfxhttp::model::{Answer, OnFailure, Question};
+use pfxhttp::wire::ipc::{
     self, Ask, Error, Hello, MAX_FROM_BROKER, MAX_FROM_CLIENT, Service, Told, VERSION, Verdict, Welcome,
 };
 

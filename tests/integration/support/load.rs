@@ -17,9 +17,9 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use pfxhttp::ask::{Answer, Credentials, Login, Mechanism, Question};
-use pfxhttp::ipc::{self, Hello, MAX_FROM_BROKER, Service, Told, VERSION, Welcome};
-use pfxhttp::secret::Secret;
+use pfxhttp::model::secret::Secret;
+use pfxhttp::model::{Answer, Credentials, Login, Mechanism, Question};
+use pfxhttp::wire::ipc::{self, Hello, MAX_FROM_BROKER, Service, Told, VERSION, Welcome};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::runtime::Runtime;
@@ -245,7 +245,7 @@ async fn in_frames(mut stream: UnixStream, kind: Kind, name: &str, number: u32) 
     let (service, question) = match kind {
         Kind::Map => (Service::Socketmap, map_question(&name, &format!("key{number}"))),
         Kind::Policy => {
-            let attribute = |name: &str, value: String| pfxhttp::ask::Attribute {
+            let attribute = |name: &str, value: String| pfxhttp::model::Attribute {
                 name: name.to_owned(),
                 value: value.into_bytes(),
             };

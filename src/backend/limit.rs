@@ -1,0 +1,232 @@
+//! How many lookups run at a time, and what happens to those who wait.
+//!
+//! A lookup waits for a worker as long as it can still be answered in time. Two rules keep an API that
+//! is asked more than it can answer from doing nothing but what comes too late:
+//!
+//! * No lookup begins with less time left than one usually takes (`service_time`).
+//! * A lookup behind so many others that its turn would come too late fails at once.
+//!
+//! Both rest on an estimate, so a lookup that finds a free worker begins in any case. A queue that is long, but moves fast enough, turns
+//! none away: Postfix' processes wait, and are answered. benches/README.md has the figures, also
+//! of what was tried instead.
+//!
+//! As long as the queue behind the workers is full, those who wait there keep their listener's
+//! [`Door`](super::door::Door) closed: it accepts nobody until there is room, and the kernel's queue of
+//! connections fills. The bound is for each target, so that one slow API holds up no other; hence a
+//! listener through which several targets are asked stays open (but for a pool of its own), and so
+//! does the local socket.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::door::Gate;
+use super::service_time::ServiceTime;
+use crate::model::{Deadline, Failure};
+use crate::observe::metrics::Queue;
+
+/// Workers, and the queue behind them.
+#[derive(Debug)]
+pub struct Limit {
+    workers: Semaphore,
+    max_workers: usize,
+    waiting: AtomicUsize,
+    max_queue: usize,
+    service_time: ServiceTime,
+}
+
+/// One worker, busy until this is dropped.
+#[derive(Debug)]
+pub struct Worker<'l> {
+    limit: &'l Limit,
+    since: Instant,
+    /// When the lookup's budget ends.
+    until: Instant,
+    _permit: SemaphorePermit<'l>,
+}
+
+impl Limit {
+    /// `workers` at a time, `max_queue` behind them.
+    #[must_use]
+    pub fn new(workers: usize, max_queue: usize) -> Self {
+        let max_workers = workers.min(Semaphore::MAX_PERMITS);
+        let workers = Semaphore::new(max_workers);
+        let (waiting, service_time) = (AtomicUsize::new(0), ServiceTime::default());
+        Self { workers, max_workers, waiting, max_queue, service_time }
+    }
+
+    /// Who waits and who is served at this moment.
+    #[must_use]
+    pub fn queue(&self) -> Queue {
+        Queue {
+            waiting: self.waiting.load(Ordering::Relaxed),
+            busy: self.max_workers.saturating_sub(self.workers.available_permits()),
+            workers: self.max_workers,
+        }
+    }
+
+    /// The same, but a full queue is not waited behind.
+    ///
+    /// # Errors
+    /// [`Failure::Overload`] at once where the queue is full, else as [`Self::enter`].
+    pub async fn enter_or_fail(&self, deadline: Deadline) -> Result<Worker<'_>, Failure> {
+        if self.workers.available_permits() == 0 && self.waiting.load(Ordering::Relaxed) >= self.max_queue {
+            return Err(Failure::Overload);
+        }
+        self.enter(deadline, &Gate::default()).await
+    }
+
+    /// Waits for a worker. It is free again when the guard is dropped.
+    ///
+    /// # Errors
+    /// [`Failure::Overload`] where its turn would come too late, or does.
+    pub async fn enter(&self, deadline: Deadline, gate: &Gate) -> Result<Worker<'_>, Failure> {
+        if let Ok(permit) = self.workers.try_acquire() {
+            return Ok(self.worker(permit, deadline));
+        }
+        let place = Place::take(self);
+        let patience = self.patience(deadline);
+        if self.expected_wait(place.ahead) > patience {
+            return Err(Failure::Overload);
+        }
+        let held = place.beyond_queue().then(|| gate.hold());
+        match tokio::time::timeout(patience, self.workers.acquire()).await {
+            // What was known when it began to wait may have been nothing yet.
+            Ok(Ok(_)) if deadline.remaining() < self.service_time.mean() => Err(Failure::Overload),
+            Ok(Ok(permit)) => {
+                if let Some(held) = held {
+                    held.served();
+                }
+                Ok(self.worker(permit, deadline))
+            }
+            // Never closed; and if it were, nothing could be asked.
+            Ok(Err(_)) | Err(_) => Err(Failure::Overload),
+        }
+    }
+
+    fn worker<'l>(&'l self, permit: SemaphorePermit<'l>, deadline: Deadline) -> Worker<'l> {
+        Worker { limit: self, since: Instant::now(), until: deadline.instant(), _permit: permit }
+    }
+
+    /// How long a lookup may wait, and begin in time all the same. Times that scatter widely leave it
+    /// half of its time, unless most lookups take longer than the other half.
+    fn patience(&self, deadline: Deadline) -> Duration {
+        let (left, mean) = (deadline.remaining(), self.service_time.mean());
+        let least = if mean <= left / 2 { left / 2 } else { left.saturating_sub(mean) };
+        left.saturating_sub(self.service_time.usual()).max(least)
+    }
+
+    /// When the turn of a lookup comes that has so many ahead of it.
+    fn expected_wait(&self, ahead: usize) -> Duration {
+        let turns = (ahead + 1) as f64 / self.max_workers as f64;
+        Duration::try_from_secs_f64(self.service_time.mean().as_secs_f64() * turns).unwrap_or(Duration::MAX)
+    }
+}
+
+impl Drop for Worker<'_> {
+    fn drop(&mut self) {
+        let (now, time) = (Instant::now(), &self.limit.service_time);
+        let busy = now.saturating_duration_since(self.since);
+        // One that its budget has cut short would have taken longer.
+        time.add(if now < self.until { busy } else { busy.max(time.mean()) });
+    }
+}
+
+/// A place in the queue, given back by drop: whoever hangs up does not wait on.
+struct Place<'a> {
+    limit: &'a Limit,
+    /// How many there were before.
+    ahead: usize,
+}
+
+impl<'a> Place<'a> {
+    fn take(limit: &'a Limit) -> Self {
+        Self { limit, ahead: limit.waiting.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    /// Whether the queue is full with this one.
+    fn beyond_queue(&self) -> bool {
+        self.ahead + 1 >= self.limit.max_queue
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.limit.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+    use std::time::Duration;
+
+    fn soon() -> Deadline {
+        Deadline::after(Duration::from_millis(50))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_ended_budget_is_overload() {
+        let (limit, gate) = (Limit::new(1, 1), Gate::default());
+        let permit = limit.enter(soon(), &gate).await.expect("the first");
+        let (second, third) = tokio::join!(limit.enter(soon(), &gate), limit.enter(soon(), &gate));
+        assert!(matches!((second, third), (Err(Failure::Overload), Err(Failure::Overload))));
+        drop(permit);
+        assert!(limit.enter(soon(), &gate).await.is_ok(), "places and permits come back");
+        assert_eq!(limit.waiting.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn what_would_come_too_late_fails_before_it_begins() {
+        let (limit, gate) = (Limit::new(1, 100), Gate::default());
+        (0..100).for_each(|_| limit.service_time.add(Duration::from_secs(1)));
+        let deadline = Deadline::after(Duration::from_millis(3500));
+        let mut worker = Some(limit.enter(deadline, &gate).await.expect("a worker is free"));
+        let mut first = Box::pin(limit.enter(deadline, &gate));
+        let mut second = Box::pin(limit.enter(deadline, &gate));
+        assert!((&mut first).now_or_never().is_none() && (&mut second).now_or_never().is_none());
+        // Its turn would come after 3 s, and it would take one more.
+        let third = limit.enter(deadline, &gate).now_or_never().expect("at once");
+        assert!(matches!(third, Err(Failure::Overload)));
+        assert!(limit.enter(Deadline::after(Duration::from_secs(5)), &gate).now_or_never().is_none());
+        let hasty = limit.enter(Deadline::after(Duration::from_millis(1100)), &gate);
+        assert!(matches!(hasty.now_or_never(), Some(Err(Failure::Overload))));
+        drop(worker.take());
+        assert!(first.await.is_ok(), "it has the time that one takes");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_waits_gives_up_while_it_could_still_be_answered() {
+        let (limit, gate) = (Limit::new(8, 100), Gate::default());
+        (0..100).for_each(|_| limit.service_time.add(Duration::from_millis(100)));
+        let deadline = || Deadline::after(Duration::from_secs(1));
+        let mut busy = Vec::new();
+        for _ in 0..8 {
+            busy.push(limit.enter(deadline(), &gate).await.expect("a worker is free"));
+        }
+        let start = tokio::time::Instant::now();
+        assert!(matches!(limit.enter(deadline(), &gate).await, Err(Failure::Overload)));
+        let waited = start.elapsed();
+        assert!((800..=901).contains(&waited.as_millis()), "{waited:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_queue_closes_the_gate_until_there_is_room() {
+        let (limit, gate, other) = (Limit::new(1, 2), Gate::default(), Gate::default());
+        let is_open = || async { tokio::time::timeout(Duration::ZERO, gate.open()).await.is_ok() };
+        let permit = limit.enter(soon(), &gate).await.expect("the first");
+        let mut one = Box::pin(limit.enter(soon(), &other));
+        assert!((&mut one).now_or_never().is_none());
+        assert!(is_open().await, "there is a place left in the queue");
+        let mut two = Box::pin(limit.enter(soon(), &gate));
+        assert!((&mut two).now_or_never().is_none());
+        assert!(!is_open().await, "the queue is full");
+        other.open().await;
+        drop(permit);
+        drop(one.await);
+        drop(two.await);
+        assert!(is_open().await);
+    }
+}

@@ -1,0 +1,392 @@
+//! The one way in: whoever brings a question, [`Broker::ask`] answers it.
+//!
+//! Holds one generation of the configuration: every entry as a target, all of them over one HTTP
+//! side and one cache. It finds the entry, and answers by itself what needs no API.
+
+mod names;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use serde_json::{Value, json};
+
+use crate::config::{Config, Speaks};
+use crate::http::{Http, HttpSettings};
+use crate::login::{Logins, Penalties};
+use crate::lookup::cache::Cache;
+use crate::lookup::template::Asked;
+use crate::lookup::{Asker, Settings, Target};
+use crate::model::{Answer, LOGIN_BUDGET, LONGEST_BUDGET, Mechanism, OnFailure, Question};
+use crate::observe::metrics::{Component, Load, Metrics, Outcome, Rows, UNKNOWN};
+use crate::observe::span::{self, Tracer};
+use crate::observe::warned::Warned;
+use crate::oidc::Oidc;
+use crate::server::bind::LOCAL;
+use crate::wire::ipc::Service;
+
+/// Every entry of the configuration, ready to be asked.
+#[derive(Debug)]
+pub struct Broker {
+    maps: HashMap<String, Entry<Target>>,
+    policies: HashMap<String, Entry<Target>>,
+    logins: HashMap<String, Entry<Logins>>,
+    /// Requests for maps, policies and logins that are none.
+    strangers: [Rows; 3],
+    /// What a lookup in a map without entry says.
+    unknown_map: Option<OnFailure>,
+    shared: Common,
+    /// Names without entry.
+    warned: Warned,
+}
+
+/// One entry, and where its requests are counted.
+#[derive(Debug)]
+struct Entry<T> {
+    asked: Arc<T>,
+    rows: Rows,
+}
+
+/// What all entries have in common, and what outlives a reload.
+#[derive(Debug, Clone)]
+struct Common {
+    http: Arc<Http>,
+    oidc: Arc<Oidc>,
+    cache: Arc<Cache>,
+    cache_bytes: u64,
+    penalties: Arc<Penalties>,
+    metrics: Arc<Metrics>,
+    tracer: Option<Arc<Tracer>>,
+}
+
+/// The broker that a listener's requests go to; a reload puts another one in its place.
+#[derive(Debug)]
+pub struct Generation(ArcSwap<Broker>);
+
+impl Generation {
+    /// Begins with `broker`.
+    #[must_use]
+    pub fn new(broker: Arc<Broker>) -> Self {
+        Self(ArcSwap::new(broker))
+    }
+
+    /// The one for a request that is read now. It is the same one until the request is answered.
+    #[must_use]
+    pub fn current(&self) -> Arc<Broker> {
+        self.0.load_full()
+    }
+
+    /// From now on it is `broker`.
+    pub fn set(&self, broker: &Arc<Broker>) {
+        self.0.store(Arc::clone(broker));
+    }
+}
+
+/// What a client is told about the lookups that it will ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terms {
+    /// The longest budget among them; for a name without entry, the longest there is.
+    pub budget: Duration,
+    /// What a failure says; `None` for maps, and for a name without entry.
+    pub on_failure: Option<OnFailure>,
+    /// What a login may use; empty for lookups, and for a name without entry.
+    pub mechanisms: Vec<Mechanism>,
+}
+
+impl Broker {
+    /// The entries of `config`.
+    ///
+    /// # Errors
+    /// Where the HTTP side cannot be set up.
+    pub fn new(config: &Config) -> Result<Self, reqwest::Error> {
+        let metrics = Arc::default();
+        let http = Arc::new(Http::new(config.server.http.clone(), &metrics));
+        let cache_bytes = config.server.cache_bytes;
+        let shared = Common {
+            oidc: Arc::new(Oidc::new(Arc::clone(&http))),
+            http,
+            cache: Arc::new(Cache::new(cache_bytes)),
+            cache_bytes,
+            penalties: Arc::default(),
+            metrics,
+            tracer: None,
+        };
+        Self::build(config, shared, None)
+    }
+
+    /// The same, where each request is traced.
+    #[must_use]
+    pub fn traced(mut self, tracer: Option<Arc<Tracer>>) -> Self {
+        self.shared.tracer = tracer;
+        self
+    }
+
+    /// The next generation, by `config`: connections, tokens and cached answers of what did not
+    /// change go over to it.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn next(&self, config: &Config) -> Result<Self, reqwest::Error> {
+        let mut shared = self.shared.clone();
+        if *shared.http.settings() != config.server.http {
+            shared.http = Arc::new(Http::new(config.server.http.clone(), &shared.metrics));
+            shared.oidc = Arc::new(Oidc::new(Arc::clone(&shared.http)));
+        }
+        Self::build(config, shared, Some(self))
+    }
+
+    /// How it reaches APIs.
+    #[must_use]
+    pub fn http(&self) -> &HttpSettings {
+        self.shared.http.settings()
+    }
+
+    /// Whether `config` would need another cache, which only a restart makes.
+    #[must_use]
+    pub fn needs_another_cache(&self, config: &Config) -> bool {
+        self.shared.cache_bytes != config.server.cache_bytes
+    }
+
+    /// How many entries `config` adds, changes or leaves out.
+    #[must_use]
+    pub fn entries_changed(&self, config: &Config) -> usize {
+        let maps = differences(&config.maps, self.maps.len(), |new| {
+            self.maps.get(&new.name).map(|old| old.asked.settings())
+        });
+        let policies = differences(&config.policies, self.policies.len(), |new| {
+            self.policies.get(&new.name).map(|old| old.asked.settings())
+        });
+        let logins = differences(&config.logins, self.logins.len(), |new| {
+            self.logins.get(&new.name).map(|old| old.asked.settings())
+        });
+        maps + policies + logins
+    }
+
+    fn build(config: &Config, shared: Common, before: Option<&Self>) -> Result<Self, reqwest::Error> {
+        let keeps_http = before.is_some_and(|before| Arc::ptr_eq(&before.shared.http, &shared.http));
+        let listeners = listeners(config);
+        let rows = |component, name: Option<&str>| shared.metrics.rows(component, name, &listeners);
+        let targets = |entries: &[Settings], before: Option<&HashMap<String, Entry<Target>>>| {
+            let targets = entries.iter().map(|settings| {
+                let old = before.and_then(|before| before.get(&settings.name)).map(|entry| &entry.asked);
+                let old = old.filter(|old| old.settings() == settings);
+                let target = match old {
+                    Some(old) if keeps_http => Arc::clone(old),
+                    Some(old) => Arc::new(old.moved(&shared.http, &shared.oidc)?),
+                    None => {
+                        let Common { http, oidc, cache, .. } = &shared;
+                        Arc::new(Target::new(settings.clone(), http, oidc, cache)?)
+                    }
+                };
+                let rows = rows(settings.component(), Some(&settings.name));
+                Ok((settings.name.clone(), Entry { asked: target, rows }))
+            });
+            targets.collect::<Result<_, reqwest::Error>>()
+        };
+        let logins = config.logins.iter().map(|settings| {
+            let old = before.and_then(|before| before.logins.get(&settings.name)).map(|entry| &entry.asked);
+            let logins = match old.filter(|old| keeps_http && old.settings() == settings) {
+                Some(old) => Arc::clone(old),
+                None => {
+                    let Common { http, oidc, penalties, .. } = &shared;
+                    Arc::new(Logins::new(settings.clone(), http, oidc, penalties)?)
+                }
+            };
+            let rows = rows(Component::Login, Some(&settings.name));
+            Ok((settings.name.clone(), Entry { asked: logins, rows }))
+        });
+        Ok(Self {
+            logins: logins.collect::<Result<_, reqwest::Error>>()?,
+            maps: targets(&config.maps, before.map(|before| &before.maps))?,
+            policies: targets(&config.policies, before.map(|before| &before.policies))?,
+            strangers: [Component::Map, Component::Policy, Component::Login].map(|kind| rows(kind, None)),
+            unknown_map: names::unknown_map(&config.maps),
+            warned: Warned::default(),
+            shared,
+        })
+    }
+
+    /// Where this generation counts.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.shared.metrics
+    }
+
+    /// What is under way.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        let targets = self.maps.iter().map(|entry| (Component::Map, entry));
+        let targets = targets.chain(self.policies.iter().map(|entry| (Component::Policy, entry)));
+        let queues = targets.map(|(component, (name, entry))| (component, name.clone(), entry.asked.queue()));
+        let logins = self.logins.iter();
+        let logins = logins.map(|(name, entry)| (Component::Login, name.clone(), entry.asked.queue()));
+        let mut queues: Vec<_> = queues.chain(logins).collect();
+        queues.sort_by(|one, other| (one.0, &one.1).cmp(&(other.0, &other.1)));
+        let (cached, cached_bytes) = self.shared.cache.size();
+        Load { queues, pools: self.shared.http.pools(), cached, cached_bytes }
+    }
+
+    /// Answers one question, and counts it; in a trace of its own, where that is wanted.
+    pub async fn ask(&self, question: &Question, asker: &Asker) -> Answer {
+        let context = self.shared.tracer.as_ref().map(Tracer::begin);
+        let (answer, rows) = span::within(context.clone(), self.answer(question, asker)).await;
+        let (listener, component) = (asker.door.listener(), component(question));
+        rows.of(listener).count(Outcome::of(component, &answer), asker.at.elapsed());
+        if let Some(context) = context {
+            let is_known = !self.strangers.iter().any(|strangers| std::ptr::eq(strangers, rows));
+            let name = if is_known { name(question) } else { UNKNOWN };
+            context.end(component, name, rows.label(listener), asker.at, &answer);
+        }
+        answer
+    }
+
+    async fn answer(&self, question: &Question, asker: &Asker) -> (Answer, &Rows) {
+        let [maps, policies, logins] = &self.strangers;
+        match question {
+            Question::Map { name, key } => match self.maps.get(name) {
+                None => (self.unknown(Component::Map, name), maps),
+                Some(Entry { asked, rows }) => match std::str::from_utf8(key) {
+                    Ok("") => (Answer::NotFound, rows),
+                    Ok(key) => (asked.ask(Asked::Key(key), asker).await, rows),
+                    // With smtputf8_enable Postfix itself takes such a key for not found (dict_utf8.c).
+                    Err(_) => (Answer::NotFound, rows),
+                },
+            },
+            Question::Policy { name, attributes } => match self.policies.get(name) {
+                None => (self.unknown(Component::Policy, name), policies),
+                Some(Entry { asked, rows }) => (asked.ask(Asked::Request(attributes), asker).await, rows),
+            },
+            Question::Login(login) => match self.logins.get(&login.name) {
+                None => (self.unknown(Component::Login, &login.name), logins),
+                // It is large, and would make every connection larger.
+                Some(Entry { asked, rows }) => (Box::pin(asked.ask(login, asker)).await, rows),
+            },
+        }
+    }
+
+    /// What logins by the entry `name` may use; nothing where there is no such entry.
+    #[must_use]
+    pub fn mechanisms(&self, name: &str) -> Vec<Mechanism> {
+        self.logins.get(name).map(|logins| logins.asked.mechanisms()).unwrap_or_default()
+    }
+
+    /// For an administrator: every entry, the cache, the pool. It takes a while.
+    #[must_use]
+    pub fn status(&self) -> Value {
+        let targets =
+            [("map", &self.maps), ("policy", &self.policies)].into_iter().flat_map(|(kind, targets)| {
+                let mut targets: Vec<_> = targets.values().map(|target| target.asked.status(kind)).collect();
+                targets.sort_by_key(|target| target["name"].to_string());
+                targets
+            });
+        let mut all: Vec<Value> = targets.collect();
+        let mut logins: Vec<_> = self.logins.values().map(|logins| logins.asked.status()).collect();
+        logins.sort_by_key(|login| login["name"].to_string());
+        all.extend(logins);
+        self.shared.cache.settle();
+        let (entries, bytes) = self.shared.cache.size();
+        json!({
+            "cache": { "entries": entries, "bytes": bytes, "max_bytes": self.shared.cache_bytes },
+            "idle_http_connections": self.shared.http.idle(),
+            "target": all,
+        })
+    }
+
+    /// Forgets cached answers: all, those of the entries called `name`, or that of one key of a map.
+    /// How many there were; it takes a while.
+    ///
+    /// # Errors
+    /// Why there can be none.
+    pub fn purge(&self, name: Option<&str>, key: Option<&str>) -> Result<usize, String> {
+        if let (Some(name), Some(key)) = (name, key) {
+            return match self.maps.get(name) {
+                Some(map) => Ok(usize::from(map.asked.shelf().forget(key))),
+                None if self.policies.contains_key(name) => {
+                    Err(format!("the answers of a policy have no key to name: purge all of {name:?}"))
+                }
+                None => Err(self.keeps_nothing(name)),
+            };
+        }
+        let targets = self.maps.values().chain(self.policies.values()).map(|target| &target.asked);
+        let meant = targets.filter(|target| name.is_none_or(|name| target.settings().name == name));
+        let numbers: HashSet<u64> = meant.map(|target| target.shelf().renumber()).collect();
+        match name {
+            Some(name) if numbers.is_empty() => Err(self.keeps_nothing(name)),
+            _ => Ok(self.shared.cache.sweep(&numbers)),
+        }
+    }
+
+    /// What a failed login by the entry `name` says.
+    #[must_use]
+    pub fn on_login_failure(&self, name: &str) -> Option<OnFailure> {
+        self.logins.get(name).map(|logins| logins.asked.on_failure().clone())
+    }
+
+    /// What a client that serves `service` may count on.
+    #[must_use]
+    pub fn terms(&self, service: &Service) -> Terms {
+        match service {
+            Service::Socketmap => Terms {
+                budget: self.maps.values().map(|map| map.asked.budget()).max().unwrap_or(LONGEST_BUDGET),
+                on_failure: None,
+                mechanisms: Vec::new(),
+            },
+            Service::Policy { name } => {
+                let target = self.policies.get(name).map(|policy| &policy.asked);
+                Terms {
+                    budget: target.map_or(LONGEST_BUDGET, |target| target.budget()),
+                    on_failure: target.and_then(|target| target.on_failure()).cloned(),
+                    mechanisms: Vec::new(),
+                }
+            }
+            Service::Login { name } => Terms {
+                budget: LOGIN_BUDGET,
+                on_failure: self.on_login_failure(name),
+                mechanisms: self.mechanisms(name),
+            },
+        }
+    }
+}
+
+/// How many of `now` were not there or are not as they were, and how many of `count` are gone.
+fn differences<'b, S: PartialEq + 'b>(
+    now: &[S],
+    count: usize,
+    before: impl Fn(&S) -> Option<&'b S>,
+) -> usize {
+    let stay = now.iter().filter(|new| before(new).is_some()).count();
+    let same = now.iter().filter(|new| before(new) == Some(*new)).count();
+    now.len() - same + count - stay
+}
+
+fn component(question: &Question) -> Component {
+    match question {
+        Question::Map { .. } => Component::Map,
+        Question::Policy { .. } => Component::Policy,
+        Question::Login(_) => Component::Login,
+    }
+}
+
+fn name(question: &Question) -> &str {
+    match question {
+        Question::Map { name, .. } | Question::Policy { name, .. } => name,
+        Question::Login(login) => &login.name,
+    }
+}
+
+/// The names of everything through which requests come.
+fn listeners(config: &Config) -> Vec<(Component, String)> {
+    let named = config.server.listen.iter().map(|listener| {
+        let component = match listener.speaks {
+            Speaks::Socketmap => Component::Map,
+            Speaks::Policy => Component::Policy,
+            Speaks::Login => Component::Login,
+        };
+        (component, listener.name.clone())
+    });
+    let mut listeners: Vec<_> = named.chain([(Component::Local, LOCAL.to_owned())]).collect();
+    listeners.sort();
+    listeners.dedup();
+    listeners
+}

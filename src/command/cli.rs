@@ -1,0 +1,123 @@
+//! The command line of `pfxhttp-broker`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::config::{Location, Syntax};
+
+/// Lets Postfix ask HTTP APIs (socketmap, policy delegation, Dovecot SASL): the daemon.
+#[derive(Debug, Parser)]
+#[command(name = "pfxhttp-broker", version, about, disable_help_subcommand = true)]
+pub struct Cli {
+    /// The configuration [default: pfxhttp.yml, .yaml, .toml or .json in /usr/local/etc/pfxhttp,
+    /// /etc/pfxhttp, ~/.pfxhttp or the current directory]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+    /// The syntax of FILE [default: by its extension, else yaml]
+    #[arg(long, global = true)]
+    pub format: Option<Format>,
+    /// Without a command: run in the foreground
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+impl Cli {
+    /// The configuration that is meant.
+    pub(crate) fn location(&self) -> Location {
+        let syntax = self.format.map(|format| match format {
+            Format::Yaml => Syntax::Yaml,
+            Format::Toml => Syntax::Toml,
+            Format::Json => Syntax::Json,
+        });
+        Location { file: self.config.clone(), syntax }
+    }
+}
+
+/// The syntax of a configuration file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// YAML.
+    Yaml,
+    /// TOML.
+    Toml,
+    /// JSON.
+    Json,
+}
+
+/// What to do instead of running.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Read and check the configuration as a start would: exit 0, or 78 with every error's place
+    Check {
+        /// Take warnings for errors
+        #[arg(long)]
+        strict: bool,
+        /// Where nothing is wrong, also reach every target and provider: 69 if one cannot be used
+        #[arg(long)]
+        online: bool,
+    },
+    /// Ask as Postfix would: prints the bytes that it would get, or "(connection closed)"
+    Query {
+        /// Show the request, the API's answer and what decided, without secrets
+        #[arg(long, global = true)]
+        trace: bool,
+        /// What is asked
+        #[command(subcommand)]
+        asked: Asked,
+    },
+    /// Say how the running broker goes
+    Status {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make the running broker read its configuration again; 75 where it did not take it
+    Reload,
+    /// The running broker's cache
+    #[command(subcommand)]
+    Cache(Cache),
+    /// Show the main job on a sample API inside of this program; needs no configuration and no root
+    Demo,
+}
+
+/// What is asked by hand.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum Asked {
+    /// A key of a map
+    Map {
+        /// The entry of `socket_maps`
+        name: String,
+        /// The key
+        key: OsString,
+    },
+    /// A policy service
+    Policy {
+        /// The entry of `policy_services`
+        name: String,
+        /// As sender=a@example.org; request=smtpd_access_policy unless another one is given
+        #[arg(value_name = "ATTRIBUTE=VALUE")]
+        attributes: Vec<OsString>,
+    },
+    /// A login; its password is read from standard input
+    Sasl {
+        /// The entry of `dovecot_sasl`
+        name: String,
+        /// Who
+        user: OsString,
+    },
+}
+
+/// What is done with cached answers.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum Cache {
+    /// Forget them: all, those of an entry, or that of a map's key
+    Purge {
+        /// The entry
+        name: Option<String>,
+        /// The key
+        #[arg(requires = "name")]
+        key: Option<String>,
+    },
+}

@@ -1,0 +1,203 @@
+//! What an administrator asks by hand (`query`): the bytes that a client would send go through the
+//! decoders that a client's go through, so that what comes out is what a client would get.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+
+use crate::backend::door::Door;
+use crate::broker::Broker;
+use crate::lookup::Asker;
+use crate::model::secret::Secret;
+use crate::model::{Answer, Failure, Mechanism, OnFailure, Question};
+use crate::observe::metrics::Component;
+use crate::observe::trace;
+use crate::wire::logins::{Logins, Step};
+use crate::wire::reply::{self, Next, Protocol};
+use crate::wire::{Error, policy, socketmap};
+
+/// More than any request may have: what is beyond it changes no reply.
+const LONGEST: usize = 160 * 1024;
+
+/// A question of an administrator.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Query {
+    /// What is spoken.
+    kind: Kind,
+    /// The entry, where the request does not name it.
+    name: String,
+    /// What a client would send, in base64. It may hold a password.
+    request: Secret,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    Map,
+    Policy,
+    Sasl,
+}
+
+/// The reply to a [`Query`].
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Said {
+    /// The bytes; empty where the connection is closed.
+    pub bytes: Vec<u8>,
+    /// What happened on the way.
+    pub trace: Vec<String>,
+    /// A sentence where there is no entry of that name.
+    #[serde(default)]
+    pub unknown: Option<String>,
+}
+
+impl Query {
+    /// A key of a map.
+    #[must_use]
+    pub fn map(name: &str, key: &[u8]) -> Self {
+        let mut request = Vec::new();
+        socketmap::encode(name, key, &mut request);
+        Self::new(Kind::Map, name, &request)
+    }
+
+    /// A policy service; `lines` are `name=value` each. Who names no kind of request means
+    /// Postfix' own.
+    #[must_use]
+    pub fn policy(name: &str, lines: &[&[u8]]) -> Self {
+        let mut request = Vec::new();
+        if !lines.iter().any(|line| line.starts_with(b"request=")) {
+            request.extend_from_slice(b"request=smtpd_access_policy\n");
+        }
+        for line in lines {
+            request.extend_from_slice(line);
+            request.push(b'\n');
+        }
+        request.push(b'\n');
+        Self::new(Kind::Policy, name, &request)
+    }
+
+    /// A login by PLAIN, as Postfix passes it on.
+    #[must_use]
+    pub fn sasl(name: &str, user: &[u8], password: &[u8]) -> Self {
+        let response = STANDARD.encode([b"\0", user, b"\0", password].concat());
+        let request = format!("VERSION\t1\t0\nCPID\t1\nAUTH\t1\tPLAIN\tservice=smtp\tresp={response}\n");
+        Self::new(Kind::Sasl, name, request.as_bytes())
+    }
+
+    fn new(kind: Kind, name: &str, request: &[u8]) -> Self {
+        let request = &request[..request.len().min(LONGEST)];
+        Self { kind, name: name.to_owned(), request: Secret::new(STANDARD.encode(request)) }
+    }
+}
+
+/// Asks `broker` as a socket client would.
+pub async fn ask(broker: &Arc<Broker>, query: &Query) -> Said {
+    let received = STANDARD.decode(query.request.expose()).unwrap_or_default();
+    let replies = async {
+        match query.kind {
+            Kind::Map => lookups(broker, Protocol::Socketmap, &received, socketmap::decode).await,
+            Kind::Policy => {
+                let decode = |bytes: &[u8]| policy::decode(bytes, &query.name);
+                lookups(broker, Protocol::Policy, &received, decode).await
+            }
+            Kind::Sasl => logins(broker, &query.name, received).await,
+        }
+    };
+    let (bytes, trace) = trace::collect(replies).await;
+    let kind = match query.kind {
+        Kind::Map => Component::Map,
+        Kind::Policy => Component::Policy,
+        Kind::Sasl => Component::Login,
+    };
+    Said { bytes, trace, unknown: broker.no_entry(kind, &query.name) }
+}
+
+/// The replies up to the end of `received`, or of the connection.
+async fn lookups(
+    broker: &Broker,
+    protocol: Protocol,
+    mut received: &[u8],
+    decode: impl Fn(&[u8]) -> Result<Option<(Question, usize)>, Error>,
+) -> Vec<u8> {
+    let mut out = Vec::new();
+    loop {
+        let answer = match decode(received) {
+            Ok(Some((question, consumed))) => {
+                received = &received[consumed..];
+                answer(broker, &question).await
+            }
+            Ok(None) => return out,
+            Err(Error::Malformed { consumed, reason }) => {
+                trace::note(|| format!("request: {reason}"));
+                received = &received[consumed..];
+                Answer::Failed { failure: Failure::Malformed, on_failure: None }
+            }
+            Err(Error::Framing(reason)) => {
+                trace::note(|| format!("request: {reason}"));
+                return out;
+            }
+        };
+        if reply::encode(protocol, &answer, &OnFailure::default(), &mut out) == Next::Close {
+            return out;
+        }
+    }
+}
+
+async fn logins(broker: &Broker, name: &str, mut received: Vec<u8>) -> Vec<u8> {
+    let offered = match broker.mechanisms(name) {
+        // No listener has such a name: whoever is asked says so.
+        unknown if unknown.is_empty() => Mechanism::ALL.to_vec(),
+        offered => offered,
+    };
+    let mut logins = Logins::new(name, offered);
+    let mut out = Vec::new();
+    loop {
+        match logins.next(&mut received, Instant::now(), &mut out) {
+            Step::Ask { id, login } => {
+                let answer = answer(broker, &Question::Login(login)).await;
+                if logins.answer(id, &answer, true, Instant::now(), &mut out) == Next::Close {
+                    return out;
+                }
+            }
+            Step::Refused(refused) => {
+                trace::note(|| format!("request: refused without asking: {}", refused.reason));
+                return out;
+            }
+            Step::Close(reason) => {
+                trace::note(|| format!("request: {reason}"));
+                return out;
+            }
+            Step::Read | Step::Forget(_) => return out,
+        }
+    }
+}
+
+async fn answer(broker: &Broker, question: &Question) -> Answer {
+    let asker = Asker { at: Instant::now(), id: 0, session: 0, door: Door::default() };
+    let answer = broker.ask(question, &asker).await;
+    trace::note(|| format!("answer: {}", in_words(&answer)));
+    answer
+}
+
+fn in_words(answer: &Answer) -> String {
+    match answer {
+        Answer::Value(value) => format!("the value {value}"),
+        Answer::NotFound => "not found".to_owned(),
+        Answer::Action(action) => format!("the action {}", action.as_str()),
+        Answer::Accepted { user } => format!("accepted, as {user}"),
+        Answer::Denied { reason, .. } => format!("denied: {reason}"),
+        Answer::Failed { failure, on_failure } => {
+            let then = on_failure.as_ref().map(|then| match then {
+                OnFailure::Action(action) => action.as_str(),
+                OnFailure::Disconnect => "disconnect",
+                OnFailure::Auto => "auto",
+                OnFailure::Fail => "fail",
+                OnFailure::Temp => "temp",
+            });
+            let then = then.map(|then| format!("; on_failure: {then}")).unwrap_or_default();
+            format!("none ({failure}){then}")
+        }
+    }
+}

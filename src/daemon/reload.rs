@@ -1,0 +1,268 @@
+//! What runs, and how it goes over to another configuration.
+//!
+//! All or nothing: the configuration is read and checked, certificates, keys and entries are made,
+//! new sockets are bound; only then everything changes at once. Whatever fails before that is
+//! logged, and nothing has changed. Sockets that are new beside old ones need the rights that the
+//! broker has by now.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use sd_notify::NotifyState;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use tracing::{error, info, warn};
+
+use super::service::ServiceManager;
+use crate::broker::{Broker, Generation};
+use crate::config::{Config, Location, Privileges, Problem, Server, Severity};
+use crate::daemon::admin::{Order, Told};
+use crate::daemon::log;
+use crate::daemon::query;
+use crate::export;
+use crate::export::endpoint::Endpoint;
+use crate::server::activation::Activated;
+use crate::server::bind::{self, Bound};
+use crate::server::{Changes, Listeners};
+
+/// A broker that runs.
+pub(super) struct Running<'c> {
+    location: &'c Location,
+    pub(super) listeners: Listeners,
+    /// What a service manager has handed over.
+    pub(super) activated: Activated,
+    broker: Arc<Broker>,
+    /// The same, for those who look at it from time to time.
+    current: Arc<Generation>,
+    prometheus: Option<Endpoint>,
+    manager: ServiceManager,
+    fixed: Fixed,
+    /// Counts configurations, from 1.
+    generation: u64,
+    since: Instant,
+    /// Whether the last reload was taken; none: there was none.
+    reloaded: Option<bool>,
+}
+
+/// What only a restart changes.
+#[derive(PartialEq)]
+struct Fixed {
+    /// Its owner follows `server.run_as_user`, which is named itself.
+    admin: (PathBuf, u32),
+    max_connections: (Option<usize>, Option<usize>),
+    format: (bool, bool),
+    privileges: Privileges,
+    prometheus: Option<SocketAddr>,
+    otlp: Option<export::Settings>,
+}
+
+impl Fixed {
+    fn of(server: &Server) -> Self {
+        Self {
+            admin: (server.admin.path.clone(), server.admin.mode),
+            max_connections: (server.max_connections, server.max_connections_per_address),
+            format: (server.logging.json, server.logging.use_systemd),
+            privileges: server.privileges.clone(),
+            otlp: server.otlp.clone(),
+            prometheus: server.prometheus.as_ref().map(|settings| settings.address),
+        }
+    }
+}
+
+impl<'c> Running<'c> {
+    pub(super) fn new(
+        location: &'c Location,
+        config: &Config,
+        broker: Arc<Broker>,
+        listeners: Listeners,
+        activated: Activated,
+        manager: ServiceManager,
+    ) -> Self {
+        let current = Arc::new(Generation::new(Arc::clone(&broker)));
+        Self {
+            location,
+            listeners,
+            activated,
+            broker,
+            current,
+            prometheus: None,
+            manager,
+            fixed: Fixed::of(&config.server),
+            generation: 1,
+            since: Instant::now(),
+            reloaded: None,
+        }
+    }
+
+    /// From now on `current` is told of every reload, and the endpoint follows it.
+    pub(super) fn observed(mut self, current: Arc<Generation>, prometheus: Option<Endpoint>) -> Self {
+        (self.current, self.prometheus) = (current, prometheus);
+        self
+    }
+
+    /// Does what an administrator orders. Questions are asked aside.
+    pub(super) fn obey(&mut self, order: Order, answer: oneshot::Sender<Told>) {
+        let told = match order {
+            Order::Query(order) => {
+                let broker = Arc::clone(&self.broker);
+                tokio::spawn(async move {
+                    // Whoever asked may be gone.
+                    let _ = answer.send(Told::Said(query::ask(&broker, &order).await));
+                });
+                return;
+            }
+            // The other threads go on serving.
+            Order::Status => Told::Status { status: tokio::task::block_in_place(|| self.status()) },
+            Order::Reload => match self.reload() {
+                Ok(restart) if restart.is_empty() => {
+                    Told::Done { what: format!("generation {} is in force", self.generation) }
+                }
+                Ok(restart) => {
+                    let (generation, keys) = (self.generation, restart.join("; "));
+                    Told::Done {
+                        what: format!("generation {generation} is in force; this needs a restart: {keys}"),
+                    }
+                }
+                Err(why) => Told::Refused { why: format!("nothing has changed: {why}") },
+            },
+            Order::Purge { name, key } => {
+                let purge = || self.broker.purge(name.as_deref(), key.as_deref());
+                match tokio::task::block_in_place(purge) {
+                    Ok(count) => Told::Done { what: format!("answers forgotten: {count}") },
+                    Err(why) => Told::Refused { why },
+                }
+            }
+        };
+        let _ = answer.send(told);
+    }
+
+    fn status(&self) -> Value {
+        let listeners: Vec<Value> = self.listeners.bound().map(Bound::status).collect();
+        let mut status = json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "generation": self.generation,
+            "uptime_s": self.since.elapsed().as_secs(),
+            "reloaded": self.reloaded,
+            "connections": self.listeners.connections(),
+            "listener": listeners,
+        });
+        if let (Value::Object(all), Value::Object(broker)) = (&mut status, self.broker.status()) {
+            all.extend(broker);
+        }
+        status
+    }
+
+    /// Reads the configuration again, and goes over to it; what of it needs a restart.
+    ///
+    /// # Errors
+    /// Why nothing has changed; the log has said it, too.
+    pub(super) fn reload(&mut self) -> Result<Vec<&'static str>, String> {
+        self.manager.tell_of_reload();
+        let outcome = self.try_to_reload();
+        self.reloaded = Some(outcome.is_ok());
+        self.broker.metrics().reloaded(outcome.is_ok());
+        self.manager.tell(&[NotifyState::Ready]);
+        outcome
+    }
+
+    fn try_to_reload(&mut self) -> Result<Vec<&'static str>, String> {
+        // Files and names are waited for; the other threads go on serving.
+        let prepared = tokio::task::block_in_place(|| self.prepare());
+        let (config, broker, plan) = prepared.inspect_err(|_| {
+            error!(generation = self.generation, "the configuration was not reloaded: nothing has changed");
+        })?;
+        let broker = Arc::new(broker);
+        let entries_changed = self.broker.entries_changed(&config);
+        match self.listeners.follow(plan, &broker) {
+            Ok(Changes { added, removed: listeners_removed, changed: listeners_changed }) => {
+                self.generation += 1;
+                let (generation, listeners_added) = (self.generation, added.len());
+                info!(
+                    generation,
+                    listeners_added,
+                    listeners_removed,
+                    listeners_changed,
+                    entries_changed,
+                    "configuration reloaded"
+                );
+                for endpoint in added {
+                    info!(endpoint, "listening");
+                }
+            }
+            Err(error) => error!(%error, "a listener was lost in the reload"),
+        }
+        let restart = self.needs_a_restart(&config);
+        for key in &restart {
+            warn!(key, "this change needs a restart");
+        }
+        log::set_level(config.server.logging.level);
+        self.current.set(&broker);
+        if let (Some(endpoint), Some(settings)) = (&self.prometheus, config.server.prometheus) {
+            endpoint.follow(settings);
+        }
+        self.broker = broker;
+        Ok(restart)
+    }
+
+    /// Makes everything that can fail, and says what did.
+    fn prepare(&self) -> Result<(Config, Broker, bind::Plan), String> {
+        let jail = self.fixed.privileges.chroot.as_deref();
+        let inside = jail.map(|jail| format!(" (inside chroot {})", jail.display())).unwrap_or_default();
+        let (file, read) = self.location.read(jail.is_some());
+        let (config, warnings) = match read {
+            Ok(read) => read,
+            Err(problems) => {
+                for problem in &problems {
+                    match problem.severity {
+                        Severity::Error => error!(file = %file.display(), "{}{inside}", problem.summary()),
+                        Severity::Warning => warn!("{}", problem.summary()),
+                    }
+                }
+                let first = problems.iter().find(|problem| problem.severity == Severity::Error);
+                return Err(first.map(Problem::summary).unwrap_or_default() + &inside);
+            }
+        };
+        for warning in warnings {
+            warn!("{}", warning.summary());
+        }
+        let broker = match self.broker.next(&config) {
+            Ok(broker) => broker,
+            Err(error) => {
+                error!(%error, "cannot set up the HTTP side{inside}");
+                return Err(format!("cannot set up the HTTP side: {error}{inside}"));
+            }
+        };
+        match bind::plan(&config, &self.activated, self.listeners.bound()) {
+            Ok(plan) => Ok((config, broker, plan)),
+            Err(error) => {
+                error!("{error}{inside}");
+                Err(format!("{error}{inside}"))
+            }
+        }
+    }
+
+    /// The keys whose change has had no effect.
+    fn needs_a_restart(&self, config: &Config) -> Vec<&'static str> {
+        let now = Fixed::of(&config.server);
+        let fixed = [
+            ("server.admin.path, mode", self.fixed.admin != now.admin),
+            (
+                "server.max_connections, max_connections_per_address",
+                self.fixed.max_connections != now.max_connections,
+            ),
+            ("server.logging.json, use_systemd", self.fixed.format != now.format),
+            ("server.run_as_user", self.fixed.privileges.user != now.privileges.user),
+            ("server.run_as_group", self.fixed.privileges.group != now.privileges.group),
+            ("server.chroot", self.fixed.privileges.chroot != now.privileges.chroot),
+            (
+                "server.observability.prometheus_enabled, prometheus_address, prometheus_port",
+                self.fixed.prometheus != now.prometheus,
+            ),
+            ("server.observability.otel_…", self.fixed.otlp != now.otlp),
+            ("server.response_cache.max_bytes", self.broker.needs_another_cache(config)),
+        ];
+        fixed.into_iter().filter(|(_, has_changed)| *has_changed).map(|(key, _)| key).collect()
+    }
+}

@@ -1,0 +1,278 @@
+//! Running: configuration, sockets, runtime, ready; and the way back.
+//!
+//! All or nothing: everything that can fail is done before the first connection is accepted. On
+//! SIGTERM and SIGINT the broker stops listening, answers what has been asked, and ends with 0; a
+//! second signal ends it at once. SIGHUP makes it read its configuration again (`reload`). A
+//! service manager is told of all of that (sd_notify(3)), and asked to watch over it where it does.
+
+use std::io;
+use std::net::TcpListener;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::stat::{Mode, umask};
+use sd_notify::NotifyState;
+use tokio::net::UnixListener;
+use tokio::runtime::Builder;
+use tokio::signal::unix::{self, SignalKind, signal};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::MissedTickBehavior;
+use tracing::{info, warn};
+
+use super::exit::{CONFIG, OS, SOFTWARE, say};
+use super::reload::Running;
+use super::service::ServiceManager;
+use crate::broker::{Broker, Generation};
+use crate::config::{Config, Location};
+use crate::daemon::admin;
+use crate::daemon::privilege::{Identity, drop_privileges, keep_to_itself};
+use crate::export::Exporter;
+use crate::export::endpoint::{self, Endpoint};
+use crate::server::activation::Activated;
+use crate::server::bind::{self, Bound, UnixEndpoint};
+use crate::server::threads::Threads;
+use crate::server::{Listeners, Room, Shared};
+
+/// Descriptors that are not connections of Postfix: those to backends, files, the runtime's own.
+const RESERVED_DESCRIPTORS: u64 = 256;
+
+pub(crate) fn run(location: &Location) -> ExitCode {
+    umask(Mode::from_bits_truncate(0o077));
+    // Until the runtime listens to them: a stop during the start is a stop, too.
+    let held = hold_signals();
+    let activated = match Activated::from_environment() {
+        Ok(activated) => activated,
+        Err(error) => return fail(OS, &error),
+    };
+    let (file, read) = location.read(false);
+    let (config, warnings) = match read {
+        Ok(read) => read,
+        Err(problems) => {
+            say(&problems);
+            return ExitCode::from(CONFIG);
+        }
+    };
+    let log = super::log::start(config.server.logging);
+    for warning in warnings {
+        warn!("{}", warning.summary());
+    }
+    info!(file = %file.display(), "configuration read");
+    let broker = match Broker::new(&config) {
+        Ok(broker) => broker,
+        Err(error) => return fail(OS, &format!("cannot set up TLS: {error}")),
+    };
+    let exporter = config.server.otlp.clone();
+    let exporter = exporter.map(|otlp| Exporter::new(otlp, config.server.http.clone(), broker.metrics()));
+    let exporter = match exporter.transpose() {
+        Ok(exporter) => exporter,
+        Err(error) => return fail(OS, &format!("cannot export to a collector: {error}")),
+    };
+    let broker = Arc::new(broker.traced(exporter.as_ref().and_then(Exporter::tracer)));
+    let privileges = &config.server.privileges;
+    // Whom root lets write beside its sockets, too.
+    let identity = match Identity::of(privileges) {
+        Ok(identity) => identity,
+        Err(error) => return fail(OS, &error.to_string()),
+    };
+    let bound = match bind::all(&config, &activated) {
+        Ok(bound) => bound,
+        Err(error) => return fail(OS, &error.to_string()),
+    };
+    let admin = match bind::admin(&config) {
+        Ok(admin) => admin,
+        Err(error) => return fail(OS, &error.to_string()),
+    };
+    let prometheus = match config.server.prometheus.as_ref().map(endpoint::bind).transpose() {
+        Ok(prometheus) => prometheus,
+        Err(error) => return fail(OS, &error.to_string()),
+    };
+    let connections = max_connections(&config);
+    let manager = ServiceManager::from_environment();
+    if let Err(error) = drop_privileges(&identity, privileges.chroot.as_deref()) {
+        return fail(OS, &error.to_string());
+    }
+    keep_to_itself();
+    if nix::unistd::geteuid().is_root() {
+        warn!("running as root, which the broker does not need: set server.run_as_user");
+    }
+    // Connections have threads of their own; a reload keeps one of the runtime's waiting.
+    let served = Builder::new_multi_thread().worker_threads(1).enable_all().build().and_then(|runtime| {
+        let served = runtime.block_on(async {
+            tokio::select! {
+                served = serve(location, &config, (bound, activated), (admin, prometheus, exporter), broker, connections, (held, manager)) => served,
+                () = log.watch() => Ok(ExitCode::SUCCESS),
+            }
+        });
+        // A name that is still being looked up has nobody left who waits for it.
+        runtime.shutdown_background();
+        served
+    });
+    served.unwrap_or_else(|error| fail(OS, &error.to_string()))
+}
+
+/// Says why there is no broker. On standard error alone: a service manager reads both streams.
+fn fail(code: u8, message: &str) -> ExitCode {
+    say(&[format!("pfxhttp-broker: {message}")]);
+    ExitCode::from(code)
+}
+
+async fn serve(
+    location: &Location,
+    config: &Config,
+    (bound, activated): (Vec<Bound>, Activated),
+    (admin, prometheus, exporter): (UnixEndpoint, Option<TcpListener>, Option<Exporter>),
+    broker: Arc<Broker>,
+    connections: usize,
+    (held, manager): (SigSet, ServiceManager),
+) -> io::Result<ExitCode> {
+    let mut signals = Signals::new()?;
+    let _ = held.thread_unblock();
+    let (alive, mut all_gone) = mpsc::channel(1);
+    let threads = Threads::start()?;
+    // A quarter is for logins, where there are any.
+    let for_logins = if config.logins.is_empty() { 0 } else { (connections / 4).clamp(1, 1024) };
+    // By default the others have a quarter.
+    let per_address = config.server.max_connections_per_address;
+    let shared =
+        Shared { room: Room::new(connections, for_logins, per_address), alive, threads: threads.clone() };
+    let endpoints: Vec<String> = bound.iter().map(Bound::endpoint).collect();
+    let listeners = Listeners::start(bound, &broker, shared)?;
+    for endpoint in endpoints {
+        info!(endpoint, "listening");
+    }
+    let (metrics, current) = (Arc::clone(broker.metrics()), Arc::new(Generation::new(Arc::clone(&broker))));
+    let settings = config.server.prometheus.clone();
+    let endpoint = prometheus.zip(settings).map(|(listener, settings)| {
+        info!(address = %settings.address, path = settings.path, "listening for Prometheus");
+        Endpoint::start(listener, settings, &current)
+    });
+    let endpoint = endpoint.transpose()?;
+    let exporter = exporter.map(|exporter| exporter.start(&current));
+    let (maps, policies, logins) = (config.maps.len(), config.policies.len(), config.logins.len());
+    info!(version = env!("CARGO_PKG_VERSION"), maps, policies, logins, "ready");
+    manager.tell(&[NotifyState::Ready]);
+    metrics.started();
+    let (turned, mut turns) = mpsc::channel(1);
+    let watchdog = tokio::spawn(watch(threads, turned));
+
+    let mut running = Running::new(location, config, broker, listeners, activated, manager.clone());
+    running = running.observed(current, endpoint);
+    let (orders, mut ordered) = mpsc::channel(8);
+    let listening = UnixListener::from_std(admin.listener.try_clone()?)?;
+    let administration = tokio::spawn(admin::serve(listening, orders));
+    loop {
+        tokio::select! {
+            event = signals.next() => match event {
+                Event::Stop => break,
+                Event::Reload => {
+                    // The log says what came of it.
+                    let _ = running.reload();
+                }
+            },
+            error = running.listeners.panicked() => {
+                return Ok(fail(SOFTWARE, &format!("a listener has ended: {error}")));
+            }
+            Some(()) = turns.recv() => manager.tell(&[NotifyState::Watchdog]),
+            Some((order, answer)) = ordered.recv() => running.obey(order, answer),
+        }
+    }
+    administration.abort();
+    drop((admin, ordered));
+    metrics.stopping();
+    info!("stopping: answering what has been asked");
+    manager.tell(&[NotifyState::Stopping]);
+    running.listeners.stop(&running.activated).await;
+    loop {
+        tokio::select! {
+            _ = all_gone.recv() => {
+                info!("stopped");
+                break;
+            }
+            event = signals.next() => if matches!(event, Event::Stop) {
+                warn!("stopped at once, by a second signal");
+                break;
+            },
+            Some(()) = turns.recv() => manager.tell(&[NotifyState::Watchdog]),
+        }
+    }
+    watchdog.abort();
+    if let Some(exporter) = exporter {
+        exporter.finish().await;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says within half of the service manager's patience (WatchdogSec) that no thread that serves
+/// connections is stuck.
+async fn watch(threads: Threads, turned: mpsc::Sender<()>) {
+    let Some(patience) = sd_notify::watchdog_enabled() else { return };
+    let mut interval = tokio::time::interval((patience / 2).max(Duration::from_millis(1)));
+    interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        interval.tick().await;
+        threads.turn().await;
+        let _ = turned.send(()).await;
+    }
+}
+
+/// Holds back the signals that [`Signals`] will listen to, in this thread and its children.
+fn hold_signals() -> SigSet {
+    let mut held = SigSet::empty();
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        held.add(signal);
+    }
+    let _ = held.thread_block();
+    held
+}
+
+struct Signals {
+    terminate: unix::Signal,
+    interrupt: unix::Signal,
+    hang_up: unix::Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for the next one. Several to reload that come at a time count once.
+    async fn next(&mut self) -> Event {
+        tokio::select! {
+            _ = self.terminate.recv() => Event::Stop,
+            _ = self.interrupt.recv() => Event::Stop,
+            _ = self.hang_up.recv() => Event::Reload,
+        }
+    }
+}
+
+/// What a signal asks for.
+enum Event {
+    Stop,
+    Reload,
+}
+
+/// Raises the soft limit of descriptors to the hard one, and says how many connections fit.
+fn max_connections(config: &Config) -> usize {
+    let descriptors = match getrlimit(Resource::RLIMIT_NOFILE) {
+        Ok((soft, hard)) if soft < hard => {
+            setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map_or(soft, |()| hard)
+        }
+        Ok((soft, _)) => soft,
+        Err(_) => 1024,
+    };
+    let fitting = descriptors.saturating_sub(RESERVED_DESCRIPTORS).max(64);
+    let fitting = usize::try_from(fitting).unwrap_or(usize::MAX);
+    let wanted = config.server.max_connections.unwrap_or(fitting);
+    if wanted > fitting {
+        warn!(wanted, fitting, "server.max_connections is more than the descriptor limit allows");
+    }
+    wanted.min(fitting).min(Semaphore::MAX_PERMITS)
+}

@@ -1,0 +1,262 @@
+//! The server that Prometheus asks: HTTP/1.1, plain or over TLS, GET and HEAD of one path.
+//!
+//! It takes no part in answering Postfix: at most 64 connections, each for 30 s at the most, each
+//! head and each TLS handshake within 5 s. A further connection takes the place of the one that has been
+//! idle for the longest time, so that idle ones delay nobody. Credentials (RFC 7617) are compared in constant time,
+//! before anything else is said. A reload changes everything but the address.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tracing::debug;
+
+use super::text;
+use crate::broker::Generation;
+use crate::model::secret::Secret;
+
+const HEAD: Duration = Duration::from_secs(5);
+const CONNECTION: Duration = Duration::from_secs(30);
+const CONNECTIONS: usize = 64;
+/// After an accept that failed.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// `server.observability.prometheus_…`, where it is enabled.
+#[derive(Clone)]
+pub struct Settings {
+    /// `prometheus_address`, `prometheus_port`.
+    pub address: SocketAddr,
+    /// `prometheus_path`, from `/` on.
+    pub path: String,
+    /// `prometheus_runtime_metrics`.
+    pub runtime: bool,
+    /// `prometheus_http_auth_basic`: `user:password`.
+    pub credentials: Option<Secret>,
+    /// `prometheus_tls`.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+/// Listens, before anything is served.
+///
+/// # Errors
+/// Why that address cannot be had.
+pub fn bind(settings: &Settings) -> io::Result<StdListener> {
+    let said = |error: io::Error| {
+        let address = settings.address;
+        io::Error::new(error.kind(), format!("cannot listen for Prometheus on {address}: {error}"))
+    };
+    let listener = StdListener::bind(settings.address).map_err(said)?;
+    listener.set_nonblocking(true).map_err(said)?;
+    Ok(listener)
+}
+
+/// A server.
+#[derive(Debug)]
+pub struct Endpoint {
+    served: Arc<ArcSwap<Served>>,
+}
+
+/// What is served, and to whom.
+#[derive(Debug)]
+struct Served {
+    settings: Settings,
+    /// A hash of what stands behind `Basic`: equally long whatever it is made of.
+    credentials: Option<[u8; 32]>,
+}
+
+impl Served {
+    fn new(settings: Settings) -> Self {
+        let pair = settings.credentials.as_ref();
+        let credentials = pair.map(|pair| hash(STANDARD.encode(pair.expose()).as_bytes()));
+        Self { settings, credentials }
+    }
+
+    fn admits(&self, header: Option<&HeaderValue>) -> bool {
+        let Some(due) = &self.credentials else { return true };
+        let given = header.and_then(|header| header.to_str().ok()?.split_once(' '));
+        let given = given.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("basic"));
+        given.is_some_and(|(_, given)| verify_slices_are_equal(due, &hash(given.trim().as_bytes())).is_ok())
+    }
+}
+
+fn hash(bytes: &[u8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest(&SHA256, bytes).as_ref());
+    hash
+}
+
+impl Endpoint {
+    /// Serves on `listener` what the generation that is current then has to tell.
+    ///
+    /// # Errors
+    /// Where the runtime refuses the socket.
+    pub fn start(
+        listener: StdListener,
+        settings: Settings,
+        generation: &Arc<Generation>,
+    ) -> io::Result<Self> {
+        let listener = TcpListener::from_std(listener)?;
+        let served = Arc::new(ArcSwap::from_pointee(Served::new(settings)));
+        tokio::spawn(accept(listener, Arc::clone(&served), Arc::clone(generation)));
+        Ok(Self { served })
+    }
+
+    /// From the next connection on it is served by `settings`, but for the address.
+    pub fn follow(&self, settings: Settings) {
+        self.served.store(Arc::new(Served::new(settings)));
+    }
+}
+
+/// Counts what happens at the endpoint, so that it can be told what was last.
+type Clock = Arc<AtomicU64>;
+
+/// A connection that is open, or was until a moment ago.
+struct Open {
+    task: AbortHandle,
+    /// When it last did something: came, or asked.
+    active: Arc<AtomicU64>,
+}
+
+async fn accept(listener: TcpListener, served: Arc<ArcSwap<Served>>, generation: Arc<Generation>) {
+    let clock = Clock::default();
+    let mut connections: Vec<Open> = Vec::new();
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        };
+        make_room(&mut connections);
+        let active = Arc::new(AtomicU64::new(clock.fetch_add(1, Ordering::Relaxed)));
+        let asker = Asker {
+            served: served.load_full(),
+            generation: Arc::clone(&generation),
+            clock: Arc::clone(&clock),
+            active: Arc::clone(&active),
+        };
+        let task = tokio::spawn(async move {
+            if timeout(CONNECTION, serve(stream, asker)).await.is_err() {
+                debug!("a connection of Prometheus was closed after {CONNECTION:?}");
+            }
+        });
+        connections.push(Open { task: task.abort_handle(), active });
+    }
+}
+
+/// Leaves room for one more.
+fn make_room(connections: &mut Vec<Open>) {
+    connections.retain(|open| !open.task.is_finished());
+    if connections.len() < CONNECTIONS {
+        return;
+    }
+    let active = |(_, open): &(usize, &Open)| open.active.load(Ordering::Relaxed);
+    if let Some((place, _)) = connections.iter().enumerate().min_by_key(active) {
+        connections.swap_remove(place).task.abort();
+        debug!("a connection of Prometheus that was idle has made room");
+    }
+}
+
+/// What a connection is served with.
+struct Asker {
+    served: Arc<Served>,
+    generation: Arc<Generation>,
+    clock: Clock,
+    active: Arc<AtomicU64>,
+}
+
+async fn serve(stream: TcpStream, asker: Asker) {
+    let Some(tls) = asker.served.settings.tls.clone() else { return exchange(stream, asker).await };
+    match timeout(HEAD, TlsAcceptor::from(tls).accept(stream)).await {
+        Ok(Ok(stream)) => exchange(stream, asker).await,
+        Ok(Err(error)) => debug!(%error, "no TLS with Prometheus"),
+        Err(_) => debug!("no TLS with Prometheus in time"),
+    }
+}
+
+async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin, asker: Asker) {
+    let service = service_fn(move |request| {
+        asker.active.store(asker.clock.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        let reply = reply(&request, &asker.served, &asker.generation);
+        async move { Ok::<_, Infallible>(reply) }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_buf_size(16 * 1024)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        debug!(%error, "a connection of Prometheus broke");
+    }
+}
+
+fn reply(request: &Request<Incoming>, served: &Served, generation: &Generation) -> Response<Full<Bytes>> {
+    let mut reply = Response::new(Full::default());
+    let headers = reply.headers_mut();
+    if !served.admits(request.headers().get(AUTHORIZATION)) {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"pfxhttp metrics\""));
+        *reply.status_mut() = StatusCode::UNAUTHORIZED;
+    } else if request.uri().path() != served.settings.path {
+        *reply.status_mut() = StatusCode::NOT_FOUND;
+    } else if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        *reply.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+    } else {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(text::CONTENT_TYPE));
+        let broker = generation.current();
+        let families = broker.metrics().families(&broker.load(), served.settings.runtime);
+        *reply.body_mut() = Full::new(text::encode(&families).into());
+    }
+    reply
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_knows_the_password_is_admitted() {
+        let settings = Settings {
+            address: ([127, 0, 0, 1], 0).into(),
+            path: "/metrics".to_owned(),
+            runtime: false,
+            credentials: Some(Secret::new("user:pass:word".to_owned())),
+            tls: None,
+        };
+        assert!(!format!("{settings:?}").contains("pass"));
+        let served = Served::new(settings.clone());
+        let admits = |header: &'static str| served.admits(Some(&HeaderValue::from_static(header)));
+        assert!(admits("Basic dXNlcjpwYXNzOndvcmQ=") && admits("basic  dXNlcjpwYXNzOndvcmQ="));
+        for header in ["Basic dXNlcjpwYXNz", "Basic", "Bearer dXNlcjpwYXNzOndvcmQ=", "", "Basic "] {
+            assert!(!admits(header), "{header}");
+        }
+        assert!(!served.admits(None));
+        assert!(Served::new(Settings { credentials: None, ..settings }).admits(None));
+    }
+}

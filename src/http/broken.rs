@@ -1,0 +1,153 @@
+//! Why there is no complete answer: a failure's class, and a reason in plain words for the log and
+//! for traces. A reason knows no secrets: it is about connections and the form of what came. What
+//! neither hyper nor reqwest refuses of an answer's head is refused here, for both arms.
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::io;
+
+use hyper::ext::ReasonPhrase;
+use hyper::header::{HeaderMap, TRANSFER_ENCODING};
+use hyper::http::Extensions;
+
+use super::reach::Unreached;
+use super::{MAX_BODY, MAX_HEAD};
+use crate::model::Failure;
+
+/// The most header lines of an answer.
+pub(super) const MAX_HEADERS: usize = 256;
+
+const ENDED: &str = "the connection ended before the answer did";
+
+/// Why there is no complete answer.
+#[derive(Debug)]
+pub(super) struct Broken {
+    pub(super) stage: Stage,
+    pub(super) failure: Failure,
+    /// One line; empty where the failure says it all.
+    pub(super) reason: Cow<'static, str>,
+}
+
+/// How far the exchange had come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// The connection had failed before anything was written.
+    Unsent,
+    /// The connection failed on the way.
+    Lost,
+    /// Anything that a new connection would not mend.
+    Refused,
+}
+
+impl Broken {
+    /// What a new connection would not mend.
+    pub(super) fn refused(failure: Failure, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self { stage: Stage::Refused, failure, reason: reason.into() }
+    }
+
+    /// The connection ended on the way.
+    pub(super) fn ended() -> Self {
+        Self { stage: Stage::Lost, failure: Failure::Protocol, reason: ENDED.into() }
+    }
+
+    /// There is no connection. `way` is what stands before the origin.
+    pub(super) fn unconnected(error: &(dyn Error + 'static), way: Option<&str>) -> Self {
+        let failure = if is_tls(error) { Failure::Tls } else { Failure::Connect };
+        let why = Unreached::of(error);
+        let why = match way {
+            None => why,
+            Some(proxy) => why.through(proxy),
+        };
+        Self::refused(failure, why.to_string())
+    }
+
+    /// The connection broke; bytes that are no HTTP would be the same on another one.
+    pub(super) fn on_the_way(error: &(dyn Error + 'static)) -> Self {
+        let hyper = hyper_error(error);
+        let is_parse = hyper.is_some_and(hyper::Error::is_parse);
+        let stage = if is_parse { Stage::Refused } else { Stage::Lost };
+        // With TLS 1.3 a server judges our certificate behind the handshake.
+        let failure = if is_tls(error) { Failure::Tls } else { Failure::Protocol };
+        let reason = match hyper {
+            Some(hyper) if hyper.is_parse_too_large() => {
+                format!("its head has more than {MAX_HEADERS} lines, or more than {} KiB", MAX_HEAD / 1024)
+            }
+            _ if is_end(error) => ENDED.to_owned(),
+            _ => Unreached::of(error).to_string(),
+        };
+        Self { stage, failure, reason: reason.into() }
+    }
+
+    /// The same of a request that was not written.
+    pub(super) fn unsent(error: &hyper::Error) -> Self {
+        Self { stage: Stage::Unsent, ..Self::on_the_way(error) }
+    }
+}
+
+/// The first error of hyper's in the chain.
+fn hyper_error<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e hyper::Error> {
+    error.downcast_ref().or_else(|| error.source().and_then(hyper_error))
+}
+
+/// Whether TLS is what failed.
+fn is_tls(error: &(dyn Error + 'static)) -> bool {
+    any(error, |error| error.is::<rustls::Error>())
+}
+
+/// Whether the other side has closed the connection.
+fn is_end(error: &(dyn Error + 'static)) -> bool {
+    any(error, |error| {
+        let io = error.downcast_ref::<io::Error>().map(io::Error::kind);
+        let is_cut = error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message);
+        io == Some(io::ErrorKind::UnexpectedEof) || is_cut
+    })
+}
+
+/// Whether one of the chain is such an error. I/O errors do not count what they hold as their
+/// source.
+fn any(error: &(dyn Error + 'static), is_it: fn(&(dyn Error + 'static)) -> bool) -> bool {
+    let held = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    let held = held.map(|held| -> &(dyn Error + 'static) { held });
+    is_it(error) || held.or(error.source()).is_some_and(|inner| any(inner, is_it))
+}
+
+/// Refuses a head over the limit that the parser let through, and transfer codings that are not
+/// undone (RFC 9112 6.1): hyper knows `chunked` alone, and looks at the last one.
+pub(super) fn refuse_head(headers: &HeaderMap, extensions: &Extensions) -> Result<(), Broken> {
+    let reason = extensions.get::<ReasonPhrase>().map_or(0, |reason| reason.as_bytes().len());
+    let lines = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+    if reason + lines.sum::<usize>() > MAX_HEAD {
+        let reason = format!("its head has more than {} KiB", MAX_HEAD / 1024);
+        return Err(Broken::refused(Failure::Protocol, reason));
+    }
+    if headers.contains_key(TRANSFER_ENCODING) && !is_chunked(headers) {
+        return Err(Broken::refused(Failure::Protocol, "a transfer coding other than `chunked`"));
+    }
+    Ok(())
+}
+
+/// Whether `chunked` is the one transfer coding. An empty item is no word, but hyper stumbles over it.
+fn is_chunked(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(TRANSFER_ENCODING).iter();
+    let mut codings = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    let first = codings.next().is_some_and(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"chunked"));
+    first && codings.next().is_none()
+}
+
+/// Refuses a body whose announced length is over the limit.
+pub(super) fn refuse_long(announced: u64) -> Result<(), Broken> {
+    if announced > MAX_BODY as u64 { Err(too_long()) } else { Ok(()) }
+}
+
+/// Takes a chunk of a body; what is over the limit makes it a failure.
+pub(super) fn take(body: &mut Vec<u8>, chunk: &[u8]) -> Result<(), Broken> {
+    if body.len() + chunk.len() > MAX_BODY {
+        return Err(too_long());
+    }
+    body.extend_from_slice(chunk);
+    Ok(())
+}
+
+fn too_long() -> Broken {
+    Broken::refused(Failure::Body, format!("its body has more than {} KiB", MAX_BODY / 1024))
+}

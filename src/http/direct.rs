@@ -1,0 +1,394 @@
+//! Connections of our own to one origin: made, kept, found dead, used again.
+//!
+//! A connection is hyper's two halves, the sender and the machine that moves bytes, kept as a
+//! pair and polled together by the task that asks: no task and no channel hop stands between.
+//! Whoever asks takes an idle connection (`pool`) or makes one. An answer that is not read to its
+//! end, or a lookup that is dropped, costs the connection.
+
+use std::borrow::Cow;
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Bytes, Incoming};
+use hyper::client::conn::http1::{Builder, Connection, SendRequest};
+use hyper::http::Extensions;
+use hyper::{Response, Uri};
+use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
+use hyper_util::client::legacy::connect::HttpConnector;
+use tokio::task::coop::unconstrained;
+use tower_service::Service;
+use url::Url;
+
+use super::broken::{Broken, MAX_HEADERS, Stage, refuse_head, refuse_long, take};
+use super::pool::Pools;
+use super::reach::BoxError;
+use super::resolve::Names;
+use super::socket::{self, Signals, Socket, Sockets};
+use super::{CONNECT, Http, MAX_HEAD, Reply, Request, timely};
+use crate::http::timer::Timer;
+use crate::model::{Deadline, Failure};
+use crate::observe::counted::Counted;
+use crate::observe::metrics::{self, Metrics};
+use crate::server::threads;
+
+/// Answers of 1xx before the real one (RFC 9110 15.2). A backend has use for one or two.
+const MAX_INTERIM: usize = 8;
+const INTERIM: &str = "more than 8 interim answers (1xx)";
+/// A connection that was used this recently is not about to be closed.
+const SURE: Duration = Duration::from_secs(1);
+const LATE: Broken = Broken { stage: Stage::Refused, failure: Failure::Timeout, reason: Cow::Borrowed("") };
+
+type Stream = MaybeHttpsStream<Socket>;
+
+/// The connections to one origin.
+#[derive(Debug)]
+pub(super) struct Direct {
+    uri: Uri,
+    connector: HttpsConnector<Sockets>,
+    names: Names,
+    idle: Pools<Box<Link>>,
+    open: Arc<AtomicUsize>,
+    metrics: Arc<Metrics>,
+}
+
+/// One connection. It is large, and moved often: in a box.
+#[derive(Debug)]
+struct Link {
+    sender: SendRequest<Full<Bytes>>,
+    /// None once it has ended: what it had not begun to send is given back then.
+    machine: Option<Connection<Stream, Full<Bytes>>>,
+    /// Which place has made it.
+    home: usize,
+    /// For the deadlines of its exchanges.
+    timer: Timer,
+    /// Answers of 1xx within one exchange, and what hyper is given with each request to count them.
+    interim: Arc<AtomicUsize>,
+    extensions: Extensions,
+    /// For its socket.
+    signals: Arc<Signals>,
+    _open: Counted,
+}
+
+impl Direct {
+    pub(super) fn new(url: &Url, side: &Http) -> Self {
+        let Http { settings, names, idle, metrics, .. } = side;
+        let mut http = HttpConnector::new_with_resolver(names.clone());
+        http.enforce_http(false);
+        http.set_nodelay(true);
+        // Shared out among the addresses of a name.
+        http.set_connect_timeout(Some(CONNECT));
+        http.set_keepalive(Some(Duration::from_secs(60)));
+        let connector = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_tls_config((*settings.tls).clone())
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(Sockets(http));
+        let origin = url.origin().ascii_serialization();
+        Self {
+            uri: origin.parse().unwrap_or_default(),
+            connector,
+            names: names.clone(),
+            idle: Pools::new(settings, idle, |link| link.is_alive()),
+            open: Arc::default(),
+            metrics: Arc::clone(metrics),
+        }
+    }
+
+    /// How many there are.
+    pub(super) fn connections(&self) -> metrics::Pool {
+        metrics::Pool { idle: self.idle.len(), open: self.open.load(Ordering::Relaxed) }
+    }
+
+    /// Asks on a kept connection, else on a new one; on a new one, too, where the kept one fails.
+    /// That its backend has closed it shows before a byte is written: then the next one is taken.
+    pub(super) async fn exchange(&self, request: &Request<'_>, deadline: Deadline) -> Result<Reply, Broken> {
+        // What is sent once goes out on one that was used a moment ago.
+        while let Some(link) = self.idle.take((!request.repeatable).then_some(SURE)) {
+            // The poller of this place has told of what came to its own connections before the request
+            // did. A password wants certainty.
+            link.signals.begin(!request.repeatable || link.home != threads::place());
+            match self.ask(link, request, deadline).await {
+                Err(Broken { stage: Stage::Unsent, .. }) => {}
+                Err(Broken { stage: Stage::Lost, .. }) if request.repeatable => break,
+                other => return other,
+            }
+        }
+        let link = Box::pin(timely(deadline, self.connect(deadline))).await.map_err(|_| LATE)??;
+        link.signals.begin(false);
+        self.ask(link, request, deadline).await
+    }
+
+    async fn ask(
+        &self,
+        mut link: Box<Link>,
+        request: &Request<'_>,
+        deadline: Deadline,
+    ) -> Result<Reply, Broken> {
+        let reply = {
+            let request = self.http_request(request);
+            link.exchange(request, deadline)
+        };
+        let reply = reply.await?;
+        // Whether it stays alive shows when it is used, and when the idle ones are looked through.
+        if link.is_ready() {
+            let home = link.home;
+            self.idle.put(link, home, reply.at);
+        }
+        Ok(reply)
+    }
+
+    fn http_request(&self, request: &Request<'_>) -> hyper::Request<Full<Bytes>> {
+        let mut http = hyper::Request::new(Full::new(request.body.clone()));
+        *http.method_mut() = request.method.clone();
+        // Origin-form (RFC 9112 3.2.1).
+        *http.uri_mut() = request.path.clone().into();
+        *http.headers_mut() = request.all_headers();
+        http
+    }
+
+    async fn connect(&self, deadline: Deadline) -> Result<Box<Link>, Broken> {
+        let stream = self.open().await.map_err(|error| Broken::unconnected(&*error, None))?;
+        let signals = socket::signals(&stream);
+        let handshake = Builder::new()
+            .max_buf_size(MAX_HEAD)
+            .max_headers(MAX_HEADERS)
+            .allow_obsolete_multiline_headers_in_responses(true)
+            .writev(false)
+            .handshake(stream)
+            .await;
+        let (sender, machine) = handshake.map_err(|error| Broken::on_the_way(&error))?;
+        self.metrics.connections.add();
+        let _open = Counted::new(&self.open);
+        let timer = Timer::new(deadline.instant());
+        let (interim, extensions) = count_interim();
+        let home = threads::place();
+        let machine = Some(machine);
+        Ok(Box::new(Link { sender, machine, home, timer, interim, extensions, signals, _open }))
+    }
+
+    /// A connection without a word on it: name, TCP and TLS.
+    pub(super) async fn open(&self) -> Result<Stream, BoxError> {
+        let mut connector = self.connector.clone();
+        let connecting = async {
+            poll_fn(|cx| connector.poll_ready(cx)).await?;
+            connector.call(self.uri.clone()).await
+        };
+        let late = |_| Err(io::Error::from(io::ErrorKind::TimedOut).into());
+        let opened = tokio::time::timeout(CONNECT, connecting).await.unwrap_or_else(late);
+        if opened.is_err() {
+            self.names.turn(self.uri.host().unwrap_or_default());
+        }
+        opened
+    }
+}
+
+impl Link {
+    /// Sends `request` and reads the whole answer, moving the bytes meanwhile.
+    async fn exchange(
+        &mut self,
+        mut request: hyper::Request<Full<Bytes>>,
+        deadline: Deadline,
+    ) -> Result<Reply, Broken> {
+        let Self { sender, machine, timer, interim, extensions, signals, .. } = self;
+        request.extensions_mut().clone_from(extensions);
+        interim.store(0, Ordering::Relaxed);
+        let response = {
+            // What hyper has given back must be seen, however much this task has done in its turn.
+            let mut head = pin!(unconstrained(sender.try_send_request(request)));
+            let mut head = |cx: &mut Context<'_>| {
+                if interim.load(Ordering::Relaxed) > MAX_INTERIM {
+                    return Poll::Ready(Err(Broken::refused(Failure::Protocol, INTERIM)));
+                }
+                head.as_mut().poll(cx).map_err(|error| match error.message() {
+                    Some(_) => Broken::unsent(error.error()),
+                    None => Broken::on_the_way(error.error()),
+                })
+            };
+            poll_fn(|cx| parts(machine, signals, (&mut *timer, deadline), cx, &mut head)).await?
+        };
+        let mut reply = pin!(read(response));
+        poll_fn(|cx| {
+            // Most often it is all there.
+            if let Poll::Ready(reply) = reply.as_mut().poll(cx) {
+                return Poll::Ready(reply);
+            }
+            parts(machine, signals, (&mut *timer, deadline), cx, |cx| reply.as_mut().poll(cx))
+        })
+        .await
+    }
+
+    /// Whether it takes a request.
+    fn is_ready(&mut self) -> bool {
+        self.sender.is_ready() || self.is_alive()
+    }
+
+    /// The same, after a look at whether the backend has left it open, as far as the kernel has told.
+    fn is_alive(&mut self) -> bool {
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        !drive(&mut self.machine, &mut context) && self.sender.is_ready()
+    }
+}
+
+/// Moves bytes for as long as `poll` wants more and there are some.
+fn parts<T>(
+    machine: &mut Option<Connection<Stream, Full<Bytes>>>,
+    signals: &Signals,
+    (timer, deadline): (&mut Timer, Deadline),
+    cx: &mut Context<'_>,
+    mut poll: impl FnMut(&mut Context<'_>) -> Poll<Result<T, Broken>>,
+) -> Poll<Result<T, Broken>> {
+    loop {
+        let ended = drive(machine, cx);
+        if let Poll::Ready(outcome) = poll(cx) {
+            return Poll::Ready(outcome);
+        }
+        if ended {
+            return Poll::Ready(Err(Broken::ended()));
+        }
+        if !signals.waits() {
+            return timer.poll(deadline.instant(), cx).map(|()| Err(LATE));
+        }
+    }
+}
+
+/// Moves bytes. True once that has come to its end.
+fn drive(machine: &mut Option<Connection<Stream, Full<Bytes>>>, cx: &mut Context<'_>) -> bool {
+    if machine.as_mut().is_some_and(|machine| Pin::new(machine).poll(cx).is_ready()) {
+        *machine = None;
+    }
+    machine.is_none()
+}
+
+/// A count, and what makes hyper count there.
+fn count_interim() -> (Arc<AtomicUsize>, Extensions) {
+    let interim = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&interim);
+    let mut request = hyper::Request::new(());
+    hyper::ext::on_informational(&mut request, move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+    });
+    (interim, std::mem::take(request.extensions_mut()))
+}
+
+async fn read(response: Response<Incoming>) -> Result<Reply, Broken> {
+    let (head, mut incoming) = response.into_parts();
+    refuse_head(&head.headers, &head.extensions)?;
+    let announced = incoming.size_hint().lower();
+    refuse_long(announced)?;
+    let mut body = Vec::with_capacity(announced as usize);
+    while let Some(frame) = incoming.frame().await {
+        if let Ok(chunk) = frame.map_err(|error| Broken::on_the_way(&error))?.into_data() {
+            take(&mut body, &chunk)?;
+        }
+    }
+    Ok(Reply { at: Instant::now(), status: head.status.as_u16(), headers: head.headers, body })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Arm, HttpSettings};
+    use super::*;
+    use hyper::Method;
+    use std::io::{Read, Write};
+    use std::sync::mpsc;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::task::{JoinSet, consume_budget, yield_now};
+
+    /// Asks with what may be sent once only, after so many steps of a task's turn.
+    async fn ask_once(http: Arc<Http>, url: Url, steps: usize) -> Option<u16> {
+        for _ in 0..steps {
+            consume_budget().await;
+        }
+        let host = http.host(&url).expect("no proxy");
+        let Arm::Direct(direct) = &host.arm else { panic!("no proxy") };
+        let headers = host.headers(&Default::default());
+        let (path, body) = ("/".parse().expect("a path"), Bytes::from_static(b"{}"));
+        let (method, headers, own) = (Method::POST, &headers, &[]);
+        let request = Request { method, path, headers, own, authorization: None, body, repeatable: false };
+        let deadline = Deadline::after(Duration::from_secs(10));
+        direct.exchange(&request, deadline).await.ok().map(|reply| reply.status)
+    }
+
+    async fn answer(stream: &mut TcpStream) {
+        let _ = stream.read(&mut [0; 4096]).await.expect("a request");
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").await.expect("it is read");
+    }
+
+    #[tokio::test]
+    async fn however_many_were_closed_nothing_is_lost() {
+        const KEPT: usize = 100;
+        for steps in 0..4 {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+            let address = listener.local_addr().expect("an address");
+            let url: Url = format!("http://{address}/").parse().expect("a URL");
+            let http = Arc::new(Http::new(HttpSettings::plain(KEPT), &Arc::default()));
+            let _held = http.host(&url).expect("no proxy");
+            let mut asking = JoinSet::new();
+            let mut backend = Vec::new();
+            for _ in 0..KEPT {
+                asking.spawn(ask_once(Arc::clone(&http), url.clone(), 0));
+                backend.push(listener.accept().await.expect("a connection").0);
+            }
+            for stream in &mut backend {
+                answer(stream).await;
+            }
+            while let Some(status) = asking.join_next().await {
+                assert_eq!(status.expect("no panic"), Some(200));
+            }
+            assert_eq!(http.idle(), KEPT);
+            drop(backend);
+            // The poller hears of it.
+            yield_now().await;
+            let asking = tokio::spawn(ask_once(Arc::clone(&http), url, steps));
+            let accepted = tokio::time::timeout(Duration::from_secs(10), listener.accept()).await;
+            let mut stream = accepted.expect("asked anew").expect("a new connection").0;
+            answer(&mut stream).await;
+            assert_eq!(asking.await.expect("no panic"), Some(200), "after {steps} steps");
+        }
+    }
+
+    fn says(stream: &mut std::net::TcpStream, status: u16) {
+        let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: 2\r\n\r\n{{}}");
+        stream.write_all(answer.as_bytes()).expect("it is read");
+    }
+
+    /// The poller of this test's one thread hears of nothing between the two requests.
+    #[tokio::test]
+    async fn what_came_before_a_password_is_no_answer_to_it() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let url: Url =
+            format!("http://{}/", listener.local_addr().expect("an address")).parse().expect("a URL");
+        let (ask, asked) = mpsc::channel();
+        let (tell, told) = mpsc::channel();
+        let backend = std::thread::spawn(move || {
+            let mut first = listener.accept().expect("a connection").0;
+            let _ = first.read(&mut [0; 4096]).expect("a request");
+            says(&mut first, 200);
+            asked.recv().expect("the answer has come");
+            says(&mut first, 201);
+            tell.send(()).expect("it is waited for");
+            let mut second = listener.accept().expect("another connection").0;
+            let _ = second.read(&mut [0; 4096]).expect("a request");
+            says(&mut second, 202);
+            let mut rest = Vec::new();
+            let _ = first.read_to_end(&mut rest);
+            rest.len()
+        });
+        let http = Arc::new(Http::new(HttpSettings::plain(8), &Arc::default()));
+        let held = http.host(&url).expect("no proxy");
+        assert_eq!(ask_once(Arc::clone(&http), url.clone(), 0).await, Some(200));
+        assert_eq!(http.idle(), 1);
+        ask.send(()).expect("it waits");
+        told.recv().expect("the other answer is written");
+        assert_eq!(ask_once(Arc::clone(&http), url, 0).await, Some(202));
+        drop((held, http));
+        assert_eq!(backend.join().expect("no panic"), 0, "not a byte went out there");
+    }
+}

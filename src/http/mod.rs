@@ -1,0 +1,383 @@
+//! HTTP: one request, and its complete answer. Everything behind [`Host::exchange`] is
+//! connections; what an answer says is the caller's to judge. [`Host::reach`] connects, no more.
+//!
+//! HTTP/1.1 (RFC 9112), no redirects. Connecting (name, TCP, TLS) takes 2 s at most, the whole
+//! exchange the caller's deadline; head and body are bounded. Connections are kept and used
+//! again. A backend closes kept ones at any moment: a request whose kept connection fails before
+//! the answer is complete is sent once more, on a new one, where the caller allows it.
+//!
+//! Two arms: connections of our own (`direct`), and reqwest where a proxy stands between
+//! (`proxied`). Both use the same TLS configuration and the same names.
+
+mod broken;
+pub(crate) mod compress;
+mod direct;
+mod handshake;
+mod hosts;
+mod internal;
+mod no_proxy;
+mod pool;
+mod proxied;
+mod proxy;
+mod reach;
+mod resolve;
+mod socket;
+pub(crate) mod timer;
+pub mod tls;
+mod verifier;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::{Duration, Instant};
+
+use hyper::body::Bytes;
+use hyper::header::{self, AUTHORIZATION, HeaderName, HeaderValue};
+use hyper::http::uri::PathAndQuery;
+use reqwest::header::HeaderMap;
+use tokio::sync::Semaphore;
+use tracing::{debug, warn};
+use url::{Position, Url};
+
+use crate::model::{Deadline, Failure};
+use crate::observe::metrics::{Calls, Metrics, Pool};
+use crate::observe::span;
+use crate::observe::trace;
+use crate::observe::warned::Warned;
+use broken::Broken;
+use direct::Direct;
+use hosts::Hosts;
+use proxied::Proxied;
+use proxy::Proxies;
+pub(crate) use proxy::{complaints as proxy_complaints, is_loopback, is_read as is_proxy_variable};
+pub use reach::{Reached, Unreached};
+use resolve::Names;
+
+/// The longest body that is read, as it is sent and as it is inflated.
+pub const MAX_BODY: usize = 1024 * 1024;
+/// The longest head of an answer.
+const MAX_HEAD: usize = 64 * 1024;
+/// W3C Trace Context.
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const CONNECT: Duration = Duration::from_secs(2);
+
+/// `User-Agent` of every request that sets none.
+pub const USER_AGENT: &str = concat!("PostfixToHTTP/", env!("CARGO_PKG_VERSION"));
+
+/// `server.http_client` and `server.tls`, checked.
+#[derive(Clone)]
+pub struct HttpSettings {
+    /// `max_connections_per_host`; `None`: as many as lookups are in progress.
+    pub max_connections_per_host: Option<usize>,
+    /// `max_idle_connections`; `None`: no bound but that of each host.
+    pub max_idle_connections: Option<usize>,
+    /// `max_idle_connections_per_host`; 256 by default, as many as the workers of an entry.
+    pub max_idle_connections_per_host: usize,
+    /// `idle_connection_timeout`; 90 s by default.
+    pub idle_connection_timeout: Duration,
+    /// `proxy`, for every target; `None`: what the proxy environment variables say.
+    pub proxy: Option<Url>,
+    /// `server.tls`.
+    pub tls: Arc<rustls::ClientConfig>,
+    /// A hash of what `tls` was made of, files included: two of them cannot be compared.
+    pub tls_inputs: [u8; 32],
+}
+
+#[cfg(test)]
+impl HttpSettings {
+    /// For tests: no bound but that of idle connections to a host.
+    pub(crate) fn plain(max_idle_connections_per_host: usize) -> Self {
+        Self {
+            max_connections_per_host: None,
+            max_idle_connections: None,
+            max_idle_connections_per_host,
+            idle_connection_timeout: Duration::from_secs(90),
+            proxy: None,
+            tls: tls::client(tls::Trust::SystemLater, None).expect("TLS"),
+            tls_inputs: [0; 32],
+        }
+    }
+}
+
+impl PartialEq for HttpSettings {
+    fn eq(&self, other: &Self) -> bool {
+        let plain = |settings: &Self| {
+            let Self { max_connections_per_host, max_idle_connections, tls_inputs, .. } = settings;
+            let Self { max_idle_connections_per_host, idle_connection_timeout, .. } = settings;
+            (
+                *max_connections_per_host,
+                *max_idle_connections,
+                *max_idle_connections_per_host,
+                *idle_connection_timeout,
+                *tls_inputs,
+            )
+        };
+        plain(self) == plain(other) && self.proxy == other.proxy
+    }
+}
+
+impl fmt::Debug for HttpSettings {
+    /// Without what a proxy is told about us.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let proxy = self.proxy.as_ref().and_then(Url::host_str);
+        f.debug_struct("HttpSettings").field("proxy", &proxy).finish_non_exhaustive()
+    }
+}
+
+/// The HTTP side that all targets share.
+#[derive(Debug)]
+pub struct Http {
+    settings: HttpSettings,
+    metrics: Arc<Metrics>,
+    names: Names,
+    proxies: Proxies,
+    /// Idle connections of all hosts.
+    idle: Arc<AtomicUsize>,
+    hosts: Hosts,
+}
+
+/// One origin (scheme, host, port), and the connections to it.
+#[derive(Debug)]
+pub struct Host {
+    arm: Arm,
+    origin: Url,
+    /// `max_connections_per_host`.
+    permits: Option<Semaphore>,
+    /// The reasons of failures that the log knows.
+    warned: Warned,
+}
+
+#[derive(Debug)]
+enum Arm {
+    Direct(Direct),
+    Proxied(Proxied),
+    /// The proxy that should stand there cannot be used, for this reason.
+    Barred(String),
+}
+
+/// A request.
+#[derive(Debug, Clone)]
+pub struct Request<'a> {
+    /// GET or POST.
+    pub method: hyper::Method,
+    /// Path and query, from `/` on.
+    pub path: PathAndQuery,
+    /// Its headers.
+    pub headers: &'a Headers,
+    /// Headers that no other request has; where `headers` have one of these, too, that one holds.
+    pub own: &'a [(HeaderName, HeaderValue)],
+    /// Takes the place of any `Authorization` (RFC 6750 2.1).
+    pub authorization: Option<HeaderValue>,
+    /// Its body; empty for GET.
+    pub body: Bytes,
+    /// Whether it may be sent once more when a kept connection fails. What may not goes out on a
+    /// connection that is sure to be alive: a new one, or one that was used a second ago.
+    pub repeatable: bool,
+}
+
+/// The headers that all requests of one kind have, complete but for `Content-Length`: made once, by
+/// [`Host::headers`].
+#[derive(Debug, Clone)]
+pub struct Headers(HeaderMap);
+
+/// Path and query of `url`, as a request names them.
+#[must_use]
+pub fn path_of(url: &Url) -> PathAndQuery {
+    let path = &url[Position::BeforePath..Position::AfterQuery];
+    // Whatever a URL holds there is fit for a request.
+    path.parse().unwrap_or(PathAndQuery::from_static("/"))
+}
+
+impl Request<'_> {
+    /// All its headers, for one time that it is sent.
+    fn all_headers(&self) -> HeaderMap {
+        let mut headers = self.headers.0.clone();
+        for (name, value) in self.own {
+            headers.entry(name).or_insert_with(|| value.clone());
+        }
+        if let Some(authorization) = &self.authorization {
+            headers.insert(AUTHORIZATION, authorization.clone());
+        }
+        headers
+    }
+}
+
+/// A complete answer.
+#[derive(Debug)]
+pub struct Reply {
+    /// When it was complete.
+    pub at: Instant,
+    /// The status code.
+    pub status: u16,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The whole body, as it was sent.
+    pub body: Vec<u8>,
+}
+
+impl Http {
+    /// No connection is made yet.
+    #[must_use]
+    pub fn new(settings: HttpSettings, metrics: &Arc<Metrics>) -> Self {
+        Self {
+            proxies: Proxies::new(settings.proxy.as_ref()),
+            settings,
+            metrics: Arc::clone(metrics),
+            names: Names::default(),
+            idle: Arc::default(),
+            hosts: Hosts::default(),
+        }
+    }
+
+    /// Where its exchanges are counted.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// The connections to each origin, but for those that a proxy stands before.
+    #[must_use]
+    pub fn pools(&self) -> Vec<(String, Pool)> {
+        let mut pools: Vec<_> = self
+            .hosts
+            .all()
+            .into_iter()
+            .filter_map(|(origin, host)| match &host.arm {
+                Arm::Direct(direct) => Some((origin, direct.connections())),
+                Arm::Proxied(_) | Arm::Barred(_) => None,
+            })
+            .collect();
+        pools.sort_by(|(one, _), (other, _)| one.cmp(other));
+        pools
+    }
+
+    /// Idle connections that are kept, those through a proxy not counted.
+    #[must_use]
+    pub fn idle(&self) -> usize {
+        self.idle.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// What it was made of.
+    #[must_use]
+    pub fn settings(&self) -> &HttpSettings {
+        &self.settings
+    }
+
+    /// The connections to the origin of `url`, if somebody holds them.
+    pub(crate) fn known_host(&self, url: &Url) -> Option<Arc<Host>> {
+        self.hosts.get(url)
+    }
+
+    /// The connections to the origin of `url`, which all its targets share. They are closed, and the
+    /// origin is forgotten, when nobody holds them any longer.
+    ///
+    /// # Errors
+    /// Where its proxy cannot be used.
+    pub fn host(&self, url: &Url) -> Result<Arc<Host>, reqwest::Error> {
+        self.hosts.get_or_make(url, || {
+            let arm = match self.proxies.of(url) {
+                Ok(Some(proxy)) => Arm::Proxied(Proxied::new(url, &proxy, &self.settings, &self.names)?),
+                Ok(None) => Arm::Direct(Direct::new(url, self)),
+                Err(why) => Arm::Barred(why),
+            };
+            let permits = self.settings.max_connections_per_host.map(Semaphore::new);
+            Ok(Host { arm, origin: url.clone(), permits, warned: Warned::default() })
+        })
+    }
+}
+
+impl Host {
+    /// `headers`, with `Host` and `User-Agent` where they hold none.
+    #[must_use]
+    pub fn headers(&self, headers: &HeaderMap) -> Headers {
+        // A copy's table is as large as this one: enough for what a single request adds.
+        let mut all = HeaderMap::with_capacity(headers.len() + 8);
+        all.extend(headers.clone());
+        let origin = self.origin.origin().ascii_serialization();
+        // The default port is not part of it (RFC 9110 7.2).
+        let host = origin.split_once("://").and_then(|(_, authority)| HeaderValue::from_str(authority).ok());
+        if let Some(host) = host {
+            all.entry(header::HOST).or_insert(host);
+        }
+        all.entry(header::USER_AGENT).or_insert(HeaderValue::from_static(USER_AGENT));
+        Headers(all)
+    }
+
+    /// Sends `request` and reads the whole answer, which is counted in `calls`. Dropped in between,
+    /// it closes the connection.
+    ///
+    /// # Errors
+    /// The class of what went wrong.
+    pub async fn exchange(
+        &self,
+        request: &Request<'_>,
+        calls: &Calls,
+        deadline: Deadline,
+    ) -> Result<Reply, Failure> {
+        let began = Instant::now();
+        let outcome = match span::child() {
+            None => self.uncounted(request, deadline).await,
+            Some(span) => Box::pin(self.traced(request, span, deadline)).await,
+        };
+        match &outcome {
+            Ok(reply) => calls.count(Some(reply.status), reply.at.saturating_duration_since(began)),
+            Err(_) => calls.count(None, began.elapsed()),
+        }
+        outcome
+    }
+
+    /// The same within a trace, which the API hears of.
+    async fn traced(
+        &self,
+        request: &Request<'_>,
+        span: span::Client,
+        deadline: Deadline,
+    ) -> Result<Reply, Failure> {
+        let mut own = request.own.to_vec();
+        own.extend(span.traceparent().map(|value| (TRACEPARENT, value)));
+        let request = Request { own: &own, ..request.clone() };
+        let outcome = self.uncounted(&request, deadline).await;
+        let host = self.origin.host_str().unwrap_or_default();
+        let origin = (self.origin.scheme(), host, self.origin.port_or_known_default());
+        span.end(request.method.as_str(), origin, outcome.as_ref().map(|reply| reply.status));
+        outcome
+    }
+
+    async fn uncounted(&self, request: &Request<'_>, deadline: Deadline) -> Result<Reply, Failure> {
+        let _permit = match &self.permits {
+            None => None,
+            Some(permits) => match permits.try_acquire() {
+                Ok(permit) => Some(permit),
+                // Never closed.
+                Err(_) => Box::pin(timely(deadline, permits.acquire())).await?.ok(),
+            },
+        };
+        let outcome = match &self.arm {
+            Arm::Direct(direct) => direct.exchange(request, deadline).await,
+            Arm::Proxied(proxied) => Box::pin(timely(deadline, proxied.exchange(request))).await?,
+            Arm::Barred(why) => Err(Broken::refused(Failure::Connect, why.clone())),
+        };
+        outcome.map_err(|broken| self.tell(broken))
+    }
+
+    /// Says why there is no answer: in a trace, and in the log once a minute for each reason.
+    fn tell(&self, broken: Broken) -> Failure {
+        let Broken { failure, reason, .. } = broken;
+        if reason.is_empty() {
+            return failure;
+        }
+        trace::note(|| format!("no answer: {reason}"));
+        let (target, class, reason) = (self.origin.host_str(), failure.class(), &*reason);
+        if self.warned.is_due(reason) {
+            warn!(target, class, reason, "trouble with a target");
+        } else {
+            debug!(target, class, reason, "trouble with a target");
+        }
+        failure
+    }
+}
+
+/// What `doing` comes to, if it does so in time.
+async fn timely<T>(deadline: Deadline, doing: impl Future<Output = T>) -> Result<T, Failure> {
+    tokio::time::timeout_at(deadline.instant().into(), doing).await.map_err(|_| Failure::Timeout)
+}

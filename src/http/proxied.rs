@@ -1,0 +1,219 @@
+//! The way through a proxy, by reqwest: absolute-form for http, CONNECT for https (RFC 9112 3.2.2,
+//! RFC 9110 9.3.6). What the proxy does not carry is a failure: nothing ever goes around it.
+//!
+//! reqwest's connections belong to the runtime that made them, and are free again when that has said
+//! so; all that goes to one origin runs on one runtime, for no connection to be made for want of a
+//! word from another.
+//!
+//! reqwest does not tell whether a connection that failed was a kept one. So any request whose
+//! connection fails in mid-exchange is sent once more, where it may be, by a second client that
+//! keeps none.
+
+use std::error::Error;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use hyper::body::Bytes;
+use hyper::{HeaderMap, Method};
+use reqwest::{Proxy, redirect, retry};
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
+use url::{Origin, Url};
+
+use super::broken::{Broken, MAX_HEADERS, Stage, refuse_head, refuse_long, take};
+use super::reach::{ConnectOnly, Ended, Reached, Unreached};
+use super::resolve::Names;
+use super::{CONNECT, HttpSettings, Reply, Request, USER_AGENT, proxy};
+use crate::model::Failure;
+use crate::observe::hidden::Hidden;
+use crate::observe::trace;
+
+/// The connections to one origin, through its proxy.
+#[derive(Debug)]
+pub(super) struct Proxied {
+    clients: Arc<Clients>,
+    /// Where they run: there where the first request came from.
+    home: OnceLock<Handle>,
+}
+
+#[derive(Debug)]
+struct Clients {
+    origin: Origin,
+    /// The proxy's name, whose addresses have their turns.
+    proxy: String,
+    names: Names,
+    /// What the proxy is told about us.
+    credentials: Hidden,
+    /// Keeps connections.
+    kept: reqwest::Client,
+    /// Makes one for each request.
+    fresh: reqwest::Client,
+    /// Makes one, and sends nothing on it.
+    wordless: reqwest::Client,
+}
+
+impl Proxied {
+    pub(super) fn new(
+        url: &Url,
+        proxy: &proxy::Proxy,
+        settings: &HttpSettings,
+        names: &Names,
+    ) -> Result<Self, reqwest::Error> {
+        // It takes the credentials out of the URL.
+        let through = Proxy::all(proxy.0.clone())?;
+        let builder = || {
+            reqwest::Client::builder()
+                .tls_backend_preconfigured((*settings.tls).clone())
+                .dns_resolver(names.clone())
+                .user_agent(USER_AGENT)
+                .http1_only()
+                .http1_max_headers(MAX_HEADERS)
+                .http1_allow_obsolete_multiline_headers_in_responses(true)
+                // Else reqwest would look for proxies itself.
+                .no_proxy()
+                .proxy(through.clone())
+                .redirect(redirect::Policy::none())
+                .retry(retry::never())
+                .pool_idle_timeout(settings.idle_connection_timeout)
+        };
+        let client = |keep: usize| builder().connect_timeout(CONNECT).pool_max_idle_per_host(keep).build();
+        let clients = Clients {
+            origin: url.origin(),
+            proxy: proxy.0.host_str().unwrap_or_default().to_owned(),
+            names: names.clone(),
+            credentials: proxy.hidden(),
+            kept: client(settings.max_idle_connections_per_host)?,
+            fresh: client(0)?,
+            // It keeps the time itself.
+            wordless: builder().connector_layer(ConnectOnly).build()?,
+        };
+        Ok(Self { clients: Arc::new(clients), home: OnceLock::new() })
+    }
+
+    pub(super) async fn exchange(&self, request: &Request<'_>) -> Result<Reply, Broken> {
+        trace::hide(|| self.clients.credentials.clone());
+        let call = Call {
+            method: request.method.clone(),
+            url: self
+                .clients
+                .url(request.path.as_str())
+                .ok_or_else(|| Broken::refused(Failure::Malformed, ""))?,
+            headers: request.all_headers(),
+            body: request.body.clone(),
+        };
+        let (clients, repeatable) = (Arc::clone(&self.clients), request.repeatable);
+        // Dropped with this future: a lookup that is given up costs its connection.
+        let mut task = JoinSet::new();
+        let home = self.home.get_or_init(Handle::current);
+        task.spawn_on(async move { clients.exchange(call, repeatable).await }, home);
+        match task.join_next().await {
+            Some(Ok(outcome)) => outcome,
+            // The runtime ends, and the broker with it.
+            Some(Err(_)) | None => Err(Broken::ended()),
+        }
+    }
+
+    /// As [`Clients::reach`].
+    pub(super) async fn reach(&self) -> Result<Reached, Unreached> {
+        self.clients.reach().await
+    }
+}
+
+/// A request that no other one's memory is needed for.
+#[derive(Clone)]
+struct Call {
+    method: Method,
+    url: Url,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Clients {
+    async fn exchange(&self, call: Call, repeatable: bool) -> Result<Reply, Broken> {
+        if !repeatable {
+            return self.once(&self.fresh, call).await;
+        }
+        match self.once(&self.kept, call.clone()).await {
+            Err(Broken { stage: Stage::Lost, .. }) => self.once(&self.fresh, call).await,
+            other => other,
+        }
+    }
+
+    /// Connects to the proxy, through it to an https origin, and hangs up.
+    async fn reach(&self) -> Result<Reached, Unreached> {
+        let url = self.url("/").ok_or_else(Unreached::late)?;
+        let is_tunnelled = url.scheme() == "https";
+        let Err(error) = self.wordless.get(url).send().await else { return Ok(Reached::Origin) };
+        match ended(&error) {
+            Some(Ended(Ok(()))) if is_tunnelled => Ok(Reached::Origin),
+            Some(Ended(Ok(()))) => Ok(Reached::Proxy),
+            Some(Ended(Err(why))) => Err(why.clone().through(&self.proxy)),
+            None => Err(Unreached::of(&error).through(&self.proxy)),
+        }
+    }
+
+    /// The URL of a path. Never another origin: `//host` at its beginning is a part of it.
+    fn url(&self, path: &str) -> Option<Url> {
+        let url = Url::parse(&format!("{}{path}", self.origin.ascii_serialization())).ok()?;
+        (path.starts_with('/') && url.origin() == self.origin).then_some(url)
+    }
+
+    async fn once(&self, client: &reqwest::Client, call: Call) -> Result<Reply, Broken> {
+        let mut response = client
+            .request(call.method, call.url)
+            .headers(call.headers)
+            .body(call.body)
+            .send()
+            .await
+            .map_err(|error| self.broken(error))?;
+        let status = response.status().as_u16();
+        let headers = std::mem::take(response.headers_mut());
+        refuse_head(&headers, response.extensions())?;
+        refuse_long(response.content_length().unwrap_or_default())?;
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.broken(error))? {
+            take(&mut body, &chunk)?;
+        }
+        Ok(Reply { at: Instant::now(), status, headers, body })
+    }
+
+    /// Without the URL, which may hold what was asked.
+    fn broken(&self, error: reqwest::Error) -> Broken {
+        if !error.is_connect() {
+            return Broken::on_the_way(&error.without_url());
+        }
+        self.names.turn(&self.proxy);
+        Broken::unconnected(&error.without_url(), Some(&self.proxy))
+    }
+}
+
+/// What [`ConnectOnly`] put among the causes.
+fn ended<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Ended> {
+    error.downcast_ref().or_else(|| error.source().and_then(ended))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_never_chooses_the_host() {
+        let api: Url = "https://api.example:8443/x".parse().expect("a URL");
+        let settings = HttpSettings::plain(1);
+        let proxy = proxy::Proxy("http://127.0.0.1:1".parse().expect("a URL"));
+        let proxied = Proxied::new(&api, &proxy, &settings, &Names::default()).expect("a client");
+        for path in [
+            "//evil.example/x",
+            "/\\evil.example/x",
+            "///evil.example",
+            "/http://evil.example/",
+            "/@evil.example/",
+        ] {
+            let url = proxied.clients.url(path).expect("a URL");
+            assert_eq!((url.host_str(), url.port()), (Some("api.example"), Some(8443)), "{path}");
+        }
+        for path in ["", "evil", "@evil.example/", ":1/x", ".evil.example/"] {
+            assert_eq!(proxied.clients.url(path), None, "{path}");
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! Which proxy stands before an origin: `server.http_client.proxy` for all of them; without it
+//! what HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY say, or else their names in lower case. They never
+//! count for loopback. The rules are Go's; ALL_PROXY, which Go does not know, is curl's.
+//!
+//! What a variable names and cannot be used is a failure of each exchange that would go there: nothing
+//! ever goes around a proxy. [`complaints`] says so when the configuration is read.
+
+use std::fmt;
+
+use url::{Host, Url};
+
+use super::no_proxy::{self, NoProxy};
+use crate::observe::hidden::Hidden;
+
+/// The variables, in either case.
+const NAMES: [&str; 4] = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"];
+/// Where a web server says that it runs a program, HTTP_PROXY is what a client sent as `Proxy:`.
+const CGI: &str = "REQUEST_METHOD";
+
+/// The rule.
+pub(super) enum Proxies {
+    /// The configuration's.
+    Always(Url),
+    /// The environment's.
+    Environment(Box<Environment>),
+}
+
+/// A proxy. Its URL holds what it is told about us.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Proxy(pub(super) Url);
+
+/// What the variables say.
+pub(super) struct Environment {
+    http: Way,
+    https: Way,
+    no: NoProxy,
+    /// Entries of NO_PROXY that mean nothing, and their variable.
+    strange: Vec<(String, String)>,
+}
+
+/// How the origins of one scheme are reached.
+#[derive(Clone)]
+enum Way {
+    Direct,
+    Through(Url),
+    /// What a variable says cannot be used.
+    Barred(Complaint),
+}
+
+/// A variable that cannot be used, and why. Its value may hold a password, and is no part of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Complaint {
+    /// The variable's name.
+    pub(crate) variable: String,
+    /// One line.
+    pub(crate) why: String,
+}
+
+impl Proxy {
+    /// The credentials, however they are written.
+    pub(super) fn hidden(&self) -> Hidden {
+        let mut hidden = Hidden::default();
+        let pair = format!("{}:{}", self.0.username(), self.0.password().unwrap_or_default());
+        hidden.add_pair(&pair);
+        // As it is sent: without `%`. A plus sign means itself here.
+        let pair = pair.replace('+', "%2B");
+        for (pair, _) in url::form_urlencoded::parse(pair.replace('=', "%3D").as_bytes()) {
+            hidden.add_pair(&pair);
+        }
+        hidden
+    }
+}
+
+impl fmt::Debug for Proxies {
+    /// Without credentials.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Always(_) => "Always",
+            Self::Environment(_) => "Environment",
+        })
+    }
+}
+
+impl Proxies {
+    pub(super) fn new(configured: Option<&Url>) -> Self {
+        match configured {
+            Some(url) => Self::Always(url.clone()),
+            None => {
+                let text =
+                    |name: &str| std::env::var_os(name).map(|text| text.to_string_lossy().into_owned());
+                Self::Environment(Box::new(Environment::read(text)))
+            }
+        }
+    }
+
+    /// The proxy before the origin of `url`; `None`: it is asked directly.
+    ///
+    /// # Errors
+    /// Why the one that should stand there cannot be used.
+    pub(super) fn of(&self, url: &Url) -> Result<Option<Proxy>, String> {
+        let way = match self {
+            Self::Always(proxy) => return Ok(Some(Proxy(proxy.clone()))),
+            Self::Environment(_) if is_loopback(url) => return Ok(None),
+            Self::Environment(said) if said.no.has(url) => return Ok(None),
+            Self::Environment(said) if url.scheme() == "https" => &said.https,
+            Self::Environment(said) => &said.http,
+        };
+        match way {
+            Way::Direct => Ok(None),
+            Way::Through(proxy) => Ok(Some(Proxy(proxy.clone()))),
+            Way::Barred(Complaint { variable, why }) => Err(format!("{variable} {why}")),
+        }
+    }
+}
+
+/// Whether the variable `name` is one of those that are read here.
+pub(crate) fn is_read(name: &str) -> bool {
+    name == CGI || NAMES.iter().any(|known| *known == name || known.to_lowercase() == name)
+}
+
+/// What of these variables cannot be used.
+pub(crate) fn complaints(variable: impl Fn(&str) -> Option<String>) -> Vec<Complaint> {
+    let Environment { http, https, strange, .. } = Environment::read(variable);
+    let mut complaints: Vec<_> = [http, https]
+        .into_iter()
+        .filter_map(|way| match way {
+            Way::Barred(complaint) => Some(complaint),
+            Way::Direct | Way::Through(_) => None,
+        })
+        .collect();
+    for complaint in &mut complaints {
+        complaint.why.push_str("; what would go through it fails");
+    }
+    // ALL_PROXY may stand for both.
+    complaints.dedup();
+    let strange = strange.into_iter().map(|(variable, entry)| Complaint {
+        variable,
+        why: format!("has an entry that is no name, address or network, and has no effect: {entry}"),
+    });
+    complaints.into_iter().chain(strange).collect()
+}
+
+impl Environment {
+    fn read(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let is_cgi = variable(CGI).is_some();
+        let first = |name: &str| {
+            let small = name.to_lowercase();
+            let names =
+                if is_cgi && name == "HTTP_PROXY" { vec![small] } else { vec![name.to_owned(), small] };
+            let said = |name: String| Some((variable(&name)?, name)).filter(|(text, _)| !text.is_empty());
+            names.into_iter().find_map(said)
+        };
+        let way = |name: &str| match first(name).or_else(|| first("ALL_PROXY")) {
+            None => Way::Direct,
+            Some((text, variable)) => match proxy(&text) {
+                Ok(url) => Way::Through(url),
+                Err(why) => Way::Barred(Complaint { variable, why }),
+            },
+        };
+        let (list, variable) = first("NO_PROXY").unwrap_or_default();
+        let (no, strange) = NoProxy::read(&list);
+        let strange = strange.into_iter().map(|entry| (variable.clone(), entry)).collect();
+        Self { http: way("HTTP_PROXY"), https: way("HTTPS_PROXY"), no, strange }
+    }
+}
+
+/// The proxy that a variable names, with http:// before it or without a scheme.
+fn proxy(text: &str) -> Result<Url, String> {
+    let text = text.trim();
+    if text.starts_with(['"', '\'']) || text.ends_with(['"', '\'']) {
+        return Err("holds quotes, which are no part of a URL".to_owned());
+    }
+    if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err("is no URL: it holds a blank or a control character".to_owned());
+    }
+    let scheme = text.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+    let with_scheme = match scheme.as_deref() {
+        None => format!("http://{text}"),
+        Some("http" | "https") => text.to_owned(),
+        Some(socks) if socks.starts_with("socks") => {
+            return Err("names a SOCKS proxy, which is not spoken here: an HTTP proxy is".to_owned());
+        }
+        Some(_) => return Err("is no proxy's URL, which begins with http:// or https://".to_owned()),
+    };
+    let mut url = Url::parse(&with_scheme).map_err(|error| format!("is no URL: {error}"))?;
+    let is_host = url.host().is_some_and(|host| match host {
+        Host::Domain(name) => no_proxy::is_name(name),
+        Host::Ipv4(_) | Host::Ipv6(_) => true,
+    });
+    if !is_host || url.port() == Some(0) {
+        return Err("is no proxy's URL: it needs a host, and a port that is not 0".to_owned());
+    }
+    url.set_path("");
+    url.set_query(None);
+    url.set_fragment(None);
+    Ok(url)
+}
+
+/// Whether nobody but this host can be asked under `url`.
+pub(crate) fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.to_canonical().is_loopback(),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Variables<'v> = &'v [(&'v str, &'v str)];
+
+    fn of(variables: Variables<'_>, name: &str) -> Option<String> {
+        let found = variables.iter().find(|(known, _)| *known == name);
+        found.map(|(_, text)| (*text).to_owned())
+    }
+
+    fn proxies(variables: Variables<'_>) -> Proxies {
+        Proxies::Environment(Box::new(Environment::read(|name| of(variables, name))))
+    }
+
+    fn complaints_of(variables: Variables<'_>) -> Vec<(String, String)> {
+        let complaints = complaints(|name| of(variables, name));
+        complaints.into_iter().map(|Complaint { variable, why }| (variable, why)).collect()
+    }
+
+    fn proxy_of(rules: &Proxies, url: &str) -> Option<String> {
+        let proxy = rules.of(&url.parse().expect("a URL")).expect("it can be used");
+        proxy.map(|proxy| proxy.0.to_string())
+    }
+
+    #[test]
+    fn the_environment_never_counts_for_loopback() {
+        let rules = proxies(&[("ALL_PROXY", "http://proxy.example:3128"), ("NO_PROXY", "*.intern.example")]);
+        for direct in
+            ["http://localhost/", "http://127.0.0.2/", "https://[::1]:8443/", "http://a.intern.example/"]
+        {
+            assert_eq!(proxy_of(&rules, direct), None, "{direct}");
+        }
+        assert_eq!(proxy_of(&rules, "https://api.example/").as_deref(), Some("http://proxy.example:3128/"));
+    }
+
+    #[test]
+    fn the_configuration_counts_for_all() {
+        let rules = Proxies::new(Some(&"http://proxy.example:3128".parse().expect("a URL")));
+        assert_eq!(proxy_of(&rules, "http://127.0.0.1/").as_deref(), Some("http://proxy.example:3128/"));
+    }
+
+    #[test]
+    fn each_scheme_has_its_variable_and_all_proxy_is_for_the_rest() {
+        let (http, https) = ("http://api.example/", "https://api.example/");
+        for (variables, due) in [
+            (&[("HTTP_PROXY", "http://a")][..], [Some("http://a/"), None]),
+            (&[("https_proxy", "https://b:99/x?y#z")], [None, Some("https://b:99/")]),
+            (&[("HTTP_PROXY", "a:8080"), ("all_proxy", "b")], [Some("http://a:8080/"), Some("http://b/")]),
+            (&[("HTTP_PROXY", ""), ("http_proxy", "http://a")], [Some("http://a/"), None]),
+            (&[("HTTP_PROXY", "http://a"), ("http_proxy", "http://b")], [Some("http://a/"), None]),
+            (&[("HTTP_PROXY", "http://u:p@a"), ("REQUEST_METHOD", "GET")], [None, None]),
+            (&[("http_proxy", "http://u:p@a"), ("REQUEST_METHOD", "GET")], [Some("http://u:p@a/"), None]),
+            (&[("HTTP_PROXY", "http://[2001:db8::1]:3128")], [Some("http://[2001:db8::1]:3128/"), None]),
+            (&[], [None, None]),
+        ] {
+            let rules = proxies(variables);
+            let got = [http, https].map(|url| proxy_of(&rules, url));
+            assert_eq!(got.each_ref().map(Option::as_deref), due, "{variables:?}");
+            assert_eq!(complaints_of(variables), [], "{variables:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_told_and_never_gone_around() {
+        for (text, why) in [
+            ("socks5://secret@proxy.example:1080", "names a SOCKS proxy"),
+            ("SOCKS5H://proxy.example", "names a SOCKS proxy"),
+            ("\"http://secret@proxy.example:3128\"", "holds quotes"),
+            ("'proxy.example:3128'", "holds quotes"),
+            ("http://proxy.example:3128\"", "holds quotes"),
+            ("http://proxy example", "blank"),
+            ("ftp://proxy.example", "begins with http"),
+            ("http://", "is no URL"),
+            ("http://proxy.example:port", "is no URL"),
+            ("http://proxy.example:0", "a port that is not 0"),
+            ("http://pro\"xy.example", "it needs a host"),
+        ] {
+            let variables = [("ALL_PROXY", text)];
+            let rules = proxies(&variables);
+            for url in ["http://api.example/", "https://api.example/"] {
+                let barred = rules.of(&url.parse().expect("a URL")).expect_err(text);
+                assert!(barred.starts_with("ALL_PROXY ") && barred.contains(why), "{barred}");
+            }
+            assert_eq!(rules.of(&"http://localhost/".parse().expect("a URL")), Ok(None));
+            let [(variable, told)] = &complaints_of(&variables)[..] else { panic!("{text}") };
+            assert!(variable == "ALL_PROXY" && told.contains(why) && !told.contains("secret"), "{told}");
+        }
+        let both =
+            complaints_of(&[("HTTP_PROXY", "socks5://a"), ("HTTPS_PROXY", "'b'"), ("no_proxy", "x*,y")]);
+        let variables: Vec<_> = both.iter().map(|(variable, _)| variable.as_str()).collect();
+        assert_eq!(variables, ["HTTP_PROXY", "HTTPS_PROXY", "no_proxy"]);
+    }
+}

@@ -1,0 +1,175 @@
+//! Reaching an origin without asking it anything: name, TCP and TLS, by the connectors that the
+//! exchange uses. Not a byte of HTTP goes to it; a proxy is asked for a tunnel to an https origin,
+//! which is the way there.
+//!
+//! A connection that was made may be of no use all the same: with TLS 1.3 a server judges our
+//! certificate after our side of the handshake is complete (RFC 8446 4.4.2.4), and what stands
+//! before a server that is down may accept and hang up. So a moment is spent listening: an origin
+//! that waits for a request is a good one.
+
+use std::error::Error;
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use hyper::rt::Read;
+use hyper_util::rt::TokioIo;
+use tokio::io::AsyncReadExt;
+use tokio::time::{timeout, timeout_at};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::handshake::{self, NO_TLS};
+use super::{Arm, CONNECT, Host};
+use crate::model::Deadline;
+
+/// How long it is listened to: longer than any way there and back.
+const LISTEN: Duration = Duration::from_millis(500);
+
+pub(super) type BoxError = Box<dyn Error + Send + Sync>;
+
+/// How far [`Host::reach`] came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reached {
+    /// To the origin.
+    Origin,
+    /// To its proxy, which does not go on to an http origin before there is a request.
+    Proxy,
+}
+
+/// Why an origin was not reached: one line without secrets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreached(String);
+
+impl Unreached {
+    /// It took too long.
+    pub(super) fn late() -> Self {
+        Self("timed out".to_owned())
+    }
+
+    /// What `error` comes down to: the end of its chain. What an I/O error holds is not its source.
+    pub(crate) fn of(error: &(dyn Error + 'static)) -> Self {
+        if let Some(error) = error.downcast_ref::<rustls::Error>() {
+            return Self(format!("TLS: {}", handshake::reason(error)));
+        }
+        let io = error.downcast_ref::<io::Error>();
+        match io.map(io::Error::kind) {
+            Some(ErrorKind::TimedOut) => return Self::late(),
+            Some(ErrorKind::ConnectionRefused) => return Self("connection refused".to_owned()),
+            Some(ErrorKind::UnexpectedEof) => {
+                return Self(format!("it closed the connection in the handshake {NO_TLS}"));
+            }
+            _ => {}
+        }
+        let held = io.and_then(io::Error::get_ref).map(|held| -> &(dyn Error + 'static) { held });
+        match held.or(error.source()) {
+            Some(inner) => Self::of(inner),
+            None => Self(error.to_string()),
+        }
+    }
+
+    /// The same, on the way through this proxy.
+    pub(super) fn through(self, proxy: &str) -> Self {
+        Self(format!("through the proxy {proxy}: {self}"))
+    }
+}
+
+impl fmt::Display for Unreached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for Unreached {}
+
+impl Host {
+    /// Connects as [`Self::exchange`] would, and hangs up without a request.
+    ///
+    /// # Errors
+    /// What is in the way.
+    pub async fn reach(&self, deadline: Deadline) -> Result<Reached, Unreached> {
+        let reach = async {
+            match &self.arm {
+                Arm::Direct(direct) => match direct.open().await {
+                    Ok(stream) => stays_open(stream).await.map(|()| Reached::Origin),
+                    Err(error) => Err(Unreached::of(&*error)),
+                },
+                Arm::Proxied(proxied) => proxied.reach().await,
+                Arm::Barred(why) => Err(Unreached(why.clone())),
+            }
+        };
+        timeout_at(deadline.instant().into(), reach).await.unwrap_or(Err(Unreached::late()))
+    }
+}
+
+/// Whether the other side of a new connection waits for what we say.
+async fn stays_open(stream: impl Read + Unpin) -> Result<(), Unreached> {
+    let closed = || Err(Unreached("it closes the connection at once".to_owned()));
+    match timeout(LISTEN, TokioIo::new(stream).read(&mut [0])).await {
+        Err(_) => Ok(()),
+        Ok(Ok(0)) => closed(),
+        Ok(Ok(_)) => Err(Unreached("it speaks first, which HTTP does not".to_owned())),
+        Ok(Err(error)) if error.kind() == ErrorKind::UnexpectedEof => closed(),
+        Ok(Err(error)) => Err(Unreached::of(&error)),
+    }
+}
+
+/// Lets reqwest connect, and then has it fail: what comes of it is an [`Ended`] among the causes,
+/// and the request is never sent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ConnectOnly;
+
+/// A connector under [`ConnectOnly`].
+#[derive(Debug, Clone)]
+pub(super) struct Connector<S>(S);
+
+/// What came of connecting.
+#[derive(Debug)]
+pub(super) struct Ended(pub(super) Result<(), Unreached>);
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no request was to follow")
+    }
+}
+
+impl Error for Ended {}
+
+impl<S> Layer<S> for ConnectOnly {
+    type Service = Connector<S>;
+
+    fn layer(&self, inner: S) -> Connector<S> {
+        Connector(inner)
+    }
+}
+
+impl<S, R> Service<R> for Connector<S>
+where
+    S: Service<R, Error = BoxError>,
+    S::Response: Read + Unpin + Send + 'static,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<S::Response, BoxError>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, to: R) -> Self::Future {
+        let connecting = timeout(CONNECT, self.0.call(to));
+        async move {
+            let outcome = match connecting.await {
+                Ok(Ok(stream)) => stays_open(stream).await,
+                Ok(Err(error)) => Err(Unreached::of(&*error)),
+                Err(_) => Err(Unreached::late()),
+            };
+            Err(Ended(outcome).into())
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,387 @@
+//! Answers from before: instead of asking while they are fresh, instead of a failure while they
+//! are not too old.
+//!
+//! One cache for all targets, bounded in bytes: an entry weighs its key, its text and what the
+//! cache itself spends on it (about 480 bytes with moka 0.12, measured). Each target has a shelf in
+//! it. What is kept is definitive and came out of an accepted answer; "not found" takes away what
+//! was known before, and a failure changes nothing. An action is never kept if it says "later".
+//!
+//! What tells two policy requests apart must never be left out of a key: an OK for one user would
+//! serve another. So `ALWAYS` is part of every key, whatever `cache_key` says.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use moka::Expiry;
+use moka::sync::Cache as Moka;
+
+use super::template::Asked;
+use super::{CacheSettings, Kind, Settings, verb};
+use crate::model::{Answer, Attribute};
+use crate::observe::metrics::{Metrics, Stock};
+
+/// What moka spends on an entry, besides key and value.
+const OVERHEAD: usize = 480;
+
+/// Attributes that are part of every policy key.
+const ALWAYS: [&str; 7] = [
+    "request",
+    "protocol_state",
+    "sasl_username",
+    "sasl_method",
+    "ccert_fingerprint",
+    "ccert_pubkey_fingerprint",
+    "server_port",
+];
+
+/// Attributes that differ from message to message, and are left out unless `cache_key` names them.
+const VOLATILE: [&str; 11] = [
+    "instance",
+    "queue_id",
+    "client_port",
+    "size",
+    "stress",
+    "recipient_count",
+    "encryption_protocol",
+    "encryption_cipher",
+    "encryption_keysize",
+    "ccert_subject",
+    "ccert_issuer",
+];
+
+/// The cache of all targets.
+#[derive(Debug)]
+pub struct Cache {
+    entries: Moka<Key, Entry>,
+    shelves: Arc<AtomicU64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    shelf: u64,
+    key: Box<[u8]>,
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    answer: Arc<Answer>,
+    since: Instant,
+    lifetime: Duration,
+}
+
+struct Lifetimes;
+
+impl Expiry<Key, Entry> for Lifetimes {
+    fn expire_after_create(&self, _: &Key, entry: &Entry, _: Instant) -> Option<Duration> {
+        Some(entry.lifetime)
+    }
+
+    fn expire_after_update(
+        &self,
+        _: &Key,
+        entry: &Entry,
+        _: Instant,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
+        Some(entry.lifetime)
+    }
+}
+
+/// One target's part of the cache.
+#[derive(Debug, Clone)]
+pub struct Shelf {
+    /// Another one makes all that was kept unreachable; it goes in time.
+    number: Arc<AtomicU64>,
+    shelves: Arc<AtomicU64>,
+    entries: Moka<Key, Entry>,
+    settings: CacheSettings,
+    /// `None` for a map.
+    policy: Option<PolicyKey>,
+    stock: Arc<Stock>,
+}
+
+#[derive(Debug, Clone)]
+enum PolicyKey {
+    AllButVolatile,
+    These(Vec<String>),
+}
+
+/// What the cache says before anything is asked.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Found {
+    /// The answer.
+    Fresh(Answer),
+    /// The answer, which is to be asked anew meanwhile.
+    Stale(Answer),
+    /// Ask.
+    Nothing,
+}
+
+impl Cache {
+    /// A cache that takes `max_bytes` of memory.
+    #[must_use]
+    pub fn new(max_bytes: u64) -> Self {
+        let entries = Moka::builder()
+            .max_capacity(max_bytes)
+            .weigher(|key: &Key, entry: &Entry| {
+                let text = match &*entry.answer {
+                    Answer::Value(value) => value.len(),
+                    Answer::Action(action) => action.as_str().len(),
+                    Answer::NotFound
+                    | Answer::Failed { .. }
+                    | Answer::Accepted { .. }
+                    | Answer::Denied { .. } => 0,
+                };
+                u32::try_from(key.key.len() + text + OVERHEAD).unwrap_or(u32::MAX)
+            })
+            .expire_after(Lifetimes)
+            .build();
+        Self { entries, shelves: Arc::default() }
+    }
+
+    /// Does what was put off, so that [`Self::size`] tells what is there. It takes a while.
+    pub fn settle(&self) {
+        self.entries.run_pending_tasks();
+    }
+
+    /// Takes away what shelves of these numbers have kept, and says how much that was.
+    pub fn sweep(&self, numbers: &HashSet<u64>) -> usize {
+        let meant = self.entries.iter().map(|(key, _)| key).filter(|key| numbers.contains(&key.shelf));
+        meant.filter(|key| self.entries.remove(&**key).is_some()).count()
+    }
+
+    /// How many answers it holds, and the memory that they take; as of a moment ago.
+    #[must_use]
+    pub fn size(&self) -> (u64, u64) {
+        (self.entries.entry_count(), self.entries.weighted_size())
+    }
+
+    /// A new target's part.
+    #[must_use]
+    pub fn shelf(&self, settings: &Settings, metrics: &Metrics) -> Shelf {
+        let policy = match &settings.kind {
+            Kind::Map(_) => None,
+            Kind::Policy(policy) => Some(match &policy.cache_key {
+                None => PolicyKey::AllButVolatile,
+                Some(names) => PolicyKey::These(names.clone()),
+            }),
+        };
+        Shelf {
+            number: Arc::new(AtomicU64::new(self.shelves.fetch_add(1, Ordering::Relaxed))),
+            shelves: Arc::clone(&self.shelves),
+            entries: self.entries.clone(),
+            settings: settings.cache,
+            policy,
+            stock: metrics.stock(settings.component(), &settings.name),
+        }
+    }
+}
+
+impl Shelf {
+    /// Whether identical lookups may be one: always for a map; for a policy, whose API may count
+    /// requests, only where it is cached anyway.
+    #[must_use]
+    pub fn shares_lookups(&self) -> bool {
+        self.policy.is_none() || !self.settings.fresh.is_zero()
+    }
+
+    /// What tells a question of this target from another; empty where nothing depends on it.
+    #[must_use]
+    pub fn key(&self, asked: Asked<'_>) -> Vec<u8> {
+        match (asked, &self.policy) {
+            (Asked::Key(key), _) => key.as_bytes().to_vec(),
+            (Asked::Request(attributes), Some(policy)) if self.keeps() => policy.key(attributes),
+            (Asked::Request(_), _) => Vec::new(),
+        }
+    }
+
+    /// Whether anything is kept at all.
+    fn keeps(&self) -> bool {
+        let CacheSettings { outage, fresh, negative, .. } = self.settings;
+        [outage, fresh, negative].iter().any(|time| !time.is_zero())
+    }
+
+    fn place(&self, key: &[u8]) -> Key {
+        Key { shelf: self.number.load(Ordering::Relaxed), key: key.into() }
+    }
+
+    /// Forgets the answer of a map's `key`, and says whether there was one.
+    #[must_use]
+    pub fn forget(&self, key: &str) -> bool {
+        self.entries.remove(&self.place(key.as_bytes())).is_some()
+    }
+
+    /// Forgets all. They are out of reach from now on, and gone after a [`Cache::sweep`] of this number.
+    #[must_use]
+    pub fn renumber(&self) -> u64 {
+        self.number.swap(self.shelves.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed)
+    }
+
+    fn get(&self, key: &[u8]) -> Option<Entry> {
+        if !self.keeps() {
+            return None;
+        }
+        self.entries.get(&self.place(key))
+    }
+
+    /// What may be said without asking.
+    #[must_use]
+    pub fn find(&self, key: &[u8]) -> Found {
+        if self.settings.fresh.is_zero() && self.settings.negative.is_zero() {
+            return Found::Nothing;
+        }
+        let found = self.get(key).map_or(Found::Nothing, |entry| self.judge(&entry));
+        match found {
+            Found::Fresh(_) => self.stock.hits.add(),
+            Found::Stale(_) => self.stock.stale.add(),
+            Found::Nothing => self.stock.misses.add(),
+        }
+        found
+    }
+
+    fn judge(&self, entry: &Entry) -> Found {
+        let CacheSettings { fresh, negative, stale_while_revalidate: stale, .. } = self.settings;
+        let age = entry.since.elapsed();
+        match &*entry.answer {
+            Answer::NotFound if age < negative => Found::Fresh(Answer::NotFound),
+            Answer::NotFound => Found::Nothing,
+            answer if age < fresh => Found::Fresh(answer.clone()),
+            answer if !fresh.is_zero() && age < fresh + stale => Found::Stale(answer.clone()),
+            _ => Found::Nothing,
+        }
+    }
+
+    /// What may stand in for a failure.
+    #[must_use]
+    pub fn stand_in(&self, key: &[u8]) -> Option<Answer> {
+        if self.settings.outage.is_zero() {
+            return None;
+        }
+        let entry = self.get(key)?;
+        let stands = *entry.answer != Answer::NotFound && entry.since.elapsed() < self.settings.outage;
+        stands.then(|| {
+            self.stock.stand_ins.add();
+            (*entry.answer).clone()
+        })
+    }
+
+    /// Keeps a definitive answer.
+    pub fn keep(&self, key: &[u8], answer: &Answer) {
+        let CacheSettings { outage, fresh, negative, stale_while_revalidate } = self.settings;
+        let lifetime = match answer {
+            // It says "later", or nothing: what was known stays.
+            Answer::Failed { .. } => return,
+            // No credential is ever kept.
+            Answer::Accepted { .. } | Answer::Denied { .. } => return,
+            Answer::Action(action) if verb::is_temporary(action) => return,
+            Answer::Value(_) | Answer::Action(_) => outage.max(fresh + stale_while_revalidate),
+            Answer::NotFound if self.policy.is_none() => negative,
+            Answer::NotFound => Duration::ZERO,
+        };
+        if !self.keeps() {
+            return;
+        }
+        let key = self.place(key);
+        if lifetime.is_zero() {
+            self.entries.invalidate(&key);
+        } else {
+            let entry = Entry { answer: Arc::new(answer.clone()), since: Instant::now(), lifetime };
+            self.entries.insert(key, entry);
+        }
+    }
+}
+
+impl PolicyKey {
+    fn key(&self, attributes: &[Attribute]) -> Vec<u8> {
+        let mut key = Vec::with_capacity(256);
+        for attribute in attributes {
+            let name = attribute.name.as_str();
+            let part = ALWAYS.contains(&name)
+                || match self {
+                    Self::AllButVolatile => !VOLATILE.contains(&name),
+                    Self::These(names) => names.iter().any(|known| known == name),
+                };
+            if part {
+                // Each with its length: whatever a peer of the local socket puts into a value, no
+                // two requests share a key.
+                for bytes in [name.as_bytes(), &attribute.value] {
+                    key.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+                    key.extend_from_slice(bytes);
+                }
+            }
+        }
+        key
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(pairs: &[(&str, &str)]) -> Vec<Attribute> {
+        pairs.iter().map(|(n, v)| Attribute { name: (*n).into(), value: v.as_bytes().to_vec() }).collect()
+    }
+
+    #[test]
+    fn what_tells_users_apart_is_in_every_key() {
+        for policy in
+            [PolicyKey::AllButVolatile, PolicyKey::These(Vec::new()), PolicyKey::These(vec!["sender".into()])]
+        {
+            for name in ALWAYS {
+                let key = |value| policy.key(&request(&[("request", "x"), (name, value), ("sender", "s")]));
+                assert_ne!(key("one"), key("other"), "{name} in {policy:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_differs_by_nature_is_left_out_unless_named() {
+        for name in VOLATILE {
+            let key = |policy: &PolicyKey, value| policy.key(&request(&[("sender", "s"), (name, value)]));
+            let all = PolicyKey::AllButVolatile;
+            assert_eq!(key(&all, "1"), key(&all, "2"), "{name}");
+            let named = PolicyKey::These(vec![name.to_owned()]);
+            assert_ne!(key(&named, "1"), key(&named, "2"), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_kept_for_longer_stands_in_for_the_outage_time_alone() {
+        let minute = Duration::from_secs(60);
+        let settings = CacheSettings {
+            outage: minute,
+            fresh: minute * 60,
+            negative: Duration::ZERO,
+            stale_while_revalidate: Duration::ZERO,
+        };
+        let entries = Cache::new(1 << 20).entries;
+        let shelf = Shelf {
+            number: Arc::new(AtomicU64::new(1)),
+            shelves: Arc::default(),
+            entries: entries.clone(),
+            settings,
+            policy: None,
+            stock: Arc::default(),
+        };
+        let value = Answer::Value("v".to_owned());
+        shelf.keep(b"new", &value);
+        assert_eq!(shelf.stand_in(b"new"), Some(value.clone()));
+        let since = Instant::now().checked_sub(minute * 2).expect("two minutes of uptime");
+        let old = Entry { answer: Arc::new(value.clone()), since, lifetime: minute * 60 };
+        entries.insert(Key { shelf: 1, key: b"old"[..].into() }, old);
+        assert_eq!(shelf.stand_in(b"old"), None);
+        assert_eq!(shelf.find(b"old"), Found::Fresh(value));
+    }
+
+    #[test]
+    fn values_cannot_pose_as_other_attributes() {
+        let policy = PolicyKey::AllButVolatile;
+        let one = policy.key(&request(&[("sender", "a"), ("recipient", "b")]));
+        for posing in ["arecipient=b", "a\0recipient=b", "a\nrecipient=b"] {
+            assert_ne!(one, policy.key(&request(&[("sender", posing)])), "{posing:?}");
+            assert_ne!(one, policy.key(&request(&[("sender", &format!("{posing}\0"))])), "{posing:?}");
+        }
+    }
+}

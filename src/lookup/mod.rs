@@ -1,0 +1,386 @@
+//! One HTTP API behind one entry of the configuration: a question becomes a request, the
+//! response an answer.
+//!
+//! The way through: what needs no call is answered at once (`domains`, the cache); `request`
+//! renders; `flight` joins a lookup that is under way; `limit` waits for a worker; `exchange`
+//! brings the whole response; `answer` reads it with the help of `value`; the cache keeps it, or
+//! stands in for it. All of it happens within one deadline, and a lookup that is dropped gives
+//! everything back.
+
+mod answer;
+pub mod cache;
+mod flight;
+pub(crate) mod request;
+mod settings;
+pub mod template;
+pub mod value;
+mod verb;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hyper::http::uri::PathAndQuery;
+use serde_json::Value;
+use tokio::sync::Semaphore;
+use tracing::{debug, info};
+
+use crate::backend::api::Api;
+use crate::backend::door::Door;
+use crate::backend::limit::Limit;
+use crate::backend::outage::Outage;
+use crate::http::{Headers, Http, path_of};
+use crate::model::brief::brief;
+use crate::model::domain;
+use crate::model::{Answer, Deadline, Failure, OnFailure};
+use crate::observe::metrics::Queue;
+use crate::observe::span;
+use crate::observe::trace;
+use crate::observe::warned::Warned;
+use crate::oidc::Oidc;
+use cache::{Cache, Found, Shelf};
+use flight::{Flight, Flights};
+use request::Rendered;
+pub use settings::{
+    Absent, CacheSettings, Kind, LogKeys, MapSettings, Method, PolicySettings, PoolSettings, Settings,
+};
+use template::{Asked, Unsendable};
+
+/// Who asks, and on what terms.
+#[derive(Debug, Clone)]
+pub struct Asker {
+    /// When the last byte of the request was read: its budget runs from then on.
+    pub at: Instant,
+    /// Tells two requests apart that are alike otherwise; a request that is sent again keeps it.
+    pub id: u64,
+    /// The connection that it came by.
+    pub session: u64,
+    /// Through which listener it came.
+    pub door: Door,
+}
+
+/// One HTTP API, ready to be asked.
+#[derive(Debug)]
+pub struct Target {
+    settings: Settings,
+    /// Where no template makes it.
+    path: PathAndQuery,
+    api: Api,
+    /// As every request has them.
+    headers: Headers,
+    limit: Limit,
+    shelf: Shelf,
+    flights: Flights,
+    /// Lookups in the background.
+    refreshing: Arc<Semaphore>,
+    /// First words of actions.
+    warned: Warned,
+    outage: Outage,
+}
+
+impl Target {
+    /// The API of `settings`, behind the HTTP side and the cache that all targets share.
+    ///
+    /// # Errors
+    /// Where its proxy cannot be used.
+    pub fn new(settings: Settings, http: &Http, oidc: &Oidc, cache: &Cache) -> Result<Self, reqwest::Error> {
+        let shelf = cache.shelf(&settings, http.metrics());
+        Self::with_shelf(settings, http, oidc, shelf)
+    }
+
+    fn with_shelf(
+        settings: Settings,
+        http: &Http,
+        oidc: &Oidc,
+        shelf: Shelf,
+    ) -> Result<Self, reqwest::Error> {
+        let bearer = settings.bearer.as_ref().map(|bearer| oidc.bearer(bearer));
+        let calls = http.metrics().calls(settings.component(), &settings.name, settings.method.name());
+        let host = http.host(&settings.url)?;
+        Ok(Self {
+            headers: host.headers(&settings.headers),
+            api: Api::new(host, bearer, calls),
+            limit: Limit::new(settings.pool.workers, settings.pool.queue),
+            shelf,
+            flights: Flights::default(),
+            refreshing: Arc::new(Semaphore::new((settings.pool.workers / 4).clamp(1, 64))),
+            warned: Warned::default(),
+            outage: Outage::default(),
+            path: path_of(&settings.url),
+            settings,
+        })
+    }
+
+    /// The same entry over other connections, with the answers that it has kept.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn moved(&self, http: &Http, oidc: &Oidc) -> Result<Self, reqwest::Error> {
+        let settings = self.settings.clone();
+        Self::with_shelf(settings, http, oidc, self.shelf.clone())
+    }
+
+    /// What the configuration says of it.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Its workers, and who waits for one.
+    #[must_use]
+    pub fn queue(&self) -> Queue {
+        self.limit.queue()
+    }
+
+    /// For an administrator.
+    #[must_use]
+    pub fn status(&self, kind: &str) -> Value {
+        let Settings { name, url, .. } = &self.settings;
+        self.outage.status(kind, name, url, &self.limit.queue(), self.api.has_token())
+    }
+
+    /// What it keeps.
+    #[must_use]
+    pub fn shelf(&self) -> &Shelf {
+        &self.shelf
+    }
+
+    /// How long a lookup may take.
+    #[must_use]
+    pub fn budget(&self) -> Duration {
+        self.settings.timeout
+    }
+
+    /// What a failed lookup says; `None` for a map, unless `perm_as_temp` is set.
+    #[must_use]
+    pub fn on_failure(&self) -> Option<&OnFailure> {
+        match &self.settings.kind {
+            Kind::Map(map) => map.perm_as_temp.then_some(&OnFailure::Temp),
+            Kind::Policy(policy) => Some(&policy.on_failure),
+        }
+    }
+
+    /// Asks, unless the answer is known, and says in the log what failed.
+    pub async fn ask(self: &Arc<Self>, asked: Asked<'_>, asker: &Asker) -> Answer {
+        if let (Asked::Key(key), Kind::Map(map)) = (asked, &self.settings.kind)
+            && !map.serves(key)
+        {
+            trace::note(|| "the key is of none of `domains`: nobody is asked".to_owned());
+            return Answer::NotFound;
+        }
+        if self.settings.log_keys == LogKeys::Always {
+            debug!(
+                name = self.settings.name,
+                session = hex(asker.session),
+                key = &*brief(&asked.shown()),
+                "lookup"
+            );
+        }
+        let key: Arc<[u8]> = self.shelf.key(asked).into();
+        match self.shelf.find(&key) {
+            Found::Fresh(answer) => {
+                trace::note(|| "cache: a fresh answer, nobody is asked".to_owned());
+                return answer;
+            }
+            Found::Stale(answer) => {
+                self.refresh(asked, &key, asker);
+                return answer;
+            }
+            Found::Nothing => {}
+        }
+        let deadline = Deadline::from(asker.at, self.settings.timeout);
+        let rendered = match request::render(&self.settings, &self.path, asked, asker) {
+            Ok(rendered) => rendered,
+            Err(why) => return self.unsendable(why),
+        };
+        // Outside of what is shared: one listener's queue is no other's.
+        let outcome = match asker.door.enter(deadline).await {
+            Ok(_listeners_worker) => self.look_up(rendered, &key, deadline, &asker.door).await,
+            Err(failure) => Err(failure),
+        };
+        outcome.unwrap_or_else(|failure| {
+            self.log(&failure, asked, asker);
+            self.stand_in(&key, failure)
+        })
+    }
+
+    /// Asks; or waits for the same lookup, where one is under way and may be shared.
+    async fn look_up(
+        self: &Arc<Self>,
+        rendered: Rendered,
+        key: &Arc<[u8]>,
+        deadline: Deadline,
+        door: &Door,
+    ) -> Result<Answer, Failure> {
+        if !self.shelf.shares_lookups() {
+            return Box::pin(self.exchange(&rendered, key, deadline, door)).await;
+        }
+        let rendered = Arc::new(rendered);
+        loop {
+            let joined = match self.fly(&rendered, key, deadline, door) {
+                // It ends with our budget.
+                Flight::Begun(lookup) => return lookup.await,
+                Flight::Joined(joined) => joined.outcome(),
+            };
+            // Seldom, and would make every connection larger.
+            match Box::pin(tokio::time::timeout_at(deadline.instant().into(), joined)).await {
+                Err(_) => return Err(Failure::Timeout),
+                // Its budget began before ours did.
+                Ok(Err(Failure::Timeout | Failure::Overload)) if !deadline.remaining().is_zero() => {}
+                Ok(outcome) => return outcome,
+            }
+        }
+    }
+
+    /// Joins the lookup of `key`, or begins it.
+    fn fly(
+        self: &Arc<Self>,
+        rendered: &Arc<Rendered>,
+        key: &Arc<[u8]>,
+        deadline: Deadline,
+        door: &Door,
+    ) -> Flight {
+        self.flights.join(key, || {
+            let (target, rendered, door) = (Arc::clone(self), Arc::clone(rendered), door.clone());
+            let (key, trace) = (Arc::clone(key), span::current());
+            // Whoever moves it on, it belongs to the trace of who began it.
+            span::within(trace, async move { target.exchange(&rendered, &key, deadline, &door).await })
+        })
+    }
+
+    /// One lookup, from the queue to the cache.
+    async fn exchange(
+        &self,
+        rendered: &Rendered,
+        key: &[u8],
+        deadline: Deadline,
+        door: &Door,
+    ) -> Result<Answer, Failure> {
+        let started = tracing::enabled!(tracing::Level::DEBUG).then(Instant::now);
+        let outcome = async {
+            let _worker = self.limit.enter(deadline, door.target_gate()).await?;
+            trace::note(|| rendered.note(&self.settings));
+            let request = rendered.request(&self.headers);
+            let reply = self.api.exchange(&request, deadline, |reply| reply.status == 401).await?;
+            trace::note(|| format!("API: {} {}", reply.status, trace::shown(&reply.body)));
+            answer::read(&self.settings, &reply)
+        };
+        let outcome = outcome.await;
+        if let Err(failure) = &outcome {
+            trace::note(|| format!("failed: {failure} (class {})", failure.class()));
+            answer::hint(&self.settings, failure).into_iter().for_each(|hint| trace::note(|| hint));
+        }
+        if let Ok(answer) = &outcome {
+            if let Answer::Action(action) = answer {
+                verb::warn_of_unknown(&self.warned, &self.settings.name, action);
+            }
+            self.shelf.keep(key, answer);
+            self.outage.end(&self.settings.name, &self.settings.url);
+            debug!(name = self.settings.name, duration_ms = started.map(millis), "target answered");
+        }
+        outcome
+    }
+
+    /// Says what failed, but for what an outage repeats.
+    fn log(&self, failure: &Failure, asked: Asked<'_>, asker: &Asker) {
+        let Some(unsaid) = self.outage.note(failure) else { return };
+        let name = self.settings.name.as_str();
+        let target = self.settings.url.host_str().unwrap_or_default();
+        let (class, duration_ms) = (failure.class(), millis(asker.at));
+        let failure = failure.to_string();
+        let (session, request) = (hex(asker.session), hex(asker.id));
+        let key = (self.settings.log_keys != LogKeys::Never).then(|| brief(&asked.shown()).into_owned());
+        let [queue_id, instance] = ["queue_id", "instance"].map(|name| asked.attribute(name));
+        let [queue_id, instance] = [&queue_id, &instance].map(|text| text.as_deref().map(brief));
+        let (queue_id, instance) = (queue_id.as_deref(), instance.as_deref());
+        info!(
+            name,
+            target,
+            class,
+            failure,
+            duration_ms,
+            session,
+            request,
+            key,
+            queue_id,
+            instance,
+            unsaid,
+            "lookup failed"
+        );
+    }
+
+    /// Asks anew in the background, while the old answer is given: once for each key, and
+    /// for so few at a time that workers are left for those who wait.
+    fn refresh(self: &Arc<Self>, asked: Asked<'_>, key: &Arc<[u8]>, asker: &Asker) {
+        let Ok(place) = Arc::clone(&self.refreshing).try_acquire_owned() else { return };
+        let Ok(rendered) = request::render(&self.settings, &self.path, asked, asker) else { return };
+        let deadline = Deadline::after(self.settings.timeout);
+        let flight = self.fly(&Arc::new(rendered), key, deadline, &Door::default());
+        let Flight::Begun(lookup) = flight else { return };
+        tokio::spawn(async move {
+            // What became of it is in the cache and in the log.
+            let _ = tokio::time::timeout_at(deadline.instant().into(), lookup).await;
+            drop(place);
+        });
+    }
+
+    /// What a failure says: an answer from before where there is one, else what the entry says.
+    fn stand_in(&self, key: &[u8], failure: Failure) -> Answer {
+        let may_stand_in = match &self.settings.kind {
+            Kind::Policy(_) => true,
+            // The others are complete answers that an administrator must look at.
+            Kind::Map(_) => !matches!(
+                failure,
+                Failure::EmptyValue | Failure::UnexpectedValue | Failure::ErrorField(_) | Failure::TooLong(_)
+            ),
+        };
+        if may_stand_in && let Some(answer) = self.shelf.stand_in(key) {
+            trace::note(|| format!("cache: an answer from before stands in for a failure ({failure})"));
+            debug!(name = self.settings.name, "an answer from before stands in");
+            return answer;
+        }
+        match &self.settings.kind {
+            Kind::Map(map) if map.failure_is_not_found => Answer::NotFound,
+            _ => Answer::Failed { failure, on_failure: self.on_failure().cloned() },
+        }
+    }
+
+    /// What a question that cannot be sent says. A path that leads elsewhere names no entry; for
+    /// the rest an administrator must choose another escaping.
+    fn unsendable(&self, why: Unsendable) -> Answer {
+        let (reason, hint) = match why {
+            Unsendable::Elsewhere => (
+                "an insertion into the path of the target is empty, or leads elsewhere by a `..`",
+                Some("where an empty one means something, send another text for it: default(\"...\")"),
+            ),
+            Unsendable::Illegal => ("the template cannot send what is asked", None),
+        };
+        trace::note(|| format!("nobody is asked: {reason}"));
+        let failure = match (&self.settings.kind, why) {
+            (Kind::Map(_), Unsendable::Elsewhere) => return Answer::NotFound,
+            (Kind::Map(_), Unsendable::Illegal) => Failure::Malformed,
+            // A malformed request of Postfix closes its connection; this is not Postfix' doing.
+            (Kind::Policy(_), _) => Failure::UnexpectedValue,
+        };
+        info!(name = self.settings.name, class = failure.class(), hint, "lookup failed: {reason}");
+        Answer::Failed { failure, on_failure: self.on_failure().cloned() }
+    }
+}
+
+/// An id as the log and the API are told it.
+pub(crate) fn hex(id: u64) -> String {
+    format!("{id:016x}")
+}
+
+/// How long ago that was.
+fn millis(started: Instant) -> u64 {
+    u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+impl MapSettings {
+    /// Whether `domains` lets this key through. A key without `@` is a domain itself.
+    fn serves(&self, key: &str) -> bool {
+        let Some(domains) = &self.domains else { return true };
+        // What is no domain as far as we know is asked about: a bounce could not be taken back.
+        domain::comparable(domain::of_address(key)).is_none_or(|domain| domains.contains(&*domain))
+    }
+}

@@ -1,0 +1,206 @@
+//! From a question to an HTTP request: path, headers, body.
+//!
+//! A policy request carries an `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header):
+//! Postfix repeats a request whose connection broke, and so do we. It is a hash of the entry's
+//! name and the attributes where `instance` tells messages apart, else of the request's own id,
+//! too; equal whenever the same request is sent again.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use hyper::Method as HttpMethod;
+use hyper::body::Bytes;
+use hyper::header::{HeaderName, HeaderValue};
+use hyper::http::uri::PathAndQuery;
+use url::Position;
+
+use super::template::shown::{self, Shown};
+use super::template::{Asked, Input, Unsendable};
+use super::{Asker, Method, Settings};
+use crate::http::{Headers, Request, compress};
+use crate::model::Attribute;
+use crate::observe::hidden::Hidden;
+use crate::observe::trace;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// A request that waits to be sent.
+#[derive(Debug)]
+pub(super) struct Rendered {
+    method: HttpMethod,
+    path: PathAndQuery,
+    /// Those that tell it from others.
+    headers: Vec<(HeaderName, HeaderValue)>,
+    body: Bytes,
+    /// For `query --trace`: path and body without secrets.
+    shown: Option<(String, String)>,
+}
+
+impl Rendered {
+    /// For `query --trace`. Headers may hold secrets: they are named only.
+    pub(super) fn note(&self, settings: &Settings) -> String {
+        let origin = settings.url.origin().ascii_serialization();
+        let own = self.headers.iter().map(|(name, _)| name);
+        let own = own.filter(|name| !settings.headers.contains_key(*name));
+        let names: Vec<_> = settings.headers.keys().chain(own).map(HeaderName::as_str).collect();
+        // Whoever joins a lookup that nobody traces has not rendered it.
+        let (path, body) = self.shown.as_ref().map_or(("/…", "…"), |(path, body)| (path, body));
+        format!("request: {} {origin}{path} ({}) {body}", self.method, names.join(", "))
+    }
+
+    /// Lookups may be repeated: Postfix does so itself (auto_clnt.c).
+    pub(super) fn request<'r>(&'r self, headers: &'r Headers) -> Request<'r> {
+        Request {
+            method: self.method.clone(),
+            path: self.path.clone(),
+            headers,
+            own: &self.headers,
+            authorization: None,
+            body: self.body.clone(),
+            repeatable: true,
+        }
+    }
+}
+
+/// Renders the request of one question.
+pub(super) fn render(
+    settings: &Settings,
+    fixed: &PathAndQuery,
+    asked: Asked<'_>,
+    asker: &Asker,
+) -> Result<Rendered, Unsendable> {
+    let input = Input { name: &settings.name, asked, delimiters: &settings.recipient_delimiter };
+    let mut headers = Vec::with_capacity(2);
+    let mut body = Vec::new();
+    if let Some(payload) = &settings.payload {
+        body.reserve(1024);
+        payload.render(input, &mut body)?;
+        if settings.compress_request {
+            body = compress::deflate(&body);
+        }
+    }
+    if let Asked::Request(attributes) = asked
+        && let Ok(value) = HeaderValue::from_bytes(&idempotency_key(&settings.name, attributes, asker.id))
+    {
+        headers.push((IDEMPOTENCY_KEY, value));
+    }
+    headers.extend(request_id(asker));
+    let method = match settings.method {
+        Method::Get => HttpMethod::GET,
+        Method::Post => HttpMethod::POST,
+    };
+    let shown = if trace::is_wanted() { Some(for_people(settings, input)?) } else { None };
+    Ok(Rendered { method, path: path(settings, fixed, input)?, headers, body: body.into(), shown })
+}
+
+/// Path and body for a note, which from now on shows nothing of what was left out of them.
+fn for_people(settings: &Settings, input: Input<'_>) -> Result<(String, String), Unsendable> {
+    trace::hide(|| hidden(settings));
+    let [path, body] = parts(settings, input)?;
+    let packed = if settings.compress_request { " (sent as gzip)" } else { "" };
+    Ok((path.text, format!("{}{packed}", body.text)))
+}
+
+fn parts(settings: &Settings, input: Input<'_>) -> Result<[Shown; 2], Unsendable> {
+    let path = match &settings.path {
+        Some(template) => template.shown(input)?,
+        None => shown::path(&settings.url[Position::BeforePath..Position::AfterQuery]),
+    };
+    let body = settings.payload.as_ref().map(|payload| payload.shown(input)).transpose()?;
+    Ok([path, body.unwrap_or_default()])
+}
+
+/// What the entry itself tells its API: in headers, in the query, in the payload.
+pub(super) fn hidden(settings: &Settings) -> Hidden {
+    let mut hidden = Hidden::of_headers(&settings.headers);
+    let nothing = Input { name: &settings.name, asked: Asked::Key(""), delimiters: "" };
+    for part in parts(settings, nothing).into_iter().flatten() {
+        hidden.join(part.hidden);
+    }
+    hidden
+}
+
+/// `SESSION-REQUEST`: the connection and the request, as the log calls them; many APIs log it, too.
+pub(crate) fn request_id(asker: &Asker) -> Option<(HeaderName, HeaderValue)> {
+    let mut id = [b'-'; 33];
+    hex(&asker.session.to_be_bytes(), &mut id[..16]);
+    hex(&asker.id.to_be_bytes(), &mut id[17..]);
+    Some((REQUEST_ID, HeaderValue::from_bytes(&id).ok()?))
+}
+
+/// Writes two digits for each byte.
+fn hex(bytes: &[u8], digits: &mut [u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for (byte, pair) in bytes.iter().zip(digits.chunks_exact_mut(2)) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 0xf)];
+    }
+}
+
+/// `fixed`, unless a template makes it.
+fn path(settings: &Settings, fixed: &PathAndQuery, input: Input<'_>) -> Result<PathAndQuery, Unsendable> {
+    let Some(template) = &settings.path else { return Ok(fixed.clone()) };
+    let mut path = Vec::new();
+    template.render_path(input, &mut path)?;
+    let path = String::from_utf8(path).map_err(|_| Unsendable::Illegal)?;
+    // What `raw` let through may be no part of a URL (RFC 3986 2).
+    let legal = path.bytes().all(|byte| byte.is_ascii_graphic() && !b"#\"<>\\^`{|}".contains(&byte));
+    if !legal || !path.starts_with('/') {
+        return Err(Unsendable::Illegal);
+    }
+    PathAndQuery::from_maybe_shared(Bytes::from(path)).map_err(|_| Unsendable::Illegal)
+}
+
+fn idempotency_key(name: &str, attributes: &[Attribute], id: u64) -> [u8; 32] {
+    let mut hashed = Vec::with_capacity(2048);
+    let mut part = |bytes: &[u8]| {
+        hashed.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+        hashed.extend_from_slice(bytes);
+    };
+    part(name.as_bytes());
+    for attribute in attributes {
+        part(attribute.name.as_bytes());
+        part(&attribute.value);
+    }
+    // Without it two messages could be alike (SMTPD_POLICY_README: empty before MAIL).
+    if !attributes.iter().any(|a| a.name == "instance" && !a.value.is_empty()) {
+        part(&id.to_le_bytes());
+    }
+    let mut key = [0; 32];
+    hex(&digest(&SHA256, &hashed).as_ref()[..16], &mut key);
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(attributes: &[(&str, &str)], id: u64) -> [u8; 32] {
+        let attributes: Vec<_> = attributes
+            .iter()
+            .map(|(name, value)| Attribute { name: (*name).into(), value: value.as_bytes().to_vec() })
+            .collect();
+        idempotency_key("entry", &attributes, id)
+    }
+
+    #[test]
+    fn an_id_is_written_as_the_log_does() {
+        let (session, id) = (0x0123_4567_89ab_cdef, 0xfe);
+        let asker = Asker { at: std::time::Instant::now(), id, session, door: Default::default() };
+        let (_, value) = request_id(&asker).expect("ASCII");
+        assert_eq!(value, format!("{}-{}", crate::lookup::hex(session), crate::lookup::hex(id)));
+    }
+
+    #[test]
+    fn the_same_request_has_the_same_key() {
+        let told_apart = [("instance", "1.2.3.0"), ("recipient", "a@b")];
+        assert_eq!(key(&told_apart, 1), key(&told_apart, 2));
+        assert_ne!(key(&told_apart, 1), key(&[("instance", "1.2.3.0"), ("recipient", "c@b")], 1));
+        assert_ne!(key(&told_apart, 1), key(&[("instance", "1.2.3.0r"), ("ecipient", "a@b")], 1));
+        let alike = [("instance", ""), ("recipient", "")];
+        assert_ne!(key(&alike, 1), key(&alike, 2));
+        assert_eq!(key(&alike, 1), key(&alike, 1));
+        // Postfix may repeat a request to another broker, or to a newer one.
+        let known = key(&told_apart, 1);
+        assert_eq!(std::str::from_utf8(&known), Ok("680bb30c755dc5146334038e5c4c0705"));
+    }
+}

@@ -1,0 +1,433 @@
+//! Payload templates: literal text with insertions, `{"key": "{{ .Key }}"}`.
+//!
+//! The syntax is the part of Go's text/template that payloads use: `{{ .Name }}`, one function
+//! before it (`{{ json .Key }}`) or several behind it (`{{ .Key | lower | urlencode }}`), and
+//! `{{-`/`-}}`, which trim. Everything is parsed at load (`parse`), where a small JSON lexer
+//! notes for each insertion whether it stands inside of a string; so no input can change the
+//! structure of a request:
+//!
+//! | payload | insertion | is sent as |
+//! |---|---|---|
+//! | JSON | inside of a string | JSON-escaped text |
+//! | JSON | elsewhere | a JSON value: a string, or the object that a policy's `.Key` is |
+//! | a form | must end in `urlencode` or `raw` | what that says |
+//! | anything else | must end in `json`, `urlencode` or `raw` | what that says |
+//!
+//! A payload that is not JSON is a form where the entry's `Content-Type` says so, and where it is
+//! one line of `name=value` with `&` between them. Path and query of a target are like a form.
+
+mod extension;
+mod filter;
+mod parse;
+pub(crate) mod path;
+pub(crate) mod shown;
+
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::model::Attribute;
+use filter::Filter;
+
+pub(crate) use parse::ATTRIBUTES;
+
+/// A payload, parsed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Template {
+    pieces: Vec<Piece>,
+    form: Form,
+}
+
+/// What a template's text is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Json,
+    /// Path and query of a target.
+    Path,
+    /// A payload of `name=value` pairs.
+    Pairs,
+    /// A payload of any other kind.
+    Text,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Piece {
+    Literal(String),
+    Insertion(Insertion),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Insertion {
+    source: Source,
+    filters: Vec<Filter>,
+    escaping: Escaping,
+}
+
+/// What is inserted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// A map's key.
+    Key,
+    /// A policy request as a JSON object.
+    Request,
+    /// The entry's name.
+    Name,
+    /// One attribute of a policy request; empty where Postfix did not send it.
+    Attribute(&'static str),
+}
+
+/// How it is kept from breaking out of its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Escaping {
+    /// Inside of a JSON string.
+    JsonText,
+    /// A JSON value.
+    JsonValue,
+    /// Its last filter leaves nothing to escape.
+    Done,
+    /// As it is; refused where it holds a control character.
+    Raw,
+}
+
+/// Which names a template may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Names {
+    /// `.Key` is a map's key.
+    Map,
+    /// `.Key` is the policy request as a JSON object; each attribute has a name of its own.
+    Policy,
+}
+
+/// What a template is filled with.
+#[derive(Debug, Clone, Copy)]
+pub struct Input<'a> {
+    /// The entry's name.
+    pub name: &'a str,
+    /// What is asked.
+    pub asked: Asked<'a>,
+    /// `recipient_delimiter`; empty: addresses have no extensions.
+    pub delimiters: &'a str,
+}
+
+/// What is asked.
+#[derive(Debug, Clone, Copy)]
+pub enum Asked<'a> {
+    /// A map's key.
+    Key(&'a str),
+    /// A policy request.
+    Request(&'a [Attribute]),
+}
+
+impl Asked<'_> {
+    /// What the log says was asked, where it may: a key, or a policy request's addresses.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Key(key) => (*key).to_owned(),
+            Self::Request(_) => {
+                let known = ["client_address", "sender", "recipient"].map(|name| {
+                    let value = self.attribute(name);
+                    format!("{name}={}", value.as_deref().unwrap_or_default())
+                });
+                known.join(" ")
+            }
+        }
+    }
+
+    /// An attribute of a policy request, unless it is empty.
+    #[must_use]
+    pub fn attribute(&self, name: &str) -> Option<String> {
+        let Self::Request(attributes) = self else { return None };
+        let found = attributes.iter().find(|attribute| attribute.name == name && !attribute.value.is_empty());
+        found.map(|attribute| String::from_utf8_lossy(&attribute.value).into_owned())
+    }
+}
+
+/// Why a template does not parse.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    /// Byte offset in the text.
+    pub offset: usize,
+    /// What is wrong, without place.
+    pub message: String,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Why a question cannot be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unsendable {
+    /// The template sends it `raw`, and it holds what may not stand there: a control character, or
+    /// in a URL what is no part of one.
+    Illegal,
+    /// It holds a part `.` or `..` of the path, or leaves one of its segments empty, and would lead
+    /// to another place.
+    Elsewhere,
+}
+
+impl Template {
+    /// Parses a payload.
+    ///
+    /// # Errors
+    /// What is not understood, a name that is never sent, an insertion without an escaping.
+    pub fn parse(text: &str, names: Names) -> Result<Self, Error> {
+        parse::payload(text, names, false)
+    }
+
+    /// The same where the entry's `Content-Type` is that of a form.
+    ///
+    /// # Errors
+    /// As [`Template::parse`].
+    pub fn parse_form(text: &str, names: Names) -> Result<Self, Error> {
+        parse::payload(text, names, true)
+    }
+
+    /// Parses the path and query of a target, from its `/` on. Each insertion names its escaping.
+    ///
+    /// # Errors
+    /// As [`Template::parse`].
+    pub fn parse_path(text: &str, names: Names) -> Result<Self, Error> {
+        parse::path(text, names)
+    }
+
+    /// Whether an insertion is sent without its address extension, which takes `recipient_delimiter`.
+    #[must_use]
+    pub fn strips_extensions(&self) -> bool {
+        self.pieces.iter().any(|piece| match piece {
+            Piece::Literal(_) => false,
+            Piece::Insertion(insertion) => insertion.filters.contains(&Filter::StripExtension),
+        })
+    }
+
+    /// Appends the payload for one request.
+    ///
+    /// # Errors
+    /// [`Unsendable::Illegal`]; what was appended by then is useless.
+    pub fn render(&self, input: Input<'_>, out: &mut Vec<u8>) -> Result<(), Unsendable> {
+        for piece in &self.pieces {
+            match piece {
+                Piece::Literal(text) => out.extend_from_slice(text.as_bytes()),
+                Piece::Insertion(insertion) => insertion.render(input, out)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Insertion {
+    fn render(&self, input: Input<'_>, out: &mut Vec<u8>) -> Result<(), Unsendable> {
+        // The whole request as a value needs no detour through a text.
+        if let (
+            Source::Request,
+            [] | [Filter::Json],
+            Escaping::JsonValue | Escaping::Done,
+            Asked::Request(a),
+        ) = (self.source, self.filters.as_slice(), self.escaping, input.asked)
+        {
+            json_object(a, out);
+            return Ok(());
+        }
+        let mut text = self.source.text(input);
+        for filter in &self.filters {
+            text = filter.apply(text, self.source, input.delimiters);
+        }
+        match self.escaping {
+            Escaping::JsonText => json_text(&text, out),
+            Escaping::JsonValue => json_string(&text, out),
+            Escaping::Done => out.extend_from_slice(text.as_bytes()),
+            Escaping::Raw if text.chars().any(char::is_control) => return Err(Unsendable::Illegal),
+            Escaping::Raw => out.extend_from_slice(text.as_bytes()),
+        }
+        Ok(())
+    }
+}
+
+impl Source {
+    fn text<'a>(self, input: Input<'a>) -> Cow<'a, str> {
+        match (self, input.asked) {
+            (Self::Name, _) => Cow::Borrowed(input.name),
+            (Self::Attribute(name), Asked::Request(attributes)) => attributes
+                .iter()
+                .find(|attribute| attribute.name == name)
+                .map_or(Cow::Borrowed(""), |attribute| String::from_utf8_lossy(&attribute.value)),
+            (_, Asked::Key(key)) => Cow::Borrowed(key),
+            (_, Asked::Request(attributes)) => {
+                let mut object = Vec::with_capacity(1024);
+                json_object(attributes, &mut object);
+                Cow::Owned(String::from_utf8_lossy(&object).into_owned())
+            }
+        }
+    }
+}
+
+/// A policy request as a JSON object: all values strings, in the order of the wire. What is not
+/// UTF-8 becomes U+FFFD: JSON has no other way (RFC 8259 8.1).
+fn json_object(attributes: &[Attribute], out: &mut Vec<u8>) {
+    out.push(b'{');
+    for (index, attribute) in attributes.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        json_string(&attribute.name, out);
+        out.push(b':');
+        match std::str::from_utf8(&attribute.value) {
+            Ok(value) => json_string(value, out),
+            Err(_) => json_string(&String::from_utf8_lossy(&attribute.value), out),
+        }
+    }
+    out.push(b'}');
+}
+
+fn json_string(text: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
+    json_text(text, out);
+    out.push(b'"');
+}
+
+/// What stands between the quotes of a JSON string (RFC 8259 7).
+fn json_text(text: &str, out: &mut Vec<u8>) {
+    let bytes = text.as_bytes();
+    let is_plain = |byte: u8| byte >= 0x20 && byte != b'"' && byte != b'\\';
+    // Nearly all are plain throughout, which is seen many bytes at a time.
+    if bytes.iter().fold(true, |all, &byte| all & is_plain(byte)) {
+        return out.extend_from_slice(bytes);
+    }
+    let mut done = 0;
+    for (at, &byte) in bytes.iter().enumerate() {
+        if is_plain(byte) {
+            continue;
+        }
+        out.extend_from_slice(&bytes[done..at]);
+        done = at + 1;
+        match byte {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            _ => out.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
+        }
+    }
+    out.extend_from_slice(&bytes[done..]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn map(text: &str, key: &str) -> String {
+        let template = Template::parse(text, Names::Map).unwrap_or_else(|e| panic!("{text}: {e}"));
+        let mut out = Vec::new();
+        template
+            .render(Input { name: "entry", asked: Asked::Key(key), delimiters: "+" }, &mut out)
+            .expect("sendable");
+        String::from_utf8(out).expect("UTF-8")
+    }
+
+    fn policy(text: &str, attributes: &[(&str, &str)]) -> String {
+        let attributes: Vec<_> = attributes
+            .iter()
+            .map(|(name, value)| Attribute { name: (*name).into(), value: value.as_bytes().to_vec() })
+            .collect();
+        let template = Template::parse(text, Names::Policy).unwrap_or_else(|e| panic!("{text}: {e}"));
+        let mut out = Vec::new();
+        template
+            .render(Input { name: "entry", asked: Asked::Request(&attributes), delimiters: "" }, &mut out)
+            .expect("sendable");
+        String::from_utf8(out).expect("UTF-8")
+    }
+
+    #[test]
+    fn escaping_follows_the_place() {
+        let key = "a\"b\\c\n\u{1}\u{e9}";
+        assert_eq!(map(r#"{"key": "{{ .Key }}"}"#, key), "{\"key\": \"a\\\"b\\\\c\\n\\u0001\u{e9}\"}");
+        assert_eq!(map(r#"{"key": {{.Key}}}"#, "x\"y"), r#"{"key": "x\"y"}"#);
+        assert_eq!(map(r#"{"key": {{ json .Key }}}"#, "x\"y"), r#"{"key": "x\"y"}"#);
+        assert_eq!(map(r#"{"key": "<{{ json .Key }}>"}"#, "x"), r#"{"key": "<\"x\">"}"#);
+        assert_eq!(map(r#"{ {{ .Key }}: "{{ .Name }}\" {{ .Key }}"}"#, "k"), r#"{ "k": "entry\" k"}"#);
+        assert_eq!(map("key={{ urlencode .Key }}&x=1", "a b&c=\u{e9}"), "key=a%20b%26c%3D%C3%A9&x=1");
+        assert_eq!(map("k: {{ .Key | raw }}", "a b"), "k: a b");
+    }
+
+    #[test]
+    fn filters() {
+        let key = "\"a@b\"+X@Example.COM";
+        assert_eq!(map(r#""{{ .Key | domain | lower }}""#, key), r#""example.com""#);
+        assert_eq!(map(r#"{{ localpart .Key }}"#, "u@d"), r#""u""#);
+        assert_eq!(map("\"  {{- .Key -}}  \"", "u"), r#""u""#);
+        assert_eq!(map(r#"{{ domain .Key }}"#, "none"), r#""""#);
+        assert_eq!(map(r#""{{ .Key | strip_extension }}""#, "bob+tag@d"), r#""bob@d""#);
+        assert_eq!(map(r#""{{ .Key | localpart | strip_extension }}""#, "bob+tag@d"), r#""bob""#);
+        assert_eq!(
+            map(r#""{{ ascii_domain .Key }}""#, "b@b\u{fc}cher.example"),
+            r#""b@xn--bcher-kva.example""#
+        );
+        assert_eq!(
+            map(r#"{{ .Key | domain | unicode_domain }}"#, "b@xn--bcher-kva.example"),
+            "\"b\u{fc}cher.example\""
+        );
+        assert_eq!(map(r#""{{ .Key | domain | default("a|b c") }}""#, "none"), r#""a|b c""#);
+        assert_eq!(map(r#""{{ default ( "<>" ) .Key }}""#, ""), r#""<>""#);
+        assert_eq!(map(r#""{{ .Key | default("<>") }}""#, "x"), r#""x""#);
+    }
+
+    #[test]
+    fn a_policy_request() {
+        let attributes =
+            [("request", "smtpd_access_policy"), ("client_address", "192.0.2.7"), ("sender", "a\"b")];
+        let object = r#"{"request":"smtpd_access_policy","client_address":"192.0.2.7","sender":"a\"b"}"#;
+        assert_eq!(policy("{{ .Key }}", &attributes), object);
+        assert_eq!(policy("{{ .Key | json }}\n", &attributes), format!("{object}\n"));
+        assert_eq!(
+            policy(r#"{"ip": "{{ .ClientAddress }}", "helo": {{ .HeloName }}}"#, &attributes),
+            r#"{"ip": "192.0.2.7", "helo": ""}"#
+        );
+        let nested = policy(r#"{"text": "{{ .Key }}"}"#, &attributes);
+        let value: serde_json::Value = serde_json::from_str(&nested).expect("JSON");
+        assert_eq!(value["text"], object);
+    }
+
+    #[test]
+    fn raw_sends_no_control_character() {
+        let template = Template::parse("k={{ raw .Key }}", Names::Map).expect("a template");
+        let render = |key| {
+            template.render(Input { name: "n", asked: Asked::Key(key), delimiters: "+" }, &mut Vec::new())
+        };
+        assert_eq!(render("a b"), Ok(()));
+        assert_eq!(render("a\r\nb"), Err(Unsendable::Illegal));
+    }
+
+    proptest! {
+        /// No key changes the structure: whatever it is, the API reads it as one string.
+        #[test]
+        fn a_key_is_one_json_string(key: String) {
+            let text = map(r#"{"a": "{{ .Key }}", "b": {{ .Key }}, "c": "x{{ .Key }}y"}"#, &key);
+            let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+            prop_assert_eq!(value["a"].as_str(), Some(key.as_str()));
+            prop_assert_eq!(value["b"].as_str(), Some(key.as_str()));
+            let wrapped = format!("x{key}y");
+            prop_assert_eq!(value["c"].as_str(), Some(wrapped.as_str()));
+            prop_assert_eq!(value.as_object().map(serde_json::Map::len), Some(3));
+        }
+
+        #[test]
+        fn any_attribute_bytes_are_one_json_object(values in proptest::collection::vec(any::<Vec<u8>>(), 0..5)) {
+            let attributes: Vec<_> = values.iter().enumerate()
+                .map(|(i, value)| Attribute { name: format!("n\"{i}"), value: value.clone() }).collect();
+            let mut out = Vec::new();
+            json_object(&attributes, &mut out);
+            let value: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
+            prop_assert_eq!(value.as_object().map(serde_json::Map::len), Some(values.len()));
+        }
+
+        #[test]
+        fn any_text_is_judged_without_panic(text in ".*\\{\\{.{0,20}\\}\\}.*") {
+            let _ = Template::parse(&text, Names::Map);
+        }
+    }
+}

@@ -1,0 +1,518 @@
+//! Fields of a JSON answer: where they stand, and what they say.
+//!
+//! The body is parsed once and then walked as text (`scan`), which keeps the document's order and
+//! the digits of its numbers. What is done here takes time in proportion to the body's length,
+//! whatever it holds. Where a field stands:
+//!
+//! 1. `""` or `/`: the whole document, of any kind (`value_field` alone);
+//! 2. `/data/result`: a JSON pointer (RFC 6901);
+//! 3. else that very key at the top level;
+//! 4. else a dotted path from the root, `data.result`;
+//! 5. else that key at any depth, shallowest first, then in document order; lists are not searched.
+//!
+//! A key that an object holds twice has its last value, as with every JSON library.
+
+mod number;
+mod scan;
+#[cfg(test)]
+mod shapes;
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+
+use crate::model::{Action, Failure};
+use crate::observe::trace;
+use scan::Scan;
+
+/// The deepest nesting of a body that is read.
+const MAX_DEPTH: usize = 64;
+
+/// Where a value stands in a JSON document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Field {
+    /// The document itself.
+    Whole,
+    /// The reference tokens of a JSON pointer.
+    Pointer(Vec<String>),
+    /// A key, or a dotted path.
+    Name(String),
+}
+
+impl Field {
+    /// Reads a field's name, a dotted path or a JSON pointer.
+    ///
+    /// # Errors
+    /// A sentence, for a text that names no field.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        match Self::parse_or_whole(text) {
+            Self::Whole => Err("must name a field"),
+            field => Ok(field),
+        }
+    }
+
+    /// The same, where the whole document may be meant: `""`, or `/`, which RFC 6901 has for the
+    /// member `""`.
+    #[must_use]
+    pub fn parse_or_whole(text: &str) -> Self {
+        match text.strip_prefix('/') {
+            _ if text.is_empty() => Self::Whole,
+            Some("") => Self::Whole,
+            // `~1` first: `~01` is the key `~1` (RFC 6901 4).
+            Some(tokens) => Self::Pointer(
+                tokens.split('/').map(|token| token.replace("~1", "/").replace("~0", "~")).collect(),
+            ),
+            None => Self::Name(text.to_owned()),
+        }
+    }
+
+    /// The same where it stands in its own place alone: at the top level, or at the end of a path. A
+    /// key of that name elsewhere means something else.
+    ///
+    /// # Errors
+    /// As [`Field::find`].
+    pub fn find_in_place<'a>(&self, body: &Object<'a>) -> Result<Option<Value<'a>>, Failure> {
+        let Self::Name(name) = self else { return self.find(body) };
+        Ok(in_place(name, body)?.map(Value))
+    }
+
+    /// The value of this field in `body`; `None` where it is absent.
+    ///
+    /// # Errors
+    /// [`Failure::Body`] where an object on the way has a key that is no text (`"\ud800"`).
+    pub fn find<'a>(&self, body: &Object<'a>) -> Result<Option<Value<'a>>, Failure> {
+        let found = match self {
+            Self::Whole => Some(body.0),
+            Self::Pointer(tokens) => {
+                let tokens: Vec<_> = tokens.iter().map(String::as_str).collect();
+                body.scan().descend(&tokens)?
+            }
+            Self::Name(name) if !name.contains('.') => body.scan().anywhere(name).outcome()?,
+            Self::Name(name) => match in_place(name, body)? {
+                Some(value) => Some(value),
+                None => body.scan().anywhere(name).outcome()?,
+            },
+        };
+        Ok(found.map(Value))
+    }
+}
+
+/// The member of this name at the top level, else what it leads to as a dotted path.
+fn in_place<'a>(name: &str, body: &Object<'a>) -> Result<Option<&'a str>, Failure> {
+    if !name.contains('.') {
+        return body.scan().descend(&[name]);
+    }
+    body.scan().member_or_path(name, &name.split('.').collect::<Vec<_>>())
+}
+
+/// The text of one JSON value, without blanks around it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Value<'a>(&'a str);
+
+impl<'a> Value<'a> {
+    /// The text.
+    #[must_use]
+    pub fn get(self) -> &'a str {
+        self.0
+    }
+
+    fn first(self) -> Option<u8> {
+        self.0.as_bytes().first().copied()
+    }
+}
+
+/// One JSON document, which is nested no deeper than the limit.
+#[derive(Debug, Clone, Copy)]
+pub struct Document<'a>(&'a str);
+
+impl<'a> Document<'a> {
+    /// Reads a body. A byte order mark in front is ignored, as RFC 8259 8.1 allows: some
+    /// frameworks write one.
+    ///
+    /// # Errors
+    /// [`Failure::Body`] for anything else: an HTML page, two documents, nothing at all.
+    pub fn parse(body: &'a [u8]) -> Result<Self, Failure> {
+        let body = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
+        let document: &RawValue = serde_json::from_slice(body).map_err(|_| Failure::Body)?;
+        if is_deep(body) { Err(Failure::Body) } else { Ok(Self(document.get())) }
+    }
+
+    /// Its value.
+    #[must_use]
+    pub fn value(self) -> Value<'a> {
+        Value(self.0)
+    }
+
+    /// The object that it is; `None` for any other value.
+    #[must_use]
+    pub fn object(self) -> Option<Object<'a>> {
+        self.0.starts_with('{').then_some(Object(self.0))
+    }
+}
+
+/// One JSON object.
+#[derive(Debug, Clone, Copy)]
+pub struct Object<'a>(&'a str);
+
+impl<'a> Object<'a> {
+    /// Reads a body, which is nested no deeper than the limit.
+    ///
+    /// # Errors
+    /// [`Failure::Body`] for anything else: an HTML page, a list, nothing at all.
+    pub fn parse(body: &'a [u8]) -> Result<Self, Failure> {
+        Document::parse(body)?.object().ok_or(Failure::Body)
+    }
+
+    fn scan(&self) -> Scan<'a> {
+        Scan::new(self.0)
+    }
+}
+
+/// Whether a valid JSON text is nested deeper than the limit.
+fn is_deep(json: &[u8]) -> bool {
+    // What has few brackets, those in strings included, is not, and nearly every answer has few.
+    let has_many = memchr::memchr2_iter(b'{', b'[', json).nth(MAX_DEPTH).is_some();
+    has_many && depth(json) > MAX_DEPTH
+}
+
+/// The deepest nesting of a valid JSON text.
+fn depth(json: &[u8]) -> usize {
+    let (mut now, mut deepest, mut in_string, mut escaped) = (0usize, 0, false, false);
+    for &byte in json {
+        match (in_string, byte) {
+            (true, _) if escaped => escaped = false,
+            (true, b'\\') => escaped = true,
+            (_, b'"') => in_string = !in_string,
+            (false, b'{' | b'[') => {
+                now += 1;
+                deepest = deepest.max(now);
+            }
+            (false, b'}' | b']') => now = now.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+/// What a map's value says on the wire, in a reply of `max_reply` bytes at most, `OK ` included.
+///
+/// # Errors
+/// [`Failure::EmptyValue`] for `""` and `null`, [`Failure::UnexpectedValue`] for an object, for
+/// a list that holds none or only nulls, and for a CR, LF or NUL, [`Failure::TooLong`].
+pub fn map_value(value: Value<'_>, max_reply: usize) -> Result<String, Failure> {
+    // The limit is on the payload, `OK ` included (dict_sockmap.c).
+    let overhead = "OK ".len();
+    let mut joined = Joined { text: String::new(), bytes: 0, most: max_reply.saturating_sub(overhead) };
+    let text = value.get();
+    match value.first() {
+        Some(b'n') => return Err(Failure::EmptyValue),
+        Some(b'[') => {
+            // An empty one is no value, and would be an empty address to whoever splits the list.
+            for leaf in Scan::new(text).leaves().filter(|leaf| !is_nothing(leaf)) {
+                joined.push(&scalar(leaf)?)?;
+            }
+            if joined.bytes == 0 {
+                return Err(Failure::UnexpectedValue);
+            }
+        }
+        _ => joined.push(&scalar(text)?)?,
+    }
+    match joined.bytes {
+        0 => Err(Failure::EmptyValue),
+        bytes if bytes > joined.most => Err(Failure::TooLong((bytes + overhead) as u64)),
+        _ => Ok(joined.text),
+    }
+}
+
+/// Whether `empty_value` decides what this means: `""`, `null`, and a list of nothing else.
+#[must_use]
+pub fn is_empty(value: Value<'_>) -> bool {
+    let text = value.get();
+    match value.first() {
+        Some(b'[') => Scan::new(text).leaves().all(is_nothing),
+        _ => is_nothing(text),
+    }
+}
+
+fn is_nothing(text: &str) -> bool {
+    matches!(text, "null" | "\"\"")
+}
+
+/// Texts with commas between them; what is beyond the limit is counted, and not kept.
+struct Joined {
+    text: String,
+    bytes: usize,
+    most: usize,
+}
+
+impl Joined {
+    fn push(&mut self, part: &str) -> Result<(), Failure> {
+        if part.contains(['\r', '\n', '\0']) {
+            return Err(Failure::UnexpectedValue);
+        }
+        let comma = if self.bytes > 0 { "," } else { "" };
+        self.bytes += comma.len() + part.len();
+        if self.bytes <= self.most {
+            self.text.push_str(comma);
+            self.text.push_str(part);
+        }
+        Ok(())
+    }
+}
+
+fn scalar(text: &str) -> Result<Cow<'_, str>, Failure> {
+    match text.as_bytes().first() {
+        Some(b'"') => scan::decoded(text),
+        Some(b't' | b'f') => Ok(Cow::Borrowed(text)),
+        Some(b'{' | b'[' | b'n') | None => Err(Failure::UnexpectedValue),
+        Some(_) => Ok(number::shortest(text)),
+    }
+}
+
+/// What a policy's value tells Postfix to do; `None` for `null`, `""` and blanks.
+///
+/// # Errors
+/// [`Failure::UnexpectedValue`] for anything but a string, and for an action that Postfix would
+/// misread (see [`Action::parse`]).
+pub fn policy_action(value: Value<'_>) -> Result<Option<Action>, Failure> {
+    match value.first() {
+        Some(b'n') => Ok(None),
+        Some(b'"') => {
+            let text = scalar(value.get())?;
+            match text.trim() {
+                "" => Ok(None),
+                text => Action::parse(text).map(Some).map_err(|error| {
+                    trace::note(|| format!("the action is refused: {error}"));
+                    Failure::UnexpectedValue
+                }),
+            }
+        }
+        _ => Err(Failure::UnexpectedValue),
+    }
+}
+
+/// What an error field says; empty for `null`, `""` and what holds nothing.
+///
+/// # Errors
+/// [`Failure::Body`] for a string that is none.
+pub fn error_text(value: Value<'_>) -> Result<String, Failure> {
+    let text = value.get();
+    let said = match value.first() {
+        Some(b'n') => "",
+        Some(b'{' | b'[') if Scan::new(text).is_bare() => "",
+        Some(b'{') => "an object",
+        Some(b'[') => "a list",
+        _ => return scalar(text).map(Cow::into_owned),
+    };
+    Ok(said.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn find<'a>(field: &str, body: &'a str) -> Option<&'a str> {
+        let body = Object::parse(body.as_bytes()).expect("an object");
+        Field::parse(field).expect("a field").find(&body).expect("JSON").map(Value::get)
+    }
+
+    fn raw(json: &str) -> Value<'_> {
+        Document::parse(json.as_bytes()).expect("JSON").value()
+    }
+
+    fn map_value(value: Value<'_>) -> Result<String, Failure> {
+        super::map_value(value, 100_000)
+    }
+
+    #[test]
+    fn a_field_is_found_in_one_order() {
+        let nested = r#"{"a": {"result": 1}, "result": 2, "data": {"result": 3}}"#;
+        assert_eq!(find("result", nested), Some("2"), "top level before any depth");
+        assert_eq!(find("data.result", nested), Some("3"));
+        assert_eq!(find("/data/result", nested), Some("3"));
+        assert_eq!(find("data.result", r#"{"data": {"result": 1}, "data.result": 2}"#), Some("2"));
+        assert_eq!(find("x", r#"{"a": {"b": {"x": 1}}, "c": {"x": 2}, "d": {"x": 3}}"#), Some("2"));
+        assert_eq!(find("x", r#"{"a": [{"x": 1}]}"#), None, "lists are not searched");
+        assert_eq!(find("/a/0/x", r#"{"a": [{"x": 1}]}"#), Some("1"));
+        assert_eq!(find("/a~1b/~0", r#"{"a/b": {"~": 1}}"#), Some("1"));
+        assert_eq!(find("x", r#"{"x": 1, "x": 2}"#), Some("2"));
+        assert_eq!(find("a.b", r#"{"q": {"a.b": 7}}"#), Some("7"));
+        assert_eq!(find("missing", nested), None);
+        assert_eq!(find("x", r#"{"a": {"b": {"c": {"d": {"x": 1}}}}}"#), Some("1"));
+        assert_eq!(find("x", r#"{"a": {"b": {"x": 1}}, "c": {"x": 2, "x": {"x": 3}}}"#), Some(r#"{"x": 3}"#));
+        assert_eq!(
+            find("/a/1/b", r#"{ "a" : [ {"b": 1} , {"b": [2, "]"]} ] , "c": "\"}" }"#),
+            Some(r#"[2, "]"]"#)
+        );
+        assert_eq!(find("/a/2", r#"{"a": [0, 1]}"#), None);
+        assert_eq!(find("a.b.c", r#"{"a": {"b": 1}, "a": {"b": {"c": "\\"}}}"#), Some(r#""\\""#));
+        assert_eq!(find("/a/b", r#"{"a": {"b": 1}, "a": 2}"#), None, "the last one of a name holds");
+        for (key, name) in [
+            (r"\u00e9", "\u{e9}"),
+            (r"\u0041b\u0043", "AbC"),
+            (r#"a\"\\\/\n\r\t\b\f"#, "a\"\\/\n\r\t\u{8}\u{c}"),
+            (r"\ud83d\ude00x", "\u{1f600}x"),
+        ] {
+            let body = format!(r#"{{"{key}": 1}}"#);
+            let body = Object::parse(body.as_bytes()).expect("an object");
+            for (name, due) in [
+                (name.to_owned(), Some("1")),
+                (format!("{name}x"), None),
+                (name.chars().skip(1).collect(), None),
+            ] {
+                if !name.is_empty() {
+                    let found = Field::Name(name.clone()).find(&body).expect("keys are texts");
+                    assert_eq!(found.map(Value::get), due, "{key} {name}");
+                }
+            }
+        }
+    }
+
+    /// What stands behind it may be the value: that it is absent would be a guess.
+    #[test]
+    fn a_key_that_is_no_text_is_a_failure_where_it_is_in_the_way() {
+        let find = |field: &str, body: &str| {
+            let body = Object::parse(body.as_bytes()).expect("an object");
+            let found = Field::parse(field).expect("a field").find(&body);
+            found.map(|value| value.map(|value| value.get().to_owned()))
+        };
+        let broken = r#"{"x": {"\ud800": 1, "b": "v"}, "y": {"c": 1}}"#;
+        for field in ["b", "x.b", "/x/b", "c"] {
+            assert_eq!(find(field, broken), Err(Failure::Body), "{field}");
+        }
+        assert_eq!(find("y.c", broken), Ok(Some("1".to_owned())));
+        assert_eq!(find("c", r#"{"y": {"c": 1}, "x": {"\ud800": 1}}"#), Ok(Some("1".to_owned())));
+    }
+
+    #[test]
+    fn a_body_is_an_object_of_bounded_depth() {
+        for body in ["", "<html>", "[]", "\"x\"", "1", "null", "{} {}", "{\"a\":1", "{\"a\":\"\u{1}\"}"] {
+            assert!(matches!(Object::parse(body.as_bytes()), Err(Failure::Body)), "{body:?}");
+        }
+        assert!(Object::parse(b"{\"a\":\"\xff\"}").is_err());
+        let nested = |depth: usize| format!("{}1{}", "{\"a\":".repeat(depth), "}".repeat(depth));
+        assert!(Object::parse(nested(64).as_bytes()).is_ok());
+        assert!(Object::parse(nested(65).as_bytes()).is_err());
+        assert!(Object::parse(nested(10_000).as_bytes()).is_err());
+        let brackets = format!(r#"{{"a": "{}\""}}"#, "[{".repeat(100));
+        assert!(Object::parse(brackets.as_bytes()).is_ok(), "brackets in strings nest nothing");
+        let flat = format!(r#"{{"a": [{}]}}"#, ["{}"; 100].join(","));
+        assert!(Object::parse(flat.as_bytes()).is_ok(), "nor do those behind one another");
+    }
+
+    #[test]
+    fn map_values() {
+        for (json, text) in [
+            (r#""x""#, "x"),
+            ("true", "true"),
+            ("false", "false"),
+            ("5", "5"),
+            ("5.0", "5"),
+            ("3.140", "3.14"),
+            (r#"["a","b"]"#, "a,b"),
+            (r#"["a","",[1,[true,null]],"b"]"#, "a,1,true,b"),
+            ("9007199254740993", "9007199254740993"),
+            (r#""  two""#, "  two"),
+        ] {
+            assert_eq!(map_value(raw(json)).as_deref(), Ok(text), "{json}");
+        }
+        for json in ["null", r#""""#] {
+            assert_eq!(map_value(raw(json)), Err(Failure::EmptyValue), "{json}");
+        }
+        for json in [
+            "{}",
+            r#"{"a":1}"#,
+            "[]",
+            "[null]",
+            r#"[""]"#,
+            r#"["",null,[""]]"#,
+            r#"[{}]"#,
+            r#""a\nb""#,
+            r#""a\rb""#,
+            r#""a\u0000b""#,
+        ] {
+            assert_eq!(map_value(raw(json)), Err(Failure::UnexpectedValue), "{json}");
+        }
+        assert_eq!(map_value(raw(r#""\ud800""#)), Err(Failure::Body), "half a surrogate pair");
+    }
+
+    #[test]
+    fn a_value_is_bounded_while_it_is_joined() {
+        let value = |json| super::map_value(raw(json), 8);
+        assert_eq!(value(r#""12345""#).as_deref(), Ok("12345"));
+        assert_eq!(value(r#""123456""#), Err(Failure::TooLong(9)));
+        assert_eq!(value(r#"["12",[34]]"#).as_deref(), Ok("12,34"));
+        assert_eq!(value(r#"["12",[345],"",6]"#), Err(Failure::TooLong(11)), "the whole length is told");
+        assert_eq!(value(r#"["123456",{}]"#), Err(Failure::UnexpectedValue), "an object further on");
+    }
+
+    #[test]
+    fn what_is_empty() {
+        for json in ["null", r#""""#, "[]", "[ ]", "[null]", r#"[""]"#, r#"["", [null, []] ]"#] {
+            assert!(is_empty(raw(json)), "{json}");
+        }
+        for json in ["0", "false", "{}", "[{}]", "[0]", r#"[[" "]]"#, r#"" ""#] {
+            assert!(!is_empty(raw(json)), "{json}");
+        }
+    }
+
+    #[test]
+    fn what_an_error_field_says() {
+        for (json, said) in [
+            ("null", ""),
+            (r#""""#, ""),
+            ("{ }", ""),
+            ("[ ]", ""),
+            (r#"{"a":1}"#, "an object"),
+            ("[[]]", "a list"),
+            ("1.0", "1"),
+            ("false", "false"),
+        ] {
+            assert_eq!(error_text(raw(json)).as_deref(), Ok(said), "{json}");
+        }
+    }
+
+    #[test]
+    fn a_document_may_be_the_value() {
+        assert_eq!((Field::parse_or_whole(""), Field::parse_or_whole("/")), (Field::Whole, Field::Whole));
+        assert!(Field::parse("").is_err() && Field::parse("/").is_err());
+        assert_eq!(Field::parse("//"), Ok(Field::Pointer(vec![String::new(), String::new()])));
+        for text in ["[]", " \"x\"\n", "1", "null", "true"] {
+            let document = Document::parse(text.as_bytes()).expect(text);
+            assert_eq!((document.value().get(), document.object().is_none()), (text.trim(), true));
+        }
+        for text in ["", "<html>", "[", "{} {}", "\"\u{1}\"", "OK"] {
+            assert!(Document::parse(text.as_bytes()).is_err(), "{text}");
+        }
+        assert!(Document::parse("[".repeat(100_000).as_bytes()).is_err());
+        assert!(Document::parse(format!("{}{}", "[".repeat(65), "]".repeat(65)).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn what_postfix_reads_as_permit_is_no_action() {
+        for json in ["550", r#""550""#, r#""550 ""#, "true", r#"["REJECT"]"#, "{}", r#""OK\nx""#] {
+            assert_eq!(policy_action(raw(json)), Err(Failure::UnexpectedValue), "{json}");
+        }
+        for json in ["null", r#""""#, r#""  ""#] {
+            assert_eq!(policy_action(raw(json)), Ok(None), "{json}");
+        }
+        let action = policy_action(raw(r#"" REJECT no ""#)).expect("legal").expect("an action");
+        assert_eq!(action.as_str(), "REJECT no");
+    }
+
+    proptest! {
+        #[test]
+        fn any_body_is_judged_without_panic(body: Vec<u8>) {
+            let _ = Object::parse(&body);
+        }
+
+        /// The walk may be of a text that nobody has parsed.
+        #[test]
+        fn a_walk_through_any_text_ends(text in "[\\[\\]{}:,\"\\\\ a0é]{0,40}") {
+            let _ = Scan::new(&text).descend(&["a", "0"]);
+            let _ = Scan::new(&text).anywhere("a");
+            let _ = Scan::new(&text).leaves().count();
+        }
+    }
+}

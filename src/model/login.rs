@@ -1,0 +1,154 @@
+//! The vocabulary of logins: who wants in, with what, and over which connection.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::secret::Secret;
+
+/// One complete login: the SASL dialogue is over, and nobody has been asked yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Login {
+    /// An entry of `dovecot_sasl`.
+    pub name: String,
+    /// The mechanism.
+    pub mechanism: Mechanism,
+    /// The name and the secret. `proto::sasl` has checked them: UTF-8, and no control characters in
+    /// the name.
+    pub credentials: Credentials,
+    /// The connection that wants to log in.
+    pub peer: Peer,
+}
+
+/// A SASL mechanism.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mechanism {
+    /// RFC 4616.
+    Plain,
+    /// Two prompts; obsolete, and what many clients use.
+    Login,
+    /// RFC 7628.
+    Oauthbearer,
+    /// Before RFC 7628.
+    Xoauth2,
+}
+
+impl Mechanism {
+    /// All of them, those with passwords first.
+    pub const ALL: [Self; 4] = [Self::Plain, Self::Login, Self::Oauthbearer, Self::Xoauth2];
+
+    /// The name as it is registered.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "PLAIN",
+            Self::Login => "LOGIN",
+            Self::Oauthbearer => "OAUTHBEARER",
+            Self::Xoauth2 => "XOAUTH2",
+        }
+    }
+
+    /// The mechanism of this name, in any case.
+    #[must_use]
+    pub fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|mechanism| mechanism.name().eq_ignore_ascii_case(name))
+    }
+
+    /// Whether it carries a token.
+    #[must_use]
+    pub fn is_oauth(self) -> bool {
+        matches!(self, Self::Oauthbearer | Self::Xoauth2)
+    }
+}
+
+/// What a client wants to log in with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Credentials {
+    /// A name and its password.
+    Password {
+        /// As it was typed.
+        user: String,
+        /// As it was typed.
+        password: Secret,
+    },
+    /// A bearer token.
+    Token {
+        /// The name that the client claims; empty where it claims none. The token decides.
+        user: String,
+        /// RFC 6750 2.1.
+        token: Secret,
+    },
+}
+
+impl Credentials {
+    /// The name that was typed; empty where there is none.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        match self {
+            Self::Password { user, .. } | Self::Token { user, .. } => user,
+        }
+    }
+}
+
+/// What a Dovecot-protocol client tells about the connection that wants to log in; empty where it
+/// does not. All of it may be anything that an SMTP client or a local peer made up.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    /// `service`: `smtp`.
+    pub service: String,
+    /// `rip`.
+    pub client_ip: String,
+    /// `rport`.
+    pub client_port: String,
+    /// `lip`.
+    pub local_ip: String,
+    /// `lport`.
+    pub local_port: String,
+    /// `local_name`.
+    pub local_name: String,
+    /// `client_id`: what the mail client calls itself.
+    pub client_id: String,
+    /// `secured`: TLS is active, or the client is local.
+    pub secured: bool,
+    /// `ssl_protocol`, or `ssl` where that names a version.
+    pub ssl_protocol: String,
+    /// `ssl_cipher`.
+    pub ssl_cipher: String,
+}
+
+impl Peer {
+    /// The longest address and port: an IPv6 address with a zone.
+    const LONGEST_ADDRESS: usize = 64;
+    /// The longest of the others.
+    const LONGEST: usize = 255;
+
+    /// Cuts what is longer than it can rightly be: all of it goes to an API, some to the log.
+    pub fn bound(&mut self) {
+        let addresses =
+            [&mut self.client_ip, &mut self.client_port, &mut self.local_ip, &mut self.local_port];
+        let others = [
+            &mut self.service,
+            &mut self.local_name,
+            &mut self.client_id,
+            &mut self.ssl_protocol,
+            &mut self.ssl_cipher,
+        ];
+        let addresses = addresses.into_iter().map(|text| (text, Self::LONGEST_ADDRESS));
+        for (text, most) in addresses.chain(others.into_iter().map(|text| (text, Self::LONGEST))) {
+            text.truncate(text.floor_char_boundary(most));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_peer_says_is_bounded() {
+        let long = || "1\u{e9}".repeat(300);
+        let mut peer = Peer { client_ip: long(), client_id: long(), secured: true, ..Peer::default() };
+        peer.local_ip = "2001:db8::1%eth0".to_owned();
+        peer.bound();
+        assert_eq!((peer.client_ip.len(), peer.client_id.len()), (64, 255));
+        assert_eq!((peer.local_ip.as_str(), peer.service.as_str()), ("2001:db8::1%eth0", ""));
+    }
+}

@@ -1,0 +1,382 @@
+//! What may be asked, and what may be said: the vocabulary that every layer shares.
+//!
+//! A request from Postfix becomes a [`Question`], whoever brought it (a listener, the local
+//! socket, `demo`), and what comes back is an [`Answer`]. Both travel over the local socket, so
+//! their layout is part of the frame version (see `ipc`).
+//!
+//! The rule that everything here serves: a [`Failure`] never turns into a definitive answer,
+//! unless the administrator wrote so in `on_failure`. A definitive answer is made in one place,
+//! `target::answer`, out of a complete and valid HTTP response.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+mod account;
+pub(crate) mod brief;
+#[cfg(feature = "broker")]
+pub(crate) mod domain;
+mod login;
+pub mod secret;
+
+pub use account::is_account_name;
+pub use login::{Credentials, Login, Mechanism, Peer};
+
+/// One lookup, or one login.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Question {
+    /// A socketmap lookup (socketmap_table(5)).
+    Map {
+        /// The name of the map: an entry of `socket_maps`.
+        name: String,
+        /// The key as it came: any bytes but NUL are possible.
+        key: Vec<u8>,
+    },
+    /// A policy delegation request (SMTPD_POLICY_README).
+    Policy {
+        /// The name of the service: an entry of `policy_services`.
+        name: String,
+        /// The attributes in the order in which Postfix sent them, each name once.
+        attributes: Vec<Attribute>,
+    },
+    /// A login (Dovecot's authentication protocol).
+    Login(Box<Login>),
+}
+
+/// One `name=value` of a policy request. The value is bytes: with `smtputf8_enable = no`
+/// Postfix passes on what an SMTP client sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attribute {
+    /// Case-sensitive, as in SMTPD_POLICY_README.
+    pub name: String,
+    /// Everything behind the first `=`; may be empty.
+    pub value: Vec<u8>,
+}
+
+/// What became of a [`Question`]. All but `Failed` are definitive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// A map's value: one line, not empty.
+    Value(String),
+    /// A valid answer that holds no value: not found, or for a policy "no opinion".
+    NotFound,
+    /// What Postfix is to do: an access(5) action.
+    Action(Action),
+    /// No definitive answer could be had.
+    Failed {
+        /// Why.
+        failure: Failure,
+        /// What the entry's `on_failure` says, or a map's `perm_as_temp`; `None` where there is no
+        /// such entry.
+        on_failure: Option<OnFailure>,
+    },
+    /// The login is good.
+    Accepted {
+        /// Who has logged in: the backend's word, or the token's; one line.
+        user: String,
+    },
+    /// The login is not: a backend or a token said so.
+    Denied {
+        /// May be shown to the SMTP client.
+        reason: String,
+        /// The name that was typed; may be empty.
+        user: String,
+    },
+}
+
+/// Why there is no definitive answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Failure {
+    /// No connection to the backend within the connect limit.
+    Connect,
+    /// The lookup's budget ended first.
+    Timeout,
+    /// The TLS handshake failed, or the certificate is not trusted.
+    Tls,
+    /// The backend broke HTTP, or the connection in mid-answer.
+    Protocol,
+    /// A status other than the one that the entry accepts.
+    Status(u16),
+    /// An accepted status with a body that is not a JSON object of bounded size.
+    Body,
+    /// The identity provider gave no token, no keys, or no word on a token.
+    Provider,
+    /// Too many lookups were waiting for this target.
+    Overload,
+    /// No broker answered (said by the client alone).
+    NoBroker,
+    /// There is no entry of that name.
+    UnknownName,
+    /// The request was framed well, but means nothing.
+    Malformed,
+    /// `""` or `null` where a value was due.
+    EmptyValue,
+    /// A value of a kind that cannot be sent.
+    UnexpectedValue,
+    /// The answer's error field said this; one line.
+    ErrorField(String),
+    /// The reply would have had this many bytes, more than Postfix takes.
+    TooLong(u64),
+    /// A login's accepted status with nothing that says who, or that it is good.
+    NoEvidence,
+}
+
+impl Failure {
+    /// One word for the log and its filters. Replies have texts of their own, in `proto::reply`.
+    #[must_use]
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Timeout => "timeout",
+            Self::Tls => "tls",
+            Self::Protocol => "protocol",
+            Self::Status(_) => "status",
+            Self::Body | Self::NoEvidence => "body",
+            Self::Provider => "provider",
+            Self::Overload => "overload",
+            Self::NoBroker => "no_broker",
+            Self::UnknownName => "unknown_name",
+            Self::Malformed => "malformed",
+            Self::EmptyValue | Self::UnexpectedValue | Self::TooLong(_) => "value",
+            Self::ErrorField(_) => "error_field",
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    /// For the log: what an administrator would want to know, without what the API said.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connect => "no connection",
+            Self::Timeout => "no complete answer in time",
+            Self::Tls => "the TLS handshake failed, or the certificate is not trusted",
+            Self::Protocol => "the connection broke, or that was no HTTP",
+            Self::Status(code) => return write!(f, "unexpected status code {code}"),
+            Self::Body => "the body is no JSON object, or holds no answer",
+            Self::Provider => {
+                "the identity provider is away, or does not serve us; see \"trouble with an identity provider\" in the log"
+            },
+            Self::NoEvidence => {
+                "nothing says whether the login is good (Auth-Status, Auth-User), or two things contradict"
+            }
+            Self::Overload => "too many lookups were waiting",
+            Self::NoBroker => "no broker",
+            Self::UnknownName => "no such entry",
+            Self::Malformed => "the request cannot be sent",
+            Self::EmptyValue => "the value is empty",
+            Self::UnexpectedValue => {
+                "the value cannot be sent: it is no text, or one that Postfix would misread (a code needs a text behind it, and no action begins with `action=`)"
+            }
+            Self::ErrorField(_) => "the error field names an error",
+            Self::TooLong(bytes) => return write!(f, "the value is too long: {bytes} bytes"),
+        })
+    }
+}
+
+/// The administrator's word on what a failed policy lookup or login says to Postfix.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OnFailure {
+    /// Send this action; for policies alone.
+    Action(Action),
+    /// Close the connection: `smtpd_policy_service_default_action` applies, or the login is a 454.
+    Disconnect,
+    /// Close it for Postfix and Exim, which know no other way to say "try again later", and send
+    /// a temporary FAIL to Dovecot's own clients; for logins alone.
+    Auto,
+    /// Send a temporary FAIL, which Postfix reads as 535; for logins alone.
+    Fail,
+    /// Send TEMP where PERM would be due; for maps alone. Sendmail reads PERM as "no such key".
+    Temp,
+}
+
+impl OnFailure {
+    /// Reads `disconnect`, or an action.
+    ///
+    /// # Errors
+    /// As [`Action::parse`]; an empty text is [`ActionError::Empty`].
+    pub fn parse(text: &str) -> Result<Self, ActionError> {
+        match text.trim() {
+            "disconnect" => Ok(Self::Disconnect),
+            action => Action::parse(action).map(Self::Action),
+        }
+    }
+}
+
+impl Default for OnFailure {
+    fn default() -> Self {
+        Self::Action(Action("DEFER Temporary server problem".to_owned()))
+    }
+}
+
+/// The right-hand side of an access(5) table that is safe to send: one line, and nothing that
+/// Postfix would read as *permit* by accident.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Action(String);
+
+impl TryFrom<String> for Action {
+    type Error = ActionError;
+
+    fn try_from(text: String) -> Result<Self, ActionError> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Action> for String {
+    fn from(action: Action) -> Self {
+        action.0
+    }
+}
+
+/// Why a text is no [`Action`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ActionError {
+    /// Nothing but blanks. Postfix 3.7.11 reads an empty action as permit (measured).
+    Empty,
+    /// Digits alone. check_table_result() in smtpd_check.c takes them for permit, `550` too.
+    DigitsAlone,
+    /// A control character: it would end the line, or split the reply.
+    ControlCharacter,
+    /// More than [`Action::MAX_BYTES`].
+    TooLong,
+    /// It begins with `action=`, which the reply has already: Postfix would say 451 4.3.5.
+    Prefixed,
+}
+
+impl fmt::Display for ActionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "an action must not be empty: Postfix would permit",
+            Self::DigitsAlone => "a code needs a text behind it: Postfix reads digits alone as permit",
+            Self::ControlCharacter => "an action must be one line without control characters",
+            Self::TooLong => "an action must not be longer than 8192 bytes",
+            Self::Prefixed => {
+                "an action does not begin with `action=`, which the reply has already; leave that out"
+            }
+        })
+    }
+}
+
+impl std::error::Error for ActionError {}
+
+impl Action {
+    /// Postfix cuts an SMTP reply at 510 bytes; a restriction list may be longer.
+    pub const MAX_BYTES: usize = 8192;
+
+    /// Trims `text` and checks it.
+    ///
+    /// # Errors
+    /// Whatever Postfix would misread, see [`ActionError`].
+    pub fn parse(text: &str) -> Result<Self, ActionError> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Err(ActionError::Empty);
+        }
+        if text.len() > Self::MAX_BYTES {
+            return Err(ActionError::TooLong);
+        }
+        if text.chars().any(|c| c.is_control() && c != '\t') {
+            return Err(ActionError::ControlCharacter);
+        }
+        if text.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(ActionError::DigitsAlone);
+        }
+        let begins = text.get(.."action".len()).is_some_and(|word| word.eq_ignore_ascii_case("action"));
+        if begins && text["action".len()..].trim_start().starts_with('=') {
+            return Err(ActionError::Prefixed);
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The text as it is sent behind `action=`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The word that decides, up to the first blank.
+    #[must_use]
+    pub fn verb(&self) -> &str {
+        self.0.split([' ', '\t']).next().unwrap_or_default()
+    }
+}
+
+/// The longest budget of any map or policy lookup: Postfix gives up after 100 s (dict_sockmap.c,
+/// `smtpd_policy_service_timeout`).
+pub const LONGEST_BUDGET: Duration = Duration::from_secs(90);
+
+/// The budget of a login: Postfix gives up after 10 s (`AUTH_TIMEOUT`, xsasl_dovecot_server.c).
+pub const LOGIN_BUDGET: Duration = Duration::from_secs(8);
+
+/// When a lookup's budget ends, on the monotonic clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Deadline(Instant);
+
+impl Deadline {
+    /// `budget` from now on.
+    #[must_use]
+    pub fn after(budget: Duration) -> Self {
+        Self(Instant::now() + budget)
+    }
+
+    /// `budget` from `start` on.
+    #[must_use]
+    pub fn from(start: Instant, budget: Duration) -> Self {
+        Self(start + budget)
+    }
+
+    /// What is left of the budget; zero once it has ended.
+    #[must_use]
+    pub fn remaining(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+
+    /// The instant itself, for timers.
+    #[must_use]
+    pub fn instant(self) -> Instant {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_postfix_reads_as_permit_is_no_action() {
+        for text in ["550", "550 ", " 554\t", "0", "4711"] {
+            assert_eq!(Action::parse(text), Err(ActionError::DigitsAlone), "{text:?}");
+        }
+        for text in ["", " ", "\t\t"] {
+            assert_eq!(Action::parse(text), Err(ActionError::Empty), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_action_is_one_line() {
+        for text in ["OK\naction=REJECT", "OK\r", "a\rb", "a\0b", "a\u{85}b", "a\u{1b}[0m"] {
+            let trimmed_away = text.trim().chars().all(|c| !c.is_control());
+            assert_eq!(Action::parse(text).is_err(), !trimmed_away, "{text:?}");
+        }
+        assert_eq!(Action::parse("OK\naction=REJECT"), Err(ActionError::ControlCharacter));
+    }
+
+    #[test]
+    fn what_the_reply_says_already_is_no_action() {
+        for text in ["action=DUNNO", " Action=OK", "action = REJECT no", "action="] {
+            assert_eq!(Action::parse(text), Err(ActionError::Prefixed), "{text:?}");
+        }
+        for text in ["action", "actions=DUNNO", "REJECT action=DUNNO", "action_class", "acti\u{f6}n"] {
+            assert!(Action::parse(text).is_ok(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_action_keeps_its_text() {
+        let action = Action::parse("  550 5.1.1 nobody here \n").expect("an action");
+        assert_eq!(action.as_str(), "550 5.1.1 nobody here");
+        assert_eq!(action.verb(), "550");
+        assert_eq!(OnFailure::parse("disconnect"), Ok(OnFailure::Disconnect));
+    }
+}

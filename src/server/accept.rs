@@ -1,0 +1,266 @@
+//! The accepting of connections, at one endpoint: whom it lets in (`allow_from`, `allow_users`), whether
+//! there is room, and the task that serves a connection then.
+//!
+//! A peer that is not let in is closed at once, counted, and said once a minute.
+
+use std::collections::HashSet;
+use std::future::Future;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use interprocess::local_socket::traits::StreamCommon;
+use interprocess::local_socket::traits::tokio::Listener as _;
+use interprocess::os::unix::uds_local_socket::tokio::Listener as LocalListener;
+use ipnet::IpNet;
+use nix::unistd::User;
+use rustix::event::PollFlags;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::UnixStream;
+use tracing::warn;
+
+use super::Shared;
+use super::room::{Permit, Seat};
+use crate::backend::door::{Door, Pressure};
+use crate::broker::Generation;
+use crate::observe::metrics;
+use crate::observe::warned::Warned;
+use crate::server::session::{self, Draining, Wire};
+
+/// After an accept that failed.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Who has asked nothing for so long makes room: far more than a peer needs that means to ask.
+const SILENCE: Duration = Duration::from_millis(250);
+/// How often it is looked for such a connection, while there is no room.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// What each connection of one endpoint gets.
+#[derive(Debug, Clone)]
+pub(super) struct Entrance {
+    pub(super) wire: Wire,
+    /// The listener's name.
+    pub(super) label: Arc<str>,
+    /// Where peers may connect from; empty: anywhere.
+    pub(super) allow_from: Arc<[IpNet]>,
+    pub(super) door: Door,
+    pub(super) generation: Arc<Generation>,
+    pub(super) draining: Draining,
+    pub(super) shared: Shared,
+    pub(super) counted: Arc<metrics::Listener>,
+}
+
+/// What one endpoint has to complain of.
+#[derive(Debug, Default)]
+struct Complaints {
+    failed: Complaint,
+    stranger: Complaint,
+    crowd: Complaint,
+    replaced: Complaint,
+    full: Complaint,
+    made_room: Complaint,
+}
+
+/// Accepts until the endpoint is given up; what has connected by then, and waits in `queue`, is
+/// served, too. A stream is taken over (`adopt`) by the runtime of the thread that serves it.
+pub(super) async fn accept<T, S, N, F>(
+    mut next: N,
+    queue: &OwnedFd,
+    entrance: Entrance,
+    prepare: fn(&T),
+    adopt: fn(T) -> io::Result<S>,
+) where
+    T: Send + 'static,
+    S: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static,
+    N: FnMut() -> F,
+    F: Future<Output = io::Result<(T, Option<IpAddr>)>>,
+{
+    let mut draining = entrance.draining.clone();
+    let mut complaints = Complaints::default();
+    let mut pressure = Pressure::default();
+    loop {
+        let accepted = tokio::select! {
+            // A connection that waits in the kernel's queue may have asked already.
+            biased;
+            accepted = async { entrance.door.open(&mut pressure).await; next().await } => accepted,
+            _ = draining.begun() => {
+                // Perhaps the runtime has not heard yet that somebody does.
+                if !draining.is_over() && entrance.door.is_open() && session::has(queue, PollFlags::IN) {
+                    tokio::task::yield_now().await;
+                    continue;
+                }
+                return;
+            }
+        };
+        if draining.is_over() {
+            return;
+        }
+        match accepted {
+            Ok((stream, peer)) => {
+                prepare(&stream);
+                let Some(seat) = entrance.admit(peer, &mut complaints) else { continue };
+                let Some(permit) = entrance.permit(&mut complaints).await else { return };
+                entrance.serve(move || adopt(stream), seat, permit);
+            }
+            // Gone again, or not admitted: neither costs anybody else a pause.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::ConnectionAborted | io::ErrorKind::PermissionDenied
+                ) => {}
+            Err(error) => {
+                entrance.counted.refused();
+                if let Some(unsaid) = complaints.failed.is_due() {
+                    warn!(%error, unsaid, "cannot accept a connection");
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+impl Entrance {
+    /// Whether `peer` may connect at all.
+    fn admit(&self, peer: Option<IpAddr>, complaints: &mut Complaints) -> Option<Seat> {
+        let listener = &*self.label;
+        if let Some(address) = peer.map(|peer| peer.to_canonical())
+            && !self.allow_from.is_empty()
+            && !self.allow_from.iter().any(|network| network.contains(&address))
+        {
+            self.counted.refused();
+            if let Some(unsaid) = complaints.stranger.is_due() {
+                warn!(listener, %address, unsaid, "a connection from outside of allow_from was closed");
+            }
+            return None;
+        }
+        let seat = {
+            let is_login = matches!(self.wire, Wire::Login(_));
+            self.shared.room.admit(peer, is_login, !self.allow_from.is_empty())
+        };
+        let Some(address) = peer else { return seat };
+        if seat.as_ref().is_some_and(|seat| seat.is_taken_over)
+            && let Some(unsaid) = complaints.replaced.is_due()
+        {
+            warn!(
+                listener,
+                %address,
+                unsaid,
+                "server.max_connections_per_address is reached: the oldest one that never asked was closed"
+            );
+        }
+        if seat.is_none() {
+            self.counted.refused();
+            if let Some(unsaid) = complaints.crowd.is_due() {
+                warn!(
+                    listener,
+                    %address,
+                    unsaid,
+                    "server.max_connections_per_address is reached: a new connection was closed"
+                );
+            }
+        }
+        seat
+    }
+
+    /// Waits for one of `server.max_connections`; `None` where the endpoint is given up first.
+    async fn permit(&self, complaints: &mut Complaints) -> Option<Permit> {
+        let (room, is_login) = (&self.shared.room, matches!(self.wire, Wire::Login(_)));
+        if let Some(permit) = room.try_permit(is_login) {
+            return Some(permit);
+        }
+        let mut draining = self.draining.clone();
+        let mut permit = std::pin::pin!(room.permit(is_login));
+        loop {
+            if room.make_room(is_login, SILENCE) {
+                if let Some(unsaid) = complaints.made_room.is_due() {
+                    warn!(
+                        unsaid,
+                        "server.max_connections is reached: the oldest connection that never asked was closed"
+                    );
+                }
+            } else if let Some(unsaid) = complaints.full.is_due() {
+                warn!(unsaid, "server.max_connections is reached: new connections wait");
+            }
+            tokio::select! {
+                permit = &mut permit => return permit,
+                _ = draining.begun() => return None,
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+    }
+
+    fn serve<S>(&self, adopt: impl FnOnce() -> io::Result<S> + Send + 'static, seat: Seat, permit: Permit)
+    where
+        S: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static,
+    {
+        let Self { wire, door, generation, draining, shared, counted, .. } = self.clone();
+        let (serial, is_reserved) = (seat.serial, permit.is_reserved);
+        let unheard = seat.unheard();
+        let open = counted.open();
+        let task = self.shared.threads.spawn(move || async move {
+            if let Ok(stream) = adopt() {
+                session::serve(stream, wire, door, generation, draining, Some(unheard)).await;
+            }
+            drop((open, permit, seat, shared));
+        });
+        if let Some(task) = task {
+            self.shared.room.is_served_by(serial, task, is_reserved);
+        }
+    }
+}
+
+/// Says a thing that lasts once a minute.
+#[derive(Debug, Default)]
+struct Complaint {
+    last: Option<Instant>,
+    unsaid: u64,
+}
+
+impl Complaint {
+    /// Whether it is time to say so, and how often it went unsaid since the last time.
+    fn is_due(&mut self) -> Option<u64> {
+        if self.last.is_some_and(|last| last.elapsed() <= Duration::from_secs(60)) {
+            self.unsaid += 1;
+            return None;
+        }
+        self.last = Some(Instant::now());
+        Some(std::mem::take(&mut self.unsaid))
+    }
+}
+
+/// Replies are small and complete: they leave at once. A peer that is gone without a word is
+/// found out, for an idle policy connection has no other limit.
+pub(super) fn prepare_tcp(stream: &std::net::TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let _ = socket2::SockRef::from(stream).set_keepalive(true);
+}
+
+/// Besides, every close is a reset: Postfix 3.7 sees that one before its next AUTH and reconnects;
+/// after an ordinary close it loses that AUTH, too (measured).
+pub(super) fn prepare_tcp_login(stream: &std::net::TcpStream) {
+    prepare_tcp(stream);
+    let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}
+
+/// Accepts on the local socket, from the users that may ask (unix(7), SO_PEERCRED).
+pub(super) async fn admitted(
+    listener: &LocalListener,
+    allowed: &HashSet<u32>,
+    warned: &Warned,
+) -> io::Result<UnixStream> {
+    let stream = listener.accept().await?;
+    if !allowed.is_empty() {
+        let user = stream.peer_creds()?.euid();
+        if !user.is_some_and(|user| allowed.contains(&user)) {
+            let name = user.and_then(|user| User::from_uid(user.into()).ok().flatten()).map(|user| user.name);
+            let user = user.map_or_else(|| "unknown".to_owned(), |user| user.to_string());
+            if warned.is_news(&user) {
+                warn!(user, name, "a user that is not in server.ipc.allow_users wanted to ask");
+            }
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+    }
+    Ok(stream.into())
+}

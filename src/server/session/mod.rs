@@ -1,0 +1,350 @@
+//! One connection, whoever is at its other end: bytes to a question, its answer to bytes.
+//!
+//! One loop serves map and policy listeners and the local socket alike; listeners for logins, where
+//! many are under way on one connection, have another (`login`). It decodes one request
+//! and reads no further one until that is answered; meanwhile it watches for the peer to hang up,
+//! and drops the lookup then. A half-close is no hang-up: what was asked is answered.
+//!
+//! Limits: a request that has begun and brings no byte for 30 s is given up, and so is a reply
+//! that the peer does not take for 30 s. An idle map connection ends after 300 s (Postfix closes
+//! its own after 10 s), an idle policy connection never (Postfix would wait a second and retry).
+
+mod login;
+mod peer;
+
+use std::hash::{BuildHasher, RandomState};
+use std::os::fd::AsFd;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tracing::debug;
+
+use crate::backend::door::Door;
+use crate::broker::{Broker, Generation};
+use crate::lookup::Asker;
+use crate::model::{Answer, Failure, OnFailure, Question};
+use crate::server::room::Unheard;
+use crate::server::threads;
+use crate::wire::ipc::{self, Ask, Hello, MAX_FROM_BROKER, MAX_FROM_CLIENT, Service, Told, Verdict, Welcome};
+use crate::wire::reply::{self, Next, Protocol};
+use crate::wire::{self, policy, sasl, socketmap};
+pub use peer::Draining;
+pub(crate) use peer::has;
+use peer::{Waits, hang_up, read, write};
+
+const IDLE_MAP: Duration = Duration::from_secs(300);
+const HALF_READ: Duration = Duration::from_secs(30);
+
+/// What is spoken on a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wire {
+    /// socketmap_table(5).
+    Socketmap,
+    /// SMTPD_POLICY_README, to the entry of this name.
+    Policy(Arc<str>),
+    /// Dovecot's authentication protocol, to the entry of this name.
+    Login(Arc<str>),
+    /// Frames of `pfxhttp-client`, to the service that its hello names.
+    Local(Option<Service>),
+}
+
+/// What the bytes read so far ask for.
+enum Step {
+    /// More bytes.
+    Read,
+    /// An answer.
+    Ask { id: Option<u64>, question: Question, spent: Duration },
+    /// A reply that needs no answer.
+    Say(Answer),
+    /// The end.
+    Close(&'static str),
+}
+
+/// Serves `stream`, which came through `door`, until its end. When the broker stops, what has been
+/// asked by then is answered, but for what stands behind a request that takes longer than the grace.
+/// `unheard` goes with the first complete request.
+pub(crate) async fn serve<S>(
+    mut stream: S,
+    mut wire: Wire,
+    door: Door,
+    generation: Arc<Generation>,
+    mut draining: Draining,
+    mut unheard: Option<Unheard>,
+) where
+    S: AsyncRead + AsyncWrite + AsFd + Unpin,
+{
+    if let Wire::Login(name) = &wire {
+        return login::serve(stream, name, &door, &generation, draining, unheard).await;
+    }
+    let mut received = Vec::new();
+    let mut out = Vec::new();
+    // Of this connection alone; its requests count on from there.
+    let session = RandomState::new().hash_one(());
+    let mut serial = session;
+    let mut waits = Waits::new(&draining);
+    loop {
+        out.clear();
+        // A request lives on the generation that it was read under.
+        let broker = generation.current();
+        let step = wire.next(&mut received, &broker, &mut out);
+        // Whoever has greeted, or asked, is known.
+        unheard.take_if(|_| !out.is_empty() || !matches!(step, Step::Read));
+        // A greeting does not wait for the answer behind it.
+        if !out.is_empty() && write(&mut stream, &out, &mut draining).await.is_err() {
+            return;
+        }
+        out.clear();
+        let next = match step {
+            // Whoever sends without end would be answered without end.
+            Step::Ask { .. } if draining.is_over() => return,
+            Step::Ask { id, question, spent } => {
+                serial = serial.wrapping_add(1);
+                let id = id.unwrap_or(serial);
+                let now = Instant::now();
+                let at = now.checked_sub(spent).unwrap_or(now);
+                let asker = Asker { at, id, session, door: door.clone() };
+                let answer = tokio::select! {
+                    biased;
+                    answer = broker.ask(&question, &asker) => answer,
+                    () = hang_up(&mut stream, &mut received) => return,
+                };
+                wire.reply(id, &answer, &mut out)
+            }
+            Step::Say(answer) => wire.reply(0, &answer, &mut out),
+            Step::Read => {
+                drop(broker);
+                let patience = wire.patience(!received.is_empty());
+                match read(&mut stream, &mut received, patience, &mut waits).await {
+                    Ok(1..) => continue,
+                    Ok(0) | Err(_) => return,
+                }
+            }
+            Step::Close(reason) => {
+                debug!(reason, "connection closed");
+                return;
+            }
+        };
+        threads::others_first().await;
+        if write(&mut stream, &out, &mut draining).await.is_err() || next == Next::Close {
+            return;
+        }
+    }
+}
+
+impl Wire {
+    /// Takes the next request out of what was read. A broker's greeting is put into `out`.
+    fn next(&mut self, received: &mut Vec<u8>, broker: &Broker, out: &mut Vec<u8>) -> Step {
+        if received.is_empty() {
+            return Step::Read;
+        }
+        let decoded = match self {
+            Self::Socketmap => socketmap::decode(received),
+            Self::Policy(name) => policy::decode(received, name),
+            Self::Login(_) => return Step::Close("logins have a loop of their own"),
+            Self::Local(service) => return frames(service, received, broker, out),
+        };
+        match decoded {
+            Ok(Some((question, consumed))) => {
+                received.drain(..consumed);
+                Step::Ask { id: None, question, spent: Duration::ZERO }
+            }
+            Ok(None) => Step::Read,
+            Err(wire::Error::Framing(reason)) => Step::Close(reason),
+            Err(wire::Error::Malformed { consumed, .. }) => {
+                received.drain(..consumed);
+                Step::Say(Answer::Failed { failure: Failure::Malformed, on_failure: None })
+            }
+        }
+    }
+
+    fn reply(&self, id: u64, answer: &Answer, out: &mut Vec<u8>) -> Next {
+        // The fallback is for a name without an entry, which a listener's name never is.
+        static FALLBACK: LazyLock<OnFailure> = LazyLock::new(OnFailure::default);
+        match self {
+            Self::Socketmap => reply::encode(Protocol::Socketmap, answer, &FALLBACK, out),
+            Self::Policy(_) => reply::encode(Protocol::Policy, answer, &FALLBACK, out),
+            Self::Login(_) => Next::Close,
+            Self::Local(_) => match ipc::encode(&Told { id, answer: answer.clone() }, MAX_FROM_BROKER, out) {
+                Ok(()) => Next::Stay,
+                Err(_) => Next::Close,
+            },
+        }
+    }
+
+    /// How long to wait for the next byte; `None`: for ever.
+    fn patience(&self, begun: bool) -> Option<Duration> {
+        match self {
+            _ if begun => Some(HALF_READ),
+            Self::Socketmap => Some(IDLE_MAP),
+            Self::Policy(_) | Self::Login(_) | Self::Local(Some(_)) => None,
+            // Whoever connects to the local socket greets at once.
+            Self::Local(None) => Some(HALF_READ),
+        }
+    }
+}
+
+/// The local socket: a greeting, then lookups in the service that it names.
+fn frames(service: &mut Option<Service>, received: &mut Vec<u8>, broker: &Broker, out: &mut Vec<u8>) -> Step {
+    let served = match service {
+        Some(served) => served,
+        None => match Hello::decode(received) {
+            Ok(None) => return Step::Read,
+            Err(_) => return Step::Close("no greeting"),
+            Ok(Some((hello, consumed))) => {
+                received.drain(..consumed);
+                if !welcome(&hello, broker, out) {
+                    return Step::Close("frame version not served");
+                }
+                let Some(named) = hello.service else { return Step::Close("no service") };
+                service.insert(named)
+            }
+        },
+    };
+    match ipc::decode::<Ask>(received, MAX_FROM_CLIENT) {
+        Ok(None) => Step::Read,
+        Err(_) => Step::Close("no frame"),
+        Ok(Some((mut ask, consumed))) => {
+            received.drain(..consumed);
+            let in_service = match (&ask.question, served) {
+                (Question::Map { .. }, Service::Socketmap) => true,
+                (Question::Policy { name, .. }, Service::Policy { name: served }) => name == served,
+                (Question::Login(login), Service::Login { name }) => {
+                    login.name == *name && sasl::is_legal(&login.credentials)
+                }
+                _ => false,
+            };
+            if !in_service {
+                return Step::Close("a question of another service");
+            }
+            if let Question::Login(login) = &mut ask.question {
+                login.peer.bound();
+            }
+            let spent = Duration::from_millis(ask.spent_ms.into());
+            Step::Ask { id: Some(ask.id), question: ask.question, spent }
+        }
+    }
+}
+
+/// Greets back; false where the client's version is not served.
+fn welcome(hello: &Hello, broker: &Broker, out: &mut Vec<u8>) -> bool {
+    let verdict = match &hello.service {
+        Some(service) => {
+            let terms = broker.terms(service);
+            Verdict::Served {
+                budget_ms: u32::try_from(terms.budget.as_millis()).unwrap_or(u32::MAX),
+                on_failure: terms.on_failure,
+                mechanisms: terms.mechanisms,
+            }
+        }
+        None if hello.version < ipc::OLDEST => Verdict::TooOld,
+        None => Verdict::TooNew,
+    };
+    let greeted = Welcome { version: ipc::VERSION, verdict }.encode(out).is_ok();
+    greeted && hello.service.is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use std::path::Path;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixStream;
+    use tokio::sync::watch;
+    use tokio::time::{Instant as Clock, sleep, timeout};
+
+    const MARGIN: Duration = Duration::from_millis(10);
+
+    /// A connection, the broker behind it, and what keeps that from stopping.
+    struct Served {
+        peer: UnixStream,
+        started: Clock,
+        _drain: watch::Sender<Option<Instant>>,
+    }
+
+    fn connect(wire: Wire) -> Served {
+        let text = "policy_services:\n  p:\n    target: \"http://127.0.0.1:1/\"\n    payload: '{}'\n    value_field: action\n";
+        let (config, _) = config::parse(Path::new("pfxhttp.yml"), text).expect("a configuration");
+        let broker = Arc::new(Broker::new(&config).expect("an HTTP side"));
+        let (drain, draining) = watch::channel(None);
+        let (peer, stream) = UnixStream::pair().expect("a socket pair");
+        let generation = Arc::new(Generation::new(broker));
+        tokio::spawn(serve(stream, wire, Door::default(), generation, Draining::new(draining), None));
+        Served { peer, started: Clock::now(), _drain: drain }
+    }
+
+    impl Served {
+        async fn send(&mut self, bytes: &[u8]) {
+            self.peer.write_all(bytes).await.expect("the connection is there");
+        }
+
+        /// The next bytes; none at the end of the stream.
+        async fn receive(&mut self) -> Vec<u8> {
+            let mut bytes = vec![0; 256];
+            let read = timeout(Duration::from_secs(7200), self.peer.read(&mut bytes));
+            let count = read.await.expect("bytes, or the end").expect("no error");
+            bytes.truncate(count);
+            bytes
+        }
+
+        /// The connection ends this long after its beginning.
+        async fn assert_ends_after(&mut self, due: Duration) {
+            assert_eq!(self.receive().await, b"");
+            let took = self.started.elapsed();
+            assert!((due..due + MARGIN).contains(&took), "it ended after {took:?}, not {due:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_has_begun_is_given_up_after_30_seconds_without_a_byte() {
+        let policy = || Wire::Policy("p".into());
+        for (wire, pieces) in [(Wire::Socketmap, [b"9:un", b"know"]), (policy(), [b"requ", b"est="])] {
+            let mut served = connect(wire);
+            for piece in pieces {
+                served.send(piece).await;
+                sleep(HALF_READ - 2 * MARGIN).await;
+            }
+            served.assert_ends_after(2 * HALF_READ - 2 * MARGIN).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_policy_connection_is_kept() {
+        let mut served = connect(Wire::Policy("p".into()));
+        for _ in 0..2 {
+            sleep(Duration::from_secs(3600)).await;
+            served.send(b"request=smtpd_access_policy\n\n").await;
+            assert!(served.receive().await.starts_with(b"action="), "an answer after an hour");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_map_connection_ends_after_five_minutes() {
+        let mut served = connect(Wire::Socketmap);
+        served.assert_ends_after(IDLE_MAP).await;
+
+        let mut served = connect(Wire::Socketmap);
+        sleep(IDLE_MAP - MARGIN).await;
+        served.send(b"9:unknown k,").await;
+        assert_eq!(served.receive().await, b"16:PERM unknown map,");
+        served.assert_ends_after(2 * IDLE_MAP - MARGIN).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_greets_within_30_seconds_and_may_be_idle_then() {
+        connect(Wire::Local(None)).assert_ends_after(HALF_READ).await;
+
+        let mut served = connect(Wire::Local(None));
+        let mut bytes = Vec::new();
+        Hello::encode(ipc::VERSION, &Service::Socketmap, &mut bytes).expect("short");
+        served.send(&bytes).await;
+        assert!(!served.receive().await.is_empty(), "a greeting");
+        sleep(Duration::from_secs(3600)).await;
+        bytes.clear();
+        let question = Question::Map { name: "unknown".to_owned(), key: b"k".to_vec() };
+        ipc::encode_ask(7, 0, &question, &mut bytes).expect("short");
+        served.send(&bytes).await;
+        assert!(!served.receive().await.is_empty(), "an answer after an hour");
+    }
+}

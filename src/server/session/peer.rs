@@ -1,0 +1,193 @@
+//! A connection's peer: reading from it as long as there is something to wait for, writing to it, and
+//! seeing it hang up.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
+use std::pin::Pin;
+use std::task::{Poll, ready};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::sync::watch;
+use tokio::time::Instant as Clock;
+
+use super::IDLE_MAP;
+use crate::http::timer::Timer;
+
+const WRITE: Duration = Duration::from_secs(30);
+/// How long after SIGTERM a request may still come to its end, and a reply may take to be read.
+const GRACE: Duration = Duration::from_secs(2);
+/// How often a connection is looked at that cannot be read to see the peer hang up.
+pub(super) const LOOK: Duration = Duration::from_millis(250);
+/// What is read beyond a request while that is answered, to see the peer hang up.
+const READ_AHEAD: usize = 4096;
+/// What an idle connection keeps of its buffer: a map's request fits.
+const IDLE_BUFFER: usize = 128;
+/// What is read at a time: a policy request of Postfix at once.
+const READ: usize = 4096;
+
+/// What a connection waits for besides its peer. Both are set up once: a lookup costs neither a new
+/// timer nor a place in a list.
+pub(super) struct Waits {
+    patience: Timer,
+    /// Until the broker begins to stop.
+    stop: Pin<Box<dyn Future<Output = Instant> + Send>>,
+    /// When it did.
+    since: Option<Instant>,
+}
+
+impl Waits {
+    pub(super) fn new(draining: &Draining) -> Self {
+        let mut draining = draining.clone();
+        let stop = Box::pin(async move { draining.begun().await });
+        Self { patience: Timer::new(Clock::now().into_std() + IDLE_MAP), stop, since: None }
+    }
+}
+
+/// Returns when no more is read: an idle connection has nothing to lose, a request that has begun
+/// has until the end of the grace.
+async fn stopped(
+    stop: &mut Pin<Box<dyn Future<Output = Instant> + Send>>,
+    since: &mut Option<Instant>,
+    begun: bool,
+) {
+    let since = match *since {
+        Some(since) => since,
+        None => *since.insert(stop.as_mut().await),
+    };
+    if begun {
+        tokio::time::sleep_until((since + GRACE).into()).await;
+    }
+}
+
+/// Returns at `until`; never without one.
+async fn ended(patience: &mut Timer, until: Option<Instant>) {
+    match until {
+        Some(until) => patience.wait(until).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Reads once, for as long as `patience` lasts. Nothing read means the end: of the stream, of our
+/// patience, or of the broker.
+pub(super) async fn read<S>(
+    stream: &mut S,
+    received: &mut Vec<u8>,
+    patience: Option<Duration>,
+    waits: &mut Waits,
+) -> io::Result<usize>
+where
+    S: AsyncRead + AsFd + Unpin,
+{
+    let begun = !received.is_empty();
+    if !begun {
+        // What may come in an hour needs no more.
+        received.shrink_to(IDLE_BUFFER);
+    }
+    let until = patience.map(|limit| Clock::now().into_std() + limit);
+    loop {
+        if waits.since.is_some_and(|since| since.elapsed() > GRACE) {
+            return Ok(0);
+        }
+        tokio::select! {
+            // What has come in by now counts as asked,
+            biased;
+            count = read_some(stream, received) => return count,
+            () = ended(&mut waits.patience, until) => return Ok(0),
+            () = stopped(&mut waits.stop, &mut waits.since, begun) => {}
+        }
+        // also where the runtime has not heard of it yet.
+        if begun || !has(stream, PollFlags::IN) {
+            return Ok(0);
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Reads once, by way of the stack: while there is nothing to read, there is no buffer.
+async fn read_some<S: AsyncRead + Unpin>(stream: &mut S, received: &mut Vec<u8>) -> io::Result<usize> {
+    poll_fn(|cx| {
+        let mut space = [MaybeUninit::uninit(); READ];
+        let mut buffer = ReadBuf::uninit(&mut space);
+        ready!(Pin::new(&mut *stream).poll_read(cx, &mut buffer))?;
+        received.extend_from_slice(buffer.filled());
+        Poll::Ready(Ok(buffer.filled().len()))
+    })
+    .await
+}
+
+pub(super) async fn write<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    bytes: &[u8],
+    draining: &mut Draining,
+) -> io::Result<()> {
+    let too_slow = async {
+        tokio::select! {
+            () = tokio::time::sleep(WRITE) => {}
+            () = async { draining.begun().await; tokio::time::sleep(GRACE).await } => {}
+        }
+    };
+    tokio::select! {
+        biased;
+        written = stream.write_all(bytes) => written,
+        () = too_slow => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+/// When the broker began to stop, once it has.
+#[derive(Debug, Clone)]
+pub struct Draining(watch::Receiver<Option<Instant>>);
+
+impl Draining {
+    /// Follows `since`, which is set once.
+    #[must_use]
+    pub fn new(since: watch::Receiver<Option<Instant>>) -> Self {
+        Self(since)
+    }
+
+    /// Returns when the broker begins to stop, or is gone.
+    pub async fn begun(&mut self) -> Instant {
+        match self.0.wait_for(Option::is_some).await {
+            Ok(since) => since.unwrap_or_else(Instant::now),
+            Err(_) => Instant::now(),
+        }
+    }
+
+    /// Whether no more is read, however much a peer sends.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.0.borrow().is_some_and(|since| since.elapsed() > GRACE)
+    }
+}
+
+/// Returns when nobody is left to read an answer. Bytes that come meanwhile belong to the next
+/// request.
+pub(super) async fn hang_up<S: AsyncRead + AsFd + Unpin>(stream: &mut S, received: &mut Vec<u8>) {
+    while received.len() < READ_AHEAD {
+        match read_some(stream, received).await {
+            Ok(0) if is_hung_up(stream) => return,
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(_) => return,
+        }
+    }
+    // After a half-close, and beyond what is read ahead, reading shows nothing more.
+    while !is_hung_up(stream) {
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Whether both directions are closed. A TCP peer that closed looks as if it half-closed.
+pub(super) fn is_hung_up(stream: &impl AsFd) -> bool {
+    has(stream, PollFlags::HUP | PollFlags::ERR)
+}
+
+/// Whether poll(2) reports one of `events` now.
+pub(crate) fn has(socket: &impl AsFd, events: PollFlags) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(socket.as_fd(), events)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut fds, Some(&now)).is_ok() && fds[0].revents().intersects(events)
+}

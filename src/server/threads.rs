@@ -1,0 +1,190 @@
+//! The threads that serve connections: one for each processor, each with a runtime and a poller of
+//! its own, as in nginx and HAProxy. A connection stays where it was put, so that whatever it
+//! waits for wakes the thread that goes on with it, and no other.
+//!
+//! What is not a connection of Postfix (accepting, reloads, metrics, tokens) has threads of its own.
+
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, mpsc};
+use std::task::Poll;
+use std::thread;
+
+use tokio::runtime::{Builder, Handle};
+use tokio::task::AbortHandle;
+
+use crate::observe::counted::Counted;
+
+thread_local! {
+    /// 0 where this is none of these threads.
+    static PLACE: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Which of these threads this is: from 1 on, 0 where it is none of them.
+#[must_use]
+pub fn place() -> usize {
+    PLACE.get()
+}
+
+/// How many places there are, the one for all other threads included.
+#[must_use]
+pub fn places() -> usize {
+    1 + count()
+}
+
+/// Lets what is ready on this thread go first. What is sent then leaves in a row, and whoever reads it is
+/// woken once rather than for each piece; unlike tokio's `yield_now` it does not ask the poller for more.
+pub async fn others_first() {
+    let mut is_last = false;
+    poll_fn(|cx| {
+        if is_last {
+            return Poll::Ready(());
+        }
+        is_last = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+fn count() -> usize {
+    static COUNT: OnceLock<usize> = OnceLock::new();
+    *COUNT.get_or_init(|| thread::available_parallelism().map_or(1, usize::from))
+}
+
+/// All of them. They live as long as the process.
+#[derive(Debug, Clone)]
+pub struct Threads(Arc<[Thread]>);
+
+#[derive(Debug)]
+struct Thread {
+    runtime: Handle,
+    /// Tasks that are under way.
+    busy: Arc<AtomicUsize>,
+}
+
+impl Threads {
+    /// Starts one for each processor.
+    ///
+    /// # Errors
+    /// Where the system gives no thread, or no poller.
+    pub fn start() -> io::Result<Self> {
+        (1..places()).map(Thread::start).collect::<io::Result<_>>().map(Self)
+    }
+
+    /// Runs what `begin` makes where the fewest tasks are under way; what ends it before its end.
+    pub fn spawn<F>(&self, begin: impl FnOnce() -> F + Send + 'static) -> Option<AbortHandle>
+    where
+        F: Future<Output = ()> + Send,
+    {
+        let thread = self.0.iter().min_by_key(|thread| thread.busy.load(Ordering::Relaxed))?;
+        let task = Counted::new(&thread.busy);
+        let task = thread.runtime.spawn(async move {
+            let _task = task;
+            begin().await;
+        });
+        Some(task.abort_handle())
+    }
+
+    /// Returns once each of them has done what it was doing; never where one is stuck.
+    pub async fn turn(&self) {
+        for thread in &*self.0 {
+            if thread.runtime.spawn(async {}).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
+impl Thread {
+    fn start(place: usize) -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let (started, starting) = mpsc::channel();
+        thread::Builder::new().name(format!("connections-{place}")).spawn(move || {
+            PLACE.set(place);
+            let _ = started.send(());
+            runtime.block_on(std::future::pending::<()>());
+        })?;
+        starting.recv().map_err(io::Error::other)?;
+        Ok(Self { runtime: handle, busy: Arc::default() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::oneshot;
+
+    #[tokio::test]
+    async fn tasks_are_spread_and_stay() {
+        let threads = Threads::start().expect("threads");
+        let mut seen = Vec::new();
+        let mut held = Vec::new();
+        for _ in 0..2 * count() {
+            let (tell, told) = oneshot::channel();
+            let (hold, holding) = oneshot::channel::<()>();
+            threads.spawn(|| async move {
+                let before = place();
+                tokio::task::yield_now().await;
+                let _ = tell.send((before, place()));
+                let _ = holding.await;
+            });
+            let (before, after) = told.await.expect("it runs");
+            assert_eq!(before, after);
+            seen.push(before);
+            held.push(hold);
+        }
+        seen.sort_unstable();
+        let due: Vec<_> = (1..places()).flat_map(|place| [place, place]).collect();
+        assert_eq!((seen, place()), (due, 0));
+        threads.turn().await;
+    }
+
+    #[tokio::test]
+    async fn what_is_ready_goes_first() {
+        let seen = std::sync::Mutex::new(Vec::new());
+        let note = |what| seen.lock().expect("not poisoned").push(what);
+        let polite = async {
+            note("read");
+            others_first().await;
+            note("sent");
+        };
+        tokio::join!(polite, async { note("read by another") });
+        assert_eq!(*seen.lock().expect("not poisoned"), ["read", "read by another", "sent"]);
+    }
+
+    #[tokio::test]
+    async fn tasks_that_have_ended_count_no_more() {
+        let threads = Threads::start().expect("threads");
+        for _ in 0..10 * count() {
+            let (tell, told) = oneshot::channel();
+            threads.spawn(|| async move {
+                let _ = tell.send(());
+            });
+            told.await.expect("it runs");
+        }
+        // Each of them is behind the end of what it was doing.
+        threads.turn().await;
+        assert!(threads.0.iter().all(|thread| thread.busy.load(Ordering::Relaxed) == 0));
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_is_stuck_does_not_turn() {
+        let threads = Threads::start().expect("threads");
+        let (release, held) = mpsc::channel::<()>();
+        let (tell, told) = oneshot::channel();
+        threads.spawn(move || async move {
+            let _ = tell.send(());
+            let _ = held.recv();
+        });
+        told.await.expect("it runs");
+        let mut turn = std::pin::pin!(threads.turn());
+        let patience = std::time::Duration::from_millis(200);
+        assert!(tokio::time::timeout(patience, turn.as_mut()).await.is_err(), "it is stuck");
+        drop(release);
+        turn.await;
+    }
+}

@@ -1,0 +1,341 @@
+//! The Dovecot authentication protocol, server side, as Postfix, Exim and Dovecot's own clients
+//! speak it (Dovecot's auth protocol 1.2; Postfix' xsasl_dovecot_server.c).
+//!
+//! Lines end in LF, fields are separated by TAB. The server speaks first and completely: Exim
+//! before 4.99 says nothing until it has read DONE, and an smtpd whose handshake fails exits.
+//! MECH stands before SPID, which Postfix insists on. A line has at most 16 KiB. Dovecot's
+//! clients escape control characters in values (0x01 and a letter), Postfix and Exim do not.
+
+use std::fmt::Write as _;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::Error;
+use crate::model::Peer;
+
+/// The longest line, without its LF: a SASL response of 12288 bytes, and what stands around it.
+pub const MAX_LINE: usize = 16 * 1024;
+
+/// What a client says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Line {
+    /// `VERSION <major> <minor>`; the major version is 1.
+    Version {
+        /// 0 for Postfix and Exim, 1 and more for Dovecot's own.
+        minor: u32,
+    },
+    /// `CPID <pid>`.
+    Cpid,
+    /// `AUTH <id> <mechanism> …`.
+    Auth(Box<Auth>),
+    /// `CONT <id> <base64>`.
+    Cont {
+        /// The dialogue.
+        id: u32,
+        /// `None`: that was no base64.
+        data: Option<Vec<u8>>,
+    },
+    /// `CANCEL <id>`.
+    Cancel {
+        /// The dialogue.
+        id: u32,
+    },
+    /// A command of a later version.
+    Unknown,
+}
+
+/// The beginning of a dialogue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Auth {
+    /// Chosen by the client; not zero.
+    pub id: u32,
+    /// In capitals; what the SMTP client typed, so it may be anything.
+    pub mechanism: String,
+    /// The response that came with it.
+    pub initial: Initial,
+    /// What is known of the connection.
+    pub peer: Peer,
+}
+
+/// An initial response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Initial {
+    /// There is none: the server sends the first challenge.
+    Absent,
+    /// Present; it may be empty.
+    Data(Vec<u8>),
+    /// Present, and no base64.
+    Invalid,
+}
+
+/// Decodes one line of a client that announced `minor`.
+///
+/// # Errors
+/// [`Error::Framing`] for a line over the limit, a foreign major version, and a command whose id
+/// is none: nobody could be answered.
+pub fn decode(bytes: &[u8], minor: u32) -> Result<Option<(Line, usize)>, Error> {
+    let Some(end) = memchr::memchr(b'\n', bytes) else {
+        return if bytes.len() > MAX_LINE {
+            Err(Error::Framing("line longer than the limit"))
+        } else {
+            Ok(None)
+        };
+    };
+    if end > MAX_LINE {
+        return Err(Error::Framing("line longer than the limit"));
+    }
+    let mut fields = bytes[..end].split(|&byte| byte == b'\t');
+    let line = match fields.next().unwrap_or_default() {
+        b"VERSION" => match (number(fields.next()), number(fields.next())) {
+            (Some(1), Some(minor)) => Line::Version { minor },
+            _ => return Err(Error::Framing("not version 1 of the protocol")),
+        },
+        b"CPID" => match number(fields.next()) {
+            Some(1..) => Line::Cpid,
+            _ => return Err(Error::Framing("CPID without a number")),
+        },
+        b"AUTH" => Line::Auth(Box::new(auth(fields, minor)?)),
+        b"CONT" => {
+            let id = id(fields.next())?;
+            let Some(data) = fields.next() else { return Err(Error::Framing("CONT without data")) };
+            Line::Cont { id, data: STANDARD.decode(data).ok() }
+        }
+        b"CANCEL" => Line::Cancel { id: id(fields.next())? },
+        _ => Line::Unknown,
+    };
+    Ok(Some((line, end + 1)))
+}
+
+fn number(field: Option<&[u8]>) -> Option<u32> {
+    let text = std::str::from_utf8(field?).ok()?;
+    // `parse` takes a sign, the protocol does not.
+    if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
+}
+
+fn id(field: Option<&[u8]>) -> Result<u32, Error> {
+    number(field).filter(|&id| id > 0).ok_or(Error::Framing("a request without an id"))
+}
+
+fn auth<'a>(mut fields: impl Iterator<Item = &'a [u8]>, minor: u32) -> Result<Auth, Error> {
+    let id = id(fields.next())?;
+    let mechanism = fields.next().map(|name| String::from_utf8_lossy(name).to_ascii_uppercase());
+    let Some(mechanism) = mechanism else { return Err(Error::Framing("AUTH without a mechanism")) };
+    let mut auth = Auth { id, mechanism, initial: Initial::Absent, peer: Peer::default() };
+    while let Some(field) = fields.next() {
+        let (name, value) = match memchr::memchr(b'=', field) {
+            Some(at) => (&field[..at], &field[at + 1..]),
+            None => (field, &field[field.len()..]),
+        };
+        if name == b"resp" {
+            // Whatever followed could come out of the SMTP client's own response.
+            if fields.next().is_some() {
+                return Err(Error::Framing("resp is not the last parameter"));
+            }
+            auth.initial = initial(value, minor);
+            break;
+        }
+        tell(&mut auth.peer, name, value);
+    }
+    auth.peer.bound();
+    Ok(auth)
+}
+
+/// Empty means "none" from Postfix and Exim, which cannot say it otherwise; `=` is empty from
+/// anybody (RFC 4954 4).
+fn initial(value: &[u8], minor: u32) -> Initial {
+    match value {
+        b"" if minor < 2 => Initial::Absent,
+        b"" | b"=" => Initial::Data(Vec::new()),
+        _ => STANDARD.decode(value).map_or(Initial::Invalid, Initial::Data),
+    }
+}
+
+/// Takes a parameter in, unless it is one that nobody asks for.
+fn tell(peer: &mut Peer, name: &[u8], value: &[u8]) {
+    let place = match name {
+        b"service" | b"protocol" => &mut peer.service,
+        b"rip" => &mut peer.client_ip,
+        b"rport" => &mut peer.client_port,
+        b"lip" => &mut peer.local_ip,
+        b"lport" => &mut peer.local_port,
+        b"local_name" => &mut peer.local_name,
+        b"client_id" => &mut peer.client_id,
+        b"ssl_protocol" => &mut peer.ssl_protocol,
+        b"ssl" if value.starts_with(b"TLS") || value.starts_with(b"SSL") => &mut peer.ssl_protocol,
+        b"ssl_cipher" => &mut peer.ssl_cipher,
+        b"secured" => {
+            peer.secured = true;
+            return;
+        }
+        _ => return,
+    };
+    *place = unescape(value);
+}
+
+/// Undoes the escapes of Dovecot's clients. What is not UTF-8 becomes U+FFFD.
+fn unescape(value: &[u8]) -> String {
+    let mut plain = Vec::with_capacity(value.len());
+    let mut bytes = value.iter();
+    while let Some(&byte) = bytes.next() {
+        match (byte, if byte == 1 { bytes.next() } else { None }) {
+            (1, Some(b'0')) => plain.push(0),
+            (1, Some(b'1')) => plain.push(1),
+            (1, Some(b't')) => plain.push(b'\t'),
+            (1, Some(b'r')) => plain.push(b'\r'),
+            (1, Some(b'n')) => plain.push(b'\n'),
+            (1, Some(&other)) => plain.push(other),
+            (byte, _) => plain.push(byte),
+        }
+    }
+    String::from_utf8_lossy(&plain).into_owned()
+}
+
+/// What a server says before anything is asked of it.
+#[derive(Debug, Clone)]
+pub struct Greeting<'a> {
+    /// The mechanisms on offer. All of them hand over what can be used again, so all are marked
+    /// `plaintext`, as Dovecot does: `smtpd_sasl_security_options = noplaintext` counts on it.
+    pub mechanisms: &'a [&'a str],
+    /// Our process.
+    pub pid: u32,
+    /// Unique for each connection.
+    pub connection: u32,
+    /// Random; Dovecot's clients insist on one.
+    pub cookie: u128,
+}
+
+impl Greeting<'_> {
+    /// Appends the whole handshake.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let mut text = String::from("VERSION\t1\t2\n");
+        for mechanism in self.mechanisms {
+            // Writing to a String does not fail.
+            let _ = writeln!(text, "MECH\t{mechanism}\tplaintext");
+        }
+        let Self { pid, connection, cookie, .. } = self;
+        let _ = write!(text, "SPID\t{pid}\nCUID\t{connection}\nCOOKIE\t{cookie:032x}\nDONE\n");
+        out.extend_from_slice(text.as_bytes());
+    }
+}
+
+/// Appends a challenge. Its TAB stands even where it is empty: Postfix takes what is behind it.
+pub fn challenge(id: u32, challenge: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(format!("CONT\t{id}\t{}\n", STANDARD.encode(challenge)).as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn one(line: &str, minor: u32) -> Line {
+        let (decoded, consumed) = decode(line.as_bytes(), minor).expect("legal").expect("complete");
+        assert_eq!(consumed, line.len());
+        decoded
+    }
+
+    fn auth(line: &str, minor: u32) -> Auth {
+        match one(line, minor) {
+            Line::Auth(auth) => *auth,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn auth_of_postfix() {
+        // DV-9
+        let line = "AUTH\t7\tplain\tservice=smtp\tnologin\tlip=127.0.0.1\trip=192.0.2.7\tsecured\tresp=AHVAZXhhbXBsZS5jb20Ac2VjcmV0\n";
+        let auth = auth(line, 0);
+        assert_eq!((auth.id, auth.mechanism.as_str()), (7, "PLAIN"));
+        assert_eq!(auth.initial, Initial::Data(b"\0u@example.com\0secret".to_vec()));
+        let peer = Peer {
+            service: "smtp".into(),
+            client_ip: "192.0.2.7".into(),
+            local_ip: "127.0.0.1".into(),
+            secured: true,
+            ..Peer::default()
+        };
+        assert_eq!(auth.peer, peer);
+    }
+
+    #[test]
+    fn initial_responses_in_all_forms() {
+        // DV-12
+        for (resp, minor, initial) in [
+            ("", 0, Initial::Absent),
+            ("\tresp=", 0, Initial::Absent),
+            ("\tresp=", 1, Initial::Absent),
+            ("\tresp=", 2, Initial::Data(Vec::new())),
+            ("\tresp==", 0, Initial::Data(Vec::new())),
+            ("\tresp=YQ==", 0, Initial::Data(b"a".to_vec())),
+            ("\tresp=YQ", 0, Initial::Invalid),
+            ("\tresp=YR==", 0, Initial::Invalid),
+            ("\tresp=Y Q=", 0, Initial::Invalid),
+        ] {
+            assert_eq!(
+                auth(&format!("AUTH\t1\tPLAIN\tservice=smtp{resp}\n"), minor).initial,
+                initial,
+                "{resp:?}"
+            );
+        }
+        assert!(decode(b"AUTH\t1\tPLAIN\tresp=YQ==\tnologin\n", 0).is_err(), "nothing stands behind resp");
+    }
+
+    #[test]
+    fn other_lines() {
+        assert_eq!(one("VERSION\t1\t0\n", 0), Line::Version { minor: 0 });
+        assert_eq!(one("CPID\t42\n", 0), Line::Cpid);
+        assert_eq!(one("CONT\t1\t\n", 0), Line::Cont { id: 1, data: Some(Vec::new()) });
+        assert_eq!(one("CONT\t1\tYQ==\n", 0), Line::Cont { id: 1, data: Some(b"a".to_vec()) });
+        assert_eq!(one("CONT\t1\t!\n", 0), Line::Cont { id: 1, data: None });
+        assert_eq!(one("CANCEL\t4294967295\n", 0), Line::Cancel { id: u32::MAX });
+        assert_eq!(one("FUTURE\tx\n", 0), Line::Unknown);
+        assert_eq!(
+            auth("AUTH\t1\tPLAIN\tsession=a\u{1}tb\tclient_id=a\u{1}tb\u{1}1\n", 1).peer.client_id,
+            "a\tb\u{1}"
+        );
+        for bad in [
+            "VERSION\t2\t0\n",
+            "VERSION\t1\n",
+            "CPID\t0\n",
+            "CPID\tx\n",
+            "AUTH\t0\tPLAIN\n",
+            "AUTH\tx\tPLAIN\n",
+            "AUTH\t1\n",
+            "AUTH\t+1\tPLAIN\n",
+            "CONT\t1\n",
+            "CANCEL\n",
+            "AUTH\t4294967296\tPLAIN\n",
+        ] {
+            assert!(matches!(decode(bad.as_bytes(), 0), Err(Error::Framing(_))), "{bad:?}");
+        }
+        assert_eq!(decode(&vec![b'x'; MAX_LINE], 0), Ok(None));
+        assert!(decode(&vec![b'x'; MAX_LINE + 1], 0).is_err());
+    }
+
+    #[test]
+    fn the_handshake_to_the_byte() {
+        let mut out = Vec::new();
+        Greeting { mechanisms: &["PLAIN", "LOGIN"], pid: 12, connection: 3, cookie: 0xab }.encode(&mut out);
+        let due = "VERSION\t1\t2\nMECH\tPLAIN\tplaintext\nMECH\tLOGIN\tplaintext\nSPID\t12\nCUID\t3\n\
+                   COOKIE\t000000000000000000000000000000ab\nDONE\n";
+        assert_eq!(String::from_utf8(out).expect("UTF-8"), due); // DV-3
+        let mut out = Vec::new();
+        challenge(1, b"", &mut out);
+        challenge(1, b"Username:", &mut out);
+        assert_eq!(out, b"CONT\t1\t\nCONT\t1\tVXNlcm5hbWU6\n"); // DV-14
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_judged_without_panic(bytes: Vec<u8>, minor in 0u32..4) {
+            let _ = decode(&bytes, minor);
+        }
+
+        #[test]
+        fn any_parameters_are_judged_without_panic(fields in "AUTH\t1\t[^\n]{0,80}\n") {
+            let _ = decode(fields.as_bytes(), 0);
+        }
+    }
+}

@@ -1,0 +1,394 @@
+//! What `pfxhttp-client` and the broker say to each other over the local socket; no I/O.
+//!
+//! ```text
+//! frame    length u32 LE · that many bytes
+//! client   Hello { "pfxh", version u16 LE, service } · Ask { id, spent_ms, question } · …
+//! broker   Welcome { "pfxh", version u16 LE, verdict } · Told { id, answer } · …
+//! ```
+//!
+//! The bytes of a frame are bincode 1: fixed-width integers, little endian. The announced length
+//! is held against a limit before anything is read for it, and bincode has a limit of its own;
+//! trailing bytes are refused. Client and broker are replaced at different moments of an upgrade:
+//! the first six bytes of both greetings never change, the broker serves versions
+//! [`OLDEST`]`..=`[`VERSION`], and once a version is released any change of a frame is a new one.
+//! The golden bytes in the tests below hold that layout.
+
+use std::fmt;
+
+use bincode::Options;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::model::{Answer, Mechanism, OnFailure, Question};
+
+/// The version that this program speaks.
+pub const VERSION: u16 = 1;
+/// The oldest version that the broker serves: the one before [`VERSION`], once there is one.
+pub const OLDEST: u16 = 1;
+/// The longest frame that a client may send: the longest request, and room for its attributes.
+pub const MAX_FROM_CLIENT: usize = 256 * 1024;
+/// The longest frame that a broker may send: a value out of a body of at most 1 MiB.
+pub const MAX_FROM_BROKER: usize = 2 * 1024 * 1024;
+
+const MAGIC: [u8; 4] = *b"pfxh";
+const PREFIX: usize = 4;
+
+/// Why bytes are no frame: the peer is not what it should be, close.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Error {
+    /// The announced length is over the limit.
+    TooLong,
+    /// The bytes are not what was due.
+    Garbage,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooLong => "frame longer than the limit",
+            Self::Garbage => "frame makes no sense",
+        })
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// A client's first frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hello {
+    /// The frame version that it speaks.
+    pub version: u16,
+    /// What it will ask; `None` where the version is none that is served here.
+    pub service: Option<Service>,
+}
+
+/// What a spawned client serves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Service {
+    /// Lookups in any map.
+    Socketmap,
+    /// Requests to the policy service of this name.
+    Policy {
+        /// An entry of `policy_services`.
+        name: String,
+    },
+    /// Logins by the entry of this name.
+    Login {
+        /// An entry of `dovecot_sasl`.
+        name: String,
+    },
+}
+
+impl fmt::Display for Service {
+    /// As on the command line of the client.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socketmap => f.write_str("socketmap"),
+            Self::Policy { name } => write!(f, "policy {name}"),
+            Self::Login { name } => write!(f, "sasl {name}"),
+        }
+    }
+}
+
+/// A broker's first frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Welcome {
+    /// The frame version that the broker speaks at most.
+    pub version: u16,
+    /// Whether it will answer.
+    pub verdict: Verdict,
+}
+
+/// Whether a broker serves a client.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verdict {
+    /// It does.
+    Served {
+        /// The longest budget of what may be asked, in milliseconds.
+        budget_ms: u32,
+        /// The entry's `on_failure`, for a client that loses its broker.
+        on_failure: Option<OnFailure>,
+        /// What a login may use; empty for lookups, and for a name without entry.
+        mechanisms: Vec<Mechanism>,
+    },
+    /// The client's version is older than [`OLDEST`].
+    TooOld,
+    /// The client's version is newer than the broker's.
+    TooNew,
+}
+
+/// One lookup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ask {
+    /// Chosen by the client, from a random start on; a lookup that is sent again keeps it.
+    pub id: u64,
+    /// How long the lookup has been under way, in milliseconds: that much of its entry's budget is
+    /// spent, so sending it again starts no fresh one.
+    pub spent_ms: u32,
+    /// The lookup.
+    pub question: Question,
+}
+
+/// Its answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// The id of the [`Ask`].
+    pub id: u64,
+    /// What became of it.
+    pub answer: Answer,
+}
+
+/// The one place that says how bincode is used.
+fn options(limit: usize) -> impl Options {
+    bincode::DefaultOptions::new()
+        .with_fixint_encoding()
+        .with_little_endian()
+        .with_limit(limit as u64)
+        .reject_trailing_bytes()
+}
+
+/// Finds the first frame's bytes.
+///
+/// # Errors
+/// [`Error::TooLong`] as soon as the four bytes of the length are there.
+pub fn frame(bytes: &[u8], limit: usize) -> Result<Option<(&[u8], usize)>, Error> {
+    let Some(prefix) = bytes.first_chunk::<PREFIX>() else {
+        return Ok(None);
+    };
+    let length = u32::from_le_bytes(*prefix) as usize;
+    if length > limit {
+        return Err(Error::TooLong);
+    }
+    let end = PREFIX + length;
+    Ok(bytes.get(PREFIX..end).map(|payload| (payload, end)))
+}
+
+/// Decodes one frame.
+///
+/// # Errors
+/// Whatever is not exactly one `T` of at most `limit` bytes.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8], limit: usize) -> Result<Option<(T, usize)>, Error> {
+    let Some((payload, consumed)) = frame(bytes, limit)? else {
+        return Ok(None);
+    };
+    let value = options(limit).deserialize(payload).map_err(|_| Error::Garbage)?;
+    Ok(Some((value, consumed)))
+}
+
+/// Appends one frame.
+///
+/// # Errors
+/// [`Error::TooLong`] for a value of more than `limit` bytes; nothing is appended then.
+pub fn encode<T: Serialize>(value: &T, limit: usize, out: &mut Vec<u8>) -> Result<(), Error> {
+    let start = out.len();
+    out.extend_from_slice(&[0; PREFIX]);
+    if options(limit).serialize_into(&mut *out, value).is_err() {
+        out.truncate(start);
+        return Err(Error::TooLong);
+    }
+    let length = u32::try_from(out.len() - start - PREFIX).map_err(|_| Error::TooLong)?;
+    out[start..start + PREFIX].copy_from_slice(&length.to_le_bytes());
+    Ok(())
+}
+
+/// Appends an [`Ask`] without owning its question.
+///
+/// # Errors
+/// [`Error::TooLong`], which no question that `proto` decoded is.
+pub fn encode_ask(id: u64, spent_ms: u32, question: &Question, out: &mut Vec<u8>) -> Result<(), Error> {
+    encode(&(id, spent_ms, question), MAX_FROM_CLIENT, out)
+}
+
+impl Hello {
+    /// Appends the greeting of a client.
+    ///
+    /// # Errors
+    /// [`Error::TooLong`] for a service name over the limit.
+    pub fn encode(version: u16, service: &Service, out: &mut Vec<u8>) -> Result<(), Error> {
+        encode(&(MAGIC, version, service), MAX_FROM_CLIENT, out)
+    }
+
+    /// Decodes the greeting of a client. Behind a foreign version nothing is read.
+    ///
+    /// # Errors
+    /// Whatever is no greeting.
+    pub fn decode(bytes: &[u8]) -> Result<Option<(Self, usize)>, Error> {
+        let Some(Greeting { version, rest, consumed }) = greeting(bytes, MAX_FROM_CLIENT)? else {
+            return Ok(None);
+        };
+        let service = match (OLDEST..=VERSION).contains(&version) {
+            true => Some(options(MAX_FROM_CLIENT).deserialize(rest).map_err(|_| Error::Garbage)?),
+            false => None,
+        };
+        Ok(Some((Self { version, service }, consumed)))
+    }
+}
+
+impl Welcome {
+    /// Appends the greeting of a broker.
+    ///
+    /// # Errors
+    /// [`Error::TooLong`], which an `on_failure` out of a configuration never is.
+    pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), Error> {
+        encode(&(MAGIC, self.version, &self.verdict), MAX_FROM_BROKER, out)
+    }
+
+    /// Decodes the greeting of a broker.
+    ///
+    /// # Errors
+    /// Whatever is no greeting.
+    pub fn decode(bytes: &[u8]) -> Result<Option<(Self, usize)>, Error> {
+        let Some(Greeting { version, rest, consumed }) = greeting(bytes, MAX_FROM_BROKER)? else {
+            return Ok(None);
+        };
+        let verdict = options(MAX_FROM_BROKER).deserialize(rest).map_err(|_| Error::Garbage)?;
+        Ok(Some((Self { version, verdict }, consumed)))
+    }
+}
+
+/// The part of a greeting that never changes.
+struct Greeting<'a> {
+    version: u16,
+    /// What stands behind the version, in that version's layout.
+    rest: &'a [u8],
+    consumed: usize,
+}
+
+fn greeting(bytes: &[u8], limit: usize) -> Result<Option<Greeting<'_>>, Error> {
+    // Garbage shows in the first bytes: whoever speaks another protocol is not waited for.
+    let seen = bytes.get(PREFIX..).unwrap_or_default();
+    let known = seen.len().min(MAGIC.len());
+    if seen[..known] != MAGIC[..known] {
+        return Err(Error::Garbage);
+    }
+    let Some((payload, consumed)) = frame(bytes, limit)? else {
+        return Ok(None);
+    };
+    match payload.split_first_chunk::<6>() {
+        Some(([b'p', b'f', b'x', b'h', low, high], rest)) => {
+            Ok(Some(Greeting { version: u16::from_le_bytes([*low, *high]), rest, consumed }))
+        }
+        _ => Err(Error::Garbage),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::secret::Secret;
+    use crate::model::{Action, Attribute, Credentials, Failure, Login, Peer};
+    use proptest::prelude::*;
+
+    /// Frame version 1 to the byte. A change here is a new version.
+    #[test]
+    fn golden_bytes() {
+        let mut out = Vec::new();
+        Hello::encode(1, &Service::Policy { name: "p1".into() }, &mut out).expect("short");
+        assert_eq!(out, b"\x14\0\0\0pfxh\x01\0\x01\0\0\0\x02\0\0\0\0\0\0\0p1");
+
+        out.clear();
+        let question = Question::Map { name: "m".into(), key: b"k\xff".to_vec() };
+        encode(&Ask { id: 7, spent_ms: 30_000, question }, MAX_FROM_CLIENT, &mut out).expect("short");
+        assert_eq!(
+            out,
+            b"\x23\0\0\0\x07\0\0\0\0\0\0\0\x30\x75\0\0\0\0\0\0\x01\0\0\0\0\0\0\0m\x02\0\0\0\0\0\0\0k\xff"
+        );
+
+        out.clear();
+        let answer =
+            Answer::Failed { failure: Failure::Status(503), on_failure: Some(OnFailure::Disconnect) };
+        encode(&Told { id: 7, answer }, MAX_FROM_BROKER, &mut out).expect("short");
+        assert_eq!(out, b"\x17\0\0\0\x07\0\0\0\0\0\0\0\x03\0\0\0\x04\0\0\0\xf7\x01\x01\x01\0\0\0");
+
+        out.clear();
+        let action = Action::parse("REJECT").expect("an action");
+        encode(&Told { id: 1, answer: Answer::Action(action) }, MAX_FROM_BROKER, &mut out).expect("short");
+        assert_eq!(out, b"\x1a\0\0\0\x01\0\0\0\0\0\0\0\x02\0\0\0\x06\0\0\0\0\0\0\0REJECT");
+
+        out.clear();
+        let verdict = Verdict::Served { budget_ms: 1, on_failure: None, mechanisms: vec![Mechanism::Login] };
+        Welcome { version: 1, verdict }.encode(&mut out).expect("short");
+        assert_eq!(out, b"\x1b\0\0\0pfxh\x01\0\0\0\0\0\x01\0\0\0\0\x01\0\0\0\0\0\0\0\x01\0\0\0");
+
+        out.clear();
+        let password = Secret::new("s".into());
+        let login = Login {
+            name: "l".into(),
+            mechanism: Mechanism::Plain,
+            credentials: Credentials::Password { user: "u".into(), password },
+            peer: Peer { client_ip: "::1".into(), secured: true, ..Peer::default() },
+        };
+        encode_ask(1, 0, &Question::Login(Box::new(login)), &mut out).expect("short");
+        let mut due = b"\x7f\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\x02\0\0\0".to_vec();
+        due.extend_from_slice(b"\x01\0\0\0\0\0\0\0l\0\0\0\0\0\0\0\0");
+        due.extend_from_slice(b"\x01\0\0\0\0\0\0\0u\x01\0\0\0\0\0\0\0s");
+        due.extend_from_slice(b"\0\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0::1");
+        due.extend_from_slice(&[0; 40]);
+        due.extend_from_slice(b"\x01");
+        due.extend_from_slice(&[0; 16]);
+        assert_eq!(out, due);
+
+        out.clear();
+        let answer = Answer::Denied { reason: "no".into(), user: "u".into() };
+        encode(&Told { id: 1, answer }, MAX_FROM_BROKER, &mut out).expect("short");
+        assert_eq!(out, b"\x1f\0\0\0\x01\0\0\0\0\0\0\0\x05\0\0\0\x02\0\0\0\0\0\0\0no\x01\0\0\0\0\0\0\0u");
+    }
+
+    #[test]
+    fn an_announced_length_is_not_believed() {
+        assert_eq!(frame(b"\xff\xff\xff\xff", MAX_FROM_CLIENT), Err(Error::TooLong));
+        assert_eq!(Hello::decode(b"\xff\xff\xff\xff"), Err(Error::TooLong));
+        // A collection inside of the frame that claims to be larger than the frame.
+        let mut bytes = b"\x14\0\0\0\x01\0\0\0\0\0\0\0\x01\0\0\0".to_vec();
+        bytes.extend_from_slice(&u64::MAX.to_le_bytes());
+        assert_eq!(decode::<Told>(&bytes, MAX_FROM_BROKER), Err(Error::Garbage));
+    }
+
+    #[test]
+    fn greetings_of_other_versions_are_understood_as_such() {
+        for version in [0, 2, u16::MAX] {
+            let mut out = Vec::new();
+            Hello::encode(version, &Service::Socketmap, &mut out).expect("short");
+            let length = out.len();
+            assert_eq!(Hello::decode(&out), Ok(Some((Hello { version, service: None }, length))));
+        }
+    }
+
+    #[test]
+    fn garbage_shows_at_once() {
+        assert_eq!(Hello::decode(b"\x10\0\0\0GET "), Err(Error::Garbage));
+        assert_eq!(Hello::decode(b"\x10\0\0\0g"), Err(Error::Garbage));
+        assert_eq!(Hello::decode(b"\x02\0\0\0pf"), Err(Error::Garbage));
+        assert_eq!(Hello::decode(b"\x10\0\0\0pfx"), Ok(None));
+    }
+
+    #[test]
+    fn an_action_that_is_none_does_not_come_in_by_the_local_socket() {
+        let mut out = Vec::new();
+        encode(&(1u64, 2u32, "550"), MAX_FROM_BROKER, &mut out).expect("short");
+        assert_eq!(decode::<Told>(&out, MAX_FROM_BROKER), Err(Error::Garbage));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_decodes(id: u64, spent_ms: u32, name: String, value: Vec<u8>, rest: Vec<u8>) {
+            let attributes = vec![Attribute { name: name.clone(), value }];
+            let ask = Ask { id, spent_ms, question: Question::Policy { name, attributes } };
+            let mut bytes = Vec::new();
+            encode(&ask, MAX_FROM_CLIENT, &mut bytes).expect("short");
+            let length = bytes.len();
+            for cut in 0..length {
+                prop_assert_eq!(decode::<Ask>(&bytes[..cut], MAX_FROM_CLIENT), Ok(None));
+            }
+            bytes.extend_from_slice(&rest);
+            prop_assert_eq!(decode::<Ask>(&bytes, MAX_FROM_CLIENT), Ok(Some((ask, length))));
+        }
+
+        #[test]
+        fn any_bytes_are_judged_without_panic(bytes: Vec<u8>) {
+            let _ = Hello::decode(&bytes);
+            let _ = Welcome::decode(&bytes);
+            let _ = decode::<Ask>(&bytes, MAX_FROM_CLIENT);
+            let _ = decode::<Told>(&bytes, MAX_FROM_BROKER);
+        }
+    }
+}

@@ -1,0 +1,515 @@
+//! The logins of one connection of Dovecot's authentication protocol: lines in, lines out, and a
+//! complete [`Login`] to ask about whenever a dialogue has come to its end; no I/O.
+//!
+//! A listener has many of them under way, each with the id that its client chose, and answers
+//! them in any order; a spawned client has one at a time. Postfix never takes back a dialogue that
+//! its SMTP client left (it has no CANCEL), so of those that wait for their client the oldest
+//! makes room for a new one, and none is continued after 150 s (Dovecot's limit).
+//!
+//! A token that was refused brings an error challenge first (RFC 7628 3.2.2, XOAUTH2), and FAIL
+//! once the client has taken note of it, whatever it says. A failure brings none: the client would
+//! throw a good token away.
+
+use std::time::{Duration, Instant};
+
+use super::Error;
+use super::dovecot::{self, Auth, Initial, Line};
+use super::reply::{self, Next};
+use super::sasl::{self, Dialogue, Refusal};
+use crate::model::{Answer, Login, Mechanism, Peer};
+
+/// Dialogues that wait for their client.
+pub const MAX_WAITING: usize = 16;
+/// How long a dialogue may wait for its client.
+const PATIENCE: Duration = Duration::from_secs(150);
+/// The longest name of a mechanism (RFC 4422 3.1).
+const LONGEST_MECHANISM: usize = 20;
+
+/// What is to be done.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step {
+    /// More bytes are needed.
+    Read,
+    /// This login is complete: ask, and hand the answer to [`Logins::answer`].
+    Ask {
+        /// The client's id for it.
+        id: u32,
+        /// The login.
+        login: Box<Login>,
+    },
+    /// Nobody waits for the answer to this one any more. What is to be said is in `out`.
+    Forget(u32),
+    /// Refused without asking, for the log. What is to be said is in `out`.
+    Refused(Box<Refused>),
+    /// The protocol is broken.
+    Close(&'static str),
+}
+
+/// What the log says of a login that nobody was asked about. The names are cut, and may hold
+/// anything: whoever writes them escapes them.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// As it was typed.
+    pub mechanism: String,
+    /// What was wrong.
+    pub reason: &'static str,
+    /// The name that was typed; empty where it is not known.
+    pub user: String,
+    /// The remote address, as the client told it.
+    pub remote: String,
+}
+
+impl Refused {
+    /// What may help: Postfix before 3.12 cuts a longer command in silence.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        sasl::may_be_cut(self.reason)
+            .then_some("a long token or password needs line_length_limit = 12288 in main.cf")
+    }
+}
+
+/// The state of one connection.
+#[derive(Debug)]
+pub struct Logins {
+    /// The entry of `dovecot_sasl`.
+    name: String,
+    offered: Vec<Mechanism>,
+    /// The client's minor version: 0 for Postfix and Exim.
+    minor: u32,
+    /// In the order in which they began to wait.
+    open: Vec<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    id: u32,
+    mechanism: Mechanism,
+    since: Instant,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// The client has a challenge to answer.
+    Dialogue(Box<Talk>),
+    /// An answer is being sought.
+    Asked,
+    /// The client is told why, and FAIL comes next.
+    Denied(Answer),
+}
+
+/// A dialogue, and what belongs to it.
+#[derive(Debug)]
+struct Talk {
+    id: u32,
+    mechanism: Mechanism,
+    dialogue: Dialogue,
+    peer: Peer,
+}
+
+impl Logins {
+    /// A connection whose greeting offers `offered`, for the entry `name`.
+    #[must_use]
+    pub fn new(name: &str, offered: Vec<Mechanism>) -> Self {
+        Self { name: name.to_owned(), offered, minor: 0, open: Vec::new() }
+    }
+
+    /// Takes lines out of `received` until there is something to do; what is to be said is
+    /// appended to `out`.
+    pub fn next(&mut self, received: &mut Vec<u8>, now: Instant, out: &mut Vec<u8>) -> Step {
+        loop {
+            let (line, consumed) = match dovecot::decode(received, self.minor) {
+                Ok(Some(decoded)) => decoded,
+                Ok(None) => return Step::Read,
+                Err(Error::Framing(reason) | Error::Malformed { reason, .. }) => return Step::Close(reason),
+            };
+            received.drain(..consumed);
+            let step = match line {
+                Line::Version { minor } => {
+                    self.minor = minor;
+                    None
+                }
+                Line::Cpid | Line::Unknown => None,
+                Line::Auth(auth) => self.begin(*auth, now, out),
+                Line::Cont { id, data } => self.go_on(id, data.as_deref(), now, out),
+                Line::Cancel { id } => self.take(id).and_then(|open| open.forgotten()),
+            };
+            if let Some(step) = step {
+                return step;
+            }
+        }
+    }
+
+    /// Says what became of a login. Where it is no longer known, nothing. With `is_last` nothing
+    /// more is read, so that a refused token is not explained first.
+    pub fn answer(
+        &mut self,
+        id: u32,
+        answer: &Answer,
+        is_last: bool,
+        now: Instant,
+        out: &mut Vec<u8>,
+    ) -> Next {
+        let Some(open) = self.take(id) else { return Next::Stay };
+        if matches!(answer, Answer::Denied { .. }) && open.mechanism.is_oauth() && !is_last {
+            dovecot::challenge(id, refusal(open.mechanism), out);
+            self.wait(Open { since: now, state: State::Denied(answer.clone()), ..open });
+            return Next::Stay;
+        }
+        reply::login(id, self.minor, answer, out)
+    }
+
+    fn take(&mut self, id: u32) -> Option<Open> {
+        let place = self.open.iter().position(|open| open.id == id)?;
+        Some(self.open.remove(place))
+    }
+
+    /// Keeps a dialogue until its client answers.
+    fn wait(&mut self, dialogue: Open) {
+        let is_waiting = |open: &&Open| !matches!(open.state, State::Asked);
+        if self.open.iter().filter(is_waiting).count() >= MAX_WAITING
+            && let Some(oldest) = self.open.iter().position(|open| is_waiting(&open))
+        {
+            self.open.remove(oldest);
+        }
+        self.open.push(dialogue);
+    }
+
+    fn begin(&mut self, auth: Auth, now: Instant, out: &mut Vec<u8>) -> Option<Step> {
+        let Auth { id, mechanism, initial, peer } = auth;
+        if let Some(open) = self.take(id) {
+            // Whichever of the two is answered, the client would take it for the other.
+            let refusal = Refusal { reason: "this id is in use", user: String::new() };
+            let step = refused(id, &mechanism, refusal, peer, out);
+            return open.forgotten().or(Some(step));
+        }
+        let Some(mechanism) = Mechanism::of(&mechanism).filter(|known| self.offered.contains(known)) else {
+            let refusal = Refusal { reason: "unsupported mechanism", user: String::new() };
+            return Some(refused(id, &mechanism, refusal, peer, out));
+        };
+        let talk = Box::new(Talk { id, mechanism, dialogue: Dialogue::new(mechanism), peer });
+        match initial {
+            Initial::Absent => {
+                dovecot::challenge(id, talk.dialogue.prompt(), out);
+                self.wait(Open { id, mechanism, since: now, state: State::Dialogue(talk) });
+                None
+            }
+            Initial::Data(data) => self.respond(talk, Some(&data), now, out),
+            Initial::Invalid => self.respond(talk, None, now, out),
+        }
+    }
+
+    fn go_on(&mut self, id: u32, data: Option<&[u8]>, now: Instant, out: &mut Vec<u8>) -> Option<Step> {
+        let timed_out = "Authentication request timed out";
+        let Some(open) = self.take(id) else {
+            // It made room for another, or has never been; Dovecot says this in both cases.
+            let refusal = Refusal { reason: timed_out, user: String::new() };
+            return Some(refused(id, "", refusal, Peer::default(), out));
+        };
+        let is_late = now.duration_since(open.since) >= PATIENCE;
+        match open.state {
+            State::Dialogue(talk) if is_late => {
+                let refusal = Refusal { reason: timed_out, user: talk.dialogue.user().to_owned() };
+                Some(refused(id, talk.mechanism.name(), refusal, talk.peer, out))
+            }
+            State::Dialogue(talk) => self.respond(talk, data, now, out),
+            State::Denied(_) if is_late => {
+                fail(id, timed_out, out);
+                None
+            }
+            State::Denied(answer) => {
+                reply::login(id, self.minor, &answer, out);
+                None
+            }
+            State::Asked => {
+                fail(id, "unexpected response", out);
+                Some(Step::Forget(id))
+            }
+        }
+    }
+
+    /// Takes a response in; `None` is one that was no base64.
+    fn respond(
+        &mut self,
+        mut talk: Box<Talk>,
+        data: Option<&[u8]>,
+        now: Instant,
+        out: &mut Vec<u8>,
+    ) -> Option<Step> {
+        let (id, mechanism) = (talk.id, talk.mechanism);
+        let step = match data {
+            Some(data) => talk.dialogue.respond(data),
+            None => sasl::Step::Fail(talk.dialogue.not_base64()),
+        };
+        match step {
+            sasl::Step::Challenge(challenge) => {
+                dovecot::challenge(id, challenge, out);
+                self.wait(Open { id, mechanism, since: now, state: State::Dialogue(talk) });
+                None
+            }
+            sasl::Step::Complete(credentials) => {
+                self.open.push(Open { id, mechanism, since: now, state: State::Asked });
+                let login = Login { name: self.name.clone(), mechanism, credentials, peer: talk.peer };
+                Some(Step::Ask { id, login: Box::new(login) })
+            }
+            sasl::Step::Fail(refusal) => Some(refused(id, mechanism.name(), refusal, talk.peer, out)),
+        }
+    }
+}
+
+impl Open {
+    /// What its end means to whoever asks.
+    fn forgotten(self) -> Option<Step> {
+        matches!(self.state, State::Asked).then_some(Step::Forget(self.id))
+    }
+}
+
+/// FAIL without asking, and what the log says of it.
+fn refused(id: u32, mechanism: &str, refusal: Refusal, peer: Peer, out: &mut Vec<u8>) -> Step {
+    let Refusal { reason, user } = refusal;
+    fail(id, reason, out);
+    let mechanism = mechanism.chars().take(LONGEST_MECHANISM).collect();
+    Step::Refused(Box::new(Refused { mechanism, reason, user, remote: peer.client_ip }))
+}
+
+/// FAIL without asking. The name is left out: it may be what was wrong.
+fn fail(id: u32, reason: &str, out: &mut Vec<u8>) {
+    let denied = Answer::Denied { reason: reason.to_owned(), user: String::new() };
+    reply::login(id, 0, &denied, out);
+}
+
+/// The error challenge of a token mechanism (RFC 7628 3.2.2; Google's XOAUTH2).
+fn refusal(mechanism: Mechanism) -> &'static [u8] {
+    match mechanism {
+        Mechanism::Xoauth2 => br#"{"status":"401","schemes":"bearer"}"#,
+        _ => br#"{"status":"invalid_token"}"#,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::secret::Secret;
+    use crate::model::{Credentials, Failure, OnFailure};
+    use proptest::prelude::*;
+
+    const AUTH: &str = "service=smtp\tnologin\tlip=127.0.0.1\trip=192.0.2.7";
+    /// u@example.com, secret
+    const PLAIN: &str = "AHVAZXhhbXBsZS5jb20Ac2VjcmV0";
+    /// u@example.com, tok.en
+    const BEARER: &str = "biwsAWF1dGg9QmVhcmVyIHRvay5lbgEB";
+
+    fn logins() -> Logins {
+        Logins::new("smtp", Mechanism::ALL.to_vec())
+    }
+
+    /// Feeds a line; what was said, and the step.
+    fn feed(logins: &mut Logins, line: &str) -> (String, Step) {
+        feed_at(logins, line, Instant::now())
+    }
+
+    fn feed_at(logins: &mut Logins, line: &str, now: Instant) -> (String, Step) {
+        let (mut received, mut out) = (line.as_bytes().to_vec(), Vec::new());
+        let step = logins.next(&mut received, now, &mut out);
+        (String::from_utf8(out).expect("UTF-8"), step)
+    }
+
+    fn say(logins: &mut Logins, id: u32, answer: &Answer) -> (String, Next) {
+        let mut out = Vec::new();
+        let next = logins.answer(id, answer, false, Instant::now(), &mut out);
+        (String::from_utf8(out).expect("UTF-8"), next)
+    }
+
+    fn denied() -> Answer {
+        Answer::Denied { reason: "authentication failed".into(), user: "u@example.com".into() }
+    }
+
+    #[test]
+    fn plain_in_one_line() {
+        let mut logins = logins();
+        let (said, step) = feed(&mut logins, &format!("AUTH\t7\tplain\t{AUTH}\tsecured\tresp={PLAIN}\n"));
+        assert_eq!(said, "");
+        let Step::Ask { id: 7, login } = step else { panic!("{step:?}") };
+        let password = Secret::new("secret".into());
+        assert_eq!(login.credentials, Credentials::Password { user: "u@example.com".into(), password });
+        assert_eq!((login.name.as_str(), login.mechanism), ("smtp", Mechanism::Plain));
+        let accepted = Answer::Accepted { user: "u@example.com".into() };
+        assert_eq!(say(&mut logins, 7, &accepted), ("OK\t7\tuser=u@example.com\n".into(), Next::Stay)); // DV-9
+        assert_eq!(say(&mut logins, 7, &accepted), (String::new(), Next::Stay), "one answer");
+    }
+
+    #[test]
+    fn login_in_three() {
+        let mut logins = logins();
+        assert_eq!(
+            feed(&mut logins, &format!("AUTH\t1\tLOGIN\t{AUTH}\tresp=\n")).0,
+            "CONT\t1\tVXNlcm5hbWU6\n"
+        );
+        assert_eq!(feed(&mut logins, "CONT\t1\tdUBleGFtcGxlLmNvbQ==\n").0, "CONT\t1\tUGFzc3dvcmQ6\n");
+        let (_, step) = feed(&mut logins, "CONT\t1\tc2VjcmV0\n");
+        assert!(matches!(step, Step::Ask { id: 1, .. }), "{step:?}");
+        assert_eq!(
+            say(&mut logins, 1, &denied()).0,
+            "FAIL\t1\treason=authentication failed\tuser=u@example.com\n"
+        );
+    }
+
+    #[test]
+    fn a_refused_token_is_explained_first() {
+        // SA-4, SA-5
+        for (mechanism, challenge, note) in [
+            ("OAUTHBEARER", "eyJzdGF0dXMiOiJpbnZhbGlkX3Rva2VuIn0=", "AQ=="),
+            ("XOAUTH2", "eyJzdGF0dXMiOiI0MDEiLCJzY2hlbWVzIjoiYmVhcmVyIn0=", ""),
+        ] {
+            let mut logins = logins();
+            let resp = if mechanism == "XOAUTH2" {
+                "dXNlcj11QGV4YW1wbGUuY29tAWF1dGg9QmVhcmVyIHRvay5lbgEB"
+            } else {
+                BEARER
+            };
+            let (_, step) = feed(&mut logins, &format!("AUTH\t3\t{mechanism}\t{AUTH}\tresp={resp}\n"));
+            assert!(matches!(step, Step::Ask { id: 3, .. }), "{step:?}");
+            let (said, next) = say(&mut logins, 3, &denied());
+            assert_eq!((said, next), (format!("CONT\t3\t{challenge}\n"), Next::Stay));
+            let (said, step) = feed(&mut logins, &format!("CONT\t3\t{note}\n"));
+            assert_eq!(said, "FAIL\t3\treason=authentication failed\tuser=u@example.com\n");
+            assert_eq!(step, Step::Read);
+        }
+        // Nor is it where the client would not be heard any more.
+        let mut last = logins();
+        feed(&mut last, &format!("AUTH\t3\tOAUTHBEARER\t{AUTH}\tresp={BEARER}\n"));
+        let mut out = Vec::new();
+        last.answer(3, &denied(), true, Instant::now(), &mut out);
+        assert!(out.starts_with(b"FAIL\t3\t"), "{out:?}");
+        // A failure is not explained: the token may be good.
+        let mut logins = logins();
+        feed(&mut logins, &format!("AUTH\t3\tOAUTHBEARER\t{AUTH}\tresp={BEARER}\n"));
+        let failed = Answer::Failed { failure: Failure::Provider, on_failure: Some(OnFailure::Auto) };
+        assert_eq!(say(&mut logins, 3, &failed), (String::new(), Next::Close));
+    }
+
+    #[test]
+    fn a_failure_closes_for_postfix_and_is_temporary_for_others() {
+        let failed = |on_failure| Answer::Failed { failure: Failure::Connect, on_failure };
+        let temporary = "FAIL\t1\treason=Temporary server problem\tcode=temp_fail\ttemp\n";
+        for (minor, on_failure, says) in [
+            (0, Some(OnFailure::Auto), ""),
+            (0, None, ""),
+            (1, Some(OnFailure::Auto), temporary),
+            (2, Some(OnFailure::Disconnect), ""),
+            (0, Some(OnFailure::Fail), temporary),
+        ] {
+            let mut logins = logins();
+            let greeting = format!("VERSION\t1\t{minor}\nCPID\t1\n");
+            assert_eq!(feed(&mut logins, &format!("{greeting}AUTH\t1\tPLAIN\t{AUTH}\tresp={PLAIN}\n")).0, "");
+            let next = if says.is_empty() { Next::Close } else { Next::Stay };
+            assert_eq!(
+                say(&mut logins, 1, &failed(on_failure.clone())),
+                (says.into(), next),
+                "{minor} {on_failure:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn ids_that_are_used_twice_cost_both() {
+        let mut logins = logins();
+        let auth = format!("AUTH\t5\tPLAIN\t{AUTH}\tresp={PLAIN}\n");
+        assert!(matches!(feed(&mut logins, &auth).1, Step::Ask { .. }));
+        assert_eq!(feed(&mut logins, &auth), ("FAIL\t5\treason=this id is in use\n".into(), Step::Forget(5)));
+        assert_eq!(say(&mut logins, 5, &denied()).0, "", "and no second answer");
+        assert!(matches!(feed(&mut logins, &auth).1, Step::Ask { .. }), "then it is free");
+        assert_eq!(
+            feed(&mut logins, "CONT\t5\tAA==\n"),
+            ("FAIL\t5\treason=unexpected response\n".into(), Step::Forget(5))
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_fails_with_its_id() {
+        let mut logins = Logins::new("smtp", vec![Mechanism::Plain]);
+        for (line, says) in [
+            ("AUTH\t2\tCRAM-MD5\tservice=smtp\n", "FAIL\t2\treason=unsupported mechanism\n"),
+            ("AUTH\t2\tXOAUTH2\tservice=smtp\n", "FAIL\t2\treason=unsupported mechanism\n"),
+            ("AUTH\t2\tPLAIN\tservice=smtp\tresp=YQ\n", "FAIL\t2\treason=invalid base64 data\n"),
+            ("AUTH\t2\tPLAIN\tservice=smtp\tresp==\n", "FAIL\t2\treason=invalid PLAIN data format\n"),
+            ("CONT\t9\tYQ==\n", "FAIL\t9\treason=Authentication request timed out\n"),
+        ] {
+            assert_eq!(feed(&mut logins, line).0, says, "{line:?}");
+        }
+        assert!(matches!(feed(&mut logins, "AUTH\t0\tPLAIN\n").1, Step::Close(_)));
+    }
+
+    #[test]
+    fn a_refusal_is_told_with_its_user_and_address() {
+        let mut logins = logins();
+        let refused = |mechanism: &str, reason, user: &str| {
+            let [mechanism, user, remote] = [mechanism, user, "192.0.2.7"].map(str::to_owned);
+            Step::Refused(Box::new(Refused { mechanism, reason, user, remote }))
+        };
+        // u, and no password
+        let (_, step) = feed(&mut logins, &format!("AUTH\t1\tplain\t{AUTH}\tresp=AHUA\n"));
+        assert_eq!(step, refused("PLAIN", "empty password", "u"));
+        feed(&mut logins, &format!("AUTH\t1\tLOGIN\t{AUTH}\tresp=dQ==\n"));
+        let (_, step) = feed(&mut logins, "CONT\t1\tc2VjcmV\n");
+        assert_eq!(step, refused("LOGIN", "invalid base64 data", "u"));
+        let Step::Refused(cut) = step else { panic!("{step:?}") };
+        assert!(cut.hint().is_some_and(|hint| hint.contains("line_length_limit")));
+        let (_, step) = feed(&mut logins, &format!("AUTH\t1\tcram-md5{}\t{AUTH}\n", "x".repeat(5000)));
+        assert_eq!(step, refused("CRAM-MD5XXXXXXXXXXXX", "unsupported mechanism", ""));
+    }
+
+    #[test]
+    fn cancel_says_nothing() {
+        let mut logins = logins();
+        feed(&mut logins, &format!("AUTH\t1\tPLAIN\t{AUTH}\tresp={PLAIN}\n"));
+        assert_eq!(feed(&mut logins, "CANCEL\t1\n"), (String::new(), Step::Forget(1)));
+        feed(&mut logins, &format!("AUTH\t2\tPLAIN\t{AUTH}\n"));
+        assert_eq!(feed(&mut logins, "CANCEL\t2\nCANCEL\t3\n"), (String::new(), Step::Read));
+    }
+
+    #[test]
+    fn dialogues_that_nobody_goes_on_with_make_room() {
+        let mut logins = logins();
+        let asked = format!("AUTH\t1000\tPLAIN\t{AUTH}\tresp={PLAIN}\n");
+        assert!(matches!(feed(&mut logins, &asked).1, Step::Ask { .. }));
+        for id in 1..100_u32 {
+            assert_eq!(
+                feed(&mut logins, &format!("AUTH\t{id}\tPLAIN\t{AUTH}\n")).0,
+                format!("CONT\t{id}\t\n")
+            );
+        }
+        assert_eq!(logins.open.len(), MAX_WAITING + 1);
+        let late = feed(&mut logins, &format!("CONT\t1\t{PLAIN}\n"));
+        assert_eq!(late.0, "FAIL\t1\treason=Authentication request timed out\n");
+        assert!(matches!(feed(&mut logins, &format!("CONT\t99\t{PLAIN}\n")).1, Step::Ask { id: 99, .. }));
+        assert!(say(&mut logins, 1000, &denied()).0.starts_with("FAIL\t1000\t"), "it was not displaced");
+
+        let begun = Instant::now();
+        feed_at(&mut logins, &format!("AUTH\t7\tPLAIN\t{AUTH}\n"), begun);
+        let late = feed_at(&mut logins, &format!("CONT\t7\t{PLAIN}\n"), begun + PATIENCE);
+        assert_eq!(late.0, "FAIL\t7\treason=Authentication request timed out\n");
+        assert!(matches!(late.1, Step::Refused(refused) if refused.remote == "192.0.2.7"));
+    }
+
+    proptest! {
+        #[test]
+        fn each_request_brings_one_line_at_most(lines in proptest::collection::vec(
+            "(AUTH\t[1-3]\t(PLAIN|LOGIN|XOAUTH2|OAUTHBEARER)(\tresp=[A-Za-z0-9+/=]{0,12})?|CONT\t[1-3]\t[A-Za-z0-9=]{0,8}|CANCEL\t[1-3])", 0..40)
+        ) {
+            let mut logins = logins();
+            for line in lines {
+                let (mut received, mut out) = (format!("{line}\n").into_bytes(), Vec::new());
+                let step = logins.next(&mut received, Instant::now(), &mut out);
+                prop_assert!(received.is_empty());
+                let said = String::from_utf8(out).expect("UTF-8");
+                prop_assert!(said.matches('\n').count() <= 1 && (said.is_empty() || said.ends_with('\n')));
+                if let Step::Ask { id, .. } = step {
+                    let (said, _) = say(&mut logins, id, &denied());
+                    prop_assert_eq!(said.matches('\n').count(), 1);
+                }
+                prop_assert!(logins.open.len() <= 3);
+            }
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Postfix' lookup protocols as plain values: bytes in, bytes out, no I/O.
+//!
+//! The contract of every `decode(&[u8])`: `Ok(None)` means "incomplete, read on";
+//! `Ok(Some((value, n)))` means that the first `n` bytes were that value; an [`Error`] says
+//! whether the stream can go on. Every limit is checked on the bytes at hand, before anything
+//! is allocated for what a peer announces.
+
+pub mod dovecot;
+pub mod ipc;
+pub mod logins;
+pub mod netstring;
+pub mod policy;
+pub mod reply;
+pub mod sasl;
+pub mod socketmap;
+
+use std::fmt;
+
+/// Why bytes are no request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Error {
+    /// The framing is lost or a limit exceeded: nothing that follows can be trusted, close.
+    Framing(&'static str),
+    /// A well-framed request that means nothing; the next one begins behind `consumed` bytes.
+    Malformed {
+        /// How many bytes the request took.
+        consumed: usize,
+        /// What is wrong with it, for the log.
+        reason: &'static str,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Framing(reason) | Self::Malformed { reason, .. } => f.write_str(reason),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

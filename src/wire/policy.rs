@@ -1,0 +1,171 @@
+//! Policy delegation requests: `name=value` lines, ended by an empty one (SMTPD_POLICY_README,
+//! attr_scan_plain.c). LF only, as Postfix sends it.
+//!
+//! Limits: 16 KiB a line, 64 KiB and 256 attributes a request; Postfix 3.12 sends about thirty,
+//! none longer than 6 KiB. Whatever breaks a rule ends the connection, as the README asks of a
+//! server in trouble: Postfix then retries, and falls back to its own default action.
+
+use super::Error;
+use crate::model::{Attribute, Question};
+
+/// The longest line, without its LF.
+pub const MAX_LINE: usize = 16 * 1024;
+/// The longest request, with every LF.
+pub const MAX_REQUEST: usize = 64 * 1024;
+/// The most attributes of a request.
+pub const MAX_ATTRIBUTES: usize = 256;
+
+/// Decodes one request to the service `name`. An attribute that comes twice has its last value.
+///
+/// # Errors
+/// [`Error::Framing`], always: after any error the connection is closed.
+pub fn decode(bytes: &[u8], name: &str) -> Result<Option<(Question, usize)>, Error> {
+    if bytes.first() == Some(&b'\n') {
+        return Err(Error::Framing("policy request without attributes"));
+    }
+    let Some(end) = memchr::memmem::find(bytes, b"\n\n") else {
+        return incomplete(bytes);
+    };
+    if end + 2 > MAX_REQUEST {
+        return Err(Error::Framing("policy request longer than the limit"));
+    }
+    let attributes = attributes(&bytes[..end])?;
+    let states_its_kind = attributes.iter().any(|a| a.name == "request" && a.value == b"smtpd_access_policy");
+    if !states_its_kind {
+        return Err(Error::Framing("request is not smtpd_access_policy"));
+    }
+    Ok(Some((Question::Policy { name: name.to_owned(), attributes }, end + 2)))
+}
+
+/// Holds what there is of a request against the limits.
+fn incomplete(bytes: &[u8]) -> Result<Option<(Question, usize)>, Error> {
+    let line = memchr::memrchr(b'\n', bytes).map_or(bytes.len(), |lf| bytes.len() - lf - 1);
+    if bytes.len() >= MAX_REQUEST || line > MAX_LINE {
+        return Err(Error::Framing("policy request longer than the limit"));
+    }
+    Ok(None)
+}
+
+fn attributes(lines: &[u8]) -> Result<Vec<Attribute>, Error> {
+    let mut attributes: Vec<Attribute> = Vec::with_capacity(32);
+    if memchr::memchr(0, lines).is_some() {
+        return Err(Error::Framing("NUL in a policy attribute"));
+    }
+    let mut begin = 0;
+    for end in memchr::memchr_iter(b'\n', lines).chain([lines.len()]) {
+        let line = &lines[begin..end];
+        begin = end + 1;
+        if line.len() > MAX_LINE {
+            return Err(Error::Framing("policy attribute longer than the limit"));
+        }
+        let Some(equals) = memchr::memchr(b'=', line).filter(|&at| at > 0) else {
+            return Err(Error::Framing("policy line without name=value"));
+        };
+        let Ok(name) = std::str::from_utf8(&line[..equals]) else {
+            return Err(Error::Framing("policy attribute name is not UTF-8"));
+        };
+        let value = line[equals + 1..].to_vec();
+        if let Some(known) = attributes.iter_mut().find(|known| known.name == name) {
+            known.value = value;
+        } else if attributes.len() < MAX_ATTRIBUTES {
+            attributes.push(Attribute { name: name.to_owned(), value });
+        } else {
+            return Err(Error::Framing("too many policy attributes"));
+        }
+    }
+    Ok(attributes)
+}
+
+/// Encodes a request as Postfix does.
+pub fn encode(attributes: &[Attribute], out: &mut Vec<u8>) {
+    for attribute in attributes {
+        out.extend_from_slice(attribute.name.as_bytes());
+        out.push(b'=');
+        out.extend_from_slice(&attribute.value);
+        out.push(b'\n');
+    }
+    out.push(b'\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn value<'a>(question: &'a Question, name: &str) -> Option<&'a [u8]> {
+        match question {
+            Question::Policy { attributes, .. } => {
+                attributes.iter().find(|a| a.name == name).map(|a| a.value.as_slice())
+            }
+            Question::Map { .. } | Question::Login(_) => None,
+        }
+    }
+
+    #[test]
+    fn a_request_of_postfix() {
+        // PO-1: split at the first `=`, unknown names are carried along.
+        let bytes = b"request=smtpd_access_policy\nsender=a=b@example.com\nfoo=bar\nsize=\n\nrest";
+        let (question, consumed) = decode(bytes, "p").expect("legal").expect("complete");
+        assert_eq!(consumed, bytes.len() - 4);
+        assert_eq!(value(&question, "sender"), Some(&b"a=b@example.com"[..]));
+        assert_eq!(value(&question, "foo"), Some(&b"bar"[..]));
+        assert_eq!(value(&question, "size"), Some(&b""[..]));
+        assert_eq!(value(&question, "Sender"), None);
+    }
+
+    #[test]
+    fn a_name_that_comes_twice_has_its_last_value() {
+        let bytes = b"request=smtpd_access_policy\nsender=a\nsender=b\n\n";
+        let (question, _) = decode(bytes, "p").expect("legal").expect("complete");
+        assert_eq!(value(&question, "sender"), Some(&b"b"[..]));
+    }
+
+    #[test]
+    fn what_breaks_a_rule_ends_the_connection() {
+        let long = format!("request=smtpd_access_policy\na={}\n\n", "x".repeat(MAX_LINE));
+        let many: String = (0..300).map(|i| format!("a{i}=\n")).collect();
+        let many = format!("request=smtpd_access_policy\n{many}\n");
+        let lines = "a=xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\n".repeat(2000);
+        let unterminated = "x".repeat(MAX_LINE + 1);
+        for bytes in [
+            "\n",
+            "\n\n",
+            "request=other\n\n",
+            "sender=a\n\n",
+            "request=smtpd_access_policy\nx\n\n",
+            "request=smtpd_access_policy\n=x\n\n",
+            "request=smtpd_access_policy\na=\0\n\n",
+            &long,
+            &many,
+            &lines,
+            &unterminated,
+        ] {
+            let decoded = decode(bytes.as_bytes(), "p");
+            assert!(matches!(decoded, Err(Error::Framing(_))), "{:.40}: {decoded:?}", bytes);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_decodes(values in proptest::collection::vec("[^\n\0]{0,40}", 0..40)) {
+            let mut attributes =
+                vec![Attribute { name: "request".into(), value: b"smtpd_access_policy".to_vec() }];
+            attributes.extend(values.into_iter().enumerate().map(|(i, value)| Attribute {
+                name: format!("name_{i}"),
+                value: value.into_bytes(),
+            }));
+            let mut bytes = Vec::new();
+            encode(&attributes, &mut bytes);
+            for cut in 0..bytes.len() {
+                prop_assert_eq!(decode(&bytes[..cut], "p"), Ok(None));
+            }
+            let expected = Question::Policy { name: "p".to_owned(), attributes };
+            prop_assert_eq!(decode(&bytes, "p"), Ok(Some((expected, bytes.len()))));
+        }
+
+        #[test]
+        fn any_bytes_are_judged_without_panic(bytes: Vec<u8>) {
+            let _ = decode(&bytes, "p");
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! From an answer to the bytes that Postfix reads: the only place where that is decided.
+//!
+//! | answer | socketmap | policy |
+//! |---|---|---|
+//! | value, action | `OK <value>` | `action=<action>` |
+//! | not found | `NOTFOUND ` | `action=DUNNO` |
+//! | a failure that may pass | `TEMP <fixed text>` | `on_failure` |
+//! | a failure that an administrator must mend | `PERM <what>` | `on_failure` |
+//!
+//! A login ([`login`]) is `OK`, `FAIL`, or a closed connection: Postfix reads every FAIL as 535,
+//! and only a lost connection as 454 (xsasl_dovecot_server.c).
+//!
+//! Postfix turns TEMP and PERM into 451, never into a rejection; only NOTFOUND rejects
+//! (dict_sockmap.c, smtpd_check.c). Sendmail reads PERM as NOTFOUND (measured with 8.17), so its
+//! maps are told TEMP in any case ([`OnFailure::Temp`]). Every reply is one line and leaves in one write: bytes that
+//! arrive late would be taken for the next answer.
+
+use super::netstring;
+use crate::model::{Answer, Failure, OnFailure};
+
+/// The protocol to reply in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// socketmap_table(5).
+    Socketmap,
+    /// SMTPD_POLICY_README.
+    Policy,
+}
+
+/// What the connection does once the reply is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Waits for the next request.
+    Stay,
+    /// Ends, without any reply to this request.
+    Close,
+}
+
+/// The text behind TEMP: fixed, for it may reach an SMTP client.
+const TEMPORARY: &str = "Temporary server problem";
+
+/// Appends the reply to `answer`. `fallback` is used for a failure that names no `on_failure`
+/// of its own (a policy without an entry).
+pub fn encode(protocol: Protocol, answer: &Answer, fallback: &OnFailure, out: &mut Vec<u8>) -> Next {
+    match protocol {
+        Protocol::Socketmap => {
+            socketmap(answer, out);
+            Next::Stay
+        }
+        Protocol::Policy => policy(answer, fallback, out),
+    }
+}
+
+fn socketmap(answer: &Answer, out: &mut Vec<u8>) {
+    match answer {
+        Answer::Value(value) => netstring::encode(&[b"OK ", value.as_bytes()], out),
+        Answer::NotFound => netstring::encode(&[b"NOTFOUND "], out),
+        // An action is no map's answer. Saying so beats guessing.
+        Answer::Action(_) | Answer::Accepted { .. } | Answer::Denied { .. } => {
+            netstring::encode(&[b"PERM unexpected value"], out);
+        }
+        Answer::Failed { on_failure: Some(OnFailure::Temp), .. } => {
+            netstring::encode(&[b"TEMP ", TEMPORARY.as_bytes()], out);
+        }
+        Answer::Failed { failure, .. } => {
+            netstring::encode(&[map_failure(failure).as_bytes()], out);
+        }
+    }
+}
+
+fn map_failure(failure: &Failure) -> String {
+    match failure {
+        Failure::Status(code) if !is_temporary(*code) => {
+            format!("PERM unexpected status code received: {code}")
+        }
+        Failure::UnknownName => "PERM unknown map".to_owned(),
+        Failure::Malformed => "PERM malformed request".to_owned(),
+        Failure::EmptyValue => "PERM empty value".to_owned(),
+        Failure::UnexpectedValue => "PERM unexpected value".to_owned(),
+        Failure::ErrorField(text) => {
+            format!("PERM unexpected error received: {}", one_line(text))
+        }
+        Failure::TooLong(bytes) => format!("PERM value too long: {bytes}"),
+        Failure::Connect
+        | Failure::Timeout
+        | Failure::Tls
+        | Failure::Protocol
+        | Failure::Status(_)
+        | Failure::Body
+        | Failure::NoEvidence
+        | Failure::Provider
+        | Failure::Overload
+        | Failure::NoBroker => format!("TEMP {TEMPORARY}"),
+    }
+}
+
+/// Statuses that pass by themselves, or that speak of our credentials and not of the key:
+/// 5xx, 408 Request Timeout, 425 Too Early, 429 Too Many Requests (RFC 9110, 8470, 6585), 401, 403.
+#[must_use]
+pub fn is_temporary(status: u16) -> bool {
+    matches!(status, 401 | 403 | 408 | 425 | 429 | 500..=599)
+}
+
+fn policy(answer: &Answer, fallback: &OnFailure, out: &mut Vec<u8>) -> Next {
+    let action = match answer {
+        Answer::Action(action) => action.as_str(),
+        Answer::NotFound => "DUNNO",
+        Answer::Failed { failure: Failure::Malformed, .. } => return Next::Close,
+        // A map's value is no policy's answer, nor is a login's.
+        Answer::Value(_) | Answer::Accepted { .. } | Answer::Denied { .. } | Answer::Failed { .. } => {
+            let own = if let Answer::Failed { on_failure, .. } = answer { on_failure.as_ref() } else { None };
+            match own.unwrap_or(fallback) {
+                OnFailure::Action(action) => action.as_str(),
+                OnFailure::Disconnect | OnFailure::Auto | OnFailure::Fail | OnFailure::Temp => {
+                    return Next::Close;
+                }
+            }
+        }
+    };
+    out.extend_from_slice(b"action=");
+    out.extend_from_slice(action.as_bytes());
+    out.extend_from_slice(b"\n\n");
+    Next::Stay
+}
+
+/// Appends the reply to a login with `id` of a client that announced `minor`: one line, or none
+/// before a close. Values are not escaped, for Postfix and Exim do not undo it; what would need
+/// it is left out, and is no success.
+pub fn login(id: u32, minor: u32, answer: &Answer, out: &mut Vec<u8>) -> Next {
+    let line = match answer {
+        Answer::Accepted { user } if is_one_value(user) => format!("OK\t{id}\tuser={user}\n"),
+        Answer::Denied { reason, user } => {
+            format!("FAIL\t{id}\treason={}{}\n", printable(reason), named(user))
+        }
+        Answer::Failed { on_failure: Some(OnFailure::Fail), .. } => temporary(id),
+        Answer::Failed { on_failure: Some(OnFailure::Disconnect), .. } => return Next::Close,
+        // `auto`: Dovecot's own clients since 2.2 know what temporary means.
+        Answer::Failed { .. } if minor > 0 => temporary(id),
+        // What is left is no login's answer, or a name that would break the line.
+        _ => return Next::Close,
+    };
+    out.extend_from_slice(line.as_bytes());
+    Next::Stay
+}
+
+/// `temp` is for clients before Dovecot 2.3, `code` for those since.
+fn temporary(id: u32) -> String {
+    format!("FAIL\t{id}\treason={TEMPORARY}\tcode=temp_fail\ttemp\n")
+}
+
+fn named(user: &str) -> String {
+    if is_one_value(user) { format!("\tuser={user}") } else { String::new() }
+}
+
+/// Whether `text` is a value that ends neither its field nor its line.
+fn is_one_value(text: &str) -> bool {
+    !text.is_empty() && !text.chars().any(char::is_control)
+}
+
+/// What an SMTP client may be shown: printable ASCII, at most 200 characters (DV-17).
+fn printable(text: &str) -> String {
+    let shown = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '?' };
+    text.chars().take(200).map(shown).collect()
+}
+
+/// At most 200 characters, which is what Postfix logs of an error, none of them a control character.
+fn one_line(text: &str) -> String {
+    text.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Action;
+    use proptest::prelude::*;
+
+    fn map(answer: &Answer) -> String {
+        let mut out = Vec::new();
+        assert_eq!(encode(Protocol::Socketmap, answer, &OnFailure::default(), &mut out), Next::Stay);
+        String::from_utf8(out).expect("UTF-8")
+    }
+
+    fn failed(failure: Failure) -> Answer {
+        Answer::Failed { failure, on_failure: None }
+    }
+
+    #[test]
+    fn socketmap_replies_to_the_byte() {
+        let value = Answer::Value("user1@example.com, user2@example.com".to_owned());
+        assert_eq!(map(&value), "39:OK user1@example.com, user2@example.com,"); // SM-4
+        assert_eq!(map(&Answer::NotFound), "9:NOTFOUND ,"); // SM-4, SM-22
+        assert_eq!(map(&failed(Failure::EmptyValue)), "16:PERM empty value,"); // SM-5
+        assert_eq!(map(&failed(Failure::UnknownName)), "16:PERM unknown map,"); // SM-10
+        assert_eq!(map(&failed(Failure::Malformed)), "22:PERM malformed request,"); // SM-3
+        assert_eq!(map(&failed(Failure::Status(404))), "41:PERM unexpected status code received: 404,");
+        assert_eq!(map(&failed(Failure::TooLong(100_001))), "27:PERM value too long: 100001,");
+        assert_eq!(
+            map(&failed(Failure::ErrorField("a\nb,7:OK x,".into()))),
+            "43:PERM unexpected error received: a b,7:OK x,,"
+        );
+    }
+
+    #[test]
+    fn what_may_pass_is_temp() {
+        for failure in [
+            Failure::Connect,
+            Failure::Timeout,
+            Failure::Tls,
+            Failure::Protocol,
+            Failure::Body,
+            Failure::Provider,
+            Failure::Overload,
+            Failure::NoBroker,
+        ] {
+            assert_eq!(map(&failed(failure)), "29:TEMP Temporary server problem,");
+        }
+        for failure in [Failure::Status(404), Failure::UnknownName, Failure::ErrorField("x".into())] {
+            let told_temp = Answer::Failed { failure, on_failure: Some(OnFailure::Temp) };
+            assert_eq!(map(&told_temp), "29:TEMP Temporary server problem,");
+        }
+        for status in [401, 403, 408, 425, 429, 500, 502, 503, 599] {
+            assert_eq!(map(&failed(Failure::Status(status))), "29:TEMP Temporary server problem,");
+        }
+    }
+
+    #[test]
+    fn policy_replies_to_the_byte() {
+        let defer = OnFailure::default();
+        let say = |answer: &Answer, fallback: &OnFailure| {
+            let mut out = Vec::new();
+            (encode(Protocol::Policy, answer, fallback, &mut out), String::from_utf8(out).expect("UTF-8"))
+        };
+        let reject = Answer::Action(Action::parse("REJECT no").expect("an action"));
+        assert_eq!(say(&reject, &defer), (Next::Stay, "action=REJECT no\n\n".to_owned()));
+        assert_eq!(say(&Answer::NotFound, &defer), (Next::Stay, "action=DUNNO\n\n".to_owned())); // PO-6
+        let deferred = (Next::Stay, "action=DEFER Temporary server problem\n\n".to_owned());
+        assert_eq!(say(&failed(Failure::UnknownName), &defer), deferred);
+        assert_eq!(say(&failed(Failure::Connect), &OnFailure::Disconnect), (Next::Close, String::new()));
+        let own = Answer::Failed { failure: Failure::Connect, on_failure: Some(OnFailure::Disconnect) };
+        assert_eq!(say(&own, &defer), (Next::Close, String::new()));
+    }
+
+    #[test]
+    fn a_login_that_would_break_its_line_is_no_success() {
+        let say = |answer: &Answer| {
+            let mut out = Vec::new();
+            (login(7, 0, answer, &mut out), String::from_utf8(out).expect("UTF-8"))
+        };
+        for user in ["", "a\tb", "a\nOK\t8\tuser=b", "a\0", "a\u{1}t"] {
+            let accepted = Answer::Accepted { user: user.into() };
+            assert_eq!(say(&accepted), (Next::Close, String::new()), "{user:?}");
+            let denied = Answer::Denied { reason: "no\tway\n\u{e9}".into(), user: user.into() };
+            assert_eq!(say(&denied), (Next::Stay, "FAIL\t7\treason=no?way??\n".into()), "{user:?}");
+        }
+        assert_eq!(say(&Answer::NotFound), (Next::Close, String::new()));
+    }
+
+    proptest! {
+        #[test]
+        fn an_error_text_is_one_netstring(text: String) {
+            let reply = map(&failed(Failure::ErrorField(text)));
+            let decoded = netstring::decode(reply.as_bytes(), 100_000).expect("framed").expect("complete");
+            prop_assert_eq!(decoded.1, reply.len());
+            prop_assert!(!reply.contains('\n') && !reply.contains('\0'));
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Socketmap requests: a netstring that holds `name SP key` (socketmap_table(5), dict_sockmap.c).
+//!
+//! The name ends at the first space; everything behind it is the key, verbatim: further spaces,
+//! quotes, colons, line feeds of header_checks keys, but never a NUL: keys are C strings. Postfix before 3.12 sets no limit to a
+//! query; what its tables produce stays under `header_size_limit` (102400).
+
+use super::{Error, netstring};
+use crate::model::Question;
+
+/// The longest request that is read, in bytes without the framing.
+pub const MAX_REQUEST: usize = 128 * 1024;
+
+/// Decodes one lookup.
+///
+/// # Errors
+/// [`Error::Framing`] for what is no netstring or holds a NUL, [`Error::Malformed`] for one without a space or
+/// without a name.
+pub fn decode(bytes: &[u8]) -> Result<Option<(Question, usize)>, Error> {
+    let Some((payload, consumed)) = netstring::decode(bytes, MAX_REQUEST)? else {
+        return Ok(None);
+    };
+    if memchr::memchr(0, payload).is_some() {
+        return Err(Error::Framing("NUL in a lookup"));
+    }
+    match memchr::memchr(b' ', payload) {
+        None | Some(0) => Err(Error::Malformed { consumed, reason: "no map name and key" }),
+        Some(space) => {
+            // A name that is no UTF-8 is no entry's name, and is answered as such.
+            let name = String::from_utf8_lossy(&payload[..space]).into_owned();
+            Ok(Some((Question::Map { name, key: payload[space + 1..].to_vec() }, consumed)))
+        }
+    }
+}
+
+/// Encodes a lookup as Postfix does.
+pub fn encode(name: &str, key: &[u8], out: &mut Vec<u8>) {
+    netstring::encode(&[name.as_bytes(), b" ", key], out);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn map(name: &str, key: &[u8]) -> Question {
+        Question::Map { name: name.to_owned(), key: key.to_vec() }
+    }
+
+    #[test]
+    fn postfix_lookups() {
+        let cases: [(&str, &str, &[u8]); 7] = [
+            ("21:demo user@example.com,", "demo", b"user@example.com"), // SM-1
+            ("8:demo a b,", "demo", b"a b"),                            // SM-2
+            ("22:demo Jos\u{e9}@example.com,", "demo", "Jos\u{e9}@example.com".as_bytes()), // SM-8
+            ("5:demo ,", "demo", b""),                                  // SM-9
+            ("22:demo \"a b\"@example.com,", "demo", b"\"a b\"@example.com"), // SM-20
+            ("7:demo <>,", "demo", b"<>"),                              // SM-21
+            ("6:demo *,", "demo", b"*"),                                // SM-22
+        ];
+        for (bytes, name, key) in cases {
+            let decoded = decode(bytes.as_bytes());
+            assert_eq!(decoded, Ok(Some((map(name, key), bytes.len()))), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_that_means_nothing_leaves_the_stream_alone() {
+        for bytes in ["0:,", "4:demo,", "4: key,"] {
+            let decoded = decode(bytes.as_bytes());
+            assert!(
+                matches!(decoded, Err(Error::Malformed { consumed, .. }) if consumed == bytes.len()),
+                "{bytes:?}: {decoded:?}"
+            );
+        }
+        assert!(matches!(decode(b"x:demo k,"), Err(Error::Framing(_)))); // SM-3
+        assert!(matches!(decode(b"999999999999:"), Err(Error::Framing(_)))); // SM-7
+        assert!(matches!(decode(b"5:m a\0b,"), Err(Error::Framing(_)))); // SM-8
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_decodes(name in "[^ \0]{1,20}", key in proptest::collection::vec(1u8.., 0..60)) {
+            let mut bytes = Vec::new();
+            encode(&name, &key, &mut bytes);
+            prop_assert_eq!(decode(&bytes), Ok(Some((map(&name, &key), bytes.len()))));
+        }
+
+        #[test]
+        fn any_bytes_are_judged_without_panic(bytes: Vec<u8>) {
+            let _ = decode(&bytes);
+        }
+    }
+}
