@@ -31,6 +31,8 @@ pub mod config;
 #[cfg(feature = "broker")]
 pub mod daemon;
 #[cfg(feature = "broker")]
+pub mod document;
+#[cfg(feature = "broker")]
 pub mod export;
 #[cfg(feature = "broker")]
 pub mod http;

@@ -1,0 +1,137 @@
+//! Files that keys name: secrets, certificates, keys; and who else may read or write a file.
+//!
+//! A key names a file by its path, in which `${CREDENTIALS_DIRECTORY}` stands for the directory of
+//! that variable, or as `credential:NAME`, a file in it: systemd's credentials (systemd.exec(5)).
+//! Only regular files are opened: an open of a FIFO waits for its writer, and a reload would wait
+//! for ever.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::OFlag;
+
+use super::value::Found;
+
+/// The variable in which systemd names the directory.
+pub const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
+/// That there is no such directory.
+pub const NO_CREDENTIALS: &str = "CREDENTIALS_DIRECTORY is not set, or is no absolute path";
+/// The same in a path.
+const DIRECTORY: &str = "${CREDENTIALS_DIRECTORY}";
+/// What a credential's name stands behind.
+const CREDENTIAL: &str = "credential:";
+
+/// How much of a file is compared when a configuration is read again.
+const MAX_BYTES: u64 = 16 << 20;
+/// How long a secret may be.
+const MAX_SECRET: u64 = 64 * 1024;
+
+/// What a file holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holds {
+    /// A secret, or a private key; or it may, as the configuration.
+    Secret,
+    /// What everybody may know.
+    Certificates,
+}
+
+impl Found<'_, String> {
+    /// Opens the file that this value names, and reports what is wrong with it. Beside it stands its path.
+    pub fn open(&self, holds: Holds) -> Option<(File, PathBuf)> {
+        let document = self.key.document;
+        let name = match place(document.credentials.as_deref(), self.as_ref()?) {
+            Ok(name) => name,
+            Err((message, hint)) => {
+                self.key.error(message).hint(hint);
+                return None;
+            }
+        };
+        let (file, metadata) = match regular(&name) {
+            Ok(opened) => opened,
+            Err(error) => {
+                self.key.error(format!("the file cannot be read: {error}"));
+                return None;
+            }
+        };
+        if let Some((message, hint)) = exposure(&metadata, holds)
+            && document.exposed.borrow_mut().insert(name.clone())
+        {
+            self.key.warning(message).hint(hint);
+        }
+        Some((file, name))
+    }
+
+    /// The content of the file that this value names, as far as it can be read: at most 16 MiB.
+    #[must_use]
+    pub fn content(&self) -> Option<Vec<u8>> {
+        let mut content = Vec::new();
+        let name = place(self.key.document.credentials.as_deref(), self.as_ref()?).ok()?;
+        let (file, _) = regular(&name).ok()?;
+        file.take(MAX_BYTES).read_to_end(&mut content).ok()?;
+        Some(content)
+    }
+}
+
+/// The text of a file that holds a secret. Line ends behind it, and a byte order mark before it, do not
+/// belong to it.
+pub(super) fn secret(file: File) -> Result<String, String> {
+    let mut bytes = Vec::new();
+    let read = file.take(MAX_SECRET + 1).read_to_end(&mut bytes);
+    read.map_err(|error| format!("the file cannot be read: {error}"))?;
+    if bytes.len() as u64 > MAX_SECRET {
+        return Err("the file is larger than 64 KiB".to_owned());
+    }
+    let mut text = String::from_utf8(bytes).map_err(|_| "the file is not UTF-8".to_owned())?;
+    text.truncate(text.trim_end_matches(['\r', '\n']).len());
+    if text.starts_with('\u{feff}') {
+        text.drain(..'\u{feff}'.len_utf8());
+    }
+    if text.is_empty() { Err("the file is empty".to_owned()) } else { Ok(text) }
+}
+
+/// Where the file is that a key names as `text`; else what is wrong with that, and a hint.
+fn place(directory: Option<&str>, text: &str) -> Result<PathBuf, (String, &'static str)> {
+    let credential = text.strip_prefix(CREDENTIAL);
+    if credential.is_none() && !text.contains(DIRECTORY) {
+        return Ok(PathBuf::from(text));
+    }
+    let directory = directory.filter(|directory| directory.starts_with('/')).ok_or_else(|| {
+        (
+            NO_CREDENTIALS.to_owned(),
+            "systemd sets it for a unit that has LoadCredential=; for a check by hand, while the broker runs, \
+             set it to /run/credentials/pfxhttp.service",
+        )
+    })?;
+    match credential {
+        Some(name) if name.contains('/') || matches!(name, "" | "." | "..") => Err((
+            format!("{name:?} is no name of a credential"),
+            "as credential:api-secret; a path has no prefix",
+        )),
+        Some(name) => Ok(Path::new(directory).join(name)),
+        None => Ok(PathBuf::from(text.replace(DIRECTORY, directory))),
+    }
+}
+
+/// Opens it for reading, without waiting for anybody.
+fn regular(path: &Path) -> io::Result<(File, Metadata)> {
+    let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.is_file() { Ok((file, metadata)) } else { Err(io::Error::other("it is not a regular file")) }
+}
+
+/// What a file's mode allows to users that are neither its owner nor in its group, and what helps.
+pub(super) fn exposure(metadata: &Metadata, holds: Holds) -> Option<(String, &'static str)> {
+    let mode = metadata.permissions().mode() & 0o7777;
+    let message = match (mode & 0o002 != 0, mode & 0o004 != 0 && holds == Holds::Secret) {
+        (true, true) => "any user may read and write this file",
+        (true, false) => "any user may write this file",
+        (false, true) => "any user may read this file",
+        (false, false) => return None,
+    };
+    Some((
+        format!("{message}: its mode is {mode:04o}"),
+        "chmod o= takes that back; root:pfxhttp and 0640 is usual",
+    ))
+}

@@ -1,0 +1,59 @@
+//! A document as a tree that is read by a cursor: YAML, TOML or JSON, under the variables of the
+//! environment.
+//!
+//! | step | file |
+//! |---|---|
+//! | text → tree with places | `syntax`, `yaml`, `toml`, `json`; `node` |
+//! | one reading: problems, unknown keys | `document`, `problem` |
+//! | blocks, entries, lists: where a key's value is looked for | `section`, `environment` |
+//! | kinds of values, secrets, files | `value`, `duration`, `secret`, `file` |
+//! | which keys there are; what holds | `record`, `schema` (tests), `dump` |
+//!
+//! The room knows no key of pfxhttp: other rooms ask for theirs, and say range or choices as they do. No
+//! message shows a value, so none shows a secret. Nothing here panics on any text.
+
+mod document;
+mod dump;
+mod duration;
+mod environment;
+mod file;
+mod node;
+mod path;
+mod place;
+mod problem;
+mod record;
+mod secret;
+mod section;
+mod value;
+mod yaml;
+
+pub use document::{Document, Reported, Sources};
+pub use file::{CREDENTIALS, Holds, NO_CREDENTIALS};
+pub use node::{Fault, Node, Pair, Value};
+pub use path::{KeyPath, Step};
+pub use place::Place;
+pub use problem::{Problem, Severity};
+pub use record::{Definition, Kind, Record};
+pub use secret::SecretKey;
+pub use section::{Entries, Key, Section};
+pub use value::Found;
+
+/// The one of `known` that was probably meant by `word`: it differs by case, by `-` for `_`, or by a
+/// few letters.
+#[must_use]
+pub fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+    // A longer word is like nothing that is known, and the distance costs its square.
+    if word.chars().count() > 64 {
+        return None;
+    }
+    let word = word.to_lowercase().replace('-', "_");
+    let length = word.chars().count();
+    let allowed = (length / 3).max(1);
+    known
+        // At least so many letters differ.
+        .filter(|known| known.chars().count().abs_diff(length) <= allowed)
+        .map(|known| (strsim::damerau_levenshtein(&word, &known.to_lowercase().replace('-', "_")), known))
+        .filter(|&(distance, _)| distance <= allowed)
+        .min_by_key(|&(distance, _)| distance)
+        .map(|(_, known)| known)
+}
