@@ -12,18 +12,16 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use serde_json::{Value, json};
 
-use crate::config::{Config, Speaks};
 use crate::http::{Http, HttpSettings};
-use crate::login::{Logins, Penalties};
+use crate::login::{self, Logins, Penalties};
 use crate::lookup::cache::Cache;
 use crate::lookup::template::Asked;
-use crate::lookup::{Asker, Settings, Target};
+use crate::lookup::{self, Asker, Target};
 use crate::model::{Answer, LOGIN_BUDGET, LONGEST_BUDGET, Mechanism, OnFailure, Question};
 use crate::observe::metrics::{Component, Load, Metrics, Outcome, Rows, UNKNOWN};
 use crate::observe::span::{self, Tracer};
 use crate::observe::warned::Warned;
 use crate::oidc::Oidc;
-use crate::server::bind::LOCAL;
 use crate::wire::ipc::Service;
 
 /// Every entry of the configuration, ready to be asked.
@@ -94,15 +92,32 @@ pub struct Terms {
     pub mechanisms: Vec<Mechanism>,
 }
 
+/// What a generation is made of.
+#[derive(Debug)]
+pub struct Settings<'s> {
+    /// `server.http_client` and `server.tls`.
+    pub http: &'s HttpSettings,
+    /// `server.response_cache.max_bytes`.
+    pub cache_bytes: u64,
+    /// `socket_maps`.
+    pub maps: &'s [lookup::Settings],
+    /// `policy_services`.
+    pub policies: &'s [lookup::Settings],
+    /// `dovecot_sasl`.
+    pub logins: &'s [login::Settings],
+    /// The kinds and names of all listeners, the local socket among them: sorted, each once.
+    pub listeners: Vec<(Component, String)>,
+}
+
 impl Broker {
-    /// The entries of `config`.
+    /// The entries of `settings`.
     ///
     /// # Errors
     /// Where the HTTP side cannot be set up.
-    pub fn new(config: &Config) -> Result<Self, reqwest::Error> {
+    pub fn new(settings: &Settings<'_>) -> Result<Self, reqwest::Error> {
         let metrics = Arc::default();
-        let http = Arc::new(Http::new(config.server.http.clone(), &metrics));
-        let cache_bytes = config.server.cache_bytes;
+        let http = Arc::new(Http::new(settings.http.clone(), &metrics));
+        let cache_bytes = settings.cache_bytes;
         let shared = Common {
             oidc: Arc::new(Oidc::new(Arc::clone(&http))),
             http,
@@ -112,7 +127,7 @@ impl Broker {
             metrics,
             tracer: None,
         };
-        Self::build(config, shared, None)
+        Self::build(settings, shared, None)
     }
 
     /// The same, where each request is traced.
@@ -122,18 +137,18 @@ impl Broker {
         self
     }
 
-    /// The next generation, by `config`: connections, tokens and cached answers of what did not
+    /// The next generation, by `settings`: connections, tokens and cached answers of what did not
     /// change go over to it.
     ///
     /// # Errors
     /// As [`Self::new`].
-    pub fn next(&self, config: &Config) -> Result<Self, reqwest::Error> {
+    pub fn next(&self, settings: &Settings<'_>) -> Result<Self, reqwest::Error> {
         let mut shared = self.shared.clone();
-        if *shared.http.settings() != config.server.http {
-            shared.http = Arc::new(Http::new(config.server.http.clone(), &shared.metrics));
+        if *shared.http.settings() != *settings.http {
+            shared.http = Arc::new(Http::new(settings.http.clone(), &shared.metrics));
             shared.oidc = Arc::new(Oidc::new(Arc::clone(&shared.http)));
         }
-        Self::build(config, shared, Some(self))
+        Self::build(settings, shared, Some(self))
     }
 
     /// How it reaches APIs.
@@ -142,32 +157,32 @@ impl Broker {
         self.shared.http.settings()
     }
 
-    /// Whether `config` would need another cache, which only a restart makes.
+    /// Whether `settings` would need another cache, which only a restart makes.
     #[must_use]
-    pub fn needs_another_cache(&self, config: &Config) -> bool {
-        self.shared.cache_bytes != config.server.cache_bytes
+    pub fn needs_another_cache(&self, settings: &Settings<'_>) -> bool {
+        self.shared.cache_bytes != settings.cache_bytes
     }
 
-    /// How many entries `config` adds, changes or leaves out.
+    /// How many entries `settings` adds, changes or leaves out.
     #[must_use]
-    pub fn entries_changed(&self, config: &Config) -> usize {
-        let maps = differences(&config.maps, self.maps.len(), |new| {
+    pub fn entries_changed(&self, settings: &Settings<'_>) -> usize {
+        let maps = differences(settings.maps, self.maps.len(), |new| {
             self.maps.get(&new.name).map(|old| old.asked.settings())
         });
-        let policies = differences(&config.policies, self.policies.len(), |new| {
+        let policies = differences(settings.policies, self.policies.len(), |new| {
             self.policies.get(&new.name).map(|old| old.asked.settings())
         });
-        let logins = differences(&config.logins, self.logins.len(), |new| {
+        let logins = differences(settings.logins, self.logins.len(), |new| {
             self.logins.get(&new.name).map(|old| old.asked.settings())
         });
         maps + policies + logins
     }
 
-    fn build(config: &Config, shared: Common, before: Option<&Self>) -> Result<Self, reqwest::Error> {
+    fn build(settings: &Settings<'_>, shared: Common, before: Option<&Self>) -> Result<Self, reqwest::Error> {
         let keeps_http = before.is_some_and(|before| Arc::ptr_eq(&before.shared.http, &shared.http));
-        let listeners = listeners(config);
-        let rows = |component, name: Option<&str>| shared.metrics.rows(component, name, &listeners);
-        let targets = |entries: &[Settings], before: Option<&HashMap<String, Entry<Target>>>| {
+        let listeners = &settings.listeners;
+        let rows = |component, name: Option<&str>| shared.metrics.rows(component, name, listeners);
+        let targets = |entries: &[lookup::Settings], before: Option<&HashMap<String, Entry<Target>>>| {
             let targets = entries.iter().map(|settings| {
                 let old = before.and_then(|before| before.get(&settings.name)).map(|entry| &entry.asked);
                 let old = old.filter(|old| old.settings() == settings);
@@ -184,7 +199,7 @@ impl Broker {
             });
             targets.collect::<Result<_, reqwest::Error>>()
         };
-        let logins = config.logins.iter().map(|settings| {
+        let logins = settings.logins.iter().map(|settings| {
             let old = before.and_then(|before| before.logins.get(&settings.name)).map(|entry| &entry.asked);
             let logins = match old.filter(|old| keeps_http && old.settings() == settings) {
                 Some(old) => Arc::clone(old),
@@ -198,10 +213,10 @@ impl Broker {
         });
         Ok(Self {
             logins: logins.collect::<Result<_, reqwest::Error>>()?,
-            maps: targets(&config.maps, before.map(|before| &before.maps))?,
-            policies: targets(&config.policies, before.map(|before| &before.policies))?,
+            maps: targets(settings.maps, before.map(|before| &before.maps))?,
+            policies: targets(settings.policies, before.map(|before| &before.policies))?,
             strangers: [Component::Map, Component::Policy, Component::Login].map(|kind| rows(kind, None)),
-            unknown_map: names::unknown_map(&config.maps),
+            unknown_map: names::unknown_map(settings.maps),
             warned: Warned::default(),
             shared,
         })
@@ -373,20 +388,4 @@ fn name(question: &Question) -> &str {
         Question::Map { name, .. } | Question::Policy { name, .. } => name,
         Question::Login(login) => &login.name,
     }
-}
-
-/// The names of everything through which requests come.
-fn listeners(config: &Config) -> Vec<(Component, String)> {
-    let named = config.server.listen.iter().map(|listener| {
-        let component = match listener.speaks {
-            Speaks::Socketmap => Component::Map,
-            Speaks::Policy => Component::Policy,
-            Speaks::Login => Component::Login,
-        };
-        (component, listener.name.clone())
-    });
-    let mut listeners: Vec<_> = named.chain([(Component::Local, LOCAL.to_owned())]).collect();
-    listeners.sort();
-    listeners.dedup();
-    listeners
 }

@@ -4,7 +4,7 @@
 use tracing::warn;
 
 use super::Broker;
-use crate::config::nearest;
+use crate::document::nearest;
 use crate::lookup::{Kind, Settings};
 use crate::model::brief::brief;
 use crate::model::{Answer, Failure, OnFailure};

@@ -19,8 +19,9 @@ pub(super) fn check(cli: &Cli, strict: bool, online: bool) -> ExitCode {
         Err(problems) => (None, problems),
     };
     say(&problems);
-    let mut missing = found.as_ref().map(|config| rights::missing(&file, config)).unwrap_or_default();
-    missing.warnings.extend(found.iter().flat_map(reach::closed_to_postfix));
+    let mut missing =
+        found.as_ref().map(|config| rights::missing(&file, &config.server.sockets)).unwrap_or_default();
+    missing.warnings.extend(found.iter().flat_map(|config| reach::closed_to_postfix(&config.server.sockets)));
     let file = file.display();
     say(&missing.owners);
     say(&missing.warnings);
@@ -69,7 +70,7 @@ fn good(file: &impl Display, config: &Config, more: &str) -> ExitCode {
     let names = |entries: &[Settings]| names_of(entries.iter().map(|entry| entry.name.as_str()));
     let (maps, policies) = (names(&config.maps), names(&config.policies));
     let logins = names_of(config.logins.iter().map(|entry| entry.name.as_str()));
-    let listeners = config.server.listen.len();
+    let listeners = config.server.sockets.listen.len();
     // Whoever reads there may be gone.
     let _ = writeln!(
         std::io::stdout(),

@@ -149,8 +149,8 @@ fn play(directory: &Path, runtime: &Runtime) -> io::Result<usize> {
     let text = configuration(directory, &api)?;
     let (config, _) = config::parse(Path::new("demo.yml"), &text)
         .map_err(|problems| io::Error::other(problems.iter().map(ToString::to_string).collect::<String>()))?;
-    let broker = Arc::new(Broker::new(&config).map_err(io::Error::other)?);
-    let bound = bind::all(&config, &Activated::default()).map_err(io::Error::other)?;
+    let broker = Arc::new(Broker::new(&config.broker()).map_err(io::Error::other)?);
+    let bound = bind::all(&config.server.sockets, &Activated::default()).map_err(io::Error::other)?;
     let (alive, _all_gone) = mpsc::channel(1);
     let shared = Shared { room: Room::new(64, 0, None), alive, threads: Threads::start()? };
     let listeners = runtime.block_on(async { Listeners::start(bound, &broker, shared) })?;

@@ -14,7 +14,8 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::daemon::exit::USAGE;
-use crate::daemon::{privilege, run};
+use crate::daemon::run;
+use crate::server::privilege;
 use cli::{Cli, Command};
 
 /// The whole program.

@@ -61,7 +61,7 @@ pub(super) fn query(cli: &Cli, asked: &Asked, trace: bool) -> ExitCode {
 /// Asks in this process, without sockets.
 fn here(config: &Config, query: &Query) -> Result<Said, String> {
     let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
-    let broker = Arc::new(Broker::new(config).map_err(|error| error.to_string())?);
+    let broker = Arc::new(Broker::new(&config.broker()).map_err(|error| error.to_string())?);
     let said = runtime.block_on(query::ask(&broker, query));
     runtime.shutdown_background();
     Ok(said)

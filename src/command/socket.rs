@@ -30,7 +30,7 @@ impl Socket {
     pub(super) fn of(cli: &Cli) -> Self {
         let (file, read) = cli.location().read(false);
         match read {
-            Ok((config, _)) => Self { path: config.server.admin.path.clone(), config: Ok(config) },
+            Ok((config, _)) => Self { path: config.server.sockets.admin.path.clone(), config: Ok(config) },
             Err(problems) => {
                 let path = cli.location().admin_socket(&file);
                 Self { path, config: Err(problems) }

@@ -69,6 +69,7 @@ pub(super) fn admin(
 
 /// The names of the entries that a listener may ask.
 pub(super) struct Names {
+    pub(super) maps: usize,
     pub(super) policies: Vec<String>,
     pub(super) logins: Vec<String>,
 }

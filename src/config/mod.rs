@@ -47,18 +47,20 @@ mod tests;
 mod tokens;
 mod tree;
 
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use ipnet::IpNet;
-
+use crate::broker;
 use crate::export;
 use crate::http::HttpSettings;
 use crate::login as logins;
 use crate::lookup;
+use crate::observe::metrics::Component;
+use crate::server::bind::LOCAL;
+use crate::server::settings as server;
+use crate::server::settings::{Endpoint, Ipc, Listener, Privileges, Speaks, UnixSocket};
 
+pub use crate::document::Place;
 pub(crate) use keys::nearest;
-pub use places::Place;
 pub use problem::{Problem, Severity};
 pub use remains::admin_socket;
 pub use source::environment;
@@ -214,15 +216,37 @@ pub struct Config {
     pub logins: Vec<logins::Settings>,
 }
 
+impl Config {
+    /// What a generation of the broker is made of.
+    #[must_use]
+    pub fn broker(&self) -> broker::Settings<'_> {
+        let named = self.server.sockets.listen.iter().map(|listener| {
+            let component = match listener.speaks {
+                Speaks::Socketmap => Component::Map,
+                Speaks::Policy => Component::Policy,
+                Speaks::Login => Component::Login,
+            };
+            (component, listener.name.clone())
+        });
+        let mut listeners: Vec<_> = named.chain([(Component::Local, LOCAL.to_owned())]).collect();
+        listeners.sort();
+        listeners.dedup();
+        broker::Settings {
+            http: &self.server.http,
+            cache_bytes: self.server.cache_bytes,
+            maps: &self.maps,
+            policies: &self.policies,
+            logins: &self.logins,
+            listeners,
+        }
+    }
+}
+
 /// `server`.
 #[derive(Debug)]
 pub struct Server {
-    /// `server.listen`; may be empty.
-    pub listen: Vec<Listener>,
-    /// `server.ipc`.
-    pub ipc: Ipc,
-    /// `server.admin`: the socket for administrators, mode 0600, the broker's own.
-    pub admin: UnixSocket,
+    /// `server.listen`, `ipc`, `admin`; `run_as_user`, `run_as_group`, `chroot`.
+    pub sockets: server::Settings,
     /// `server.logging`.
     pub logging: Logging,
     /// `server.http_client` and `server.tls`, but for `timeout`, which entries inherit.
@@ -238,87 +262,6 @@ pub struct Server {
     pub prometheus: Option<export::endpoint::Settings>,
     /// `server.observability`, where a collector is told.
     pub otlp: Option<export::Settings>,
-    /// `server.run_as_user`, `run_as_group`, `chroot`.
-    pub privileges: Privileges,
-}
-
-/// Who the broker is once it runs, and what it sees of the file system.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Privileges {
-    /// `run_as_user`: a name or a number.
-    pub user: Option<String>,
-    /// `run_as_group`; by default the user's own.
-    pub group: Option<String>,
-    /// `chroot`.
-    pub chroot: Option<PathBuf>,
-}
-
-/// One entry of `server.listen`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listener {
-    /// `name`; for a map listener a label.
-    pub name: String,
-    /// `kind`.
-    pub speaks: Speaks,
-    /// `type`, `address`, `port`, `mode`, `user`, `group`.
-    pub endpoint: Endpoint,
-    /// `allow_from`: networks that may connect over TCP; empty: all.
-    pub allow_from: Vec<IpNet>,
-    /// `systemd_socket_name`: the service manager may have made its socket under this name.
-    pub systemd_socket_name: Option<String>,
-    /// `worker_pool`: bounds what comes through this listener, besides each target's own bound.
-    pub pool: Option<lookup::PoolSettings>,
-}
-
-/// What a listener speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Speaks {
-    /// `socket_map`: any map may be asked.
-    Socketmap,
-    /// `policy_service`: the entry of the listener's name is asked.
-    Policy,
-    /// `dovecot_sasl`: the entry of the listener's name is asked.
-    Login,
-}
-
-/// Where a listener listens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Endpoint {
-    /// `tcp` and `tcp6`.
-    Tcp {
-        /// A numeric address; `[::]` is dual-stack unless `v6_only`.
-        address: IpAddr,
-        /// 1 to 65535, or 0 where the key is absent: the system chooses.
-        port: u16,
-        /// `type: tcp6`.
-        v6_only: bool,
-    },
-    /// `unix`.
-    Unix(UnixSocket),
-}
-
-/// A unix socket to be made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UnixSocket {
-    /// `address` or `path`.
-    pub path: PathBuf,
-    /// `mode`; 0660 by default.
-    pub mode: u32,
-    /// `user`: a name or a number, looked up when the socket is made.
-    pub user: Option<String>,
-    /// `group`.
-    pub group: Option<String>,
-}
-
-/// `server.ipc`: the socket for `pfxhttp-client`.
-#[derive(Debug)]
-pub struct Ipc {
-    /// Path, mode and owner.
-    pub socket: UnixSocket,
-    /// `allow_users`: names or numbers; empty: whoever may open the socket.
-    pub allow_users: Vec<String>,
-    /// Where each of them stands in the file.
-    pub allowed_at: Vec<Option<Place>>,
 }
 
 /// `server.logging`.

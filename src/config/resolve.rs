@@ -22,6 +22,7 @@ use super::raw;
 use super::scalar;
 use super::{Config, Level, Logging, Privileges, Server};
 use crate::lookup::LogKeys;
+use crate::server::settings as sockets;
 
 /// Resolves the whole tree.
 pub(super) fn config(report: &mut Report<'_>, mut tree: Value) -> Option<Config> {
@@ -38,7 +39,7 @@ pub(super) fn config(report: &mut Report<'_>, mut tree: Value) -> Option<Config>
     let [maps, policies, logins] = ["socket_maps", "policy_services", "dovecot_sasl"]
         .map(|section| block::entries(report, child(Some(&tree), section), &top.key(section)));
     let names = |entries: &[(&str, &Value)]| entries.iter().map(|(name, _)| (*name).to_owned()).collect();
-    let names = listener::Names { policies: names(&policies), logins: names(&logins) };
+    let names = listener::Names { maps: maps.len(), policies: names(&policies), logins: names(&logins) };
 
     let mut lookups = maps.iter().chain(&policies);
     let over_tls = lookups.any(|(_, entry)| is_over_tls(entry, &["backend_oidc_auth"]))
@@ -97,16 +98,14 @@ fn server(
     let max_reply = max_reply(report, raw.socketmap_max_reply_size, path);
     let privileges = privileges(report, path, raw.run_as_user, raw.run_as_group, raw.chroot);
     let cache_bytes = cache.max_bytes;
+    let sockets = sockets::Settings { listen, ipc, admin, privileges, has_one_map: names.maps == 1 };
     let server = http.map(|http| Server {
-        listen,
-        ipc,
-        admin,
+        sockets,
         logging,
         http,
         cache_bytes,
         max_connections,
         max_connections_per_address,
-        privileges,
         prometheus,
         otlp,
     });

@@ -3,7 +3,6 @@
 pub mod admin;
 pub(crate) mod exit;
 pub mod log;
-pub mod privilege;
 pub mod query;
 pub(crate) mod reload;
 pub(crate) mod run;

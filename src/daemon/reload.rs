@@ -17,7 +17,7 @@ use tracing::{error, info, warn};
 
 use super::service::ServiceManager;
 use crate::broker::{Broker, Generation};
-use crate::config::{Config, Location, Privileges, Problem, Server, Severity};
+use crate::config::{Config, Location, Problem, Server, Severity};
 use crate::daemon::admin::{Order, Told};
 use crate::daemon::log;
 use crate::daemon::query;
@@ -25,6 +25,7 @@ use crate::export;
 use crate::export::endpoint::Endpoint;
 use crate::server::activation::Activated;
 use crate::server::bind::{self, Bound};
+use crate::server::settings::Privileges;
 use crate::server::{Changes, Listeners};
 
 /// A broker that runs.
@@ -61,10 +62,10 @@ struct Fixed {
 impl Fixed {
     fn of(server: &Server) -> Self {
         Self {
-            admin: (server.admin.path.clone(), server.admin.mode),
+            admin: (server.sockets.admin.path.clone(), server.sockets.admin.mode),
             max_connections: (server.max_connections, server.max_connections_per_address),
             format: (server.logging.json, server.logging.use_systemd),
-            privileges: server.privileges.clone(),
+            privileges: server.sockets.privileges.clone(),
             otlp: server.otlp.clone(),
             prometheus: server.prometheus.as_ref().map(|settings| settings.address),
         }
@@ -174,7 +175,7 @@ impl<'c> Running<'c> {
             error!(generation = self.generation, "the configuration was not reloaded: nothing has changed");
         })?;
         let broker = Arc::new(broker);
-        let entries_changed = self.broker.entries_changed(&config);
+        let entries_changed = self.broker.entries_changed(&config.broker());
         match self.listeners.follow(plan, &broker) {
             Ok(Changes { added, removed: listeners_removed, changed: listeners_changed }) => {
                 self.generation += 1;
@@ -227,14 +228,14 @@ impl<'c> Running<'c> {
         for warning in warnings {
             warn!("{}", warning.summary());
         }
-        let broker = match self.broker.next(&config) {
+        let broker = match self.broker.next(&config.broker()) {
             Ok(broker) => broker,
             Err(error) => {
                 error!(%error, "cannot set up the HTTP side{inside}");
                 return Err(format!("cannot set up the HTTP side: {error}{inside}"));
             }
         };
-        match bind::plan(&config, &self.activated, self.listeners.bound()) {
+        match bind::plan(&config.server.sockets, &self.activated, self.listeners.bound()) {
             Ok(plan) => Ok((config, broker, plan)),
             Err(error) => {
                 error!("{error}{inside}");
@@ -261,7 +262,7 @@ impl<'c> Running<'c> {
                 self.fixed.prometheus != now.prometheus,
             ),
             ("server.observability.otel_…", self.fixed.otlp != now.otlp),
-            ("server.response_cache.max_bytes", self.broker.needs_another_cache(config)),
+            ("server.response_cache.max_bytes", self.broker.needs_another_cache(&config.broker())),
         ];
         fixed.into_iter().filter(|(_, has_changed)| *has_changed).map(|(key, _)| key).collect()
     }

@@ -28,11 +28,11 @@ use super::service::ServiceManager;
 use crate::broker::{Broker, Generation};
 use crate::config::{Config, Location};
 use crate::daemon::admin;
-use crate::daemon::privilege::{Identity, drop_privileges, keep_to_itself};
-use crate::export::Exporter;
 use crate::export::endpoint::{self, Endpoint};
+use crate::export::{Current, Exporter};
 use crate::server::activation::Activated;
 use crate::server::bind::{self, Bound, UnixEndpoint};
+use crate::server::privilege::{Identity, drop_privileges, keep_to_itself};
 use crate::server::threads::Threads;
 use crate::server::{Listeners, Room, Shared};
 
@@ -60,7 +60,7 @@ pub(crate) fn run(location: &Location) -> ExitCode {
         warn!("{}", warning.summary());
     }
     info!(file = %file.display(), "configuration read");
-    let broker = match Broker::new(&config) {
+    let broker = match Broker::new(&config.broker()) {
         Ok(broker) => broker,
         Err(error) => return fail(OS, &format!("cannot set up TLS: {error}")),
     };
@@ -71,17 +71,17 @@ pub(crate) fn run(location: &Location) -> ExitCode {
         Err(error) => return fail(OS, &format!("cannot export to a collector: {error}")),
     };
     let broker = Arc::new(broker.traced(exporter.as_ref().and_then(Exporter::tracer)));
-    let privileges = &config.server.privileges;
+    let privileges = &config.server.sockets.privileges;
     // Whom root lets write beside its sockets, too.
     let identity = match Identity::of(privileges) {
         Ok(identity) => identity,
         Err(error) => return fail(OS, &error.to_string()),
     };
-    let bound = match bind::all(&config, &activated) {
+    let bound = match bind::all(&config.server.sockets, &activated) {
         Ok(bound) => bound,
         Err(error) => return fail(OS, &error.to_string()),
     };
-    let admin = match bind::admin(&config) {
+    let admin = match bind::admin(&config.server.sockets) {
         Ok(admin) => admin,
         Err(error) => return fail(OS, &error.to_string()),
     };
@@ -119,6 +119,18 @@ fn fail(code: u8, message: &str) -> ExitCode {
     ExitCode::from(code)
 }
 
+/// What is exported: what the current generation says.
+fn exported(generation: &Arc<Generation>) -> Current {
+    let (counted, reached) = (Arc::clone(generation), Arc::clone(generation));
+    Current {
+        families: Box::new(move |with_process| {
+            let broker = counted.current();
+            broker.metrics().families(&broker.load(), with_process)
+        }),
+        http: Box::new(move || reached.current().http().clone()),
+    }
+}
+
 async fn serve(
     location: &Location,
     config: &Config,
@@ -144,13 +156,14 @@ async fn serve(
         info!(endpoint, "listening");
     }
     let (metrics, current) = (Arc::clone(broker.metrics()), Arc::new(Generation::new(Arc::clone(&broker))));
+    let exported = Arc::new(exported(&current));
     let settings = config.server.prometheus.clone();
     let endpoint = prometheus.zip(settings).map(|(listener, settings)| {
         info!(address = %settings.address, path = settings.path, "listening for Prometheus");
-        Endpoint::start(listener, settings, &current)
+        Endpoint::start(listener, settings, &exported)
     });
     let endpoint = endpoint.transpose()?;
-    let exporter = exporter.map(|exporter| exporter.start(&current));
+    let exporter = exporter.map(|exporter| exporter.start(&exported));
     let (maps, policies, logins) = (config.maps.len(), config.policies.len(), config.logins.len());
     info!(version = env!("CARGO_PKG_VERSION"), maps, policies, logins, "ready");
     manager.tell(&[NotifyState::Ready]);

@@ -108,8 +108,7 @@ impl<'t> Document<'t> {
     #[must_use]
     pub fn recording() -> Self {
         let place = Place { line: 1, column: 1 };
-        let sources =
-            Sources { file: Path::new(""), environment: &[], prefix: "", credentials: None };
+        let sources = Sources { file: Path::new(""), environment: &[], prefix: "", credentials: None };
         let tree = Node { place, value: Value::Null };
         Self { record: Some(RefCell::default()), ..Document::new("", tree, sources) }
     }

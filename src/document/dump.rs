@@ -119,7 +119,10 @@ impl Tree {
                     item.write(&mut block, depth + 1);
                     // The dash takes the place of the first line's indentation.
                     let indent = "  ".repeat(depth);
-                    text.push_str(&format!("{indent}- {}", block.get(indent.len() + 2..).unwrap_or_default()));
+                    text.push_str(&format!(
+                        "{indent}- {}",
+                        block.get(indent.len() + 2..).unwrap_or_default()
+                    ));
                 }
             }
         }
@@ -134,7 +137,8 @@ fn yaml(value: &Value) -> String {
 fn write_lines(text: &mut String, depth: usize, lines: &str, comment: &str) {
     let indent = "  ".repeat(depth);
     for (number, line) in lines.lines().enumerate() {
-        let comment = if number == 0 && !comment.is_empty() { format!("  # {comment}") } else { String::new() };
+        let comment =
+            if number == 0 && !comment.is_empty() { format!("  # {comment}") } else { String::new() };
         let indent = if line.is_empty() { "" } else { indent.as_str() };
         text.push_str(&format!("{indent}{line}{comment}\n"));
     }

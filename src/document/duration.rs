@@ -65,7 +65,9 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        for (text, written) in [("90s", "1m30s"), ("1.5s", "1s500ms"), ("0s", "0s"), ("1h", "1h"), ("2500us", "2ms500us")] {
+        for (text, written) in
+            [("90s", "1m30s"), ("1.5s", "1s500ms"), ("0s", "0s"), ("1h", "1h"), ("2500us", "2ms500us")]
+        {
             let duration = parse(text).expect(text);
             assert_eq!(write(duration), written);
             assert_eq!(parse(written), Some(duration));

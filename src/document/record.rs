@@ -72,9 +72,11 @@ impl Record {
     pub fn home(&self, key: &str) -> Option<&str> {
         let definitions = self.order.iter().filter_map(|name| self.definitions.get(name));
         let mut homes = definitions.filter(|definition| !definition.label.contains('*'));
-        homes.find(|definition| definition.keys.contains_key(key)).map(|home| home.label.as_str()).or_else(|| {
-            let top = self.definitions.values().find(|definition| definition.label.is_empty())?;
-            top.keys.contains_key(key).then_some("the top of the file")
-        })
+        homes.find(|definition| definition.keys.contains_key(key)).map(|home| home.label.as_str()).or_else(
+            || {
+                let top = self.definitions.values().find(|definition| definition.label.is_empty())?;
+                top.keys.contains_key(key).then_some("the top of the file")
+            },
+        )
     }
 }

@@ -393,7 +393,10 @@ impl<'d> Key<'d> {
         };
         match node.map(|node| (node, &node.value)) {
             Some((_, Value::List(items))) => {
-                let item = |(index, node)| Self { variable: spot.variable, ..self.item(spot.path.item(index), Some(node)) };
+                let item = |(index, node)| Self {
+                    variable: spot.variable,
+                    ..self.item(spot.path.item(index), Some(node))
+                };
                 items.iter().enumerate().map(item).collect()
             }
             Some((node, _)) => {
@@ -433,7 +436,8 @@ impl<'d> Key<'d> {
             self.fault(&spot, format!("expected keys and values, found {}", node.kind()));
             return Vec::new();
         };
-        let key = |name: &str, node| Self { variable: spot.variable, ..self.item(spot.path.key(name), Some(node)) };
+        let key =
+            |name: &str, node| Self { variable: spot.variable, ..self.item(spot.path.key(name), Some(node)) };
         pairs.iter().map(|pair| (pair.key.clone(), key(&pair.key, &pair.node))).collect()
     }
 

@@ -195,7 +195,9 @@ impl<'d> Key<'d> {
                 return Err(refusal("a duration needs a unit").hint(hint));
             }
             let Some(duration) = duration::parse(&text) else {
-                return Err(refusal("not a duration").hint("numbers with units, as 500ms, 1.5s, 30s, 5m, 1h30m"));
+                return Err(
+                    refusal("not a duration").hint("numbers with units, as 500ms, 1.5s, 30s, 5m, 1h30m")
+                );
             };
             if range.contains(&duration) {
                 return Ok(duration);

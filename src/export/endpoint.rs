@@ -32,8 +32,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
+use super::Current;
 use super::text;
-use crate::broker::Generation;
 use crate::model::secret::Secret;
 
 const HEAD: Duration = Duration::from_secs(5);
@@ -113,18 +113,14 @@ fn hash(bytes: &[u8]) -> [u8; 32] {
 }
 
 impl Endpoint {
-    /// Serves on `listener` what the generation that is current then has to tell.
+    /// Serves on `listener` what `current` says.
     ///
     /// # Errors
     /// Where the runtime refuses the socket.
-    pub fn start(
-        listener: StdListener,
-        settings: Settings,
-        generation: &Arc<Generation>,
-    ) -> io::Result<Self> {
+    pub fn start(listener: StdListener, settings: Settings, current: &Arc<Current>) -> io::Result<Self> {
         let listener = TcpListener::from_std(listener)?;
         let served = Arc::new(ArcSwap::from_pointee(Served::new(settings)));
-        tokio::spawn(accept(listener, Arc::clone(&served), Arc::clone(generation)));
+        tokio::spawn(accept(listener, Arc::clone(&served), Arc::clone(current)));
         Ok(Self { served })
     }
 
@@ -144,7 +140,7 @@ struct Open {
     active: Arc<AtomicU64>,
 }
 
-async fn accept(listener: TcpListener, served: Arc<ArcSwap<Served>>, generation: Arc<Generation>) {
+async fn accept(listener: TcpListener, served: Arc<ArcSwap<Served>>, current: Arc<Current>) {
     let clock = Clock::default();
     let mut connections: Vec<Open> = Vec::new();
     loop {
@@ -156,7 +152,7 @@ async fn accept(listener: TcpListener, served: Arc<ArcSwap<Served>>, generation:
         let active = Arc::new(AtomicU64::new(clock.fetch_add(1, Ordering::Relaxed)));
         let asker = Asker {
             served: served.load_full(),
-            generation: Arc::clone(&generation),
+            current: Arc::clone(&current),
             clock: Arc::clone(&clock),
             active: Arc::clone(&active),
         };
@@ -185,7 +181,7 @@ fn make_room(connections: &mut Vec<Open>) {
 /// What a connection is served with.
 struct Asker {
     served: Arc<Served>,
-    generation: Arc<Generation>,
+    current: Arc<Current>,
     clock: Clock,
     active: Arc<AtomicU64>,
 }
@@ -202,7 +198,7 @@ async fn serve(stream: TcpStream, asker: Asker) {
 async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin, asker: Asker) {
     let service = service_fn(move |request| {
         asker.active.store(asker.clock.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
-        let reply = reply(&request, &asker.served, &asker.generation);
+        let reply = reply(&request, &asker.served, &asker.current);
         async move { Ok::<_, Infallible>(reply) }
     });
     let served = http1::Builder::new()
@@ -216,7 +212,7 @@ async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin, asker: Asker) {
     }
 }
 
-fn reply(request: &Request<Incoming>, served: &Served, generation: &Generation) -> Response<Full<Bytes>> {
+fn reply(request: &Request<Incoming>, served: &Served, current: &Current) -> Response<Full<Bytes>> {
     let mut reply = Response::new(Full::default());
     let headers = reply.headers_mut();
     if !served.admits(request.headers().get(AUTHORIZATION)) {
@@ -229,8 +225,7 @@ fn reply(request: &Request<Incoming>, served: &Served, generation: &Generation) 
         *reply.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
     } else {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(text::CONTENT_TYPE));
-        let broker = generation.current();
-        let families = broker.metrics().families(&broker.load(), served.settings.runtime);
+        let families = (current.families)(served.settings.runtime);
         *reply.body_mut() = Full::new(text::encode(&families).into());
     }
     reply

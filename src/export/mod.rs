@@ -24,7 +24,24 @@ use std::fmt;
 use reqwest::header::HeaderMap;
 use url::Url;
 
+use crate::http::HttpSettings;
+use crate::observe::metrics::family::Family;
+
 pub use otlp::Exporter;
+
+/// What is exported, as it is at the moment of the call.
+pub struct Current {
+    /// All that is counted; with `true` also what the process uses.
+    pub(crate) families: Box<dyn Fn(bool) -> Vec<Family> + Send + Sync>,
+    /// How collectors are reached.
+    pub http: Box<dyn Fn() -> HttpSettings + Send + Sync>,
+}
+
+impl fmt::Debug for Current {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Current")
+    }
+}
 
 /// `server.observability`, where a collector is told.
 #[derive(Clone, PartialEq)]

@@ -23,8 +23,7 @@ use super::message::{
     self, Any, CLIENT, ERROR, KeyValue, Resource, ResourceMetrics, ResourceSpans, SERVER, Scope,
     ScopeMetrics, ScopeSpans, Status,
 };
-use super::{Settings, mirror};
-use crate::broker::Generation;
+use super::{Current, Settings, mirror};
 use crate::http::{Host, Http, HttpSettings, Request, path_of};
 use crate::model::{Deadline, Failure};
 use crate::observe::metrics::{Calls, Component, Metrics};
@@ -90,15 +89,15 @@ impl Exporter {
         self.tracer.clone()
     }
 
-    /// Exports from now on, the metrics of the generation that is current then.
+    /// Exports from now on what `current` says.
     #[must_use]
-    pub fn start(self, generation: &Arc<Generation>) -> Running {
+    pub fn start(self, current: &Arc<Current>) -> Running {
         let (stop, stopping) = oneshot::channel();
-        let task = tokio::spawn(self.run(Arc::clone(generation), stopping));
+        let task = tokio::spawn(self.run(Arc::clone(current), stopping));
         Running { stop, task }
     }
 
-    async fn run(mut self, generation: Arc<Generation>, mut stopping: oneshot::Receiver<()>) {
+    async fn run(mut self, current: Arc<Current>, mut stopping: oneshot::Receiver<()>) {
         let traces = self.metrics.calls(Component::Otlp, "traces", "POST");
         let numbers = self.metrics.calls(Component::Otlp, "metrics", "POST");
         // Else the queue would look closed where nobody begins spans.
@@ -128,12 +127,12 @@ impl Exporter {
                     batch.push(span);
                 }
             }
-            self.follow(&generation);
+            self.follow(&current);
             if !batch.is_empty() {
                 self.export_spans(std::mem::take(&mut batch), &traces).await;
             }
             if is_due {
-                self.export_metrics(&generation, &numbers).await;
+                self.export_metrics(&current, &numbers).await;
             }
             if is_last {
                 return;
@@ -141,13 +140,13 @@ impl Exporter {
         }
     }
 
-    /// Goes the way that the generation that is current now goes.
-    fn follow(&mut self, generation: &Generation) {
-        let broker = generation.current();
-        if *broker.http() == self.http {
+    /// Reaches the collector as `current` says.
+    fn follow(&mut self, current: &Current) {
+        let http = (current.http)();
+        if http == self.http {
             return;
         }
-        self.http = broker.http().clone();
+        self.http = http;
         match Http::new(self.http.clone(), &self.metrics).host(&self.settings.endpoint) {
             Ok(host) => self.host = host,
             Err(error) => warn!(%error, "the way to the collector stays as it was"),
@@ -171,10 +170,8 @@ impl Exporter {
         (0..count).for_each(|_| counter.add());
     }
 
-    async fn export_metrics(&self, generation: &Generation, calls: &Calls) {
-        let broker = generation.current();
-        let families = self.metrics.families(&broker.load(), false);
-        drop(broker);
+    async fn export_metrics(&self, current: &Current, calls: &Calls) {
+        let families = (current.families)(false);
         let message = message::Metrics {
             resource_metrics: vec![ResourceMetrics {
                 resource: Some(self.resource()),

@@ -26,6 +26,7 @@ use tower_service::Service;
 use url::Url;
 
 use super::broken::{Broken, MAX_HEADERS, Stage, refuse_head, refuse_long, take};
+use super::place;
 use super::pool::Pools;
 use super::reach::BoxError;
 use super::resolve::Names;
@@ -35,7 +36,6 @@ use crate::http::timer::Timer;
 use crate::model::{Deadline, Failure};
 use crate::observe::counted::Counted;
 use crate::observe::metrics::{self, Metrics};
-use crate::server::threads;
 
 /// Answers of 1xx before the real one (RFC 9110 15.2). A backend has use for one or two.
 const MAX_INTERIM: usize = 8;
@@ -112,7 +112,7 @@ impl Direct {
         while let Some(link) = self.idle.take((!request.repeatable).then_some(SURE)) {
             // The poller of this place has told of what came to its own connections before the request
             // did. A password wants certainty.
-            link.signals.begin(!request.repeatable || link.home != threads::place());
+            link.signals.begin(!request.repeatable || link.home != place::place());
             match self.ask(link, request, deadline).await {
                 Err(Broken { stage: Stage::Unsent, .. }) => {}
                 Err(Broken { stage: Stage::Lost, .. }) if request.repeatable => break,
@@ -167,7 +167,7 @@ impl Direct {
         let _open = Counted::new(&self.open);
         let timer = Timer::new(deadline.instant());
         let (interim, extensions) = count_interim();
-        let home = threads::place();
+        let home = place::place();
         let machine = Some(machine);
         Ok(Box::new(Link { sender, machine, home, timer, interim, extensions, signals, _open }))
     }

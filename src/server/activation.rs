@@ -12,7 +12,7 @@ use std::path::Path;
 use listenfd::ListenFd;
 
 use super::bind::{Error, Socket, UnixEndpoint};
-use crate::config::Endpoint;
+use super::settings::Endpoint;
 
 /// What was handed over.
 #[derive(Debug, Default)]

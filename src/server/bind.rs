@@ -15,11 +15,11 @@ use socket2::{Domain, Type};
 
 use super::activation::Activated;
 use super::directory::Own;
+use super::privilege::Identity;
+use super::settings::{Endpoint, Settings, Speaks};
 use super::unix;
 pub use super::unix::UnixEndpoint;
 use crate::backend::limit::Limit;
-use crate::config::{Config, Endpoint, Speaks};
-use crate::daemon::privilege::Identity;
 use crate::lookup::PoolSettings;
 use crate::observe::metrics::{Component, Listener, Metrics};
 use crate::server::session::Wire;
@@ -147,17 +147,17 @@ pub(super) struct Wanted {
 ///
 /// # Errors
 /// The first endpoint that cannot be had.
-pub fn all(config: &Config, activated: &Activated) -> Result<Vec<Bound>, Error> {
-    let own = own(config);
+pub fn all(settings: &Settings, activated: &Activated) -> Result<Vec<Bound>, Error> {
+    let own = own(settings);
     let bound =
-        specs(config)?.into_iter().map(|spec| Ok(Bound { socket: bind(&spec, activated, own)?, spec }));
+        specs(settings)?.into_iter().map(|spec| Ok(Bound { socket: bind(&spec, activated, own)?, spec }));
     bound.collect()
 }
 
 /// Who besides root may write where sockets are made; `None`: this is not root, who has to ask.
-fn own(config: &Config) -> Option<Own> {
+fn own(settings: &Settings) -> Option<Own> {
     // A jail may not know the names any more; whom it does not know writes nowhere.
-    let identity = || Identity::of(&config.server.privileges).ok();
+    let identity = || Identity::of(&settings.privileges).ok();
     geteuid().is_root().then(|| identity().as_ref().map(Own::of).unwrap_or_default())
 }
 
@@ -165,10 +165,10 @@ fn own(config: &Config) -> Option<Own> {
 ///
 /// # Errors
 /// Where it cannot be had.
-pub fn admin(config: &Config) -> Result<UnixEndpoint, Error> {
+pub fn admin(settings: &Settings) -> Result<UnixEndpoint, Error> {
     // One that another user's broker left behind cannot be tried. That broker is gone: the local
     // socket was ours to take.
-    unix::make_anew(&config.server.admin, own(config))
+    unix::make_anew(&settings.admin, own(settings))
 }
 
 /// Makes what `config` names and `present` does not have, and gives unix sockets that stay the
@@ -177,15 +177,15 @@ pub fn admin(config: &Config) -> Result<UnixEndpoint, Error> {
 /// # Errors
 /// The first endpoint that cannot be had.
 pub fn plan<'b>(
-    config: &Config,
+    settings: &Settings,
     activated: &Activated,
     present: impl Iterator<Item = &'b Bound>,
 ) -> Result<Plan, Error> {
-    let own = own(config);
+    let own = own(settings);
     let present: Vec<&Bound> = present.collect();
     let mut wanted = Vec::new();
     let mut dressed = Vec::new();
-    for spec in specs(config)? {
+    for spec in specs(settings)? {
         let there = present.iter().find(|bound| bound.spec.is_same_endpoint(&spec));
         let socket = match there {
             None => Some(bind(&spec, activated, own)?),
@@ -214,8 +214,8 @@ pub fn plan<'b>(
 }
 
 /// What `config` says of each endpoint, the local socket first.
-fn specs(config: &Config) -> Result<Vec<Spec>, Error> {
-    let ipc = &config.server.ipc;
+fn specs(settings: &Settings) -> Result<Vec<Spec>, Error> {
+    let ipc = &settings.ipc;
     let mut allowed = HashSet::new();
     for user in &ipc.allow_users {
         allowed.insert(user_id(user).map_err(|source| Error {
@@ -235,10 +235,10 @@ fn specs(config: &Config) -> Result<Vec<Spec>, Error> {
         allow_from: Vec::new(),
         handed_over_as: Some(LOCAL.to_owned()),
     };
-    let listeners = config.server.listen.iter().map(|listener| {
+    let listeners = settings.listen.iter().map(|listener| {
         let name = || listener.name.as_str().into();
         let (wire, leads_to_one) = match listener.speaks {
-            Speaks::Socketmap => (Wire::Socketmap, config.maps.len() == 1),
+            Speaks::Socketmap => (Wire::Socketmap, settings.has_one_map),
             Speaks::Policy => (Wire::Policy(name()), true),
             // It always accepts: an smtpd whose handshake fails exits.
             Speaks::Login => (Wire::Login(name()), false),

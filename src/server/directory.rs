@@ -25,7 +25,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use socket2::{Domain, SockAddr, Type};
 
-use crate::daemon::privilege::Identity;
+use super::privilege::Identity;
 
 /// Symbolic links on the way, as in the kernel.
 const LINKS: usize = 40;

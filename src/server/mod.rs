@@ -14,10 +14,12 @@ mod accept;
 pub mod activation;
 pub mod bind;
 mod directory;
+pub mod privilege;
 pub mod reach;
 pub mod rights;
 pub(crate) mod room;
 pub mod session;
+pub mod settings;
 pub mod threads;
 mod unix;
 

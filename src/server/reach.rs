@@ -9,7 +9,7 @@ use std::path::Path;
 
 use nix::unistd::{Gid, User, getegid, geteuid, getgrouplist};
 
-use crate::config::{Config, Endpoint, UnixSocket};
+use super::settings::{Endpoint, Settings, UnixSocket};
 
 /// Read and write, and to search a directory; of others.
 const READ_WRITE: u32 = 0o6;
@@ -42,13 +42,13 @@ impl Visitor {
 
 /// A sentence for each listener that user postfix could not open; none where there is no such user.
 #[must_use]
-pub fn closed_to_postfix(config: &Config) -> Vec<String> {
+pub fn closed_to_postfix(settings: &Settings) -> Vec<String> {
     let Some(postfix) = Visitor::named("postfix") else { return Vec::new() };
-    let broker = config.server.privileges.user.as_deref();
+    let broker = settings.privileges.user.as_deref();
     let broker = broker.and_then(|name| User::from_name(name).ok().flatten());
     let own = broker
         .map_or((geteuid().as_raw(), getegid().as_raw()), |user| (user.uid.as_raw(), user.gid.as_raw()));
-    let sockets = config.server.listen.iter().filter_map(|listener| match &listener.endpoint {
+    let sockets = settings.listen.iter().filter_map(|listener| match &listener.endpoint {
         Endpoint::Unix(socket) if listener.systemd_socket_name.is_none() => Some(socket),
         _ => None,
     });

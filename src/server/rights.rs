@@ -13,9 +13,10 @@ use nix::unistd::{User, getegid, geteuid, getgroups};
 
 use super::bind::{group_id, user_id};
 use super::directory::{Own, stranger_at};
+use super::privilege::{self, Identity};
 use super::reach::Visitor;
-use crate::config::{Config, Endpoint, Place, UnixSocket};
-use crate::daemon::privilege::{self, Identity};
+use super::settings::{Endpoint, Settings, UnixSocket};
+use crate::document::Place;
 
 /// To make a name in a directory.
 const WRITE_AND_SEARCH: u32 = 0o3;
@@ -32,18 +33,18 @@ pub struct Missing {
 
 /// Looks for what a start by `config`, read from `file`, would need.
 #[must_use]
-pub fn missing(file: &Path, config: &Config) -> Missing {
+pub fn missing(file: &Path, settings: &Settings) -> Missing {
     let mut missing = Missing::default();
-    let privileges = &config.server.privileges;
+    let privileges = &settings.privileges;
     let identity = Identity::of(privileges);
     missing.owners.extend(identity.as_ref().err().map(ToString::to_string));
-    let ipc = &config.server.ipc;
+    let ipc = &settings.ipc;
     for (user, place) in ipc.allow_users.iter().zip(&ipc.allowed_at) {
         let Err(error) = user_id(user) else { continue };
         let place = place.map(|Place { line, column }| format!("{line}:{column}:")).unwrap_or_default();
         missing.owners.push(format!("{}:{place} error: server.ipc.allow_users: {error}", file.display()));
     }
-    for socket in sockets(config, true) {
+    for socket in sockets(settings, true) {
         let path = socket.path.display();
         let user = socket.user.as_deref().and_then(|user| user_id(user).err());
         let group = socket.group.as_deref().and_then(|group| group_id(group).err());
@@ -53,13 +54,13 @@ pub fn missing(file: &Path, config: &Config) -> Missing {
             missing.warnings.push(format!("warning: {path}: there is no directory {directory} now"));
         }
     }
-    if let Some(maker) = Maker::of(config) {
-        missing.warnings.extend(sockets(config, false).flat_map(|socket| maker.obstacles(socket)));
+    if let Some(maker) = Maker::of(settings) {
+        missing.warnings.extend(sockets(settings, false).flat_map(|socket| maker.obstacles(socket)));
     }
     if let Ok(identity) = identity
         && (privileges.user.is_some() || geteuid().is_root())
     {
-        let made = sockets(config, false).chain([&config.server.admin]);
+        let made = sockets(settings, false).chain([&settings.admin]);
         missing.warnings.extend(made.filter_map(|socket| {
             let stranger = stranger_at(&socket.path, Own::of(&identity))?;
             Some(format!("warning: {}: {stranger}: a start as root fails", socket.path.display()))
@@ -71,12 +72,12 @@ pub fn missing(file: &Path, config: &Config) -> Missing {
 }
 
 /// The unix sockets; those that a service manager may make among them, or not.
-fn sockets(config: &Config, handed_over: bool) -> impl Iterator<Item = &UnixSocket> {
-    let listeners = config.server.listen.iter().filter_map(move |listener| match &listener.endpoint {
+fn sockets(settings: &Settings, handed_over: bool) -> impl Iterator<Item = &UnixSocket> {
+    let listeners = settings.listen.iter().filter_map(move |listener| match &listener.endpoint {
         Endpoint::Unix(socket) if handed_over || listener.systemd_socket_name.is_none() => Some(socket),
         _ => None,
     });
-    std::iter::once(&config.server.ipc.socket).chain(listeners)
+    std::iter::once(&settings.ipc.socket).chain(listeners)
 }
 
 /// Of a directory's mode.
@@ -91,8 +92,8 @@ struct Maker {
 }
 
 impl Maker {
-    fn of(config: &Config) -> Option<Self> {
-        let (maker, is_root) = match config.server.privileges.user.as_deref() {
+    fn of(settings: &Settings) -> Option<Self> {
+        let (maker, is_root) = match settings.privileges.user.as_deref() {
             Some(name) => {
                 let uid = user_id(name).ok()?;
                 let user = User::from_uid(uid.into()).ok().flatten()?;

@@ -4,35 +4,18 @@
 //!
 //! What is not a connection of Postfix (accepting, reloads, metrics, tokens) has threads of its own.
 
-use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock, mpsc};
+use std::sync::{Arc, mpsc};
 use std::task::Poll;
 use std::thread;
 
 use tokio::runtime::{Builder, Handle};
 use tokio::task::AbortHandle;
 
+use crate::http::{places, take_place};
 use crate::observe::counted::Counted;
-
-thread_local! {
-    /// 0 where this is none of these threads.
-    static PLACE: Cell<usize> = const { Cell::new(0) };
-}
-
-/// Which of these threads this is: from 1 on, 0 where it is none of them.
-#[must_use]
-pub fn place() -> usize {
-    PLACE.get()
-}
-
-/// How many places there are, the one for all other threads included.
-#[must_use]
-pub fn places() -> usize {
-    1 + count()
-}
 
 /// Lets what is ready on this thread go first. What is sent then leaves in a row, and whoever reads it is
 /// woken once rather than for each piece; unlike tokio's `yield_now` it does not ask the poller for more.
@@ -47,11 +30,6 @@ pub async fn others_first() {
         Poll::Pending
     })
     .await;
-}
-
-fn count() -> usize {
-    static COUNT: OnceLock<usize> = OnceLock::new();
-    *COUNT.get_or_init(|| thread::available_parallelism().map_or(1, usize::from))
 }
 
 /// All of them. They live as long as the process.
@@ -104,7 +82,7 @@ impl Thread {
         let handle = runtime.handle().clone();
         let (started, starting) = mpsc::channel();
         thread::Builder::new().name(format!("connections-{place}")).spawn(move || {
-            PLACE.set(place);
+            take_place(place);
             let _ = started.send(());
             runtime.block_on(std::future::pending::<()>());
         })?;
@@ -116,6 +94,7 @@ impl Thread {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::place;
     use tokio::sync::oneshot;
 
     #[tokio::test]
@@ -123,7 +102,7 @@ mod tests {
         let threads = Threads::start().expect("threads");
         let mut seen = Vec::new();
         let mut held = Vec::new();
-        for _ in 0..2 * count() {
+        for _ in 0..2 * (places() - 1) {
             let (tell, told) = oneshot::channel();
             let (hold, holding) = oneshot::channel::<()>();
             threads.spawn(|| async move {
@@ -159,7 +138,7 @@ mod tests {
     #[tokio::test]
     async fn tasks_that_have_ended_count_no_more() {
         let threads = Threads::start().expect("threads");
-        for _ in 0..10 * count() {
+        for _ in 0..10 * (places() - 1) {
             let (tell, told) = oneshot::channel();
             threads.spawn(|| async move {
                 let _ = tell.send(());

@@ -15,7 +15,7 @@ use nix::unistd::{User, geteuid};
 
 use super::bind::{BACKLOG, Error, group_id, user_id};
 use super::directory::{Directory, Found, Inode, Own};
-use crate::config::UnixSocket;
+use super::settings::UnixSocket;
 
 /// A unix socket and its name in the file system. Dropped, the name is taken away and the lock
 /// beside it is free.

@@ -115,11 +115,11 @@ fn the_default_configuration_is_safe() {
     let text = fs::read_to_string(root().join("contrib/pfxhttp.yml")).expect("a file");
     let (config, warnings) = config::parse(Path::new("pfxhttp.yml"), &text).expect("it is good");
     assert!(warnings.is_empty(), "{warnings:?}");
-    assert!(config.server.listen.is_empty());
+    assert!(config.server.sockets.listen.is_empty());
     assert!(config.maps.is_empty() && config.policies.is_empty() && config.logins.is_empty());
-    assert_eq!(config.server.ipc.socket.path, PathBuf::from("/run/pfxhttp/broker.sock"));
-    assert_eq!(config.server.ipc.socket.mode, 0o660);
-    assert_eq!(config.server.ipc.socket.group.as_deref(), Some("pfxhttp-client"));
+    assert_eq!(config.server.sockets.ipc.socket.path, PathBuf::from("/run/pfxhttp/broker.sock"));
+    assert_eq!(config.server.sockets.ipc.socket.mode, 0o660);
+    assert_eq!(config.server.sockets.ipc.socket.group.as_deref(), Some("pfxhttp-client"));
     for word in ["skip_verify", "secret:", "password", "0.0.0.0", "[::]"] {
         assert!(!text.contains(word), "{word}");
     }

@@ -12,21 +12,13 @@ use std::rc::Rc;
 
 use super::mask::SecretRange;
 use super::path::{KeyPath, Step};
+pub(super) use crate::document::Place;
 
 /// The entry whose keys all others of its section inherit.
 pub(super) const DEFAULTS: &str = "defaults";
 
 /// No configuration nests deeper than 6.
 const MAX_DEPTH: usize = 32;
-
-/// A position in a file, as editors count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place {
-    /// From 1.
-    pub line: usize,
-    /// From 1, in characters.
-    pub column: usize,
-}
 
 /// What is wrong with the text itself.
 #[derive(Debug)]

@@ -37,11 +37,11 @@ fn variables_override_keys_and_add_those_that_lack() {
             ("OTHER", "x"),
         ],
     );
-    let Endpoint::Tcp { port, .. } = &config.server.listen[0].endpoint else { panic!("tcp") };
+    let Endpoint::Tcp { port, .. } = &config.server.sockets.listen[0].endpoint else { panic!("tcp") };
     assert_eq!(*port, 25);
     assert!(config.server.logging.json);
-    assert_eq!(config.server.ipc.socket.mode, 0o600);
-    assert_eq!(config.server.ipc.allow_users, ["postfix", "107"]);
+    assert_eq!(config.server.sockets.ipc.socket.mode, 0o600);
+    assert_eq!(config.server.sockets.ipc.allow_users, ["postfix", "107"]);
     assert_eq!(config.server.http.proxy.as_ref().map(url::Url::as_str), Some("http://127.0.0.1:3128/"));
     let policy = &config.policies[0];
     assert_eq!(policy.timeout, Duration::from_secs(7));

@@ -151,7 +151,7 @@ fn the_seeds_example_loads() {
     let (config, warnings) = check(SEED).unwrap_or_else(|problems| panic!("{}", shown(&problems)));
     let [warning] = &warnings[..] else { panic!("{}", shown(&warnings)) };
     assert_eq!(warning.key, "dovecot_sasl.login.sasl_oidc_auth.account_claim");
-    let [map, policy] = &config.server.listen[..] else { panic!("two listeners") };
+    let [map, policy] = &config.server.sockets.listen[..] else { panic!("two listeners") };
     assert_eq!(map.speaks, Speaks::Socketmap);
     let loopback = std::net::Ipv6Addr::LOCALHOST.into();
     assert_eq!(map.endpoint, Endpoint::Tcp { address: loopback, port: 23450, v6_only: false });
@@ -160,8 +160,8 @@ fn the_seeds_example_loads() {
     assert_eq!((socket.mode, socket.user.as_deref()), (0o666, Some("1000")));
     let quiet = Logging { json: true, level: Level::Info, use_systemd: false, keys: LogKeys::Never };
     assert_eq!(config.server.logging, quiet);
-    assert_eq!(config.server.ipc.socket.mode, 0o600);
-    assert_eq!(config.server.ipc.allow_users, ["postfix", "99"]);
+    assert_eq!(config.server.sockets.ipc.socket.mode, 0o600);
+    assert_eq!(config.server.sockets.ipc.allow_users, ["postfix", "99"]);
     assert_eq!(config.server.max_connections, Some(100));
     assert_eq!(config.server.max_connections_per_address, Some(50));
 
@@ -180,9 +180,9 @@ fn the_seeds_example_loads() {
 #[test]
 fn defaults_need_no_server() {
     let config = good(&map(""));
-    assert!(config.server.listen.is_empty());
-    assert_eq!(config.server.ipc.socket.path, Path::new("/run/pfxhttp/broker.sock"));
-    assert_eq!(config.server.ipc.socket.mode, 0o660);
+    assert!(config.server.sockets.listen.is_empty());
+    assert_eq!(config.server.sockets.ipc.socket.path, Path::new("/run/pfxhttp/broker.sock"));
+    assert_eq!(config.server.sockets.ipc.socket.mode, 0o660);
     assert_eq!((config.server.logging.json, config.server.logging.level), (false, Level::Info));
     assert_eq!(config.maps[0].timeout, Duration::from_secs(30));
     assert!(matches!(&config.maps[0].kind, Kind::Map(map) if map.max_reply == 100_000));
@@ -309,27 +309,33 @@ fn each_mistake_is_told_at_its_place() {
         ("server:\n  http_client:\n    timeout: 1M\n", "not a duration"),
         ("server:\n  http_client:\n    timeout: 99999999999999999999h\n", "not a duration"),
         ("server:\n  http_client:\n    timeout: \"\"\n", "3:14 server.http_client.timeout: not a duration"),
-        ("server:\n  ipc: {path: run/x}\n", "2:15 server.ipc.path: must be an absolute path"),
+        ("server:\n  ipc: {path: run/x}\n", "2:15 server.sockets.ipc.path: must be an absolute path"),
         (
             "server:\n  ipc: {allow_users: [a, [b]]}\n",
-            "2:26 server.ipc.allow_users[1]: expected a string, found a list",
+            "2:26 server.sockets.ipc.allow_users[1]: expected a string, found a list",
         ),
         (
             "server:\n  ipc: {allow_users: [a, 'b c']}\n",
-            "2:26 server.ipc.allow_users[1]: must be a name or a number",
+            "2:26 server.sockets.ipc.allow_users[1]: must be a name or a number",
         ),
-        ("server:\n  ipc: {mode: 0640}\n", "2:15 server.ipc.mode: a mode must stand in quotes (as \"0640\")"),
+        (
+            "server:\n  ipc: {mode: 0640}\n",
+            "2:15 server.sockets.ipc.mode: a mode must stand in quotes (as \"0640\")",
+        ),
         (
             "server:\n  ipc: {mode: 0o640}\n",
-            "2:15 server.ipc.mode: a mode must stand in quotes (as \"0660\")",
+            "2:15 server.sockets.ipc.mode: a mode must stand in quotes (as \"0660\")",
         ),
-        ("server:\n  ipc: {mode: \"660\"}\n", "2:15 server.ipc.mode: a mode is octal and begins with 0"),
+        (
+            "server:\n  ipc: {mode: \"660\"}\n",
+            "2:15 server.sockets.ipc.mode: a mode is octal and begins with 0",
+        ),
         ("server:\n  ipc: {mode: \"0888\"}\n", "a mode is octal"),
         ("server:\n  ipc: {mode: \"07777\"}\n", "a mode is octal"),
         ("server:\n  chroot: /x\n", "2:11 server.chroot: must be the absolute path"),
         (
             "server:\n  admin: {path: /run/pfxhttp/broker.sock}\n",
-            "2:17 server.admin.path: this is the path of the socket of server.ipc",
+            "2:17 server.sockets.admin.path: this is the path of the socket of server.ipc",
         ),
         ("server:\n  logging: {log_keys: sometimes}\n", "2:23 server.logging.log_keys: "),
         (
@@ -355,7 +361,10 @@ fn each_mistake_in_an_entry_is_told_at_its_place() {
     let cases: &[(&str, &str)] = &[
         ("    targett: x\n", "6:5 socket_maps.m.targett: unknown key (did you mean `target`?)"),
         (&format!("    {long}: x\n"), "6:5 socket_maps.m.xxx"),
-        ("    port: 5\n", "6:5 socket_maps.m.port: unknown key (it belongs in an item of server.listen)"),
+        (
+            "    port: 5\n",
+            "6:5 socket_maps.m.port: unknown key (it belongs in an item of server.sockets.listen)",
+        ),
         ("    cache_key: [a]\n", "unknown key (it belongs in an entry of policy_services)"),
         (
             "    sasl_oidc_auth: {}\n",

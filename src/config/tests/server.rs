@@ -48,7 +48,7 @@ fn caches_and_pools_have_bounds() {
     assert_eq!(config.maps[0].cache.outage, Duration::from_secs(300));
     let text =
         listener("kind: socket_map\ntype: tcp\naddress: ::1\nworker_pool: {max_workers: 5, max_queue: 20}");
-    assert_eq!(good(&text).server.listen[0].pool, Some(PoolSettings { workers: 5, queue: 20 }));
+    assert_eq!(good(&text).server.sockets.listen[0].pool, Some(PoolSettings { workers: 5, queue: 20 }));
     for (lines, expected) in [
         (
             "response_cache: {enabled: true, ttl: 169h}",
@@ -91,7 +91,7 @@ fn blocks_that_are_not_built_are_checked_all_the_same() {
     assert_eq!(
         told(&server("admin: {path: x}\nobservability: {prometheus_enabled: 5, bad: true}")),
         [
-            "2:17 server.admin.path: must be an absolute path",
+            "2:17 server.sockets.admin.path: must be an absolute path",
             "3:39 server.observability.prometheus_enabled: expected true or false, found a number",
             "3:42 server.observability.bad: unknown key"
         ]

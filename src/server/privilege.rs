@@ -16,7 +16,7 @@ use nix::unistd::{
 };
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
-use crate::config::Privileges;
+use super::settings::Privileges;
 
 /// What the resolver reads (resolver(5), hosts(5), nsswitch.conf(5)).
 const RESOLVER: [&str; 3] = ["etc/resolv.conf", "etc/hosts", "etc/nsswitch.conf"];
