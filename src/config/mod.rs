@@ -60,7 +60,6 @@ use crate::server::settings as server;
 use crate::server::settings::{Endpoint, Ipc, Listener, Privileges, Speaks, UnixSocket};
 
 pub use crate::document::Place;
-pub(crate) use keys::nearest;
 pub use problem::{Problem, Severity};
 pub use remains::admin_socket;
 pub use source::environment;

@@ -7,32 +7,32 @@ fn each_mistake_in_a_listener_is_told_at_its_place() {
     let tcp = "kind: socket_map\ntype: tcp\naddress: 127.0.0.1\n";
     let unix = "kind: socket_map\ntype: unix\naddress: /a\n";
     let long = format!("kind: socket_map\ntype: unix\naddress: /{}\n", "a".repeat(99));
-    let item = "server.sockets.listen[0]";
+    let item = "server.listen[0]";
     let cases: &[(&str, &str)] = &[
-        ("~", "3:7 server.sockets.listen[0]: this listener is empty"),
-        ("5", "3:7 server.sockets.listen[0]: expected keys and values, found a number"),
+        ("~", "3:7 server.listen[0]: this listener is empty"),
+        ("5", "3:7 server.listen[0]: expected keys and values, found a number"),
         (
             "type: tcp\naddress: 127.0.0.1",
-            "3:7 server.sockets.listen[0]: `kind` is missing (one of: socket_map",
+            "3:7 server.listen[0]: `kind` is missing (one of: socket_map",
         ),
-        ("kind: socket_map\naddress: 127.0.0.1", "3:7 server.sockets.listen[0]: `type` is missing"),
-        ("kind: socket_map\ntype: tcp", "3:7 server.sockets.listen[0]: `address` is missing"),
+        ("kind: socket_map\naddress: 127.0.0.1", "3:7 server.listen[0]: `type` is missing"),
+        ("kind: socket_map\ntype: tcp", "3:7 server.listen[0]: `address` is missing"),
         (
             "kind: 5\ntype: tcp\naddress: ::1",
-            "3:13 server.sockets.listen[0].kind: expected a string, found a number",
+            "3:13 server.listen[0].kind: expected a string, found a number",
         ),
         (
             "kind: socketmap\ntype: tcp\naddress: ::1",
-            "3:13 server.sockets.listen[0].kind: must be one of: socket_map, policy_service, dovecot_sasl (did you mean `socket_map`?)",
+            "3:13 server.listen[0].kind: must be one of: socket_map, policy_service, dovecot_sasl (did you mean `socket_map`?)",
         ),
         (
             "kind: socket_map\ntype: udp\naddress: ::1",
-            "4:13 server.sockets.listen[0].type: must be one of: tcp, tcp6, unix",
+            "4:13 server.listen[0].type: must be one of: tcp, tcp6, unix",
         ),
-        ("kind: policy_service\ntype: tcp\naddress: ::1", "3:7 server.sockets.listen[0]: `name` is missing"),
+        ("kind: policy_service\ntype: tcp\naddress: ::1", "3:7 server.listen[0]: `name` is missing"),
         (
             "kind: policy_service\nname: q1234\ntype: tcp\naddress: ::1",
-            "4:13 server.sockets.listen[0].name: there is no entry \"q1234\" in policy_services",
+            "4:13 server.listen[0].name: there is no entry \"q1234\" in policy_services",
         ),
         (
             "kind: policy_service\nname: P\ntype: tcp\naddress: ::1",
@@ -40,64 +40,64 @@ fn each_mistake_in_a_listener_is_told_at_its_place() {
         ),
         (
             "kind: socket_map\nname: a b\ntype: tcp\naddress: ::1",
-            "4:13 server.sockets.listen[0].name: a name holds letters",
+            "4:13 server.listen[0].name: a name holds letters",
         ),
         (
             "kind: socket_map\ntype: tcp\naddress: example.org",
-            "5:16 server.sockets.listen[0].address: numeric addresses only",
+            "5:16 server.listen[0].address: numeric addresses only",
         ),
         ("kind: socket_map\ntype: tcp\naddress: '[127.0.0.1]'", "numeric addresses only"),
         (
             "kind: socket_map\ntype: tcp6\naddress: 127.0.0.1",
-            "5:16 server.sockets.listen[0].address: tcp6 needs an IPv6 address",
+            "5:16 server.listen[0].address: tcp6 needs an IPv6 address",
         ),
         (
             "kind: socket_map\ntype: tcp\naddress: '[::]'",
-            "5:7 warning server.sockets.listen[0].address: listens beyond loopback",
+            "5:7 warning server.listen[0].address: listens beyond loopback",
         ),
-        (&format!("{tcp}port: 0"), "6:13 server.sockets.listen[0].port: must be from 1 to 65535"),
-        (&format!("{tcp}port: 65536"), "6:13 server.sockets.listen[0].port: must be from 1 to 65535"),
+        (&format!("{tcp}port: 0"), "6:13 server.listen[0].port: must be from 1 to 65535"),
+        (&format!("{tcp}port: 65536"), "6:13 server.listen[0].port: must be from 1 to 65535"),
         (
             &format!("{tcp}port: x"),
-            "6:13 server.sockets.listen[0].port: expected a whole number, found a string",
+            "6:13 server.listen[0].port: expected a whole number, found a string",
         ),
-        (&format!("{tcp}mode: '0600'"), "6:7 warning server.sockets.listen[0].mode: has no effect"),
+        (&format!("{tcp}mode: '0600'"), "6:7 warning server.listen[0].mode: has no effect"),
         (
             &format!("{tcp}worker_pool: {{max_workers: 0}}"),
-            "6:34 server.sockets.listen[0].worker_pool.max_workers: must be from 1 to 1048576",
+            "6:34 server.listen[0].worker_pool.max_workers: must be from 1 to 1048576",
         ),
         (
             &format!("{tcp}worker_pool: {{max_queue: 5}}"),
-            "6:21 warning server.sockets.listen[0].worker_pool.max_queue",
+            "6:21 warning server.listen[0].worker_pool.max_queue",
         ),
         (
             &format!("{tcp}systemd_socket_name: 'a:b'"),
-            "6:28 server.sockets.listen[0].systemd_socket_name: must be printable",
+            "6:28 server.listen[0].systemd_socket_name: must be printable",
         ),
         (&format!("{tcp}systemd_socket_name: ipc"), "another listener has \"ipc\", too"),
         (
             &format!("{unix}allow_from: [10.0.0.0/8]"),
-            "6:19 server.sockets.listen[0].allow_from: a unix socket has no addresses",
+            "6:19 server.listen[0].allow_from: a unix socket has no addresses",
         ),
         (
             &format!("{tcp}allow_from: 10.0.0.0/8"),
-            "6:19 server.sockets.listen[0].allow_from: expected a list",
+            "6:19 server.listen[0].allow_from: expected a list",
         ),
         (
             &format!("{tcp}allow_from: [10.1.0.0/8]"),
-            "6:20 server.sockets.listen[0].allow_from[0]: the address has bits beyond its network",
+            "6:20 server.listen[0].allow_from[0]: the address has bits beyond its network",
         ),
         (&format!("{tcp}allow_from: [localhost]"), "must be a network or an address"),
-        (&format!("{unix}port: 5"), "6:7 warning server.sockets.listen[0].port: has no effect"),
+        (&format!("{unix}port: 5"), "6:7 warning server.listen[0].port: has no effect"),
         (
             &format!("{unix}mode: 660"),
-            "6:13 server.sockets.listen[0].mode: a mode must stand in quotes (as \"0660\")",
+            "6:13 server.listen[0].mode: a mode must stand in quotes (as \"0660\")",
         ),
-        (&format!("{unix}user: 'a:b'"), "6:13 server.sockets.listen[0].user: must be a name or a number"),
-        (&long, "5:16 server.sockets.listen[0].address: a socket's path has at most 99 bytes"),
+        (&format!("{unix}user: 'a:b'"), "6:13 server.listen[0].user: must be a name or a number"),
+        (&long, "5:16 server.listen[0].address: a socket's path has at most 99 bytes"),
         (
             "kind: socket_map\ntype: unix\naddress: a",
-            "5:16 server.sockets.listen[0].address: must be an absolute path",
+            "5:16 server.listen[0].address: must be an absolute path",
         ),
         ("kind: socket_map\ntype: unix\naddress: /a/", "must name a socket"),
         (
@@ -125,7 +125,7 @@ fn two_listeners_need_two_endpoints() {
     assert_eq!(
         two(same, same),
         [
-            "4:46 server.sockets.listen[1].address: the same endpoint as server.sockets.listen[0] at line 3, column 46"
+            "4:46 server.listen[1].address: the same endpoint as server.listen[0] at line 3, column 46"
         ]
     );
     let any = "type: tcp, address: '::', port: 5";

@@ -412,8 +412,8 @@ fn a_login_listener_needs_its_entry() {
     assert_eq!(
         told(text),
         [
-            "4:34 server.sockets.listen[1].name: there is no entry \"L\" in dovecot_sasl (there is \"l\": names are case-sensitive)",
-            "4:57 server.sockets.listen[1].address: the same endpoint as server.sockets.listen[0] at line 3, column 57",
+            "4:34 server.listen[1].name: there is no entry \"L\" in dovecot_sasl (there is \"l\": names are case-sensitive)",
+            "4:57 server.listen[1].address: the same endpoint as server.listen[0] at line 3, column 57",
         ]
     );
     let config = good(
@@ -424,7 +424,7 @@ fn a_login_listener_needs_its_entry() {
     }
     one(
         &text.replace("name: L", "name: l").replacen("'::1'", "'::'", 1).replacen("port: 5", "port: 6", 1),
-        "3:48 warning server.sockets.listen[0].address: listens beyond loopback",
+        "3:48 warning server.listen[0].address: listens beyond loopback",
     );
     one(
         &text

@@ -309,33 +309,33 @@ fn each_mistake_is_told_at_its_place() {
         ("server:\n  http_client:\n    timeout: 1M\n", "not a duration"),
         ("server:\n  http_client:\n    timeout: 99999999999999999999h\n", "not a duration"),
         ("server:\n  http_client:\n    timeout: \"\"\n", "3:14 server.http_client.timeout: not a duration"),
-        ("server:\n  ipc: {path: run/x}\n", "2:15 server.sockets.ipc.path: must be an absolute path"),
+        ("server:\n  ipc: {path: run/x}\n", "2:15 server.ipc.path: must be an absolute path"),
         (
             "server:\n  ipc: {allow_users: [a, [b]]}\n",
-            "2:26 server.sockets.ipc.allow_users[1]: expected a string, found a list",
+            "2:26 server.ipc.allow_users[1]: expected a string, found a list",
         ),
         (
             "server:\n  ipc: {allow_users: [a, 'b c']}\n",
-            "2:26 server.sockets.ipc.allow_users[1]: must be a name or a number",
+            "2:26 server.ipc.allow_users[1]: must be a name or a number",
         ),
         (
             "server:\n  ipc: {mode: 0640}\n",
-            "2:15 server.sockets.ipc.mode: a mode must stand in quotes (as \"0640\")",
+            "2:15 server.ipc.mode: a mode must stand in quotes (as \"0640\")",
         ),
         (
             "server:\n  ipc: {mode: 0o640}\n",
-            "2:15 server.sockets.ipc.mode: a mode must stand in quotes (as \"0660\")",
+            "2:15 server.ipc.mode: a mode must stand in quotes (as \"0660\")",
         ),
         (
             "server:\n  ipc: {mode: \"660\"}\n",
-            "2:15 server.sockets.ipc.mode: a mode is octal and begins with 0",
+            "2:15 server.ipc.mode: a mode is octal and begins with 0",
         ),
         ("server:\n  ipc: {mode: \"0888\"}\n", "a mode is octal"),
         ("server:\n  ipc: {mode: \"07777\"}\n", "a mode is octal"),
         ("server:\n  chroot: /x\n", "2:11 server.chroot: must be the absolute path"),
         (
             "server:\n  admin: {path: /run/pfxhttp/broker.sock}\n",
-            "2:17 server.sockets.admin.path: this is the path of the socket of server.ipc",
+            "2:17 server.admin.path: this is the path of the socket of server.ipc",
         ),
         ("server:\n  logging: {log_keys: sometimes}\n", "2:23 server.logging.log_keys: "),
         (
@@ -363,7 +363,7 @@ fn each_mistake_in_an_entry_is_told_at_its_place() {
         (&format!("    {long}: x\n"), "6:5 socket_maps.m.xxx"),
         (
             "    port: 5\n",
-            "6:5 socket_maps.m.port: unknown key (it belongs in an item of server.sockets.listen)",
+            "6:5 socket_maps.m.port: unknown key (it belongs in an item of server.listen)",
         ),
         ("    cache_key: [a]\n", "unknown key (it belongs in an entry of policy_services)"),
         (

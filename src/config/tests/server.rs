@@ -91,7 +91,7 @@ fn blocks_that_are_not_built_are_checked_all_the_same() {
     assert_eq!(
         told(&server("admin: {path: x}\nobservability: {prometheus_enabled: 5, bad: true}")),
         [
-            "2:17 server.sockets.admin.path: must be an absolute path",
+            "2:17 server.admin.path: must be an absolute path",
             "3:39 server.observability.prometheus_enabled: expected true or false, found a number",
             "3:42 server.observability.bad: unknown key"
         ]

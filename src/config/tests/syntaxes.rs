@@ -87,7 +87,7 @@ fn the_same_configuration_gives_the_same_settings() {
 #[test]
 fn mistakes_have_their_places_in_toml() {
     for (from, to, expected) in [
-        ("port = 23_450", "port = 70000", "9:8 server.sockets.listen[0].port: must be from 1 to 65535"),
+        ("port = 23_450", "port = 70000", "9:8 server.listen[0].port: must be from 1 to 65535"),
         ("[server.http_client]", "[server.http_clients]", "10:9 server.http_clients: unknown key (did you"),
         ("method = \"GET\"", "methd = \"GET\"", "15:1 socket_maps.users.methd: unknown key"),
         ("\"data.result\"", "7.5", "expected a string, found a number that is not whole"),
@@ -105,7 +105,7 @@ fn mistakes_have_their_places_in_toml() {
 #[test]
 fn mistakes_have_their_places_in_json() {
     for (from, to, expected) in [
-        ("23450", "70000", "3:92 server.sockets.listen[0].port: must be from 1 to 65535"),
+        ("23450", "70000", "3:92 server.listen[0].port: must be from 1 to 65535"),
         ("\"json\": true,", "\"json\": true,,", "4:28 : this is not JSON: "),
         ("\"level\"", "\"json\"", "4:29 server.logging.json: given twice; first at line 4, column 15"),
         ("\"GET\"", "'GET'", ": this is not JSON: "),
