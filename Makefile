@@ -1,11 +1,11 @@
-# pfxhttp. `make demo` shows it at work, `make test` tests everything, `make bench` measures it,
-# `make deb` and `make install` put it into place.
+# pfxhttp. `make demo` shows pfxhttp at work, `make test` tests everything, `make bench` measures it,
+# `make deb` makes a package, `make install` installs it.
 
 CARGO  ?= cargo
 BROKER := target/release/pfxhttp-broker
 CLIENT := target/release/pfxhttp-client
 
-# Where `make install` puts things, below DESTDIR. The configuration is in /etc in any case.
+# The directories of `make install`, below DESTDIR. The configuration is always in /etc.
 DESTDIR    ?=
 PREFIX     ?= /usr
 SYSCONFDIR ?= /etc
@@ -15,25 +15,25 @@ UNITS      := $(DESTDIR)$(PREFIX)/lib/systemd/system
 DOC        := $(DESTDIR)$(PREFIX)/share/doc/pfxhttp
 MAN        := $(DESTDIR)$(PREFIX)/share/man
 ETC        := $(DESTDIR)$(SYSCONFDIR)
-# A text with the places of this installation in it: $(call place,FROM,TO).
+# Copies a text with the paths of this installation: $(call place,FROM,TO).
 place = sed -E 's,/usr/(lib|libexec|sbin|share)/,$(PREFIX)/\1/,g' $(1) >$(2) && chmod 644 $(2)
-# The tree that packages are made of.
+# The tree from which packages are made.
 STAGED     := target/staged
 
-# Debian packages that the tests drive: the real Postfix, a real proxy, programs that log in, and
-# what checks manuals and units.
+# Debian packages for the tests: the real Postfix, a real proxy, programs that log in, and programs
+# that check manuals and units.
 PACKAGES := postfix tinyproxy swaks curl dovecot-core mandoc systemd
-# promtool, which checks the metrics; its server is not started.
+# For promtool, which checks the metrics; the server is not started.
 PACKAGES += prometheus
-# npm, unless it came by another way; it runs on node, and so does the identity provider.
+# npm, unless it is installed already; npm and the identity provider run on node.
 PACKAGES += $(if $(shell command -v npm),,npm)
 
-# What the bench measures against, and its backend; strace counts system calls.
+# The proxy with which the bench compares, and its backend; strace counts system calls.
 BENCH_PACKAGES := haproxy nginx-light strace
 BENCH := target/release/pfxhttp-bench
 RELAY := target/bench-relay
 
-# The identity provider of the tests, with the versions of its package-lock.json.
+# The identity provider of the tests, in the versions of its package-lock.json.
 PROVIDER := tests/peers/oidc
 MODULES  := $(PROVIDER)/node_modules/.package-lock.json
 
@@ -51,18 +51,18 @@ build:
 demo: build
 	@$(BROKER) demo
 
-# The tests of stdio and of Postfix run the client as it ships.
+# The tests of stdio and of Postfix run the client of the release build.
 test: packages provider build
 	$(CARGO) test --locked --features client
 
-# Some minutes on an idle machine; benches/README.md has its options and how to read it.
+# Takes some minutes on an idle machine; benches/README.md describes the options and the report.
 bench: build
 	@contrib/test-packages $(BENCH_PACKAGES)
 	$(CC) -static -O2 -Wall -Wextra -o $(RELAY) benches/relay.c
 	$(CARGO) build --release --locked --features client --bin pfxhttp-bench
 	@$(BENCH)
 
-# What a commit must pass besides the tests.
+# The checks that a commit must pass in addition to the tests.
 check:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets --features client -- -D warnings
@@ -79,8 +79,9 @@ provider: $(MODULES)
 $(MODULES): $(PROVIDER)/package.json $(PROVIDER)/package-lock.json | packages
 	@$(PROVIDER)/install
 
-# Installs what `make` built, so that root need not build. A configuration that is there stays; no
-# user is made and nothing is started: contrib/after-install says how, where this is no package.
+# Installs the programs that `make` has built, so that root need not build. It keeps an existing
+# configuration, makes no users and starts nothing; outside of a package it prints how to do so
+# (contrib/after-install).
 install:
 	@[ -x $(BROKER) ] && [ -x $(CLIENT) ] || { echo "Nothing is built yet: run make first." >&2; exit 1; }
 	install -D -s -m 755 $(BROKER) $(SBIN)/pfxhttp-broker
@@ -109,13 +110,13 @@ install:
 	    contrib/completions/pfxhttp-broker.fish
 	@[ -n "$(DESTDIR)" ] || sed '/^#/d' contrib/after-install
 
-# The same for a package, from nothing.
+# The same for a package, into an empty tree.
 staged: build
 	rm -rf $(STAGED)
 	$(MAKE) install DESTDIR=$(STAGED) PREFIX=/usr SYSCONFDIR=/etc
 
-# Metadata, and what happens at installation, are in Cargo.toml and contrib/debian. cargo-deb warns
-# "Failed to find dependency specification" of the client, rightly: it is static, and has none.
+# Metadata are in Cargo.toml, installation scripts in contrib/debian. cargo-deb warns "Failed to find
+# dependency specification" for the client, rightly: it is static, and has no dependencies.
 deb: cargo-deb staged
 	$(CARGO) deb --locked --no-build --no-strip --output target/debian/
 	@ls target/debian/pfxhttp_*.deb
@@ -128,12 +129,12 @@ rpm: cargo-generate-rpm staged
 cargo-deb cargo-generate-rpm:
 	@command -v $@ >/dev/null || { echo "This needs $@: cargo install --locked $@" >&2; exit 1; }
 
-# By hand, as root: a Debian of its own takes minutes and some hundred megabytes below /tmp.
+# Run it by hand, as root: it makes a Debian, which takes minutes and some hundred megabytes in /tmp.
 test-package: deb
 	@contrib/test-package
 	@contrib/test-systemd bookworm trixie
 
-# After a change of the broker's command line.
+# Run this after a change of the broker's command line.
 completions:
 	UPDATE_COMPLETIONS=1 $(CARGO) test --locked --test integration completions
 
