@@ -1,7 +1,7 @@
 /*
- * What a client costs at the least: joins standard input and output to a unix socket until one
- * side ends. Built static by `make bench`, started as pfxhttp-client is. It understands nothing of
- * what it passes on, and does not wait for a broker that is away.
+ * The minimum cost of a client: connects standard input and output to a unix socket until one side
+ * ends. `make bench` builds it as a static program, and starts it like pfxhttp-client. It does not
+ * interpret the bytes that it passes on, and does not wait for a broker that is not available.
  */
 #include <poll.h>
 #include <string.h>
