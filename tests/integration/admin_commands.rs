@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::support::backend::{Backend, Reply};
 use crate::support::broker::{self, Broker};
-use crate::support::config::{Config, Kind};
+use crate::support::config::{Config, Kind, backend_oidc};
 use crate::support::fake_provider::FakeProvider;
 use crate::support::peer::{Peer, netstring};
 use crate::support::sasl::{Heard, Sasl};
@@ -212,10 +212,7 @@ fn a_query_is_decoded_as_what_a_client_sends() {
 fn a_trace_says_why_and_shows_no_secret() {
     let directory = open_directory();
     let (api, provider) = (Backend::constant(r#"{"data": "v"}"#), FakeProvider::start());
-    let uri = provider.configuration_uri();
-    let secret = format!(
-        "backend_oidc_auth: {{enabled: true, configuration_uri: \"{uri}\", client_id: a, client_secret: canary-secret}}"
-    );
+    let secret = backend_oidc(&provider.configuration_uri(), "client_id: a, client_secret: canary-secret");
     let config = Config::new(directory.path())
         .map("m", &api.url("/map"), &[&secret, "custom_headers: [\"X-Key: canary-key\"]"])
         .policy("p", &api.url("/policy"), &[])

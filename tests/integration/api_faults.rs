@@ -45,8 +45,7 @@ fn play(rows: &[Row], proxied: bool) {
         row.map_or_else(|| Reply::json(&format!(r#"{{"value": "{key}"}}"#)), |(_, reply)| reply.clone())
     });
     let setup = Setup::start(|config| {
-        let proxy = format!("http_client: {{proxy: \"{}\"}}", api.url(""));
-        let config = if proxied { config.server(&proxy) } else { config };
+        let config = if proxied { config.proxy(&api.url("")) } else { config };
         let target = if proxied { "http://127.0.0.1:1/".to_owned() } else { api.url("/") };
         config.map("m", &target, &["timeout: 1s"])
     });

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::support::backend::{Backend, Reply, Request};
+use crate::support::config::backend_oidc;
 use crate::support::fake_provider::{Endpoint, FakeProvider};
 use crate::support::jwt::KeyKind;
 use crate::support::oidc::{ASSERTION, BASIC, POST, Provider};
@@ -19,28 +20,25 @@ const TEMP: &str = "TEMP Temporary server problem";
 
 /// The configuration of an OAuth client of this provider.
 fn bearer(provider: &FakeProvider, more: &str) -> String {
-    let uri = provider.configuration_uri();
-    format!("backend_oidc_auth: {{enabled: true, configuration_uri: \"{uri}\", client_id: pfx, {more}}}")
+    backend_oidc(&provider.configuration_uri(), &format!("client_id: pfx, {more}"))
 }
 
 #[test]
 fn every_method_of_a_real_provider() {
     let provider = Provider::start();
     let api = Backend::constant(r#"{"value": "v"}"#);
-    let basic = format!("client_id: \"{}\", client_secret: \"{}\"", BASIC.id, BASIC.secret);
+    let basic = format!(r#"client_id: "{}", client_secret: "{}""#, BASIC.id, BASIC.secret);
     let post = format!(
-        "client_id: \"{}\", client_secret: \"{}\", auth_method: client_secret_post",
+        r#"client_id: "{}", client_secret: "{}", auth_method: client_secret_post"#,
         POST.id, POST.secret
     );
     let keys = KeyKind::ALL.map(|kind| {
-        format!("client_id: {ASSERTION}, private_key_file: \"{}\"", provider.key_file(kind).display())
+        format!(r#"client_id: {ASSERTION}, private_key_file: "{}""#, provider.key_file(kind).display())
     });
     let clients = [&[basic, post], &keys[..]].concat();
     let setup = Setup::start(|mut config| {
         for (number, client) in clients.iter().enumerate() {
-            let uri = provider.configuration_uri();
-            let line =
-                format!("backend_oidc_auth: {{enabled: true, configuration_uri: \"{uri}\", {client}}}");
+            let line = backend_oidc(&provider.configuration_uri(), client);
             config = config.map(&format!("m{number}"), &api.url("/"), &[&line]);
         }
         config

@@ -12,15 +12,11 @@ use crate::support::backend::{Backend, Reply};
 use crate::support::blackhole::Blackhole;
 use crate::support::certificates::{Authority, Flaw, Identity};
 use crate::support::check::{online, online_as_nobody, online_with};
-use crate::support::config::Config;
+use crate::support::config::{Config, trust};
 use crate::support::port::Port;
 use crate::support::site::open_directory;
 use crate::support::tinyproxy::Tinyproxy;
 use crate::support::{PATIENCE, wait_until};
-
-fn trusting(directory: &std::path::Path, authority: &Authority) -> String {
-    format!("enabled: true, root_ca: \"{}\"", authority.write(directory, "ca.crt").display())
-}
 
 /// Waits until `api` has seen so many connections; none of them sent a request.
 fn assert_reached(api: &Backend, connections: u64, what: &str) {
@@ -140,7 +136,7 @@ fn unreachable_origins_are_named_with_the_reason_and_tried_in_parallel() {
 #[test]
 fn a_certificate_that_is_not_trusted_is_named_with_the_reason() {
     let (directory, authority) = (open_directory(), Authority::new("good"));
-    let trust = trusting(directory.path(), &authority);
+    let trust = trust(&authority.write(directory.path(), "ca.crt"));
     let cases = [
         ("expired", authority.server(Flaw::Expired), "expired on 2020-01-01"),
         ("early", authority.server(Flaw::NotYetValid), "is not valid before 2090-01-01"),
@@ -197,7 +193,7 @@ fn a_port_without_tls_is_named_as_such() {
 #[test]
 fn a_server_that_refuses_the_brokers_certificate_counts_as_unreachable() {
     let (directory, authority) = (open_directory(), Authority::new("good"));
-    let trust = trusting(directory.path(), &authority);
+    let trust = trust(&authority.write(directory.path(), "ca.crt"));
     let shown = |name: &str, signer: &Authority| {
         let (cert, key) = signer.client().write(directory.path(), name);
         format!("{trust}, cert: \"{}\", key: \"{}\"", cert.display(), key.display())
@@ -223,15 +219,15 @@ fn a_server_that_refuses_the_brokers_certificate_counts_as_unreachable() {
 #[test]
 fn a_proxy_is_used_and_not_bypassed() {
     let (directory, authority) = (open_directory(), Authority::new("good"));
-    let trust = trusting(directory.path(), &authority);
+    let trust = trust(&authority.write(directory.path(), "ca.crt"));
     let plain = Backend::constant("{}");
     let serve =
         |identity: Identity| Backend::start_tls(identity.serve(ALL_VERSIONS, None), |_| Reply::json("{}"));
     let (secure, expired) = (serve(authority.server(Flaw::None)), serve(authority.server(Flaw::Expired)));
     let check = |proxy: &str| {
         let config = Config::new(directory.path()).server(&format!("tls: {{{trust}}}"));
-        let config = config.server(&format!("http_client: {{proxy: \"{proxy}\"}}"));
-        let config = config.map("plain", &plain.url("/"), &[]).map("secure", &secure.url("/"), &[]);
+        let config =
+            config.proxy(proxy).map("plain", &plain.url("/"), &[]).map("secure", &secure.url("/"), &[]);
         online(&config.map("expired", &expired.url("/"), &[]))
     };
     let mut proxy = Tinyproxy::start();

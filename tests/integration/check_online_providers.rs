@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::backend::{Backend, Reply};
 use crate::support::certificates::Identity;
 use crate::support::check::{Checked, online, online_with};
-use crate::support::config::Config;
+use crate::support::config::{Config, oidc};
 use crate::support::fake_provider::{Endpoint, FakeProvider};
 use crate::support::jwt::{Key, KeyKind};
 use crate::support::port::Port;
@@ -18,9 +18,7 @@ const ENDPOINTS: [Endpoint; 4] =
 
 fn client(block: &str, uri: &str, more: &str) -> String {
     let claim = if block == "sasl_oidc_auth" { ", account_claim: sub" } else { "" };
-    format!(
-        "{block}: {{enabled: true, configuration_uri: \"{uri}\", client_id: pfx, client_secret: canary-client{claim}{more}}}"
-    )
+    oidc(block, uri, &format!("client_id: pfx, client_secret: canary-client{claim}{more}"))
 }
 
 /// A provider with a key.

@@ -37,8 +37,7 @@ fn only_networks_in_allow_from_may_connect() {
     let api = Backend::start(users);
     let [login, map, metrics] = [(); 3].map(|()| Port::reserve());
     let config = |allowed: &str| {
-        let observed = format!("{{prometheus_enabled: true, prometheus_port: {}}}", metrics.number());
-        let config = Config::new(directory.path()).server(&format!("observability: {observed}"));
+        let config = Config::new(directory.path()).prometheus(metrics.number(), &[]);
         let config = config.login("users", &api.url("/auth"), &[]).map("m", &api.url("/m"), &[]);
         let endpoint =
             |port: &Port| format!("type: tcp, address: 127.0.0.1, port: {}{allowed}", port.number());

@@ -79,15 +79,27 @@ fn keys_and_certificates_are_credentials_too() {
     let credentials = credentials(directory.path(), &files);
     let api = Backend::constant(r#"{"value": "v"}"#);
     let port = Port::reserve();
-    let identity = "enabled: true, cert: \"${CREDENTIALS_DIRECTORY}/cert\", key: \"credential:key\"";
     let config = Config::new(directory.path())
         .map("m", &api.url("/"), &[])
-        .server(&format!("tls: {{{identity}, root_ca: \"credential:root\"}}"))
-        .server(&format!(
-            "observability: {{prometheus_enabled: true, prometheus_port: {}, \
-             prometheus_http_auth_basic_file: \"credential:scraper\", prometheus_tls: {{{identity}}}}}",
-            port.number()
-        ));
+        .server(
+            r#"
+            tls:
+              enabled: true
+              cert: "${CREDENTIALS_DIRECTORY}/cert"
+              key: "credential:key"
+              root_ca: "credential:root"
+            "#,
+        )
+        .prometheus(
+            port.number(),
+            &[r#"
+            prometheus_http_auth_basic_file: "credential:scraper"
+            prometheus_tls:
+              enabled: true
+              cert: "${CREDENTIALS_DIRECTORY}/cert"
+              key: "credential:key"
+            "#],
+        );
     let file = config.write();
     let broker = Broker::start_with(&file, &[(VARIABLE, credentials.to_str().expect("UTF-8"))]);
     let scrape = std::process::Command::new("curl")
@@ -145,7 +157,13 @@ fn a_file_that_any_user_may_read_or_write_is_warned_of_once() {
     let secret = path("secret");
     let auth = format!("http_auth_basic_file: \"{}\"", secret.display());
     let tls = format!(
-        "tls: {{enabled: true, cert: \"{}\", key: \"{}\", root_ca: \"{}\"}}",
+        r#"
+        tls:
+          enabled: true
+          cert: "{}"
+          key: "{}"
+          root_ca: "{}"
+        "#,
         cert.display(),
         key.display(),
         root.display()

@@ -55,7 +55,7 @@ fn a_first_part_is_acknowledged_at_once() {
     };
     let (plain, secure) = (api(false), api(true));
     let setup = Setup::start(|config| {
-        let config = config.server(&format!("tls: {{enabled: true, root_ca: \"{}\"}}", trust.display()));
+        let config = config.trust(&trust);
         let config = config.map("plain", &plain.url("/"), &[]).map("secure", &secure.url("/"), &[]);
         config.login("users", &plain.url("/"), &[])
     });

@@ -1,7 +1,6 @@
 //! The reason of a failure, in plain words: in the log, once a minute for each reason, and in a trace.
 
 use std::fmt::Write as _;
-use std::path::Path;
 use std::sync::Arc;
 
 use rustls::version::{TLS12, TLS13};
@@ -11,6 +10,7 @@ use crate::support::PATIENCE;
 use crate::support::backend::{Backend, Reply};
 use crate::support::broker::command;
 use crate::support::certificates::{Authority, Flaw, Identity};
+use crate::support::config::trust;
 use crate::support::port::Port;
 use crate::support::sasl::Heard;
 use crate::support::setup::Setup;
@@ -51,30 +51,30 @@ fn assert_handshake(tls: Arc<ServerConfig>, settings: &str, reason: &str) {
     assert_eq!(api.count(), 0, "{reason}");
 }
 
-fn trusting(file: &Path) -> String {
-    format!("enabled: true, root_ca: \"{}\"", file.display())
-}
-
 #[test]
 fn an_api_certificate_that_is_not_trusted() {
     let (directory, authority) = (open_directory(), Authority::new("good"));
-    let trust = trusting(&authority.write(directory.path(), "ca.crt"));
+    let trusted = trust(&authority.write(directory.path(), "ca.crt"));
     let openssls = Identity::openssls(Flaw::None);
-    let pinned = trusting(&openssls.write(directory.path(), "pinned").0);
+    let pinned = trust(&openssls.write(directory.path(), "pinned").0);
     let other = Authority::new("other").server(Flaw::None);
     let by_itself = "signed by itself, and is not in root_ca";
     for (identity, settings, reason) in [
-        (authority.server(Flaw::Expired), trust.as_str(), "the certificate expired on 2020-01-01T00:00:00Z"),
-        (authority.server(Flaw::NotYetValid), &trust, "the certificate is not valid before 2090-01-01"),
-        (authority.server(Flaw::WrongHost), &trust, "is for other.test.example, and not for 127.0.0.1"),
-        (Identity::self_signed(), &trust, by_itself),
-        (Identity::openssls(Flaw::None), &trust, by_itself),
+        (
+            authority.server(Flaw::Expired),
+            trusted.as_str(),
+            "the certificate expired on 2020-01-01T00:00:00Z",
+        ),
+        (authority.server(Flaw::NotYetValid), &trusted, "the certificate is not valid before 2090-01-01"),
+        (authority.server(Flaw::WrongHost), &trusted, "is for other.test.example, and not for 127.0.0.1"),
+        (Identity::self_signed(), &trusted, by_itself),
+        (Identity::openssls(Flaw::None), &trusted, by_itself),
         (Identity::openssls(Flaw::None), &pinned, by_itself),
         (Identity::self_signed(), "enabled: true", "signed by itself, and no root_ca names it"),
         (Identity::openssls(Flaw::None), "enabled: true", "signed by itself, and no root_ca names it"),
-        (other, &trust, "signed by an authority that is not in root_ca"),
+        (other, &trusted, "signed by an authority that is not in root_ca"),
         (authority.server(Flaw::None), "enabled: true", "by an authority that this system does not know"),
-        (authority.client(), &trust, "the certificate is not one of a server"),
+        (authority.client(), &trusted, "the certificate is not one of a server"),
     ] {
         assert_handshake(identity.serve(ALL_VERSIONS, None), settings, reason);
     }
@@ -86,12 +86,12 @@ fn an_api_certificate_that_is_not_trusted() {
 #[test]
 fn a_broker_certificate_that_is_not_trusted() {
     let (directory, authority) = (open_directory(), Authority::new("good"));
-    let trust = trusting(&authority.write(directory.path(), "ca.crt"));
+    let trusted = trust(&authority.write(directory.path(), "ca.crt"));
     let (cert, key) = Authority::new("other").client().write(directory.path(), "foreign");
-    let foreign = format!("{trust}, cert: \"{}\", key: \"{}\"", cert.display(), key.display());
+    let foreign = format!(r#"{trusted}, cert: "{}", key: "{}""#, cert.display(), key.display());
     for versions in [&[&TLS12][..], &[&TLS13]] {
         let serve = || authority.server(Flaw::None).serve(versions, Some(&authority));
-        assert_handshake(serve(), &trust, "a certificate of ours (server.tls.cert)");
+        assert_handshake(serve(), &trusted, "a certificate of ours (server.tls.cert)");
         assert_handshake(serve(), &foreign, "it does not believe our certificate (server.tls.cert)");
     }
 }
@@ -128,8 +128,7 @@ fn an_answer_that_is_not_http() {
             let reply = Reply::Raw(answer.clone().into_bytes());
             let api = Backend::start(move |_| reply.clone());
             let setup = Setup::start(|config| {
-                let proxy = format!("http_client: {{proxy: \"{}\"}}", api.url(""));
-                let config = if proxied { config.server(&proxy) } else { config };
+                let config = if proxied { config.proxy(&api.url("")) } else { config };
                 let target = if proxied { "http://127.0.0.1:1/".to_owned() } else { api.url("/") };
                 config.map("m", &target, &[])
             });

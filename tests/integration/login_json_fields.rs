@@ -3,6 +3,7 @@
 
 use crate::support::PATIENCE;
 use crate::support::backend::{Backend, Reply};
+use crate::support::config::backend_oidc;
 use crate::support::fake_provider::{Endpoint, FakeProvider};
 use crate::support::gzip::gzip;
 use crate::support::sasl::Heard;
@@ -155,10 +156,7 @@ fn a_status_of_denied_status_denies_unless_the_body_accepts() {
 #[test]
 fn a_401_that_denies_in_its_body_is_not_about_the_brokers_token() {
     let (api, provider) = (Backend::start(|_| reply(401, &[], r#"{"ok": false}"#)), FakeProvider::start());
-    let uri = provider.configuration_uri();
-    let bearer = format!(
-        "backend_oidc_auth: {{enabled: true, configuration_uri: \"{uri}\", client_id: a, client_secret: b}}"
-    );
+    let bearer = backend_oidc(&provider.configuration_uri(), "client_id: a, client_secret: b");
     let setup = setup(&api, &[&FIELDS[..], &["denied_status: [401]", &bearer]].concat());
     let mut sasl = setup.login(Way::Unix, "users");
     for id in 1..=3 {

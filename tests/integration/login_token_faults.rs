@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::login_tokens::{once, setup};
 use crate::support::backend::{Backend, Reply, Request};
+use crate::support::config::{backend_oidc, sasl_oidc};
 use crate::support::fake_provider::{Endpoint, FakeProvider};
 use crate::support::jwt::{Key, KeyKind};
 use crate::support::pause;
@@ -70,9 +71,7 @@ fn a_providers_byte_order_mark_is_skipped() {
     let tokens = setup(&provider, "validation: auto", &[]);
     assert_eq!(once(&tokens, "", &key.token(&provider.claims("signed", "pfx"))), "OK signed");
     assert_eq!(once(&tokens, "", "opaque"), "OK introspected");
-    let uri = provider.configuration_uri();
-    let bearer =
-        format!("backend_oidc_auth: {{enabled: true, configuration_uri: \"{uri}\", client_id: pfx}}");
+    let bearer = backend_oidc(&provider.configuration_uri(), "client_id: pfx");
     let map = Setup::start(|config| config.map("m", &api.url("/"), &[&bearer]));
     assert_eq!(map.map().look_up("m", "k"), "OK v");
 }
@@ -121,12 +120,7 @@ fn behind_a_proxy(request: &Request) -> Reply {
 #[test]
 fn a_public_document_cannot_name_an_internal_host() {
     let proxy = Backend::start(behind_a_proxy);
-    let line = format!("http_client: {{proxy: \"{}\"}}", proxy.url(""));
-    let entry = |uri: &str| {
-        format!(
-            "sasl_oidc_auth: {{enabled: true, configuration_uri: \"{uri}\", client_id: pfx, client_secret: s}}"
-        )
-    };
+    let entry = |uri: &str| sasl_oidc(uri, "client_id: pfx, client_secret: s");
     for (uri, due) in [
         ("http://id.example/out", "OK u"),
         ("http://10.0.0.1/inside", "OK u"),
@@ -134,8 +128,9 @@ fn a_public_document_cannot_name_an_internal_host() {
         ("http://id.example/mapped", "closed"),
         ("http://id.example/name", "closed"),
     ] {
-        let setup =
-            Setup::start(|config| config.server(&line).login("users", "http://127.0.0.1:1/", &[&entry(uri)]));
+        let setup = Setup::start(|config| {
+            config.proxy(&proxy.url("")).login("users", "http://127.0.0.1:1/", &[&entry(uri)])
+        });
         let before = proxy.count();
         assert_eq!(once(&setup, "", "tok.en"), due, "{uri}");
         if due == "closed" {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::backend::{Backend, Reply};
+use crate::support::config::sasl_oidc;
 use crate::support::fake_provider::{Endpoint, FakeProvider, now};
 use crate::support::jwt::{Key, KeyKind};
 use crate::support::peer::Peer;
@@ -16,10 +17,8 @@ use crate::support::{PATIENCE, pause};
 
 /// A broker whose entry `users` accepts tokens of this provider.
 pub(crate) fn setup(provider: &FakeProvider, lines: &str, more: &[&str]) -> Setup {
-    let uri = provider.configuration_uri();
-    let tokens = format!(
-        "sasl_oidc_auth: {{enabled: true, configuration_uri: \"{uri}\", client_id: pfx, client_secret: s, {lines}}}"
-    );
+    let client = format!("client_id: pfx, client_secret: s, {lines}");
+    let tokens = sasl_oidc(&provider.configuration_uri(), &client);
     Setup::start(|config| config.login("users", "http://127.0.0.1:1/", &[&[tokens.as_str()], more].concat()))
 }
 

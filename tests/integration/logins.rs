@@ -478,7 +478,7 @@ fn through_a_proxy_a_password_is_sent_once() {
     });
     let proxy = crate::support::tinyproxy::Tinyproxy::start();
     let setup = Setup::start(|config| {
-        let config = config.server(&format!("http_client: {{proxy: \"{}\"}}", proxy.url()));
+        let config = config.proxy(&proxy.url());
         config.login("users", &api.url("/auth"), &[])
     });
     let mut sasl = setup.login(Way::Unix, "users");

@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::support::alone;
 use crate::support::backend::{Backend, Reply, Request};
 use crate::support::blackhole::Blackhole;
+use crate::support::config::{backend_oidc, sasl_oidc};
 use crate::support::fake_provider::{Endpoint, FakeProvider, now};
 use crate::support::jwt::{self, Key, KeyKind};
 use crate::support::mail_clients::{curl, swaks};
@@ -172,11 +173,8 @@ fn an_smtpd_starts_without_delay() {
     let _alone = alone();
     let (hole, slow) = (Blackhole::open(), Backend::start(|_| Reply::stall()));
     let provider = hole.url("/.well-known/openid-configuration");
-    let tokens = format!(
-        "sasl_oidc_auth: {{enabled: true, configuration_uri: \"{provider}\", client_id: c, validation: jwks}}"
-    );
-    let bearer =
-        format!("backend_oidc_auth: {{enabled: true, configuration_uri: \"{provider}\", client_id: c}}");
+    let tokens = sasl_oidc(&provider, "client_id: c, validation: jwks");
+    let bearer = backend_oidc(&provider, "client_id: c");
     let setup = Setup::start(|config| {
         config.login("users", &hole.url("/"), &[&tokens, &bearer]).login("slow", &slow.url("/"), &[])
     });
@@ -228,13 +226,19 @@ fn a_client_without_a_broker_greets_within_a_second() {
 
 /// Lines of an entry that accepts tokens for `mail` of the provider at `configuration_uri`.
 fn tokens(configuration_uri: &str, validation: &str) -> String {
-    let client = format!(
-        "client_id: \"{}\", client_secret: \"{}\", auth_method: client_secret_post",
-        POST.id, POST.secret
-    );
     format!(
-        "sasl_oidc_auth: {{enabled: true, configuration_uri: \"{configuration_uri}\", {client}, \
-         validation: {validation}, account_claim: email, audiences: [mail, \"{MAIL_PROGRAM}\"]}}"
+        r#"
+        sasl_oidc_auth:
+          enabled: true
+          configuration_uri: "{configuration_uri}"
+          client_id: "{}"
+          client_secret: "{}"
+          auth_method: client_secret_post
+          validation: {validation}
+          account_claim: email
+          audiences: [mail, "{MAIL_PROGRAM}"]
+        "#,
+        POST.id, POST.secret
     )
 }
 

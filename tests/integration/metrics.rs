@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::support::backend::{Backend, Reply};
 use crate::support::broker::{Broker, refused_start};
 use crate::support::certificates::{Authority, Flaw};
-use crate::support::config::{Config, Kind};
+use crate::support::config::{Config, Kind, backend_oidc};
 use crate::support::fake_provider::{Endpoint, FakeProvider};
 use crate::support::metrics::{Scrape, ask, promtool};
 use crate::support::peer::Peer;
@@ -21,11 +21,6 @@ use crate::support::{PATIENCE, pause, wait_until};
 const REQUESTS: &str = "pfxhttp_application_requests_total";
 const TOOK: &str = "pfxhttp_application_request_duration_seconds";
 const CALLS: &str = "pfxhttp_backend_http_requests_total";
-
-fn observed(config: Config, port: &Port, more: &str) -> Config {
-    let number = port.number();
-    config.server(&format!("observability: {{prometheus_enabled: true, prometheus_port: {number}{more}}}"))
-}
 
 #[test]
 fn all_metrics_pass_promtool() {
@@ -41,7 +36,7 @@ fn all_metrics_pass_promtool() {
         _ => Reply::json(r#"{"action": "550 5.7.1 no", "error": "none"}"#),
     });
     let setup = Setup::start(|config| {
-        let config = observed(config, &port, ", prometheus_runtime_metrics: true");
+        let config = config.prometheus(port.number(), &["prometheus_runtime_metrics: true"]);
         config
             .map("users", &api.url("/map"), &["cache: {fresh: 1m}"])
             .map("lost", &api.url("/down"), &[])
@@ -96,7 +91,7 @@ fn all_metrics_pass_promtool() {
 #[test]
 fn invented_names_add_no_series() {
     let (port, api) = (Port::reserve(), Backend::constant(r#"{"value": "v"}"#));
-    let setup = Setup::start(|config| observed(config, &port, "").map("m", &api.url("/"), &[]));
+    let setup = Setup::start(|config| config.prometheus(port.number(), &[]).map("m", &api.url("/"), &[]));
     let mut map = setup.map();
     map.look_up("m", "k");
     map.look_up("invented", "k");
@@ -113,7 +108,7 @@ fn invented_names_add_no_series() {
 fn the_callers_pauses_do_not_count_as_service_time() {
     let (port, api) = (Port::reserve(), Backend::constant(r#"{"value": "v", "action": "DUNNO"}"#));
     let setup = Setup::start(|config| {
-        observed(config, &port, "").map("m", &api.url("/"), &[]).policy("p", &api.url("/"), &[])
+        config.prometheus(port.number(), &[]).map("m", &api.url("/"), &[]).policy("p", &api.url("/"), &[])
     });
     let (mut map, mut policy) = (setup.map(), setup.policy("p"));
     map.look_up("m", "k");
@@ -136,11 +131,10 @@ fn a_reload_keeps_counters_and_drops_those_of_removed_entries() {
     let directory = open_directory();
     let maps = directory.path().join("maps.sock");
     let config = |steady: &str| {
-        observed(Config::new(directory.path()), &port, "").listen_unix(Kind::Map, "maps", &maps).map(
-            "steady",
-            &api.url(steady),
-            &[],
-        )
+        Config::new(directory.path())
+            .prometheus(port.number(), &[])
+            .listen_unix(Kind::Map, "maps", &maps)
+            .map("steady", &api.url(steady), &[])
     };
     let broker = Broker::start(&config("/one").map("gone", &api.url("/"), &[]).write());
     Peer::unix(&maps).look_up("steady", "k");
@@ -166,8 +160,7 @@ fn an_endpoint_that_cannot_be_bound_prevents_the_start() {
     let directory = open_directory();
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let number = taken.local_addr().expect("an address").port();
-    let line = format!("observability: {{prometheus_enabled: true, prometheus_port: {number}}}");
-    let (code, text) = refused_start(&Config::new(directory.path()).server(&line).write());
+    let (code, text) = refused_start(&Config::new(directory.path()).prometheus(number, &[]).write());
     assert_eq!(code, Some(71), "{text}");
     assert!(text.contains("cannot listen for Prometheus on 127.0.0.1:"), "{text}");
     assert!(!text.contains(" ready "), "{text}");
@@ -176,7 +169,7 @@ fn an_endpoint_that_cannot_be_bound_prevents_the_start() {
 #[test]
 fn only_get_and_head_of_one_path_are_served() {
     let port = Port::reserve();
-    let _setup = Setup::start(|config| observed(config, &port, ", prometheus_path: numbers"));
+    let _setup = Setup::start(|config| config.prometheus(port.number(), &["prometheus_path: numbers"]));
     let status = |head: &str| ask(port.address(), head).split(' ').nth(1).map(str::to_owned);
     let due = |code: &str| Some(code.to_owned());
     assert_eq!(status("GET /numbers HTTP/1.0"), due("200"));
@@ -197,7 +190,7 @@ fn only_get_and_head_of_one_path_are_served() {
 #[test]
 fn idle_connections_delay_no_scrape() {
     let port = Port::reserve();
-    let _setup = Setup::start(|config| observed(config, &port, ""));
+    let _setup = Setup::start(|config| config.prometheus(port.number(), &[]));
     // These clients sent nothing, sent a part, or sent a request and keep the connection.
     let begun: [&[u8]; 3] = [b"", b"GET /metrics HTTP/1.1\r\nX: 1", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"];
     let idle: Vec<TcpStream> = (0..300)
@@ -236,13 +229,20 @@ fn the_endpoint_requires_the_password_and_uses_tls() {
     std::fs::write(&secret, "scraper:s3cr:et\n").expect("a file");
     let port = Port::reserve();
     let write = |version: &str| {
-        let tls = format!(
-            ", prometheus_http_auth_basic_file: \"{}\", prometheus_tls: {{enabled: true, cert: \"{}\", key: \"{}\", min_tls_version: \"{version}\"}}",
+        let more = format!(
+            r#"
+            prometheus_http_auth_basic_file: "{}"
+            prometheus_tls:
+              enabled: true
+              cert: "{}"
+              key: "{}"
+              min_tls_version: "{version}"
+            "#,
             secret.display(),
             cert.display(),
             key.display(),
         );
-        observed(Config::new(directory.path()), &port, &tls).write()
+        Config::new(directory.path()).prometheus(port.number(), &[&more]).write()
     };
     let broker = Broker::start(&write("1.2"));
     let trusting = ["--cacert", root.as_str()];
@@ -276,11 +276,9 @@ fn tokens_are_counted() {
         1 => Reply::status(401),
         _ => Reply::json(r#"{"value": "v"}"#),
     });
-    let oidc = format!(
-        "backend_oidc_auth: {{enabled: true, configuration_uri: \"{}\", client_id: us, client_secret: s3cret}}",
-        provider.configuration_uri()
-    );
-    let setup = Setup::start(|config| observed(config, &port, "").map("m", &api.url("/"), &[&oidc]));
+    let oidc = backend_oidc(&provider.configuration_uri(), "client_id: us, client_secret: s3cret");
+    let setup =
+        Setup::start(|config| config.prometheus(port.number(), &[]).map("m", &api.url("/"), &[&oidc]));
     setup.map().look_up("m", "k");
     let scrape = Scrape::of(port.address());
     let asked = provider.count(Endpoint::Token) as f64;

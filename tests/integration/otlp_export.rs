@@ -11,19 +11,13 @@ use prost::Message;
 
 use crate::support::backend::{Backend, Reply, Request};
 use crate::support::blackhole::Blackhole;
-use crate::support::config::Config;
+use crate::support::config::sasl_oidc;
 use crate::support::fake_provider::FakeProvider;
 use crate::support::setup::Setup;
 use crate::support::site::Way;
 use crate::support::{PATIENCE, wait_until};
 
-fn exporting(config: Config, endpoint: &str, more: &str) -> Config {
-    config.server(&format!(
-        "observability: {{otel_enabled: true, otel_exporter_otlp_endpoint: \"{endpoint}\"{more}}}"
-    ))
-}
-
-const TRACES: &str = ", otel_traces_enabled: true";
+const TRACES: &str = "otel_traces_enabled: true";
 
 /// All spans that the collector got.
 fn spans(collector: &Backend) -> Vec<Span> {
@@ -79,13 +73,11 @@ fn each_request_is_a_trace_with_its_exchanges_as_children() {
     );
     let claims = provider.claims("us3r", "us");
     provider.introspect_with(move |_| Reply::json(&claims_active(&claims)));
-    let sasl = format!(
-        "sasl_oidc_auth: {{enabled: true, configuration_uri: \"{}\", client_id: us, client_secret: s3cret}}",
-        provider.configuration_uri()
-    );
+    let sasl = sasl_oidc(&provider.configuration_uri(), "client_id: us, client_secret: s3cret");
     let target = format!("target: \"{}\"", api.url("/map/{{ .Key | urlencode }}"));
     let setup = Setup::start(|config| {
-        exporting(config, &collector.url(""), TRACES)
+        config
+            .otlp(&collector.url(""), &[TRACES])
             .map_of("users", &["method: GET", &target, "value_field: value"])
             .policy("checks", &api.url("/policy"), &[])
             .login("smtp", &api.url("/login"), &[&sasl])
@@ -150,11 +142,7 @@ fn claims_active(claims: &serde_json::Value) -> String {
 fn traceparent_is_sent_for_unsampled_traces_and_not_sent_if_disabled() {
     let (collector, api) = (Backend::constant(""), Backend::constant(r#"{"value": "v"}"#));
     let mut setup = Setup::start(|config| {
-        exporting(config, &collector.url(""), &format!("{TRACES}, otel_sample_ratio: 0")).map(
-            "m",
-            &api.url("/"),
-            &[],
-        )
+        config.otlp(&collector.url(""), &[TRACES, "otel_sample_ratio: 0"]).map("m", &api.url("/"), &[])
     });
     setup.map().look_up("m", "k");
     assert_eq!(traceparent(&api.last())[2], "00");
@@ -172,11 +160,7 @@ fn a_collector_that_hangs_or_is_away_delays_no_request() {
     let (deaf, hanging) = (Blackhole::open(), Backend::start(|_| Reply::stall()));
     for endpoint in [deaf.url(""), hanging.url(""), "http://127.0.0.1:1".to_owned()] {
         let mut setup = Setup::start(|config| {
-            exporting(config, &endpoint, &format!("{TRACES}, otel_metrics_enabled: true")).map(
-                "m",
-                &api.url("/"),
-                &[],
-            )
+            config.otlp(&endpoint, &[TRACES, "otel_metrics_enabled: true"]).map("m", &api.url("/"), &[])
         });
         let mut map = setup.map();
         let began = Instant::now();
@@ -196,8 +180,8 @@ fn a_collector_that_hangs_or_is_away_delays_no_request() {
 fn metrics_are_exported_and_a_last_time_at_the_end() {
     let (collector, api) = (Backend::constant(""), Backend::constant(r#"{"value": "v"}"#));
     let mut setup = Setup::start(|config| {
-        let more = ", otel_metrics_enabled: true, otel_exporter_otlp_headers: {X-Key: s3cret}";
-        exporting(config, &collector.url("/base"), more).map("m", &api.url("/"), &[])
+        let more = ["otel_metrics_enabled: true", "otel_exporter_otlp_headers: {X-Key: s3cret}"];
+        config.otlp(&collector.url("/base"), &more).map("m", &api.url("/"), &[])
     });
     for key in ["a", "b"] {
         setup.map().look_up("m", key);

@@ -6,7 +6,7 @@ use rustls::ALL_VERSIONS;
 use crate::support::backend::{Backend, Reply, Request};
 use crate::support::broker::command;
 use crate::support::certificates::{Authority, Flaw};
-use crate::support::config::Config;
+use crate::support::config::{Config, trust};
 use crate::support::port::Port;
 use crate::support::setup::Setup;
 use crate::support::site::open_directory;
@@ -16,15 +16,11 @@ use crate::support::{PATIENCE, wait_until};
 const TEMP: &str = "TEMP Temporary server problem";
 const VALUE: &str = r#"{"value": "v"}"#;
 
-fn through(config: Config, proxy: &str) -> Config {
-    config.server(&format!("http_client: {{proxy: \"{proxy}\"}}"))
-}
-
 /// A backend with TLS and one without, and the setting that makes a broker trust the first.
 fn backends() -> (Backend, Backend, String, tempfile::TempDir) {
     let (directory, authority) = (open_directory(), Authority::new("good"));
     let file = authority.write(directory.path(), "ca.crt");
-    let tls = format!("tls: {{enabled: true, root_ca: \"{}\"}}", file.display());
+    let tls = format!("tls: {{{}}}", trust(&file));
     let secure =
         Backend::start_tls(authority.server(Flaw::None).serve(ALL_VERSIONS, None), |_| Reply::json(VALUE));
     (Backend::constant(VALUE), secure, tls, directory)
@@ -35,7 +31,7 @@ fn requests_go_through_the_proxy() {
     let (plain, secure, tls, _directory) = backends();
     let mut proxy = Tinyproxy::start();
     let setup = Setup::start(|config| {
-        let config = through(config, &proxy.url()).server(&tls);
+        let config = config.proxy(&proxy.url()).server(&tls);
         config.map("plain", &plain.url("/a?b=c"), &[]).map("secure", &secure.url("/a?b=c"), &[])
     });
     let mut peer = setup.map();
@@ -65,7 +61,7 @@ fn a_proxy_that_is_down_is_not_bypassed() {
     let (plain, secure, tls, _directory) = backends();
     let nobody = Port::reserve();
     let setup = Setup::start(|config| {
-        let config = through(config, &format!("http://{}", nobody.address())).server(&tls);
+        let config = config.proxy(&format!("http://{}", nobody.address())).server(&tls);
         config.map("plain", &plain.url("/"), &[]).map("secure", &secure.url("/"), &[])
     });
     let mut peer = setup.map();
@@ -81,7 +77,7 @@ fn a_proxy_that_misbehaves_is_a_failure() {
     let (plain, secure, tls, _directory) = backends();
     let fake = Backend::constant("{}");
     let setup = Setup::start(|config| {
-        let config = through(config, &fake.url("")).server(&tls);
+        let config = config.proxy(&fake.url("")).server(&tls);
         let config = config.map("plain", &plain.url("/"), &["timeout: 1s"]);
         config.map("secure", &secure.url("/"), &["timeout: 1s"])
     });
@@ -121,7 +117,7 @@ fn a_proxy_may_require_a_password() {
     let (fake, api) = (Backend::constant(VALUE), Backend::constant("{}"));
     let url = fake.url("").replace("http://", "http://user:secret@");
     let setup = Setup::start(|config| {
-        let config = through(config, &url).map("plain", &api.url("/"), &[]);
+        let config = config.proxy(&url).map("plain", &api.url("/"), &[]);
         config.map("secure", "https://127.0.0.1:1/", &["timeout: 2s"])
     });
     let mut peer = setup.map();
@@ -185,7 +181,7 @@ fn the_configuration_takes_precedence_over_the_environment() {
     let environment =
         [("HTTP_PROXY", dead.as_str()), ("http_proxy", &dead), ("NO_PROXY", "*"), ("no_proxy", "*")];
     let setup =
-        Setup::start_with(&environment, |config| through(config, &fake.url("")).map("m", &api.url("/"), &[]));
+        Setup::start_with(&environment, |config| config.proxy(&fake.url("")).map("m", &api.url("/"), &[]));
     assert_eq!(setup.map().look_up("m", "k"), "OK v");
     assert_eq!((fake.count(), api.connections()), (1, 0), "a configured proxy is used for loopback");
 }
@@ -254,8 +250,7 @@ fn an_unusable_variable_is_reported_and_the_proxy_not_bypassed() {
         "{told}"
     );
     // The proxy of the configuration takes precedence.
-    let file =
-        through(Config::new(directory.path()), "http://127.0.0.1:1").map("m", &api.url("/"), &[]).write();
+    let file = Config::new(directory.path()).proxy("http://127.0.0.1:1").map("m", &api.url("/"), &[]).write();
     let checked = command(&file).arg("check").env("ALL_PROXY", "socks5://x").output().expect("a program");
     assert!(checked.status.success() && checked.stderr.is_empty(), "{:?}", checked.stderr);
     assert_eq!(api.count(), 3, "only the target that needs no proxy was asked");

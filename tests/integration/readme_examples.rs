@@ -48,7 +48,12 @@ fn the_configurations_pass_check() {
     let nested = |text: &str| format!("    {}\n", text.trim().replace('\n', "\n    "));
     assert_passes(&named(&format!("{logins}\n{}", nested(&tokens))));
     assert_passes(&named(&format!("{login_listener}\n{logins}")));
-    let entry = "socket_maps:\n  m:\n    target: \"https://h/\"\n    payload: '{}'\n    value_field: v\n";
+    let entry = r#"socket_maps:
+  m:
+    target: "https://h/"
+    payload: '{}'
+    value_field: v
+"#;
     assert_passes(&named(&format!("{entry}{}", nested(&bearer))));
 }
 

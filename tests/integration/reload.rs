@@ -8,7 +8,7 @@ use crate::support::PATIENCE;
 use crate::support::backend::{Backend, Reply, Request};
 use crate::support::broker::Broker;
 use crate::support::certificates::{Authority, Flaw};
-use crate::support::config::{Config, Kind};
+use crate::support::config::{Config, Kind, backend_oidc};
 use crate::support::fake_provider::{Endpoint, FakeProvider};
 use crate::support::peer::{Peer, netstring};
 use crate::support::sasl::Sasl;
@@ -131,8 +131,7 @@ fn broken_configurations_change_nothing() {
         good.replace("payload", "payloads"),
         good.replace("value_field: value", "value_field: [value]"),
         good.replace("{{ .Key }}", "{{ .Nothing }}"),
-        format!("{good}  tls: {{enabled: true, root_ca: \"{}\"}}\n", pem.display())
-            .replace("\nsocket_maps", "\nsocket_maps"),
+        varied(directory.path(), &api, 0).trust(&pem).text(),
         good.replace("level: info", "level: loud"),
         good.replace("maps.sock", "no/such/directory/maps.sock"),
         good.replace("maps.sock", "taken.sock"),
@@ -246,9 +245,7 @@ fn unchanged_entries_keep_their_connections_and_caches() {
     let directory = open_directory();
     let (api, provider) = (Backend::start(value("v")), FakeProvider::start());
     let uri = provider.configuration_uri();
-    let bearer = format!(
-        "backend_oidc_auth: {{enabled: true, configuration_uri: \"{uri}\", client_id: a, client_secret: s}}"
-    );
+    let bearer = backend_oidc(&uri, "client_id: a, client_secret: s");
     let at = directory.path().join("maps.sock");
     let config = |other: &str, level: &str| {
         Config::new(directory.path())
@@ -280,10 +277,11 @@ fn changed_certificates_take_effect() {
     let api = Backend::start_tls(old.server(Flaw::None).serve(rustls::ALL_VERSIONS, None), value("v"));
     let (ca, trusted) = (new.write(directory.path(), "ca"), old.write(directory.path(), "trusted"));
     let at = directory.path().join("maps.sock");
-    let config = Config::new(directory.path())
-        .server(&format!("tls: {{enabled: true, root_ca: \"{}\"}}", ca.display()))
-        .map("m", &api.url("/"), &[])
-        .listen_unix(Kind::Map, "maps", &at);
+    let config = Config::new(directory.path()).trust(&ca).map("m", &api.url("/"), &[]).listen_unix(
+        Kind::Map,
+        "maps",
+        &at,
+    );
     let broker = Broker::start(&config.write());
     let mut peer = Peer::unix(&at);
     assert!(peer.look_up("m", "k").starts_with("TEMP"), "an authority that is not trusted");

@@ -222,10 +222,10 @@ fn a_broker_behind_a_proxy_shows_no_secret() {
         let mut config = Config::new(&directory)
             .map("plain", "http://api.test.example/", &["timeout: 1s"])
             .map("secure", "https://api.test.example/", &["timeout: 1s"])
-            .server(&format!("observability: {{prometheus_enabled: true, prometheus_port: {}, prometheus_http_auth_basic_file: \"{pair}\"}}", port.number()))
+            .prometheus(port.number(), &[&format!(r#"prometheus_http_auth_basic_file: "{pair}""#)])
             .listen_unix(Kind::Map, "maps", &socket);
         if from_file {
-            config = config.server(&format!("http_client: {{proxy: \"{url}\"}}"));
+            config = config.proxy(&url);
         }
         let file = config.write();
         let variables = [("HTTP_PROXY", url.as_str()), ("HTTPS_PROXY", &url)];
@@ -280,13 +280,22 @@ fn errors_of_a_broken_configuration_show_no_secret() {
     let (config, broken) = (planted.path("pfxhttp.yml"), planted.path("broken.yml"));
     let idle = IDLE.map(Marker::new);
     let good = fs::read_to_string(&config).expect("the configuration");
+    // The last entry of the file is one for logins, which goes on here.
     let good = format!(
-        "{good}    payload: '{{\"api\": \"{}\", {{{{ .Username }}}}'\n    grpc:\n      metadata:\n        authorization: [\"{}\"]\n",
+        r#"{good}    payload: '{{"api": "{}", {{{{ .Username }}}}'
+    grpc:
+      metadata:
+        authorization: ["{}"]
+"#,
         idle[1].text, idle[0].text
     );
     let proxy = Marker::new("HttpClient.proxy");
-    let good = good
-        .replace("  tls: ", &format!("  http_client: {{proxy: \"http://joe:{}@h/\"}}\n  tls: ", proxy.text));
+    let before_tls = format!(
+        r#"  http_client: {{proxy: "http://joe:{}@h/"}}
+  tls: "#,
+        proxy.text
+    );
+    let good = good.replace("  tls: ", &before_tls);
     let markers: Vec<&Marker> = planted.markers.iter().chain(&idle).chain([&proxy]).collect();
     let mut said = Said::default();
     let is_secret = |line: &&str| markers.iter().any(|marker| marker.found(line).is_some());

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::support::PATIENCE;
 use crate::support::backend::{Backend, Reply};
 use crate::support::broker;
-use crate::support::config::Config;
+use crate::support::config::{Config, backend_oidc, sasl_oidc};
 use crate::support::fake_provider::{Endpoint, FakeProvider};
 use crate::support::jwt::{Key, KeyKind};
 use crate::support::setup::Setup;
@@ -55,17 +55,12 @@ fn no_secret_in_the_debug_log_or_a_reply() {
         _ => Reply::with_header("Auth-Status", "denied", request.body.clone()),
     });
     let uri = provider.configuration_uri();
-    let secret = format!(
-        "backend_oidc_auth: {{enabled: true, configuration_uri: \"{uri}\", client_id: a, client_secret: {CLIENT_SECRET}}}"
-    );
-    let assertion = format!(
-        "backend_oidc_auth: {{enabled: true, configuration_uri: \"{uri}\", client_id: b, private_key_file: \"{}\"}}",
-        key_file.display()
-    );
+    let secret = backend_oidc(&uri, &format!("client_id: a, client_secret: {CLIENT_SECRET}"));
+    let assertion =
+        backend_oidc(&uri, &format!(r#"client_id: b, private_key_file: "{}""#, key_file.display()));
     let tokens = |validation: &str| {
-        format!(
-            "sasl_oidc_auth: {{enabled: true, configuration_uri: \"{uri}\", client_id: c, client_secret: {CLIENT_SECRET}, validation: {validation}}}"
-        )
+        let client = format!("client_id: c, client_secret: {CLIENT_SECRET}");
+        sasl_oidc(&uri, &format!("{client}, validation: {validation}"))
     };
     let basic = format!("http_auth_basic: \"{BASIC}\"");
     let header = format!("custom_headers: [\"X-Api-Key: {HEADER}\"]");
@@ -153,12 +148,19 @@ fn no_secret_in_the_output_of_check() {
     let file = directory.path().join("broken.pem");
     fs::write(&file, "-----BEGIN PRIVATE KEY-----\nY2FuYXJ5LWtleQ==\n-----END PRIVATE KEY-----\n")
         .expect("a file");
-    let line = format!(
-        "backend_oidc_auth: {{enabled: true, configuration_uri: \"https://id.example/\", client_id: a, \
-         client_secret: {CLIENT_SECRET}, private_key_file: \"{}\", unknown: {CLIENT_SECRET}}}",
+    let lines = format!(
+        r#"
+        backend_oidc_auth:
+          enabled: true
+          configuration_uri: "https://id.example/"
+          client_id: a
+          client_secret: {CLIENT_SECRET}
+          private_key_file: "{}"
+          unknown: {CLIENT_SECRET}
+        "#,
         file.display()
     );
-    let config = Config::new(directory.path()).login("users", "http://127.0.0.1:1/", &[&line]).write();
+    let config = Config::new(directory.path()).login("users", "http://127.0.0.1:1/", &[&lines]).write();
     let (code, said) = check(&config);
     assert_eq!(code, Some(78), "{said}");
     assert!(said.contains("unknown") && said.contains("private_key_file"), "{said}");

@@ -100,10 +100,7 @@ fn a_start_that_fails_at_its_last_step_sends_no_ready() {
     let manager = Manager::start(directory.path());
     let port = Port::reserve();
     let _occupied = TcpListener::bind(port.address()).expect("a reserved port can be bound");
-    let config = config(directory.path(), &api).server(&format!(
-        "observability: {{prometheus_enabled: true, prometheus_address: \"127.0.0.1\", prometheus_port: {}}}",
-        port.number()
-    ));
+    let config = config(directory.path(), &api).prometheus(port.number(), &["prometheus_address: 127.0.0.1"]);
     let (code, said) = refused_start_with(&config.write(), &[("NOTIFY_SOCKET", manager.name())]);
     assert_eq!(code, Some(71), "{said}");
     manager.socket.set_nonblocking(true).expect("it can be");

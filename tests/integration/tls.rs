@@ -3,7 +3,6 @@
 
 use std::io::Read;
 use std::net::TcpListener;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +11,7 @@ use rustls::{ALL_VERSIONS, ServerConfig};
 
 use crate::support::backend::{Backend, Reply, Request};
 use crate::support::certificates::{Authority, Flaw, Identity};
-use crate::support::config::Config;
+use crate::support::config::{Config, trust};
 use crate::support::port::Port;
 use crate::support::setup::Setup;
 use crate::support::site::open_directory;
@@ -31,10 +30,6 @@ fn setup(api: &Backend, tls: &str) -> Setup {
 
 fn entries(config: Config, api: &Backend) -> Config {
     config.map("m", &api.url("/"), &["timeout: 5s"]).policy("p", &api.url("/"), &["timeout: 5s"])
-}
-
-fn trusting(file: &Path) -> String {
-    format!("enabled: true, root_ca: \"{}\"", file.display())
 }
 
 fn assert_answered(setup: &Setup, what: &str) {
@@ -58,7 +53,7 @@ fn assert_refused(setup: &Setup, api: &Backend, what: &str) {
 #[test]
 fn a_good_certificate_is_trusted() {
     let (directory, authority) = (open_directory(), Authority::new("good"));
-    let trust = trusting(&authority.write(directory.path(), "ca.crt"));
+    let trust = trust(&authority.write(directory.path(), "ca.crt"));
     for (what, versions) in [("TLS 1.2", &[&TLS12][..]), ("TLS 1.3", &[&TLS13]), ("both", ALL_VERSIONS)] {
         let api = api(authority.server(Flaw::None).serve(versions, None));
         assert_answered(&setup(&api, &trust), what);
@@ -89,7 +84,7 @@ fn untrusted_certificates(authority: &Authority) -> Vec<(&'static str, Identity)
 #[test]
 fn a_bad_certificate_is_not_trusted() {
     let (directory, authority) = (open_directory(), Authority::new("good"));
-    let trust = trusting(&authority.write(directory.path(), "ca.crt"));
+    let trust = trust(&authority.write(directory.path(), "ca.crt"));
     for (what, identity) in untrusted_certificates(&authority) {
         let api = api(identity.serve(ALL_VERSIONS, None));
         assert_refused(&setup(&api, &trust), &api, what);
@@ -110,7 +105,7 @@ fn a_certificate_in_root_ca_is_trusted() {
         let (file, _) = identity.write(directory.path(), "shown");
         for versions in [&[&TLS12][..], &[&TLS13]] {
             let api = api(identity.serve(versions, None));
-            assert_answered(&setup(&api, &trusting(&file)), &format!("{what}, {versions:?}"));
+            assert_answered(&setup(&api, &trust(&file)), &format!("{what}, {versions:?}"));
         }
     }
 }
@@ -128,12 +123,12 @@ fn a_certificate_in_root_ca_still_needs_the_right_name_date_and_key() {
         let identity = Identity::openssls(flaw);
         let (file, _) = identity.write(directory.path(), "shown");
         let api = api(identity.serve(ALL_VERSIONS, None));
-        assert_refused(&setup(&api, &trusting(&file)), &api, what);
+        assert_refused(&setup(&api, &trust(&file)), &api, what);
     }
     let namesake = api(Identity::openssls(Flaw::None).serve(ALL_VERSIONS, None));
-    assert_refused(&setup(&namesake, &trusting(&file)), &namesake, "a namesake");
+    assert_refused(&setup(&namesake, &trust(&file)), &namesake, "a namesake");
     let thief = api(good.serve_with_key_of(&Identity::self_signed()));
-    assert_refused(&setup(&thief, &trusting(&file)), &thief, "without its key");
+    assert_refused(&setup(&thief, &trust(&file)), &thief, "without its key");
 }
 
 /// The administrator should look at the certificate, not at the network.
@@ -175,7 +170,7 @@ fn skip_verify_trusts_every_certificate() {
 #[test]
 fn a_backend_may_request_a_client_certificate() {
     let (directory, authority) = (open_directory(), Authority::new("good"));
-    let trust = trusting(&authority.write(directory.path(), "ca.crt"));
+    let trust = trust(&authority.write(directory.path(), "ca.crt"));
     let shown = |name: &str, signer: &Authority| {
         let (cert, key) = signer.client().write(directory.path(), name);
         format!("{trust}, cert: \"{}\", key: \"{}\"", cert.display(), key.display())
@@ -196,7 +191,7 @@ fn a_backend_may_request_a_client_certificate() {
 #[test]
 fn the_client_certificate_is_sent_only_on_request() {
     let (directory, authority) = (open_directory(), Authority::new("good"));
-    let trust = trusting(&authority.write(directory.path(), "ca.crt"));
+    let trust = trust(&authority.write(directory.path(), "ca.crt"));
     let (cert, key) = authority.client().write(directory.path(), "ours");
     let api = api(authority.server(Flaw::None).serve(ALL_VERSIONS, None));
     let tls = format!("{trust}, cert: \"{}\", key: \"{}\"", cert.display(), key.display());
@@ -208,7 +203,7 @@ fn the_client_certificate_is_sent_only_on_request() {
 #[test]
 fn the_wrong_scheme_is_a_failure() {
     let (directory, authority) = (open_directory(), Authority::new("good"));
-    let trust = trusting(&authority.write(directory.path(), "ca.crt"));
+    let trust = trust(&authority.write(directory.path(), "ca.crt"));
     let (plain, secure) =
         (Backend::constant("{}"), api(authority.server(Flaw::None).serve(ALL_VERSIONS, None)));
     let setup = Setup::start(|config| {

@@ -50,9 +50,38 @@ impl Config {
         &self.directory
     }
 
-    /// A line of `server`: a key and its value in flow style.
-    pub(crate) fn server(mut self, line: &str) -> Self {
-        writeln!(self.server, "  {line}").expect("text takes text");
+    /// Lines of `server`: a key and its value in flow style, or a block of several lines, whose common
+    /// indentation is replaced.
+    pub(crate) fn server(mut self, lines: &str) -> Self {
+        indented(&mut self.server, "  ", lines);
+        self
+    }
+
+    /// `server.tls`, which trusts the authority in `file`.
+    pub(crate) fn trust(self, file: &Path) -> Self {
+        self.server(&format!("tls: {{{}}}", trust(file)))
+    }
+
+    /// `server.http_client.proxy`.
+    pub(crate) fn proxy(self, url: &str) -> Self {
+        self.server(&format!(r#"http_client: {{proxy: "{url}"}}"#))
+    }
+
+    /// `server.observability` with Prometheus' endpoint on this port and these further lines.
+    pub(crate) fn prometheus(self, port: u16, more: &[&str]) -> Self {
+        let port = format!("prometheus_port: {port}");
+        self.observability(&[&["prometheus_enabled: true", &port], more].concat())
+    }
+
+    /// `server.observability` with exports to the collector at `endpoint` and these further lines.
+    pub(crate) fn otlp(self, endpoint: &str, more: &[&str]) -> Self {
+        let endpoint = format!(r#"otel_exporter_otlp_endpoint: "{endpoint}""#);
+        self.observability(&[&["otel_enabled: true", &endpoint], more].concat())
+    }
+
+    fn observability(mut self, lines: &[&str]) -> Self {
+        indented(&mut self.server, "  ", "observability:");
+        lines.iter().for_each(|line| indented(&mut self.server, "    ", line));
         self
     }
 
@@ -143,8 +172,8 @@ impl Config {
         )
     }
 
-    /// Writes the file.
-    pub(crate) fn write(&self) -> PathBuf {
+    /// The content of the file.
+    pub(crate) fn text(&self) -> String {
         let mut text = String::from("server:\n");
         if !self.listen.is_empty() {
             write!(text, "  listen:\n{}", self.listen).expect("text takes text");
@@ -162,8 +191,13 @@ impl Config {
                 write!(text, "{section}:\n{entries}").expect("text takes text");
             }
         }
+        text
+    }
+
+    /// Writes the file.
+    pub(crate) fn write(&self) -> PathBuf {
         let file = self.directory.join("pfxhttp.yml");
-        std::fs::write(&file, text).expect("the test's directory can be written to");
+        std::fs::write(&file, self.text()).expect("the test's directory can be written to");
         // The mode of the package. Brokers that are not root run as nobody, and read it by its group.
         std::fs::set_permissions(&file, PermissionsExt::from_mode(0o640)).expect("its owner may");
         let _by_root = std::os::unix::fs::chown(&file, None, Some(65534));
@@ -181,7 +215,34 @@ fn entry(out: &mut String, name: &str, target: &str, payload: &str, value: &str,
 
 fn raw_entry(out: &mut String, name: &str, lines: &[&str]) {
     writeln!(out, "  {name}:").expect("text takes text");
-    for line in lines {
-        writeln!(out, "    {line}").expect("text takes text");
+    lines.iter().for_each(|line| indented(out, "    ", line));
+}
+
+/// Writes `text` with this indentation in place of the one that all its lines have.
+fn indented(out: &mut String, indentation: &str, text: &str) {
+    let lines = || text.lines().filter(|line| !line.trim().is_empty());
+    let common = lines().map(|line| line.len() - line.trim_start().len()).min().unwrap_or_default();
+    for line in lines() {
+        writeln!(out, "{indentation}{}", &line[common..]).expect("text takes text");
     }
+}
+
+/// Fields of a `tls` block that trust the authority in `file`.
+pub(crate) fn trust(file: &Path) -> String {
+    format!(r#"enabled: true, root_ca: "{}""#, file.display())
+}
+
+/// `backend_oidc_auth` of an entry: the broker's own tokens from this provider.
+pub(crate) fn backend_oidc(configuration_uri: &str, more: &str) -> String {
+    oidc("backend_oidc_auth", configuration_uri, more)
+}
+
+/// `sasl_oidc_auth` of an entry: logins with tokens of this provider.
+pub(crate) fn sasl_oidc(configuration_uri: &str, more: &str) -> String {
+    oidc("sasl_oidc_auth", configuration_uri, more)
+}
+
+/// A block for a provider, with further fields in flow style.
+pub(crate) fn oidc(block: &str, configuration_uri: &str, more: &str) -> String {
+    format!(r#"{block}: {{enabled: true, configuration_uri: "{configuration_uri}", {more}}}"#)
 }

@@ -160,19 +160,23 @@ impl Planted {
         let key = self.plant_key("PrometheusTls.key", &pem);
         let basic = self.plant("Observability.prometheus_http_auth_basic");
         let header = self.plant("Observability.otel_exporter_otlp_headers");
-        config
-            .server(&tls)
-            .server("observability:")
-            .server("  prometheus_enabled: true")
-            .server(&format!("  prometheus_port: {}", self.prometheus.number()))
-            .server(&format!("  prometheus_http_auth_basic: \"joe:{basic}\""))
-            .server(&format!(
-                "  prometheus_tls: {{enabled: true, cert: \"{}\", key: \"{key}\"}}",
-                served.display()
-            ))
-            .server("  otel_enabled: true\n    otel_traces_enabled: true\n    otel_metrics_enabled: true")
-            .server(&format!("  otel_exporter_otlp_endpoint: \"{}\"", self.collector.url("")))
-            .server(&format!("  otel_exporter_otlp_headers: {{x-otel: \"{header}\"}}"))
+        config.server(&tls).server(&format!(
+            r#"
+            observability:
+              prometheus_enabled: true
+              prometheus_port: {}
+              prometheus_http_auth_basic: "joe:{basic}"
+              prometheus_tls: {{enabled: true, cert: "{}", key: "{key}"}}
+              otel_enabled: true
+              otel_traces_enabled: true
+              otel_metrics_enabled: true
+              otel_exporter_otlp_endpoint: "{}"
+              otel_exporter_otlp_headers: {{x-otel: "{header}"}}
+            "#,
+            self.prometheus.number(),
+            served.display(),
+            self.collector.url("")
+        ))
     }
 
     fn maps(&mut self, config: Config) -> Config {
