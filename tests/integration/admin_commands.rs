@@ -8,31 +8,18 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Output, Stdio};
 
 use serde_json::Value;
 
 use crate::support::backend::{Backend, Reply};
 use crate::support::broker::{self, Broker};
+use crate::support::command_line::{run, text};
 use crate::support::config::{Config, Kind, backend_oidc};
 use crate::support::fake_provider::FakeProvider;
 use crate::support::peer::{Peer, netstring};
 use crate::support::sasl::{Heard, Sasl};
 use crate::support::site::open_directory;
 use crate::support::{PATIENCE, shown};
-
-/// Runs the broker's program with these words behind `--config`.
-fn run(config: &Path, words: &[impl AsRef<OsStr>], input: &str) -> Output {
-    let mut child = broker::command(config).args(words).stdin(Stdio::piped()).spawn().expect("it starts");
-    let mut stdin = child.stdin.take().expect("a pipe");
-    let _it_may_not_read = stdin.write_all(input.as_bytes());
-    drop(stdin);
-    child.wait_with_output().expect("it ends")
-}
-
-fn text(output: &Output) -> String {
-    String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned()
-}
 
 fn config(directory: &Path, api: &Backend) -> Config {
     let at = |name: &str| directory.join(format!("{name}.sock"));

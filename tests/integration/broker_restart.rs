@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::postfix::{add_smtpd, add_spawn_entries, api, table};
+use crate::postfix::{add_spawn_entries, api, started, table};
 use crate::support::backend::{Reply, Request};
 use crate::support::broker::Broker;
 use crate::support::postfix::{Postfix, trouble};
@@ -30,10 +30,7 @@ fn during_an_outage<T: Send>(broker: &mut Broker, away: Duration, work: impl FnO
 #[test]
 fn a_broker_restart_delays_an_smtp_session() {
     let mut site = Site::start(api);
-    let mut postfix = Postfix::prepare();
-    add_spawn_entries(&postfix, &site);
-    let port = add_smtpd(&mut postfix, &site, Way::Client, "checks");
-    postfix.start();
+    let (postfix, port) = started(&site);
     let mark = postfix.mark();
     let mut smtp = Smtp::begin(port);
     let before = smtp.rcpt("known@example.com");
@@ -53,10 +50,7 @@ fn a_broker_restart_delays_an_smtp_session() {
 #[test]
 fn a_session_that_begins_without_a_broker_waits() {
     let mut site = Site::start(api);
-    let mut postfix = Postfix::prepare();
-    add_spawn_entries(&postfix, &site);
-    let port = add_smtpd(&mut postfix, &site, Way::Client, "checks");
-    postfix.start();
+    let (postfix, port) = started(&site);
     let mark = postfix.mark();
     let reply = during_an_outage(&mut site.broker, AWAY, || Smtp::begin(port).rcpt("known@example.com"));
     assert!(reply.starts_with("250 "), "{reply}");
@@ -120,10 +114,7 @@ fn postmap_prints_the_answer_to_each_key() {
 #[test]
 fn a_replaced_client_program_serves_the_next_connection() {
     let site = Site::start(api);
-    let mut postfix = Postfix::prepare();
-    add_spawn_entries(&postfix, &site);
-    let port = add_smtpd(&mut postfix, &site, Way::Client, "checks");
-    postfix.start();
+    let (postfix, port) = started(&site);
     let mut smtp = Smtp::begin(port);
     let before = smtp.rcpt("known@example.com");
     postfix.replace_program(&client::program());

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::support::backend::Backend;
 use crate::support::broker::{self, Broker, refused_start, refused_start_with};
 use crate::support::certificates::{Authority, Flaw};
+use crate::support::command_line::check;
 use crate::support::config::{Config, Kind};
 use crate::support::peer::Peer;
 use crate::support::port::Port;
@@ -30,13 +31,6 @@ fn write(path: &Path, content: &str, mode: u32) {
     let _absent = fs::remove_file(path);
     fs::write(path, content).expect("a file");
     fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("its owner may");
-}
-
-/// Runs `check`; returns its exit code and what it printed.
-fn check(config: &Path, arguments: &[&str]) -> (Option<i32>, String) {
-    let output = broker::command(config).arg("check").args(arguments).output().expect("it runs");
-    let said = [output.stdout, output.stderr].concat();
-    (output.status.code(), String::from_utf8_lossy(&said).into_owned())
 }
 
 fn asking(directory: &Path, api: &Backend, auth: &str) -> Config {

@@ -5,7 +5,8 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use crate::support::backend::{Backend, Reply};
-use crate::support::broker::{self, Broker};
+use crate::support::broker::Broker;
+use crate::support::command_line::check;
 use crate::support::config::{Config, Kind};
 use crate::support::gzip::gzip;
 use crate::support::peer::Peer;
@@ -87,9 +88,7 @@ fn keys_of_the_first_versions_are_explained() {
     let api = Backend::constant("{}");
     let start = |server: &str, entry: &str| {
         let config = Config::new(directory.path()).server(server).map("m", &api.url("/"), &[entry]);
-        let output = broker::command(&config.write()).arg("check").output().expect("it runs");
-        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-        (output.status.code(), said)
+        check(&config.write(), &[])
     };
     let (code, said) = start("tls: {enabled: true, http_client_skip_verify: true}", "timeout: 5s");
     assert_eq!(code, Some(0), "{said}");

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::support::PATIENCE;
 use crate::support::backend::{Backend, Reply};
 use crate::support::broker::{Broker, has_word, refused_start};
+use crate::support::command_line::check;
 use crate::support::config::{Config, Kind};
 use crate::support::peer::{Peer, netstring};
 use crate::support::port::Port;
@@ -272,10 +273,7 @@ fn every_listener_is_served_within_the_limit_on_connections() {
 }
 
 fn checked(config: &Config) -> (Option<i32>, String) {
-    let mut command = crate::support::broker::command(&config.write());
-    let output = command.arg("check").output().expect("the broker's program can be started");
-    let text = [output.stdout, output.stderr].concat();
-    (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+    check(&config.write(), &[])
 }
 
 #[test]

@@ -1,48 +1,19 @@
 //! A login API that answers in JSON, without Nauthilus' headers: `accept_field`, `account_field`,
 //! `reason_field`.
 
-use crate::support::PATIENCE;
+use crate::logins::each;
 use crate::support::backend::{Backend, Reply};
 use crate::support::config::backend_oidc;
 use crate::support::fake_provider::{Endpoint, FakeProvider};
 use crate::support::gzip::gzip;
-use crate::support::sasl::Heard;
 use crate::support::setup::Setup;
 use crate::support::site::Way;
 
 const FIELDS: [&str; 3] = ["accept_field: ok", "account_field: user.name", "reason_field: /why/0"];
 
-/// An answer with these headers and this body.
-fn reply(status: u16, headers: &[(&str, &str)], body: &str) -> Reply {
-    let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    Reply::Answer { status, headers: headers.collect(), body: body.as_bytes().to_vec() }
-}
-
 /// One entry, `users`, with these lines.
 fn setup(api: &Backend, lines: &[&str]) -> Setup {
     Setup::start(|config| config.login("users", &api.url("/login"), lines))
-}
-
-/// Logs in once for each answer of the API; compares what Postfix (minor version 0) gets. `None`: the
-/// connection is closed.
-fn each(api: &Backend, setup: &Setup, cases: &[(Reply, Option<&str>)]) {
-    for (answer, due) in cases {
-        let before = api.count();
-        let reply = answer.clone();
-        api.answer_with(move |_| reply.clone());
-        for way in Way::ALL {
-            let mut sasl = setup.login(way, "users");
-            sasl.plain(1, "u", "hush-hush");
-            match due {
-                Some(line) => assert_eq!(sasl.line(), *line, "{way:?} {answer:?}"),
-                None => {
-                    let end = if way == Way::Tcp { Heard::Reset } else { Heard::Closed(Vec::new()) };
-                    assert_eq!(sasl.next(PATIENCE), end, "{way:?} {answer:?}");
-                }
-            }
-        }
-        assert_eq!(api.count() - before, 3, "a password is sent once: {answer:?}");
-    }
 }
 
 const OK: Option<&str> = Some("OK\t1\tuser=u");
@@ -52,7 +23,7 @@ const DENIED: Option<&str> = Some("FAIL\t1\treason=authentication failed\tuser=u
 fn json_decides_who_logs_in() {
     let api = Backend::constant("{}");
     let setup = setup(&api, &FIELDS);
-    let body = |body: &str| reply(200, &[], body);
+    let body = |body: &str| Reply::with_headers(200, &[], body);
     each(
         &api,
         &setup,
@@ -86,7 +57,7 @@ fn json_decides_who_logs_in() {
             (body("<html>welcome</html>"), None),
             (body(""), None),
             (body(r#"{"ok": true"#), None),
-            (reply(200, &[("Content-Encoding", "gzip")], r#"{"ok": true}"#), None),
+            (Reply::with_headers(200, &[("Content-Encoding", "gzip")], r#"{"ok": true}"#), None),
             // Names that cannot be sent.
             (body(r#"{"ok": true, "user": {"name": ""}}"#), None),
             (body(r#"{"ok": true, "user": {"name": " "}}"#), None),
@@ -95,13 +66,13 @@ fn json_decides_who_logs_in() {
             (body(r#"{"ok": true, "user": {"name": 7}}"#), None),
             (body(&format!(r#"{{"ok": true, "user": {{"name": "{}"}}}}"#, "n".repeat(513))), None),
             // Any other status says nothing about the user.
-            (reply(401, &[], r#"{"ok": false}"#), None),
-            (reply(403, &[], r#"{"ok": false}"#), None),
-            (reply(401, &[("Auth-Status", "no")], r#"{"ok": false}"#), None),
-            (reply(201, &[], r#"{"ok": true}"#), None),
-            (reply(302, &[("Location", "/login")], r#"{"ok": true}"#), None),
-            (reply(404, &[], r#"{"ok": false}"#), None),
-            (reply(500, &[], r#"{"ok": false}"#), None),
+            (Reply::with_headers(401, &[], r#"{"ok": false}"#), None),
+            (Reply::with_headers(403, &[], r#"{"ok": false}"#), None),
+            (Reply::with_headers(401, &[("Auth-Status", "no")], r#"{"ok": false}"#), None),
+            (Reply::with_headers(201, &[], r#"{"ok": true}"#), None),
+            (Reply::with_headers(302, &[("Location", "/login")], r#"{"ok": true}"#), None),
+            (Reply::with_headers(404, &[], r#"{"ok": false}"#), None),
+            (Reply::with_headers(500, &[], r#"{"ok": false}"#), None),
         ],
     );
     assert!(!setup.broker.log().contains("hush"), "{}", setup.broker.log());
@@ -116,16 +87,29 @@ fn headers_that_contradict_the_body_are_a_failure() {
         &api,
         &setup,
         &[
-            (reply(200, &[("Auth-Status", "OK")], r#"{"ok": true}"#), OK),
-            (reply(200, &[("Auth-User", "canon")], r#"{"ok": true}"#), Some("OK\t1\tuser=canon")),
-            (reply(200, &[("Auth-User", "canon")], good), Some("OK\t1\tuser=canon")),
-            (reply(200, &[("Auth-Status", "locked")], bad), Some("FAIL\t1\treason=locked\tuser=u")),
-            (reply(200, &[("Auth-Status", "OK")], "{}"), None),
-            (reply(200, &[("Auth-Status", "FAIL")], r#"{"ok": true}"#), None),
-            (reply(200, &[("Auth-Status", "OK")], bad), None),
-            (reply(200, &[("Auth-User", "other")], good), None),
-            (reply(200, &[("Auth-Error-Code", "451 4.3.0")], bad), None),
-            (reply(200, &[("Auth-Status", "OK"), ("Auth-Status", "FAIL")], r#"{"ok": true}"#), None),
+            (Reply::with_headers(200, &[("Auth-Status", "OK")], r#"{"ok": true}"#), OK),
+            (
+                Reply::with_headers(200, &[("Auth-User", "canon")], r#"{"ok": true}"#),
+                Some("OK\t1\tuser=canon"),
+            ),
+            (Reply::with_headers(200, &[("Auth-User", "canon")], good), Some("OK\t1\tuser=canon")),
+            (
+                Reply::with_headers(200, &[("Auth-Status", "locked")], bad),
+                Some("FAIL\t1\treason=locked\tuser=u"),
+            ),
+            (Reply::with_headers(200, &[("Auth-Status", "OK")], "{}"), None),
+            (Reply::with_headers(200, &[("Auth-Status", "FAIL")], r#"{"ok": true}"#), None),
+            (Reply::with_headers(200, &[("Auth-Status", "OK")], bad), None),
+            (Reply::with_headers(200, &[("Auth-User", "other")], good), None),
+            (Reply::with_headers(200, &[("Auth-Error-Code", "451 4.3.0")], bad), None),
+            (
+                Reply::with_headers(
+                    200,
+                    &[("Auth-Status", "OK"), ("Auth-Status", "FAIL")],
+                    r#"{"ok": true}"#,
+                ),
+                None,
+            ),
         ],
     );
 }
@@ -139,23 +123,27 @@ fn a_status_of_denied_status_denies_unless_the_body_accepts() {
         &api,
         &setup,
         &[
-            (reply(401, &[], "{}"), DENIED),
-            (reply(401, &[], "<html>"), DENIED),
+            (Reply::with_headers(401, &[], "{}"), DENIED),
+            (Reply::with_headers(401, &[], "<html>"), DENIED),
             (
-                reply(403, &[], r#"{"ok": false, "why": ["disabled"]}"#),
+                Reply::with_headers(403, &[], r#"{"ok": false, "why": ["disabled"]}"#),
                 Some("FAIL\t1\treason=disabled\tuser=u"),
             ),
-            (reply(401, &[], r#"{"why": ["no such user"]}"#), Some("FAIL\t1\treason=no such user\tuser=u")),
-            (reply(401, &[], r#"{"ok": true}"#), None),
-            (reply(401, &[("Auth-Status", "OK")], "{}"), None),
-            (reply(404, &[], r#"{"ok": false}"#), None),
+            (
+                Reply::with_headers(401, &[], r#"{"why": ["no such user"]}"#),
+                Some("FAIL\t1\treason=no such user\tuser=u"),
+            ),
+            (Reply::with_headers(401, &[], r#"{"ok": true}"#), None),
+            (Reply::with_headers(401, &[("Auth-Status", "OK")], "{}"), None),
+            (Reply::with_headers(404, &[], r#"{"ok": false}"#), None),
         ],
     );
 }
 
 #[test]
 fn a_401_that_denies_in_its_body_is_not_about_the_brokers_token() {
-    let (api, provider) = (Backend::start(|_| reply(401, &[], r#"{"ok": false}"#)), FakeProvider::start());
+    let (api, provider) =
+        (Backend::start(|_| Reply::with_headers(401, &[], r#"{"ok": false}"#)), FakeProvider::start());
     let bearer = backend_oidc(&provider.configuration_uri(), "client_id: a, client_secret: b");
     let setup = setup(&api, &[&FIELDS[..], &["denied_status: [401]", &bearer]].concat());
     let mut sasl = setup.login(Way::Unix, "users");
@@ -169,7 +157,7 @@ fn a_401_that_denies_in_its_body_is_not_about_the_brokers_token() {
         "each password is sent once, with one token"
     );
     // An answer that says nothing may mean the broker's token.
-    api.answer_with(|_| reply(401, &[], "{}"));
+    api.answer_with(|_| Reply::with_headers(401, &[], "{}"));
     sasl.plain(4, "u", "hush-hush");
     assert_eq!(sasl.line(), "FAIL\t4\treason=authentication failed\tuser=u");
     assert_eq!(provider.count(Endpoint::Token), 2);

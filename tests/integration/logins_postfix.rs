@@ -27,8 +27,7 @@ const WRONG: &str = "535 5.7.8";
 const RIGHT: &str = "235 2.7.0";
 
 fn reply(status: u16, headers: &[(&str, &str)]) -> Reply {
-    let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    Reply::Answer { status, headers: headers.collect(), body: b"<html>welcome</html>".to_vec() }
+    Reply::with_headers(status, headers, "<html>welcome</html>")
 }
 
 fn users(request: &Request) -> Reply {

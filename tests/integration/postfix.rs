@@ -52,6 +52,15 @@ pub(crate) fn add_smtpd(postfix: &mut Postfix, site: &Site, way: Way, policy: &s
     postfix.smtpd(&[("virtual_mailbox_maps", &table), ("smtpd_recipient_restrictions", &asked)])
 }
 
+/// A running Postfix, and the port of an smtpd that asks through clients.
+pub(crate) fn started(site: &Site) -> (Postfix, u16) {
+    let mut postfix = Postfix::prepare();
+    add_spawn_entries(&postfix, site);
+    let port = add_smtpd(&mut postfix, site, Way::Client, "checks");
+    postfix.start();
+    (postfix, port)
+}
+
 /// The parts of a reply that identify its outcome: code, enhanced code, and the text behind the last
 /// colon.
 fn gist(reply: &str) -> String {
@@ -129,10 +138,7 @@ fn postmap_prints_the_value(postfix: &Postfix, site: &Site) {
 #[test]
 fn a_session_without_faults_leaves_no_warning() {
     let site = Site::start(api);
-    let mut postfix = Postfix::prepare();
-    add_spawn_entries(&postfix, &site);
-    let port = add_smtpd(&mut postfix, &site, Way::Client, "checks");
-    postfix.start();
+    let (postfix, port) = started(&site);
     let mark = postfix.mark();
     let mut smtp = Smtp::begin(port);
     for recipient in ["known@example.com", "unknown@example.com", "known.refused@example.com"] {

@@ -5,22 +5,15 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use crate::support::backend::{Backend, Reply};
-use crate::support::broker::{self, Broker};
+use crate::support::broker::Broker;
+use crate::support::command_line::{self, text};
 use crate::support::config::{Config, Kind};
 use crate::support::peer::Peer;
 use crate::support::site::open_directory;
 
+/// Runs a command, with a password on its standard input.
 fn run(config: &Path, words: &[&str]) -> Output {
-    use std::io::Write as _;
-    let mut child = broker::command(config).args(words).stdin(Stdio::piped()).spawn().expect("it starts");
-    let mut stdin = child.stdin.take().expect("a pipe");
-    let _it_may_not_read = stdin.write_all(b"password\n");
-    drop(stdin);
-    child.wait_with_output().expect("it ends")
-}
-
-fn text(output: &Output) -> String {
-    String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned()
+    command_line::run(config, words, "password\n")
 }
 
 /// Runs the same with a terminal as standard output.

@@ -4,14 +4,14 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use crate::support::PATIENCE;
 use crate::support::backend::Backend;
-use crate::support::broker::{self, Broker};
+use crate::support::broker::Broker;
 use crate::support::client::Client;
+use crate::support::command_line::{run, text};
 use crate::support::config::{Config, Kind};
 use crate::support::marker::{Marker, proc, told};
 use crate::support::metrics::ask;
@@ -34,13 +34,8 @@ impl Said {
 
     /// Runs the broker's program with these words behind `--config`; its exit code.
     fn run(&mut self, config: &Path, words: &[&str], input: &str) -> Option<i32> {
-        let mut child = broker::command(config).args(words).stdin(Stdio::piped()).spawn().expect("it starts");
-        let mut stdin = child.stdin.take().expect("a pipe");
-        let _it_may_not_read = stdin.write_all(input.as_bytes());
-        drop(stdin);
-        let output = child.wait_with_output().expect("it ends");
-        let text = [output.stdout, output.stderr].concat();
-        self.add(&format!("the output of {words:?}"), String::from_utf8_lossy(&text));
+        let output = run(config, words, input);
+        self.add(&format!("the output of {words:?}"), text(&output));
         output.status.code()
     }
 

@@ -2,13 +2,12 @@
 //! output of `check`.
 
 use std::fs;
-use std::path::Path;
 
 use serde_json::json;
 
 use crate::support::PATIENCE;
 use crate::support::backend::{Backend, Reply};
-use crate::support::broker;
+use crate::support::command_line::check;
 use crate::support::config::{Config, backend_oidc, sasl_oidc};
 use crate::support::fake_provider::{Endpoint, FakeProvider};
 use crate::support::jwt::{Key, KeyKind};
@@ -161,15 +160,10 @@ fn no_secret_in_the_output_of_check() {
         file.display()
     );
     let config = Config::new(directory.path()).login("users", "http://127.0.0.1:1/", &[&lines]).write();
-    let (code, said) = check(&config);
+    let (code, said) = check(&config, &[]);
     assert_eq!(code, Some(78), "{said}");
     assert!(said.contains("unknown") && said.contains("private_key_file"), "{said}");
     for canary in [CLIENT_SECRET, "canary-key", "Y2FuYXJ5LWtleQ"] {
         assert!(!said.contains(canary), "{said}");
     }
-}
-
-fn check(config: &Path) -> (Option<i32>, String) {
-    let output = broker::command(config).arg("check").output().expect("the broker runs");
-    (output.status.code(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
 }

@@ -113,6 +113,12 @@ impl Reply {
         Self::Answer { status: 200, headers: vec![(name.to_owned(), value.to_owned())], body: body.into() }
     }
 
+    /// An answer with these headers and this body.
+    pub(crate) fn with_headers(status: u16, headers: &[(&str, &str)], body: &str) -> Self {
+        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Self::Answer { status, headers: headers.collect(), body: body.as_bytes().to_vec() }
+    }
+
     /// Nothing until [`super::backend::Backend::release`].
     pub(crate) fn stall() -> Self {
         Self::Hold(Box::new(Self::Close))

@@ -19,6 +19,7 @@ pub(crate) mod broker;
 pub(crate) mod certificates;
 pub(crate) mod check;
 pub(crate) mod client;
+pub(crate) mod command_line;
 pub(crate) mod config;
 pub(crate) mod dialogue;
 pub(crate) mod doveadm;
