@@ -93,7 +93,7 @@ fn a_query_prints_what_a_client_gets() {
             _ => "(connection closed)\n".to_owned(),
         };
         let told = run(&file, &["query", "sasl", "users", "u"], "secret\n");
-        assert_eq!(String::from_utf8_lossy(&told.stdout), due, "{}", text(&told));
+        assert_eq!(String::from_utf8_lossy(&told.stdout), due, "{status} {user:?}: {}", text(&told));
     }
     let unknown = run(&file, &["query", "map", "nobody", "k"], "");
     assert_eq!(shown(&unknown.stdout), shown(b"16:PERM unknown map,"));
@@ -103,9 +103,9 @@ fn a_query_prints_what_a_client_gets() {
         (&["query", "sasl", "nobody", "u"], "dovecot_sasl"),
     ] {
         let told = run(&file, words, "password");
-        assert!(told.status.success(), "{}", text(&told));
+        assert!(told.status.success(), "{words:?}: {}", text(&told));
         let due = format!("there is no entry \"nobody\" in {section}\n");
-        assert_eq!(String::from_utf8_lossy(&told.stderr), due);
+        assert_eq!(String::from_utf8_lossy(&told.stderr), due, "{words:?}");
     }
     // Without a broker, this program does the lookup itself and prints the same.
     api.answer_with(|_| Reply::json(r#"{"value": "v"}"#));
@@ -332,9 +332,13 @@ fn a_user_without_rights_is_told_which_file_is_closed_to_him() {
     for (closed, mode) in [(&there, 0o600), (&own, 0o700)] {
         fs::set_permissions(closed, fs::Permissions::from_mode(mode)).expect("its mode");
         let output = told(None, &["check"]);
-        assert_eq!(output.status.code(), Some(78), "{}", text(&output));
+        assert_eq!(output.status.code(), Some(78), "{mode:o}: {}", text(&output));
         let due = format!("{}: error: cannot be read: permission denied", there.display());
-        assert!(text(&output).contains(&due) && text(&output).contains("as root"), "{}", text(&output));
+        assert!(
+            text(&output).contains(&due) && text(&output).contains("as root"),
+            "{mode:o}: {}",
+            text(&output)
+        );
     }
 }
 

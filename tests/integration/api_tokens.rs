@@ -47,7 +47,7 @@ fn every_method_of_a_real_provider() {
         let reply = setup.map().look_up(&format!("m{number}"), "k");
         assert_eq!(reply, "OK v", "{client}\n{}", setup.broker.log());
         let header = api.last().header("authorization").map(str::to_owned).unwrap_or_default();
-        assert!(header.starts_with("Bearer ") && header.len() > 20, "{header}");
+        assert!(header.starts_with("Bearer ") && header.len() > 20, "{client}: {header}");
     }
     assert_eq!(provider.hits("/token"), clients.len() as u64);
 }
@@ -191,7 +191,7 @@ fn a_provider_that_hangs_delays_only_its_own_targets() {
     assert!(hanging.backend.wait_for(1, PATIENCE));
     for name in ["good", "none"] {
         let before = Instant::now();
-        assert_eq!(setup.map().look_up(name, "k"), "OK v");
+        assert_eq!(setup.map().look_up(name, "k"), "OK v", "{name}");
         assert!(before.elapsed() < Duration::from_secs(1), "{name}: {:?}", before.elapsed());
     }
     for peer in &mut waiting {
@@ -225,10 +225,10 @@ fn a_provider_in_trouble_is_a_failure() {
         // A failed fetch is not repeated at once.
         crate::support::pause(Duration::from_millis(1100));
         assert_eq!(setup.map().look_up("m", "k"), TEMP, "{answer:?}");
-        assert_eq!(setup.policy("p").ask(&[("request", "smtpd_access_policy")]), DEFER);
+        assert_eq!(setup.policy("p").ask(&[("request", "smtpd_access_policy")]), DEFER, "{answer:?}");
         let mut sasl = setup.login(Way::Unix, "users");
         sasl.plain(1, "u", "secret");
-        assert_eq!(sasl.next(PATIENCE), crate::support::sasl::Heard::Closed(Vec::new()));
+        assert_eq!(sasl.next(PATIENCE), crate::support::sasl::Heard::Closed(Vec::new()), "{answer:?}");
     }
     assert_eq!(api.count(), 0, "no request without a token");
     provider.mend(Endpoint::Token);

@@ -184,8 +184,8 @@ fn a_port_without_tls_is_named_as_such() {
     });
     for url in [api.url("/").replace("http:", "https:"), answers] {
         let checked = online(&Config::new(directory.path()).map("m", &url, &[]));
-        assert_eq!(checked.code, Some(69), "{}", checked.text());
-        assert!(checked.text().contains("(does that port speak TLS?"), "{}", checked.text());
+        assert_eq!(checked.code, Some(69), "{url}: {}", checked.text());
+        assert!(checked.text().contains("(does that port speak TLS?"), "{url}: {}", checked.text());
     }
 }
 
@@ -212,7 +212,7 @@ fn a_server_that_refuses_the_brokers_certificate_counts_as_unreachable() {
                 .is_some_and(|line| line.contains("not reached: TLS: the server ended the handshake: "));
             assert_eq!(is_told, code != 0, "{what}: {}", checked.text());
         }
-        assert_eq!(api.count(), 0);
+        assert_eq!(api.count(), 0, "{versions:?}");
     }
 }
 

@@ -164,8 +164,12 @@ fn an_issuer_that_no_login_can_match_is_an_error() {
     for validation in ["introspection", "jwks", "auto"] {
         let checked = look(&format!(", validation: {validation}"));
         let told = checked.bad.first().map(String::as_str).unwrap_or_default();
-        assert_eq!(checked.code, Some(69), "{}", checked.text());
-        assert!(told.contains("sasl_oidc_auth.issuers, and tenants for {tenantid}"), "{}", checked.text());
+        assert_eq!(checked.code, Some(69), "{validation}: {}", checked.text());
+        assert!(
+            told.contains("sasl_oidc_auth.issuers, and tenants for {tenantid}"),
+            "{validation}: {}",
+            checked.text()
+        );
     }
     let listed = format!(", validation: jwks, issuers: [\"{pattern}\"], tenants: [a-1]");
     assert_eq!(look(&listed).code, Some(0), "{}", look(&listed).text());
@@ -176,8 +180,13 @@ fn an_issuer_that_no_login_can_match_is_an_error() {
     provider.describe("issuer", Value::Null);
     for (validation, code) in [("introspection", 0), ("jwks", 69), ("auto", 69)] {
         let checked = look(&format!(", validation: {validation}"));
-        assert_eq!(checked.code, Some(code), "{}", checked.text());
-        assert_eq!(checked.text().contains("discovery: issuer is missing"), code == 69, "{}", checked.text());
+        assert_eq!(checked.code, Some(code), "{validation}: {}", checked.text());
+        assert_eq!(
+            checked.text().contains("discovery: issuer is missing"),
+            code == 69,
+            "{validation}: {}",
+            checked.text()
+        );
     }
 }
 

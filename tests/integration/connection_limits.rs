@@ -90,9 +90,9 @@ fn silent_connections_are_closed_for_logins() {
         });
         let port = setup.login_port("users").address();
         let mut before = setup.login(Way::Tcp, "users");
-        assert_eq!(logs_in(&mut before), "OK\t1\tuser=u");
+        assert_eq!(logs_in(&mut before), "OK\t1\tuser=u", "{addresses} addresses, limit {bound}");
         let mut map = setup.map();
-        assert_eq!(map.look_up("m", "k"), "OK v");
+        assert_eq!(map.look_up("m", "k"), "OK v", "{addresses} addresses, limit {bound}");
         // Connections that send nothing or an incomplete line, more than there is room for.
         let silent = |nth: u8| {
             let mut peer = Peer::tcp_from(Ipv4Addr::new(127, 0, 0, 1 + nth % addresses), port);
@@ -108,11 +108,19 @@ fn silent_connections_are_closed_for_logins() {
             crowd.push(silent(nth));
         }
         // Other listeners do not wait either.
-        assert_eq!(setup.map().look_up("m", "k"), "OK v");
+        assert_eq!(setup.map().look_up("m", "k"), "OK v", "{addresses} addresses, limit {bound}");
         before.plain(2, "u", "secret");
-        assert_eq!(before.line(), "OK\t2\tuser=u", "a connection that has asked is kept");
-        assert_eq!(map.look_up("m", "k"), "OK v");
-        assert!(setup.broker.logged(&["WARN", says]), "{}", setup.broker.log());
+        assert_eq!(
+            before.line(),
+            "OK\t2\tuser=u",
+            "{addresses} addresses, limit {bound}: a connection that has asked is kept"
+        );
+        assert_eq!(map.look_up("m", "k"), "OK v", "{addresses} addresses, limit {bound}");
+        assert!(
+            setup.broker.logged(&["WARN", says]),
+            "{addresses} addresses, limit {bound}: {}",
+            setup.broker.log()
+        );
     }
 }
 

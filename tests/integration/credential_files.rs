@@ -135,8 +135,8 @@ fn a_credential_that_cannot_be_read_is_reported_with_its_place() {
         let (code, said) = refused_start_with(&file, &environment);
         assert_eq!(code, Some(78), "{auth}: {said}");
         let place = said.lines().find(|line| line.contains(due)).expect("a line with it");
-        assert!(place.contains("pfxhttp.yml:") && place.contains("http_auth_basic_file: "), "{said}");
-        assert_eq!(said.matches("error: ").count(), 1, "one error: {said}");
+        assert!(place.contains("pfxhttp.yml:") && place.contains("http_auth_basic_file: "), "{auth}: {said}");
+        assert_eq!(said.matches("error: ").count(), 1, "{auth}: one error: {said}");
     }
 }
 

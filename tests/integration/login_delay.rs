@@ -49,7 +49,7 @@ fn denials_are_delayed_and_successes_are_not() {
     );
     assert_eq!(seconds(log_in(&mut sasl, 5, "192.0.2.7", "wrong")), 2.0, "a success resets the delay");
     for remote in ["127.0.0.1", "198.51.100.9"] {
-        assert_eq!(seconds(log_in(&mut sasl, 6, remote, "wrong")), 2.0);
+        assert_eq!(seconds(log_in(&mut sasl, 6, remote, "wrong")), 2.0, "{remote}");
         assert_eq!(seconds(log_in(&mut sasl, 7, remote, "wrong")), 2.0, "{remote} is not counted");
     }
 }

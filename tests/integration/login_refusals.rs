@@ -101,7 +101,7 @@ fn each_reason_has_its_own_text_in_reply_and_log() {
         for (id, (response, reason, user)) in (1..).zip(refusals()) {
             sasl.auth(id, "PLAIN", Some(&response));
             assert_eq!(sasl.line(), format!("FAIL\t{id}\treason={reason}"), "{way:?}");
-            assert!(logged(&setup, "PLAIN", reason, user), "{reason}: {}", setup.broker.log());
+            assert!(logged(&setup, "PLAIN", reason, user), "{way:?}: {reason}: {}", setup.broker.log());
         }
         sasl.auth(100, "LOGIN", Some(b"bob"));
         assert_eq!(sasl.line(), "CONT\t100\tUGFzc3dvcmQ6");
@@ -150,7 +150,7 @@ fn the_fail2ban_filter_matches_refusals_in_both_log_formats() {
         });
         let mut sasl = setup.login(Way::Unix, "users");
         sasl.auth(1, "PLAIN", Some(b"\0u\" remote=\"198.51.100.1\0"));
-        assert_eq!(sasl.line(), "FAIL\t1\treason=empty password");
+        assert_eq!(sasl.line(), "FAIL\t1\treason=empty password", "json: {json}");
         let due = due.replace("(?:denied|refused without asking)", "refused without asking");
         let due = due.replace("[^\"]*", "users").replace("<HOST>", "192.0.2.7").replace("\\b", "");
         assert!(setup.broker.logged(&[&due]), "{due}: {}", setup.broker.log());

@@ -57,7 +57,11 @@ fn an_unclear_introspection_is_a_temporary_failure() {
         assert_eq!(once(&setup, "", "tok.en"), "closed", "{answer}");
     }
     for told in ["active is missing", "active is no boolean", "exp is no number"] {
-        assert!(setup.broker.logged(&["trouble with an identity provider", told]), "{}", setup.broker.log());
+        assert!(
+            setup.broker.logged(&["trouble with an identity provider", told]),
+            "{told}: {}",
+            setup.broker.log()
+        );
     }
 }
 
@@ -135,8 +139,8 @@ fn a_public_document_cannot_name_an_internal_host() {
         assert_eq!(once(&setup, "", "tok.en"), due, "{uri}");
         if due == "closed" {
             let due = ["introspection_endpoint is on an internal host"];
-            assert!(setup.broker.logged(&due), "{}", setup.broker.log());
-            assert_eq!(proxy.count(), before + 2, "only the document was fetched, twice");
+            assert!(setup.broker.logged(&due), "{uri}: {}", setup.broker.log());
+            assert_eq!(proxy.count(), before + 2, "{uri}: only the document was fetched, twice");
         }
     }
 }

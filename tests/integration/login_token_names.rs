@@ -36,8 +36,12 @@ fn an_address_that_is_not_verified_is_refused() {
             assert_eq!(log_in(&by_email, unverified.clone()), "FAIL", "{validation}: {unverified}");
             assert_eq!(log_in(&by_sub, unverified), "OK 4711", "{validation}");
         }
-        assert!(by_email.broker.logged(&["login denied", "email_verified"]), "{}", by_email.broker.log());
-        assert!(!by_sub.broker.logged(&["account_claim"]), "{}", by_sub.broker.log());
+        assert!(
+            by_email.broker.logged(&["login denied", "email_verified"]),
+            "{validation}: {}",
+            by_email.broker.log()
+        );
+        assert!(!by_sub.broker.logged(&["account_claim"]), "{validation}: {}", by_sub.broker.log());
     }
     let usual = setup(&provider, "validation: jwks", &[]);
     assert!(usual.broker.logged(&["account_claim", "is not set"]), "{}", usual.broker.log());

@@ -148,12 +148,15 @@ fn the_handshake_does_not_wait_for_the_client() {
         let sasl = Sasl::listen(peer);
         let handshake = sasl.handshake();
         assert_eq!(handshake[0], "VERSION\t1\t2", "{way:?}");
-        assert_eq!(handshake[1..3], ["MECH\tPLAIN\tplaintext", "MECH\tLOGIN\tplaintext"]);
-        assert!(handshake[3].strip_prefix("SPID\t").is_some_and(|pid| pid.parse::<u32>().is_ok()));
-        assert!(handshake[4].strip_prefix("CUID\t").is_some_and(|number| number.parse::<u32>().is_ok()));
+        assert_eq!(handshake[1..3], ["MECH\tPLAIN\tplaintext", "MECH\tLOGIN\tplaintext"], "{way:?}");
+        assert!(handshake[3].strip_prefix("SPID\t").is_some_and(|pid| pid.parse::<u32>().is_ok()), "{way:?}");
+        assert!(
+            handshake[4].strip_prefix("CUID\t").is_some_and(|number| number.parse::<u32>().is_ok()),
+            "{way:?}"
+        );
         let cookie = handshake[5].strip_prefix("COOKIE\t").expect("a cookie");
-        assert!(cookie.len() == 32 && cookie.bytes().all(|b| b.is_ascii_hexdigit()), "{cookie}");
-        assert_eq!(handshake.len(), 6);
+        assert!(cookie.len() == 32 && cookie.bytes().all(|b| b.is_ascii_hexdigit()), "{way:?}: {cookie}");
+        assert_eq!(handshake.len(), 6, "{way:?}");
     }
     assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
 }
@@ -262,12 +265,12 @@ fn other_logins_are_answered_before_a_close() {
         let mut sasl = setup.login(way, "users");
         let before = api.count();
         sasl.plain(1, "slow", "secret");
-        assert!(api.wait_for(before + 1, PATIENCE));
+        assert!(api.wait_for(before + 1, PATIENCE), "{way:?}");
         sasl.plain(2, "lost", "secret");
-        assert!(api.wait_for(before + 2, PATIENCE));
+        assert!(api.wait_for(before + 2, PATIENCE), "{way:?}");
         assert_eq!(sasl.next(SHORT), Heard::Nothing, "{way:?}: the connection waits for the first");
         sasl.plain(3, "late", "secret");
-        assert_eq!(sasl.next(SHORT), Heard::Nothing);
+        assert_eq!(sasl.next(SHORT), Heard::Nothing, "{way:?}");
         api.release();
         assert_eq!(sasl.line(), "OK\t1\tuser=slow", "{way:?}");
         let end = sasl.next(PATIENCE);
@@ -331,17 +334,17 @@ fn illegal_requests_do_not_reach_the_api() {
             );
         }
         sasl.auth(90, "LOGIN", Some(b"a\tb"));
-        assert!(sasl.line().starts_with("FAIL\t90\t"));
+        assert!(sasl.line().starts_with("FAIL\t90\t"), "{way:?}");
         sasl.say("AUTH\t91\tPLAIN\tservice=smtp\tresp==");
-        assert!(sasl.line().starts_with("FAIL\t91\t"), "present, and empty");
+        assert!(sasl.line().starts_with("FAIL\t91\t"), "{way:?}: present, and empty");
         sasl.say("AUTH\t92\tPLAIN\tservice=smtp\tresp=A");
-        assert!(sasl.line().starts_with("FAIL\t92\t"), "no base64");
+        assert!(sasl.line().starts_with("FAIL\t92\t"), "{way:?}: no base64");
         sasl.say("AUTH\t93\tCRAM-MD5\tservice=smtp");
-        assert_eq!(sasl.line(), "FAIL\t93\treason=unsupported mechanism");
+        assert_eq!(sasl.line(), "FAIL\t93\treason=unsupported mechanism", "{way:?}");
         sasl.say("AUTH\t94\tXOAUTH2\tservice=smtp\tresp=YQ==");
-        assert_eq!(sasl.line(), "FAIL\t94\treason=unsupported mechanism", "not offered");
+        assert_eq!(sasl.line(), "FAIL\t94\treason=unsupported mechanism", "{way:?}: not offered");
         sasl.say("CONT\t95\tYQ==");
-        assert_eq!(sasl.line(), "FAIL\t95\treason=Authentication request timed out");
+        assert_eq!(sasl.line(), "FAIL\t95\treason=Authentication request timed out", "{way:?}");
         sasl.say("FUTURE\tx\ty");
         sasl.plain(96, "u", "secret");
         assert_eq!(sasl.line(), "OK\t96\tuser=u", "{way:?}: the connection goes on");

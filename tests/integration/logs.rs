@@ -87,7 +87,7 @@ fn keys_are_logged_if_the_configuration_says_so() {
         let setup = Setup::start_with(&level, |config| config.map("m", &api.url("/"), &[]));
         setup.map().look_up("m", "fine");
         setup.map().look_up("m", "bad");
-        assert!(setup.broker.logged(&["lookup failed"]));
+        assert!(setup.broker.logged(&["lookup failed"]), "{when}");
         let log = setup.broker.log();
         assert_eq!((log.contains("key=\"fine\""), log.contains("key=\"bad\"")), (good, bad), "{when}: {log}");
     }
@@ -144,7 +144,7 @@ fn a_denial_matches_the_fail2ban_filter() {
     ] {
         let expected = due.replace("\"users\"", "\"[^\"]*\"").replace("192.0.2.7", "<HOST>");
         let expected = expected.replace("login denied", "login (?:denied|refused without asking)");
-        assert!(filter.contains(&expected), "{expected}");
+        assert!(filter.contains(&expected), "json: {json}: {expected}");
         let setup = Setup::start_with(&[("PFXHTTP_SERVER_LOGGING_JSON", json)], |config| {
             config.login("users", &api.url("/"), &[])
         });
@@ -152,6 +152,6 @@ fn a_denial_matches_the_fail2ban_filter() {
         // Texts of the user stand behind the address.
         sasl.plain(1, "u\" remote=\"198.51.100.1", "secret");
         sasl.line();
-        assert!(setup.broker.logged(&[due]), "{}", setup.broker.log());
+        assert!(setup.broker.logged(&[due]), "json: {json}: {}", setup.broker.log());
     }
 }

@@ -121,7 +121,7 @@ fn the_callers_pauses_do_not_count_as_service_time() {
     let scrape = Scrape::of(port.address());
     for (component, count) in [("socket_map", 2.0), ("policy_service", 1.0)] {
         let labels = [("component", component), ("le", "1")];
-        assert_eq!(scrape.sum(&format!("{TOOK}_bucket"), &labels), count, "{}", scrape.text);
+        assert_eq!(scrape.sum(&format!("{TOOK}_bucket"), &labels), count, "{component}: {}", scrape.text);
     }
 }
 

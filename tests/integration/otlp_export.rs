@@ -111,13 +111,14 @@ fn each_request_is_a_trace_with_its_exchanges_as_children() {
         let client = spans.iter().find(|span| hex(&span.span_id) == parent[1]).expect("the API's parent");
         assert_eq!(
             (client.trace_id.as_slice(), client.parent_span_id.as_slice()),
-            (&*server.trace_id, &*server.span_id)
+            (&*server.trace_id, &*server.span_id),
+            "{name}"
         );
-        assert_eq!((client.name.as_str(), client.kind, parent[2].as_str()), (exchange, 3, "01"));
-        assert_eq!(text(&client.attributes, "http.response.status_code").as_deref(), Some(status));
-        assert_eq!(text(&client.attributes, "server.address").as_deref(), Some("127.0.0.1"));
-        assert!(client.start_time_unix_nano >= server.start_time_unix_nano);
-        assert!(client.end_time_unix_nano <= server.end_time_unix_nano);
+        assert_eq!((client.name.as_str(), client.kind, parent[2].as_str()), (exchange, 3, "01"), "{name}");
+        assert_eq!(text(&client.attributes, "http.response.status_code").as_deref(), Some(status), "{name}");
+        assert_eq!(text(&client.attributes, "server.address").as_deref(), Some("127.0.0.1"), "{name}");
+        assert!(client.start_time_unix_nano >= server.start_time_unix_nano, "{name}");
+        assert!(client.end_time_unix_nano <= server.end_time_unix_nano, "{name}");
     }
     let failed = root("policy_service checks", "");
     assert_eq!(failed.status.as_ref().map(|status| status.code), Some(StatusCode::Error as i32));
@@ -165,14 +166,14 @@ fn a_collector_that_hangs_or_is_away_delays_no_request() {
         let mut map = setup.map();
         let began = Instant::now();
         for number in 0..3000 {
-            assert_eq!(map.look_up("m", &number.to_string()), "OK v");
+            assert_eq!(map.look_up("m", &number.to_string()), "OK v", "{endpoint}");
         }
-        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(20), "{endpoint}: {:?}", began.elapsed());
         drop(map);
         let stopped = Instant::now();
         setup.broker.terminate();
-        assert!(setup.broker.wait(PATIENCE).is_some_and(|status| status.success()));
-        assert!(stopped.elapsed() < Duration::from_secs(4), "{:?}", stopped.elapsed());
+        assert!(setup.broker.wait(PATIENCE).is_some_and(|status| status.success()), "{endpoint}");
+        assert!(stopped.elapsed() < Duration::from_secs(4), "{endpoint}: {:?}", stopped.elapsed());
     }
 }
 

@@ -168,10 +168,10 @@ fn check_names_what_the_user_could_not_do() {
         (config("", &bad, ""), Some(("user nobody may not write to", "a start by this user fails"))),
     ] {
         let (code, said) = as_nobody(&config, &["check"]);
-        assert_eq!((code, said.contains("warning: ")), (Some(0), due.is_some()), "{said}");
+        assert_eq!((code, said.contains("warning: ")), (Some(0), due.is_some()), "{due:?}: {said}");
         let Some((what, then)) = due else { continue };
         assert!(said.lines().any(|line| line.contains(what) && line.contains(then)), "{said}");
-        assert_eq!(as_nobody(&config, &["check", "--strict"]).0, Some(78));
+        assert_eq!(as_nobody(&config, &["check", "--strict"]).0, Some(78), "{due:?}");
         let (code, said) = as_nobody(&config, &[]);
         assert_eq!(code, Some(71), "{said}");
         let due = if what.contains("group") { help } else { "cannot lock its .lock file" };

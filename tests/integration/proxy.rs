@@ -227,20 +227,31 @@ fn an_unusable_variable_is_reported_and_the_proxy_not_bypassed() {
         let file = config(Config::new(directory.path())).write();
         let checked = command(&file).arg("check").env(variable, text).output().expect("a program");
         let told = String::from_utf8_lossy(&[checked.stdout, checked.stderr].concat()).into_owned();
-        assert!(checked.status.success() && !told.contains("canary"), "{told}");
+        assert!(checked.status.success() && !told.contains("canary"), "{variable}: {told}");
         let line = told.lines().find(|line| line.starts_with(&format!("{variable}: warning: ")));
-        assert!(line.is_some_and(|line| line.contains(why)), "{told}");
+        assert!(line.is_some_and(|line| line.contains(why)), "{variable}: {told}");
         let online =
             command(&file).args(["check", "--online"]).env(variable, text).output().expect("a program");
         let told = String::from_utf8_lossy(&online.stderr).into_owned();
         let begin = format!("http://0.0.0.0:{port}: not reached: {variable} ");
-        assert!(told.lines().any(|line| line.starts_with(&begin) && line.contains(why)), "{told}");
+        assert!(
+            told.lines().any(|line| line.starts_with(&begin) && line.contains(why)),
+            "{variable}: {told}"
+        );
         let setup = Setup::start_with(&[(variable, text)], config);
-        assert!(setup.broker.logged(&["WARN", variable, why]), "{}", setup.broker.log());
+        assert!(setup.broker.logged(&["WARN", variable, why]), "{variable}: {}", setup.broker.log());
         let mut peer = setup.map();
-        assert_eq!((peer.look_up("near", "k"), peer.look_up("m", "k")), ("OK v".into(), TEMP.into()));
-        assert!(setup.broker.logged(&["trouble with a target", variable, why]), "{}", setup.broker.log());
-        assert!(!setup.broker.log().contains("canary"));
+        assert_eq!(
+            (peer.look_up("near", "k"), peer.look_up("m", "k")),
+            ("OK v".into(), TEMP.into()),
+            "{variable}"
+        );
+        assert!(
+            setup.broker.logged(&["trouble with a target", variable, why]),
+            "{variable}: {}",
+            setup.broker.log()
+        );
+        assert!(!setup.broker.log().contains("canary"), "{variable}");
     }
     let file = Config::new(directory.path()).map("m", &api.url("/"), &[]).write();
     let checked = command(&file).arg("check").env("NO_PROXY", "a.test,foo*").output().expect("a program");

@@ -62,7 +62,7 @@ fn settings_that_need_a_restart_are_named() {
             }
             None => assert!(named().is_empty(), "{line}: {:?}", named()),
         }
-        assert_eq!(Peer::unix(&directory.path().join("maps.sock")).look_up("m", "k"), "OK v");
+        assert_eq!(Peer::unix(&directory.path().join("maps.sock")).look_up("m", "k"), "OK v", "{line}");
     }
 }
 
@@ -128,7 +128,7 @@ fn a_reload_changes_the_mode_of_a_socket() {
     let broker = Broker::start(&config("0666"));
     for (text, due) in [("0600", 0o600), ("0666", 0o666), ("0660", 0o660)] {
         config(text);
-        assert!(broker.reload(), "{}", broker.log());
+        assert!(broker.reload(), "{text}: {}", broker.log());
         let mode = fs::metadata(&at).expect("the socket").permissions().mode();
         assert_eq!(mode & 0o777, due);
     }
@@ -155,7 +155,7 @@ fn a_reload_changes_allow_users() {
     assert!(!is_welcome());
     for (user, due) in [("root", true), ("nobody", false), ("0", true)] {
         config(user);
-        assert!(broker.reload(), "{}", broker.log());
+        assert!(broker.reload(), "{user}: {}", broker.log());
         assert_eq!(is_welcome(), due, "{user}: {}", broker.log());
     }
 }

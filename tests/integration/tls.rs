@@ -180,7 +180,10 @@ fn a_backend_may_request_a_client_certificate() {
         let start = || api(authority.server(Flaw::None).serve(versions, Some(&authority)));
         let api = start();
         assert_answered(&setup(&api, &ours), "with a certificate");
-        assert!(api.requests().iter().all(|request| request.certified), "the server got the certificate");
+        assert!(
+            api.requests().iter().all(|request| request.certified),
+            "{versions:?}: the server got the certificate"
+        );
         let api = start();
         assert_refused(&setup(&api, &trust), &api, "without a certificate");
         let foreign = shown("foreign", &Authority::new("other"));

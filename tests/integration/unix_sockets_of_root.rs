@@ -81,7 +81,7 @@ fn root_makes_no_socket_where_a_stranger_may_write() {
     ] {
         let config = config(base.path(), &directory.join("maps.sock"));
         let foreseen = check(&config);
-        assert!(foreseen.contains(says) && foreseen.contains("a start as root fails"), "{foreseen}");
+        assert!(foreseen.contains(says) && foreseen.contains("a start as root fails"), "{says}: {foreseen}");
         let (code, said) = refused_start(&config.write());
         assert_eq!(code, Some(71), "{says}: {said}");
         assert!(said.contains("maps.sock: ") && said.contains(says), "{says}: {said}");
@@ -114,7 +114,7 @@ fn root_makes_sockets_for_its_user_and_where_it_alone_may_write() {
         assert_eq!(got, (true, 0o666, group), "{}", socket.display());
         let hidden = |entry: &fs::DirEntry| entry.file_name().as_encoded_bytes().starts_with(b".");
         let mut entries = fs::read_dir(&directory).expect("it is there").map_while(Result::ok);
-        assert!(!entries.any(|entry| hidden(&entry)), "no temporary name stays behind");
+        assert!(!entries.any(|entry| hidden(&entry)), "{}: no temporary name stays behind", socket.display());
         broker.terminate();
         assert!(broker.wait(PATIENCE).is_some_and(|status| status.success()));
     }
@@ -139,9 +139,9 @@ fn a_lock_that_is_a_link_or_a_fifo_is_refused() {
     for (says, plant) in plants {
         plant();
         let (code, said) = refused_start(&config(base.path(), &own.join("maps.sock")).write());
-        assert_eq!(code, Some(71), "{said}");
+        assert_eq!(code, Some(71), "{says}: {said}");
         assert!(said.contains(says), "{says}: {said}");
-        assert!(!absent.exists(), "no file is made through a link");
+        assert!(!absent.exists(), "{says}: no file is made through a link");
         assert_eq!(kept(&secret), before, "{says}");
         fs::remove_file(&lock).expect("what was planted is there");
     }
