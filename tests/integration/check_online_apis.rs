@@ -72,7 +72,7 @@ impl Stranger {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
         let thread = std::thread::spawn(move || {
-            let (mut stream, _) = listener.accept().expect("somebody connects");
+            let (mut stream, _) = listener.accept().expect("a connection");
             let _gone_already = stream.write_all(greeting.as_bytes());
         });
         Self { address, thread: Some(thread) }

@@ -121,7 +121,7 @@ fn peers_that_do_not_read_do_not_delay_the_end() {
     assert!(api.wait_for(40, PATIENCE), "requests are answered");
     pause(Duration::from_millis(500));
     assert!(api.count() < 400, "requests stop while replies are not read: {}", api.count());
-    assert_ends(&mut setup, END, "replies that nobody reads");
+    assert_ends(&mut setup, END, "replies that are not read");
     drop(peers);
 }
 

@@ -29,11 +29,11 @@ fn address(backend: &Backend) -> String {
 #[test]
 fn a_reserved_port_refuses_until_a_program_listens() {
     let port = Port::reserve();
-    TcpStream::connect(port.address()).expect_err("nobody listens yet");
+    TcpStream::connect(port.address()).expect_err("the port does not listen yet");
     let listener = std::net::TcpListener::bind(port.address()).expect("a reserved port can be bound");
-    TcpStream::connect(port.address()).expect("now somebody does");
+    TcpStream::connect(port.address()).expect("the port listens");
     drop(listener);
-    TcpStream::connect(port.address()).expect_err("nobody listens any more");
+    TcpStream::connect(port.address()).expect_err("the port does not listen any more");
 }
 
 #[test]

@@ -121,7 +121,7 @@ fn a_black_hole_accepts_no_connection() {
     let hole = Blackhole::open();
     let address = hole.url("").trim_start_matches("http://").parse().expect("an address");
     let (start, wait) = (Instant::now(), Duration::from_millis(400));
-    let error = TcpStream::connect_timeout(&address, wait).expect_err("nobody answers");
+    let error = TcpStream::connect_timeout(&address, wait).expect_err("the black hole does not answer");
     assert!(error.kind() == ErrorKind::TimedOut && start.elapsed() >= wait, "{error}");
 }
 

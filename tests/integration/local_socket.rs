@@ -133,7 +133,7 @@ fn a_held_lock_prevents_the_start() {
     let directory = open_directory();
     let config = Config::new(directory.path()).map("m", "http://127.0.0.1:1/", &[]);
     let (_, lock) = lock_of(&config);
-    lock.lock().expect("nobody else holds it");
+    lock.lock().expect("the lock is free");
     let file = config.write();
     let (code, text) = refused_start(&file);
     assert!(code.is_some_and(|code| code != 0), "exit code {code:?}: {text}");
@@ -149,7 +149,7 @@ fn a_lock_file_of_another_user_is_no_obstacle() {
     let (api, directory) = (Backend::constant(r#"{"value": "v"}"#), open_directory());
     let config = Config::new(directory.path()).map("m", &api.url("/"), &[]);
     let owners =
-        [("left by nobody, started by root", NOBODY, None), ("the other way round", 0, Some(NOBODY))];
+        [("left by user nobody, started by root", NOBODY, None), ("the other way round", 0, Some(NOBODY))];
     for (what, owner, user) in owners {
         let (path, lock) = lock_of(&config);
         chown(&path, Some(owner), Some(owner)).expect("root may give it away");

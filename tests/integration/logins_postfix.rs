@@ -271,7 +271,7 @@ fn tokens_of_a_real_provider_log_in() {
         assert_eq!(login.code, 235, "its client is listed: {}", login.dialogue);
         let token = mint(&provider, "jwt", "ES256", "mail");
         for (what, user, token) in [
-            ("somebody else", "ceo@example.com", token.as_str()),
+            ("another user", "ceo@example.com", token.as_str()),
             ("not a token", "u@example.com", "nonsense"),
             ("cut", "u@example.com", &token[..token.len() - 4]),
         ] {

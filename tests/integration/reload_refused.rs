@@ -127,7 +127,7 @@ fn none_of_a_hundred_faults_changes_anything() {
         let (from, to, due) = (fill(from), fill(to), fill(due));
         assert!(good.contains(&from), "{from}");
         fs::write(&file, good.replacen(&from, &to, 1)).expect("a file");
-        victim.refuses(&to, &due);
+        victim.refuses(&format!("{from:?} replaced by {to:?}"), &due);
     }
     for text in ["", "\u{feff}", "5", "[]"] {
         fs::write(&file, text).expect("a file");

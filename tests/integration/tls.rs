@@ -75,7 +75,7 @@ fn untrusted_certificates(authority: &Authority) -> Vec<(&'static str, Identity)
         ("not yet valid", authority.server(Flaw::NotYetValid)),
         ("of another host", authority.server(Flaw::WrongHost)),
         ("signed by itself", Identity::self_signed()),
-        ("signed by somebody else", Authority::new("other").server(Flaw::None)),
+        ("signed by another authority", Authority::new("other").server(Flaw::None)),
         ("signed by a namesake", Authority::new("good").server(Flaw::None)),
         ("of a client", authority.client()),
     ]
@@ -99,7 +99,7 @@ fn a_certificate_in_root_ca_is_trusted() {
     for (what, identity) in [
         ("as openssl makes it", Identity::openssls(Flaw::None)),
         ("signed by itself", Identity::self_signed()),
-        ("signed by somebody else", other.server(Flaw::None)),
+        ("signed by another authority", other.server(Flaw::None)),
         ("of a client", other.client()),
     ] {
         let (file, _) = identity.write(directory.path(), "shown");
@@ -198,7 +198,7 @@ fn the_client_certificate_is_sent_only_on_request() {
     let (cert, key) = authority.client().write(directory.path(), "ours");
     let api = api(authority.server(Flaw::None).serve(ALL_VERSIONS, None));
     let tls = format!("{trust}, cert: \"{}\", key: \"{}\"", cert.display(), key.display());
-    assert_answered(&setup(&api, &tls), "with a certificate that nobody asked for");
+    assert_answered(&setup(&api, &tls), "with a certificate that is not requested");
     assert!(api.requests().iter().all(|request| !request.certified));
 }
 

@@ -1,23 +1,23 @@
-// A real identity provider on 127.0.0.1: oidc-provider, with an API of the tests on its pipes.
+// A real identity provider on 127.0.0.1: oidc-provider, which the tests control through its pipes.
 //
-// The first line on stdin is the settings, each further one a command; all are JSON:
+// The first line on stdin holds the settings, each further line a command. All are JSON:
 //
 //   {"port": 1, "ttl": 600, "jwks": {...}, "keys": [...], "tls": {"cert": "PEM", "key": "PEM"}}
 //                               listens                              -> {"keys": [...]}
 //   {"mint": {"sub": "u", "audience": "a", "format": "opaque", "alg": "RS256", "scope": "s",
 //             "ttl": 60, "claims": {...}}}                           -> {"token": "..."}
-//   {"rotate": {"keep": true}}  new signing keys; the old ones stay in the JWKS, or do not
+//   {"rotate": {"keep": true}}  new signing keys; with `keep` the old ones stay in the JWKS
 //                                                                    -> {"keys": [...]}
 //   {"ttl": 5}                  how long client credentials last     -> {}
 //   {"hits": true}              requests so far, by path             -> {"hits": {"/token": 1}}
 //
-// `ttl` is in seconds, `jwks` the public keys of the client that signs assertions, `keys` private
-// ones that sign tokens (by default, new ones). Tokens are issued by the provider's own models, so
-// that introspection and signatures are its own, too. A JWT needs an audience. At the token
-// endpoint, `resource=https://api.test.example/ALG` asks for a JWT with that audience, signed with
+// `ttl` is in seconds. `jwks` holds the public keys of the client that signs assertions, `keys` the
+// private keys that sign tokens (by default, new ones). The provider's own models issue the tokens,
+// so that introspection and signatures work as in production. A JWT needs an audience. At the token
+// endpoint, `resource=https://api.test.example/ALG` requests a JWT with that audience, signed with
 // ALG.
 //
-// It ends with stdin or on SIGTERM. Nothing but answers is written to stdout.
+// The program ends at the end of stdin or on SIGTERM. It writes only answers to stdout.
 
 import crypto, { generateKeyPair, randomUUID } from 'node:crypto';
 import http from 'node:http';
@@ -41,7 +41,7 @@ const RESOURCE = 'https://api.test.example/';
 const { default: Provider } = await import('oidc-provider');
 const makeKeyPair = promisify(generateKeyPair);
 
-// The claims of a token that is being minted, until it is.
+// The extra claims of each token, which are needed when it is saved.
 const extra = new WeakMap();
 
 const state = { keys: [], provider: undefined, serve: undefined, ttl: 600, hits: {} };
