@@ -1,9 +1,7 @@
 //! The administrator's commands: `query`, `status`, `reload`, `cache purge`.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::io::{Read, Write};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -14,14 +12,12 @@ use serde_json::Value;
 use crate::support::backend::{Backend, Reply};
 use crate::support::broker::{self, Broker};
 use crate::support::command_line::{run, text};
-use crate::support::config::{Config, Kind, backend_oidc};
-use crate::support::fake_provider::FakeProvider;
-use crate::support::peer::{Peer, netstring};
-use crate::support::sasl::{Heard, Sasl};
+use crate::support::config::{Config, Kind};
+use crate::support::peer::Peer;
 use crate::support::site::open_directory;
 use crate::support::{PATIENCE, shown};
 
-fn config(directory: &Path, api: &Backend) -> Config {
+pub(crate) fn config(directory: &Path, api: &Backend) -> Config {
     let at = |name: &str| directory.join(format!("{name}.sock"));
     Config::new(directory)
         .server("response_cache: {enabled: true, ttl: 1h}")
@@ -34,207 +30,6 @@ fn config(directory: &Path, api: &Backend) -> Config {
         .listen_unix(Kind::Policy, "p", &at("p"))
         .listen_unix(Kind::Policy, "strict", &at("strict"))
         .listen_unix(Kind::Login, "users", &at("users"))
-}
-
-#[test]
-fn a_query_prints_what_a_client_gets() {
-    let directory = open_directory();
-    let api = Backend::constant("{}");
-    let file = config(directory.path(), &api).write();
-    let running = Broker::start(&file);
-    let at = |name: &str| directory.path().join(format!("{name}.sock"));
-    let replies = [
-        Reply::json(r#"{"value": "a, b", "action": "REJECT no way"}"#),
-        Reply::json(r#"{"value": ["x", "y"], "action": "DUNNO"}"#),
-        Reply::json("{}"),
-        Reply::json(r#"{"value": "", "action": " "}"#),
-        Reply::json(r#"{"value": {"a": 1}, "action": "550"}"#),
-        Reply::json(r#"{"error": "broken"}"#),
-        Reply::json(&format!(r#"{{"value": "{}"}}"#, "x".repeat(100_000))),
-        Reply::json("[]"),
-        Reply::status(404),
-        Reply::status(503),
-        Reply::status(401),
-        Reply::Close,
-    ];
-    for reply in replies {
-        let answer = reply.clone();
-        api.answer_with(move |_| answer.clone());
-        for key in ["bob@example.com", "", "a b", "jos\u{e9}"] {
-            let mut peer = Peer::unix(&at("maps"));
-            peer.send(netstring(format!("m {key}")));
-            peer.half_close();
-            let due = peer.rest();
-            let told = run(&file, &["query", "map", "m", key], "");
-            assert_eq!(shown(&told.stdout), shown(&due), "{reply:?} {key:?}: {}", text(&told));
-        }
-        for name in ["p", "strict"] {
-            let mut peer = Peer::unix(&at(name));
-            peer.send("request=smtpd_access_policy\nsender=a@b\n\n");
-            peer.half_close();
-            let due = match peer.rest() {
-                nothing if nothing.is_empty() => b"(connection closed)\n".to_vec(),
-                bytes => bytes,
-            };
-            let words = ["query", "policy", name, "request=smtpd_access_policy", "sender=a@b"];
-            let told = run(&file, &words, "");
-            assert_eq!(shown(&told.stdout), shown(&due), "{reply:?} {name}: {}", text(&told));
-        }
-    }
-    for (status, user) in [("OK", "u"), ("no such user", "u"), ("OK", "")] {
-        api.answer_with(move |_| match user {
-            "" => Reply::status(500),
-            _ => Reply::with_header("Auth-Status", status, ""),
-        });
-        let mut sasl = Sasl::begin(Peer::unix(&at("users")));
-        sasl.plain(1, "u", "secret");
-        let due = match sasl.next(PATIENCE) {
-            Heard::Line(line) => format!("{line}\n"),
-            _ => "(connection closed)\n".to_owned(),
-        };
-        let told = run(&file, &["query", "sasl", "users", "u"], "secret\n");
-        assert_eq!(String::from_utf8_lossy(&told.stdout), due, "{status} {user:?}: {}", text(&told));
-    }
-    let unknown = run(&file, &["query", "map", "nobody", "k"], "");
-    assert_eq!(shown(&unknown.stdout), shown(b"16:PERM unknown map,"));
-    for (words, section) in [
-        (&["query", "map", "nobody", "k"][..], "socket_maps"),
-        (&["query", "policy", "nobody", "a=b"], "policy_services"),
-        (&["query", "sasl", "nobody", "u"], "dovecot_sasl"),
-    ] {
-        let told = run(&file, words, "password");
-        assert!(told.status.success(), "{words:?}: {}", text(&told));
-        let due = format!("there is no entry \"nobody\" in {section}\n");
-        assert_eq!(String::from_utf8_lossy(&told.stderr), due, "{words:?}");
-    }
-    // Without a broker, this program does the lookup itself and prints the same.
-    api.answer_with(|_| Reply::json(r#"{"value": "v"}"#));
-    drop(running);
-    let alone = run(&file, &["query", "map", "m", "k"], "");
-    assert_eq!(shown(&alone.stdout), shown(b"4:OK v,"), "{}", text(&alone));
-}
-
-/// Input that the protocols refuse or read in an unexpected way.
-#[test]
-fn a_query_is_decoded_as_what_a_client_sends() {
-    let directory = open_directory();
-    let api = Backend::start(|request| match request.path.as_str() {
-        "/login" => Reply::with_header("Auth-User", "u", ""),
-        _ => Reply::json(&format!(r#"{{"value": "{0}", "action": "REJECT {0}"}}"#, request.body.len())),
-    });
-    let file = config(directory.path(), &api).write();
-    let _running = Broker::start(&file);
-    let at = |name: &str| directory.path().join(format!("{name}.sock"));
-    let told = |words: &[&OsStr], input: &str| {
-        let mut all = vec![OsStr::new("query")];
-        all.extend(words);
-        run(&file, &all, input)
-    };
-    let due = |peer: &mut Peer| match peer.rest() {
-        nothing if nothing.is_empty() => b"(connection closed)\n".to_vec(),
-        bytes => bytes,
-    };
-    let control = "\u{1}".repeat(60_000);
-    let long = "k".repeat(130_000);
-    for (name, key) in [
-        ("", &b"k"[..]),
-        ("m", b"\xff\xfe"),
-        ("m", b"caf\xe9"),
-        ("m", b"a\nb"),
-        ("m x", b"y"),
-        (&"n".repeat(3_000), long.as_bytes()),
-        ("m", control.as_bytes()),
-    ] {
-        let mut peer = Peer::unix(&at("maps"));
-        let _refused_meanwhile = peer.try_send(&netstring([name.as_bytes(), b" ", key].concat()));
-        peer.half_close();
-        let due = due(&mut peer);
-        let told = told(&["map".as_ref(), name.as_ref(), OsStr::from_bytes(key)], "");
-        assert_eq!(shown(&told.stdout), shown(&due), "{}: {}", shown(key), text(&told));
-    }
-    let many: Vec<String> = (0..3_000).map(|nth| format!("a{nth}=")).collect();
-    let wide = format!("sender={}", "x".repeat(70_000));
-    for lines in [
-        &["sender=a"][..],
-        &["request=other"],
-        &["=x"],
-        &["sender=a", "sender=bbb"],
-        &["sender=a\nb"],
-        &["sender=a\nclient_name=b"],
-        &[&wide],
-        &many.iter().map(String::as_str).collect::<Vec<_>>(),
-        &[],
-    ] {
-        let request = if lines.contains(&"request=other") { "" } else { "request=smtpd_access_policy\n" };
-        let body: String = lines.iter().map(|line| format!("{line}\n")).collect();
-        let mut peer = Peer::unix(&at("p"));
-        let _refused_meanwhile = peer.try_send(format!("{request}{body}\n").as_bytes());
-        peer.half_close();
-        let due = due(&mut peer);
-        let words: Vec<&OsStr> = ["policy", "p"].iter().chain(lines).map(OsStr::new).collect();
-        let told = told(&words, "");
-        assert_eq!(shown(&told.stdout), shown(&due), "{:.40?}: {}", lines, text(&told));
-    }
-    let (long_user, long_password) = ("u".repeat(2_000), "p".repeat(3_000));
-    for (user, password) in [
-        ("", "p"),
-        ("a\tb", "p"),
-        ("a\nb", "p"),
-        ("a\u{1}b", "p"),
-        (&long_user, "p"),
-        ("u", &long_password),
-        ("u", "p\tq"),
-        ("u", "\n"),
-        ("u", "p"),
-    ] {
-        let mut sasl = Sasl::begin(Peer::unix(&at("users")));
-        sasl.plain(1, user, password.trim_end_matches('\n'));
-        let due = format!("{}\n", sasl.line());
-        let told = told(&["sasl".as_ref(), "users".as_ref(), user.as_ref()], password);
-        assert_eq!(String::from_utf8_lossy(&told.stdout), due, "{user:.9?} {password:.9?}: {}", text(&told));
-    }
-}
-
-#[test]
-fn a_trace_says_why_and_shows_no_secret() {
-    let directory = open_directory();
-    let (api, provider) = (Backend::constant(r#"{"data": "v"}"#), FakeProvider::start());
-    let secret = backend_oidc(&provider.configuration_uri(), "client_id: a, client_secret: canary-secret");
-    let config = Config::new(directory.path())
-        .map("m", &api.url("/map"), &[&secret, "custom_headers: [\"X-Key: canary-key\"]"])
-        .policy("p", &api.url("/policy"), &[])
-        .login("users", &api.url("/login"), &["http_auth_basic: \"a:canary-basic\""]);
-    let file = config.write();
-    let running = Broker::start(&file);
-    let told = text(&run(&file, &["query", "map", "--trace", "m", "bob@example.com"], ""));
-    for word in [
-        "request: POST http://127.0.0.1",
-        "bob@example.com",
-        "API: 200 {\"data\": \"v\"}",
-        "answer: not found",
-        "x-key",
-        "with the header authorization: ",
-    ] {
-        assert!(told.contains(word), "{word}: {told}");
-    }
-    api.answer_with(|request| {
-        Reply::with_header("Auth-Status", &format!("no {}", request.text("password")), "")
-    });
-    let login = text(&run(&file, &["query", "--trace", "sasl", "users", "u"], "canary-password"));
-    assert!(login.contains("API: 200") && login.contains("FAIL\t1\t"), "{login}");
-    assert!(login.contains("/login (authorization, ") && login.contains("answer: denied: "), "{login}");
-    api.answer_with(|_| Reply::status(503));
-    let failed = text(&run(&file, &["query", "--trace", "sasl", "users", "u"], "canary-password"));
-    assert!(failed.contains("answer: none (unexpected status code 503); on_failure: auto"), "{failed}");
-    let status = text(&run(&file, &["status", "--json"], ""));
-    for canary in ["canary-secret", "canary-key", "canary-basic", "canary-password", "token-1"] {
-        assert!(!told.contains(canary) && !login.contains(canary) && !status.contains(canary), "{canary}");
-    }
-    assert!(api.requests().iter().any(|request| request.header("x-key") == Some("canary-key")));
-    api.answer_with(|_| Reply::json(r#"{"action": "550"}"#));
-    let code = text(&run(&file, &["query", "--trace", "policy", "p", "sender=a@b"], ""));
-    assert!(code.contains("the action is refused: a code needs a text behind it"), "{code}");
-    assert!(running.logged(&["lookup failed", "a code needs a text behind it"]), "{}", running.log());
 }
 
 #[test]

@@ -3,16 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::json;
-
 use crate::support::alone;
 use crate::support::backend::{Backend, Reply, Request};
 use crate::support::blackhole::Blackhole;
 use crate::support::config::{backend_oidc, sasl_oidc};
-use crate::support::fake_provider::{Endpoint, FakeProvider, now};
-use crate::support::jwt::{self, Key, KeyKind};
-use crate::support::mail_clients::{curl, swaks};
-use crate::support::oidc::{MAIL_PROGRAM, POST, Provider};
+use crate::support::mail_clients::swaks;
 use crate::support::peer::Peer;
 use crate::support::postfix::Postfix;
 use crate::support::sasl::{Heard, Sasl};
@@ -22,15 +17,15 @@ use crate::support::smtp::Smtp;
 
 /// Postfix' default filter of mechanisms.
 const ANY: &str = "!external, static:rest";
-const LATER: &str = "454 4.7.0";
-const WRONG: &str = "535 5.7.8";
-const RIGHT: &str = "235 2.7.0";
+pub(crate) const LATER: &str = "454 4.7.0";
+pub(crate) const WRONG: &str = "535 5.7.8";
+pub(crate) const RIGHT: &str = "235 2.7.0";
 
 fn reply(status: u16, headers: &[(&str, &str)]) -> Reply {
     Reply::with_headers(status, headers, "<html>welcome</html>")
 }
 
-fn users(request: &Request) -> Reply {
+pub(crate) fn users(request: &Request) -> Reply {
     match request.text("password").as_str() {
         "secret" => reply(200, &[("Auth-Status", "OK")]),
         _ => reply(200, &[("Auth-Status", "Invalid login or password")]),
@@ -38,14 +33,18 @@ fn users(request: &Request) -> Reply {
 }
 
 /// A running Postfix whose smtpds ask `users`, and the port for each way.
-fn postfix(setup: &Setup, name: &str) -> (Postfix, Vec<(Way, u16)>) {
+pub(crate) fn postfix(setup: &Setup, name: &str) -> (Postfix, Vec<(Way, u16)>) {
     let (postfix, ports) = postfix_for(setup, name, &[ANY]);
     (postfix, ports.into_iter().map(|(way, _, port)| (way, port)).collect())
 }
 
 /// The same with an smtpd for each filter of mechanisms: where several are offered, curl chooses by
 /// itself.
-fn postfix_for<'f>(setup: &Setup, name: &str, filters: &[&'f str]) -> (Postfix, Vec<(Way, &'f str, u16)>) {
+pub(crate) fn postfix_for<'f>(
+    setup: &Setup,
+    name: &str,
+    filters: &[&'f str],
+) -> (Postfix, Vec<(Way, &'f str, u16)>) {
     let mut postfix = Postfix::prepare();
     let offers = "--mechanisms PLAIN,LOGIN,OAUTHBEARER,XOAUTH2";
     postfix.spawn("pfx-sasl", &setup.ipc(), &format!("{offers} sasl {name}"));
@@ -221,132 +220,6 @@ fn a_client_without_a_broker_greets_within_a_second() {
     let (mut smtp, offer) = Smtp::greet(port);
     assert!(offer.contains("AUTH PLAIN LOGIN"), "{offer}");
     assert_eq!(log_in(&mut smtp, "secret", "no broker"), LATER);
-}
-
-/// Lines of an entry that accepts tokens for `mail` of the provider at `configuration_uri`.
-fn tokens(configuration_uri: &str, validation: &str) -> String {
-    format!(
-        r#"
-        sasl_oidc_auth:
-          enabled: true
-          configuration_uri: "{configuration_uri}"
-          client_id: "{}"
-          client_secret: "{}"
-          auth_method: client_secret_post
-          validation: {validation}
-          account_claim: email
-          audiences: [mail, "{MAIL_PROGRAM}"]
-        "#,
-        POST.id, POST.secret
-    )
-}
-
-#[test]
-fn tokens_of_a_real_provider_log_in() {
-    let mut provider = Provider::start();
-    let api = Backend::start(users);
-    let setup = Setup::start(|config| {
-        let uri = provider.configuration_uri();
-        config.login("users", &api.url("/auth"), &[&tokens(&uri, "auto")])
-    });
-    let (_postfix, ports) = postfix_for(&setup, "users", &["XOAUTH2", "OAUTHBEARER"]);
-    let claims = json!({"email": "u@example.com"});
-    let mint = |provider: &Provider, format: &str, alg: &str, audience: &str| {
-        provider
-            .mint(&json!({"sub": "1", "audience": audience, "format": format, "alg": alg, "claims": claims}))
-    };
-    for (way, mechanism, port) in &ports {
-        for at_once in [true, false] {
-            let opaque = mint(&provider, "opaque", "RS256", "mail");
-            let login = curl(*port, mechanism, "u@example.com", &opaque, at_once);
-            assert_eq!(login.code, 235, "{way:?} {mechanism}, opaque: {}", login.dialogue);
-        }
-        for alg in ["RS256", "ES256", "EdDSA"] {
-            let token = mint(&provider, "jwt", alg, "mail");
-            let login = curl(*port, mechanism, "U@example.com", &token, true);
-            assert_eq!(login.code, 235, "{way:?} {mechanism} {alg}: {}", login.dialogue);
-        }
-        let elsewhere = mint(&provider, "jwt", "RS256", "https://shop.example");
-        let login = curl(*port, mechanism, "u@example.com", &elsewhere, true);
-        assert_eq!(login.code, 235, "its client is listed: {}", login.dialogue);
-        let token = mint(&provider, "jwt", "ES256", "mail");
-        for (what, user, token) in [
-            ("another user", "ceo@example.com", token.as_str()),
-            ("not a token", "u@example.com", "nonsense"),
-            ("cut", "u@example.com", &token[..token.len() - 4]),
-        ] {
-            let login = curl(*port, mechanism, user, token, true);
-            // curl hangs up when it gets the explanation of XOAUTH2.
-            let due = if *mechanism == "XOAUTH2" { 334 } else { 535 };
-            assert_eq!(login.code, due, "{way:?} {mechanism}, {what}: {}", login.dialogue);
-        }
-    }
-    // A key rotation denies no login.
-    provider.rotate(false);
-    for (way, mechanism, port) in &ports {
-        let token = mint(&provider, "jwt", "ES256", "mail");
-        let login = curl(*port, mechanism, "u@example.com", &token, true);
-        assert_eq!(login.code, 235, "{way:?}, new keys: {}", login.dialogue);
-    }
-    let opaque = mint(&provider, "opaque", "RS256", "mail");
-    provider.down();
-    for (way, mechanism, port) in &ports {
-        let login = curl(*port, mechanism, "u@example.com", &opaque, true);
-        assert_eq!(login.code, 454, "{way:?}, no provider: {}", login.dialogue);
-    }
-}
-
-#[test]
-fn forged_tokens_are_wrong_passwords() {
-    let provider = FakeProvider::start();
-    let (key, stranger) = (Key::new(KeyKind::Rsa, "k1"), Key::new(KeyKind::Rsa, "k1"));
-    provider.publish(&[&key]);
-    let api = Backend::start(users);
-    let setup = Setup::start(|config| {
-        let uri = provider.configuration_uri();
-        config.login("users", &api.url("/auth"), &[&tokens(&uri, "jwks")])
-    });
-    let (_postfix, ports) = postfix(&setup, "users");
-    let mut claims = provider.claims("1", "mail");
-    claims["email"] = json!("u@example.com");
-    let with = |member: &str, value: serde_json::Value| {
-        let mut changed = claims.clone();
-        changed[member] = value;
-        key.token(&changed)
-    };
-    let good = key.token(&claims);
-    let unsigned = format!("{}.", jwt::signing_input(r#"{"alg":"none"}"#, &claims.to_string()));
-    let swapped = jwt::hs256(&json!({"alg": "HS256", "kid": "k1"}), &claims, key.public());
-    for (way, port) in &ports {
-        for mechanism in ["XOAUTH2", "OAUTHBEARER"] {
-            let (mut smtp, _) = Smtp::greet(*port);
-            let mut say = |token: &str| {
-                let response = match mechanism {
-                    "XOAUTH2" => format!("user=u@example.com\x01auth=Bearer {token}\x01\x01"),
-                    _ => format!("n,,\x01auth=Bearer {token}\x01\x01"),
-                };
-                let mut reply = smtp.auth(mechanism, response);
-                if reply.starts_with("334 ") {
-                    reply = smtp.respond(if mechanism == "XOAUTH2" { "" } else { "\x01" });
-                }
-                reply.chars().take(9).collect::<String>()
-            };
-            for (what, token) in [
-                ("expired", with("exp", json!(now() - 120))),
-                ("another audience", with("aud", json!("shop"))),
-                ("another issuer", with("iss", json!("https://evil.example"))),
-                ("another key", stranger.token(&claims)),
-                ("alg none", unsigned.clone()),
-                ("alg swapped", swapped.clone()),
-            ] {
-                assert_eq!(say(&token), WRONG, "{way:?} {mechanism}: {what}");
-            }
-            provider.break_with(Endpoint::Keys, Reply::status(503));
-            assert_eq!(say(&Key::new(KeyKind::P256, "unknown").token(&claims)), LATER, "{way:?} {mechanism}");
-            provider.mend(Endpoint::Keys);
-            assert_eq!(say(&good), RIGHT, "{way:?} {mechanism}");
-        }
-    }
 }
 
 #[test]

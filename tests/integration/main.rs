@@ -16,6 +16,7 @@
 //! is missing, the test fails and says so.
 
 mod admin_commands;
+mod api_connect;
 mod api_faults;
 mod api_tokens;
 mod bare_json_answers;
@@ -55,6 +56,7 @@ mod log_faults;
 mod log_reader_gone;
 mod login_attempts;
 mod login_delay;
+mod login_dialogue;
 mod login_json_fields;
 mod login_refusals;
 mod login_token_faults;
@@ -62,6 +64,7 @@ mod login_token_names;
 mod login_tokens;
 mod logins;
 mod logins_postfix;
+mod logins_postfix_tokens;
 mod logs;
 mod malformed_input;
 mod manuals;
@@ -77,6 +80,7 @@ mod policy_actions;
 mod postfix;
 mod privileges;
 mod proxy;
+mod query_answers;
 mod query_output;
 mod readme_examples;
 mod reload;
