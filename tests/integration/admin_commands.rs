@@ -1,4 +1,4 @@
-//! The administrator's commands: `query`, `status`, `reload`, `cache purge`.
+//! The administrator's commands `status`, `reload` and `cache purge`, and the socket for them.
 
 use std::fs;
 use std::io::{Read, Write};

@@ -1,5 +1,5 @@
 //! Logins with tokens: introspection, signatures and claims, and what the log says about a refusal.
-//! `logins_postfix` tests a real provider and Postfix.
+//! `logins_postfix_tokens` tests a real provider and Postfix.
 
 use std::time::Duration;
 

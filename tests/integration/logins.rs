@@ -1,5 +1,5 @@
-//! Logins with passwords: the dialogue, its outcome, and what the API gets; over unix and TCP listeners
-//! and through a client.
+//! Logins with passwords: their outcome, what the API gets, and that a password is sent once; over unix
+//! and TCP listeners and through a client. `login_dialogue` tests the protocol.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Logins through a real Postfix: what each outcome is in SMTP, over unix, TCP and spawned clients,
+//! Logins with passwords through a real Postfix: what each outcome is in SMTP, over unix, TCP and spawned clients,
 //! with swaks, curl and the test's own sessions.
 
 use std::time::{Duration, Instant};

@@ -1,17 +1,17 @@
 //! The two programs as Postfix sees them: everything here talks to real processes, over real
 //! sockets, with an HTTP API of the tests behind them.
 //!
-//! Some modules need packages. `make packages` and `make provider` install them:
+//! Tests that use these parts of `support` need packages, which `make packages` and `make provider`
+//! install:
 //!
-//! * `postfix`, `broker_restart`, `client_upgrade` and `master_cf_example` start a private Postfix 3.7
-//!   (package `postfix`, and root).
-//! * `proxy` asks through a real proxy (package `tinyproxy`).
-//! * `exim` and `sendmail` run those programs, unpacked below target/.
-//! * `harness_login_clients` tries real programs that log in (packages `swaks`, `curl`, `dovecot-core`).
-//! * `harness_provider` tries a real identity provider (`make provider`, which needs npm).
+//! * `postfix` starts a private Postfix 3.7 (package `postfix`, and root).
+//! * `tinyproxy` starts a real proxy (package `tinyproxy`).
+//! * `exim` and `sendmail` start those programs, unpacked below target/.
+//! * `mail_clients` and `doveadm` log in with real programs (packages `swaks`, `curl`, `dovecot-core`).
+//! * `oidc` starts a real identity provider (`make provider`, which needs npm).
 //! * `metrics` has its numbers checked by promtool (package `prometheus`).
 //!
-//! All others speak the protocols of these programs themselves. The client is the shipped static
+//! All other tests speak the protocols of these programs themselves. The client is the shipped static
 //! program: `make build` makes it, `PFXHTTP_CLIENT` names another. No test is skipped: where a program
 //! is missing, the test fails and says so.
 
