@@ -70,7 +70,12 @@ fn defaults_alone_are_looked_at_and_are_no_entry() {
     assert!(good("socket_maps:\n  defaults: {target: http://localhost/}\n").maps.is_empty());
     one("socket_maps:\n  defaults: {tarket: x}\n", "2:14 socket_maps.defaults.tarket: unknown key");
     one("policy_services:\n  defaults: 5\n", "2:13 policy_services.defaults: expected keys and values");
-    let listener = listener("kind: policy_service\nname: defaults\ntype: tcp\naddress: ::1");
+    let listener = listener(
+        r"kind: policy_service
+name: defaults
+type: tcp
+address: ::1",
+    );
     let text = listener.replace("  p: {", "  defaults: {");
     one(&text, "there is no entry \"defaults\" in policy_services");
 }

@@ -7,9 +7,16 @@ use crate::lookup::{Absent, Method};
 
 #[test]
 fn a_map_says_how_it_asks_and_what_answers_mean() {
-    let config = good(&map(
-        "    http_auth_basic: 'joe:p:w'\n    http_request_compression: true\n    http_response_compression: true\n    not_found_status: [404, \"410\"]\n    empty_value: not_found\n    false_is_not_found: true\n    absent_value: error\n    domains: [Example.COM, ä.example]\n    cache: {outage: false, fresh: 10s, negative: 5s, stale_while_revalidate: 1m}\n",
-    ));
+    let config = good(&map(r#"    http_auth_basic: 'joe:p:w'
+    http_request_compression: true
+    http_response_compression: true
+    not_found_status: [404, "410"]
+    empty_value: not_found
+    false_is_not_found: true
+    absent_value: error
+    domains: [Example.COM, ä.example]
+    cache: {outage: false, fresh: 10s, negative: 5s, stale_while_revalidate: 1m}
+"#));
     let map = &config.maps[0];
     assert_eq!(map.headers["authorization"], "Basic am9lOnA6dw==");
     assert!(map.headers["authorization"].is_sensitive());
@@ -27,7 +34,14 @@ fn a_map_says_how_it_asks_and_what_answers_mean() {
 #[test]
 fn a_target_may_hold_insertions_in_path_and_query() {
     let get = |target: &str| {
-        format!("socket_maps:\n  m:\n    target: {target}\n    method: GET\n    value_field: v\n")
+        format!(
+            r"socket_maps:
+  m:
+    target: {target}
+    method: GET
+    value_field: v
+"
+        )
     };
     for target in ["http://h/u/{{ .Key | urlencode }}", "http://h:81?k={{ .Key | urlencode }}&x=%20"] {
         let config = good(&get(target));

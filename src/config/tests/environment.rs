@@ -20,7 +20,12 @@ fn said(text: &str, variables: &[(&str, &str)]) -> String {
 
 #[test]
 fn variables_override_keys_and_add_those_that_lack() {
-    let text = listener("kind: socket_map\ntype: tcp\naddress: 127.0.0.1\nport: 5");
+    let text = listener(
+        r"kind: socket_map
+type: tcp
+address: 127.0.0.1
+port: 5",
+    );
     let config = good_under(
         &text,
         &[
@@ -59,8 +64,13 @@ fn opentelemetrys_variables_stand_in_for_keys() {
     ];
     let text = |keys: &str| {
         let keys = format!("{{otel_enabled: true, otel_traces_enabled: true{keys}}}");
-        listener("kind: socket_map\ntype: tcp\naddress: 127.0.0.1\nport: 5")
-            .replace("server:\n", &format!("server:\n  observability: {keys}\n"))
+        listener(
+            r"kind: socket_map
+type: tcp
+address: 127.0.0.1
+port: 5",
+        )
+        .replace("server:\n", &format!("server:\n  observability: {keys}\n"))
     };
     let otlp = |keys, variables| good_under(&text(keys), variables).server.otlp.expect("a collector");
     let told = otlp("", &variables);
@@ -105,7 +115,12 @@ fn a_name_must_fit_one_key() {
         said(entries, &[("PFXHTTP_SERVER_MAX_CONNECTIONS", "5"), ("pfxhttp_server_max_connections", "6")]);
     assert!(both.contains("server.max_connections is set by another variable, too"), "{both}");
     let entry = "{target: http://localhost/, payload: '{}', value_field: v}";
-    let two = format!("socket_maps:\n  a-b: {entry}\n  a.b: {entry}\n");
+    let two = format!(
+        r"socket_maps:
+  a-b: {entry}
+  a.b: {entry}
+"
+    );
     let told = said(&two, &[("PFXHTTP_SOCKET_MAPS_A_B_TARGET", "http://i/")]);
     assert!(
         told.contains("error: matches two keys: socket_maps.a-b.target and socket_maps.\"a.b\".target"),
@@ -116,7 +131,13 @@ fn a_name_must_fit_one_key() {
 #[test]
 fn the_longest_entry_name_is_meant() {
     let entry = "{target: http://localhost/, payload: '{}', value_field: v, cache: {}}";
-    let text = format!("socket_maps:\n  a: {entry}\n  a_cache: {entry}\n  A_b: {entry}\n");
+    let text = format!(
+        r"socket_maps:
+  a: {entry}
+  a_cache: {entry}
+  A_b: {entry}
+"
+    );
     let warned = said(&text, &[("PFXHTTP_SOCKET_MAPS_A_CACHE_TIMEOUT", "5s")]);
     assert_eq!(warned, "");
     let config = good_under(&text, &[("PFXHTTP_SOCKET_MAPS_A_B_TARGET", "http://i/")]);

@@ -13,7 +13,12 @@ const LEAST: &str = "enabled: true, configuration_uri: 'https://i/', client_id: 
 
 /// A login with these lines, which begin in line 4.
 fn login(lines: &str) -> String {
-    format!("dovecot_sasl:\n  l:\n    target: http://127.9.9.9/auth\n{lines}")
+    format!(
+        r"dovecot_sasl:
+  l:
+    target: http://127.9.9.9/auth
+{lines}"
+    )
 }
 
 fn settings(lines: &str) -> Settings {
@@ -52,7 +57,19 @@ fn a_login_needs_its_target_alone() {
 #[test]
 fn each_key_has_its_effect() {
     let login = settings(
-        "    http_auth_basic: joe:pw\n    custom_headers: ['Content-Type: application/vnd.x', 'A: b']\n    http_request_compression: true\n    http_response_compression: true\n    timeout: 500ms\n    status_code: 204\n    denied_status: [401, \"403\"]\n    on_failure: fail\n    default_local_port: \"587\"\n    failure_delay: 6s\n    transport: json\n    penalty_exempt: [10.0.0.0/8, 192.0.2.1, '2001:db8::/32', '[2001:db8::1]', '[fe80::]/64']\n",
+        r#"    http_auth_basic: joe:pw
+    custom_headers: ['Content-Type: application/vnd.x', 'A: b']
+    http_request_compression: true
+    http_response_compression: true
+    timeout: 500ms
+    status_code: 204
+    denied_status: [401, "403"]
+    on_failure: fail
+    default_local_port: "587"
+    failure_delay: 6s
+    transport: json
+    penalty_exempt: [10.0.0.0/8, 192.0.2.1, '2001:db8::/32', '[2001:db8::1]', '[fe80::]/64']
+"#,
     );
     assert_eq!(login.headers["authorization"], "Basic am9lOnB3");
     assert!(login.headers["authorization"].is_sensitive());
@@ -67,7 +84,11 @@ fn each_key_has_its_effect() {
     let exempt: Vec<String> = login.penalty_exempt.iter().map(ToString::to_string).collect();
     assert_eq!(exempt, ["10.0.0.0/8", "192.0.2.1/32", "2001:db8::/32", "2001:db8::1/128", "fe80::/64"]);
     let login = settings(
-        "    on_failure: disconnect\n    default_local_port: 25\n    failure_delay: 0s\n    sasl_penalty: false\n",
+        r"    on_failure: disconnect
+    default_local_port: 25
+    failure_delay: 0s
+    sasl_penalty: false
+",
     );
     assert_eq!((login.on_failure, login.default_local_port), (OnFailure::Disconnect, Some(25)));
     assert_eq!((login.failure_delay, login.penalty), (Duration::ZERO, false));
@@ -78,7 +99,12 @@ fn each_key_has_its_effect() {
 #[test]
 fn a_json_answer_has_fields_of_its_own() {
     let field = |text: &str| Field::parse(text).expect("a field");
-    let all = settings("    accept_field: data.ok\n    account_field: /user/name\n    reason_field: why\n");
+    let all = settings(
+        r"    accept_field: data.ok
+    account_field: /user/name
+    reason_field: why
+",
+    );
     let (accept, account, reason) = (field("data.ok"), Some(field("/user/name")), Some(field("why")));
     assert_eq!(all.fields, Some(Fields { accept, account, reason }));
     let least = settings("    accept_field: ok\n    denied_status: [401]\n");
@@ -87,11 +113,22 @@ fn a_json_answer_has_fields_of_its_own() {
 
 #[test]
 fn a_login_inherits_and_stays_within_its_budget() {
-    let server = "server:\n  http_client: {timeout: 3s}\n  worker_pool: {max_workers: 7}\n";
+    let server = r"server:
+  http_client: {timeout: 3s}
+  worker_pool: {max_workers: 7}
+";
     let login = good(&(login("") + server)).logins.remove(0);
     assert_eq!(login.timeout, Duration::from_secs(3));
     assert_eq!(login.pool, PoolSettings { workers: 7, queue: 70 });
-    let text = "dovecot_sasl:\n  defaults:\n    failure_delay: 1s\n    penalty_exempt: [10.0.0.0/8]\n    custom_headers: ['A: b']\n    sasl_oidc_auth: {enabled: true, configuration_uri: 'https://i/', client_id: x, account_claim: sub}\n  one: {target: http://127.9.9.9/}\n  other: {target: http://127.9.9.9/, failure_delay: 0s, penalty_exempt: [], sasl_oidc_auth: {enabled: false}}\n";
+    let text = r"dovecot_sasl:
+  defaults:
+    failure_delay: 1s
+    penalty_exempt: [10.0.0.0/8]
+    custom_headers: ['A: b']
+    sasl_oidc_auth: {enabled: true, configuration_uri: 'https://i/', client_id: x, account_claim: sub}
+  one: {target: http://127.9.9.9/}
+  other: {target: http://127.9.9.9/, failure_delay: 0s, penalty_exempt: [], sasl_oidc_auth: {enabled: false}}
+";
     let config = good(text);
     let [one, other] = &config.logins[..] else { panic!("two logins") };
     assert_eq!((one.failure_delay, one.penalty_exempt.len()), (Duration::from_secs(1), 1));
@@ -208,7 +245,12 @@ fn each_warning_is_told_once() {
     assert!(
         check(&login("    accept_bare_status: true\n")).expect("a warning").0.logins[0].accept_bare_status
     );
-    settings("    sasl_penalty: false\n    penalty_exempt: []\n    accept_bare_status: false\n");
+    settings(
+        r"    sasl_penalty: false
+    penalty_exempt: []
+    accept_bare_status: false
+",
+    );
     let at = "warning dovecot_sasl.l.sasl_oidc_auth";
     for (keys, expected) in [
         ("check_audience: false", format!("4:84 {at}.check_audience: a token that was made for any other")),
@@ -408,7 +450,12 @@ fn a_login_by_a_claim_that_nobody_chose_is_told() {
 
 #[test]
 fn a_login_listener_needs_its_entry() {
-    let text = "server:\n  listen:\n    - {kind: dovecot_sasl, name: l, type: tcp, address: '::1', port: 5}\n    - {kind: dovecot_sasl, name: L, type: tcp, address: '::1', port: 5}\ndovecot_sasl: {l: {target: http://127.9.9.9/}}\n";
+    let text = r"server:
+  listen:
+    - {kind: dovecot_sasl, name: l, type: tcp, address: '::1', port: 5}
+    - {kind: dovecot_sasl, name: L, type: tcp, address: '::1', port: 5}
+dovecot_sasl: {l: {target: http://127.9.9.9/}}
+";
     assert_eq!(
         told(text),
         [
@@ -466,7 +513,10 @@ fn variables_reach_the_keys_of_logins() {
 
 #[test]
 fn no_secret_of_a_login_is_shown() {
-    let lines = "    http_auth_basic: joe:s3cret\n    custom_headers: ['X-Key: s3cret']\n    sasl_oidc_auth: {enabled: true, configuration_uri: 'https://i/', client_id: x, client_secret: s3cret, account_claim: sub}\n";
+    let lines = r"    http_auth_basic: joe:s3cret
+    custom_headers: ['X-Key: s3cret']
+    sasl_oidc_auth: {enabled: true, configuration_uri: 'https://i/', client_id: x, client_secret: s3cret, account_claim: sub}
+";
     let config = good(&login(lines));
     let debug = format!("{config:?}");
     assert!(

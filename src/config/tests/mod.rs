@@ -63,14 +63,24 @@ fn brief(problem: &Problem) -> String {
 /// A map with everything that it needs, and more lines of its own.
 fn map(lines: &str) -> String {
     format!(
-        "socket_maps:\n  m:\n    target: http://localhost/\n    payload: '{{}}'\n    value_field: v\n{lines}"
+        r"socket_maps:
+  m:
+    target: http://localhost/
+    payload: '{{}}'
+    value_field: v
+{lines}"
     )
 }
 
 /// A policy service `p`, and a listener with these keys (from line 3, column 7).
 fn listener(keys: &str) -> String {
     format!(
-        "server:\n  listen:\n    - {}\npolicy_services:\n  p: {{target: http://localhost/, payload: '{{}}', value_field: v}}\n",
+        r"server:
+  listen:
+    - {}
+policy_services:
+  p: {{target: http://localhost/, payload: '{{}}', value_field: v}}
+",
         keys.replace('\n', "\n      ")
     )
 }
@@ -196,11 +206,21 @@ fn booleans_and_numbers_may_stand_in_quotes() {
     for (text, json) in
         [("\"true\"", true), ("'True'", true), ("\"1\"", true), ("\"FALSE\"", false), ("'f'", false)]
     {
-        let server = format!("server:\n  logging: {{json: {text}}}\n  max_connections: \"587\"\n");
+        let server = format!(
+            r#"server:
+  logging: {{json: {text}}}
+  max_connections: "587"
+"#
+        );
         let config = good(&server);
         assert_eq!((config.server.logging.json, config.server.max_connections), (json, Some(587)), "{text}");
     }
-    let tls = good("server: {tls: {enabled: \"false\"}}\nx-own: {anything: [1, {deep: ~}]}\nx-: 5\n");
+    let tls = good(
+        r#"server: {tls: {enabled: "false"}}
+x-own: {anything: [1, {deep: ~}]}
+x-: 5
+"#,
+    );
     assert!(tls.maps.is_empty());
     let of = |ratio: &str| {
         let keys = format!("otel_enabled: true, otel_traces_enabled: true, otel_sample_ratio: {ratio}");
@@ -238,19 +258,34 @@ fn each_mistake_is_told_at_its_place() {
         ("server: 5\n", "1:9 server: expected keys and values, found a number"),
         ("server:\n  listen: 5\n", "2:11 server.listen: expected a list, found a number"),
         (
-            "server:\n  listen:\n    type: tcp\n",
+            r"server:
+  listen:
+    type: tcp
+",
             "3:5 server.listen: expected a list, found keys and values (a single one is a list, too",
         ),
         ("socket_maps: []\n", "1:14 socket_maps: expected keys and values, found a list"),
         ("server:\n\tlogging: ~\n", "2:2 : this is not YAML"),
         ("server: {\n", "this is not YAML"),
-        ("server: ~\n---\nserver: ~\n", "2:1 : a second document"),
+        (
+            r"server: ~
+---
+server: ~
+",
+            "2:1 : a second document",
+        ),
         ("server: ~\nserver: ~\n", "2:1 server: given twice; first at line 1, column 1"),
         ("server: {logging: {level: info, \"level\": debug}}", "1:33 server.logging.level: given twice"),
         ("socket_maps:\n  12: {}\n", "2:3 socket_maps.12: a key must be a text (write it in quotes: \"12\")"),
         ("? [a]\n: b\n", "1:3 : a key must be a text"),
         ("server: &a ~\nsocket_maps: *a\n", "2:14 : an alias (`*name`) is not accepted (write out the value"),
-        ("x-a: &a {}\nserver:\n  <<: *a\n", "3:3 server: a merge (`<<`) is not accepted (write out the keys"),
+        (
+            r"x-a: &a {}
+server:
+  <<: *a
+",
+            "3:3 server: a merge (`<<`) is not accepted (write out the keys",
+        ),
         ("x: {}\n", "1:1 x: unknown key"),
         ("server: {x-a: 1}\n", "1:10 server.x-a: unknown key"),
         ("server: !x ~\n", "1:9 : a tag"),
@@ -263,19 +298,41 @@ fn each_mistake_is_told_at_its_place() {
         ),
         ("level: info\n", "1:1 level: unknown key (it belongs in server.logging)"),
         (
-            "server:\n  logging:\n    level: info\n    levle: x\n",
+            r"server:
+  logging:
+    level: info
+    levle: x
+",
             "4:5 server.logging.levle: unknown key (did you mean `level`?)",
         ),
         (
-            "server:\n  logging:\n    level: warn\n",
+            r"server:
+  logging:
+    level: warn
+",
             "3:12 server.logging.level: must be one of: none, error, info, debug",
         ),
-        ("server:\n  logging:\n    level: Debug\n", "did you mean `debug`?"),
         (
-            "server:\n  logging:\n    json: maybe\n",
+            r"server:
+  logging:
+    level: Debug
+",
+            "did you mean `debug`?",
+        ),
+        (
+            r"server:
+  logging:
+    json: maybe
+",
             "3:11 server.logging.json: expected true or false, found a string",
         ),
-        ("server:\n  logging:\n    json: \"yes\"\n", "expected true or false, found a string"),
+        (
+            r#"server:
+  logging:
+    json: "yes"
+"#,
+            "expected true or false, found a string",
+        ),
         ("server:\n  max_connections: 0\n", "2:20 server.max_connections: must be at least 1"),
         (
             "server:\n  max_connections_per_address: 0\n",
@@ -290,25 +347,82 @@ fn each_mistake_is_told_at_its_place() {
             "2:29 server.socketmap_max_reply_size: must be from 1 to 1048576",
         ),
         (
-            "server:\n  http_client:\n    timeout: 30\n",
+            r"server:
+  http_client:
+    timeout: 30
+",
             "3:14 server.http_client.timeout: a duration needs a unit (write 30s)",
         ),
-        ("server:\n  http_client:\n    timeout: 1.5h\n", "must be from 1s to 1h"),
         (
-            "server:\n  http_client:\n    timeout: 1.5.5s\n",
+            r"server:
+  http_client:
+    timeout: 1.5h
+",
+            "must be from 1s to 1h",
+        ),
+        (
+            r"server:
+  http_client:
+    timeout: 1.5.5s
+",
             "not a duration (numbers with units, as 500ms, 1.5s",
         ),
-        ("server:\n  http_client:\n    timeout: .s\n", "not a duration"),
         (
-            "server:\n  http_client:\n    timeout: 1.5\n",
+            r"server:
+  http_client:
+    timeout: .s
+",
+            "not a duration",
+        ),
+        (
+            r"server:
+  http_client:
+    timeout: 1.5
+",
             "expected a string, found a number that is not whole",
         ),
-        ("server:\n  http_client:\n    timeout: -5s\n", "not a duration"),
-        ("server:\n  http_client:\n    timeout: 5 s\n", "not a duration"),
-        ("server:\n  http_client:\n    timeout: 2h\n", "must be from 1s to 1h"),
-        ("server:\n  http_client:\n    timeout: 1M\n", "not a duration"),
-        ("server:\n  http_client:\n    timeout: 99999999999999999999h\n", "not a duration"),
-        ("server:\n  http_client:\n    timeout: \"\"\n", "3:14 server.http_client.timeout: not a duration"),
+        (
+            r"server:
+  http_client:
+    timeout: -5s
+",
+            "not a duration",
+        ),
+        (
+            r"server:
+  http_client:
+    timeout: 5 s
+",
+            "not a duration",
+        ),
+        (
+            r"server:
+  http_client:
+    timeout: 2h
+",
+            "must be from 1s to 1h",
+        ),
+        (
+            r"server:
+  http_client:
+    timeout: 1M
+",
+            "not a duration",
+        ),
+        (
+            r"server:
+  http_client:
+    timeout: 99999999999999999999h
+",
+            "not a duration",
+        ),
+        (
+            r#"server:
+  http_client:
+    timeout: ""
+"#,
+            "3:14 server.http_client.timeout: not a duration",
+        ),
         ("server:\n  ipc: {path: run/x}\n", "2:15 server.ipc.path: must be an absolute path"),
         (
             "server:\n  ipc: {allow_users: [a, [b]]}\n",
@@ -382,7 +496,10 @@ fn each_mistake_in_an_entry_is_told_at_its_place() {
             "6:21 socket_maps.m.custom_headers: expected a list, found a string",
         ),
         (
-            "    custom_headers:\n      - \"A: b\"\n      - nothing\n",
+            r#"    custom_headers:
+      - "A: b"
+      - nothing
+"#,
             "8:9 socket_maps.m.custom_headers[1]: a header is written",
         ),
         (
@@ -424,7 +541,13 @@ fn each_mistake_in_a_target_is_told() {
 #[test]
 fn what_an_entry_must_have() {
     assert_eq!(
-        told("policy_services:\n  p:\n    status_code: 200\nsocket_maps: {m: ~}\n"),
+        told(
+            r"policy_services:
+  p:
+    status_code: 200
+socket_maps: {m: ~}
+"
+        ),
         [
             "2:3 policy_services.p: `target` is missing",
             "2:3 policy_services.p: `payload` is missing",
@@ -449,7 +572,13 @@ fn what_an_entry_must_have() {
 fn what_a_policy_says_on_failure() {
     let policy = |on_failure: &str| {
         format!(
-            "policy_services:\n  p:\n    target: http://localhost/\n    payload: x\n    value_field: v\n    on_failure: {on_failure}\n"
+            r"policy_services:
+  p:
+    target: http://localhost/
+    payload: x
+    value_field: v
+    on_failure: {on_failure}
+"
         )
     };
     good(&policy("DUNNO"));

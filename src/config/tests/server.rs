@@ -14,7 +14,12 @@ fn the_http_client_is_told_its_bounds() {
     assert_eq!(http.max_idle_connections_per_host, 256);
     assert_eq!(http.idle_connection_timeout, Duration::from_secs(90));
     let http = good(&server(
-        "http_client:\n  max_connections_per_host: 2\n  max_idle_connections: 3\n  max_idle_connections_per_host: 4\n  idle_connection_timeout: 5s\n  proxy: http://joe:pw@p:3128",
+        r"http_client:
+  max_connections_per_host: 2
+  max_idle_connections: 3
+  max_idle_connections_per_host: 4
+  idle_connection_timeout: 5s
+  proxy: http://joe:pw@p:3128",
     ))
     .server
     .http;
@@ -46,8 +51,12 @@ fn caches_and_pools_have_bounds() {
     assert_eq!(config.server.cache_bytes, 1 << 20);
     assert_eq!(config.maps[0].pool, PoolSettings { workers: 10, queue: 100 });
     assert_eq!(config.maps[0].cache.outage, Duration::from_secs(300));
-    let text =
-        listener("kind: socket_map\ntype: tcp\naddress: ::1\nworker_pool: {max_workers: 5, max_queue: 20}");
+    let text = listener(
+        r"kind: socket_map
+type: tcp
+address: ::1
+worker_pool: {max_workers: 5, max_queue: 20}",
+    );
     assert_eq!(good(&text).server.sockets.listen[0].pool, Some(PoolSettings { workers: 5, queue: 20 }));
     for (lines, expected) in [
         (

@@ -4,7 +4,16 @@ use super::*;
 
 #[test]
 fn all_blocks_are_told_in_one_run_in_order() {
-    let text = "server:\n  listen:\n    - {kind: x, type: y}\n    - {port: []}\n  logging: 5\n  bad: 1\nsocket_maps:\n  a: 5\n  b: {target: 5}\n";
+    let text = r"server:
+  listen:
+    - {kind: x, type: y}
+    - {port: []}
+  logging: 5
+  bad: 1
+socket_maps:
+  a: 5
+  b: {target: 5}
+";
     let told = told(text);
     for part in ["3:14 ", "3:23 ", "4:14 ", "5:12 ", "6:3 ", "8:6 ", "9:15 "] {
         assert!(told.iter().any(|told| told.starts_with(part)), "{part}: {told:#?}");
@@ -29,7 +38,11 @@ fn a_problem_is_printed_with_its_line() {
     let unknown = shown(&check("sever: x\n").expect_err("wrong"));
     assert_eq!(
         unknown,
-        "pfxhttp.yml:1:1: error: sever: unknown key\n1 | sever: …\n  | ^\nhint: did you mean `server`?\n"
+        r"pfxhttp.yml:1:1: error: sever: unknown key
+1 | sever: …
+  | ^
+hint: did you mean `server`?
+"
     );
 }
 
@@ -55,7 +68,11 @@ fn no_problem_shows_a_secret() {
         map("    custom_headers: s3cret\n"),
         map("    custom_headers: [s3cret]\n"),
         map("    custom_headers: [\"s3cret s3cret: s3cret\"]\n"),
-        map("    custom_headers:\n      - \"A: s3cret\\n\"\n      - s3cret\n      - 5: s3cret\n"),
+        map(r#"    custom_headers:
+      - "A: s3cret\n"
+      - s3cret
+      - 5: s3cret
+"#),
         map("    custom_headers:\n    - s3cret: s3cret\n"),
         map("    custom_headers: {A: s3cret}\n"),
         map("    \"custom\\u005fheaders\":\n      - s3cret\n      - [s3cret]\n"),
@@ -88,7 +105,10 @@ fn no_problem_shows_a_secret() {
 #[test]
 fn what_follows_a_secret_is_shown() {
     for secret in [
-        "\n      - \"A: b\"\n      - C\n",
+        r#"
+      - "A: b"
+      - C
+"#,
         "\n    - A\n",
         " [A,\n      B]\n",
         " |\n      x\n      y\n",

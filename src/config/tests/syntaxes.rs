@@ -139,7 +139,15 @@ fn no_syntax_shows_a_secret() {
         (Syntax::Toml, "[socket_maps.m]\nhttp_auth_basic = \"\"\"\ns3cret\n  s3cret = 5\n"),
         (Syntax::Toml, "[socket_maps.m]\nhttp_auth_basic = \"s3cret\ns3cret\n"),
         (Syntax::Toml, "[socket_maps.m]\nclient_secret = s3cret\n"),
-        (Syntax::Toml, "[socket_maps.m]\ncustom_headers = [\n\"A: s3cret\",\ns3cret\n]\n"),
+        (
+            Syntax::Toml,
+            r#"[socket_maps.m]
+custom_headers = [
+"A: s3cret",
+s3cret
+]
+"#,
+        ),
         (Syntax::Toml, "[socket_maps.m]\nbackend_oidc_auth.client_secret = {s3cret = \"s3cret\"}\n"),
         (Syntax::Json, "{\"socket_maps\": {\"m\": {\"http_auth_basic\": \"s3cret\"}}}"),
         (Syntax::Json, "{\"client_secret\": \"s3cret\" \"s3cret\"}"),
