@@ -17,14 +17,19 @@ mod dump;
 mod duration;
 mod environment;
 mod file;
+mod json;
 mod node;
 mod path;
 mod place;
 mod problem;
+mod reading;
 mod record;
 mod secret;
 mod section;
+mod syntax;
+mod toml;
 mod value;
+mod word;
 mod yaml;
 
 pub use document::{Document, Reported, Sources};
@@ -36,6 +41,7 @@ pub use problem::{Problem, Severity};
 pub use record::{Definition, Kind, Record};
 pub use secret::SecretKey;
 pub use section::{Entries, Key, Section};
+pub use syntax::Syntax;
 pub use value::Found;
 
 /// The one of `known` that was probably meant by `word`: it differs by case, by `-` for `_`, or by a

@@ -1,4 +1,553 @@
-use super::*;
-pub fn read(_: &str) -> (Node, Vec<Fault>) {
-    (Node { place: Place { line: 1, column: 1 }, value: Value::Null }, vec![])
+//! Reads YAML out of saphyr's events: its words as the core schema of YAML 1.2 reads them, and the
+//! merge keys (`<<`) of 1.1.
+//!
+//! An alias is a copy of its anchor's value, with the places of that value. A few lines of aliases
+//! can stand for gigabytes, so a copy is counted before it is made. A value that has an anchor is
+//! kept once more, and counts twice. Refused is what YAML would take in silence: a key given twice,
+//! a key that is no text, a second document, a tag. A fault that hides the rest of the text ends
+//! the reading, the other ones are collected.
+
+use std::collections::HashMap;
+
+use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span};
+
+use super::node::{Fault, Node, Pair, Value};
+use super::place::Place;
+use super::reading::{Pairs, Size, Stop, Trail};
+use super::word::resolve;
+
+/// Reads `text`; of a key that `is_secret`, no fault names what stands below it.
+pub(super) fn read(text: &str, is_secret: fn(&str) -> bool) -> (Node, Vec<Fault>) {
+    let mut reader = Reader {
+        root: None,
+        open: Vec::new(),
+        anchors: HashMap::new(),
+        documents: 0,
+        trail: Trail::new(is_secret),
+    };
+    let mut parser = Parser::new_from_str(text);
+    while let Some(next) = parser.next_event() {
+        let step = match next {
+            Ok((event, span)) => reader.event(event, span),
+            Err(error) => reader.broken(&error),
+        };
+        if step.is_err() {
+            break;
+        }
+    }
+    let faults = std::mem::take(&mut reader.trail.faults);
+    while let Some(open) = reader.open.pop() {
+        reader.settle(complete(open));
+    }
+    let nothing = Node { place: Place { line: 1, column: 1 }, value: Value::Null };
+    (reader.root.unwrap_or(nothing), faults)
+}
+
+struct Reader {
+    root: Option<Node>,
+    /// From the root down.
+    open: Vec<Open>,
+    /// Copies of the complete values that have an anchor, by saphyr's number of it.
+    anchors: HashMap<usize, (Node, Size)>,
+    documents: usize,
+    trail: Trail,
+}
+
+/// A map or list whose end was not read yet.
+struct Open {
+    place: Place,
+    /// The number of its anchor, or 0.
+    anchor: usize,
+    inside: Inside,
+}
+
+enum Inside {
+    Map(Map),
+    List(Vec<Node>),
+}
+
+#[derive(Default)]
+struct Map {
+    pairs: Pairs,
+    /// The key whose value comes next.
+    key: Option<Key>,
+    /// The merge key, with what is merged.
+    merges: Pairs,
+}
+
+struct Key {
+    name: String,
+    place: Place,
+    is_merge: bool,
+}
+
+impl Reader {
+    fn event(&mut self, event: Event<'_>, span: Span) -> Result<(), Stop> {
+        let at = place(span);
+        if let Event::Scalar(.., Some(_))
+        | Event::SequenceStart(_, Some(_))
+        | Event::MappingStart(_, Some(_)) = event
+        {
+            self.trail.fault(at, "a tag (`!`) has no meaning here".to_owned(), None);
+        }
+        match event {
+            Event::DocumentStart(_) => {
+                self.documents += 1;
+                if self.documents > 1 {
+                    self.trail.fault(at, "a second document begins here".to_owned(), None);
+                    return Err(Stop);
+                }
+            }
+            Event::Alias(anchor) => return self.alias(anchor, at),
+            Event::Scalar(text, style, anchor, _) if self.awaits_key() => {
+                let is_plain = style == ScalarStyle::Plain;
+                self.trail.take(Size { values: 0, bytes: text.len(), depth: 0 }, at)?;
+                if anchor != 0 {
+                    self.anchor(anchor, &scalar(&text, is_plain, at))?;
+                }
+                self.key(&text, is_plain, at);
+            }
+            Event::Scalar(text, style, anchor, _) => {
+                self.arrive();
+                self.trail.take(Size::scalar(text.len()), at)?;
+                let at = if span.is_empty() { self.key_place().unwrap_or(at) } else { at };
+                return self.finish(anchor, scalar(&text, style == ScalarStyle::Plain, at));
+            }
+            Event::MappingStart(anchor, _) => return self.begin(Inside::Map(Map::default()), anchor, at),
+            Event::SequenceStart(anchor, _) => return self.begin(Inside::List(Vec::new()), anchor, at),
+            Event::MappingEnd | Event::SequenceEnd => {
+                if let Some(open) = self.open.pop() {
+                    return self.finish(open.anchor, complete(open));
+                }
+            }
+            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
+        }
+        Ok(())
+    }
+
+    fn awaits_key(&self) -> bool {
+        matches!(self.open.last(), Some(Open { inside: Inside::Map(Map { key: None, .. }), .. }))
+    }
+
+    /// Where the key stands whose value comes next.
+    fn key_place(&self) -> Option<Place> {
+        match &self.open.last()?.inside {
+            Inside::Map(map) => map.key.as_ref().map(|key| key.place),
+            Inside::List(_) => None,
+        }
+    }
+
+    fn key(&mut self, name: &str, is_plain: bool, place: Place) {
+        let Some(Open { inside: Inside::Map(map), .. }) = self.open.last_mut() else { return };
+        let is_merge = is_plain && name == "<<";
+        self.trail.enter_key(name);
+        let before = if is_merge { &map.merges } else { &map.pairs };
+        if before.check(name, place, &mut self.trail) && is_plain && resolve(name).is_some() {
+            let hint = self.trail.is_named().then(|| format!("write it in quotes: \"{name}\""));
+            self.trail.fault(place, "a key must be a text".to_owned(), hint);
+        }
+        map.key = Some(Key { name: name.to_owned(), place, is_merge });
+    }
+
+    /// A value comes next, not a key.
+    fn arrive(&mut self) {
+        if let Some(Open { inside: Inside::List(items), .. }) = self.open.last() {
+            self.trail.enter_item(items.len());
+        }
+    }
+
+    fn begin(&mut self, inside: Inside, anchor: usize, place: Place) -> Result<(), Stop> {
+        if self.awaits_key() {
+            let hint = "a text that begins with `{` or `[`, as a template does, stands in quotes";
+            self.trail.fault(place, "a key must be a text".to_owned(), Some(hint.to_owned()));
+            return Err(Stop);
+        }
+        self.arrive();
+        self.trail.take(Size::container(), place)?;
+        self.open.push(Open { place, anchor, inside });
+        Ok(())
+    }
+
+    fn alias(&mut self, anchor: usize, place: Place) -> Result<(), Stop> {
+        let is_key = self.awaits_key();
+        if !is_key {
+            self.arrive();
+        }
+        let Some((node, size)) = self.anchors.get(&anchor) else {
+            self.trail.fault(place, "an alias (`*name`) inside of what it stands for".to_owned(), None);
+            return Err(Stop);
+        };
+        match &node.value {
+            Value::Text { text, .. } if is_key => {
+                self.trail.take(Size { values: 0, ..*size }, place)?;
+                let text = text.clone();
+                self.key(&text, false, place);
+            }
+            _ if is_key => {
+                self.trail.fault(place, "a key must be a text".to_owned(), None);
+                return Err(Stop);
+            }
+            _ => {
+                self.trail.take(*size, place)?;
+                let node = node.clone();
+                self.settle(node);
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a complete value where it belongs, and keeps a copy if it has an anchor.
+    fn finish(&mut self, anchor: usize, node: Node) -> Result<(), Stop> {
+        let kept = self.anchor(anchor, &node);
+        self.settle(node);
+        kept
+    }
+
+    fn anchor(&mut self, anchor: usize, node: &Node) -> Result<(), Stop> {
+        if anchor != 0 {
+            let size = Size::of(node);
+            self.trail.take(size, node.place)?;
+            self.anchors.insert(anchor, (node.clone(), size));
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, node: Node) {
+        let Some(open) = self.open.last_mut() else {
+            self.root = Some(node);
+            return;
+        };
+        self.trail.leave();
+        match &mut open.inside {
+            Inside::List(items) => items.push(node),
+            Inside::Map(map) => match map.key.take() {
+                Some(Key { place, is_merge: true, .. }) if !can_merge(&node) => {
+                    let message = "a merge (`<<`) takes keys and values, or a list of such".to_owned();
+                    self.trail.fault(place, message, Some(format!("this is {}", node.kind())));
+                }
+                Some(Key { name, place, is_merge }) => {
+                    let pairs = if is_merge { &mut map.merges } else { &mut map.pairs };
+                    pairs.add(Pair { key: name, place, node });
+                }
+                None => {}
+            },
+        }
+    }
+
+    /// Tells where the text stops being YAML.
+    fn broken(&mut self, error: &ScanError) -> Result<(), Stop> {
+        let marker = error.marker();
+        let place = Place { line: marker.line().max(1), column: marker.col() + 1 };
+        if error.info() == UNKNOWN_ANCHOR {
+            if !self.awaits_key() {
+                self.arrive();
+            }
+            let message = "an alias (`*name`) without its anchor (`&name`) before it".to_owned();
+            let hint = "a text that begins with `*` stands in quotes".to_owned();
+            self.trail.fault(place, message, Some(hint));
+        } else {
+            let hint = "look at the indentation of this line and the one before".to_owned();
+            self.trail.broken(place, format!("this is not YAML: {}", error.info()), Some(hint));
+        }
+        Err(Stop)
+    }
+}
+
+/// What saphyr says of an alias whose anchor it has not seen.
+const UNKNOWN_ANCHOR: &str = "while parsing node, found unknown anchor";
+
+/// The value of a map or list that is complete, or cut. Of a map's own keys and the merged ones,
+/// the first wins.
+fn complete(open: Open) -> Node {
+    let value = match open.inside {
+        Inside::List(items) => Value::List(items),
+        Inside::Map(Map { mut pairs, merges, .. }) => {
+            for node in merges.into_nodes() {
+                let merged = match node.value {
+                    Value::List(items) => items,
+                    _ => vec![node],
+                };
+                for node in merged {
+                    if let Value::Map(merged) = node.value {
+                        merged.into_iter().for_each(|pair| pairs.add(pair));
+                    }
+                }
+            }
+            pairs.into_value()
+        }
+    };
+    Node { place: open.place, value }
+}
+
+fn can_merge(node: &Node) -> bool {
+    match &node.value {
+        Value::Map(_) => true,
+        Value::List(items) => items.iter().all(|item| matches!(item.value, Value::Map(_))),
+        _ => false,
+    }
+}
+
+fn place(span: Span) -> Place {
+    Place { line: span.start.line().max(1), column: span.start.col() + 1 }
+}
+
+fn scalar(text: &str, is_plain: bool, place: Place) -> Node {
+    let value = is_plain.then(|| resolve(text)).flatten();
+    let value = value.unwrap_or_else(|| Value::Text { text: text.to_owned(), is_plain });
+    Node { place, value }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::reading::{show, told};
+    use super::*;
+
+    const EXAMPLE: &str = include_str!("../../contrib/pfxhttp.example.yml");
+
+    fn read(text: &str) -> (Node, Vec<Fault>) {
+        super::read(text, |_| false)
+    }
+
+    /// The same in serde_yaml's shape.
+    fn as_serde(node: &Node) -> serde_yaml::Value {
+        match &node.value {
+            Value::Null => serde_yaml::Value::Null,
+            Value::Boolean(truth) => (*truth).into(),
+            Value::Integer(number) => match (u64::try_from(*number), i64::try_from(*number)) {
+                (Ok(number), _) => number.into(),
+                (_, Ok(number)) => number.into(),
+                // What serde_yaml's tree refuses.
+                _ => serde_yaml::Value::String(format!("integer {number}")),
+            },
+            Value::Float(number) => (*number).into(),
+            Value::Text { text, .. } => text.as_str().into(),
+            Value::List(items) => items.iter().map(as_serde).collect(),
+            Value::Map(pairs) => serde_yaml::Value::Mapping(
+                pairs.iter().map(|pair| (pair.key.as_str().into(), as_serde(&pair.node))).collect(),
+            ),
+        }
+    }
+
+    fn of_serde(text: &str) -> Option<serde_yaml::Value> {
+        let mut value: serde_yaml::Value = serde_yaml::from_str(text).ok()?;
+        value.apply_merge().ok()?;
+        Some(value)
+    }
+
+    fn same_as_serde(text: &str) {
+        let (node, faults) = read(text);
+        assert_eq!(faults, [], "{text:?}");
+        let theirs = of_serde(text);
+        assert_eq!(theirs, Some(as_serde(&node)), "{text:?}");
+    }
+
+    #[test]
+    fn words_are_read_as_serde_yaml_reads_them() {
+        let words = "~ null Null NULL nUll none true True TRUE tRUE false False FALSE yes no on off y n t f \
+            0 -0 +0 1 -1 +1 12 007 08 00 -00 +00 -007 0640 0o640 0O640 -0o17 +0o17 0o 0o8 0o+7 0x 0xG 0x1F 0X1F -0x1f \
+            +0x1f 0x-1 -0x-1 0b 0b101 -0b11 +0b2 0b+1 1_000 1,000 1:30 12:30:45 18446744073709551615 \
+            18446744073709551616x -9223372036854775808 0xffffffffffffffff \
+            340282366920938463463374607431768211456 99999999999999999999999999999999999999999999 \
+            -99999999999999999999999999999999999999999999 0x1ffffffffffffffffffffffffffffffffff \
+            1.5 -1.5 +1.5 .5 -.5 +.5 5. -5. . .. -. + - +- -+ --1 ++1 +-1 -+1 1e5 1E5 1e+5 1e-5 1.e5 .e5 e5 1e 1e400 -1e400 \
+            1e-400 00.5 -00.5 01e1 0e0 1.5.5 1.5s 5s 30 .inf .Inf .INF .iNF -.inf -.Inf +.inf +.INF inf Inf -inf +inf infinity \
+            nan NaN NAN .nan .NaN .NAN -.nan +.nan 2001-01-01 1979-05-27T07:32:00Z 0.1 0.30000000000000004 \
+            123456789012345678901234567890.5 1__0 _1 1_ 0x_f \u{661} ½ = << a.b a-b a/b a@b http://h:1/?a=b&c=d#e \
+            {{.Key}}x 'a' \"a\" <x> a:b -a --- \\ \\n $x (a) a'b a\"b 😀 \u{a0}";
+        for word in
+            words.split([' ']).filter(|word| !word.is_empty() && !word.starts_with("{{") && *word != "---")
+        {
+            // In a list, in a flow, as a value.
+            for text in [format!("- {word}\n"), format!("[{word}]\n"), format!("k: {word}\n")] {
+                let is_list = word.contains(',') && text.starts_with('[');
+                if word != "-" && !is_list {
+                    same_as_serde(&text);
+                }
+            }
+        }
+        // What serde_yaml's tree has no room for.
+        for word in ["18446744073709551616", "-9223372036854775809", "0x10000000000000000"] {
+            assert!(matches!(read(word).0.value, Value::Integer(_)), "{word}");
+            assert_eq!(of_serde(word), None);
+        }
+    }
+
+    #[test]
+    fn documents_are_read_as_serde_yaml_reads_them() {
+        for text in [
+            "",
+            "# nothing\n",
+            "a:\n",
+            "- \n-\n- ''\n",
+            "a: |\n  one\n   two\n\n  three\n\nb: |-\n  x\nc: |+\n  y\n\nd: >\n  a\n  b\n\n  c\n   d\n  e\ne: >-\n  z\nf: |2\n   q\n",
+            "a: \"x\\ty\\n\\u00e4\\U0001F600\\x41\\0\\e\\\\ \\\"\\/ \\\n   z\"\nb: \"one\n  two\n\n  three\"\nc: 'it''s\n  so'\n",
+            "a: one\n  two\n   three\nb: -c\nd: a#b # c\n",
+            "? a\n: b\n? |\n  c\n: - d\n",
+            "{a: [1, {b: c}, [], {}], \"d\": 'e', f: , g: ~}\n",
+            "[a: b, {c}, ]\n",
+            "a:\n- b\n- - c\n  - d\n-\n  e: f\n  g: h\n",
+            "--- \na: 1\n...\n",
+            "%YAML 1.2\n---\na: 1\n",
+            "a: &x 5\nb: *x\nc: &y {d: &z [1, ~], e: *z}\nf: [*y, *z, *x]\n&k g: *k\nl: {*k : h}\n",
+            "a: &x 1\nb: &x 2\nc: *x\n",
+            "x-a: &a {p: 1, q: 2}\nx-b: &b {q: 3, r: 4}\nm:\n  q: 0\n  <<: [*a, *b]\nn:\n  <<: *b\n  s: 5\no: {<<: {t: 6}, u: 7}\n",
+            "x-a: &a {p: 1}\nm: {<<: *a}\nn: {<<: [], o: 1}\n",
+            "a: \"x\u{2028}y\"\nb: 'ä😀'\n",
+            "a:   \t x  \t \nb: \t5\n",
+            EXAMPLE,
+        ] {
+            same_as_serde(text);
+        }
+        // serde_yaml leaves a merge in what is merged.
+        let nested = "x-a: &a {p: 1}\nx-b: &b\n  <<: *a\n  q: 2\nm: {p: 3, <<: *b}\n";
+        assert_eq!(show(&read(nested).0), "{x-a: {p: 1}, x-b: {q: 2, p: 1}, m: {p: 3, q: 2}}");
+        // Line breaks are those of YAML 1.2.
+        assert_eq!(show(&read("a: \"x\u{85}y\"").0), "{a: \"x\\u{85}y\"}");
+        // A merge in quotes is a key.
+        assert_eq!(show(&read("{\"<<\": {a: 1}, b: 2}").0), "{<<: {a: 1}, b: 2}");
+        assert_eq!(show(&read("{'<<': 1, <<: {a: 1, '<<': 2}}").0), "{<<: 1, a: 1}");
+    }
+
+    #[test]
+    fn only_what_stands_without_quotes_is_plain() {
+        let (node, _) = read("- a\n- 'a'\n- \"a\"\n- |\n  a\n- 0640\n- &x b\n- *x\n");
+        let Value::List(items) = node.value else { panic!("a list") };
+        let plain = |item: &Node| matches!(item.value, Value::Text { is_plain: true, .. });
+        let plain: Vec<bool> = items.iter().map(plain).collect();
+        assert_eq!(plain, [true, false, false, false, true, true, true]);
+    }
+
+    #[test]
+    fn keys_and_values_have_their_places() {
+        let (node, faults) = read("ä: {b: 1}\nc:\nd: &x\n  - \"e\"\n  -\n  - {<<: &m {f: 5}}\ng: *x\n");
+        assert_eq!(faults, []);
+        let at = |place: Place| (place.line, place.column);
+        let pair = |key| node.get(key).expect("a pair");
+        let places = |pair: &Pair| (at(pair.place), at(pair.node.place));
+        assert_eq!(places(pair("ä")), ((1, 1), (1, 4)));
+        assert_eq!(places(pair("ä").node.get("b").expect("b")), ((1, 5), (1, 8)));
+        // What is empty stands at its key.
+        assert_eq!(places(pair("c")), ((2, 1), (2, 1)));
+        assert_eq!(pair("g").node.place, pair("d").node.place);
+        for key in ["d", "g"] {
+            let Value::List(items) = &pair(key).node.value else { panic!("a list") };
+            assert_eq!((at(items[0].place), items[1].place.line), ((4, 5), 5));
+            assert_eq!(places(items[2].get("f").expect("f")), ((6, 14), (6, 17)));
+        }
+    }
+
+    /// Each text has one fault.
+    #[test]
+    fn faults_have_their_places() {
+        let wide = format!("[{}1]", "1,".repeat(100_000));
+        let deep = |depth: usize| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
+        for (text, expected) in [
+            ("server:\n\tlogging: ~\n", "2:2 : this is not YAML"),
+            ("server: {\n", ": this is not YAML"),
+            ("server: ~\n---\nserver: ~\n", "2:1 : a second document begins here"),
+            ("server: ~\nserver: ~\n", "2:1 server: given twice; first at line 1, column 1"),
+            ("a: {b: {c: info, \"c\": debug}}", "1:18 a.b.c: given twice; first at line 1, column 9"),
+            ("m:\n  12: {}\n", "2:3 m.12: a key must be a text (write it in quotes: \"12\")"),
+            ("{~: 1}", "1:2 \"~\": a key must be a text (write it in quotes: \"~\")"),
+            ("? [a]\n: b\n", "1:3 : a key must be a text (a text that begins with `{` or `["),
+            ("a: {{ .Key }}\n", "1:5 a: a key must be a text (a text that begins with `{` or `["),
+            ("server: !x ~\n", "1:9 server: a tag (`!`) has no meaning here"),
+            ("a: [!!str b]\n", "1:5 a: a tag"),
+            ("a: *b\nb: &b 1\n", "1:4 a: an alias (`*name`) without its anchor (`&name`) before it (a text"),
+            ("a: [1, *b]\n", "1:8 a[1]: an alias (`*name`) without its anchor"),
+            ("a: &a {b: [*a]}\n", "1:12 a.b[0]: an alias (`*name`) inside of what it stands for"),
+            ("a: &a {*a : b}\n", "1:8 a: an alias (`*name`) inside of what it stands for"),
+            ("a: &a [1]\n*a : b\n", "2:1 : a key must be a text"),
+            (
+                "m: {<<: 5}\n",
+                "1:5 m: a merge (`<<`) takes keys and values, or a list of such (this is a number)",
+            ),
+            ("x: &a [{}, 1]\nm:\n  a: b\n  <<: *a\n", "4:3 m: a merge (`<<`) takes keys and values"),
+            ("m: {<<: {}, <<: {}}\n", "1:13 m.\"<<\": given twice; first at line 1, column 5"),
+            (&wide, "[99999]: too large: more than 100000 values, or 4 MiB of text (each alias counts"),
+            (&deep(33), "1:33 [0][0]"),
+            (&format!("a: &a {}\nb: [*a]\n", deep(31)), "2:5 b[0]: nested too deeply"),
+        ] {
+            let told = told(&read(text).1);
+            assert!(
+                told.len() == 1 && told[0].contains(expected),
+                "{text:.80}\n{told:#?}\nand not {expected}"
+            );
+        }
+        assert_eq!(read(&deep(32)).1, []);
+        assert_eq!(read(&format!("a: &a {}\nb: *a\n", deep(31))).1, []);
+    }
+
+    #[test]
+    fn aliases_that_stand_for_gigabytes_are_refused_in_time() {
+        let mut laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+        let mut merges = "b0: &b0 {k: v}\n".to_owned();
+        let mut nested = "c0: &c0 [x]\n".to_owned();
+        for level in 1..2_000 {
+            let alias = format!("*a{}, ", level - 1);
+            laughs += &format!("a{level}: &a{level} [{}]\n", alias.repeat(10));
+            merges += &format!("b{level}: &b{level} {{<<: *b{}, k{level}: v}}\n", level - 1);
+            nested += &format!("c{level}: &c{level} [*c{}]\n", level - 1);
+        }
+        let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(100_000), "*a, ".repeat(1_000));
+        for (text, expected) in
+            [(laughs, "too large"), (merges, "too large"), (nested, "nested too deeply"), (long, "too large")]
+        {
+            let (node, faults) = read(&text);
+            assert!(faults.len() == 1 && faults[0].message.starts_with(expected), "{faults:?}");
+            let size = Size::of(&node);
+            assert!(size.values <= 100_000 && size.bytes <= 4 << 20, "{}, {}", size.values, size.bytes);
+        }
+    }
+
+    #[test]
+    fn a_broken_text_still_has_what_stands_before() {
+        for (text, expected) in [
+            ("a:\n  b:\n  - 1\n  - c: 2\n    d: 'e\n", "{a: {b: [1, {c: 2}]}}"),
+            (
+                "server:\n  admin:\n    path: /run/x\n  logging:\n  - a\n b: c\n",
+                "{server: {admin: {path: \"/run/x\"}, logging: [\"a\"]}}",
+            ),
+            ("a: 1\na: 2\nb: 3\n", "{a: 1, b: 3}"),
+            ("a: &a {b: 1}\nc:\n  <<: *a\n  d: *none\n", "{a: {b: 1}, c: {b: 1}}"),
+            ("a: 1\n---\nb: 2\n", "{a: 1}"),
+        ] {
+            let (node, faults) = read(text);
+            assert_eq!((show(&node).as_str(), faults.len()), (expected, 1), "{text}");
+        }
+    }
+
+    /// What both readers take, they read alike; what serde_yaml refuses may be read here.
+    fn agrees(text: &str) {
+        let (node, faults) = read(text);
+        // A text alone is no configuration; saphyr takes `#` for a part of it as YAML 1.2 does.
+        if matches!(node.value, Value::Text { .. }) {
+            return;
+        }
+        if let (true, Some(theirs)) = (faults.is_empty(), of_serde(text)) {
+            assert_eq!(as_serde(&node), theirs, "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn serde_yaml_reads_the_same_words(word in "[-+]?(0[xob]?)?[-+_.0-9a-fA-FxeE]{0,12}") {
+            agrees(&format!("- {word}\n"));
+        }
+
+        #[test]
+        fn serde_yaml_reads_the_same_documents(
+            text in "((  ){0,2}(- |a: |b: |\\? |'c': |\"d\": |&a |\\*a|<<: |\\[|\\]|\\{|\\}|, |\\||>|\"|'|#|:| |x|5|0x1|~|ä|\\\\n|\n){1,6}\n){0,6}"
+        ) {
+            agrees(&text);
+        }
+
+        #[test]
+        fn serde_yaml_reads_the_same_after_a_slip(from in 0..EXAMPLE.len(), length in 0..40_usize, put in "[-:#\"'|>\\[{},&*<! \nax\t]{0,4}") {
+            let (from, end) = (EXAMPLE.floor_char_boundary(from), EXAMPLE.floor_char_boundary(from + length));
+            agrees(&format!("{}{put}{}", &EXAMPLE[..from], &EXAMPLE[end..]));
+        }
+    }
 }

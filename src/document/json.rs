@@ -1,0 +1,349 @@
+//! Reads JSON (RFC 8259) with a place for each key and value.
+//!
+//! Escapes and the grammar of numbers are serde_json's, which has no places. A lone surrogate is a
+//! fault, and so are comments and commas at the end. A whole number is read with all its digits
+//! as far as an `i128` goes.
+
+use serde::de::IgnoredAny;
+
+use super::node::{Fault, Node, Pair, Value};
+use super::place::Place;
+use super::reading::{Lines, Pairs, Size, Trail};
+
+/// Reads `text`; of a key that `is_secret`, no fault names what stands below it.
+pub(super) fn read(text: &str, is_secret: fn(&str) -> bool) -> (Node, Vec<Fault>) {
+    let trail = Trail::new(is_secret);
+    let mut reader = Reader { text, at: 0, lines: Lines::of(text), trail, is_broken: false };
+    let node = reader.value();
+    reader.blanks();
+    if !reader.is_broken && reader.at < text.len() {
+        let _: Option<()> = reader.expected("the end of the text");
+    }
+    let nothing = Node { place: Place { line: 1, column: 1 }, value: Value::Null };
+    (node.unwrap_or(nothing), reader.trail.faults)
+}
+
+struct Reader<'t> {
+    text: &'t str,
+    /// The next byte.
+    at: usize,
+    lines: Lines<'t>,
+    trail: Trail,
+    /// The rest cannot be read; what is open is closed.
+    is_broken: bool,
+}
+
+impl Reader<'_> {
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn rest(&self) -> &str {
+        self.text.get(self.at..).unwrap_or_default()
+    }
+
+    fn blanks(&mut self) {
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    /// Whether `byte` comes next, behind blanks; then it is read.
+    fn eat(&mut self, byte: u8) -> bool {
+        self.blanks();
+        let is_next = self.peek() == Some(byte);
+        self.at += usize::from(is_next);
+        is_next
+    }
+
+    /// Tells what is wrong at the byte `at`; nothing behind it is read.
+    fn broken<T>(&mut self, at: usize, message: &str, hint: Option<&str>) -> Option<T> {
+        let place = self.lines.place(at);
+        self.trail.broken(place, format!("this is not JSON: {message}"), hint.map(str::to_owned));
+        self.is_broken = true;
+        None
+    }
+
+    fn expected<T>(&mut self, what: &str) -> Option<T> {
+        self.blanks();
+        let is_comment = ["//", "/*", "#"].iter().any(|start| self.rest().starts_with(start));
+        let found = if self.peek().is_none() { ", found the end of the text" } else { "" };
+        self.broken(self.at, &format!("expected {what}{found}"), is_comment.then_some("JSON has no comments"))
+    }
+
+    /// Tells what serde_json found in what begins at `start`; it quotes nothing of it.
+    fn wrong<T>(&mut self, start: usize, error: &serde_json::Error) -> Option<T> {
+        let message = error.to_string();
+        let end = message.rfind(" at line ").unwrap_or(message.len());
+        let message = message.get(..end).unwrap_or_default();
+        self.broken(start + error.column().saturating_sub(1), message, None)
+    }
+
+    /// The next value, as far as it can be read.
+    fn value(&mut self) -> Option<Node> {
+        self.blanks();
+        let place = self.lines.place(self.at);
+        let next = self.peek();
+        let value = match next {
+            Some(b'{' | b'[') => {
+                self.take(Size::container(), place)?;
+                self.at += 1;
+                if next == Some(b'{') { self.map() } else { self.list() }
+            }
+            Some(b'"') => {
+                let text = self.string()?;
+                self.take(Size::scalar(text.len()), place)?;
+                Value::Text { text, is_plain: false }
+            }
+            _ => {
+                self.take(Size::scalar(0), place)?;
+                if let Some(b'-' | b'0'..=b'9') = next { self.number()? } else { self.word()? }
+            }
+        };
+        Some(Node { place, value })
+    }
+
+    fn take(&mut self, size: Size, place: Place) -> Option<()> {
+        let room = self.trail.take(size, place);
+        self.is_broken |= room.is_err();
+        room.ok()
+    }
+
+    fn map(&mut self) -> Value {
+        let mut pairs = Pairs::default();
+        let mut goes_on = !self.eat(b'}');
+        while goes_on {
+            let Some(pair) = self.pair(&pairs) else { break };
+            pairs.add(pair);
+            goes_on = self.goes_on(b'}', "`,` or `}`");
+        }
+        pairs.into_value()
+    }
+
+    fn pair(&mut self, before: &Pairs) -> Option<Pair> {
+        self.blanks();
+        let place = self.lines.place(self.at);
+        if self.peek() != Some(b'"') {
+            return self.expected("a key in double quotes");
+        }
+        let key = self.string()?;
+        self.take(Size { values: 0, bytes: key.len(), depth: 0 }, place)?;
+        self.trail.enter_key(&key);
+        before.check(&key, place, &mut self.trail);
+        if !self.eat(b':') {
+            return self.expected("`:`");
+        }
+        let node = self.value()?;
+        self.trail.leave();
+        Some(Pair { key, place, node })
+    }
+
+    fn list(&mut self) -> Value {
+        let mut items = Vec::new();
+        let mut goes_on = !self.eat(b']');
+        while goes_on {
+            self.trail.enter_item(items.len());
+            let Some(item) = self.value() else { break };
+            self.trail.leave();
+            items.push(item);
+            goes_on = self.goes_on(b']', "`,` or `]`");
+        }
+        Value::List(items)
+    }
+
+    /// Whether a comma and one more follow in a map or list that ends with `end`.
+    fn goes_on(&mut self, end: u8, what: &str) -> bool {
+        if self.is_broken || self.eat(end) {
+            return false;
+        }
+        if !self.eat(b',') {
+            return self.expected(what).unwrap_or(false);
+        }
+        let comma = self.at - 1;
+        self.blanks();
+        self.peek() != Some(end) || self.broken(comma, "trailing comma", None).unwrap_or(false)
+    }
+
+    /// The string whose opening quote comes next.
+    fn string(&mut self) -> Option<String> {
+        let start = self.at;
+        let mut end = start + 1;
+        loop {
+            match self.text.as_bytes().get(end) {
+                Some(b'"') => break,
+                Some(b'\\') => end += 2,
+                Some(0..=0x1f) => {
+                    let hint = "a line break is written `\\n`, a tab `\\t`";
+                    return self.broken(end, "a control character in a string", Some(hint));
+                }
+                Some(_) => end += 1,
+                None => return self.broken(start, "the closing `\"` of this string is missing", None),
+            }
+        }
+        self.at = end + 1;
+        serde_json::from_str(self.text.get(start..=end)?).map_or_else(|error| self.wrong(start, &error), Some)
+    }
+
+    fn number(&mut self) -> Option<Value> {
+        let start = self.at;
+        let is_part = |byte: u8| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E');
+        while self.peek().is_some_and(is_part) {
+            self.at += 1;
+        }
+        let digits = self.text.get(start..self.at)?;
+        if let Err(error) = serde_json::from_str::<IgnoredAny>(digits) {
+            return self.wrong(start, &error);
+        }
+        if let Ok(number) = digits.parse() {
+            return Some(Value::Integer(number));
+        }
+        match digits.parse() {
+            Ok(number) if f64::is_finite(number) => Some(Value::Float(number)),
+            _ => self.broken(start, "number out of range", None),
+        }
+    }
+
+    fn word(&mut self) -> Option<Value> {
+        let words = [("null", Value::Null), ("true", Value::Boolean(true)), ("false", Value::Boolean(false))];
+        for (word, value) in words {
+            if self.rest().starts_with(word) {
+                self.at += word.len();
+                return Some(value);
+            }
+        }
+        self.expected("a value")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::reading::{show, told};
+    use super::*;
+
+    fn read(text: &str) -> (Node, Vec<Fault>) {
+        super::read(text, |_| false)
+    }
+
+    #[test]
+    fn values_are_read_as_json_has_them() {
+        for (text, expected) in [
+            (" null ", "~"),
+            ("[]", "[]"),
+            ("{ }", "{}"),
+            ("[true,false,null]", "[true, false, ~]"),
+            ("{\"b\":1,\n\"a\":{\"\":[{}]}}", "{b: 1, a: {: [{}]}}"),
+            (
+                "[0, -0, -12, 18446744073709551616, 1e2, 1.5, -0.5E-1]",
+                "[0, 0, -12, 18446744073709551616, 100.0, 1.5, -0.05]",
+            ),
+            ("[9999999999999999999999999999999999999999]", "[1e40]"),
+            ("\"\\u00e4 \\ud83d\\ude00 \\\"\\/\\n ä😀\"", "\"ä 😀 \\\"/\\n ä😀\""),
+            ("{\"\\u0061\": 1}", "{a: 1}"),
+        ] {
+            let (node, faults) = read(text);
+            assert_eq!((show(&node).as_str(), faults), (expected, Vec::new()), "{text}");
+        }
+    }
+
+    #[test]
+    fn keys_and_values_have_their_places() {
+        let (node, faults) = read("{\"ä\": {\n\t\"b\" :\n [5,\"😀\", null]}}");
+        assert_eq!(faults, []);
+        let a = node.get("ä").expect("ä");
+        let b = a.node.get("b").expect("b");
+        let Value::List(items) = &b.node.value else { panic!("a list") };
+        let places =
+            [node.place, a.place, a.node.place, b.place, b.node.place, items[1].place, items[2].place];
+        let places = places.map(|place| (place.line, place.column));
+        assert_eq!(places, [(1, 1), (1, 2), (1, 7), (2, 2), (3, 2), (3, 5), (3, 10)]);
+    }
+
+    /// Each text has one fault.
+    #[test]
+    fn faults_say_what_was_expected_and_where() {
+        for (text, expected) in [
+            ("", "1:1 : this is not JSON: expected a value, found the end of the text"),
+            ("nul", "1:1 : this is not JSON: expected a value"),
+            ("{} {}", "1:4 : this is not JSON: expected the end of the text"),
+            ("{\"a\": 1", "1:8 : this is not JSON: expected `,` or `}`, found the end of the text"),
+            ("[1\n2]", "2:1 : this is not JSON: expected `,` or `]`"),
+            ("[1,,2]", "1:4 : this is not JSON: expected a value"),
+            ("{\"a\": 1,,}", "1:9 : this is not JSON: expected a key in double quotes"),
+            ("{a: 1}", "1:2 : this is not JSON: expected a key in double quotes"),
+            ("{'a': 1}", "1:2 : this is not JSON: expected a key in double quotes"),
+            ("{\"a\" 1}", "1:6 : this is not JSON: expected `:`"),
+            ("[1, ]", "1:3 : this is not JSON: trailing comma"),
+            ("{\"a\": 1,\n}", "1:8 : this is not JSON: trailing comma"),
+            ("[1, // one\n2]", "1:5 : this is not JSON: expected a value (JSON has no comments)"),
+            ("[1 /* one */]", "1:4 : this is not JSON: expected `,` or `]` (JSON has no comments)"),
+            ("# one\n1", "1:1 : this is not JSON: expected a value (JSON has no comments)"),
+            ("[\"ä\\ud83d\"]", "1:10 : this is not JSON: unexpected end of hex escape"),
+            ("[\"\\ud83d\\u0041\"]", "1:14 : this is not JSON: lone leading surrogate in hex escape"),
+            ("[\"\\ude00\"]", "1:8 : this is not JSON: lone leading surrogate in hex escape"),
+            ("\"\\x41\"", "1:3 : this is not JSON: invalid escape"),
+            ("\"a\nb\"", "1:3 : this is not JSON: a control character in a string (a line break is written"),
+            ("[1, \"a]", "1:5 : this is not JSON: the closing `\"` of this string is missing"),
+            ("[\"a\\", "1:2 : this is not JSON: the closing"),
+            ("01", "1:2 : this is not JSON: invalid number"),
+            ("[1.]", "1:3 : this is not JSON: "),
+            ("[-]", "1:2 : this is not JSON: "),
+            ("[+1]", "1:2 : this is not JSON: expected a value"),
+            ("[1e999]", "1:2 : this is not JSON: number out of range"),
+            ("[NaN]", "1:2 : this is not JSON: expected a value"),
+            ("\u{feff}1", "1:1 : this is not JSON: expected a value"),
+            ("{\"a\": [{\"b\": 1,\n\"b\": 2}]}", "2:1 a[0].b: given twice; first at line 1, column 9"),
+            (&format!("{}1{}", "[".repeat(33), "]".repeat(33)), "1:33 [0][0]"),
+            (&format!("[{}1]", "1,".repeat(100_000)), "[99999]: too large: more than 100000 values"),
+        ] {
+            let told = told(&read(text).1);
+            assert!(
+                told.len() == 1 && told[0].contains(expected),
+                "{text:.80}\n{told:#?}\nand not {expected}"
+            );
+        }
+        assert_eq!(read(&format!("{}1{}", "[".repeat(32), "]".repeat(32))).1, []);
+    }
+
+    #[test]
+    fn a_broken_text_still_has_what_stands_before() {
+        for (text, expected) in [
+            ("{\"a\": {\"b\": [1, {\"c\": 2, \"d\" 3}], \"e\": 4}}", "{a: {b: [1, {c: 2}]}}"),
+            ("{\"a\": 1, \"b\": \"x", "{a: 1}"),
+            ("{\"a\": [1, 2,]}", "{a: [1, 2]}"),
+            ("{\"a\": 1, \"a\": 2, \"b\": 3}", "{a: 1, b: 3}"),
+        ] {
+            let (node, faults) = read(text);
+            assert_eq!((show(&node).as_str(), faults.len()), (expected, 1), "{text}");
+        }
+    }
+
+    /// The same in serde_json's shape; the faults that it does not know are not made.
+    fn as_serde(node: &Node) -> serde_json::Value {
+        match &node.value {
+            Value::Null => serde_json::Value::Null,
+            Value::Boolean(truth) => (*truth).into(),
+            Value::Integer(number) => serde_json::from_str(&number.to_string()).expect("a number"),
+            Value::Float(number) => (*number).into(),
+            Value::Text { text, .. } => text.as_str().into(),
+            Value::List(items) => items.iter().map(as_serde).collect(),
+            Value::Map(pairs) => pairs.iter().map(|pair| (pair.key.clone(), as_serde(&pair.node))).collect(),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn serde_json_reads_the_same(text in "([\\[\\]{}:, ]|\"a\"|\"b\\\\n\"|\"\\\\u00e4\"|\"\\\\ud83d\\\\ude00\"|-?[0-9]{1,3}|1\\.5|null|true|/){0,12}") {
+            let (node, faults) = read(&text);
+            match serde_json::from_str::<serde_json::Value>(&text) {
+                Ok(value) if faults.is_empty() => {
+                    let ours = as_serde(&node);
+                    prop_assert!(ours == value || text.contains("-0"), "{ours} {value}");
+                }
+                Ok(_) => prop_assert!(faults.iter().all(|fault| fault.message.starts_with("given twice")), "{faults:?}"),
+                Err(error) => prop_assert!(!faults.is_empty(), "{error}"),
+            }
+        }
+    }
+}

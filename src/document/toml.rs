@@ -1,0 +1,190 @@
+//! Reads TOML. Tables become maps in the order of their keys in the text.
+//!
+//! Dates are refused. A table that has a header stands at its header.
+
+use std::ops::Range;
+
+use toml::de::{DeArray, DeInteger, DeTable, DeValue};
+
+use super::node::{Fault, Node, Pair, Value};
+use super::place::Place;
+use super::reading::{Lines, Pairs, Size, Stop, Trail};
+
+/// Deeper tables than this are refused before they are read: what reads them recurses.
+const MAX_DOTS: usize = 256;
+
+/// Reads `text`; of a key that `is_secret`, no fault names what stands below it.
+pub(super) fn read(text: &str, is_secret: fn(&str) -> bool) -> (Node, Vec<Fault>) {
+    let mut reader = Reader { lines: Lines::of(text), trail: Trail::new(is_secret), is_full: false };
+    let start = Place { line: 1, column: 1 };
+    if let Some(at) = deep_key(text) {
+        let place = reader.lines.place(at);
+        reader.trail.broken(place, "nested too deeply".to_owned(), None);
+        return (Node { place: start, value: Value::Map(Vec::new()) }, reader.trail.faults);
+    }
+    let (table, errors) = DeTable::parse_recoverable(text);
+    for error in errors {
+        let place = reader.lines.place(error.span().unwrap_or_default().start);
+        reader.trail.broken(place, format!("this is not TOML: {}", error.message()), None);
+    }
+    let value = reader.table(table.get_ref());
+    (Node { place: start, value }, reader.trail.faults)
+}
+
+/// Where a line holds so many dots that no key of a configuration can be meant.
+fn deep_key(text: &str) -> Option<usize> {
+    let mut start = 0;
+    for line in text.split_inclusive('\n') {
+        let key = line.split(['=', '"', '\'']).next().unwrap_or_default();
+        if key.bytes().filter(|&byte| byte == b'.').count() > MAX_DOTS {
+            return Some(start);
+        }
+        start += line.len();
+    }
+    None
+}
+
+struct Reader<'t> {
+    lines: Lines<'t>,
+    trail: Trail,
+    /// The document is too large; the rest is left out.
+    is_full: bool,
+}
+
+impl Reader<'_> {
+    fn table(&mut self, table: &DeTable<'_>) -> Value {
+        let mut members: Vec<_> = table.iter().collect();
+        members.sort_by_key(|(key, _)| key.span().start);
+        let mut pairs = Pairs::default();
+        for (key, value) in members {
+            let place = self.lines.place(key.span().start);
+            self.trail.enter_key(key.get_ref());
+            let node = self.value(value.get_ref(), value.span(), key.get_ref().len());
+            self.trail.leave();
+            if self.is_full {
+                break;
+            }
+            pairs.add(Pair { key: key.get_ref().to_string(), place, node });
+        }
+        pairs.into_value()
+    }
+
+    fn list(&mut self, list: &DeArray<'_>) -> Value {
+        let mut items = Vec::with_capacity(list.len());
+        for (index, item) in list.iter().enumerate() {
+            self.trail.enter_item(index);
+            let item = self.value(item.get_ref(), item.span(), 0);
+            self.trail.leave();
+            if self.is_full {
+                break;
+            }
+            items.push(item);
+        }
+        Value::List(items)
+    }
+
+    /// The value whose key has `key` bytes; nothing if it is too deep or too much.
+    fn value(&mut self, value: &DeValue<'_>, span: Range<usize>, key: usize) -> Node {
+        let place = self.lines.place(span.start);
+        let mut size = match value {
+            DeValue::Table(_) | DeValue::Array(_) => Size::container(),
+            DeValue::String(text) => Size::scalar(text.len()),
+            _ => Size::scalar(0),
+        };
+        size.bytes += key;
+        let value = match self.trail.take(size, place) {
+            Ok(()) => self.content(value, place),
+            Err(Stop) => {
+                self.is_full = true;
+                Value::Null
+            }
+        };
+        Node { place, value }
+    }
+
+    fn content(&mut self, value: &DeValue<'_>, place: Place) -> Value {
+        match value {
+            DeValue::Table(table) => self.table(table),
+            DeValue::Array(array) => self.list(array),
+            DeValue::String(text) => Value::Text { text: text.to_string(), is_plain: false },
+            DeValue::Boolean(truth) => Value::Boolean(*truth),
+            DeValue::Integer(number) => integer(number),
+            DeValue::Float(number) => Value::Float(number.as_str().parse().unwrap_or(f64::NAN)),
+            DeValue::Datetime(_) => {
+                let message = "a date has no meaning here; write a text, in quotes".to_owned();
+                self.trail.fault(place, message, None);
+                Value::Null
+            }
+        }
+    }
+}
+
+/// What does not fit is no whole number that a key could take.
+fn integer(number: &DeInteger<'_>) -> Value {
+    match i128::from_str_radix(number.as_str(), number.radix()) {
+        Ok(number) => Value::Integer(number),
+        Err(_) => Value::Float(f64::NAN),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::reading::{show, told};
+    use super::*;
+
+    fn read(text: &str) -> (Node, Vec<Fault>) {
+        super::read(text, |_| false)
+    }
+
+    #[test]
+    fn values_are_read_in_the_order_of_the_text() {
+        let text = "z = 'a'\n[s]\nb = {json = true, n = 0x7}\na = [1_000, 0o17, 0b1, -5, 18446744073709551616]\n\
+                    f = [1_0.5, inf, -nan]\n[[t]]\n\"x y\".k = \"\"\"\nä \\U0001F600\"\"\"\n[[t]]\n[s.u]\n";
+        let (node, faults) = read(text);
+        assert_eq!(faults, []);
+        assert_eq!(
+            show(&node),
+            "{z: \"a\", s: {b: {json: true, n: 7}, a: [1000, 15, 1, -5, 18446744073709551616], \
+             f: [10.5, inf, NaN], u: {}}, t: [{x y: {k: \"ä 😀\"}}, {}]}"
+        );
+    }
+
+    #[test]
+    fn keys_and_values_have_their_places() {
+        let (node, faults) = read("a = 1\n[s]\n  \"ä\".b = [5,\n   {c = ''}]\n");
+        assert_eq!(faults, []);
+        let at = |pair: &Pair| {
+            let (key, value) = (pair.place, pair.node.place);
+            (key.line, key.column, value.line, value.column)
+        };
+        let a = node.get("a").expect("a");
+        let s = node.get("s").expect("s");
+        let b = s.node.get("ä").and_then(|pair| pair.node.get("b")).expect("b");
+        assert_eq!((at(a), at(b)), ((1, 1, 1, 5), (3, 7, 3, 11)));
+        assert_eq!((s.place.line, s.place.column), (2, 2));
+        let Value::List(items) = &b.node.value else { panic!("a list") };
+        assert_eq!(at(items[1].get("c").expect("c")), (4, 5, 4, 9));
+    }
+
+    #[test]
+    fn faults_have_their_places() {
+        for (text, expected) in [
+            ("[s]\na = [1979-05-27]", "2:6 s.a[0]: a date has no meaning here; write a text, in quotes"),
+            ("name = 'a'\nname = 'b'", "2:1 : this is not TOML: duplicate key"),
+            ("type = tcp", "1:8 : this is not TOML"),
+            (&format!("a = {}1{}", "[".repeat(33), "]".repeat(33)), "nested too deeply"),
+            (&format!("a = [{}]", "1,".repeat(100_000)), "too large: more than 100000 values"),
+        ] {
+            let told = told(&read(text).1);
+            assert!(told.len() == 1 && told[0].contains(expected), "{told:#?}\nand not {expected}");
+        }
+        assert_eq!(read(&format!("a = {}1{}", "[".repeat(31), "]".repeat(31))).1, []);
+    }
+
+    #[test]
+    fn a_broken_text_still_has_its_tree() {
+        let (node, faults) = read("[server.admin]\npath = '/run/x'\n[server.logging]\nlevel = debug\n");
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert!(show(&node).starts_with("{server: {admin: {path: \"/run/x\"}"), "{}", show(&node));
+    }
+}
