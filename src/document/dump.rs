@@ -7,7 +7,7 @@ use serde_yaml::{Mapping, Value};
 use super::path::{KeyPath, Step};
 
 /// What stands for a secret.
-pub(super) const HIDDEN: &str = "…";
+pub const HIDDEN: &str = "…";
 
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]

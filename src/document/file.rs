@@ -39,8 +39,12 @@ pub enum Holds {
 
 impl Found<'_, String> {
     /// Opens the file that this value names, and reports what is wrong with it. Beside it stands its path.
+    /// Those that `defaults` names are opened for its entries.
     pub fn open(&self, holds: Holds) -> Option<(File, PathBuf)> {
         let document = self.key.document;
+        if self.key.is_template {
+            return None;
+        }
         let name = match place(document.credentials.as_deref(), self.as_ref()?) {
             Ok(name) => name,
             Err((message, hint)) => {

@@ -6,7 +6,8 @@
 //! | text → tree with places | `syntax`, `yaml`, `toml`, `json`; `node` |
 //! | one reading: problems, unknown keys | `document`, `problem` |
 //! | blocks, entries, lists: where a key's value is looked for | `section`, `environment` |
-//! | kinds of values, secrets, files | `value`, `duration`, `secret`, `file` |
+//! | kinds of values, secrets, files | `value`, `refusal`, `duration`, `network`, `secret`, `file` |
+//! | what is wrong inside of a long text | `within` |
 //! | which keys there are; what holds | `record`, `schema` (tests), `dump` |
 //!
 //! The room knows no key of pfxhttp: other rooms ask for theirs, and say range or choices as they do. No
@@ -18,27 +19,35 @@ mod duration;
 mod environment;
 mod file;
 mod json;
+mod network;
 mod node;
 mod path;
 mod place;
 mod problem;
 mod reading;
 mod record;
+mod refusal;
+#[cfg(test)]
+pub(crate) mod schema;
 mod secret;
 mod section;
 mod syntax;
 mod toml;
 mod value;
+mod within;
 mod word;
 mod yaml;
 
 pub use document::{Document, Reported, Sources};
+pub use dump::HIDDEN;
 pub use file::{CREDENTIALS, Holds, NO_CREDENTIALS};
+pub use network::numeric;
 pub use node::{Fault, Node, Pair, Value};
 pub use path::{KeyPath, Step};
 pub use place::Place;
 pub use problem::{Problem, Severity};
 pub use record::{Definition, Kind, Record};
+pub use refusal::Refusal;
 pub use secret::SecretKey;
 pub use section::{Entries, Key, Section};
 pub use syntax::Syntax;

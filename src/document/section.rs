@@ -35,7 +35,7 @@ pub struct Section<'d> {
     pub(super) definition: &'static str,
     /// The nearest first; never empty.
     layers: Rc<[Layer<'d>]>,
-    /// Whether this is `defaults`: read for the faults of its own values.
+    /// Whether this is `defaults`, or has no effect: read for the faults of its own values.
     is_template: bool,
 }
 
@@ -47,7 +47,7 @@ pub struct Key<'d> {
     /// The key's name; `None` for an item.
     pub(super) name: Option<&'static str>,
     layers: Rc<[Layer<'d>]>,
-    is_template: bool,
+    pub(super) is_template: bool,
     /// Where the block stands that the key is of.
     block: Option<Place>,
     /// The variable that the values of the layers come from.
@@ -56,6 +56,8 @@ pub struct Key<'d> {
     stand_in: Option<&'d Variable>,
     /// Whether a nearer key holds instead.
     is_displaced: bool,
+    /// Whether this is one of several layers that add up.
+    is_layer: bool,
 }
 
 /// A value, and where it stands.
@@ -100,6 +102,13 @@ impl<'d> Section<'d> {
     #[must_use]
     pub fn place(&self) -> Option<Place> {
         self.own().place
+    }
+
+    /// This block, if its keys have no effect: a value that is not of its key's kind is reported, and
+    /// nothing else.
+    #[must_use]
+    pub fn without_effect(&self) -> Self {
+        Self { is_template: true, ..self.clone() }
     }
 
     /// The key `name`.
@@ -152,6 +161,7 @@ impl<'d> Section<'d> {
             variable: None,
             stand_in: None,
             is_displaced: false,
+            is_layer: false,
         }
     }
 
@@ -171,6 +181,16 @@ impl<'d> Section<'d> {
         }
         let at = self.place().map_or(At::Nowhere, At::Place);
         self.document.report(severity, &self.path().to_string(), &at, message)
+    }
+}
+
+impl<'d> Entries<'d> {
+    /// Reads each entry by `read`, and `defaults` before them, for the faults of its values.
+    pub fn read<T>(&self, read: impl Fn(&str, &Section<'d>) -> Option<T>) -> Vec<T> {
+        if let Some(defaults) = &self.defaults {
+            read(DEFAULTS, defaults);
+        }
+        self.list.iter().filter_map(|(name, entry)| read(name, entry)).collect()
     }
 }
 
@@ -247,7 +267,7 @@ impl<'d> Key<'d> {
         self.spots().first().is_some_and(|spot| spot.path == *self.path())
     }
 
-    /// The key in each layer alone, the nearest first: for lists that add up.
+    /// The key in each layer alone, the nearest first: for lists that add up, as [`Key::note_sum`] is told.
     #[must_use]
     pub fn each_layer(&self) -> Vec<Self> {
         let kept = self.layers.iter().scan(false, |is_taken_back, layer| {
@@ -255,7 +275,13 @@ impl<'d> Key<'d> {
             *is_taken_back |= layer.node.is_some_and(is_null);
             kept
         });
-        kept.map(|layer| Self { layers: Rc::from([layer]), ..self.clone() }).collect()
+        kept.map(|layer| Self { layers: Rc::from([layer]), is_layer: true, ..self.clone() }).collect()
+    }
+
+    /// Notes for the effective configuration what the layers of this key add up to.
+    pub fn note_sum(&self, items: impl Iterator<Item = String>) {
+        let origin = self.spot().map_or(Origin::Default, |spot| spot.origin());
+        self.note(items.map(serde_yaml::Value::from).collect(), origin);
     }
 
     /// Notes which kind of value the key has.
@@ -378,9 +404,9 @@ impl<'d> Key<'d> {
             return vec![self.item(self.path().item(0), None)];
         }
         let items = self.items();
-        if items.is_empty() {
-            let origin = self.spot().map_or(Origin::Default, |spot| spot.origin());
-            self.note(serde_yaml::Value::Sequence(Vec::new()), origin);
+        // An absent list may mean something else than an empty one.
+        if let (true, Some(spot)) = (items.is_empty(), self.spot()) {
+            self.note(serde_yaml::Value::Sequence(Vec::new()), spot.origin());
         }
         items
     }
@@ -489,7 +515,7 @@ impl<'d> Key<'d> {
 
     /// Notes the value that holds, for the effective configuration.
     pub(super) fn note(&self, value: serde_yaml::Value, origin: Origin) {
-        if !self.is_template && self.document.record.is_none() {
+        if !self.is_template && !self.is_layer && self.document.record.is_none() {
             self.document.dump.borrow_mut().set(self.path(), value, origin);
         }
     }

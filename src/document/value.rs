@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use serde_yaml::Value as Yaml;
 
+use super::document::Reported;
 use super::dump::{HIDDEN, Origin};
 use super::duration;
 use super::nearest;
 use super::node::{Node, Value};
 use super::record::Kind;
+use super::refusal::{Refusal, refusal, text, truth, unexpected, word};
 use super::section::{Key, Spot};
 
 /// What a key says.
@@ -21,9 +23,10 @@ pub struct Found<'d, T> {
     /// The key.
     pub key: Key<'d>,
     value: Option<T>,
-    /// Whether there is a value that is wrong, and reported.
-    is_wrong: bool,
-    show: Box<dyn Fn(&T) -> Yaml + 'd>,
+    /// A value that is wrong, as it was reported.
+    wrong: Option<Reported<'d>>,
+    /// How a default is shown in the effective configuration; nothing: it is not.
+    show: Option<Box<dyn Fn(&T) -> Yaml + 'd>>,
 }
 
 impl<'d, T> Found<'d, T> {
@@ -42,7 +45,7 @@ impl<'d, T> Found<'d, T> {
     /// Whether a value is set, right or wrong.
     #[must_use]
     pub fn is_set(&self) -> bool {
-        self.value.is_some() || self.is_wrong
+        self.value.is_some() || self.wrong.is_some()
     }
 
     /// The value, or what holds if none is set.
@@ -56,8 +59,8 @@ impl<'d, T> Found<'d, T> {
     }
 
     fn or_of(self, default: T, origin: Origin) -> T {
-        if !self.is_set() {
-            self.key.note((self.show)(&default), origin);
+        if let (false, Some(show)) = (self.is_set(), &self.show) {
+            self.key.note(show(&default), origin);
         }
         self.value.unwrap_or(default)
     }
@@ -84,7 +87,26 @@ impl<'d, T> Found<'d, T> {
         if let (Some(value), Some(spot)) = (&self.value, self.key.spot()) {
             self.key.note(Yaml::from(show(value)), spot.origin());
         }
-        Self { show: Box::new(move |value| Yaml::from(show(value))), ..self }
+        Self { show: Some(Box::new(move |value| Yaml::from(show(value)))), ..self }
+    }
+
+    /// The value as `read` takes it, which says what is wrong if it does not.
+    pub fn read_as<U, R: Into<Refusal>>(self, read: impl FnOnce(T) -> Result<U, R>) -> Found<'d, U> {
+        let Self { key, value, wrong, .. } = self;
+        match value.map(read) {
+            Some(Err(refusal)) => Found { wrong: key.refuse(refusal.into()), key, value: None, show: None },
+            read => Found { key, value: read.and_then(Result::ok), wrong, show: None },
+        }
+    }
+
+    /// The same value, unless `check` says what is wrong with it.
+    #[must_use]
+    pub fn check<R: Into<Refusal>>(mut self, check: impl FnOnce(&T) -> Result<(), R>) -> Self {
+        if let Some(Err(refusal)) = self.value.as_ref().map(check) {
+            self.wrong = self.key.refuse(refusal.into());
+            self.value = None;
+        }
+        self
     }
 }
 
@@ -98,19 +120,23 @@ impl<'d> Key<'d> {
     ) -> Found<'d, T> {
         self.record(kind);
         let spot = self.spot();
-        let read = spot.as_ref().map(read);
-        if let (Some(spot), Some(Err(refusal))) = (&spot, &read) {
-            let told = self.fault(spot, refusal.message.clone());
-            if let Some(hint) = &refusal.hint {
-                told.hint(hint.clone());
-            }
-        }
-        let is_wrong = matches!(read, Some(Err(_)));
-        let value = read.and_then(Result::ok);
+        let (value, wrong) = match spot.as_ref().map(read) {
+            Some(Err(refusal)) => (None, self.refuse(refusal)),
+            read => (read.and_then(Result::ok), None),
+        };
         if let (Some(value), Some(spot)) = (&value, &spot) {
             self.note(show(value), spot.origin());
         }
-        Found { key: self.clone(), value, is_wrong, show: Box::new(show) }
+        Found { key: self.clone(), value, wrong, show: Some(Box::new(show)) }
+    }
+
+    /// Reports what is wrong with the value.
+    fn refuse(&self, refusal: Refusal) -> Option<Reported<'d>> {
+        let told = self.fault(&self.spot()?, refusal.message);
+        Some(match refusal.hint {
+            Some(hint) => told.hint(hint),
+            None => told,
+        })
     }
 
     /// A text. A value that YAML takes for a number or a boolean is refused.
@@ -166,9 +192,9 @@ impl<'d> Key<'d> {
 
     /// A status code of HTTP.
     pub fn status(&self) -> Found<'d, u16> {
-        let Found { key, value, is_wrong, .. } = self.count(100..=599);
+        let Found { key, value, wrong, .. } = self.count(100..=599);
         let value = value.and_then(|code| u16::try_from(code).ok());
-        Found { key, value, is_wrong, show: Box::new(|code| Yaml::from(*code)) }
+        Found { key, value, wrong, show: Some(Box::new(|code| Yaml::from(*code))) }
     }
 
     /// A number from 0 to 1.
@@ -209,18 +235,18 @@ impl<'d> Key<'d> {
     }
 
     /// The one of `choices` whose name the value is.
-    pub fn choice<T: Copy + PartialEq>(&self, choices: &'static [(&'static str, T)]) -> Found<'d, T> {
+    pub fn choice<T: Clone + PartialEq>(&self, choices: &'static [(&'static str, T)]) -> Found<'d, T> {
         let names = choices.iter().map(|(name, _)| *name).collect();
         self.chosen(Kind::Choice(names), text, choices)
     }
 
     /// The same, if the value may be written as a number.
-    pub fn word_choice<T: Copy + PartialEq>(&self, choices: &'static [(&'static str, T)]) -> Found<'d, T> {
+    pub fn word_choice<T: Clone + PartialEq>(&self, choices: &'static [(&'static str, T)]) -> Found<'d, T> {
         let names = choices.iter().map(|(name, _)| *name).collect();
         self.chosen(Kind::WordChoice(names), word, choices)
     }
 
-    fn chosen<T: Copy + PartialEq>(
+    fn chosen<T: Clone + PartialEq>(
         &self,
         kind: Kind,
         text: fn(&Node) -> Result<String, Refusal>,
@@ -229,7 +255,7 @@ impl<'d> Key<'d> {
         let read = |spot: &Spot<'d>| {
             let text = text(spot.node)?;
             if let Some((_, value)) = choices.iter().find(|(name, _)| *name == text) {
-                return Ok(*value);
+                return Ok(value.clone());
             }
             let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
             let refused = refusal(format!("must be one of: {}", names.join(", ")));
@@ -264,57 +290,5 @@ impl<'d> Key<'d> {
             mode.ok_or_else(|| wrong.hint("as \"0660\": the owner and the group may connect"))
         };
         self.found(Kind::Word, read, |mode| Yaml::from(format!("{mode:04o}")))
-    }
-}
-
-/// Why a value is refused.
-struct Refusal {
-    message: String,
-    hint: Option<String>,
-}
-
-impl Refusal {
-    fn hint(self, hint: impl Into<String>) -> Self {
-        Self { hint: Some(hint.into()), ..self }
-    }
-}
-
-fn refusal(message: impl Into<String>) -> Refusal {
-    Refusal { message: message.into(), hint: None }
-}
-
-fn unexpected(expected: &str, node: &Node) -> Refusal {
-    let found = match &node.value {
-        Value::Integer(number) if *number < 0 => "a negative number",
-        Value::Float(_) => "a number that is not whole",
-        _ => node.kind(),
-    };
-    let is_block = matches!(node.value, Value::Map(_));
-    let quotes = if expected == "a string" && is_block { " (put it in quotes)" } else { "" };
-    refusal(format!("expected {expected}{quotes}, found {found}"))
-}
-
-fn text(node: &Node) -> Result<String, Refusal> {
-    match &node.value {
-        Value::Text { text, .. } => Ok(text.clone()),
-        _ => Err(unexpected("a string", node)),
-    }
-}
-
-fn word(node: &Node) -> Result<String, Refusal> {
-    match &node.value {
-        Value::Text { text, .. } => Ok(text.clone()),
-        Value::Integer(number) => Ok(number.to_string()),
-        Value::Boolean(truth) => Ok(truth.to_string()),
-        _ => Err(unexpected("a string", node)),
-    }
-}
-
-/// A boolean as strconv.ParseBool spells it.
-fn truth(text: &str) -> Option<bool> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
-        _ => None,
     }
 }
