@@ -27,8 +27,6 @@ pub mod client;
 #[cfg(feature = "broker")]
 pub mod command;
 #[cfg(feature = "broker")]
-pub mod config;
-#[cfg(feature = "broker")]
 pub mod daemon;
 #[cfg(feature = "broker")]
 pub mod document;
@@ -47,4 +45,6 @@ pub mod observe;
 pub mod oidc;
 #[cfg(feature = "broker")]
 pub mod server;
+#[cfg(feature = "broker")]
+pub mod settings;
 pub mod wire;

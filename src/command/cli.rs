@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::config::{Location, Syntax};
+use crate::settings::{Location, Syntax};
 
 /// Lets Postfix ask HTTP APIs (socketmap, policy delegation, Dovecot SASL): the daemon.
 #[derive(Debug, Parser)]
@@ -58,6 +58,9 @@ pub enum Command {
         #[arg(long)]
         online: bool,
     },
+    /// The configuration that holds
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Ask as Postfix would: prints the bytes that it would get, or "(connection closed)"
     Query {
         /// Show the request, the API's answer and what decided, without secrets
@@ -106,6 +109,17 @@ pub enum Asked {
         name: String,
         /// Who
         user: OsString,
+    },
+}
+
+/// What is done with the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum ConfigCommand {
+    /// Print it as YAML, each value with its origin as a comment; secrets are shown as `…`
+    Dump {
+        /// Leave out what is set nowhere
+        #[arg(long)]
+        changed: bool,
     },
 }
 

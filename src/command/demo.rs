@@ -21,12 +21,12 @@ use tokio::sync::mpsc;
 
 use super::sample_api::SampleApi;
 use crate::broker::Broker;
-use crate::config;
 use crate::daemon::exit::{OS, SOFTWARE, say};
 use crate::model::Attribute;
 use crate::server::activation::Activated;
 use crate::server::threads::Threads;
 use crate::server::{Listeners, Room, Shared, bind};
+use crate::settings;
 use crate::wire::{policy, socketmap};
 
 /// Who brings a request to the broker.
@@ -147,7 +147,7 @@ fn play(directory: &Path, runtime: &Runtime) -> io::Result<usize> {
     let client = client_program()?;
     let api = runtime.block_on(SampleApi::start())?;
     let text = configuration(directory, &api)?;
-    let (config, _) = config::parse(Path::new("demo.yml"), &text)
+    let (config, _) = settings::parse(Path::new("demo.yml"), &text)
         .map_err(|problems| io::Error::other(problems.iter().map(ToString::to_string).collect::<String>()))?;
     let broker = Arc::new(Broker::new(&config.broker()).map_err(io::Error::other)?);
     let bound = bind::all(&config.server.sockets, &Activated::default()).map_err(io::Error::other)?;

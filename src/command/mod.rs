@@ -3,6 +3,7 @@
 mod check;
 pub mod cli;
 mod demo;
+mod dump;
 mod online;
 mod orders;
 mod sample_api;
@@ -16,7 +17,7 @@ use clap::Parser;
 use crate::daemon::exit::USAGE;
 use crate::daemon::run;
 use crate::server::privilege;
-use cli::{Cli, Command};
+use cli::{Cli, Command, ConfigCommand};
 
 /// The whole program.
 #[must_use]
@@ -33,6 +34,7 @@ pub fn main() -> ExitCode {
     match &cli.command {
         None => run::run(&cli.location()),
         Some(Command::Check { strict, online }) => check::check(&cli, *strict, *online),
+        Some(Command::Config(ConfigCommand::Dump { changed })) => dump::dump(&cli, *changed),
         Some(Command::Demo) => demo::demo(),
         Some(Command::Query { asked, trace }) => orders::query(&cli, asked, *trace),
         Some(Command::Status { json }) => orders::status(&cli, *json),

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use url::{Position, Url};
 
-use crate::config::Config;
 use crate::daemon::exit::say;
 use crate::http::{Http, Reached};
 use crate::model::Deadline;
 use crate::oidc::{ClientSettings, Needs, Oidc};
+use crate::settings::Settings;
 
 /// All of it is over by then.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -72,7 +72,7 @@ impl Good {
 ///
 /// # Errors
 /// Where there is no runtime.
-pub(super) fn check(config: &Config) -> std::io::Result<Counts> {
+pub(super) fn check(config: &Settings) -> std::io::Result<Counts> {
     let runtime = tokio::runtime::Runtime::new()?;
     let Goals { origins, providers } = Goals::of(config);
     let counts = (origins.len(), providers.len());
@@ -152,7 +152,7 @@ struct Goals<'c> {
 }
 
 impl<'c> Goals<'c> {
-    fn of(config: &'c Config) -> Self {
+    fn of(config: &'c Settings) -> Self {
         let mut goals = Self::default();
         for (kind, entries) in [("map", &config.maps), ("policy", &config.policies)] {
             for entry in entries {

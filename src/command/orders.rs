@@ -13,10 +13,10 @@ use super::socket::{Socket, is_nobody};
 use super::terminal::visible;
 use crate::broker::Broker;
 use crate::command::cli::{Asked, Cache, Cli};
-use crate::config::Config;
 use crate::daemon::admin::{Order, Told};
 use crate::daemon::exit::{OS, TEMPORARY, USAGE, say};
 use crate::daemon::query::{self, Query, Said};
+use crate::settings::Settings;
 
 /// More than a line of the protocol may have.
 const LONGEST_PASSWORD: u64 = 32 * 1024;
@@ -59,7 +59,7 @@ pub(super) fn query(cli: &Cli, asked: &Asked, trace: bool) -> ExitCode {
 }
 
 /// Asks in this process, without sockets.
-fn here(config: &Config, query: &Query) -> Result<Said, String> {
+fn here(config: &Settings, query: &Query) -> Result<Said, String> {
     let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
     let broker = Arc::new(Broker::new(&config.broker()).map_err(|error| error.to_string())?);
     let said = runtime.block_on(query::ask(&broker, query));

@@ -12,9 +12,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::command::cli::Cli;
-use crate::config::{Config, Problem, Severity};
 use crate::daemon::admin::{Order, Told};
 use crate::daemon::exit::{CONFIG, TEMPORARY, say};
+use crate::settings::{Problem, Settings, Severity};
 
 /// A policy may take 90 s.
 const PATIENCE: Duration = Duration::from_secs(100);
@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(100);
 /// Where a broker is looked for, and by which configuration.
 pub(super) struct Socket {
     path: PathBuf,
-    pub(super) config: Result<Config, Vec<Problem>>,
+    pub(super) config: Result<Settings, Vec<Problem>>,
 }
 
 impl Socket {

@@ -23,7 +23,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt, reload};
 
-use crate::config::{Level, Logging};
+use crate::settings::{Level, Logging};
 use sink::Lost;
 
 /// Lines that wait to be written.

@@ -17,7 +17,6 @@ use tracing::{error, info, warn};
 
 use super::service::ServiceManager;
 use crate::broker::{Broker, Generation};
-use crate::config::{Config, Location, Problem, Server, Severity};
 use crate::daemon::admin::{Order, Told};
 use crate::daemon::log;
 use crate::daemon::query;
@@ -27,6 +26,7 @@ use crate::server::activation::Activated;
 use crate::server::bind::{self, Bound};
 use crate::server::settings::Privileges;
 use crate::server::{Changes, Listeners};
+use crate::settings::{Location, Problem, Server, Settings, Severity};
 
 /// A broker that runs.
 pub(super) struct Running<'c> {
@@ -56,7 +56,7 @@ struct Fixed {
     format: (bool, bool),
     privileges: Privileges,
     prometheus: Option<SocketAddr>,
-    otlp: Option<export::Settings>,
+    otlp: Option<export::settings::Otlp>,
 }
 
 impl Fixed {
@@ -75,7 +75,7 @@ impl Fixed {
 impl<'c> Running<'c> {
     pub(super) fn new(
         location: &'c Location,
-        config: &Config,
+        config: &Settings,
         broker: Arc<Broker>,
         listeners: Listeners,
         activated: Activated,
@@ -208,7 +208,7 @@ impl<'c> Running<'c> {
     }
 
     /// Makes everything that can fail, and says what did.
-    fn prepare(&self) -> Result<(Config, Broker, bind::Plan), String> {
+    fn prepare(&self) -> Result<(Settings, Broker, bind::Plan), String> {
         let jail = self.fixed.privileges.chroot.as_deref();
         let inside = jail.map(|jail| format!(" (inside chroot {})", jail.display())).unwrap_or_default();
         let (file, read) = self.location.read(jail.is_some());
@@ -245,7 +245,7 @@ impl<'c> Running<'c> {
     }
 
     /// The keys whose change has had no effect.
-    fn needs_a_restart(&self, config: &Config) -> Vec<&'static str> {
+    fn needs_a_restart(&self, config: &Settings) -> Vec<&'static str> {
         let now = Fixed::of(&config.server);
         let fixed = [
             ("server.admin.path, mode", self.fixed.admin != now.admin),

@@ -26,7 +26,6 @@ use super::exit::{CONFIG, OS, SOFTWARE, say};
 use super::reload::Running;
 use super::service::ServiceManager;
 use crate::broker::{Broker, Generation};
-use crate::config::{Config, Location};
 use crate::daemon::admin;
 use crate::export::endpoint::{self, Endpoint};
 use crate::export::{Current, Exporter};
@@ -35,6 +34,7 @@ use crate::server::bind::{self, Bound, UnixEndpoint};
 use crate::server::privilege::{Identity, drop_privileges, keep_to_itself};
 use crate::server::threads::Threads;
 use crate::server::{Listeners, Room, Shared};
+use crate::settings::{Location, Settings};
 
 /// Descriptors that are not connections of Postfix: those to backends, files, the runtime's own.
 const RESERVED_DESCRIPTORS: u64 = 256;
@@ -133,7 +133,7 @@ fn exported(generation: &Arc<Generation>) -> Current {
 
 async fn serve(
     location: &Location,
-    config: &Config,
+    config: &Settings,
     (bound, activated): (Vec<Bound>, Activated),
     (admin, prometheus, exporter): (UnixEndpoint, Option<TcpListener>, Option<Exporter>),
     broker: Arc<Broker>,
@@ -273,7 +273,7 @@ enum Event {
 }
 
 /// Raises the soft limit of descriptors to the hard one, and says how many connections fit.
-fn max_connections(config: &Config) -> usize {
+fn max_connections(config: &Settings) -> usize {
     let descriptors = match getrlimit(Resource::RLIMIT_NOFILE) {
         Ok((soft, hard)) if soft < hard => {
             setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map_or(soft, |()| hard)

@@ -121,9 +121,13 @@ impl<'t> Document<'t> {
 
     /// The document's own block; `definition` names its kind in the schema.
     pub fn top(&self, definition: &'static str) -> Section<'_> {
-        let is_empty = matches!(self.tree.value, Value::Null);
-        if is_empty && self.record.is_none() {
-            self.report(Severity::Error, "", &At::Place(self.tree.place), "the document is empty".to_owned());
+        let wrong = match self.tree.value {
+            Value::Map(_) => None,
+            Value::Null => Some("the configuration is empty".to_owned()),
+            _ => Some(format!("expected keys and values, found {}", self.tree.kind())),
+        };
+        if let Some(message) = wrong {
+            self.report(Severity::Error, "", &At::Place(self.tree.place), message);
         }
         let layer = Layer { path: KeyPath::default(), place: Some(self.tree.place), node: Some(&self.tree) };
         Section::of(self, definition, vec![layer], false)

@@ -126,7 +126,7 @@ fn regular(path: &Path) -> io::Result<(File, Metadata)> {
 }
 
 /// What a file's mode allows to users that are neither its owner nor in its group, and what helps.
-pub(super) fn exposure(metadata: &Metadata, holds: Holds) -> Option<(String, &'static str)> {
+pub fn exposure(metadata: &Metadata, holds: Holds) -> Option<(String, &'static str)> {
     let mode = metadata.permissions().mode() & 0o7777;
     let message = match (mode & 0o002 != 0, mode & 0o004 != 0 && holds == Holds::Secret) {
         (true, true) => "any user may read and write this file",

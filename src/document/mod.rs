@@ -40,7 +40,7 @@ mod yaml;
 
 pub use document::{Document, Reported, Sources};
 pub use dump::HIDDEN;
-pub use file::{CREDENTIALS, Holds, NO_CREDENTIALS};
+pub use file::{CREDENTIALS, Holds, NO_CREDENTIALS, exposure};
 pub use network::numeric;
 pub use node::{Fault, Node, Pair, Value};
 pub use path::{KeyPath, Step};

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::file::NO_CREDENTIALS;
 use super::place::Place;
 
 /// Whether the document can be used all the same.
@@ -58,6 +59,12 @@ impl Problem {
     #[must_use]
     pub fn with_hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
+    }
+
+    /// Whether it is only that this process has no credentials, as the broker may have.
+    #[must_use]
+    pub fn lacks_credentials(&self) -> bool {
+        self.message == NO_CREDENTIALS
     }
 
     /// Place, key and message in one line, for the log.

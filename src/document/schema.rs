@@ -34,7 +34,8 @@ pub(crate) fn schema(record: &Record, words: &Words) -> Value {
         }
         if is_entry(record, name) {
             let text = "Entries by name; the others inherit from the one that is named `defaults`.";
-            let section = json!({"description": text, "type": "object", "additionalProperties": of_block(name)});
+            let section =
+                json!({"description": text, "type": "object", "additionalProperties": of_block(name)});
             blocks.insert(section_name(name), section);
         }
     }
@@ -158,7 +159,10 @@ mod tests {
         let schema = schema(&document.into_record(), &WORDS);
         let flag = json!({"type": ["boolean", "string", "null"], "pattern": FLAG});
         let defs = &schema["$defs"];
-        assert_eq!(schema["properties"]["section"], json!({"anyOf": [{"$ref": "#/$defs/Block"}, {"type": "null"}]}));
+        assert_eq!(
+            schema["properties"]["section"],
+            json!({"anyOf": [{"$ref": "#/$defs/Block"}, {"type": "null"}]})
+        );
         assert_eq!((&schema["title"], &schema["description"]), (&json!("T"), &json!("All.")));
         assert_eq!(defs["Block"]["description"], "`section`.");
         assert_eq!(defs["Block"]["properties"]["flag"], flag);
@@ -175,7 +179,8 @@ mod tests {
     #[test]
     fn differences_are_found() {
         let mut lines = Vec::new();
-        let (one, other) = (json!({"type": ["a", "b"], "x": 1, "y": 2}), json!({"type": ["b", "a"], "x": 2, "z": 3}));
+        let (one, other) =
+            (json!({"type": ["a", "b"], "x": 1, "y": 2}), json!({"type": ["b", "a"], "x": 2, "z": 3}));
         differences("", &one, &other, &mut lines);
         assert_eq!(lines, ["/x: 1, not 2", "+ /y: 2", "- /z: 3"]);
     }

@@ -6,9 +6,8 @@
 //! before anything else is said. A reload changes everything but the address.
 
 use std::convert::Infallible;
-use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::TcpListener as StdListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -33,8 +32,8 @@ use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
 use super::Current;
+use super::settings::Prometheus;
 use super::text;
-use crate::model::secret::Secret;
 
 const HEAD: Duration = Duration::from_secs(5);
 const CONNECTION: Duration = Duration::from_secs(30);
@@ -42,32 +41,11 @@ const CONNECTIONS: usize = 64;
 /// After an accept that failed.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// `server.observability.prometheus_…`, where it is enabled.
-#[derive(Clone)]
-pub struct Settings {
-    /// `prometheus_address`, `prometheus_port`.
-    pub address: SocketAddr,
-    /// `prometheus_path`, from `/` on.
-    pub path: String,
-    /// `prometheus_runtime_metrics`.
-    pub runtime: bool,
-    /// `prometheus_http_auth_basic`: `user:password`.
-    pub credentials: Option<Secret>,
-    /// `prometheus_tls`.
-    pub tls: Option<Arc<rustls::ServerConfig>>,
-}
-
-impl fmt::Debug for Settings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Settings").field("address", &self.address).finish_non_exhaustive()
-    }
-}
-
 /// Listens, before anything is served.
 ///
 /// # Errors
 /// Why that address cannot be had.
-pub fn bind(settings: &Settings) -> io::Result<StdListener> {
+pub fn bind(settings: &Prometheus) -> io::Result<StdListener> {
     let said = |error: io::Error| {
         let address = settings.address;
         io::Error::new(error.kind(), format!("cannot listen for Prometheus on {address}: {error}"))
@@ -86,13 +64,13 @@ pub struct Endpoint {
 /// What is served, and to whom.
 #[derive(Debug)]
 struct Served {
-    settings: Settings,
+    settings: Prometheus,
     /// A hash of what stands behind `Basic`: equally long whatever it is made of.
     credentials: Option<[u8; 32]>,
 }
 
 impl Served {
-    fn new(settings: Settings) -> Self {
+    fn new(settings: Prometheus) -> Self {
         let pair = settings.credentials.as_ref();
         let credentials = pair.map(|pair| hash(STANDARD.encode(pair.expose()).as_bytes()));
         Self { settings, credentials }
@@ -117,7 +95,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// Where the runtime refuses the socket.
-    pub fn start(listener: StdListener, settings: Settings, current: &Arc<Current>) -> io::Result<Self> {
+    pub fn start(listener: StdListener, settings: Prometheus, current: &Arc<Current>) -> io::Result<Self> {
         let listener = TcpListener::from_std(listener)?;
         let served = Arc::new(ArcSwap::from_pointee(Served::new(settings)));
         tokio::spawn(accept(listener, Arc::clone(&served), Arc::clone(current)));
@@ -125,7 +103,7 @@ impl Endpoint {
     }
 
     /// From the next connection on it is served by `settings`, but for the address.
-    pub fn follow(&self, settings: Settings) {
+    pub fn follow(&self, settings: Prometheus) {
         self.served.store(Arc::new(Served::new(settings)));
     }
 }
@@ -234,10 +212,11 @@ fn reply(request: &Request<Incoming>, served: &Served, current: &Current) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::secret::Secret;
 
     #[test]
     fn whoever_knows_the_password_is_admitted() {
-        let settings = Settings {
+        let settings = Prometheus {
             address: ([127, 0, 0, 1], 0).into(),
             path: "/metrics".to_owned(),
             runtime: false,
@@ -252,6 +231,6 @@ mod tests {
             assert!(!admits(header), "{header}");
         }
         assert!(!served.admits(None));
-        assert!(Served::new(Settings { credentials: None, ..settings }).admits(None));
+        assert!(Served::new(Prometheus { credentials: None, ..settings }).admits(None));
     }
 }

@@ -17,12 +17,10 @@ pub mod endpoint;
 mod message;
 mod mirror;
 mod otlp;
+pub mod settings;
 mod text;
 
 use std::fmt;
-
-use reqwest::header::HeaderMap;
-use url::Url;
 
 use crate::http::HttpSettings;
 use crate::observe::metrics::family::Family;
@@ -40,31 +38,5 @@ pub struct Current {
 impl fmt::Debug for Current {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Current")
-    }
-}
-
-/// `server.observability`, where a collector is told.
-#[derive(Clone, PartialEq)]
-pub struct Settings {
-    /// `otel_traces_enabled`.
-    pub traces: bool,
-    /// `otel_metrics_enabled`.
-    pub metrics: bool,
-    /// `otel_exporter_otlp_endpoint`: `v1/traces` and `v1/metrics` stand below it.
-    pub endpoint: Url,
-    /// `otel_exporter_otlp_headers`.
-    pub headers: HeaderMap,
-    /// `otel_service_name`.
-    pub service_name: String,
-    /// `otel_service_version`.
-    pub service_version: String,
-    /// `otel_sample_ratio`: 0 to 1.
-    pub sample_ratio: f64,
-}
-
-impl fmt::Debug for Settings {
-    /// Without the headers.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Settings").field("endpoint", &self.endpoint.host_str()).finish_non_exhaustive()
     }
 }

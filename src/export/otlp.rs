@@ -23,7 +23,8 @@ use super::message::{
     self, Any, CLIENT, ERROR, KeyValue, Resource, ResourceMetrics, ResourceSpans, SERVER, Scope,
     ScopeMetrics, ScopeSpans, Status,
 };
-use super::{Current, Settings, mirror};
+use super::settings::Otlp;
+use super::{Current, mirror};
 use crate::http::{Host, Http, HttpSettings, Request, path_of};
 use crate::model::{Deadline, Failure};
 use crate::observe::metrics::{Calls, Component, Metrics};
@@ -40,7 +41,7 @@ const LAST: Duration = Duration::from_secs(2);
 
 /// What exports, before it runs.
 pub struct Exporter {
-    settings: Settings,
+    settings: Otlp,
     metrics: Arc<Metrics>,
     tracer: Option<Arc<Tracer>>,
     spans: mpsc::Receiver<Span>,
@@ -70,11 +71,7 @@ impl Exporter {
     ///
     /// # Errors
     /// Where its proxy cannot be used.
-    pub fn new(
-        settings: Settings,
-        http: HttpSettings,
-        metrics: &Arc<Metrics>,
-    ) -> Result<Self, reqwest::Error> {
+    pub fn new(settings: Otlp, http: HttpSettings, metrics: &Arc<Metrics>) -> Result<Self, reqwest::Error> {
         let host = Http::new(http.clone(), metrics).host(&settings.endpoint)?;
         let (queue, spans) = mpsc::channel(QUEUE);
         let tracer = settings.traces.then(|| Arc::new(Tracer::new(queue, metrics, settings.sample_ratio)));

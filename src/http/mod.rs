@@ -22,12 +22,12 @@ mod proxied;
 mod proxy;
 mod reach;
 mod resolve;
+pub mod settings;
 mod socket;
 pub(crate) mod timer;
 pub mod tls;
 mod verifier;
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
@@ -54,6 +54,7 @@ use proxy::Proxies;
 pub(crate) use proxy::{complaints as proxy_complaints, is_loopback, is_read as is_proxy_variable};
 pub use reach::{Reached, Unreached};
 use resolve::Names;
+pub use settings::HttpSettings;
 
 /// The longest body that is read, as it is sent and as it is inflated.
 pub const MAX_BODY: usize = 1024 * 1024;
@@ -65,66 +66,6 @@ const CONNECT: Duration = Duration::from_secs(2);
 
 /// `User-Agent` of every request that sets none.
 pub const USER_AGENT: &str = concat!("PostfixToHTTP/", env!("CARGO_PKG_VERSION"));
-
-/// `server.http_client` and `server.tls`, checked.
-#[derive(Clone)]
-pub struct HttpSettings {
-    /// `max_connections_per_host`; `None`: as many as lookups are in progress.
-    pub max_connections_per_host: Option<usize>,
-    /// `max_idle_connections`; `None`: no bound but that of each host.
-    pub max_idle_connections: Option<usize>,
-    /// `max_idle_connections_per_host`; 256 by default, as many as the workers of an entry.
-    pub max_idle_connections_per_host: usize,
-    /// `idle_connection_timeout`; 90 s by default.
-    pub idle_connection_timeout: Duration,
-    /// `proxy`, for every target; `None`: what the proxy environment variables say.
-    pub proxy: Option<Url>,
-    /// `server.tls`.
-    pub tls: Arc<rustls::ClientConfig>,
-    /// A hash of what `tls` was made of, files included: two of them cannot be compared.
-    pub tls_inputs: [u8; 32],
-}
-
-#[cfg(test)]
-impl HttpSettings {
-    /// For tests: no bound but that of idle connections to a host.
-    pub(crate) fn plain(max_idle_connections_per_host: usize) -> Self {
-        Self {
-            max_connections_per_host: None,
-            max_idle_connections: None,
-            max_idle_connections_per_host,
-            idle_connection_timeout: Duration::from_secs(90),
-            proxy: None,
-            tls: tls::client(tls::Trust::SystemLater, None).expect("TLS"),
-            tls_inputs: [0; 32],
-        }
-    }
-}
-
-impl PartialEq for HttpSettings {
-    fn eq(&self, other: &Self) -> bool {
-        let plain = |settings: &Self| {
-            let Self { max_connections_per_host, max_idle_connections, tls_inputs, .. } = settings;
-            let Self { max_idle_connections_per_host, idle_connection_timeout, .. } = settings;
-            (
-                *max_connections_per_host,
-                *max_idle_connections,
-                *max_idle_connections_per_host,
-                *idle_connection_timeout,
-                *tls_inputs,
-            )
-        };
-        plain(self) == plain(other) && self.proxy == other.proxy
-    }
-}
-
-impl fmt::Debug for HttpSettings {
-    /// Without what a proxy is told about us.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let proxy = self.proxy.as_ref().and_then(Url::host_str);
-        f.debug_struct("HttpSettings").field("proxy", &proxy).finish_non_exhaustive()
-    }
-}
 
 /// The HTTP side that all targets share.
 #[derive(Debug)]

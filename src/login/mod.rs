@@ -15,7 +15,7 @@ mod fields;
 mod log;
 mod penalty;
 mod request;
-mod settings;
+pub mod settings;
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -1,15 +1,27 @@
-//! What an entry of `dovecot_sasl` says, as values that cannot be wrong.
+//! What an entry of `dovecot_sasl` says, as values that cannot be wrong; and how it is read.
+//!
+//! A login's request is fixed, and its answer has keys of its own: those that describe them elsewhere
+//! have no effect here.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use reqwest::header::HeaderMap;
 use url::Url;
 
+use crate::document::{Entries, Found, Kind, Refusal, Section};
 use crate::lookup::PoolSettings;
+use crate::lookup::settings::{self, Inherited, MIN_TIMEOUT, RequestSettings};
 use crate::lookup::value::Field;
-use crate::model::OnFailure;
+use crate::model::{LOGIN_BUDGET, OnFailure};
+use crate::oidc;
 use crate::oidc::{ClientSettings, TokenSettings};
+
+/// With the longest of them, a denial still arrives before Postfix gives up.
+const FAILURE_DELAY: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(6);
+const ON_FAILURE: &[(&str, OnFailure)] =
+    &[("auto", OnFailure::Auto), ("disconnect", OnFailure::Disconnect), ("fail", OnFailure::Fail)];
 
 /// One entry of `dovecot_sasl`.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,4 +76,118 @@ pub struct Fields {
     pub account: Option<Field>,
     /// `reason_field`: why somebody has not.
     pub reason: Option<Field>,
+}
+
+impl Settings {
+    /// Whether its API or an identity provider is asked over TLS.
+    #[must_use]
+    pub fn is_over_tls(&self) -> bool {
+        let clients = [self.bearer.as_ref(), self.tokens.as_ref().map(|tokens| &tokens.client)];
+        let providers = clients.into_iter().flatten().map(|client| &client.configuration_uri);
+        providers.chain([&self.url]).any(|url| url.scheme() == "https")
+    }
+}
+
+/// Reads the entries of `dovecot_sasl`.
+pub fn read(entries: &Entries<'_>, inherited: &Inherited) -> Vec<Settings> {
+    entries.read(|name, entry| of_entry(name, entry, inherited))
+}
+
+fn of_entry(name: &str, entry: &Section<'_>, inherited: &Inherited) -> Option<Settings> {
+    let is_grpc = settings::grpc(entry);
+    let target = settings::target(entry, None, !is_grpc).map(|(url, _)| url);
+    if let Some(url) = &target {
+        settings::warn_of_plain_http(entry, url, "passwords");
+    }
+    let RequestSettings { headers, compress_request, compress_response, bearer } =
+        settings::request(entry, true);
+    let tokens = oidc::settings::tokens(entry);
+    of_lookups(entry);
+    let status_code = settings::status_code(entry);
+    let denied_status =
+        settings::statuses(entry, "denied_status", status_code, "is `status_code`, which accepts");
+    let bare_status = entry.key("accept_bare_status");
+    let accept_bare_status = bare_status.flag().or(false);
+    let fields = fields(entry, accept_bare_status);
+    if accept_bare_status && fields.is_none() {
+        bare_status.warning("whatever answers with `status_code` lets every password pass");
+    }
+    let timeout = timeout(entry, inherited.timeout);
+    let on_failure = entry.key("on_failure").choice(ON_FAILURE).or(OnFailure::Auto);
+    let default_local_port = entry.key("default_local_port").word().read_as(|port| {
+        let port = port.parse().ok().filter(|port| *port > 0);
+        port.ok_or("must be a port from 1 to 65535")
+    });
+    let failure_delay = entry.key("failure_delay").duration(FAILURE_DELAY).or(Duration::from_secs(2));
+    let (penalty, penalty_exempt) = penalty(entry);
+    let attempts = entry.key("sasl_attempts").count(0..=65_535).or(8);
+    Some(Settings {
+        name: name.to_owned(),
+        url: target?,
+        headers,
+        compress_request,
+        compress_response,
+        timeout,
+        status_code,
+        denied_status,
+        accept_bare_status,
+        fields,
+        on_failure,
+        default_local_port: default_local_port.get(),
+        failure_delay,
+        penalty,
+        penalty_exempt,
+        attempts: usize::try_from(attempts).unwrap_or(usize::MAX),
+        bearer,
+        tokens,
+        pool: inherited.pool,
+    })
+}
+
+/// Reads `timeout`; `inherited` is `server.http_client.timeout`.
+fn timeout(entry: &Section<'_>, inherited: Duration) -> Duration {
+    let timeout = entry.key("timeout").duration(Duration::ZERO..=Duration::MAX).check(|timeout| {
+        let refusal = || Refusal::from("must be from 1ms to 8s").hint("Postfix gives up a login after 10 s");
+        (MIN_TIMEOUT..=LOGIN_BUDGET).contains(timeout).then_some(()).ok_or_else(refusal)
+    });
+    timeout.or_inherit(inherited.min(LOGIN_BUDGET), "server.http_client.timeout")
+}
+
+/// Reads `sasl_penalty` and `penalty_exempt`.
+fn penalty(entry: &Section<'_>) -> (bool, Vec<IpNet>) {
+    let penalty = entry.key("sasl_penalty").flag().or(true);
+    let exempt = entry.key("penalty_exempt");
+    let networks = exempt.list(Kind::Text);
+    if !networks.is_empty() && !penalty {
+        exempt.warning("has no effect with `sasl_penalty: false`");
+    }
+    (penalty, networks.iter().filter_map(|item| item.network().get()).collect())
+}
+
+/// Reads `accept_field`, and what has no effect without it, or with it.
+fn fields(entry: &Section<'_>, accept_bare_status: bool) -> Option<Fields> {
+    let field = |name| entry.key(name).text().read_as(|text| Field::parse(&text));
+    let (accept, account, reason) = (field("accept_field"), field("account_field"), field("reason_field"));
+    if !accept.is_set() {
+        for found in [&account, &reason].into_iter().filter(|found| found.as_ref().is_some()) {
+            found.key.warning("has no effect without `accept_field`");
+        }
+    } else if accept_bare_status {
+        entry.key("accept_bare_status").warning("has no effect with `accept_field`");
+    }
+    let [account, reason] = [account, reason].map(Found::get);
+    Some(Fields { accept: accept.get()?, account, reason })
+}
+
+/// Warns of what lookups alone may have.
+fn of_lookups(entry: &Section<'_>) {
+    let checked = entry.without_effect();
+    checked.key("payload").hidden_text();
+    checked.key("value_field").text();
+    checked.key("error_field").text();
+    checked.key("no_error_value").word();
+    let set = ["payload", "value_field", "error_field", "no_error_value"].map(|name| entry.key(name));
+    for key in set.into_iter().filter(|key| key.is_set()) {
+        key.warning("has no effect in dovecot_sasl");
+    }
 }

@@ -11,7 +11,7 @@ mod answer;
 pub mod cache;
 mod flight;
 pub(crate) mod request;
-mod settings;
+pub mod settings;
 pub mod template;
 pub mod value;
 mod verb;

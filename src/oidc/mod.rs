@@ -18,7 +18,7 @@ mod jws;
 mod private_key;
 mod provider;
 mod reach;
-mod settings;
+pub mod settings;
 mod verify;
 
 use std::collections::HashMap;

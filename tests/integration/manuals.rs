@@ -8,7 +8,7 @@ use std::process::Command;
 use clap::CommandFactory;
 use clap_complete::Shell;
 use pfxhttp::command::cli::Cli;
-use pfxhttp::config::{self, Syntax};
+use pfxhttp::settings::{self, Syntax};
 use serde_json::{Value, json};
 
 use crate::support::client;

@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use pfxhttp::config;
+use pfxhttp::settings;
 use tempfile::TempDir;
 
 const MANIFEST: &str = include_str!("../../Cargo.toml");

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use pfxhttp::config;
+use pfxhttp::settings;
 
 const README: &str = include_str!("../../README.md");
 

@@ -35,7 +35,7 @@ fn config(own: &Path, socket: &Path) -> Config {
     config.listen_unix(Kind::Map, "maps", socket)
 }
 
-fn check(config: &Config) -> String {
+fn check(config: &Settings) -> String {
     let output = broker::command(&config.write()).arg("check").output().expect("it runs");
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
@@ -239,7 +239,8 @@ fn a_thousand_replaced_names_change_no_file_of_roots() {
     );
     let config = Config::new(base.path()).map("m", "http://127.0.0.1:1/", &[]).server("run_as_user: nobody");
     let file = config.listen(Kind::Map, "maps", &endpoint).write();
-    let (config, _) = pfxhttp::config::load(&file, None, &[]).expect("a configuration");
+    let options = pfxhttp::settings::Options { syntax: None, environment: &[], is_jailed: false };
+    let (config, _) = pfxhttp::settings::load(&file, options).expect("a configuration");
     let (ended, exchanged) = (AtomicBool::new(false), AtomicUsize::new(0));
     let count = || exchanged.load(Ordering::Relaxed);
     std::thread::scope(|scope| {

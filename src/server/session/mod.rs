@@ -247,7 +247,7 @@ fn welcome(hello: &Hello, broker: &Broker, out: &mut Vec<u8>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config;
+    use crate::settings;
     use std::path::Path;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::UnixStream;
@@ -265,7 +265,7 @@ mod tests {
 
     fn connect(wire: Wire) -> Served {
         let text = "policy_services:\n  p:\n    target: \"http://127.0.0.1:1/\"\n    payload: '{}'\n    value_field: action\n";
-        let (config, _) = config::parse(Path::new("pfxhttp.yml"), text).expect("a configuration");
+        let (config, _) = settings::parse(Path::new("pfxhttp.yml"), text).expect("a configuration");
         let broker = Arc::new(Broker::new(&config.broker()).expect("an HTTP side"));
         let (drain, draining) = watch::channel(None);
         let (peer, stream) = UnixStream::pair().expect("a socket pair");

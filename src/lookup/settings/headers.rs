@@ -1,0 +1,130 @@
+//! What all of an entry's requests carry: `custom_headers`, `http_auth_basic`, compression, and who we are
+//! at an identity provider.
+//!
+//! No header's value reaches a message, and none is shown by `Debug`.
+
+use reqwest::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue,
+};
+
+use crate::document::{Key, Kind, Section};
+use crate::http::settings::basic_authorization;
+use crate::observe::hidden::CUT;
+use crate::oidc;
+use crate::oidc::ClientSettings;
+
+/// Headers that are part of HTTP's framing, or that speak of this one connection.
+const NOT_OURS: [&str; 9] = [
+    "connection",
+    "content-length",
+    "expect",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// What the requests of an entry have in common.
+pub(crate) struct RequestSettings {
+    /// All headers but the token of `backend_oidc_auth`.
+    pub(crate) headers: HeaderMap,
+    /// The body is sent as gzip.
+    pub(crate) compress_request: bool,
+    /// The answer may be gzip.
+    pub(crate) compress_response: bool,
+    /// `backend_oidc_auth`, if it is enabled.
+    pub(crate) bearer: Option<ClientSettings>,
+}
+
+/// Reads what the requests of an entry carry; `has_body` says whether they have a body.
+pub(crate) fn request(entry: &Section<'_>, has_body: bool) -> RequestSettings {
+    let mut headers = custom(&entry.key("custom_headers"));
+    let pair = entry.secret("http_auth_basic", "http_auth_basic_file");
+    let bearer = oidc::settings::backend(entry);
+    let compress_request = entry.key("http_request_compression").flag().or(false);
+    let compress_response = entry.key("http_response_compression").flag().or(false);
+    if compress_request && !has_body {
+        entry.key("http_request_compression").warning("has no effect: a GET has no body");
+    }
+    if let Some(secret) = pair.read() {
+        let key = pair.key();
+        if bearer.is_some() {
+            key.key_error("`backend_oidc_auth` is enabled as well; only one of them can hold");
+        }
+        if headers.contains_key(AUTHORIZATION) {
+            key.key_error("`custom_headers` hold an `Authorization` as well; only one of them can hold");
+        }
+        if let Some(value) = basic_authorization(key, secret.expose()) {
+            headers.insert(AUTHORIZATION, value);
+        }
+    }
+    if bearer.is_some() {
+        // The token's place, also while there is none: the specification's word.
+        headers.remove(AUTHORIZATION);
+    }
+    headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
+    let compress_request = compress_request && has_body;
+    let gzip = HeaderValue::from_static("gzip");
+    if compress_request {
+        headers.insert(CONTENT_ENCODING, gzip.clone());
+    }
+    if compress_response {
+        headers.insert(ACCEPT_ENCODING, gzip);
+    }
+    RequestSettings { headers, compress_request, compress_response, bearer }
+}
+
+/// Reads `custom_headers`: those of `defaults`, but for the ones that the entry has as well, and its own.
+fn custom(key: &Key<'_>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for layer in key.each_layer().iter().rev() {
+        let nearer = lines(layer);
+        for name in nearer.keys() {
+            headers.remove(name);
+        }
+        for (name, value) in &nearer {
+            headers.append(name, value.clone());
+        }
+    }
+    key.note_sum(headers.keys().map(|name| format!("{name}: {CUT}")));
+    headers
+}
+
+fn lines(key: &Key<'_>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for item in key.list(Kind::Text) {
+        let line = item.hidden_text().read_as(|line| header(&line));
+        let Some((name, value)) = line.get() else { continue };
+        let once = [HOST, CONTENT_TYPE, AUTHORIZATION].contains(&name);
+        if once && headers.contains_key(&name) {
+            item.error(format!("`{name}` is given twice"));
+        } else {
+            headers.append(name, value);
+        }
+    }
+    headers
+}
+
+/// Reads `Name: value`. Messages hold the name at most.
+fn header(line: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let Some((name, value)) = line.split_once(':') else {
+        return Err("a header is written `Name: value`".to_owned());
+    };
+    let Ok(name) = HeaderName::from_bytes(name.trim().as_bytes()) else {
+        return Err("what stands before the `:` is no header's name".to_owned());
+    };
+    if NOT_OURS.contains(&name.as_str()) {
+        return Err(format!("`{name}` cannot be set: the HTTP client sets what belongs there"));
+    }
+    let value = value.trim();
+    if value.is_empty() {
+        return Err(format!("`{name}` has no value"));
+    }
+    let Ok(mut value) = HeaderValue::from_str(value) else {
+        return Err(format!("the value of `{name}` must be printable ASCII"));
+    };
+    value.set_sensitive(true);
+    Ok((name, value))
+}

@@ -1,0 +1,90 @@
+//! What maps alone, and policies alone, set.
+
+use std::borrow::Cow;
+
+use super::entry::statuses;
+use super::{Inherited, Kind, MapSettings, PolicySettings};
+use crate::document::{self, Refusal, Section, nearest};
+use crate::lookup::template::ATTRIBUTES;
+use crate::model::OnFailure;
+use crate::model::domain;
+
+const EMPTY_VALUE: &[(&str, bool)] = &[("error", false), ("not_found", true)];
+const ON_FAILURE: &[(&str, bool)] = &[("temp", false), ("not_found", true)];
+
+/// Reads `server.socketmap_max_reply_size`. The Go program's range ends at a gigabyte, which no Postfix takes and
+/// which would be a buffer for each connection.
+#[must_use]
+pub fn max_reply(server: &Section<'_>) -> usize {
+    let size = server.key("socketmap_max_reply_size").count(1..=1 << 20).or(100_000);
+    usize::try_from(size).unwrap_or(usize::MAX)
+}
+
+/// Reads the keys of maps; `status` is the entry's `status_code`.
+pub(super) fn map(entry: &Section<'_>, inherited: &Inherited, status: u16) -> Kind {
+    let empty_is_not_found = entry.key("empty_value").choice(EMPTY_VALUE).or(false);
+    let false_is_not_found = entry.key("false_is_not_found").flag().or(false);
+    let on_failure = entry.key("on_failure");
+    let failure_is_not_found = on_failure.choice(ON_FAILURE).or(false);
+    let perm_as_temp = entry.key("perm_as_temp").flag().or(false);
+    let not_found_status =
+        statuses(entry, "not_found_status", status, "is `status_code`, which brings a value");
+    let domains = entry.key("domains").list(document::Kind::Text);
+    let names = domains.iter().filter_map(|item| item.text().read_as(|name| domain(&name)).get()).collect();
+    if failure_is_not_found {
+        on_failure.warning("while the API is down Postfix rejects mail to every key of this map");
+        if perm_as_temp {
+            entry.key("perm_as_temp").warning("has no effect with `on_failure: not_found`");
+        }
+    }
+    Kind::Map(MapSettings {
+        max_reply: inherited.max_reply,
+        failure_is_not_found,
+        perm_as_temp,
+        empty_is_not_found,
+        not_found_status,
+        false_is_not_found,
+        // An empty list is none.
+        domains: (!domains.is_empty()).then_some(names),
+    })
+}
+
+fn domain(name: &str) -> Result<String, &'static str> {
+    if name.is_empty() || name.chars().any(|c| c.is_whitespace() || c.is_control() || c == '@') {
+        return Err("a domain is not empty, and holds no `@` and no blanks");
+    }
+    let name = domain::comparable(name).map(Cow::into_owned);
+    name.ok_or("this cannot be a domain: it has no A-labels (UTS 46)")
+}
+
+/// Reads the keys of policies.
+pub(super) fn policy(entry: &Section<'_>) -> Kind {
+    let on_failure = entry.key("on_failure").word().read_as(|text| {
+        OnFailure::parse(&text).map_err(|error| {
+            let refusal = Refusal::from(error.to_string());
+            refusal.hint("an access(5) action, as \"DEFER Temporary server problem\", or disconnect")
+        })
+    });
+    let on_failure = on_failure.shown(|on_failure| match on_failure {
+        OnFailure::Action(action) => action.as_str().to_owned(),
+        _ => "disconnect".to_owned(),
+    });
+    let cache_key = entry.key("cache_key");
+    let names = cache_key.list(document::Kind::Text);
+    let names = names.iter().filter_map(|item| item.text().check(attribute).get()).collect();
+    Kind::Policy(PolicySettings {
+        on_failure: on_failure.or(OnFailure::default()),
+        cache_key: cache_key.is_set().then_some(names),
+    })
+}
+
+fn attribute(name: &String) -> Result<(), Refusal> {
+    if ATTRIBUTES.contains(&name.as_str()) {
+        return Ok(());
+    }
+    let refusal = Refusal::from("no Postfix sends an attribute of this name");
+    Err(match nearest(name, ATTRIBUTES.into_iter()) {
+        Some(near) => refusal.hint(format!("did you mean `{near}`?")),
+        None => refusal,
+    })
+}

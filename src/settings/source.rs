@@ -1,0 +1,157 @@
+//! Where a configuration comes from: the search for a file, its reading, and the environment.
+//!
+//! Limits: a file of at most 1 MiB in UTF-8. Line ends are made `\n` before anything else sees the
+//! text, as YAML itself would do. A file that cannot be read is a problem that names the file.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use crate::document::{CREDENTIALS, Holds, Place, Problem, exposure};
+use crate::http::is_proxy_variable;
+
+/// Some hundred times what a large site needs.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// The names that are looked for, in this order.
+const NAMES: [&str; 4] = ["pfxhttp.yml", "pfxhttp.yaml", "pfxhttp.toml", "pfxhttp.json"];
+
+/// What the names of the variables begin with that set keys.
+pub(super) const PREFIX: &str = "PFXHTTP_";
+/// What the names of the variables of OpenTelemetry begin with.
+const OPEN_TELEMETRY: &str = "OTEL_";
+
+/// The variables of the process that set keys of the configuration, in the order of their names. One whose value is not UTF-8 is left out.
+#[must_use]
+pub fn environment() -> Vec<(String, String)> {
+    let text =
+        |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    let mut read: Vec<_> = std::env::vars_os().filter_map(text).filter(|(name, _)| is_read(name)).collect();
+    read.sort();
+    read
+}
+
+/// Whether the variable `name` is read; case means nothing in the names of our own.
+fn is_read(name: &str) -> bool {
+    name.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
+        || name.starts_with(OPEN_TELEMETRY)
+        || name == CREDENTIALS
+        || is_proxy_variable(name)
+}
+
+/// The directories that are searched, in this order.
+pub(super) fn directories() -> Vec<PathBuf> {
+    let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
+    let home = home.map(|home| PathBuf::from(home).join(".pfxhttp"));
+    let system = ["/usr/local/etc/pfxhttp", "/etc/pfxhttp"].map(PathBuf::from);
+    system.into_iter().chain(home).chain([PathBuf::from(".")]).collect()
+}
+
+/// The first configuration in `directories`, and a warning where others stand beside it.
+pub(super) fn search(directories: &[PathBuf]) -> Result<(PathBuf, Option<Problem>), Box<Problem>> {
+    let mut closed = None;
+    for directory in directories {
+        closed = closed.or_else(|| closed_name(directory));
+        let mut found = NAMES.iter().map(|name| directory.join(name)).filter(|path| path.exists());
+        if let Some(first) = found.next() {
+            let others: Vec<String> = found.map(|path| path.display().to_string()).collect();
+            let warning = (!others.is_empty()).then(|| {
+                let message = format!("is read; other files beside it are not: {}", others.join(", "));
+                Problem::warning_of_file(&first, message)
+            });
+            return Ok((first, warning));
+        }
+    }
+    // There may be one that this process may not read.
+    if let Some(path) = closed {
+        return Err(Box::new(unreadable(&path, &io::ErrorKind::PermissionDenied.into())));
+    }
+    let looked: Vec<String> = directories.iter().map(|path| path.display().to_string()).collect();
+    let message = format!("no such file in {}", looked.join(", "));
+    let problem = Problem::of_file(Path::new(NAMES[0]), message);
+    Err(Box::new(problem.with_hint("make one of them, or name another with --config")))
+}
+
+/// The first name in `directory` that permissions hide.
+fn closed_name(directory: &Path) -> Option<PathBuf> {
+    let is_closed = |path: &PathBuf| {
+        fs::metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+    };
+    NAMES.iter().map(|name| directory.join(name)).find(is_closed)
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Problem {
+    if error.kind() != io::ErrorKind::PermissionDenied {
+        return Problem::of_file(path, format!("cannot be read: {error}"));
+    }
+    let problem = Problem::of_file(path, "cannot be read: permission denied");
+    problem.with_hint("run this as root, or as the broker's user (pfxhttp)")
+}
+
+/// The text of the file at `path`, and a warning where any user may read or write it.
+pub(super) fn read(path: &Path) -> Result<(String, Option<Problem>), Box<Problem>> {
+    let unreadable = |error: io::Error| Box::new(unreadable(path, &error));
+    let file = File::open(path).map_err(unreadable)?;
+    let metadata = file.metadata().map_err(unreadable)?;
+    let mut bytes = Vec::new();
+    let read = file.take(MAX_BYTES + 1).read_to_end(&mut bytes);
+    read.map_err(unreadable)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(Box::new(Problem::of_file(path, "larger than 1 MiB")));
+    }
+    let exposed = metadata.is_file().then(|| exposure(&metadata, Holds::Secret)).flatten();
+    let exposed = exposed.map(|(message, hint)| Problem::warning_of_file(path, message).with_hint(hint));
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let valid = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
+        let line_start = valid.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+        let line = 1 + valid.iter().filter(|&&byte| byte == b'\n').count();
+        let column = 1 + String::from_utf8_lossy(valid.get(line_start..).unwrap_or_default()).chars().count();
+        let mut problem = Problem::of_file(path, "this byte is not UTF-8");
+        problem.place = Some(Place { line, column });
+        Box::new(problem)
+    })?;
+    Ok((text, exposed))
+}
+
+/// `text` with `\n` for every line end, also the last one, and without a byte order mark.
+pub(super) fn normal(text: &str) -> String {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut text = text.replace("\r\n", "\n").replace('\r', "\n");
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_directory_wins_and_a_missing_file_says_where() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let places = [directory.path().join("a"), directory.path().join("b")];
+        let problem = search(&places).expect_err("nothing there");
+        assert!(problem.message.contains("/a, "), "{problem}");
+
+        std::fs::create_dir(&places[1]).expect("a directory");
+        std::fs::write(places[1].join("pfxhttp.toml"), "").expect("a file");
+        assert_eq!(search(&places), Ok((places[1].join("pfxhttp.toml"), None)));
+        std::fs::write(places[1].join("pfxhttp.yaml"), "").expect("a file");
+        let (found, warning) = search(&places).expect("two files");
+        assert_eq!(found, places[1].join("pfxhttp.yaml"));
+        assert!(warning.expect("a warning").message.ends_with("/b/pfxhttp.toml"));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("pfxhttp.yml");
+        assert!(read(&path).expect_err("missing").to_string().contains("pfxhttp.yml: error: cannot be read"));
+        std::fs::write(&path, b"server: ~\nname: \"\xff\"\n").expect("a file");
+        let problem = read(&path).expect_err("not UTF-8");
+        assert_eq!(problem.place, Some(Place { line: 2, column: 8 }));
+        assert!(read(directory.path()).is_err(), "a directory");
+    }
+}
