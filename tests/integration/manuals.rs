@@ -8,7 +8,7 @@ use std::process::Command;
 use clap::CommandFactory;
 use clap_complete::Shell;
 use pfxhttp::command::cli::Cli;
-use pfxhttp::settings::{self, Syntax};
+use pfxhttp::settings::{self, Options, Syntax};
 use serde_json::{Value, json};
 
 use crate::support::client;
@@ -118,7 +118,8 @@ fn is_later(way: &str, key: Option<&str>) -> bool {
         "0" => json!([below]),
         step => json!({ step: below }),
     });
-    match config::parse_as(Path::new("pfxhttp.json"), &tree.to_string(), Syntax::Json, &[]) {
+    let options = Options { syntax: Some(Syntax::Json), environment: &[], is_jailed: false };
+    match settings::parse_as(Path::new("pfxhttp.json"), &tree.to_string(), options) {
         Ok(_) => false,
         Err(problems) => problems.iter().any(|problem| problem.message.contains("not built yet")),
     }
@@ -236,7 +237,7 @@ fn completions_are_current() {
 #[test]
 fn the_example_names_every_key() {
     let example = text("contrib/pfxhttp.example.yml");
-    match config::parse(Path::new("pfxhttp.example.yml"), &example) {
+    match settings::parse(Path::new("pfxhttp.example.yml"), &example) {
         Ok((_, warnings)) => assert!(warnings.is_empty(), "{warnings:?}"),
         Err(problems) => panic!("{}", problems[0]),
     }

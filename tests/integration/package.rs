@@ -113,7 +113,7 @@ fn an_installation_keeps_the_configuration_and_knows_its_prefix() {
 #[test]
 fn the_default_configuration_is_safe() {
     let text = fs::read_to_string(root().join("contrib/pfxhttp.yml")).expect("a file");
-    let (config, warnings) = config::parse(Path::new("pfxhttp.yml"), &text).expect("it is good");
+    let (config, warnings) = settings::parse(Path::new("pfxhttp.yml"), &text).expect("it is good");
     assert!(warnings.is_empty(), "{warnings:?}");
     assert!(config.server.sockets.listen.is_empty());
     assert!(config.maps.is_empty() && config.policies.is_empty() && config.logins.is_empty());
@@ -127,7 +127,7 @@ fn the_default_configuration_is_safe() {
     let entries = text.lines().filter_map(|line| line.strip_prefix('#'));
     let entries = entries.filter(|line| !line.is_empty() && !line.starts_with(' ') || line.starts_with("  "));
     let entries = format!("{text}{}\n", entries.collect::<Vec<_>>().join("\n"));
-    match config::parse(Path::new("pfxhttp.yml"), &entries) {
+    match settings::parse(Path::new("pfxhttp.yml"), &entries) {
         Ok((config, warnings)) => {
             assert!(warnings.is_empty(), "{warnings:?}");
             assert_eq!((config.maps.len(), config.policies.len(), config.logins.len()), (1, 1, 1));

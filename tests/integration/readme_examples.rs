@@ -21,7 +21,7 @@ fn blocks() -> Vec<String> {
 
 /// `check` reports neither an error nor a warning.
 fn assert_passes(text: &str) {
-    match config::parse(Path::new("pfxhttp.yml"), text) {
+    match settings::parse(Path::new("pfxhttp.yml"), text) {
         Ok((_, warnings)) => assert!(warnings.is_empty(), "{warnings:?}"),
         Err(problems) => panic!("{}\n{text}", problems[0]),
     }

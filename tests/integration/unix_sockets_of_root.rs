@@ -35,7 +35,7 @@ fn config(own: &Path, socket: &Path) -> Config {
     config.listen_unix(Kind::Map, "maps", socket)
 }
 
-fn check(config: &Settings) -> String {
+fn check(config: &Config) -> String {
     let output = broker::command(&config.write()).arg("check").output().expect("it runs");
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
