@@ -64,7 +64,7 @@ fn several_logins_at_a_time_in_any_order() {
     sasl.plain(1, "slow", "secret");
     assert!(api.wait_for(1, PATIENCE));
     sasl.plain(2, "quick", "secret");
-    assert_eq!(sasl.line(), "OK\t2\tuser=quick"); // DV-21
+    assert_eq!(sasl.line(), "OK\t2\tuser=quick");
     sasl.auth(3, "LOGIN", None);
     assert_eq!(sasl.line(), "CONT\t3\tVXNlcm5hbWU6");
     sasl.cont(3, "third");

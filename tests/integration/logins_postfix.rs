@@ -72,7 +72,7 @@ fn log_in(smtp: &mut Smtp, password: &str, what: &str) -> String {
 }
 
 #[test]
-fn what_each_answer_is_in_smtp() {
+fn each_answer_has_its_smtp_reply() {
     let mut api = Backend::start(users);
     let setup = Setup::start(|config| {
         config.login("users", &api.url("/auth"), &[]).login(

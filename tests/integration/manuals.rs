@@ -126,7 +126,7 @@ fn is_later(way: &str, key: Option<&str>) -> bool {
 }
 
 #[test]
-fn what_is_not_built_yet_is_marked() {
+fn keys_that_are_not_built_yet_are_marked() {
     let manual = items(&text("man/pfxhttp.yml.5"));
     for (title, items) in &manual {
         let ways = BLOCKS.iter().filter(|(_, titles, _)| titles.contains(&title.as_str()));
