@@ -22,6 +22,9 @@ _pfxhttp__broker() {
             pfxhttp__broker,check)
                 cmd="pfxhttp__broker__subcmd__check"
                 ;;
+            pfxhttp__broker,config)
+                cmd="pfxhttp__broker__subcmd__config"
+                ;;
             pfxhttp__broker,demo)
                 cmd="pfxhttp__broker__subcmd__demo"
                 ;;
@@ -36,6 +39,9 @@ _pfxhttp__broker() {
                 ;;
             pfxhttp__broker__subcmd__cache,purge)
                 cmd="pfxhttp__broker__subcmd__cache__subcmd__purge"
+                ;;
+            pfxhttp__broker__subcmd__config,dump)
+                cmd="pfxhttp__broker__subcmd__config__subcmd__dump"
                 ;;
             pfxhttp__broker__subcmd__query,map)
                 cmd="pfxhttp__broker__subcmd__query__subcmd__map"
@@ -53,7 +59,7 @@ _pfxhttp__broker() {
 
     case "${cmd}" in
         pfxhttp__broker)
-            opts="-h -V --config --format --help --version check query status reload cache demo"
+            opts="-h -V --config --format --help --version check config query status reload cache demo"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -121,6 +127,50 @@ _pfxhttp__broker() {
         pfxhttp__subcmd__broker__subcmd__check)
             opts="-h --strict --online --config --format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "yaml toml json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pfxhttp__subcmd__broker__subcmd__config)
+            opts="-h --config --format --help dump"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "yaml toml json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pfxhttp__subcmd__broker__subcmd__config__subcmd__dump)
+            opts="-h --changed --config --format --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

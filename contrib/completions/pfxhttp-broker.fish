@@ -31,6 +31,7 @@ json\t'JSON'"
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_needs_command" -s V -l version -d 'Print version'
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_needs_command" -f -a "check" -d 'Read and check the configuration as a start would: exit 0, or 78 with every error\'s place'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_needs_command" -f -a "config" -d 'The configuration that holds'
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_needs_command" -f -a "query" -d 'Ask as Postfix would: prints the bytes that it would get, or "(connection closed)"'
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_needs_command" -f -a "status" -d 'Say how the running broker goes'
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_needs_command" -f -a "reload" -d 'Make the running broker read its configuration again; 75 where it did not take it'
@@ -43,6 +44,18 @@ json\t'JSON'"
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand check" -l strict -d 'Take warnings for errors'
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand check" -l online -d 'Where nothing is wrong, also reach every target and provider: 69 if one cannot be used'
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand config; and not __fish_seen_subcommand_from dump" -l config -d 'The configuration [default: pfxhttp.yml, .yaml, .toml or .json in /usr/local/etc/pfxhttp, /etc/pfxhttp, ~/.pfxhttp or the current directory]' -r -F
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand config; and not __fish_seen_subcommand_from dump" -l format -d 'The syntax of FILE [default: by its extension, else yaml]' -r -f -a "yaml\t'YAML'
+toml\t'TOML'
+json\t'JSON'"
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand config; and not __fish_seen_subcommand_from dump" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand config; and not __fish_seen_subcommand_from dump" -f -a "dump" -d 'Print it as YAML, each value with its origin as a comment; secrets are shown as `…`'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand config; and __fish_seen_subcommand_from dump" -l config -d 'The configuration [default: pfxhttp.yml, .yaml, .toml or .json in /usr/local/etc/pfxhttp, /etc/pfxhttp, ~/.pfxhttp or the current directory]' -r -F
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand config; and __fish_seen_subcommand_from dump" -l format -d 'The syntax of FILE [default: by its extension, else yaml]' -r -f -a "yaml\t'YAML'
+toml\t'TOML'
+json\t'JSON'"
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand config; and __fish_seen_subcommand_from dump" -l changed -d 'Leave out what is set nowhere'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand config; and __fish_seen_subcommand_from dump" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand query; and not __fish_seen_subcommand_from map policy sasl" -l config -d 'The configuration [default: pfxhttp.yml, .yaml, .toml or .json in /usr/local/etc/pfxhttp, /etc/pfxhttp, ~/.pfxhttp or the current directory]' -r -F
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand query; and not __fish_seen_subcommand_from map policy sasl" -l format -d 'The syntax of FILE [default: by its extension, else yaml]' -r -f -a "yaml\t'YAML'
 toml\t'TOML'

@@ -54,7 +54,9 @@ impl Variables {
             problems: RefCell::default(),
         };
         for (name, text) in environment.iter().filter(|(_, text)| !text.is_empty()) {
-            let folded = folded(name);
+            // Case means nothing in the names of those with the prefix.
+            let is_ours = folded(name).starts_with(prefix);
+            let folded = if is_ours { folded(name) } else { name.clone() };
             if let Some(other) = variables.by_name.get(&folded) {
                 let other = variables.all.get(*other).map_or("", |other| other.name.as_str());
                 let problem = Problem::of_file(Path::new(name), format!("sets the same key as {other}"));

@@ -11,7 +11,7 @@ use crate::secrets_in_every_key::IDLE;
 use crate::support::secret_site::Planted;
 
 /// Keys with a text value that is no secret and names no file with one.
-const PLAIN: [&str; 47] = [
+const PLAIN: [&str; 46] = [
     "Admin.path",
     // An identifier is no secret (RFC 6749 2.2).
     "BackendOidc.client_id",
@@ -55,7 +55,6 @@ const PLAIN: [&str; 47] = [
     "Policy.on_failure",
     "Policy.value_field",
     "PrometheusTls.cert",
-    "PrometheusTls.min_tls_version",
     "SaslOidc.account_claim",
     "SaslOidc.audiences",
     "SaslOidc.client_id",

@@ -31,7 +31,7 @@ pub(crate) fn grpc(entry: &Section<'_>) -> bool {
         tls.key(name).text();
     }
     tls.key("min_tls_version").word_choice(TLS_VERSIONS);
-    if grpc.is_set() {
+    if grpc.is_own() {
         grpc.key_error("not built yet");
     }
     if is_grpc {
