@@ -1,22 +1,27 @@
 //! pfxhttp lets Postfix ask HTTP APIs. This library holds both programs.
 //!
-//! A request travels downwards through this list, the answer back up:
+//! Every directory here is a room. A room imports only the rooms that the last column names, and all of
+//! them stand below it; the test `layers` holds this table against the sources. `ARCHITECTURE.md` shows the
+//! way of a lookup, a login, a configuration and a reload through them.
 //!
-//! | layer | files | knows |
+//! | room | what it is for | it imports |
 //! |---|---|---|
-//! | programs | `bin/`, [`command`], [`client`] | command lines, exit codes |
-//! | connections | `listen`, `session`, [`threads`], [`ipc`] | sockets, frames, who is idle, on which thread |
-//! | wire | [`proto`] | bytes of Postfix' protocols; no I/O |
-//! | administrators | [`admin`], [`query`] | orders over a socket of their own |
-//! | the one way in | [`broker`] | which entry a question is for |
-//! | an HTTP API | [`target`], [`login`] | template, queue, reading of the answer |
-//! | tokens | [`oidc`] | identity providers: ours for APIs, those of mail clients |
-//! | HTTP | [`exchange`] | connections; one request, one complete answer |
-//! | what is counted | [`metrics`] | series that the layers above hold; the endpoint for Prometheus |
-//! | what is traced | [`otlp`] | spans, and the way to a collector |
-//! | vocabulary | [`ask`], [`secret`] | question, answer, failure; imports nothing |
-//!
-//! `config` is seen by `command` and `broker` alone.
+//! | [`client`] | the program that Postfix' spawn(8) starts for each connection | wire, model |
+//! | [`command`] | the broker's command line: what a user types | daemon, settings, server, broker, lookup, oidc, http, wire, model |
+//! | [`daemon`] | the broker as a process: start, reload, end, log, orders of administrators | settings, export, server, broker, lookup, backend, observe, wire, model |
+//! | [`settings`] | the configuration: every room's settings from one document | export, server, broker, login, lookup, http, observe, document |
+//! | [`export`] | metrics and spans for Prometheus and an OTLP collector | http, observe, document, model |
+//! | [`server`] | sockets, connections, sessions, threads | broker, lookup, backend, http, observe, document, wire, model |
+//! | [`broker`] | the one way in: which entry a request is for; the generations of a reload | login, lookup, oidc, http, observe, document, wire, model |
+//! | [`login`] | a login: request, answer, delay of denials | lookup, backend, oidc, http, observe, document, model |
+//! | [`lookup`] | a lookup: template, cache, request, answer | backend, oidc, http, observe, document, model |
+//! | [`backend`] | one API as an entry sees it: its token, its workers, its health | oidc, http, observe, model |
+//! | [`oidc`] | identity providers: the broker's tokens for APIs, the tokens of mail clients | http, observe, document, model |
+//! | [`http`] | connections to APIs; one request, one complete answer | observe, document, model |
+//! | [`observe`] | counters, spans and warnings, for the rooms that count, trace and warn | wire, model |
+//! | [`document`] | YAML, TOML or JSON and the environment as one tree that is read by a cursor | model |
+//! | [`wire`] | the bytes of Postfix' protocols, and of the frames between client and broker; no I/O | model |
+//! | [`model`] | request, answer, failure, account, secret | nothing |
 
 #[cfg(feature = "broker")]
 pub mod backend;

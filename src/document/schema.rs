@@ -27,7 +27,7 @@ pub(crate) fn schema(record: &Record, words: &Words) -> Value {
     let mut blocks = Map::new();
     for (name, definition) in &record.definitions {
         let is_top = definition.label.is_empty();
-        let block = block(record, if is_top { "" } else { *name }, definition, words);
+        let block = block(record, if is_top { "" } else { name }, definition, words);
         match (is_top, block) {
             (true, Value::Object(block)) => top.as_object_mut().expect("an object").extend(block),
             (_, block) => drop(blocks.insert((*name).to_owned(), block)),

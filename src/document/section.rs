@@ -35,8 +35,8 @@ pub struct Section<'d> {
     pub(super) definition: &'static str,
     /// The nearest first; never empty.
     layers: Rc<[Layer<'d>]>,
-    /// Which of them what concerns the whole block is told of.
-    home: usize,
+    /// Which of them problems of the block are told of: the first that the document has.
+    told: usize,
     /// Whether this is `defaults`, or has no effect: read for the faults of its own values.
     is_template: bool,
 }
@@ -49,8 +49,8 @@ pub struct Key<'d> {
     /// The key's name; `None` for an item.
     pub(super) name: Option<&'static str>,
     layers: Rc<[Layer<'d>]>,
-    /// Which of them an absent value is told of.
-    home: usize,
+    /// Which of them stands in the block that problems are told of.
+    told: usize,
     pub(super) is_template: bool,
     /// Where the block stands that the key is of.
     block: Option<Place>,
@@ -89,19 +89,23 @@ impl<'d> Section<'d> {
         layers: Vec<Layer<'d>>,
         is_template: bool,
     ) -> Self {
-        Self { document, definition, layers: layers.into(), home: 0, is_template }
+        Self { document, definition, layers: layers.into(), told: 0, is_template }
     }
 
-    /// The path of this block, or of the one that it consists of if it is inherited as a whole.
+    fn own(&self) -> &Layer<'d> {
+        &self.layers[0]
+    }
+
+    /// The path of this block.
     #[must_use]
     pub fn path(&self) -> &KeyPath {
-        &self.layers[self.home].path
+        &self.own().path
     }
 
-    /// Where that stands.
+    /// Where this block stands.
     #[must_use]
     pub fn place(&self) -> Option<Place> {
-        self.layers[self.home].place
+        self.own().place
     }
 
     /// This block, if its keys have no effect: a value that is not of its key's kind is reported, and
@@ -156,9 +160,9 @@ impl<'d> Section<'d> {
             definition: self.definition,
             name: Some(name),
             layers: layers.into(),
-            home: self.home,
+            told: self.told,
             is_template: self.is_template,
-            block: self.place(),
+            block: self.layers[self.told].place,
             variable: None,
             stand_in: None,
             is_displaced: false,
@@ -180,8 +184,9 @@ impl<'d> Section<'d> {
         if self.is_template {
             return self.document.unreported();
         }
-        let at = self.place().map_or(At::Nowhere, At::Place);
-        self.document.report(severity, &self.path().to_string(), &at, message)
+        let layer = &self.layers[self.told];
+        let at = layer.place.map_or(At::Nowhere, At::Place);
+        self.document.report(severity, &layer.path.to_string(), &at, message)
     }
 }
 
@@ -282,8 +287,7 @@ impl<'d> Key<'d> {
             *is_taken_back |= layer.node.is_some_and(is_null);
             kept
         });
-        kept.map(|layer| Self { layers: Rc::from([layer]), home: 0, is_layer: true, ..self.clone() })
-            .collect()
+        kept.map(|layer| Self { layers: Rc::from([layer]), is_layer: true, ..self.clone() }).collect()
     }
 
     /// Notes for the effective configuration what the layers of this key add up to.
@@ -319,8 +323,8 @@ impl<'d> Key<'d> {
         for layer in &layers {
             self.document.open(&layer.path);
         }
-        let home = layers.iter().position(|layer| layer.node.is_some()).unwrap_or(0);
-        Section { home, ..Section::of(self.document, definition, layers, self.is_template) }
+        let told = layers.iter().position(|layer| layer.node.is_some()).unwrap_or(0);
+        Section { told, ..Section::of(self.document, definition, layers, self.is_template) }
     }
 
     fn is_block(&self, layer: &Layer<'d>, node: &Node) -> bool {
@@ -377,7 +381,7 @@ impl<'d> Key<'d> {
         };
         let inherited = of(DEFAULTS);
         if let Some(layer) = &inherited {
-            let key = Key { layers: Rc::from([layer.clone()]), home: 0, is_template: true, ..self.clone() };
+            let key = Key { layers: Rc::from([layer.clone()]), is_template: true, ..self.clone() };
             entries.defaults = Some(key.as_section(definition));
         }
         for pair in pairs.iter().filter(|pair| pair.key != DEFAULTS) {
@@ -450,7 +454,7 @@ impl<'d> Key<'d> {
 
     fn item(&self, path: KeyPath, node: Option<&'d Node>) -> Self {
         let layer = Layer { path, place: node.map(|node| node.place).or(self.layers[0].place), node };
-        Self { name: None, layers: Rc::from([layer]), home: 0, stand_in: None, ..self.clone() }
+        Self { name: None, layers: Rc::from([layer]), stand_in: None, ..self.clone() }
     }
 
     /// The map of names and values that this key holds; `kind` is that of each value.
@@ -501,11 +505,16 @@ impl<'d> Key<'d> {
                 self.document.report(severity, &spot.path.to_string(), &at, message)
             }
             None => {
-                let layer = &self.layers[self.home];
+                let layer = self.told_layer();
                 let at = layer.place.map_or(At::Nowhere, At::Place);
                 self.document.report(severity, &layer.path.to_string(), &at, message)
             }
         }
+    }
+
+    /// Where a problem of a key is told that is set nowhere.
+    fn told_layer(&self) -> &Layer<'d> {
+        self.layers.get(self.told).unwrap_or(&self.layers[0])
     }
 
     /// Reports that the value at `spot` is not of the key's kind.
@@ -518,7 +527,7 @@ impl<'d> Key<'d> {
         let Some(name) = self.name.filter(|_| !self.is_template) else {
             return self.document.unreported();
         };
-        let path = &self.layers[self.home].path;
+        let path = &self.told_layer().path;
         let path = KeyPath::from(path.steps().split_last().map_or(&[][..], |(_, block)| block));
         let at = self.block.map_or(At::Nowhere, At::Place);
         self.document.report(Severity::Error, &path.to_string(), &at, format!("`{name}` is missing"))

@@ -18,6 +18,8 @@ use super::record::Kind;
 use super::refusal::{Refusal, refusal, text, truth, unexpected, word};
 use super::section::{Key, Spot};
 
+type Show<'d, T> = Box<dyn Fn(&T) -> Yaml + 'd>;
+
 /// What a key says.
 pub struct Found<'d, T> {
     /// The key.
@@ -26,7 +28,7 @@ pub struct Found<'d, T> {
     /// A value that is wrong, as it was reported.
     wrong: Option<Reported<'d>>,
     /// How a default is shown in the effective configuration; nothing: it is not.
-    show: Option<Box<dyn Fn(&T) -> Yaml + 'd>>,
+    show: Option<Show<'d, T>>,
 }
 
 impl<'d, T> Found<'d, T> {

@@ -12,7 +12,8 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 use crate::broker;
-use crate::document::{CREDENTIALS, Document, Entries, Record, Section, Sources};
+use crate::document::{CREDENTIALS, Document, Entries, Record, Sources};
+use crate::export;
 use crate::export::settings::{Otlp, Prometheus};
 use crate::http::{self, HttpSettings, proxy_complaints};
 use crate::login;
@@ -302,7 +303,7 @@ fn read(document: &Document<'_>, is_jailed: bool) -> Option<Settings> {
     let cache = lookup::settings::server_cache(&server);
     let inherited = Inherited {
         timeout: http::settings::timeout(&server),
-        max_reply: max_reply(&server),
+        max_reply: lookup::settings::max_reply(&server),
         outage: cache.outage,
         pool: lookup::settings::pool(&server),
         log_keys: logging.keys,
@@ -326,7 +327,7 @@ fn read(document: &Document<'_>, is_jailed: bool) -> Option<Settings> {
         privileges: process::privileges(&server, is_jailed),
         has_one_map: map_entries.list.len() == 1,
     };
-    let (prometheus, otlp) = crate::export::settings::read(&server);
+    let (prometheus, otlp) = export::settings::read(&server);
     let [max_connections, max_connections_per_address] = ["max_connections", "max_connections_per_address"]
         .map(|key| {
             let most = server.key(key).count(1..=u64::MAX).get();
@@ -343,11 +344,4 @@ fn read(document: &Document<'_>, is_jailed: bool) -> Option<Settings> {
         otlp,
     };
     Some(Settings { server, maps, policies, logins })
-}
-
-/// Reads `server.socketmap_max_reply_size`. The Go program's range ends at a gigabyte, which no Postfix
-/// takes and which would be a buffer for each connection.
-fn max_reply(server: &Section<'_>) -> usize {
-    let size = server.key("socketmap_max_reply_size").count(1..=1 << 20).or(100_000);
-    usize::try_from(size).unwrap_or(usize::MAX)
 }

@@ -50,6 +50,7 @@ mod injection;
 mod international_domains;
 mod key_as_json;
 mod large_answers;
+mod layers;
 mod lifecycle;
 mod local_socket;
 mod log_faults;

@@ -71,15 +71,15 @@ pub(super) fn policy(entry: &Section<'_>) -> Kind {
     });
     let cache_key = entry.key("cache_key");
     let names = cache_key.list(document::Kind::Text);
-    let names = names.iter().filter_map(|item| item.text().check(attribute).get()).collect();
+    let names = names.iter().filter_map(|item| item.text().check(|name| attribute(name)).get()).collect();
     Kind::Policy(PolicySettings {
         on_failure: on_failure.or(OnFailure::default()),
         cache_key: cache_key.is_set().then_some(names),
     })
 }
 
-fn attribute(name: &String) -> Result<(), Refusal> {
-    if ATTRIBUTES.contains(&name.as_str()) {
+fn attribute(name: &str) -> Result<(), Refusal> {
+    if ATTRIBUTES.contains(&name) {
         return Ok(());
     }
     let refusal = Refusal::from("no Postfix sends an attribute of this name");
