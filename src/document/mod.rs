@@ -3,8 +3,8 @@
 //!
 //! | step | file |
 //! |---|---|
-//! | text → tree with places | `syntax`, `yaml`, `toml`, `json`; `node` |
-//! | one reading: problems, unknown keys | `document`, `problem` |
+//! | text → tree with places | `syntax`, `yaml`, `toml`, `json`; `trail`, `node` |
+//! | one reading: problems, unknown keys | `reading`, `problem` |
 //! | blocks, entries, lists: where a key's value is looked for | `section`, `environment` |
 //! | kinds of values, secrets, files | `value`, `refusal`, `duration`, `network`, `secret`, `file` |
 //! | what is wrong inside of a long text | `within` |
@@ -13,7 +13,6 @@
 //! The room knows no key of pfxhttp: other rooms ask for theirs, and say range or choices as they do. No
 //! message shows a value, so none shows a secret. Nothing here panics on any text.
 
-mod document;
 mod dump;
 mod duration;
 mod environment;
@@ -33,12 +32,12 @@ mod secret;
 mod section;
 mod syntax;
 mod toml;
+mod trail;
 mod value;
 mod within;
 mod word;
 mod yaml;
 
-pub use document::{Document, Reported, Sources};
 pub use dump::HIDDEN;
 pub use file::{CREDENTIALS, Holds, NO_CREDENTIALS, exposure};
 pub use network::numeric;
@@ -46,6 +45,7 @@ pub use node::{Fault, Node, Pair, Value};
 pub use path::{KeyPath, Step};
 pub use place::Place;
 pub use problem::{Problem, Severity};
+pub use reading::{Document, Reported, Sources};
 pub use record::{Definition, Kind, Record};
 pub use refusal::Refusal;
 pub use secret::SecretKey;

@@ -1,297 +1,282 @@
-//! What the readers of all syntaxes share: the way to the value that is read, the faults on it,
-//! the bounds, and places.
+//! One reading of a document: where keys are looked up, and what is found to be wrong.
+//!
+//! Problems are collected, so that one run tells all of them: at most 100, in the order of the file,
+//! each once. A key that nothing asked for is unknown.
 
-use std::collections::HashMap;
-use std::fmt::Write as _;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::{Path, PathBuf};
 
+use super::dump::Dump;
+use super::environment::Variables;
+use super::nearest;
 use super::node::{Fault, Node, Pair, Value};
+use super::path::KeyPath;
 use super::place::Place;
-
-/// Maps and lists in each other; no configuration needs more than 6.
-const MAX_DEPTH: usize = 32;
-
-/// Values of a document, with aliases written out.
-const MAX_VALUES: usize = 100_000;
-
-/// Bytes of keys and texts, with aliases written out.
-const MAX_BYTES: usize = 4 << 20;
+use super::problem::{Problem, Severity};
+use super::record::Record;
+use super::section::{Layer, Section};
 
 /// More than anyone reads.
-const MAX_FAULTS: usize = 100;
+const MAX_PROBLEMS: usize = 100;
 
-/// One step from a map or a list to what it holds.
-enum Step {
-    Key(String),
-    Item(usize),
+/// Where the values come from, besides the document's text.
+#[derive(Debug, Clone, Copy)]
+pub struct Sources<'s> {
+    /// The document's file, as problems name it.
+    pub file: &'s Path,
+    /// The variables of the process.
+    pub environment: &'s [(String, String)],
+    /// What begins the names of those that set keys.
+    pub prefix: &'static str,
+    /// The directory of systemd's credentials.
+    pub credentials: Option<&'s str>,
 }
 
-/// The way to the value that is read, and what was found wrong on it.
-pub(super) struct Trail {
-    steps: Vec<Step>,
-    is_secret: fn(&str) -> bool,
-    size: Size,
-    pub(super) faults: Vec<Fault>,
+/// A document while it is read.
+pub struct Document<'t> {
+    file: &'t Path,
+    text: &'t str,
+    tree: Node,
+    pub(super) variables: Variables,
+    pub(super) credentials: Option<String>,
+    /// The files of which a warning has said that too many users may read or write them.
+    pub(super) exposed: RefCell<HashSet<PathBuf>>,
+    /// The keys that were asked for, by block.
+    asked: RefCell<HashMap<KeyPath, BTreeSet<String>>>,
+    /// Keys that the document has under a former name, by that.
+    renamed: RefCell<HashMap<KeyPath, KeyPath>>,
+    problems: RefCell<Vec<Problem>>,
+    pub(super) dump: RefCell<Dump>,
+    /// Which keys there are, if this document is read to learn that.
+    pub(super) record: Option<RefCell<Record>>,
 }
 
-/// How much a part of a tree holds.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Size {
-    /// How many values.
-    pub(super) values: usize,
-    /// How many bytes of keys and texts.
-    pub(super) bytes: usize,
-    /// How many maps and lists in each other.
-    pub(super) depth: usize,
+/// A problem that was reported, for its hint.
+pub struct Reported<'d> {
+    problem: Option<(&'d RefCell<Vec<Problem>>, usize)>,
 }
 
-/// The rest of the text cannot be read.
-pub(super) struct Stop;
-
-impl Trail {
-    pub(super) fn new(is_secret: fn(&str) -> bool) -> Self {
-        Self { steps: Vec::new(), is_secret, size: Size::default(), faults: Vec::new() }
+impl Reported<'_> {
+    /// Says what helps.
+    pub fn hint(self, hint: impl Into<String>) -> Self {
+        self.change(|problem| problem.hint = Some(hint.into()))
     }
 
-    /// The value of `key` is read next.
-    pub(super) fn enter_key(&mut self, key: &str) {
-        self.steps.push(Step::Key(key.to_owned()));
+    /// Moves the problem to a better place than that of its key.
+    pub fn at(self, place: Option<Place>) -> Self {
+        self.change(|problem| problem.place = place.or(problem.place))
     }
 
-    /// The item `index` is read next.
-    pub(super) fn enter_item(&mut self, index: usize) {
-        self.steps.push(Step::Item(index));
-    }
-
-    /// The key or item that was entered last is done.
-    pub(super) fn leave(&mut self) {
-        self.steps.pop();
-    }
-
-    /// Whether the last step may be named: no key above it is secret.
-    pub(super) fn is_named(&self) -> bool {
-        self.shown() == self.steps.len()
-    }
-
-    /// How many steps may be shown: up to the first secret key.
-    fn shown(&self) -> usize {
-        let is_secret = |step: &Step| matches!(step, Step::Key(key) if (self.is_secret)(key));
-        self.steps.iter().position(is_secret).map_or(self.steps.len(), |at| at + 1)
-    }
-
-    /// Notes that what stands at `place` is wrong.
-    pub(super) fn fault(&mut self, place: Place, message: String, hint: Option<String>) {
-        if self.faults.len() == MAX_FAULTS {
-            return;
+    fn change(self, change: impl FnOnce(&mut Problem)) -> Self {
+        if let Some((problems, index)) = self.problem
+            && let Some(problem) = problems.borrow_mut().get_mut(index)
+        {
+            change(problem);
         }
-        let mut key = String::new();
-        for step in self.steps.iter().take(self.shown()) {
-            match step {
-                Step::Key(name) => add_key(&mut key, name),
-                Step::Item(index) => add_item(&mut key, *index),
+        self
+    }
+}
+
+/// Where something is wrong.
+pub(super) enum At<'a> {
+    Place(Place),
+    Variable(&'a str),
+    Nowhere,
+}
+
+impl<'t> Document<'t> {
+    /// A document with the text `text`, which is read as `tree`.
+    #[must_use]
+    pub fn new(text: &'t str, tree: Node, sources: Sources<'t>) -> Self {
+        Self {
+            file: sources.file,
+            text,
+            tree,
+            variables: Variables::new(sources.prefix, sources.environment),
+            credentials: sources.credentials.map(str::to_owned),
+            exposed: RefCell::default(),
+            asked: RefCell::default(),
+            renamed: RefCell::default(),
+            problems: RefCell::default(),
+            dump: RefCell::default(),
+            record: None,
+        }
+    }
+
+    /// A document without text, which notes what is asked of it: one block for each kind of them.
+    #[must_use]
+    pub fn recording() -> Self {
+        let place = Place { line: 1, column: 1 };
+        let sources = Sources { file: Path::new(""), environment: &[], prefix: "", credentials: None };
+        let tree = Node { place, value: Value::Null };
+        Self { record: Some(RefCell::default()), ..Document::new("", tree, sources) }
+    }
+
+    /// What was asked of a recording document.
+    #[must_use]
+    pub fn into_record(self) -> Record {
+        self.record.map(RefCell::into_inner).unwrap_or_default()
+    }
+
+    /// The document's own block; `definition` names its kind in the schema.
+    pub fn top(&self, definition: &'static str) -> Section<'_> {
+        let wrong = match self.tree.value {
+            Value::Map(_) => None,
+            Value::Null => Some("the configuration is empty".to_owned()),
+            _ => Some(format!("expected keys and values, found {}", self.tree.kind())),
+        };
+        if let Some(message) = wrong {
+            self.report(Severity::Error, "", &At::Place(self.tree.place), message);
+        }
+        let layer = Layer { path: KeyPath::default(), place: Some(self.tree.place), node: Some(&self.tree) };
+        Section::of(self, definition, vec![layer], false)
+    }
+
+    /// Line `number`, from 1, as it stands in the file: for searching, not for showing.
+    #[must_use]
+    pub fn line(&self, number: usize) -> Option<&'t str> {
+        self.text.lines().nth(number.checked_sub(1)?)
+    }
+
+    /// Notes that `key` of the block at `path` is known.
+    pub(super) fn ask(&self, path: &KeyPath, key: &str) {
+        let mut asked = self.asked.borrow_mut();
+        if let Some(keys) = asked.get_mut(path) {
+            if !keys.contains(key) {
+                keys.insert(key.to_owned());
+            }
+        } else {
+            asked.insert(path.clone(), BTreeSet::from([key.to_owned()]));
+        }
+    }
+
+    /// Notes that the block at `path` was read.
+    pub(super) fn open(&self, path: &KeyPath) {
+        self.asked.borrow_mut().entry(path.clone()).or_default();
+    }
+
+    /// Notes that the document has the key at `new` as `former`.
+    pub(super) fn rename(&self, former: KeyPath, new: KeyPath) {
+        self.renamed.borrow_mut().insert(former, new);
+    }
+
+    /// Reports a problem of the key that `key` names.
+    pub(super) fn report(&self, severity: Severity, key: &str, at: &At<'_>, message: String) -> Reported<'_> {
+        if self.record.is_some() {
+            return Reported { problem: None };
+        }
+        let mut problem = Problem::of_file(self.file, message);
+        problem.severity = severity;
+        key.clone_into(&mut problem.key);
+        match at {
+            At::Place(place) => problem.place = Some(*place),
+            At::Variable(name) => problem.source = PathBuf::from(name),
+            At::Nowhere => {}
+        }
+        let mut problems = self.problems.borrow_mut();
+        problems.push(problem);
+        Reported { problem: Some((&self.problems, problems.len() - 1)) }
+    }
+
+    /// A problem that is none.
+    pub(super) fn unreported(&self) -> Reported<'_> {
+        Reported { problem: None }
+    }
+
+    /// Adds the faults of the text itself.
+    pub fn faults(&self, faults: Vec<Fault>) {
+        for fault in faults {
+            let told = self.report(Severity::Error, &fault.key, &At::Place(fault.place), fault.message);
+            if let Some(hint) = fault.hint {
+                told.hint(hint);
             }
         }
-        self.faults.push(Fault { place, key, message, hint });
     }
 
-    /// Notes that the text is wrong at `place`, of whatever key.
-    pub(super) fn broken(&mut self, place: Place, message: String, hint: Option<String>) {
-        if self.faults.len() < MAX_FAULTS {
-            self.faults.push(Fault { place, key: String::new(), message, hint });
+    /// Adds problems that were found elsewhere.
+    pub fn add(&self, problems: impl IntoIterator<Item = Problem>) {
+        self.problems.borrow_mut().extend(problems);
+    }
+
+    /// Reports the keys that nothing asked for. `hint` says of a key in a block of a kind what became
+    /// of it; else it is looked for among all keys that there are (`known`).
+    pub fn end(&self, known: impl FnOnce() -> Record, hint: impl Fn(&str, &str) -> Option<&'static str>) {
+        let mut unknown = Vec::new();
+        self.unknown(&self.tree, &KeyPath::default(), &mut unknown);
+        if unknown.is_empty() {
+            return;
+        }
+        let record = known();
+        let asked = self.asked.borrow();
+        for (block, pair) in unknown {
+            let path = block.key(&pair.key).to_string();
+            let at = At::Place(pair.place);
+            let told = self.report(Severity::Error, &path, &at, "unknown key".to_owned());
+            let keys = asked.get(&block).into_iter().flatten().map(String::as_str);
+            if let Some(hint) = hint(&block.to_string(), &pair.key) {
+                told.hint(hint);
+            } else if let Some(near) = nearest(&pair.key, keys) {
+                told.hint(format!("did you mean `{near}`?"));
+            } else if let Some(home) = record.home(&pair.key) {
+                told.hint(format!("it belongs in {home}"));
+            }
         }
     }
 
-    /// Takes room for what comes next at `place`, before memory is taken for it.
-    pub(super) fn take(&mut self, size: Size, place: Place) -> Result<(), Stop> {
-        if self.steps.len() + size.depth > MAX_DEPTH {
-            self.fault(place, "nested too deeply".to_owned(), None);
-            return Err(Stop);
-        }
-        let values = self.size.values.saturating_add(size.values);
-        let bytes = self.size.bytes.saturating_add(size.bytes);
-        if values > MAX_VALUES || bytes > MAX_BYTES {
-            let message =
-                format!("too large: more than {MAX_VALUES} values, or {} MiB of text", MAX_BYTES >> 20);
-            let hint = "each alias counts as all that it stands for".to_owned();
-            self.fault(place, message, Some(hint));
-            return Err(Stop);
-        }
-        (self.size.values, self.size.bytes) = (values, bytes);
-        Ok(())
-    }
-}
-
-impl Size {
-    /// A single value that holds `bytes` of text.
-    pub(super) fn scalar(bytes: usize) -> Self {
-        Self { values: 1, bytes, depth: 0 }
-    }
-
-    /// A map or list, without what it holds.
-    pub(super) fn container() -> Self {
-        Self { values: 1, bytes: 0, depth: 1 }
-    }
-
-    /// All that `node` holds.
-    pub(super) fn of(node: &Node) -> Self {
-        let parts: Vec<(usize, &Node)> = match &node.value {
-            Value::Text { text, .. } => return Self::scalar(text.len()),
-            Value::List(items) => items.iter().map(|item| (0, item)).collect(),
-            Value::Map(pairs) => pairs.iter().map(|pair| (pair.key.len(), &pair.node)).collect(),
-            _ => return Self::scalar(0),
-        };
-        let mut size = Self::container();
-        for (key, node) in parts {
-            let part = Self::of(node);
-            size.values += part.values;
-            size.bytes += key + part.bytes;
-            size.depth = size.depth.max(1 + part.depth);
-        }
-        size
-    }
-}
-
-/// Adds the step to `key` to a path; a name that could be mistaken for a path is quoted.
-pub(super) fn add_key(path: &mut String, key: &str) {
-    if !path.is_empty() {
-        path.push('.');
-    }
-    let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '@' | '/');
-    if !key.is_empty() && key.chars().all(is_plain) {
-        path.push_str(key);
-    } else {
-        let _ = write!(path, "{key:?}");
-    }
-}
-
-/// Adds the step to the item `index` to a path.
-pub(super) fn add_item(path: &mut String, index: usize) {
-    let _ = write!(path, "[{index}]");
-}
-
-/// A map that is read: the first of two equal keys stays.
-#[derive(Default)]
-pub(super) struct Pairs {
-    pairs: Vec<Pair>,
-    places: HashMap<String, Place>,
-}
-
-impl Pairs {
-    /// Notes a fault if `key`, which the trail has entered, was there before.
-    pub(super) fn check(&self, key: &str, place: Place, trail: &mut Trail) -> bool {
-        let Some(first) = self.places.get(key) else { return true };
-        let message = format!("given twice; first at line {}, column {}", first.line, first.column);
-        trail.fault(place, message, None);
-        false
-    }
-
-    /// Adds `pair` if its key is new.
-    pub(super) fn add(&mut self, pair: Pair) {
-        if !self.places.contains_key(&pair.key) {
-            self.places.insert(pair.key.clone(), pair.place);
-            self.pairs.push(pair);
+    fn unknown<'n>(&self, node: &'n Node, path: &KeyPath, unknown: &mut Vec<(KeyPath, &'n Pair)>) {
+        match &node.value {
+            Value::Map(pairs) => {
+                let asked = self.asked.borrow();
+                let Some(keys) = asked.get(path) else { return };
+                for pair in pairs {
+                    if keys.contains(&pair.key) {
+                        let below = path.key(&pair.key);
+                        let renamed = self.renamed.borrow();
+                        self.unknown(&pair.node, renamed.get(&below).unwrap_or(&below), unknown);
+                    } else if !(path.steps().is_empty() && pair.key.starts_with("x-")) {
+                        unknown.push((path.clone(), pair));
+                    }
+                }
+            }
+            Value::List(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.unknown(item, &path.item(index), unknown);
+                }
+            }
+            _ => {}
         }
     }
 
-    pub(super) fn into_value(self) -> Value {
-        Value::Map(self.pairs)
-    }
-
-    pub(super) fn into_nodes(self) -> impl Iterator<Item = Node> {
-        self.pairs.into_iter().map(|pair| pair.node)
-    }
-}
-
-/// Finds the place of a byte.
-pub(super) struct Lines<'t> {
-    text: &'t str,
-    /// Where each line begins.
-    starts: Vec<usize>,
-    /// The last byte that was asked for, and its place: the next one is mostly near.
-    last: (usize, Place),
-}
-
-impl<'t> Lines<'t> {
-    pub(super) fn of(text: &'t str) -> Self {
-        let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Self { text, starts, last: (0, Place { line: 1, column: 1 }) }
-    }
-
-    /// The place of the byte at `offset`, or of the end of the text.
-    pub(super) fn place(&mut self, offset: usize) -> Place {
-        let offset = self.text.floor_char_boundary(offset);
-        let line = self.starts.partition_point(|&start| start <= offset).max(1);
-        let start = self.starts.get(line - 1).copied().unwrap_or_default();
-        let (from, column) = match self.last {
-            (from, place) if place.line == line && from <= offset => (from, place.column),
-            _ => (start, 1),
-        };
-        let column = column + self.text.get(from..offset).unwrap_or_default().chars().count();
-        self.last = (offset, Place { line, column });
-        self.last.1
-    }
-}
-
-/// A tree in one line.
-#[cfg(test)]
-pub(super) fn show(node: &Node) -> String {
-    match &node.value {
-        Value::Null => "~".to_owned(),
-        Value::Boolean(truth) => truth.to_string(),
-        Value::Integer(number) => number.to_string(),
-        Value::Float(number) => format!("{number:?}"),
-        Value::Text { text, .. } => format!("{text:?}"),
-        Value::List(items) => {
-            let items: Vec<String> = items.iter().map(show).collect();
-            format!("[{}]", items.join(", "))
+    /// Hands out `value` with the warnings.
+    ///
+    /// # Errors
+    /// All problems in the order of the file, if one of them is an error.
+    pub fn finish<T>(&self, value: Option<T>) -> Result<(T, Vec<Problem>), Vec<Problem>> {
+        let mut problems = self.problems.take();
+        problems.extend(self.variables.problems());
+        let is_error = |problem: &Problem| problem.severity == Severity::Error;
+        let failed = problems.iter().any(is_error);
+        // What many entries inherit is wrong once.
+        let mut told = HashSet::new();
+        problems.retain(|problem| {
+            let Problem { source, place, key, message, .. } = problem;
+            told.insert((source.clone(), *place, key.clone(), message.clone()))
+        });
+        problems.sort_by_key(|problem| problem.place);
+        if failed && problems.len() > MAX_PROBLEMS {
+            problems.retain(is_error);
         }
-        Value::Map(pairs) => {
-            let pairs: Vec<String> =
-                pairs.iter().map(|pair| format!("{}: {}", pair.key, show(&pair.node))).collect();
-            format!("{{{}}}", pairs.join(", "))
-        }
-    }
-}
-
-/// Faults, each in one line.
-#[cfg(test)]
-pub(super) fn told(faults: &[Fault]) -> Vec<String> {
-    let told = |fault: &Fault| {
-        let hint = fault.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
-        format!("{}:{} {}: {}{hint}", fault.place.line, fault.place.column, fault.key, fault.message)
-    };
-    faults.iter().map(told).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn places_are_found_in_any_order() {
-        let text = "ä1\n\n€€3";
-        let mut lines = Lines::of(text);
-        for (offset, line, column) in [
-            (0, 1, 1),
-            (2, 1, 2),
-            (3, 1, 3),
-            (4, 2, 1),
-            (5, 3, 1),
-            (11, 3, 3),
-            (8, 3, 2),
-            (7, 3, 1),
-            (99, 3, 4),
-        ] {
-            assert_eq!(lines.place(offset), Place { line, column }, "{offset}");
+        problems.truncate(MAX_PROBLEMS);
+        match value {
+            Some(value) if !failed => Ok((value, problems)),
+            _ => Err(problems),
         }
     }
 
-    #[test]
-    fn paths_quote_what_is_no_plain_name() {
-        let mut path = String::new();
-        for key in ["a", "b.c", "", "d-e_f@g/h"] {
-            add_key(&mut path, key);
-            add_item(&mut path, 0);
-        }
-        assert_eq!(path, "a[0].\"b.c\"[0].\"\"[0].d-e_f@g/h[0]");
+    /// The configuration as it holds, in YAML: each value with its origin as a comment.
+    #[must_use]
+    pub fn effective(&self, changed_only: bool) -> String {
+        self.dump.borrow().to_yaml(changed_only)
     }
 }

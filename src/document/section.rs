@@ -6,13 +6,13 @@
 
 use std::rc::Rc;
 
-use super::document::{At, Document, Reported};
 use super::dump::Origin;
 use super::environment::Variable;
 use super::node::{Node, Value};
 use super::path::KeyPath;
 use super::place::Place;
 use super::problem::Severity;
+use super::reading::{At, Document, Reported};
 use super::record::Kind;
 
 /// The entry whose keys all others of its section inherit.

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use serde_yaml::Value as Yaml;
 
-use super::document::Reported;
 use super::dump::{HIDDEN, Origin};
 use super::duration;
 use super::nearest;
 use super::node::{Node, Value};
+use super::reading::Reported;
 use super::record::Kind;
 use super::refusal::{Refusal, refusal, text, truth, unexpected, word};
 use super::section::{Key, Spot};

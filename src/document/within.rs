@@ -3,8 +3,8 @@
 //! Limit: escapes in the file may hide an occurrence of what is looked for. Then a later one is found,
 //! or none, and the place of the whole value must do.
 
-use super::document::Reported;
 use super::place::Place;
+use super::reading::Reported;
 use super::section::Key;
 
 impl<'d> Key<'d> {

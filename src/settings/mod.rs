@@ -105,7 +105,6 @@ pub struct Location {
 impl Location {
     /// Reads it, under the variables of the process. `is_jailed` says whether the process is in its
     /// `server.chroot`.
-    #[must_use]
     pub fn read(&self, is_jailed: bool) -> (PathBuf, Read) {
         let environment = environment();
         match self.find() {
