@@ -1,5 +1,6 @@
 //! The README's examples work as they are.
 
+use std::fs;
 use std::path::Path;
 
 use pfxhttp::settings;
@@ -60,14 +61,15 @@ fn the_configurations_pass_check() {
 #[test]
 fn the_paths_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let paths = README.split_whitespace().filter_map(|word| {
+    let architecture = fs::read_to_string(root.join("ARCHITECTURE.md")).expect("a file");
+    let paths = architecture.split_whitespace().filter_map(|word| {
         let word = word.trim_matches(|c: char| !c.is_alphanumeric() && c != '/');
         word.strip_prefix("src/").map(|_| word.trim_end_matches('/'))
     });
     let paths: Vec<_> = paths.collect();
-    assert!(paths.len() > 8, "the map of the code: {paths:?}");
+    assert!(paths.len() > 8, "the page of the code: {paths:?}");
     for path in paths {
         let path = root.join(path);
-        assert!(path.exists(), "the README names {}", path.display());
+        assert!(path.exists(), "ARCHITECTURE.md names {}", path.display());
     }
 }
