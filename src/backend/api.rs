@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use crate::http::{Host, Reply, Request};
 use crate::model::{Deadline, Failure};
-use crate::observe::hidden::Hidden;
+use crate::observe::explain;
 use crate::observe::metrics::Calls;
-use crate::observe::trace;
+use crate::observe::redact::Redactor;
 use crate::oidc::{Bearer, Token};
 
 /// One API.
@@ -77,8 +77,8 @@ impl Api {
         deadline: Deadline,
     ) -> Result<Reply, Failure> {
         let request = Request { authorization: Some(token.header().clone()), ..request.clone() };
-        trace::hide(|| Hidden::of_values([token.header()]));
-        trace::note(|| "with the header authorization: the token of backend_oidc_auth".to_owned());
+        explain::redact(|| Redactor::of_values([token.header()]));
+        explain::note(|| "with the header authorization: the token of backend_oidc_auth".to_owned());
         self.host.exchange(&request, &self.calls, deadline).await
     }
 }

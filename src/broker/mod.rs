@@ -20,7 +20,7 @@ use crate::lookup::{self, Asker, Target};
 use crate::model::{Answer, LOGIN_BUDGET, LONGEST_BUDGET, Mechanism, OnFailure, Question};
 use crate::observe::metrics::{Component, Load, Metrics, Outcome, Rows, UNKNOWN};
 use crate::observe::span::{self, Tracer};
-use crate::observe::warned::Warned;
+use crate::observe::warnings::RateLimitedWarnings;
 use crate::oidc::Oidc;
 use crate::wire::ipc::Service;
 
@@ -36,7 +36,7 @@ pub struct Broker {
     unknown_map: Option<OnFailure>,
     shared: Common,
     /// Names without entry.
-    warned: Warned,
+    warnings: RateLimitedWarnings,
 }
 
 /// One entry, and where its requests are counted.
@@ -217,7 +217,7 @@ impl Broker {
             policies: targets(settings.policies, before.map(|before| &before.policies))?,
             strangers: [Component::Map, Component::Policy, Component::Login].map(|kind| rows(kind, None)),
             unknown_map: names::unknown_map(settings.maps),
-            warned: Warned::default(),
+            warnings: RateLimitedWarnings::default(),
             shared,
         })
     }

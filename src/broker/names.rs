@@ -17,7 +17,7 @@ impl Broker {
     /// What a question for an entry that does not exist gets; the log tells it, seldom enough.
     pub(super) fn unknown(&self, kind: Component, name: &str) -> Answer {
         let (section, name) = (section(kind), &*brief(name));
-        if self.warned.is_due(&format!("{section} {name}")) {
+        if self.warnings.is_due(&format!("{section} {name}")) {
             // The search is bounded with the line: at most a few dozen a minute.
             let did_you_mean = self.nearest(kind, name);
             warn!(name, did_you_mean, "there is no such entry in {section}: what asks for it fails");

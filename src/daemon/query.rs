@@ -13,8 +13,8 @@ use crate::broker::Broker;
 use crate::lookup::Asker;
 use crate::model::secret::Secret;
 use crate::model::{Answer, Failure, Mechanism, OnFailure, Question};
+use crate::observe::explain;
 use crate::observe::metrics::Component;
-use crate::observe::trace;
 use crate::wire::logins::{Logins, Step};
 use crate::wire::reply::{self, Next, Protocol};
 use crate::wire::{Error, policy, socketmap};
@@ -105,7 +105,7 @@ pub async fn ask(broker: &Arc<Broker>, query: &Query) -> Said {
             Kind::Sasl => logins(broker, &query.name, received).await,
         }
     };
-    let (bytes, trace) = trace::collect(replies).await;
+    let (bytes, trace) = explain::collect(replies).await;
     let kind = match query.kind {
         Kind::Map => Component::Map,
         Kind::Policy => Component::Policy,
@@ -130,12 +130,12 @@ async fn lookups(
             }
             Ok(None) => return out,
             Err(Error::Malformed { consumed, reason }) => {
-                trace::note(|| format!("request: {reason}"));
+                explain::note(|| format!("request: {reason}"));
                 received = &received[consumed..];
                 Answer::Failed { failure: Failure::Malformed, on_failure: None }
             }
             Err(Error::Framing(reason)) => {
-                trace::note(|| format!("request: {reason}"));
+                explain::note(|| format!("request: {reason}"));
                 return out;
             }
         };
@@ -162,11 +162,11 @@ async fn logins(broker: &Broker, name: &str, mut received: Vec<u8>) -> Vec<u8> {
                 }
             }
             Step::Refused(refused) => {
-                trace::note(|| format!("request: refused without asking: {}", refused.reason));
+                explain::note(|| format!("request: refused without asking: {}", refused.reason));
                 return out;
             }
             Step::Close(reason) => {
-                trace::note(|| format!("request: {reason}"));
+                explain::note(|| format!("request: {reason}"));
                 return out;
             }
             Step::Read | Step::Forget(_) => return out,
@@ -177,7 +177,7 @@ async fn logins(broker: &Broker, name: &str, mut received: Vec<u8>) -> Vec<u8> {
 async fn answer(broker: &Broker, question: &Question) -> Answer {
     let asker = Asker { at: Instant::now(), id: 0, session: 0, door: Door::default() };
     let answer = broker.ask(question, &asker).await;
-    trace::note(|| format!("answer: {}", in_words(&answer)));
+    explain::note(|| format!("answer: {}", in_words(&answer)));
     answer
 }
 

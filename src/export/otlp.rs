@@ -29,7 +29,7 @@ use crate::http::{Host, Http, HttpSettings, Request, path_of};
 use crate::model::{Deadline, Failure};
 use crate::observe::metrics::{Calls, Component, Metrics};
 use crate::observe::span::{Attribute, Span, Tracer};
-use crate::observe::warned::Warned;
+use crate::observe::warnings::RateLimitedWarnings;
 
 /// Finished spans that wait.
 const QUEUE: usize = 2048;
@@ -47,7 +47,7 @@ pub struct Exporter {
     spans: mpsc::Receiver<Span>,
     http: HttpSettings,
     host: Arc<Host>,
-    warned: Warned,
+    warnings: RateLimitedWarnings,
     started: u64,
 }
 
@@ -76,8 +76,8 @@ impl Exporter {
         let (queue, spans) = mpsc::channel(QUEUE);
         let tracer = settings.traces.then(|| Arc::new(Tracer::new(queue, metrics, settings.sample_ratio)));
         let metrics = Arc::clone(metrics);
-        let warned = Warned::default();
-        Ok(Self { settings, metrics, tracer, spans, http, host, warned, started: now() })
+        let warnings = RateLimitedWarnings::default();
+        Ok(Self { settings, metrics, tracer, spans, http, host, warnings, started: now() })
     }
 
     /// What begins spans; `None` where only metrics are exported.
@@ -201,7 +201,7 @@ impl Exporter {
             Ok(reply) => Failure::Status(reply.status),
             Err(failure) => failure,
         };
-        if self.warned.is_due(signal) {
+        if self.warnings.is_due(signal) {
             let (collector, failure) = (self.settings.endpoint.host_str(), failure.to_string());
             warn!(collector, signal, failure, "nothing could be exported");
         }

@@ -34,7 +34,7 @@ use super::socket::{self, Signals, Socket, Sockets};
 use super::{CONNECT, Http, MAX_HEAD, Reply, Request, timely};
 use crate::http::timer::Timer;
 use crate::model::{Deadline, Failure};
-use crate::observe::counted::Counted;
+use crate::observe::count_guard::CountGuard;
 use crate::observe::metrics::{self, Metrics};
 
 /// Answers of 1xx before the real one (RFC 9110 15.2). A backend has use for one or two.
@@ -72,7 +72,7 @@ struct Link {
     extensions: Extensions,
     /// For its socket.
     signals: Arc<Signals>,
-    _open: Counted,
+    _open: CountGuard,
 }
 
 impl Direct {
@@ -164,7 +164,7 @@ impl Direct {
             .await;
         let (sender, machine) = handshake.map_err(|error| Broken::on_the_way(&error))?;
         self.metrics.connections.add();
-        let _open = Counted::new(&self.open);
+        let _open = CountGuard::new(&self.open);
         let timer = Timer::new(deadline.instant());
         let (interim, extensions) = count_interim();
         let home = place::place();

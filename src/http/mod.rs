@@ -41,10 +41,10 @@ use tracing::{debug, warn};
 use url::{Position, Url};
 
 use crate::model::{Deadline, Failure};
+use crate::observe::explain;
 use crate::observe::metrics::{Calls, Metrics, Pool};
 use crate::observe::span;
-use crate::observe::trace;
-use crate::observe::warned::Warned;
+use crate::observe::warnings::RateLimitedWarnings;
 use broken::Broken;
 use direct::Direct;
 use hosts::Hosts;
@@ -87,7 +87,7 @@ pub struct Host {
     /// `max_connections_per_host`.
     permits: Option<Semaphore>,
     /// The reasons of failures that the log knows.
-    warned: Warned,
+    warnings: RateLimitedWarnings,
 }
 
 #[derive(Debug)]
@@ -224,7 +224,7 @@ impl Http {
                 Err(why) => Arm::Barred(why),
             };
             let permits = self.settings.max_connections_per_host.map(Semaphore::new);
-            Ok(Host { arm, origin: url.clone(), permits, warned: Warned::default() })
+            Ok(Host { arm, origin: url.clone(), permits, warnings: RateLimitedWarnings::default() })
         })
     }
 }
@@ -309,9 +309,9 @@ impl Host {
         if reason.is_empty() {
             return failure;
         }
-        trace::note(|| format!("no answer: {reason}"));
+        explain::note(|| format!("no answer: {reason}"));
         let (target, class, reason) = (self.origin.host_str(), failure.class(), &*reason);
-        if self.warned.is_due(reason) {
+        if self.warnings.is_due(reason) {
             warn!(target, class, reason, "trouble with a target");
         } else {
             debug!(target, class, reason, "trouble with a target");

@@ -25,8 +25,8 @@ use super::reach::{ConnectOnly, Ended, Reached, Unreached};
 use super::resolve::Names;
 use super::{CONNECT, HttpSettings, Reply, Request, USER_AGENT, proxy};
 use crate::model::Failure;
-use crate::observe::hidden::Hidden;
-use crate::observe::trace;
+use crate::observe::explain;
+use crate::observe::redact::Redactor;
 
 /// The connections to one origin, through its proxy.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ struct Clients {
     proxy: String,
     names: Names,
     /// What the proxy is told about us.
-    credentials: Hidden,
+    credentials: Redactor,
     /// Keeps connections.
     kept: reqwest::Client,
     /// Makes one for each request.
@@ -81,7 +81,7 @@ impl Proxied {
             origin: url.origin(),
             proxy: proxy.0.host_str().unwrap_or_default().to_owned(),
             names: names.clone(),
-            credentials: proxy.hidden(),
+            credentials: proxy.redactor(),
             kept: client(settings.max_idle_connections_per_host)?,
             fresh: client(0)?,
             // It keeps the time itself.
@@ -91,7 +91,7 @@ impl Proxied {
     }
 
     pub(super) async fn exchange(&self, request: &Request<'_>) -> Result<Reply, Broken> {
-        trace::hide(|| self.clients.credentials.clone());
+        explain::redact(|| self.clients.credentials.clone());
         let call = Call {
             method: request.method.clone(),
             url: self

@@ -10,7 +10,7 @@ use std::fmt;
 use url::{Host, Url};
 
 use super::no_proxy::{self, NoProxy};
-use crate::observe::hidden::Hidden;
+use crate::observe::redact::Redactor;
 
 /// The variables, in either case.
 const NAMES: [&str; 4] = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"];
@@ -58,16 +58,16 @@ pub(crate) struct Complaint {
 
 impl Proxy {
     /// The credentials, however they are written.
-    pub(super) fn hidden(&self) -> Hidden {
-        let mut hidden = Hidden::default();
+    pub(super) fn redactor(&self) -> Redactor {
+        let mut redactor = Redactor::default();
         let pair = format!("{}:{}", self.0.username(), self.0.password().unwrap_or_default());
-        hidden.add_pair(&pair);
+        redactor.add_pair(&pair);
         // As it is sent: without `%`. A plus sign means itself here.
         let pair = pair.replace('+', "%2B");
         for (pair, _) in url::form_urlencoded::parse(pair.replace('=', "%3D").as_bytes()) {
-            hidden.add_pair(&pair);
+            redactor.add_pair(&pair);
         }
-        hidden
+        redactor
     }
 }
 

@@ -10,7 +10,7 @@ use super::{Outcome, Settings};
 use crate::http::{Reply, compress};
 use crate::lookup::value::{Field, Object, Value};
 use crate::model::Failure;
-use crate::observe::trace;
+use crate::observe::explain;
 
 /// What a response says of the login of `user`.
 ///
@@ -84,11 +84,11 @@ fn verdict(fields: &Fields, body: &Object<'_>) -> Result<bool, Failure> {
         Some("true") => Ok(true),
         Some("false") => Ok(false),
         Some(_) => {
-            trace::note(|| "accept_field: neither true nor false".to_owned());
+            explain::note(|| "accept_field: neither true nor false".to_owned());
             Err(Failure::Body)
         }
         None => {
-            trace::note(|| "accept_field: absent".to_owned());
+            explain::note(|| "accept_field: absent".to_owned());
             Err(Failure::Body)
         }
     }
@@ -115,6 +115,6 @@ fn denied(fields: &Fields, body: Option<&Object<'_>>, status: Option<&str>) -> O
 }
 
 fn contradiction(what: &str) -> Failure {
-    trace::note(|| format!("accept_field: {what} says otherwise"));
+    explain::note(|| format!("accept_field: {what} says otherwise"));
     Failure::NoEvidence
 }

@@ -8,7 +8,7 @@ use super::attempts::Crowd;
 use crate::lookup::{Asker, hex};
 use crate::model::brief::cut;
 use crate::model::{Answer, Failure, Login};
-use crate::observe::trace;
+use crate::observe::explain;
 
 /// The most that is said of a token.
 const LONGEST_DETAIL: usize = 600;
@@ -29,7 +29,7 @@ impl Logins {
     /// The answer to a login that had no turn. The log has one line a minute of them.
     pub(super) fn put_off(&self, login: &Login, asker: &Asker, crowd: Crowd) -> Answer {
         let failure = Failure::Overload;
-        trace::note(|| format!("failed: {} (class {})", crowd.reason(), failure.class()));
+        explain::note(|| format!("failed: {} (class {})", crowd.reason(), failure.class()));
         if let Some(unsaid) = self.crowds.note(&failure) {
             let (name, mechanism) = (self.settings.name.as_str(), login.mechanism.name());
             let (user, remote) = (login.credentials.user(), login.peer.client_ip.as_str());

@@ -35,9 +35,9 @@ use crate::model::brief::brief;
 use crate::model::domain::is_same_user;
 use crate::model::secret::Secret;
 use crate::model::{Answer, Credentials, Deadline, Failure, LOGIN_BUDGET, Login, Mechanism, OnFailure, Peer};
-use crate::observe::hidden::{CUT, Hidden};
+use crate::observe::explain;
 use crate::observe::metrics::{Component, Metrics, Queue};
-use crate::observe::trace;
+use crate::observe::redact::{REDACTED, Redactor};
 use crate::oidc::{Oidc, Verdict, Verifier};
 use attempts::Attempt;
 pub use penalty::Penalties;
@@ -174,8 +174,8 @@ impl Logins {
             }
             Err(failure) => {
                 attempt.end();
-                trace::note(|| format!("failed: {failure} (class {})", failure.class()));
-                answer::hint(&failure).into_iter().for_each(|hint| trace::note(|| hint));
+                explain::note(|| format!("failed: {failure} (class {})", failure.class()));
+                answer::hint(&failure).into_iter().for_each(|hint| explain::note(|| hint));
                 self.log_failure(login, asker, &failure);
                 Answer::Failed { failure, on_failure: Some(self.settings.on_failure.clone()) }
             }
@@ -195,12 +195,12 @@ impl Logins {
         let request = request::request(&self.settings, body, &self.headers, &own);
         // Without `Auth-Status` a 401 speaks of our credentials, not of the user's.
         let refuses = |reply: &_| answer::refuses_our_token(&self.settings, reply);
-        let ours = || Hidden::of_headers(&self.settings.headers);
-        trace::note(|| {
+        let ours = || Redactor::of_headers(&self.settings.headers);
+        explain::note(|| {
             let origin = self.settings.url.origin().ascii_serialization();
             let path = shown::path(request.path.as_str());
-            trace::hide(ours);
-            trace::hide(|| path.hidden);
+            explain::redact(ours);
+            explain::redact(|| path.redactor);
             let names = self.settings.headers.keys().chain(own.iter().map(|(name, _)| name));
             let names = names.map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
             format!("request: POST {origin}{} ({names}), the login of {user:?} as JSON", path.text)
@@ -211,18 +211,20 @@ impl Logins {
             tokio::task::yield_now().await;
         }
         let theirs = || {
-            let mut hidden = Hidden::default();
-            hidden.add(password.expose());
-            hidden
+            let mut redactor = Redactor::default();
+            redactor.add(password.expose());
+            redactor
         };
-        trace::note(|| {
-            let said = theirs().cut_from(&self.said(&reply)).replace(password.expose(), CUT);
+        explain::note(|| {
+            let said = theirs().redact(&self.said(&reply)).replace(password.expose(), REDACTED);
             format!("API: {}{said}", reply.status)
         });
         Ok(match answer::read(&self.settings, user, &reply)? {
             // An API that repeats what it was told must not have us repeat it.
             Outcome::Denied { reason, .. }
-                if reason.contains(password.expose()) || theirs().is_in(&reason) || ours().is_in(&reason) =>
+                if reason.contains(password.expose())
+                    || theirs().matches(&reason)
+                    || ours().matches(&reason) =>
             {
                 Outcome::denied(answer::DENIED)
             }
@@ -243,7 +245,7 @@ impl Logins {
         if self.settings.fields.is_some() {
             let inflated = compress::inflate(reply, self.settings.compress_response).ok().flatten();
             said.push(' ');
-            said.push_str(&trace::shown(inflated.as_deref().unwrap_or(&reply.body)));
+            said.push_str(&explain::shown(inflated.as_deref().unwrap_or(&reply.body)));
         }
         said
     }

@@ -62,7 +62,7 @@ fn says_no_error(settings: &Settings, body: &Object<'_>) -> Result<bool, Failure
     let text = value::error_text(error)?;
     if !text.is_empty() && text != settings.no_error_value {
         // Postfix logs it.
-        let text = request::hidden(settings).cut_from(&text).into_owned();
+        let text = request::redactor(settings).redact(&text).into_owned();
         return Err(Failure::ErrorField(text));
     }
     Ok(!text.is_empty())

@@ -32,10 +32,10 @@ use crate::http::{Headers, Http, path_of};
 use crate::model::brief::brief;
 use crate::model::domain;
 use crate::model::{Answer, Deadline, Failure, OnFailure};
+use crate::observe::explain;
 use crate::observe::metrics::Queue;
 use crate::observe::span;
-use crate::observe::trace;
-use crate::observe::warned::Warned;
+use crate::observe::warnings::RateLimitedWarnings;
 use crate::oidc::Oidc;
 use cache::{Cache, Found, Shelf};
 use flight::{Flight, Flights};
@@ -73,7 +73,7 @@ pub struct Target {
     /// Lookups in the background.
     refreshing: Arc<Semaphore>,
     /// First words of actions.
-    warned: Warned,
+    warnings: RateLimitedWarnings,
     outage: Outage,
 }
 
@@ -103,7 +103,7 @@ impl Target {
             shelf,
             flights: Flights::default(),
             refreshing: Arc::new(Semaphore::new((settings.pool.workers / 4).clamp(1, 64))),
-            warned: Warned::default(),
+            warnings: RateLimitedWarnings::default(),
             outage: Outage::default(),
             path: path_of(&settings.url),
             settings,
@@ -164,7 +164,7 @@ impl Target {
         if let (Asked::Key(key), Kind::Map(map)) = (asked, &self.settings.kind)
             && !map.serves(key)
         {
-            trace::note(|| "the key is of none of `domains`: nobody is asked".to_owned());
+            explain::note(|| "the key is of none of `domains`: nobody is asked".to_owned());
             return Answer::NotFound;
         }
         if self.settings.log_keys == LogKeys::Always {
@@ -178,7 +178,7 @@ impl Target {
         let key: Arc<[u8]> = self.shelf.key(asked).into();
         match self.shelf.find(&key) {
             Found::Fresh(answer) => {
-                trace::note(|| "cache: a fresh answer, nobody is asked".to_owned());
+                explain::note(|| "cache: a fresh answer, nobody is asked".to_owned());
                 return answer;
             }
             Found::Stale(answer) => {
@@ -258,20 +258,20 @@ impl Target {
         let started = tracing::enabled!(tracing::Level::DEBUG).then(Instant::now);
         let outcome = async {
             let _worker = self.limit.enter(deadline, door.target_gate()).await?;
-            trace::note(|| rendered.note(&self.settings));
+            explain::note(|| rendered.note(&self.settings));
             let request = rendered.request(&self.headers);
             let reply = self.api.exchange(&request, deadline, |reply| reply.status == 401).await?;
-            trace::note(|| format!("API: {} {}", reply.status, trace::shown(&reply.body)));
+            explain::note(|| format!("API: {} {}", reply.status, explain::shown(&reply.body)));
             answer::read(&self.settings, &reply)
         };
         let outcome = outcome.await;
         if let Err(failure) = &outcome {
-            trace::note(|| format!("failed: {failure} (class {})", failure.class()));
-            answer::hint(&self.settings, failure).into_iter().for_each(|hint| trace::note(|| hint));
+            explain::note(|| format!("failed: {failure} (class {})", failure.class()));
+            answer::hint(&self.settings, failure).into_iter().for_each(|hint| explain::note(|| hint));
         }
         if let Ok(answer) = &outcome {
             if let Answer::Action(action) = answer {
-                verb::warn_of_unknown(&self.warned, &self.settings.name, action);
+                verb::warn_of_unknown(&self.warnings, &self.settings.name, action);
             }
             self.shelf.keep(key, answer);
             self.outage.end(&self.settings.name, &self.settings.url);
@@ -334,7 +334,7 @@ impl Target {
             ),
         };
         if may_stand_in && let Some(answer) = self.shelf.stand_in(key) {
-            trace::note(|| format!("cache: an answer from before stands in for a failure ({failure})"));
+            explain::note(|| format!("cache: an answer from before stands in for a failure ({failure})"));
             debug!(name = self.settings.name, "an answer from before stands in");
             return answer;
         }
@@ -354,7 +354,7 @@ impl Target {
             ),
             Unsendable::Illegal => ("the template cannot send what is asked", None),
         };
-        trace::note(|| format!("nobody is asked: {reason}"));
+        explain::note(|| format!("nobody is asked: {reason}"));
         let failure = match (&self.settings.kind, why) {
             (Kind::Map(_), Unsendable::Elsewhere) => return Answer::NotFound,
             (Kind::Map(_), Unsendable::Illegal) => Failure::Malformed,

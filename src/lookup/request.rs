@@ -17,8 +17,8 @@ use super::template::{Asked, Input, Unsendable};
 use super::{Asker, Method, Settings};
 use crate::http::{Headers, Request, compress};
 use crate::model::Attribute;
-use crate::observe::hidden::Hidden;
-use crate::observe::trace;
+use crate::observe::explain;
+use crate::observe::redact::Redactor;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -88,13 +88,13 @@ pub(super) fn render(
         Method::Get => HttpMethod::GET,
         Method::Post => HttpMethod::POST,
     };
-    let shown = if trace::is_wanted() { Some(for_people(settings, input)?) } else { None };
+    let shown = if explain::is_wanted() { Some(for_people(settings, input)?) } else { None };
     Ok(Rendered { method, path: path(settings, fixed, input)?, headers, body: body.into(), shown })
 }
 
 /// Path and body for a note, which from now on shows nothing of what was left out of them.
 fn for_people(settings: &Settings, input: Input<'_>) -> Result<(String, String), Unsendable> {
-    trace::hide(|| hidden(settings));
+    explain::redact(|| redactor(settings));
     let [path, body] = parts(settings, input)?;
     let packed = if settings.compress_request { " (sent as gzip)" } else { "" };
     Ok((path.text, format!("{}{packed}", body.text)))
@@ -110,13 +110,13 @@ fn parts(settings: &Settings, input: Input<'_>) -> Result<[Shown; 2], Unsendable
 }
 
 /// What the entry itself tells its API: in headers, in the query, in the payload.
-pub(super) fn hidden(settings: &Settings) -> Hidden {
-    let mut hidden = Hidden::of_headers(&settings.headers);
+pub(super) fn redactor(settings: &Settings) -> Redactor {
+    let mut redactor = Redactor::of_headers(&settings.headers);
     let nothing = Input { name: &settings.name, asked: Asked::Key(""), delimiters: "" };
     for part in parts(settings, nothing).into_iter().flatten() {
-        hidden.join(part.hidden);
+        redactor.extend(part.redactor);
     }
-    hidden
+    redactor
 }
 
 /// `SESSION-REQUEST`: the connection and the request, as the log calls them; many APIs log it, too.

@@ -22,7 +22,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use crate::model::{Action, Failure};
-use crate::observe::trace;
+use crate::observe::explain;
 use scan::Scan;
 
 /// The deepest nesting of a body that is read.
@@ -282,7 +282,7 @@ pub fn policy_action(value: Value<'_>) -> Result<Option<Action>, Failure> {
             match text.trim() {
                 "" => Ok(None),
                 text => Action::parse(text).map(Some).map_err(|error| {
-                    trace::note(|| format!("the action is refused: {error}"));
+                    explain::note(|| format!("the action is refused: {error}"));
                     Failure::UnexpectedValue
                 }),
             }

@@ -4,11 +4,11 @@
 use tracing::warn;
 
 use crate::model::Action;
-use crate::observe::warned::Warned;
+use crate::observe::warnings::RateLimitedWarnings;
 
-pub(super) fn warn_of_unknown(warned: &Warned, name: &str, action: &Action) {
+pub(super) fn warn_of_unknown(warnings: &RateLimitedWarnings, name: &str, action: &Action) {
     let verb = action.verb();
-    if !is_known(verb) && warned.is_news(verb) {
+    if !is_known(verb) && warnings.is_first(verb) {
         warn!(name, verb, "the API answered with an action that access(5) does not know");
     }
 }

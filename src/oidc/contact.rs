@@ -14,7 +14,7 @@ use super::json::{self, Object};
 use crate::http::{Host, Http, Reply, Request, path_of};
 use crate::model::{Deadline, Failure};
 use crate::observe::metrics::{Calls, Component, Metrics};
-use crate::observe::warned::Warned;
+use crate::observe::warnings::RateLimitedWarnings;
 
 /// What a provider may say is wrong with us (RFC 6749 5.2); anything else is not repeated.
 const CODES: [&str; 6] = [
@@ -38,7 +38,7 @@ pub(super) struct Contact {
     http: Arc<Http>,
     name: String,
     pub(super) errands: Errands,
-    warned: Warned,
+    warnings: RateLimitedWarnings,
     last_trouble: Mutex<Option<String>>,
 }
 
@@ -97,7 +97,7 @@ impl Contact {
     pub(super) fn new(http: Arc<Http>, configuration_uri: &Url) -> Self {
         let name = configuration_uri.host_str().unwrap_or_default().to_owned();
         let errands = Errands::new(http.metrics());
-        Self { http, name, errands, warned: Warned::default(), last_trouble: Mutex::default() }
+        Self { http, name, errands, warnings: RateLimitedWarnings::default(), last_trouble: Mutex::default() }
     }
 
     /// Where what is asked is counted.
@@ -176,7 +176,7 @@ impl Contact {
     /// Tells the log of a trouble.
     pub(super) fn complain(&self, trouble: fmt::Arguments<'_>) {
         let trouble = trouble.to_string();
-        if self.warned.is_due(&trouble) {
+        if self.warnings.is_due(&trouble) {
             warn!(provider = self.name, trouble, "trouble with an identity provider");
         } else {
             debug!(provider = self.name, trouble, "trouble with an identity provider");

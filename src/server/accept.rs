@@ -9,7 +9,7 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use interprocess::local_socket::traits::StreamCommon;
 use interprocess::local_socket::traits::tokio::Listener as _;
@@ -26,7 +26,7 @@ use super::room::{Permit, Seat};
 use crate::backend::door::{Door, Pressure};
 use crate::broker::Generation;
 use crate::observe::metrics;
-use crate::observe::warned::Warned;
+use crate::observe::warnings::{RateLimitedWarning, RateLimitedWarnings};
 use crate::server::session::{self, Draining, Wire};
 
 /// After an accept that failed.
@@ -52,15 +52,15 @@ pub(super) struct Entrance {
     pub(super) counted: Arc<metrics::Listener>,
 }
 
-/// What one endpoint has to complain of.
+/// The warnings of one listener.
 #[derive(Debug, Default)]
-struct Complaints {
-    failed: Complaint,
-    stranger: Complaint,
-    crowd: Complaint,
-    replaced: Complaint,
-    full: Complaint,
-    made_room: Complaint,
+struct Warnings {
+    failed: RateLimitedWarning,
+    stranger: RateLimitedWarning,
+    crowd: RateLimitedWarning,
+    replaced: RateLimitedWarning,
+    full: RateLimitedWarning,
+    made_room: RateLimitedWarning,
 }
 
 /// Accepts until the endpoint is given up; what has connected by then, and waits in `queue`, is
@@ -78,7 +78,7 @@ pub(super) async fn accept<T, S, N, F>(
     F: Future<Output = io::Result<(T, Option<IpAddr>)>>,
 {
     let mut draining = entrance.draining.clone();
-    let mut complaints = Complaints::default();
+    let mut warnings = Warnings::default();
     let mut pressure = Pressure::default();
     loop {
         let accepted = tokio::select! {
@@ -100,8 +100,8 @@ pub(super) async fn accept<T, S, N, F>(
         match accepted {
             Ok((stream, peer)) => {
                 prepare(&stream);
-                let Some(seat) = entrance.admit(peer, &mut complaints) else { continue };
-                let Some(permit) = entrance.permit(&mut complaints).await else { return };
+                let Some(seat) = entrance.admit(peer, &mut warnings) else { continue };
+                let Some(permit) = entrance.permit(&mut warnings).await else { return };
                 entrance.serve(move || adopt(stream), seat, permit);
             }
             // Gone again, or not admitted: neither costs anybody else a pause.
@@ -112,7 +112,7 @@ pub(super) async fn accept<T, S, N, F>(
                 ) => {}
             Err(error) => {
                 entrance.counted.refused();
-                if let Some(unsaid) = complaints.failed.is_due() {
+                if let Some(unsaid) = warnings.failed.is_due() {
                     warn!(%error, unsaid, "cannot accept a connection");
                 }
                 tokio::time::sleep(PAUSE).await;
@@ -123,14 +123,14 @@ pub(super) async fn accept<T, S, N, F>(
 
 impl Entrance {
     /// Whether `peer` may connect at all.
-    fn admit(&self, peer: Option<IpAddr>, complaints: &mut Complaints) -> Option<Seat> {
+    fn admit(&self, peer: Option<IpAddr>, warnings: &mut Warnings) -> Option<Seat> {
         let listener = &*self.label;
         if let Some(address) = peer.map(|peer| peer.to_canonical())
             && !self.allow_from.is_empty()
             && !self.allow_from.iter().any(|network| network.contains(&address))
         {
             self.counted.refused();
-            if let Some(unsaid) = complaints.stranger.is_due() {
+            if let Some(unsaid) = warnings.stranger.is_due() {
                 warn!(listener, %address, unsaid, "a connection from outside of allow_from was closed");
             }
             return None;
@@ -141,7 +141,7 @@ impl Entrance {
         };
         let Some(address) = peer else { return seat };
         if seat.as_ref().is_some_and(|seat| seat.is_taken_over)
-            && let Some(unsaid) = complaints.replaced.is_due()
+            && let Some(unsaid) = warnings.replaced.is_due()
         {
             warn!(
                 listener,
@@ -152,7 +152,7 @@ impl Entrance {
         }
         if seat.is_none() {
             self.counted.refused();
-            if let Some(unsaid) = complaints.crowd.is_due() {
+            if let Some(unsaid) = warnings.crowd.is_due() {
                 warn!(
                     listener,
                     %address,
@@ -165,7 +165,7 @@ impl Entrance {
     }
 
     /// Waits for one of `server.max_connections`; `None` where the endpoint is given up first.
-    async fn permit(&self, complaints: &mut Complaints) -> Option<Permit> {
+    async fn permit(&self, warnings: &mut Warnings) -> Option<Permit> {
         let (room, is_login) = (&self.shared.room, matches!(self.wire, Wire::Login(_)));
         if let Some(permit) = room.try_permit(is_login) {
             return Some(permit);
@@ -174,13 +174,13 @@ impl Entrance {
         let mut permit = std::pin::pin!(room.permit(is_login));
         loop {
             if room.make_room(is_login, SILENCE) {
-                if let Some(unsaid) = complaints.made_room.is_due() {
+                if let Some(unsaid) = warnings.made_room.is_due() {
                     warn!(
                         unsaid,
                         "server.max_connections is reached: the oldest connection that never asked was closed"
                     );
                 }
-            } else if let Some(unsaid) = complaints.full.is_due() {
+            } else if let Some(unsaid) = warnings.full.is_due() {
                 warn!(unsaid, "server.max_connections is reached: new connections wait");
             }
             tokio::select! {
@@ -211,25 +211,6 @@ impl Entrance {
     }
 }
 
-/// Says a thing that lasts once a minute.
-#[derive(Debug, Default)]
-struct Complaint {
-    last: Option<Instant>,
-    unsaid: u64,
-}
-
-impl Complaint {
-    /// Whether it is time to say so, and how often it went unsaid since the last time.
-    fn is_due(&mut self) -> Option<u64> {
-        if self.last.is_some_and(|last| last.elapsed() <= Duration::from_secs(60)) {
-            self.unsaid += 1;
-            return None;
-        }
-        self.last = Some(Instant::now());
-        Some(std::mem::take(&mut self.unsaid))
-    }
-}
-
 /// Replies are small and complete: they leave at once. A peer that is gone without a word is
 /// found out, for an idle policy connection has no other limit.
 pub(super) fn prepare_tcp(stream: &std::net::TcpStream) {
@@ -248,7 +229,7 @@ pub(super) fn prepare_tcp_login(stream: &std::net::TcpStream) {
 pub(super) async fn admitted(
     listener: &LocalListener,
     allowed: &HashSet<u32>,
-    warned: &Warned,
+    warnings: &RateLimitedWarnings,
 ) -> io::Result<UnixStream> {
     let stream = listener.accept().await?;
     if !allowed.is_empty() {
@@ -256,7 +237,7 @@ pub(super) async fn admitted(
         if !user.is_some_and(|user| allowed.contains(&user)) {
             let name = user.and_then(|user| User::from_uid(user.into()).ok().flatten()).map(|user| user.name);
             let user = user.map_or_else(|| "unknown".to_owned(), |user| user.to_string());
-            if warned.is_news(&user) {
+            if warnings.is_first(&user) {
                 warn!(user, name, "a user that is not in server.ipc.allow_users wanted to ask");
             }
             return Err(io::ErrorKind::PermissionDenied.into());

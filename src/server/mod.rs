@@ -35,7 +35,7 @@ use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 use crate::backend::door::Door;
 use crate::broker::{Broker, Generation};
-use crate::observe::warned::Warned;
+use crate::observe::warnings::RateLimitedWarnings;
 use crate::server::session::{Draining, Wire};
 use crate::server::threads::Threads;
 use accept::{Entrance, accept, admitted, prepare_tcp, prepare_tcp_login};
@@ -218,8 +218,9 @@ impl Listeners {
                 let listener = LocalListener::try_from(OwnedFd::from(socket.listener.try_clone()?))?;
                 let allowed = bound.spec.allowed.clone();
                 self.tasks.spawn(async move {
-                    let warned = Warned::default();
-                    let next = async || Ok((admitted(&listener, &allowed, &warned).await?.into_std()?, None));
+                    let warnings = RateLimitedWarnings::default();
+                    let next =
+                        async || Ok((admitted(&listener, &allowed, &warnings).await?.into_std()?, None));
                     accept(next, &queue, entrance, |_| {}, UnixStream::from_std).await;
                 })
             }

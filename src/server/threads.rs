@@ -15,7 +15,7 @@ use tokio::runtime::{Builder, Handle};
 use tokio::task::AbortHandle;
 
 use crate::http::{places, take_place};
-use crate::observe::counted::Counted;
+use crate::observe::count_guard::CountGuard;
 
 /// Lets what is ready on this thread go first. What is sent then leaves in a row, and whoever reads it is
 /// woken once rather than for each piece; unlike tokio's `yield_now` it does not ask the poller for more.
@@ -58,7 +58,7 @@ impl Threads {
         F: Future<Output = ()> + Send,
     {
         let thread = self.0.iter().min_by_key(|thread| thread.busy.load(Ordering::Relaxed))?;
-        let task = Counted::new(&thread.busy);
+        let task = CountGuard::new(&thread.busy);
         let task = thread.runtime.spawn(async move {
             let _task = task;
             begin().await;

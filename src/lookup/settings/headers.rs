@@ -9,7 +9,7 @@ use reqwest::header::{
 
 use crate::document::{Key, Kind, Section};
 use crate::http::settings::basic_authorization;
-use crate::observe::hidden::CUT;
+use crate::observe::redact::REDACTED;
 use crate::oidc;
 use crate::oidc::ClientSettings;
 
@@ -88,7 +88,7 @@ fn custom(key: &Key<'_>) -> HeaderMap {
             headers.append(name, value.clone());
         }
     }
-    key.note_sum(headers.keys().map(|name| format!("{name}: {CUT}")));
+    key.note_sum(headers.keys().map(|name| format!("{name}: {REDACTED}")));
     headers
 }
 

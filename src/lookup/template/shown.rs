@@ -7,13 +7,13 @@
 use url::form_urlencoded;
 
 use super::{Form, Input, Piece, Template, Unsendable};
-use crate::observe::hidden::{CUT, Hidden};
+use crate::observe::redact::{REDACTED, Redactor};
 
 /// What of a request may be shown, and what was left out of it.
 #[derive(Default)]
 pub(crate) struct Shown {
     pub(crate) text: String,
-    pub(crate) hidden: Hidden,
+    pub(crate) redactor: Redactor,
     /// What is being left out.
     cut: String,
 }
@@ -129,14 +129,14 @@ impl Shown {
         if self.cut.is_empty() {
             return;
         }
-        self.text.push_str(CUT);
+        self.text.push_str(REDACTED);
         let cut = std::mem::take(&mut self.cut);
-        self.hidden.add(&cut);
+        self.redactor.add(&cut);
         // An API repeats it as it was meant.
         let meant: Vec<_> = form_urlencoded::parse(cut.as_bytes()).collect();
         if let [(name, value)] = &meant[..] {
-            self.hidden.add(name);
-            self.hidden.add(value);
+            self.redactor.add(name);
+            self.redactor.add(value);
         }
     }
 }
@@ -241,8 +241,8 @@ mod tests {
         let template = Template::parse_path(text, Names::Map).expect("a path");
         assert_eq!(shown(&template), "/v1/bob/x?key=…&…&u=bob&b=…");
         assert_eq!(path("/v1/x").text, "/v1/x");
-        let Shown { text, hidden, .. } = path("/v1/x?api_key=a%2Fs3cret%3D");
+        let Shown { text, redactor, .. } = path("/v1/x?api_key=a%2Fs3cret%3D");
         assert_eq!(text, "/v1/x?api_key=…");
-        assert_eq!(hidden.cut_from("no a/s3cret= and no a%2Fs3cret%3D"), "no … and no …");
+        assert_eq!(redactor.redact("no a/s3cret= and no a%2Fs3cret%3D"), "no … and no …");
     }
 }

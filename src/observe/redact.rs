@@ -1,5 +1,5 @@
-//! What we show an API to prove who we are: an API that repeats it does not have us repeat it, in
-//! a trace, in the log or to a mail client.
+//! Redaction of credentials. An API may repeat our credentials in its answer: they appear neither in
+//! `query --trace`, nor in the log, nor in a reply to a mail client.
 
 use std::borrow::Cow;
 
@@ -8,50 +8,50 @@ use base64::engine::general_purpose::STANDARD;
 use hyper::header::{HeaderMap, HeaderValue};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// What stands for something that is not shown.
-pub(crate) const CUT: &str = "…";
+/// Replaces what is redacted.
+pub(crate) const REDACTED: &str = "…";
 
-/// What is shorter is found everywhere, and would be no secret either.
+/// A shorter text occurs everywhere, and would be no secret.
 const SHORTEST: usize = 6;
 
-/// What a URL never escapes (RFC 3986 2.3).
+/// A URL never escapes these (RFC 3986 2.3).
 const UNRESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Texts that are not to be shown.
+/// Replaces secret texts.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Hidden(Vec<String>);
+pub(crate) struct Redactor(Vec<String>);
 
-impl Hidden {
-    /// The values of headers that are marked as sensitive, and what stands behind their scheme;
-    /// of `Basic` also the pair and its password.
+impl Redactor {
+    /// Redacts the values of sensitive headers, also without their scheme; for `Basic` also the
+    /// decoded pair and its password.
     pub(crate) fn of_headers(headers: &HeaderMap) -> Self {
         Self::of_values(headers.values())
     }
 
-    /// The same of some values.
+    /// As [`Self::of_headers`], for these values.
     pub(crate) fn of_values<'v>(values: impl IntoIterator<Item = &'v HeaderValue>) -> Self {
-        let mut hidden = Self::default();
+        let mut redactor = Self::default();
         for value in values.into_iter().filter(|value| value.is_sensitive()) {
             let Ok(value) = value.to_str() else { continue };
-            hidden.add(value);
+            redactor.add(value);
             let Some((scheme, rest)) = value.split_once(' ') else { continue };
-            hidden.add(rest);
+            redactor.add(rest);
             let pair = scheme.eq_ignore_ascii_case("basic").then(|| STANDARD.decode(rest.trim()).ok());
             if let Some(pair) = pair.flatten().and_then(|pair| String::from_utf8(pair).ok()) {
-                hidden.add_pair(&pair);
+                redactor.add_pair(&pair);
             }
         }
-        hidden
+        redactor
     }
 
-    /// Hides `user:password`, its password, and what Basic makes of it.
+    /// Redacts `user:password`, the password alone, and the pair in Base64.
     pub(crate) fn add_pair(&mut self, pair: &str) {
         self.add(pair);
         self.add(&STANDARD.encode(pair));
         self.add(pair.split_once(':').map_or("", |(_, password)| password));
     }
 
-    /// Hides `text`, too, also as JSON and a URL write it.
+    /// Redacts `text`, also if it is escaped as in JSON or in a URL.
     pub(crate) fn add(&mut self, text: &str) {
         if text.len() < SHORTEST {
             return;
@@ -64,35 +64,35 @@ impl Hidden {
             self.0.push(parts.collect());
         }
         self.0.push(text.to_owned());
-        // A part of a text that is gone would leave its rest.
+        // Longest first: to replace a part of a secret would leave the rest of it.
         self.0.sort_by_key(|text| std::cmp::Reverse(text.len()));
         self.0.dedup();
     }
 
-    /// Hides what `other` hides, too.
-    pub(crate) fn join(&mut self, other: Self) {
+    /// Also redacts what `other` redacts.
+    pub(crate) fn extend(&mut self, other: Self) {
         self.0.extend(other.0);
         self.0.sort_by_key(|text| std::cmp::Reverse(text.len()));
     }
 
-    /// Whether `text` holds any of it.
-    pub(crate) fn is_in(&self, text: &str) -> bool {
-        self.0.iter().any(|hidden| text.contains(hidden))
+    /// Whether `text` contains a secret.
+    pub(crate) fn matches(&self, text: &str) -> bool {
+        self.0.iter().any(|secret| text.contains(secret))
     }
 
-    /// `text` without any of it.
-    pub(crate) fn cut_from<'t>(&self, text: &'t str) -> Cow<'t, str> {
+    /// `text` without the secrets.
+    pub(crate) fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let mut text = Cow::Borrowed(text);
-        for hidden in &self.0 {
-            if text.contains(hidden) {
-                text = Cow::Owned(text.replace(hidden, CUT));
+        for secret in &self.0 {
+            if text.contains(secret) {
+                text = Cow::Owned(text.replace(secret, REDACTED));
             }
         }
         text
     }
 }
 
-/// `%2f` for `%2F`; what is not escaped stays as it is.
+/// `%2f` for `%2F`; other text is unchanged.
 fn small_digits(part: &str) -> Cow<'_, str> {
     if part.starts_with('%') { Cow::Owned(part.to_lowercase()) } else { Cow::Borrowed(part) }
 }
@@ -111,7 +111,7 @@ mod tests {
             headers.append(name, value);
         }
         headers.insert("content-type", HeaderValue::from_static("application/json"));
-        let hidden = Hidden::of_headers(&headers);
+        let redactor = Redactor::of_headers(&headers);
         for text in [
             "no am9lOnMzY3JldCI=!",
             "joe:s3cret\" is nobody",
@@ -124,9 +124,9 @@ mod tests {
             "joe%3as3cret%22",
             "s3cret%2D2",
         ] {
-            let cut = hidden.cut_from(text);
-            assert!(hidden.is_in(text) && !cut.contains("s3cret") && !cut.contains("am9l"), "{cut}");
+            let cut = redactor.redact(text);
+            assert!(redactor.matches(text) && !cut.contains("s3cret") && !cut.contains("am9l"), "{cut}");
         }
-        assert_eq!(hidden.cut_from("application/json"), "application/json");
+        assert_eq!(redactor.redact("application/json"), "application/json");
     }
 }

@@ -1,0 +1,59 @@
+//! The notes of `query --trace`: what happens to one request, in words.
+//!
+//! They are collected in a variable of the task. Without `--trace` a note costs one look at that
+//! variable. No note contains a secret: its author leaves out credentials, passwords and literal
+//! values, and [`redact`] removes what an API repeats of them.
+
+use std::cell::RefCell;
+use std::future::Future;
+
+use crate::observe::redact::Redactor;
+
+#[derive(Default)]
+struct Notes {
+    lines: Vec<String>,
+    redactor: Redactor,
+}
+
+tokio::task_local! {
+    static NOTES: RefCell<Notes>;
+}
+
+/// Characters of a note.
+const LONGEST: usize = 2000;
+
+/// Runs `work`, and returns its result and its notes.
+pub(crate) async fn collect<T>(work: impl Future<Output = T>) -> (T, Vec<String>) {
+    NOTES
+        .scope(RefCell::default(), async {
+            let outcome = work.await;
+            (outcome, NOTES.with(RefCell::take).lines)
+        })
+        .await
+}
+
+/// Whether notes are collected in this task.
+pub(crate) fn is_wanted() -> bool {
+    NOTES.try_with(|_| ()).is_ok()
+}
+
+/// Redacts these secrets in all later notes.
+pub(crate) fn redact(secrets: impl FnOnce() -> Redactor) {
+    let _ = NOTES.try_with(|notes| notes.borrow_mut().redactor.extend(secrets()));
+}
+
+/// Adds a note, if notes are collected.
+pub(crate) fn note(text: impl FnOnce() -> String) {
+    let _ = NOTES.try_with(|notes| {
+        let text = text();
+        let mut notes = notes.borrow_mut();
+        // Redacted before it is cut: half of a secret would not be found.
+        let text = notes.redactor.redact(&text).chars().take(LONGEST).collect();
+        notes.lines.push(text);
+    });
+}
+
+/// A body as text for a note.
+pub(crate) fn shown(body: &[u8]) -> String {
+    String::from_utf8_lossy(body).chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect()
+}
