@@ -13,7 +13,6 @@ mod broken;
 pub(crate) mod compress;
 mod direct;
 mod handshake;
-mod hosts;
 mod internal;
 mod no_proxy;
 mod place;
@@ -40,6 +39,7 @@ use tokio::sync::Semaphore;
 use tracing::{debug, warn};
 use url::{Position, Url};
 
+use crate::model::weak_map::WeakMap;
 use crate::model::{Deadline, Failure};
 use crate::observe::explain;
 use crate::observe::metrics::{Calls, Metrics, Pool};
@@ -47,7 +47,6 @@ use crate::observe::span;
 use crate::observe::warnings::RateLimitedWarnings;
 use broken::Broken;
 use direct::Direct;
-use hosts::Hosts;
 pub use place::{place, places, take_place};
 use proxied::Proxied;
 use proxy::Proxies;
@@ -76,7 +75,8 @@ pub struct Http {
     proxies: Proxies,
     /// Idle connections of all hosts.
     idle: Arc<AtomicUsize>,
-    hosts: Hosts,
+    /// By origin. They exist as long as an entry or a discovery document holds them.
+    hosts: WeakMap<String, Host>,
 }
 
 /// One origin (scheme, host, port), and the connections to it.
@@ -168,7 +168,7 @@ impl Http {
             metrics: Arc::clone(metrics),
             names: Names::default(),
             idle: Arc::default(),
-            hosts: Hosts::default(),
+            hosts: WeakMap::default(),
         }
     }
 
@@ -181,17 +181,12 @@ impl Http {
     /// The connections to each origin, but for those that a proxy stands before.
     #[must_use]
     pub fn pools(&self) -> Vec<(String, Pool)> {
-        let mut pools: Vec<_> = self
-            .hosts
-            .all()
-            .into_iter()
-            .filter_map(|(origin, host)| match &host.arm {
-                Arm::Direct(direct) => Some((origin, direct.connections())),
-                Arm::Proxied(_) | Arm::Barred(_) => None,
-            })
-            .collect();
-        pools.sort_by(|(one, _), (other, _)| one.cmp(other));
-        pools
+        let hosts = self.hosts.all().into_iter();
+        let pools = hosts.filter_map(|(origin, host)| match &host.arm {
+            Arm::Direct(direct) => Some((origin, direct.connections())),
+            Arm::Proxied(_) | Arm::Barred(_) => None,
+        });
+        pools.collect()
     }
 
     /// Idle connections that are kept, those through a proxy not counted.
@@ -208,7 +203,7 @@ impl Http {
 
     /// The connections to the origin of `url`, if somebody holds them.
     pub(crate) fn known_host(&self, url: &Url) -> Option<Arc<Host>> {
-        self.hosts.get(url)
+        self.hosts.get(&url.origin().ascii_serialization())
     }
 
     /// The connections to the origin of `url`, which all its targets share. They are closed, and the
@@ -217,7 +212,7 @@ impl Http {
     /// # Errors
     /// Where its proxy cannot be used.
     pub fn host(&self, url: &Url) -> Result<Arc<Host>, reqwest::Error> {
-        self.hosts.get_or_make(url, || {
+        self.hosts.get_or_try_make(url.origin().ascii_serialization(), || {
             let arm = match self.proxies.of(url) {
                 Ok(Some(proxy)) => Arm::Proxied(Proxied::new(url, &proxy, &self.settings, &self.names)?),
                 Ok(None) => Arm::Direct(Direct::new(url, self)),

@@ -19,6 +19,8 @@ pub(crate) mod brief;
 pub(crate) mod domain;
 mod login;
 pub mod secret;
+#[cfg(feature = "broker")]
+pub(crate) mod weak_map;
 
 pub use account::is_account_name;
 pub use login::{Credentials, Login, Mechanism, Peer};

@@ -21,15 +21,14 @@ mod reach;
 pub mod settings;
 mod verify;
 
-use std::collections::HashMap;
 use std::fmt;
-use std::hash::Hash;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use url::Url;
 
 use crate::http::Http;
+use crate::model::weak_map::WeakMap;
 pub use bearer::{Bearer, Token};
 use client::Client;
 use fetched::Fetched;
@@ -46,28 +45,28 @@ pub use verify::{Refusal, Verdict, Verifier};
 /// who need it.
 pub struct Oidc {
     http: Arc<Http>,
-    providers: InUse<Url, Provider>,
-    bearers: InUse<ClientSettings, Bearer>,
-    keys: InUse<(Url, Duration), Fetched<KeySet>>,
+    providers: WeakMap<Url, Provider>,
+    bearers: WeakMap<ClientSettings, Bearer>,
+    keys: WeakMap<(Url, Duration), Fetched<KeySet>>,
 }
 
 impl Oidc {
     /// Nothing is fetched yet.
     #[must_use]
     pub fn new(http: Arc<Http>) -> Self {
-        Self { http, providers: InUse::default(), bearers: InUse::default(), keys: InUse::default() }
+        Self { http, providers: WeakMap::default(), bearers: WeakMap::default(), keys: WeakMap::default() }
     }
 
     /// Our tokens at a provider; the same for equal settings, as long as somebody holds it.
     pub fn bearer(&self, settings: &ClientSettings) -> Arc<Bearer> {
-        self.bearers.of(settings, || Bearer::new(self.client(settings)))
+        self.bearers.get_or_make(settings.clone(), || Bearer::new(self.client(settings)))
     }
 
     /// Judges tokens at a provider. Its keys are shared by all who keep them equally long.
     pub fn verifier(&self, settings: &TokenSettings) -> Verifier {
         let client = self.client(&settings.client);
         let ttl = settings.jwks_cache_ttl;
-        let keys = self.keys.of(&(settings.client.configuration_uri.clone(), ttl), || {
+        let keys = self.keys.get_or_make((settings.client.configuration_uri.clone(), ttl), || {
             let provider = Arc::clone(&client.provider);
             Fetched::new(move || jwk::fetch(Arc::clone(&provider), ttl))
         });
@@ -79,36 +78,13 @@ impl Oidc {
     }
 
     fn provider(&self, uri: &Url) -> Arc<Provider> {
-        self.providers.of(uri, || Provider::new(Arc::clone(&self.http), uri))
+        self.providers.get_or_make(uri.clone(), || Provider::new(Arc::clone(&self.http), uri))
     }
 }
 
 impl fmt::Debug for Oidc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Oidc").finish_non_exhaustive()
-    }
-}
-
-/// What is in use, by what makes it the same: as many as the configuration names, for what
-/// nobody holds any longer goes.
-struct InUse<K, V>(Mutex<HashMap<K, Weak<V>>>);
-
-impl<K, V> Default for InUse<K, V> {
-    fn default() -> Self {
-        Self(Mutex::default())
-    }
-}
-
-impl<K: Clone + Eq + Hash, V> InUse<K, V> {
-    fn of(&self, key: &K, make: impl FnOnce() -> V) -> Arc<V> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(value) = known.get(key).and_then(Weak::upgrade) {
-            return value;
-        }
-        let value = Arc::new(make());
-        known.retain(|_, value| value.strong_count() > 0);
-        known.insert(key.clone(), Arc::downgrade(&value));
-        value
     }
 }
 

@@ -16,7 +16,6 @@
 pub(crate) mod family;
 mod gather;
 pub(crate) mod histogram;
-mod known;
 mod outcome;
 mod process;
 mod series;
@@ -25,8 +24,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::model::weak_map::WeakMap;
 pub use gather::{Load, Pool, Queue};
-use known::Known;
 pub use outcome::{Component, Outcome};
 pub use series::{Calls, Counter, Listener, Open, Requests, Row, Rows, Stock};
 
@@ -42,10 +41,10 @@ type Name = (Component, String);
 /// All that is counted. It outlives every generation of the configuration.
 #[derive(Debug)]
 pub struct Metrics {
-    requests: Known<(Component, String, String), Requests>,
-    listeners: Known<Name, Listener>,
-    calls: Known<(Component, String, &'static str), Calls>,
-    stocks: Known<Name, Stock>,
+    requests: WeakMap<(Component, String, String), Requests>,
+    listeners: WeakMap<Name, Listener>,
+    calls: WeakMap<(Component, String, &'static str), Calls>,
+    stocks: WeakMap<Name, Stock>,
     /// Tokens of our own: got, not got, refused by an API.
     pub tokens: Tokens,
     /// Reloads that changed over, and those that did not.
@@ -86,10 +85,10 @@ pub struct Tokens {
 impl Default for Metrics {
     fn default() -> Self {
         Self {
-            requests: Known::default(),
-            listeners: Known::default(),
-            calls: Known::default(),
-            stocks: Known::default(),
+            requests: WeakMap::default(),
+            listeners: WeakMap::default(),
+            calls: WeakMap::default(),
+            stocks: WeakMap::default(),
             tokens: Tokens::default(),
             reloads: Default::default(),
             last_reload_failed: AtomicBool::new(false),
@@ -109,7 +108,7 @@ impl Metrics {
         let name = name.unwrap_or(UNKNOWN);
         let requests = |listener: &str| {
             let listener = if listener.is_empty() { DEFAULT } else { listener };
-            self.requests.of(&(component, name.to_owned(), listener.to_owned()))
+            self.requests.get_or_make((component, name.to_owned(), listener.to_owned()), Default::default)
         };
         let leads_here = |(kind, label): &&Name| match *kind {
             Component::Local => true,
@@ -128,17 +127,17 @@ impl Metrics {
     /// The connections of a listener.
     pub fn listener(&self, component: Component, name: &str) -> Arc<Listener> {
         let name = if name.is_empty() { DEFAULT } else { name };
-        self.listeners.of(&(component, name.to_owned()))
+        self.listeners.get_or_make((component, name.to_owned()), Default::default)
     }
 
     /// The HTTP exchanges of an entry.
     pub fn calls(&self, component: Component, name: &str, method: &'static str) -> Arc<Calls> {
-        self.calls.of(&(component, name.to_owned(), method))
+        self.calls.get_or_make((component, name.to_owned(), method), Default::default)
     }
 
     /// What the cache does for an entry.
     pub fn stock(&self, component: Component, name: &str) -> Arc<Stock> {
-        self.stocks.of(&(component, name.to_owned()))
+        self.stocks.get_or_make((component, name.to_owned()), Default::default)
     }
 
     /// A reload has changed over to another configuration, or has not.
