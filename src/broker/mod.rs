@@ -17,7 +17,7 @@ use crate::login::{self, Logins, Penalties};
 use crate::lookup::cache::Cache;
 use crate::lookup::template::Asked;
 use crate::lookup::{self, Asker, Target};
-use crate::model::{Answer, LOGIN_BUDGET, LONGEST_BUDGET, Mechanism, OnFailure, Question};
+use crate::model::{Answer, LOGIN_BUDGET, LONGEST_BUDGET, Mechanism, OnFailure, Protocol, Question};
 use crate::observe::metrics::{Component, Load, Metrics, Outcome, Rows, UNKNOWN};
 use crate::observe::span::{self, Tracer};
 use crate::observe::warnings::RateLimitedWarnings;
@@ -30,8 +30,8 @@ pub struct Broker {
     maps: HashMap<String, Entry<Target>>,
     policies: HashMap<String, Entry<Target>>,
     logins: HashMap<String, Entry<Logins>>,
-    /// Requests for maps, policies and logins that are none.
-    strangers: [Rows; 3],
+    /// Requests with names without entry, by protocol.
+    unknown_names: [Rows; 3],
     /// What a lookup in a map without entry says.
     unknown_map: Option<OnFailure>,
     shared: Common,
@@ -215,7 +215,7 @@ impl Broker {
             logins: logins.collect::<Result<_, reqwest::Error>>()?,
             maps: targets(settings.maps, before.map(|before| &before.maps))?,
             policies: targets(settings.policies, before.map(|before| &before.policies))?,
-            strangers: [Component::Map, Component::Policy, Component::Login].map(|kind| rows(kind, None)),
+            unknown_names: Protocol::ALL.map(|protocol| rows(protocol.into(), None)),
             unknown_map: names::unknown_map(settings.maps),
             warnings: RateLimitedWarnings::default(),
             shared,
@@ -246,21 +246,21 @@ impl Broker {
     pub async fn ask(&self, question: &Question, asker: &Asker) -> Answer {
         let context = self.shared.tracer.as_ref().map(Tracer::begin);
         let (answer, rows) = span::within(context.clone(), self.answer(question, asker)).await;
-        let (listener, component) = (asker.door.listener(), component(question));
+        let (listener, component) = (asker.door.listener(), Component::from(question.protocol()));
         rows.of(listener).count(Outcome::of(component, &answer), asker.at.elapsed());
         if let Some(context) = context {
-            let is_known = !self.strangers.iter().any(|strangers| std::ptr::eq(strangers, rows));
-            let name = if is_known { name(question) } else { UNKNOWN };
+            let is_known = !self.unknown_names.iter().any(|unknown| std::ptr::eq(unknown, rows));
+            let name = if is_known { question.name() } else { UNKNOWN };
             context.end(component, name, rows.label(listener), asker.at, &answer);
         }
         answer
     }
 
     async fn answer(&self, question: &Question, asker: &Asker) -> (Answer, &Rows) {
-        let [maps, policies, logins] = &self.strangers;
+        let [maps, policies, logins] = &self.unknown_names;
         match question {
             Question::Map { name, key } => match self.maps.get(name) {
-                None => (self.unknown(Component::Map, name), maps),
+                None => (self.unknown(Protocol::Socketmap, name), maps),
                 Some(Entry { asked, rows }) => match std::str::from_utf8(key) {
                     Ok("") => (Answer::NotFound, rows),
                     Ok(key) => (asked.ask(Asked::Key(key), asker).await, rows),
@@ -269,11 +269,11 @@ impl Broker {
                 },
             },
             Question::Policy { name, attributes } => match self.policies.get(name) {
-                None => (self.unknown(Component::Policy, name), policies),
+                None => (self.unknown(Protocol::Policy, name), policies),
                 Some(Entry { asked, rows }) => (asked.ask(Asked::Request(attributes), asker).await, rows),
             },
             Question::Login(login) => match self.logins.get(&login.name) {
-                None => (self.unknown(Component::Login, &login.name), logins),
+                None => (self.unknown(Protocol::Sasl, &login.name), logins),
                 // It is large, and would make every connection larger.
                 Some(Entry { asked, rows }) => (Box::pin(asked.ask(login, asker)).await, rows),
             },
@@ -373,19 +373,4 @@ fn differences<'b, S: PartialEq + 'b>(
     let stay = now.iter().filter(|new| before(new).is_some()).count();
     let same = now.iter().filter(|new| before(new) == Some(*new)).count();
     now.len() - same + count - stay
-}
-
-fn component(question: &Question) -> Component {
-    match question {
-        Question::Map { .. } => Component::Map,
-        Question::Policy { .. } => Component::Policy,
-        Question::Login(_) => Component::Login,
-    }
-}
-
-fn name(question: &Question) -> &str {
-    match question {
-        Question::Map { name, .. } | Question::Policy { name, .. } => name,
-        Question::Login(login) => &login.name,
-    }
 }

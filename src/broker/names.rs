@@ -7,50 +7,48 @@ use super::Broker;
 use crate::document::nearest;
 use crate::lookup::{Kind, Settings};
 use crate::model::brief::brief;
-use crate::model::{Answer, Failure, OnFailure};
-use crate::observe::metrics::Component;
+use crate::model::{Answer, Failure, OnFailure, Protocol};
 
 /// More entries than this are not compared with a name: it is the work of some milliseconds.
 const MOST_COMPARED: usize = 1000;
 
 impl Broker {
     /// What a question for an entry that does not exist gets; the log tells it, seldom enough.
-    pub(super) fn unknown(&self, kind: Component, name: &str) -> Answer {
-        let (section, name) = (section(kind), &*brief(name));
+    pub(super) fn unknown(&self, protocol: Protocol, name: &str) -> Answer {
+        let (section, name) = (protocol.section(), &*brief(name));
         if self.warnings.is_due(&format!("{section} {name}")) {
             // The search is bounded with the line: at most a few dozen a minute.
-            let did_you_mean = self.nearest(kind, name);
+            let did_you_mean = self.nearest(protocol, name);
             warn!(name, did_you_mean, "there is no such entry in {section}: what asks for it fails");
         }
-        let on_failure = self.unknown_map.clone().filter(|_| kind == Component::Map);
+        let on_failure = self.unknown_map.clone().filter(|_| protocol == Protocol::Socketmap);
         Answer::Failed { failure: Failure::UnknownName, on_failure }
     }
 
-    /// The names of the entries of a kind, in their order.
-    fn names(&self, kind: Component) -> Vec<&str> {
-        let mut names: Vec<&str> = match kind {
-            Component::Map => self.maps.keys().map(String::as_str).collect(),
-            Component::Policy => self.policies.keys().map(String::as_str).collect(),
-            Component::Login => self.logins.keys().map(String::as_str).collect(),
-            Component::Oidc | Component::Local | Component::Otlp => Vec::new(),
+    /// The names of the entries of a protocol, in their order.
+    fn names(&self, protocol: Protocol) -> Vec<&str> {
+        let mut names: Vec<&str> = match protocol {
+            Protocol::Socketmap => self.maps.keys().map(String::as_str).collect(),
+            Protocol::Policy => self.policies.keys().map(String::as_str).collect(),
+            Protocol::Sasl => self.logins.keys().map(String::as_str).collect(),
         };
         names.sort_unstable();
         names
     }
 
-    /// The entry of that kind that was probably meant by `name`.
-    fn nearest(&self, kind: Component, name: &str) -> Option<&str> {
-        nearest(name, self.names(kind).into_iter().take(MOST_COMPARED))
+    /// The entry of that protocol that was probably meant by `name`.
+    fn nearest(&self, protocol: Protocol, name: &str) -> Option<&str> {
+        nearest(name, self.names(protocol).into_iter().take(MOST_COMPARED))
     }
 
     /// What an administrator is told of a name without entry; nothing where there is one.
     #[must_use]
-    pub fn no_entry(&self, kind: Component, name: &str) -> Option<String> {
-        if self.names(kind).contains(&name) {
+    pub fn no_entry(&self, protocol: Protocol, name: &str) -> Option<String> {
+        if self.names(protocol).contains(&name) {
             return None;
         }
-        let near = did_you_mean(self.nearest(kind, name));
-        Some(format!("there is no entry {name:?} in {}{near}", section(kind)))
+        let near = did_you_mean(self.nearest(protocol, name));
+        Some(format!("there is no entry {name:?} in {}{near}", protocol.section()))
     }
 
     /// Why nothing is forgotten of `name`, which is no entry that keeps answers.
@@ -58,7 +56,8 @@ impl Broker {
         match self.logins.contains_key(name) {
             true => format!("{name:?} is an entry of dovecot_sasl, and no login is ever kept"),
             false => {
-                let names = [Component::Map, Component::Policy].map(|kind| self.names(kind)).concat();
+                let names =
+                    [Protocol::Socketmap, Protocol::Policy].map(|protocol| self.names(protocol)).concat();
                 let near = nearest(name, names.into_iter().take(MOST_COMPARED));
                 format!("there is no entry {name:?}{}", did_you_mean(near))
             }
@@ -68,15 +67,6 @@ impl Broker {
 
 fn did_you_mean(near: Option<&str>) -> String {
     near.map(|near| format!("; did you mean {near:?}?")).unwrap_or_default()
-}
-
-/// The section of the configuration that holds the entries of a kind.
-fn section(kind: Component) -> &'static str {
-    match kind {
-        Component::Policy => "policy_services",
-        Component::Login => "dovecot_sasl",
-        Component::Map | Component::Oidc | Component::Local | Component::Otlp => "socket_maps",
-    }
 }
 
 /// What a lookup in a map without entry says: where one map is Sendmail's, such a name may be a

@@ -28,9 +28,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
-use crate::model::{Answer, Failure, OnFailure, Question};
+use crate::model::{Answer, Failure, OnFailure, Protocol, Question};
 use crate::wire::ipc::{self, Service};
-use crate::wire::reply::{self, Next, Protocol};
+use crate::wire::reply::{self, Next};
 use crate::wire::{Error, policy, socketmap};
 use args::{Args, Command};
 use link::{Link, Outcome};

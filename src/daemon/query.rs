@@ -12,11 +12,10 @@ use crate::backend::door::Door;
 use crate::broker::Broker;
 use crate::lookup::Asker;
 use crate::model::secret::Secret;
-use crate::model::{Answer, Failure, Mechanism, OnFailure, Question};
+use crate::model::{Answer, Failure, Mechanism, OnFailure, Protocol, Question};
 use crate::observe::explain;
-use crate::observe::metrics::Component;
 use crate::wire::logins::{Logins, Step};
-use crate::wire::reply::{self, Next, Protocol};
+use crate::wire::reply::{self, Next};
 use crate::wire::{Error, policy, socketmap};
 
 /// More than any request may have: what is beyond it changes no reply.
@@ -25,20 +24,13 @@ const LONGEST: usize = 160 * 1024;
 /// A question of an administrator.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Query {
-    /// What is spoken.
-    kind: Kind,
+    /// The protocol of the request.
+    #[serde(rename = "kind")]
+    protocol: Protocol,
     /// The entry, where the request does not name it.
     name: String,
     /// What a client would send, in base64. It may hold a password.
     request: Secret,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Kind {
-    Map,
-    Policy,
-    Sasl,
 }
 
 /// The reply to a [`Query`].
@@ -59,7 +51,7 @@ impl Query {
     pub fn map(name: &str, key: &[u8]) -> Self {
         let mut request = Vec::new();
         socketmap::encode(name, key, &mut request);
-        Self::new(Kind::Map, name, &request)
+        Self::new(Protocol::Socketmap, name, &request)
     }
 
     /// A policy service; `lines` are `name=value` each. Who names no kind of request means
@@ -75,7 +67,7 @@ impl Query {
             request.push(b'\n');
         }
         request.push(b'\n');
-        Self::new(Kind::Policy, name, &request)
+        Self::new(Protocol::Policy, name, &request)
     }
 
     /// A login by PLAIN, as Postfix passes it on.
@@ -83,12 +75,12 @@ impl Query {
     pub fn sasl(name: &str, user: &[u8], password: &[u8]) -> Self {
         let response = STANDARD.encode([b"\0", user, b"\0", password].concat());
         let request = format!("VERSION\t1\t0\nCPID\t1\nAUTH\t1\tPLAIN\tservice=smtp\tresp={response}\n");
-        Self::new(Kind::Sasl, name, request.as_bytes())
+        Self::new(Protocol::Sasl, name, request.as_bytes())
     }
 
-    fn new(kind: Kind, name: &str, request: &[u8]) -> Self {
+    fn new(protocol: Protocol, name: &str, request: &[u8]) -> Self {
         let request = &request[..request.len().min(LONGEST)];
-        Self { kind, name: name.to_owned(), request: Secret::new(STANDARD.encode(request)) }
+        Self { protocol, name: name.to_owned(), request: Secret::new(STANDARD.encode(request)) }
     }
 }
 
@@ -96,22 +88,17 @@ impl Query {
 pub async fn ask(broker: &Arc<Broker>, query: &Query) -> Said {
     let received = STANDARD.decode(query.request.expose()).unwrap_or_default();
     let replies = async {
-        match query.kind {
-            Kind::Map => lookups(broker, Protocol::Socketmap, &received, socketmap::decode).await,
-            Kind::Policy => {
+        match query.protocol {
+            Protocol::Socketmap => lookups(broker, Protocol::Socketmap, &received, socketmap::decode).await,
+            Protocol::Policy => {
                 let decode = |bytes: &[u8]| policy::decode(bytes, &query.name);
                 lookups(broker, Protocol::Policy, &received, decode).await
             }
-            Kind::Sasl => logins(broker, &query.name, received).await,
+            Protocol::Sasl => logins(broker, &query.name, received).await,
         }
     };
     let (bytes, trace) = explain::collect(replies).await;
-    let kind = match query.kind {
-        Kind::Map => Component::Map,
-        Kind::Policy => Component::Policy,
-        Kind::Sasl => Component::Login,
-    };
-    Said { bytes, trace, unknown: broker.no_entry(kind, &query.name) }
+    Said { bytes, trace, unknown: broker.no_entry(query.protocol, &query.name) }
 }
 
 /// The replies up to the end of `received`, or of the connection.

@@ -18,12 +18,14 @@ pub(crate) mod brief;
 #[cfg(feature = "broker")]
 pub(crate) mod domain;
 mod login;
+mod protocol;
 pub mod secret;
 #[cfg(feature = "broker")]
 pub(crate) mod weak_map;
 
 pub use account::is_account_name;
 pub use login::{Credentials, Login, Mechanism, Peer};
+pub use protocol::Protocol;
 
 /// One lookup, or one login.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +46,27 @@ pub enum Question {
     },
     /// A login (Dovecot's authentication protocol).
     Login(Box<Login>),
+}
+
+impl Question {
+    /// The protocol that it came in.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        match self {
+            Self::Map { .. } => Protocol::Socketmap,
+            Self::Policy { .. } => Protocol::Policy,
+            Self::Login(_) => Protocol::Sasl,
+        }
+    }
+
+    /// The name of the entry.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Map { name, .. } | Self::Policy { name, .. } => name,
+            Self::Login(login) => &login.name,
+        }
+    }
 }
 
 /// One `name=value` of a policy request. The value is bytes: with `smtputf8_enable = no`

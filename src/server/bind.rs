@@ -16,11 +16,12 @@ use socket2::{Domain, Type};
 use super::activation::Activated;
 use super::directory::Own;
 use super::privilege::Identity;
-use super::settings::{Endpoint, Settings, Speaks};
+use super::settings::{Endpoint, Settings};
 use super::unix;
 pub use super::unix::UnixEndpoint;
 use crate::backend::limit::Limit;
 use crate::lookup::PoolSettings;
+use crate::model::Protocol;
 use crate::observe::metrics::{Component, Listener, Metrics};
 use crate::server::session::Wire;
 
@@ -84,12 +85,7 @@ impl Spec {
     /// Where its connections are counted.
     #[must_use]
     pub fn counted(&self, metrics: &Metrics) -> Arc<Listener> {
-        let component = match self.wire {
-            Wire::Socketmap => Component::Map,
-            Wire::Policy(_) => Component::Policy,
-            Wire::Login(_) => Component::Login,
-            Wire::Local(_) => Component::Local,
-        };
+        let component = self.wire.protocol().map_or(Component::Local, Component::from);
         metrics.listener(component, &self.label)
     }
 
@@ -237,11 +233,11 @@ fn specs(settings: &Settings) -> Result<Vec<Spec>, Error> {
     };
     let listeners = settings.listen.iter().map(|listener| {
         let name = || listener.name.as_str().into();
-        let (wire, leads_to_one) = match listener.speaks {
-            Speaks::Socketmap => (Wire::Socketmap, settings.has_one_map),
-            Speaks::Policy => (Wire::Policy(name()), true),
+        let (wire, leads_to_one) = match listener.protocol {
+            Protocol::Socketmap => (Wire::Socketmap, settings.has_one_map),
+            Protocol::Policy => (Wire::Policy(name()), true),
             // It always accepts: an smtpd whose handshake fails exits.
-            Speaks::Login => (Wire::Login(name()), false),
+            Protocol::Sasl => (Wire::Login(name()), false),
         };
         Spec {
             endpoint: listener.endpoint.clone(),
@@ -303,12 +299,11 @@ impl Bound {
     /// For an administrator.
     #[must_use]
     pub fn status(&self) -> Value {
-        let (kind, name) = match &self.spec.wire {
-            Wire::Socketmap => ("socket_map", None),
-            Wire::Policy(name) => ("policy_service", Some(name)),
-            Wire::Login(name) => ("dovecot_sasl", Some(name)),
-            Wire::Local(_) => ("clients", None),
+        let name = match &self.spec.wire {
+            Wire::Socketmap | Wire::Local(_) => None,
+            Wire::Policy(name) | Wire::Login(name) => Some(name),
         };
+        let kind = self.spec.wire.protocol().map_or("clients", Protocol::label);
         json!({ "endpoint": self.endpoint(), "kind": kind, "name": name.map(|name| &**name) })
     }
 

@@ -23,7 +23,6 @@ use crate::lookup::template::Names;
 use crate::observe::metrics::Component;
 use crate::server::bind::LOCAL;
 use crate::server::settings as server;
-use crate::server::settings::Speaks;
 
 pub use crate::document::{Problem, Severity, Syntax};
 pub use process::{Level, Logging};
@@ -46,14 +45,8 @@ impl Settings {
     /// What a generation of the broker is made of.
     #[must_use]
     pub fn broker(&self) -> broker::Settings<'_> {
-        let named = self.server.sockets.listen.iter().map(|listener| {
-            let component = match listener.speaks {
-                Speaks::Socketmap => Component::Map,
-                Speaks::Policy => Component::Policy,
-                Speaks::Login => Component::Login,
-            };
-            (component, listener.name.clone())
-        });
+        let listeners = self.server.sockets.listen.iter();
+        let named = listeners.map(|listener| (Component::from(listener.protocol), listener.name.clone()));
         let mut listeners: Vec<_> = named.chain([(Component::Local, LOCAL.to_owned())]).collect();
         listeners.sort();
         listeners.dedup();

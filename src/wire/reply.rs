@@ -16,16 +16,7 @@
 //! arrive late would be taken for the next answer.
 
 use super::netstring;
-use crate::model::{Answer, Failure, OnFailure};
-
-/// The protocol to reply in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Protocol {
-    /// socketmap_table(5).
-    Socketmap,
-    /// SMTPD_POLICY_README.
-    Policy,
-}
+use crate::model::{Answer, Failure, OnFailure, Protocol};
 
 /// What the connection does once the reply is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +31,7 @@ pub enum Next {
 const TEMPORARY: &str = "Temporary server problem";
 
 /// Appends the reply to `answer`. `fallback` is used for a failure that names no `on_failure`
-/// of its own (a policy without an entry).
+/// of its own (a policy without an entry). Replies to logins need more: see [`login`].
 pub fn encode(protocol: Protocol, answer: &Answer, fallback: &OnFailure, out: &mut Vec<u8>) -> Next {
     match protocol {
         Protocol::Socketmap => {
@@ -48,6 +39,7 @@ pub fn encode(protocol: Protocol, answer: &Answer, fallback: &OnFailure, out: &m
             Next::Stay
         }
         Protocol::Policy => policy(answer, fallback, out),
+        Protocol::Sasl => Next::Close,
     }
 }
 

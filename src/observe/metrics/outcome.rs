@@ -1,7 +1,7 @@
 //! What came of a request, as one word out of a fixed set: the Go program's words, without those
 //! that came off the wire.
 
-use crate::model::{Action, Answer, Failure, OnFailure};
+use crate::model::{Action, Answer, Failure, OnFailure, Protocol};
 use crate::wire::reply;
 
 /// What kind of entry is asked.
@@ -26,12 +26,22 @@ impl Component {
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
-            Self::Map => "socket_map",
-            Self::Policy => "policy_service",
-            Self::Login => "dovecot_sasl",
+            Self::Map => Protocol::Socketmap.label(),
+            Self::Policy => Protocol::Policy.label(),
+            Self::Login => Protocol::Sasl.label(),
             Self::Oidc => "oidc",
             Self::Local => "local",
             Self::Otlp => "otlp",
+        }
+    }
+}
+
+impl From<Protocol> for Component {
+    fn from(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Socketmap => Self::Map,
+            Protocol::Policy => Self::Policy,
+            Protocol::Sasl => Self::Login,
         }
     }
 }
@@ -177,7 +187,6 @@ fn is_permanent(failure: &Failure) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::reply::Protocol;
 
     #[test]
     fn every_action_has_a_word() {

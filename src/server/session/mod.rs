@@ -23,11 +23,11 @@ use tracing::debug;
 use crate::backend::door::Door;
 use crate::broker::{Broker, Generation};
 use crate::lookup::Asker;
-use crate::model::{Answer, Failure, OnFailure, Question};
+use crate::model::{Answer, Failure, OnFailure, Protocol, Question};
 use crate::server::room::Unheard;
 use crate::server::threads;
 use crate::wire::ipc::{self, Ask, Hello, MAX_FROM_BROKER, MAX_FROM_CLIENT, Service, Told, Verdict, Welcome};
-use crate::wire::reply::{self, Next, Protocol};
+use crate::wire::reply::{self, Next};
 use crate::wire::{self, policy, sasl, socketmap};
 pub use peer::Draining;
 pub(crate) use peer::has;
@@ -133,6 +133,16 @@ pub(crate) async fn serve<S>(
 }
 
 impl Wire {
+    /// The protocol of Postfix; `None` on the local socket.
+    pub(super) fn protocol(&self) -> Option<Protocol> {
+        match self {
+            Self::Socketmap => Some(Protocol::Socketmap),
+            Self::Policy(_) => Some(Protocol::Policy),
+            Self::Login(_) => Some(Protocol::Sasl),
+            Self::Local(_) => None,
+        }
+    }
+
     /// Takes the next request out of what was read. A broker's greeting is put into `out`.
     fn next(&mut self, received: &mut Vec<u8>, broker: &Broker, out: &mut Vec<u8>) -> Step {
         if received.is_empty() {
@@ -161,11 +171,9 @@ impl Wire {
     fn reply(&self, id: u64, answer: &Answer, out: &mut Vec<u8>) -> Next {
         // The fallback is for a name without an entry, which a listener's name never is.
         static FALLBACK: LazyLock<OnFailure> = LazyLock::new(OnFailure::default);
-        match self {
-            Self::Socketmap => reply::encode(Protocol::Socketmap, answer, &FALLBACK, out),
-            Self::Policy(_) => reply::encode(Protocol::Policy, answer, &FALLBACK, out),
-            Self::Login(_) => Next::Close,
-            Self::Local(_) => match ipc::encode(&Told { id, answer: answer.clone() }, MAX_FROM_BROKER, out) {
+        match self.protocol() {
+            Some(protocol) => reply::encode(protocol, answer, &FALLBACK, out),
+            None => match ipc::encode(&Told { id, answer: answer.clone() }, MAX_FROM_BROKER, out) {
                 Ok(()) => Next::Stay,
                 Err(_) => Next::Close,
             },

@@ -8,12 +8,15 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::sockets::{checked_account, is_same, socket_path};
-use super::{Endpoint, Ipc, Listener, Speaks, UnixSocket};
+use super::{Endpoint, Ipc, Listener, UnixSocket};
 use crate::document::{Key, Kind, Section, nearest, numeric};
 use crate::lookup;
+use crate::model::Protocol;
 
-const KINDS: [(&str, Speaks); 3] =
-    [("socket_map", Speaks::Socketmap), ("policy_service", Speaks::Policy), ("dovecot_sasl", Speaks::Login)];
+const KINDS: [(&str, Protocol); 3] = {
+    let [maps, policies, logins] = Protocol::ALL;
+    [(maps.label(), maps), (policies.label(), policies), (logins.label(), logins)]
+};
 
 /// What `type` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,16 +44,16 @@ pub fn listeners(server: &Section<'_>, names: &Names, ipc: &Ipc) -> Vec<Listener
     let mut taken = vec!["ipc".to_owned()];
     for block in server.key("listen").sections("Listener") {
         let pool = lookup::settings::own_pool(&block);
-        let (speaks, name) = name(&block, names);
+        let (protocol, name) = name(&block, names);
         let socket_name = socket_name(&block, &taken);
         taken.extend(socket_name.clone());
         let (endpoint, allow_from) = endpoint(&block);
         let Some(endpoint) = endpoint else { continue };
         conflicts(&block, &endpoint, &endpoints, ipc);
         endpoints.push((block, endpoint.clone()));
-        listeners.extend(speaks.map(|speaks| Listener {
+        listeners.extend(protocol.map(|protocol| Listener {
             name,
-            speaks,
+            protocol,
             endpoint,
             allow_from,
             systemd_socket_name: socket_name,
@@ -60,25 +63,25 @@ pub fn listeners(server: &Section<'_>, names: &Names, ipc: &Ipc) -> Vec<Listener
     listeners
 }
 
-/// What is spoken, and the name.
-fn name(block: &Section<'_>, names: &Names) -> (Option<Speaks>, String) {
+/// The protocol, and the name.
+fn name(block: &Section<'_>, names: &Names) -> (Option<Protocol>, String) {
     let kind = block.key("kind").choice(&KINDS);
     let name = block.key("name").word();
     let key = name.key.clone();
-    let speaks = kind.required_as("one of: socket_map, policy_service, dovecot_sasl");
+    let protocol = kind.required_as("one of: socket_map, policy_service, dovecot_sasl");
     let name = name.get().unwrap_or_default();
-    let section = match speaks {
+    let section = match protocol {
         None => return (None, name),
-        Some(Speaks::Socketmap) => None,
-        Some(Speaks::Policy) => Some(("policy_services", &names.policies)),
-        Some(Speaks::Login) => Some(("dovecot_sasl", &names.logins)),
+        Some(Protocol::Socketmap) => None,
+        Some(Protocol::Policy) => Some((Protocol::Policy.section(), &names.policies)),
+        Some(Protocol::Sasl) => Some((Protocol::Sasl.section(), &names.logins)),
     };
     if !name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.')) {
         key.error("a name holds letters, digits, `_`, `-` and `.` only");
     } else if let Some((section, names)) = section {
         check_entry(&key, &name, section, names);
     }
-    (speaks, name)
+    (protocol, name)
 }
 
 /// A listener that asks one entry has its name: one of those of `section`.

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 
 use crate::document::Place;
 use crate::lookup;
+use crate::model::Protocol;
 
 pub use listeners::{Names, listeners};
 pub use sockets::{DEFAULT_IPC, account, admin, ipc};
@@ -46,7 +47,7 @@ pub struct Listener {
     /// `name`; for a map listener a label.
     pub name: String,
     /// `kind`.
-    pub speaks: Speaks,
+    pub protocol: Protocol,
     /// `type`, `address`, `port`, `mode`, `user`, `group`.
     pub endpoint: Endpoint,
     /// `allow_from`: networks that may connect over TCP; empty: all.
@@ -55,17 +56,6 @@ pub struct Listener {
     pub systemd_socket_name: Option<String>,
     /// `worker_pool`: bounds what comes through this listener, besides each target's own bound.
     pub pool: Option<lookup::PoolSettings>,
-}
-
-/// What a listener speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Speaks {
-    /// `socket_map`: any map may be asked.
-    Socketmap,
-    /// `policy_service`: the entry of the listener's name is asked.
-    Policy,
-    /// `dovecot_sasl`: the entry of the listener's name is asked.
-    Login,
 }
 
 /// Where a listener listens.

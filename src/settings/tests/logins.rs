@@ -4,8 +4,8 @@ use super::*;
 use crate::login::{Fields, Settings};
 use crate::lookup::PoolSettings;
 use crate::lookup::value::Field;
-use crate::model::LOGIN_BUDGET;
 use crate::model::secret::Secret;
+use crate::model::{LOGIN_BUDGET, Protocol};
 use crate::oidc::{Authentication, TokenSettings, Validation};
 
 /// What an enabled `sasl_oidc_auth` needs, and no more.
@@ -467,7 +467,7 @@ dovecot_sasl: {l: {target: http://127.9.9.9/}}
         &text.replace("name: L, type: tcp, address: '::1', port: 5", "name: l, type: unix, address: /a"),
     );
     for listener in &config.server.sockets.listen {
-        assert_eq!((listener.speaks, listener.name.as_str()), (Speaks::Login, "l"));
+        assert_eq!((listener.protocol, listener.name.as_str()), (Protocol::Sasl, "l"));
     }
     one(
         &text.replace("name: L", "name: l").replacen("'::1'", "'::'", 1).replacen("port: 5", "port: 6", 1),

@@ -21,7 +21,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::lookup::Kind;
 use crate::lookup::LogKeys;
-use crate::model::OnFailure;
+use crate::model::{OnFailure, Protocol};
 use crate::server::settings::Endpoint;
 
 fn check(text: &str) -> Read {
@@ -167,7 +167,7 @@ fn the_seeds_example_loads() {
     let [warning] = &warnings[..] else { panic!("{}", shown(&warnings)) };
     assert_eq!(warning.key, "dovecot_sasl.login.sasl_oidc_auth.account_claim");
     let [map, policy] = &config.server.sockets.listen[..] else { panic!("two listeners") };
-    assert_eq!(map.speaks, Speaks::Socketmap);
+    assert_eq!(map.protocol, Protocol::Socketmap);
     let loopback = std::net::Ipv6Addr::LOCALHOST.into();
     assert_eq!(map.endpoint, Endpoint::Tcp { address: loopback, port: 23450, v6_only: false });
     assert_eq!(policy.name, "example_policy");
