@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use crate::http::{Http, HttpSettings};
 use crate::login::{self, Logins, Penalties};
 use crate::lookup::cache::Cache;
-use crate::lookup::template::Asked;
-use crate::lookup::{self, Asker, Target};
+use crate::lookup::template::LookupInput;
+use crate::lookup::{self, RequestContext, Target};
 use crate::model::{Answer, LOGIN_BUDGET, LONGEST_BUDGET, Mechanism, OnFailure, Protocol, Question};
 use crate::observe::metrics::{Component, Load, Metrics, Outcome, Rows, UNKNOWN};
 use crate::observe::span::{self, Tracer};
@@ -243,39 +243,41 @@ impl Broker {
     }
 
     /// Answers one question, and counts it; in a trace of its own, where that is wanted.
-    pub async fn ask(&self, question: &Question, asker: &Asker) -> Answer {
-        let context = self.shared.tracer.as_ref().map(Tracer::begin);
-        let (answer, rows) = span::within(context.clone(), self.answer(question, asker)).await;
-        let (listener, component) = (asker.door.listener(), Component::from(question.protocol()));
-        rows.of(listener).count(Outcome::of(component, &answer), asker.at.elapsed());
-        if let Some(context) = context {
+    pub async fn ask(&self, question: &Question, context: &RequestContext) -> Answer {
+        let span = self.shared.tracer.as_ref().map(Tracer::begin);
+        let (answer, rows) = span::within(span.clone(), self.answer(question, context)).await;
+        let (listener, component) = (context.door.listener(), Component::from(question.protocol()));
+        rows.of(listener).count(Outcome::of(component, &answer), context.at.elapsed());
+        if let Some(span) = span {
             let is_known = !self.unknown_names.iter().any(|unknown| std::ptr::eq(unknown, rows));
             let name = if is_known { question.name() } else { UNKNOWN };
-            context.end(component, name, rows.label(listener), asker.at, &answer);
+            span.end(component, name, rows.label(listener), context.at, &answer);
         }
         answer
     }
 
-    async fn answer(&self, question: &Question, asker: &Asker) -> (Answer, &Rows) {
+    async fn answer(&self, question: &Question, context: &RequestContext) -> (Answer, &Rows) {
         let [maps, policies, logins] = &self.unknown_names;
         match question {
             Question::Map { name, key } => match self.maps.get(name) {
                 None => (self.unknown(Protocol::Socketmap, name), maps),
                 Some(Entry { asked, rows }) => match std::str::from_utf8(key) {
                     Ok("") => (Answer::NotFound, rows),
-                    Ok(key) => (asked.ask(Asked::Key(key), asker).await, rows),
+                    Ok(key) => (asked.ask(LookupInput::Key(key), context).await, rows),
                     // With smtputf8_enable Postfix itself takes such a key for not found (dict_utf8.c).
                     Err(_) => (Answer::NotFound, rows),
                 },
             },
             Question::Policy { name, attributes } => match self.policies.get(name) {
                 None => (self.unknown(Protocol::Policy, name), policies),
-                Some(Entry { asked, rows }) => (asked.ask(Asked::Request(attributes), asker).await, rows),
+                Some(Entry { asked, rows }) => {
+                    (asked.ask(LookupInput::Request(attributes), context).await, rows)
+                }
             },
             Question::Login(login) => match self.logins.get(&login.name) {
                 None => (self.unknown(Protocol::Sasl, &login.name), logins),
                 // It is large, and would make every connection larger.
-                Some(Entry { asked, rows }) => (Box::pin(asked.ask(login, asker)).await, rows),
+                Some(Entry { asked, rows }) => (Box::pin(asked.ask(login, context)).await, rows),
             },
         }
     }

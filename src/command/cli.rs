@@ -68,7 +68,7 @@ pub enum Command {
         trace: bool,
         /// What is asked
         #[command(subcommand)]
-        asked: Asked,
+        query: QueryCommand,
     },
     /// Say how the running broker goes
     Status {
@@ -87,7 +87,7 @@ pub enum Command {
 
 /// What is asked by hand.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
-pub enum Asked {
+pub enum QueryCommand {
     /// A key of a map
     Map {
         /// The entry of `socket_maps`

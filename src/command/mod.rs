@@ -36,7 +36,7 @@ pub fn main() -> ExitCode {
         Some(Command::Check { strict, online }) => check::check(&cli, *strict, *online),
         Some(Command::Config(ConfigCommand::Dump { changed })) => dump::dump(&cli, *changed),
         Some(Command::Demo) => demo::demo(),
-        Some(Command::Query { asked, trace }) => orders::query(&cli, asked, *trace),
+        Some(Command::Query { query, trace }) => orders::query(&cli, query, *trace),
         Some(Command::Status { json }) => orders::status(&cli, *json),
         Some(Command::Reload) => orders::reload(&cli),
         Some(Command::Cache(cache)) => orders::cache(&cli, cache),

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::socket::{Socket, is_nobody};
 use super::terminal::visible;
 use crate::broker::Broker;
-use crate::command::cli::{Asked, Cache, Cli};
+use crate::command::cli::{Cache, Cli, QueryCommand};
 use crate::daemon::admin::{Order, Told};
 use crate::daemon::exit::{OS, TEMPORARY, USAGE, say};
 use crate::daemon::query::{self, Query, Said};
@@ -40,8 +40,8 @@ pub(super) fn cache(cli: &Cli, cache: &Cache) -> ExitCode {
     with_answer(cli, &Order::Purge { name: name.clone(), key: key.clone() }, |told| done(&told))
 }
 
-pub(super) fn query(cli: &Cli, asked: &Asked, trace: bool) -> ExitCode {
-    let query = match parse(asked) {
+pub(super) fn query(cli: &Cli, command: &QueryCommand, trace: bool) -> ExitCode {
+    let query = match parse(command) {
         Ok(query) => query,
         Err(error) => return complain(USAGE, &error),
     };
@@ -67,17 +67,17 @@ fn here(config: &Settings, query: &Query) -> Result<Said, String> {
     Ok(said)
 }
 
-fn parse(asked: &Asked) -> Result<Query, String> {
-    Ok(match asked {
-        Asked::Map { name, key } => Query::map(name, key.as_bytes()),
-        Asked::Policy { name, attributes } => {
+fn parse(command: &QueryCommand) -> Result<Query, String> {
+    Ok(match command {
+        QueryCommand::Map { name, key } => Query::map(name, key.as_bytes()),
+        QueryCommand::Policy { name, attributes } => {
             let lines: Vec<&[u8]> = attributes.iter().map(|pair| pair.as_bytes()).collect();
             match attributes.iter().find(|pair| !pair.as_bytes().contains(&b'=')) {
                 Some(pair) => return Err(format!("{pair:?} is no attribute=value")),
                 None => Query::policy(name, &lines),
             }
         }
-        Asked::Sasl { name, user } => {
+        QueryCommand::Sasl { name, user } => {
             let mut line = Zeroizing::new(Vec::new());
             let read = io::stdin().lock().take(LONGEST_PASSWORD).read_to_end(&mut line);
             if read.is_err() || line.is_empty() {

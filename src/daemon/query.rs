@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backend::door::Door;
 use crate::broker::Broker;
-use crate::lookup::Asker;
+use crate::lookup::RequestContext;
 use crate::model::secret::Secret;
 use crate::model::{Answer, Failure, Mechanism, OnFailure, Protocol, Question};
 use crate::observe::explain;
@@ -162,8 +162,8 @@ async fn logins(broker: &Broker, name: &str, mut received: Vec<u8>) -> Vec<u8> {
 }
 
 async fn answer(broker: &Broker, question: &Question) -> Answer {
-    let asker = Asker { at: Instant::now(), id: 0, session: 0, door: Door::default() };
-    let answer = broker.ask(question, &asker).await;
+    let context = RequestContext { at: Instant::now(), id: 0, session: 0, door: Door::default() };
+    let answer = broker.ask(question, &context).await;
     explain::note(|| format!("answer: {}", in_words(&answer)));
     answer
 }

@@ -128,14 +128,14 @@ async fn accept(listener: TcpListener, served: Arc<ArcSwap<Served>>, current: Ar
         };
         make_room(&mut connections);
         let active = Arc::new(AtomicU64::new(clock.fetch_add(1, Ordering::Relaxed)));
-        let asker = Asker {
+        let connection = Connection {
             served: served.load_full(),
             current: Arc::clone(&current),
             clock: Arc::clone(&clock),
             active: Arc::clone(&active),
         };
         let task = tokio::spawn(async move {
-            if timeout(CONNECTION, serve(stream, asker)).await.is_err() {
+            if timeout(CONNECTION, serve(stream, connection)).await.is_err() {
                 debug!("a connection of Prometheus was closed after {CONNECTION:?}");
             }
         });
@@ -157,26 +157,26 @@ fn make_room(connections: &mut Vec<Open>) {
 }
 
 /// What a connection is served with.
-struct Asker {
+struct Connection {
     served: Arc<Served>,
     current: Arc<Current>,
     clock: Clock,
     active: Arc<AtomicU64>,
 }
 
-async fn serve(stream: TcpStream, asker: Asker) {
-    let Some(tls) = asker.served.settings.tls.clone() else { return exchange(stream, asker).await };
+async fn serve(stream: TcpStream, connection: Connection) {
+    let Some(tls) = connection.served.settings.tls.clone() else { return exchange(stream, connection).await };
     match timeout(HEAD, TlsAcceptor::from(tls).accept(stream)).await {
-        Ok(Ok(stream)) => exchange(stream, asker).await,
+        Ok(Ok(stream)) => exchange(stream, connection).await,
         Ok(Err(error)) => debug!(%error, "no TLS with Prometheus"),
         Err(_) => debug!("no TLS with Prometheus in time"),
     }
 }
 
-async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin, asker: Asker) {
+async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin, connection: Connection) {
     let service = service_fn(move |request| {
-        asker.active.store(asker.clock.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
-        let reply = reply(&request, &asker.served, &asker.current);
+        connection.active.store(connection.clock.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        let reply = reply(&request, &connection.served, &connection.current);
         async move { Ok::<_, Infallible>(reply) }
     });
     let served = http1::Builder::new()

@@ -5,7 +5,7 @@ use tracing::info;
 
 use super::Logins;
 use super::attempts::Crowd;
-use crate::lookup::{Asker, hex};
+use crate::lookup::{RequestContext, hex};
 use crate::model::brief::cut;
 use crate::model::{Answer, Failure, Login};
 use crate::observe::explain;
@@ -15,25 +15,25 @@ const LONGEST_DETAIL: usize = 600;
 
 impl Logins {
     /// Says whose login was denied, and why.
-    pub(super) fn log_denial(&self, login: &Login, asker: &Asker, reason: &str, detail: &str) {
+    pub(super) fn log_denial(&self, login: &Login, context: &RequestContext, reason: &str, detail: &str) {
         let (name, mechanism) = (self.settings.name.as_str(), login.mechanism.name());
         let (user, remote) = (login.credentials.user(), login.peer.client_ip.as_str());
         let detail = Some(detail).filter(|detail| !detail.is_empty() && *detail != reason);
         // Of a token's own words, and what to do about them.
         let detail = detail.map(|detail| cut(detail, LONGEST_DETAIL));
         let detail = detail.as_deref();
-        let (session, request) = (hex(asker.session), hex(asker.id));
+        let (session, request) = (hex(context.session), hex(context.id));
         info!(name, remote, user, mechanism, reason, detail, session, request, "login denied");
     }
 
     /// The answer to a login that had no turn. The log has one line a minute of them.
-    pub(super) fn put_off(&self, login: &Login, asker: &Asker, crowd: Crowd) -> Answer {
+    pub(super) fn put_off(&self, login: &Login, context: &RequestContext, crowd: Crowd) -> Answer {
         let failure = Failure::Overload;
         explain::note(|| format!("failed: {} (class {})", crowd.reason(), failure.class()));
         if let Some(unsaid) = self.crowds.note(&failure) {
             let (name, mechanism) = (self.settings.name.as_str(), login.mechanism.name());
             let (user, remote) = (login.credentials.user(), login.peer.client_ip.as_str());
-            let (session, request) = (hex(asker.session), hex(asker.id));
+            let (session, request) = (hex(context.session), hex(context.id));
             let (class, failure) = (failure.class(), crowd.reason());
             info!(name, remote, user, mechanism, class, failure, session, request, unsaid, "login failed");
         }
@@ -41,13 +41,13 @@ impl Logins {
     }
 
     /// Says what failed, but for what an outage repeats.
-    pub(super) fn log_failure(&self, login: &Login, asker: &Asker, failure: &Failure) {
+    pub(super) fn log_failure(&self, login: &Login, context: &RequestContext, failure: &Failure) {
         let Some(unsaid) = self.outage.note(failure) else { return };
         let (name, mechanism) = (self.settings.name.as_str(), login.mechanism.name());
         let (user, remote) = (login.credentials.user(), login.peer.client_ip.as_str());
         let target = self.settings.url.host_str().unwrap_or_default();
-        let duration_ms = u64::try_from(asker.at.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let (session, request) = (hex(asker.session), hex(asker.id));
+        let duration_ms = u64::try_from(context.at.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let (session, request) = (hex(context.session), hex(context.id));
         let (class, failure) = (failure.class(), failure.to_string());
         info!(
             name,

@@ -30,7 +30,7 @@ use crate::backend::outage::Outage;
 use crate::http::{Headers, Http, Reply, compress};
 use crate::lookup::request::request_id;
 use crate::lookup::template::shown;
-use crate::lookup::{Asker, hex};
+use crate::lookup::{RequestContext, hex};
 use crate::model::brief::brief;
 use crate::model::domain::is_same_user;
 use crate::model::secret::Secret;
@@ -137,20 +137,20 @@ impl Logins {
     }
 
     /// Asks, and says in the log what was denied and what failed.
-    pub async fn ask(&self, login: &Login, asker: &Asker) -> Answer {
-        let deadline = Deadline::from(asker.at, self.settings.timeout.min(LOGIN_BUDGET));
+    pub async fn ask(&self, login: &Login, context: &RequestContext) -> Answer {
+        let deadline = Deadline::from(context.at, self.settings.timeout.min(LOGIN_BUDGET));
         let (remote, typed) = (address(&login.peer.client_ip), login.credentials.user());
-        let attempt = self.penalties.begin(&self.settings, remote, typed, asker.at, deadline).await;
+        let attempt = self.penalties.begin(&self.settings, remote, typed, context.at, deadline).await;
         let attempt = match attempt {
             Ok(attempt) => attempt,
-            Err(crowd) => return self.put_off(login, asker, crowd),
+            Err(crowd) => return self.put_off(login, context, crowd),
         };
         let outcome = async {
-            let _listeners_worker = asker.door.enter_or_fail(deadline).await?;
+            let _listeners_worker = context.door.enter_or_fail(deadline).await?;
             let _worker = self.limit.enter_or_fail(deadline).await?;
             match &login.credentials {
                 Credentials::Password { user, password } => {
-                    self.password(login, asker, user, password, deadline).await
+                    self.password(login, context, user, password, deadline).await
                 }
                 Credentials::Token { user, token } => self.token(user, token, &login.peer, deadline).await,
             }
@@ -162,21 +162,21 @@ impl Logins {
                 self.penalties.accepted(remote, if typed.is_empty() { &user } else { typed });
                 let (name, mechanism) = (self.settings.name.as_str(), login.mechanism.name());
                 let remote = login.peer.client_ip.as_str();
-                debug!(name, remote, user, mechanism, session = hex(asker.session), "login accepted");
+                debug!(name, remote, user, mechanism, session = hex(context.session), "login accepted");
                 Answer::Accepted { user }
             }
             Ok(Outcome::Denied { reason, detail }) => {
                 self.outage.end(&self.settings.name, &self.settings.url);
-                self.log_denial(login, asker, &reason, &detail);
+                self.log_denial(login, context, &reason, &detail);
                 let delay = self.penalties.denied(&self.settings, remote, typed);
-                hold_back(attempt, delay, asker).await;
+                hold_back(attempt, delay, context).await;
                 Answer::Denied { reason, user: typed.to_owned() }
             }
             Err(failure) => {
                 attempt.end();
                 explain::note(|| format!("failed: {failure} (class {})", failure.class()));
                 answer::hint(&failure).into_iter().for_each(|hint| explain::note(|| hint));
-                self.log_failure(login, asker, &failure);
+                self.log_failure(login, context, &failure);
                 Answer::Failed { failure, on_failure: Some(self.settings.on_failure.clone()) }
             }
         }
@@ -185,13 +185,13 @@ impl Logins {
     async fn password(
         &self,
         login: &Login,
-        asker: &Asker,
+        context: &RequestContext,
         user: &str,
         password: &Secret,
         deadline: Deadline,
     ) -> Result<Outcome, Failure> {
         let body = request::body(&self.settings, login, user, password);
-        let own: Vec<_> = request_id(asker).into_iter().collect();
+        let own: Vec<_> = request_id(context).into_iter().collect();
         let request = request::request(&self.settings, body, &self.headers, &own);
         // Without `Auth-Status` a 401 speaks of our credentials, not of the user's.
         let refuses = |reply: &_| answer::refuses_our_token(&self.settings, reply);
@@ -285,8 +285,8 @@ impl Logins {
 
 /// Waits until a denial may leave: as long after its beginning as `delay`, whether the API was quick
 /// or slow, and as long as the budget allows.
-async fn hold_back(mut attempt: Attempt, delay: Duration, asker: &Asker) {
-    let until = attempt.last(delay).min(Deadline::from(asker.at, LOGIN_BUDGET).instant());
+async fn hold_back(mut attempt: Attempt, delay: Duration, context: &RequestContext) {
+    let until = attempt.last(delay).min(Deadline::from(context.at, LOGIN_BUDGET).instant());
     tokio::time::sleep_until(attempt.ends_for_its_name().min(until).into()).await;
     attempt.free_its_name();
     tokio::time::sleep_until(until.into()).await;

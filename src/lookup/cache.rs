@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use moka::Expiry;
 use moka::sync::Cache as Moka;
 
-use super::template::Asked;
+use super::template::LookupInput;
 use super::{CacheSettings, Kind, Settings, verb};
 use crate::model::{Answer, Attribute};
 use crate::observe::metrics::{Metrics, Stock};
@@ -189,11 +189,11 @@ impl Shelf {
 
     /// What tells a question of this target from another; empty where nothing depends on it.
     #[must_use]
-    pub fn key(&self, asked: Asked<'_>) -> Vec<u8> {
-        match (asked, &self.policy) {
-            (Asked::Key(key), _) => key.as_bytes().to_vec(),
-            (Asked::Request(attributes), Some(policy)) if self.keeps() => policy.key(attributes),
-            (Asked::Request(_), _) => Vec::new(),
+    pub fn key(&self, lookup: LookupInput<'_>) -> Vec<u8> {
+        match (lookup, &self.policy) {
+            (LookupInput::Key(key), _) => key.as_bytes().to_vec(),
+            (LookupInput::Request(attributes), Some(policy)) if self.keeps() => policy.key(attributes),
+            (LookupInput::Request(_), _) => Vec::new(),
         }
     }
 

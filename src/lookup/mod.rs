@@ -43,11 +43,11 @@ use request::Rendered;
 pub use settings::{
     Absent, CacheSettings, Kind, LogKeys, MapSettings, Method, PolicySettings, PoolSettings, Settings,
 };
-use template::{Asked, Unsendable};
+use template::{LookupInput, Unsendable};
 
-/// Who asks, and on what terms.
+/// What a request brings besides its content.
 #[derive(Debug, Clone)]
-pub struct Asker {
+pub struct RequestContext {
     /// When the last byte of the request was read: its budget runs from then on.
     pub at: Instant,
     /// Tells two requests apart that are alike otherwise; a request that is sent again keeps it.
@@ -160,8 +160,8 @@ impl Target {
     }
 
     /// Asks, unless the answer is known, and says in the log what failed.
-    pub async fn ask(self: &Arc<Self>, asked: Asked<'_>, asker: &Asker) -> Answer {
-        if let (Asked::Key(key), Kind::Map(map)) = (asked, &self.settings.kind)
+    pub async fn ask(self: &Arc<Self>, lookup: LookupInput<'_>, context: &RequestContext) -> Answer {
+        if let (LookupInput::Key(key), Kind::Map(map)) = (lookup, &self.settings.kind)
             && !map.serves(key)
         {
             explain::note(|| "the key is of none of `domains`: nobody is asked".to_owned());
@@ -170,35 +170,35 @@ impl Target {
         if self.settings.log_keys == LogKeys::Always {
             debug!(
                 name = self.settings.name,
-                session = hex(asker.session),
-                key = &*brief(&asked.shown()),
+                session = hex(context.session),
+                key = &*brief(&lookup.shown()),
                 "lookup"
             );
         }
-        let key: Arc<[u8]> = self.shelf.key(asked).into();
+        let key: Arc<[u8]> = self.shelf.key(lookup).into();
         match self.shelf.find(&key) {
             Found::Fresh(answer) => {
                 explain::note(|| "cache: a fresh answer, nobody is asked".to_owned());
                 return answer;
             }
             Found::Stale(answer) => {
-                self.refresh(asked, &key, asker);
+                self.refresh(lookup, &key, context);
                 return answer;
             }
             Found::Nothing => {}
         }
-        let deadline = Deadline::from(asker.at, self.settings.timeout);
-        let rendered = match request::render(&self.settings, &self.path, asked, asker) {
+        let deadline = Deadline::from(context.at, self.settings.timeout);
+        let rendered = match request::render(&self.settings, &self.path, lookup, context) {
             Ok(rendered) => rendered,
             Err(why) => return self.unsendable(why),
         };
         // Outside of what is shared: one listener's queue is no other's.
-        let outcome = match asker.door.enter(deadline).await {
-            Ok(_listeners_worker) => self.look_up(rendered, &key, deadline, &asker.door).await,
+        let outcome = match context.door.enter(deadline).await {
+            Ok(_listeners_worker) => self.look_up(rendered, &key, deadline, &context.door).await,
             Err(failure) => Err(failure),
         };
         outcome.unwrap_or_else(|failure| {
-            self.log(&failure, asked, asker);
+            self.log(&failure, lookup, context);
             self.stand_in(&key, failure)
         })
     }
@@ -281,15 +281,15 @@ impl Target {
     }
 
     /// Says what failed, but for what an outage repeats.
-    fn log(&self, failure: &Failure, asked: Asked<'_>, asker: &Asker) {
+    fn log(&self, failure: &Failure, lookup: LookupInput<'_>, context: &RequestContext) {
         let Some(unsaid) = self.outage.note(failure) else { return };
         let name = self.settings.name.as_str();
         let target = self.settings.url.host_str().unwrap_or_default();
-        let (class, duration_ms) = (failure.class(), millis(asker.at));
+        let (class, duration_ms) = (failure.class(), millis(context.at));
         let failure = failure.to_string();
-        let (session, request) = (hex(asker.session), hex(asker.id));
-        let key = (self.settings.log_keys != LogKeys::Never).then(|| brief(&asked.shown()).into_owned());
-        let [queue_id, instance] = ["queue_id", "instance"].map(|name| asked.attribute(name));
+        let (session, request) = (hex(context.session), hex(context.id));
+        let key = (self.settings.log_keys != LogKeys::Never).then(|| brief(&lookup.shown()).into_owned());
+        let [queue_id, instance] = ["queue_id", "instance"].map(|name| lookup.attribute(name));
         let [queue_id, instance] = [&queue_id, &instance].map(|text| text.as_deref().map(brief));
         let (queue_id, instance) = (queue_id.as_deref(), instance.as_deref());
         info!(
@@ -310,9 +310,9 @@ impl Target {
 
     /// Asks anew in the background, while the old answer is given: once for each key, and
     /// for so few at a time that workers are left for those who wait.
-    fn refresh(self: &Arc<Self>, asked: Asked<'_>, key: &Arc<[u8]>, asker: &Asker) {
+    fn refresh(self: &Arc<Self>, lookup: LookupInput<'_>, key: &Arc<[u8]>, context: &RequestContext) {
         let Ok(place) = Arc::clone(&self.refreshing).try_acquire_owned() else { return };
-        let Ok(rendered) = request::render(&self.settings, &self.path, asked, asker) else { return };
+        let Ok(rendered) = request::render(&self.settings, &self.path, lookup, context) else { return };
         let deadline = Deadline::after(self.settings.timeout);
         let flight = self.fly(&Arc::new(rendered), key, deadline, &Door::default());
         let Flight::Begun(lookup) = flight else { return };

@@ -13,8 +13,8 @@ use hyper::http::uri::PathAndQuery;
 use url::Position;
 
 use super::template::shown::{self, Shown};
-use super::template::{Asked, Input, Unsendable};
-use super::{Asker, Method, Settings};
+use super::template::{Input, LookupInput, Unsendable};
+use super::{Method, RequestContext, Settings};
 use crate::http::{Headers, Request, compress};
 use crate::model::Attribute;
 use crate::observe::explain;
@@ -65,10 +65,10 @@ impl Rendered {
 pub(super) fn render(
     settings: &Settings,
     fixed: &PathAndQuery,
-    asked: Asked<'_>,
-    asker: &Asker,
+    lookup: LookupInput<'_>,
+    context: &RequestContext,
 ) -> Result<Rendered, Unsendable> {
-    let input = Input { name: &settings.name, asked, delimiters: &settings.recipient_delimiter };
+    let input = Input { name: &settings.name, lookup, delimiters: &settings.recipient_delimiter };
     let mut headers = Vec::with_capacity(2);
     let mut body = Vec::new();
     if let Some(payload) = &settings.payload {
@@ -78,12 +78,12 @@ pub(super) fn render(
             body = compress::deflate(&body);
         }
     }
-    if let Asked::Request(attributes) = asked
-        && let Ok(value) = HeaderValue::from_bytes(&idempotency_key(&settings.name, attributes, asker.id))
+    if let LookupInput::Request(attributes) = lookup
+        && let Ok(value) = HeaderValue::from_bytes(&idempotency_key(&settings.name, attributes, context.id))
     {
         headers.push((IDEMPOTENCY_KEY, value));
     }
-    headers.extend(request_id(asker));
+    headers.extend(request_id(context));
     let method = match settings.method {
         Method::Get => HttpMethod::GET,
         Method::Post => HttpMethod::POST,
@@ -112,7 +112,7 @@ fn parts(settings: &Settings, input: Input<'_>) -> Result<[Shown; 2], Unsendable
 /// What the entry itself tells its API: in headers, in the query, in the payload.
 pub(super) fn redactor(settings: &Settings) -> Redactor {
     let mut redactor = Redactor::of_headers(&settings.headers);
-    let nothing = Input { name: &settings.name, asked: Asked::Key(""), delimiters: "" };
+    let nothing = Input { name: &settings.name, lookup: LookupInput::Key(""), delimiters: "" };
     for part in parts(settings, nothing).into_iter().flatten() {
         redactor.extend(part.redactor);
     }
@@ -120,10 +120,10 @@ pub(super) fn redactor(settings: &Settings) -> Redactor {
 }
 
 /// `SESSION-REQUEST`: the connection and the request, as the log calls them; many APIs log it, too.
-pub(crate) fn request_id(asker: &Asker) -> Option<(HeaderName, HeaderValue)> {
+pub(crate) fn request_id(context: &RequestContext) -> Option<(HeaderName, HeaderValue)> {
     let mut id = [b'-'; 33];
-    hex(&asker.session.to_be_bytes(), &mut id[..16]);
-    hex(&asker.id.to_be_bytes(), &mut id[17..]);
+    hex(&context.session.to_be_bytes(), &mut id[..16]);
+    hex(&context.id.to_be_bytes(), &mut id[17..]);
     Some((REQUEST_ID, HeaderValue::from_bytes(&id).ok()?))
 }
 
@@ -185,8 +185,8 @@ mod tests {
     #[test]
     fn an_id_is_written_as_the_log_does() {
         let (session, id) = (0x0123_4567_89ab_cdef, 0xfe);
-        let asker = Asker { at: std::time::Instant::now(), id, session, door: Default::default() };
-        let (_, value) = request_id(&asker).expect("ASCII");
+        let context = RequestContext { at: std::time::Instant::now(), id, session, door: Default::default() };
+        let (_, value) = request_id(&context).expect("ASCII");
         assert_eq!(value, format!("{}-{}", crate::lookup::hex(session), crate::lookup::hex(id)));
     }
 

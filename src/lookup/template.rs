@@ -103,21 +103,21 @@ pub struct Input<'a> {
     /// The entry's name.
     pub name: &'a str,
     /// What is asked.
-    pub asked: Asked<'a>,
+    pub lookup: LookupInput<'a>,
     /// `recipient_delimiter`; empty: addresses have no extensions.
     pub delimiters: &'a str,
 }
 
 /// What is asked.
 #[derive(Debug, Clone, Copy)]
-pub enum Asked<'a> {
+pub enum LookupInput<'a> {
     /// A map's key.
     Key(&'a str),
     /// A policy request.
     Request(&'a [Attribute]),
 }
 
-impl Asked<'_> {
+impl LookupInput<'_> {
     /// What the log says was asked, where it may: a key, or a policy request's addresses.
     #[must_use]
     pub fn shown(&self) -> String {
@@ -226,8 +226,8 @@ impl Insertion {
             Source::Request,
             [] | [Filter::Json],
             Escaping::JsonValue | Escaping::Done,
-            Asked::Request(a),
-        ) = (self.source, self.filters.as_slice(), self.escaping, input.asked)
+            LookupInput::Request(a),
+        ) = (self.source, self.filters.as_slice(), self.escaping, input.lookup)
         {
             json_object(a, out);
             return Ok(());
@@ -249,14 +249,14 @@ impl Insertion {
 
 impl Source {
     fn text<'a>(self, input: Input<'a>) -> Cow<'a, str> {
-        match (self, input.asked) {
+        match (self, input.lookup) {
             (Self::Name, _) => Cow::Borrowed(input.name),
-            (Self::Attribute(name), Asked::Request(attributes)) => attributes
+            (Self::Attribute(name), LookupInput::Request(attributes)) => attributes
                 .iter()
                 .find(|attribute| attribute.name == name)
                 .map_or(Cow::Borrowed(""), |attribute| String::from_utf8_lossy(&attribute.value)),
-            (_, Asked::Key(key)) => Cow::Borrowed(key),
-            (_, Asked::Request(attributes)) => {
+            (_, LookupInput::Key(key)) => Cow::Borrowed(key),
+            (_, LookupInput::Request(attributes)) => {
                 let mut object = Vec::with_capacity(1024);
                 json_object(attributes, &mut object);
                 Cow::Owned(String::from_utf8_lossy(&object).into_owned())
@@ -324,7 +324,7 @@ mod tests {
         let template = Template::parse(text, Names::Map).unwrap_or_else(|e| panic!("{text}: {e}"));
         let mut out = Vec::new();
         template
-            .render(Input { name: "entry", asked: Asked::Key(key), delimiters: "+" }, &mut out)
+            .render(Input { name: "entry", lookup: LookupInput::Key(key), delimiters: "+" }, &mut out)
             .expect("sendable");
         String::from_utf8(out).expect("UTF-8")
     }
@@ -337,7 +337,10 @@ mod tests {
         let template = Template::parse(text, Names::Policy).unwrap_or_else(|e| panic!("{text}: {e}"));
         let mut out = Vec::new();
         template
-            .render(Input { name: "entry", asked: Asked::Request(&attributes), delimiters: "" }, &mut out)
+            .render(
+                Input { name: "entry", lookup: LookupInput::Request(&attributes), delimiters: "" },
+                &mut out,
+            )
             .expect("sendable");
         String::from_utf8(out).expect("UTF-8")
     }
@@ -396,7 +399,8 @@ mod tests {
     fn raw_sends_no_control_character() {
         let template = Template::parse("k={{ raw .Key }}", Names::Map).expect("a template");
         let render = |key| {
-            template.render(Input { name: "n", asked: Asked::Key(key), delimiters: "+" }, &mut Vec::new())
+            template
+                .render(Input { name: "n", lookup: LookupInput::Key(key), delimiters: "+" }, &mut Vec::new())
         };
         assert_eq!(render("a b"), Ok(()));
         assert_eq!(render("a\r\nb"), Err(Unsendable::Illegal));

@@ -93,7 +93,7 @@ enum State {
     /// The client has a challenge to answer.
     Dialogue(Box<Talk>),
     /// An answer is being sought.
-    Asked,
+    Pending,
     /// The client is told why, and FAIL comes next.
     Denied(Answer),
 }
@@ -166,7 +166,7 @@ impl Logins {
 
     /// Keeps a dialogue until its client answers.
     fn wait(&mut self, dialogue: Open) {
-        let is_waiting = |open: &&Open| !matches!(open.state, State::Asked);
+        let is_waiting = |open: &&Open| !matches!(open.state, State::Pending);
         if self.open.iter().filter(is_waiting).count() >= MAX_WAITING
             && let Some(oldest) = self.open.iter().position(|open| is_waiting(&open))
         {
@@ -221,7 +221,7 @@ impl Logins {
                 reply::login(id, self.minor, &answer, out);
                 None
             }
-            State::Asked => {
+            State::Pending => {
                 fail(id, "unexpected response", out);
                 Some(Step::Forget(id))
             }
@@ -248,7 +248,7 @@ impl Logins {
                 None
             }
             sasl::Step::Complete(credentials) => {
-                self.open.push(Open { id, mechanism, since: now, state: State::Asked });
+                self.open.push(Open { id, mechanism, since: now, state: State::Pending });
                 let login = Login { name: self.name.clone(), mechanism, credentials, peer: talk.peer };
                 Some(Step::Ask { id, login: Box::new(login) })
             }
@@ -260,7 +260,7 @@ impl Logins {
 impl Open {
     /// What its end means to whoever asks.
     fn forgotten(self) -> Option<Step> {
-        matches!(self.state, State::Asked).then_some(Step::Forget(self.id))
+        matches!(self.state, State::Pending).then_some(Step::Forget(self.id))
     }
 }
 

@@ -87,13 +87,13 @@ fn digit(byte: u8) -> Option<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Asked, Names};
+    use super::super::{LookupInput, Names};
     use super::*;
 
     fn path(template: &str, key: &str) -> Result<String, Unsendable> {
         let template = Template::parse_path(template, Names::Map).expect("a path");
         let mut out = Vec::new();
-        let input = Input { name: "n", asked: Asked::Key(key), delimiters: "" };
+        let input = Input { name: "n", lookup: LookupInput::Key(key), delimiters: "" };
         template.render_path(input, &mut out).map(|()| String::from_utf8(out).expect("UTF-8"))
     }
 

@@ -206,11 +206,11 @@ impl Json {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Asked, Names};
+    use super::super::{LookupInput, Names};
     use super::*;
 
     fn shown(template: &Template) -> String {
-        let input = Input { name: "n", asked: Asked::Key("bob"), delimiters: "" };
+        let input = Input { name: "n", lookup: LookupInput::Key("bob"), delimiters: "" };
         template.shown(input).unwrap_or_else(|why| panic!("{why:?}")).text
     }
 

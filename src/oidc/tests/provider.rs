@@ -26,14 +26,14 @@ pub(super) enum Says {
 
 /// One request.
 #[derive(Debug, Clone)]
-pub(super) struct Asked {
+pub(super) struct RecordedRequest {
     pub(super) method: Method,
     pub(super) path: String,
     pub(super) headers: HeaderMap,
     pub(super) form: Vec<(String, String)>,
 }
 
-impl Asked {
+impl RecordedRequest {
     pub(super) fn field(&self, name: &str) -> Option<&str> {
         self.form.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
@@ -42,7 +42,7 @@ impl Asked {
 #[derive(Debug, Default)]
 struct State {
     says: HashMap<String, Says>,
-    asked: Vec<Asked>,
+    asked: Vec<RecordedRequest>,
 }
 
 /// The running provider.
@@ -88,7 +88,7 @@ impl Provider {
         self.state.lock().expect("no test panics with it").says.insert(path.to_owned(), says);
     }
 
-    pub(super) fn asked(&self, path: &str) -> Vec<Asked> {
+    pub(super) fn asked(&self, path: &str) -> Vec<RecordedRequest> {
         let state = self.state.lock().expect("no test panics with it");
         state.asked.iter().filter(|asked| asked.path == path).cloned().collect()
     }
@@ -102,7 +102,7 @@ impl Provider {
         let body = body.collect().await.expect("a body").to_bytes();
         let form = url::form_urlencoded::parse(&body).into_owned().collect();
         let path = head.uri.path().to_owned();
-        let asked = Asked { method: head.method, path: path.clone(), headers: head.headers, form };
+        let asked = RecordedRequest { method: head.method, path: path.clone(), headers: head.headers, form };
         let (says, number) = {
             let mut state = self.state.lock().expect("no test panics with it");
             state.asked.push(asked);

@@ -20,7 +20,7 @@ use super::HALF_READ;
 use super::peer::{Draining, LOOK, Waits, is_hung_up, read, write};
 use crate::backend::door::Door;
 use crate::broker::Generation;
-use crate::lookup::Asker;
+use crate::lookup::RequestContext;
 use crate::model::{Answer, Failure, Login, Mechanism, Question};
 use crate::server::room::Unheard;
 use crate::wire::dovecot::Greeting;
@@ -160,11 +160,12 @@ impl Running {
         debug!(name = &*self.name, mechanism = login.mechanism.name(), "login");
         self.serial = self.serial.wrapping_add(1);
         let serial = self.serial;
-        let asker = Asker { at: Instant::now(), id: serial, session: self.session, door: self.door.clone() };
+        let context =
+            RequestContext { at: Instant::now(), id: serial, session: self.session, door: self.door.clone() };
         // The whole login lives on one generation.
         let broker = self.generation.current();
         let task = self.tasks.spawn(async move {
-            let answer = broker.ask(&Question::Login(login), &asker).await;
+            let answer = broker.ask(&Question::Login(login), &context).await;
             (serial, id, answer)
         });
         self.known.insert(id, (serial, task));

@@ -22,7 +22,7 @@ use tracing::debug;
 
 use crate::backend::door::Door;
 use crate::broker::{Broker, Generation};
-use crate::lookup::Asker;
+use crate::lookup::RequestContext;
 use crate::model::{Answer, Failure, OnFailure, Protocol, Question};
 use crate::server::room::Unheard;
 use crate::server::threads;
@@ -103,10 +103,10 @@ pub(crate) async fn serve<S>(
                 let id = id.unwrap_or(serial);
                 let now = Instant::now();
                 let at = now.checked_sub(spent).unwrap_or(now);
-                let asker = Asker { at, id, session, door: door.clone() };
+                let context = RequestContext { at, id, session, door: door.clone() };
                 let answer = tokio::select! {
                     biased;
-                    answer = broker.ask(&question, &asker) => answer,
+                    answer = broker.ask(&question, &context) => answer,
                     () = hang_up(&mut stream, &mut received) => return,
                 };
                 wire.reply(id, &answer, &mut out)
