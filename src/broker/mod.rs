@@ -27,9 +27,9 @@ use crate::wire::ipc::Service;
 /// Every entry of the configuration, ready to be asked.
 #[derive(Debug)]
 pub struct Broker {
-    maps: HashMap<String, Entry<Target>>,
-    policies: HashMap<String, Entry<Target>>,
-    logins: HashMap<String, Entry<Logins>>,
+    maps: HashMap<String, CountedEntry<Target>>,
+    policies: HashMap<String, CountedEntry<Target>>,
+    logins: HashMap<String, CountedEntry<Logins>>,
     /// Requests with names without entry, by protocol.
     unknown_names: [Rows; 3],
     /// What a lookup in a map without entry says.
@@ -41,8 +41,8 @@ pub struct Broker {
 
 /// One entry, and where its requests are counted.
 #[derive(Debug)]
-struct Entry<T> {
-    asked: Arc<T>,
+struct CountedEntry<T> {
+    entry: Arc<T>,
     rows: Rows,
 }
 
@@ -167,13 +167,13 @@ impl Broker {
     #[must_use]
     pub fn entries_changed(&self, settings: &Settings<'_>) -> usize {
         let maps = differences(settings.maps, self.maps.len(), |new| {
-            self.maps.get(&new.name).map(|old| old.asked.settings())
+            self.maps.get(&new.name).map(|old| old.entry.settings())
         });
         let policies = differences(settings.policies, self.policies.len(), |new| {
-            self.policies.get(&new.name).map(|old| old.asked.settings())
+            self.policies.get(&new.name).map(|old| old.entry.settings())
         });
         let logins = differences(settings.logins, self.logins.len(), |new| {
-            self.logins.get(&new.name).map(|old| old.asked.settings())
+            self.logins.get(&new.name).map(|old| old.entry.settings())
         });
         maps + policies + logins
     }
@@ -182,9 +182,10 @@ impl Broker {
         let keeps_http = before.is_some_and(|before| Arc::ptr_eq(&before.shared.http, &shared.http));
         let listeners = &settings.listeners;
         let rows = |component, name: Option<&str>| shared.metrics.rows(component, name, listeners);
-        let targets = |entries: &[lookup::Settings], before: Option<&HashMap<String, Entry<Target>>>| {
+        let targets = |entries: &[lookup::Settings],
+                       before: Option<&HashMap<String, CountedEntry<Target>>>| {
             let targets = entries.iter().map(|settings| {
-                let old = before.and_then(|before| before.get(&settings.name)).map(|entry| &entry.asked);
+                let old = before.and_then(|before| before.get(&settings.name)).map(|old| &old.entry);
                 let old = old.filter(|old| old.settings() == settings);
                 let target = match old {
                     Some(old) if keeps_http => Arc::clone(old),
@@ -195,12 +196,12 @@ impl Broker {
                     }
                 };
                 let rows = rows(settings.component(), Some(&settings.name));
-                Ok((settings.name.clone(), Entry { asked: target, rows }))
+                Ok((settings.name.clone(), CountedEntry { entry: target, rows }))
             });
             targets.collect::<Result<_, reqwest::Error>>()
         };
         let logins = settings.logins.iter().map(|settings| {
-            let old = before.and_then(|before| before.logins.get(&settings.name)).map(|entry| &entry.asked);
+            let old = before.and_then(|before| before.logins.get(&settings.name)).map(|old| &old.entry);
             let logins = match old.filter(|old| keeps_http && old.settings() == settings) {
                 Some(old) => Arc::clone(old),
                 None => {
@@ -209,7 +210,7 @@ impl Broker {
                 }
             };
             let rows = rows(Component::Login, Some(&settings.name));
-            Ok((settings.name.clone(), Entry { asked: logins, rows }))
+            Ok((settings.name.clone(), CountedEntry { entry: logins, rows }))
         });
         Ok(Self {
             logins: logins.collect::<Result<_, reqwest::Error>>()?,
@@ -233,9 +234,10 @@ impl Broker {
     pub fn load(&self) -> Load {
         let targets = self.maps.iter().map(|entry| (Component::Map, entry));
         let targets = targets.chain(self.policies.iter().map(|entry| (Component::Policy, entry)));
-        let queues = targets.map(|(component, (name, entry))| (component, name.clone(), entry.asked.queue()));
+        let queues =
+            targets.map(|(component, (name, counted))| (component, name.clone(), counted.entry.queue()));
         let logins = self.logins.iter();
-        let logins = logins.map(|(name, entry)| (Component::Login, name.clone(), entry.asked.queue()));
+        let logins = logins.map(|(name, counted)| (Component::Login, name.clone(), counted.entry.queue()));
         let mut queues: Vec<_> = queues.chain(logins).collect();
         queues.sort_by(|one, other| (one.0, &one.1).cmp(&(other.0, &other.1)));
         let (cached, cached_bytes) = self.shared.cache.size();
@@ -261,23 +263,23 @@ impl Broker {
         match question {
             Question::Map { name, key } => match self.maps.get(name) {
                 None => (self.unknown(Protocol::Socketmap, name), maps),
-                Some(Entry { asked, rows }) => match std::str::from_utf8(key) {
+                Some(CountedEntry { entry, rows }) => match std::str::from_utf8(key) {
                     Ok("") => (Answer::NotFound, rows),
-                    Ok(key) => (asked.ask(LookupInput::Key(key), context).await, rows),
+                    Ok(key) => (entry.ask(LookupInput::Key(key), context).await, rows),
                     // With smtputf8_enable Postfix itself takes such a key for not found (dict_utf8.c).
                     Err(_) => (Answer::NotFound, rows),
                 },
             },
             Question::Policy { name, attributes } => match self.policies.get(name) {
                 None => (self.unknown(Protocol::Policy, name), policies),
-                Some(Entry { asked, rows }) => {
-                    (asked.ask(LookupInput::Request(attributes), context).await, rows)
+                Some(CountedEntry { entry, rows }) => {
+                    (entry.ask(LookupInput::Request(attributes), context).await, rows)
                 }
             },
             Question::Login(login) => match self.logins.get(&login.name) {
                 None => (self.unknown(Protocol::Sasl, &login.name), logins),
                 // It is large, and would make every connection larger.
-                Some(Entry { asked, rows }) => (Box::pin(asked.ask(login, context)).await, rows),
+                Some(CountedEntry { entry, rows }) => (Box::pin(entry.ask(login, context)).await, rows),
             },
         }
     }
@@ -285,7 +287,7 @@ impl Broker {
     /// What logins by the entry `name` may use; nothing where there is no such entry.
     #[must_use]
     pub fn mechanisms(&self, name: &str) -> Vec<Mechanism> {
-        self.logins.get(name).map(|logins| logins.asked.mechanisms()).unwrap_or_default()
+        self.logins.get(name).map(|logins| logins.entry.mechanisms()).unwrap_or_default()
     }
 
     /// For an administrator: every entry, the cache, the pool. It takes a while.
@@ -293,12 +295,12 @@ impl Broker {
     pub fn status(&self) -> Value {
         let targets =
             [("map", &self.maps), ("policy", &self.policies)].into_iter().flat_map(|(kind, targets)| {
-                let mut targets: Vec<_> = targets.values().map(|target| target.asked.status(kind)).collect();
+                let mut targets: Vec<_> = targets.values().map(|target| target.entry.status(kind)).collect();
                 targets.sort_by_key(|target| target["name"].to_string());
                 targets
             });
         let mut all: Vec<Value> = targets.collect();
-        let mut logins: Vec<_> = self.logins.values().map(|logins| logins.asked.status()).collect();
+        let mut logins: Vec<_> = self.logins.values().map(|logins| logins.entry.status()).collect();
         logins.sort_by_key(|login| login["name"].to_string());
         all.extend(logins);
         self.shared.cache.settle();
@@ -318,14 +320,14 @@ impl Broker {
     pub fn purge(&self, name: Option<&str>, key: Option<&str>) -> Result<usize, String> {
         if let (Some(name), Some(key)) = (name, key) {
             return match self.maps.get(name) {
-                Some(map) => Ok(usize::from(map.asked.shelf().forget(key))),
+                Some(map) => Ok(usize::from(map.entry.shelf().forget(key))),
                 None if self.policies.contains_key(name) => {
                     Err(format!("the answers of a policy have no key to name: purge all of {name:?}"))
                 }
                 None => Err(self.keeps_nothing(name)),
             };
         }
-        let targets = self.maps.values().chain(self.policies.values()).map(|target| &target.asked);
+        let targets = self.maps.values().chain(self.policies.values()).map(|target| &target.entry);
         let meant = targets.filter(|target| name.is_none_or(|name| target.settings().name == name));
         let numbers: HashSet<u64> = meant.map(|target| target.shelf().renumber()).collect();
         match name {
@@ -337,7 +339,7 @@ impl Broker {
     /// What a failed login by the entry `name` says.
     #[must_use]
     pub fn on_login_failure(&self, name: &str) -> Option<OnFailure> {
-        self.logins.get(name).map(|logins| logins.asked.on_failure().clone())
+        self.logins.get(name).map(|logins| logins.entry.on_failure().clone())
     }
 
     /// What a client that serves `service` may count on.
@@ -345,12 +347,12 @@ impl Broker {
     pub fn terms(&self, service: &Service) -> Terms {
         match service {
             Service::Socketmap => Terms {
-                budget: self.maps.values().map(|map| map.asked.budget()).max().unwrap_or(LONGEST_BUDGET),
+                budget: self.maps.values().map(|map| map.entry.budget()).max().unwrap_or(LONGEST_BUDGET),
                 on_failure: None,
                 mechanisms: Vec::new(),
             },
             Service::Policy { name } => {
-                let target = self.policies.get(name).map(|policy| &policy.asked);
+                let target = self.policies.get(name).map(|policy| &policy.entry);
                 Terms {
                     budget: target.map_or(LONGEST_BUDGET, |target| target.budget()),
                     on_failure: target.and_then(|target| target.on_failure()).cloned(),
