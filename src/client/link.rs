@@ -241,7 +241,7 @@ impl Link {
             self.connect(&mut out)?;
         }
         let spent_ms = u32::try_from(started.elapsed().as_millis()).unwrap_or(u32::MAX);
-        if ipc::encode_ask(id, spent_ms, question, &mut out).is_err() {
+        if ipc::encode_request(id, spent_ms, question, &mut out).is_err() {
             return Ok(Attempt::Answered(failed(Failure::Malformed, self.on_failure.as_ref())));
         }
         self.converse(&out, Some((id, started)), give_up)
@@ -336,7 +336,7 @@ impl Link {
         }
         let Some(id) = id else { return Ok(Some(Attempt::Greeted)) };
         while let Some((told, consumed)) =
-            ipc::decode::<ipc::Told>(&connection.received, MAX_FROM_BROKER).map_err(invalid)?
+            ipc::decode::<ipc::AnswerFrame>(&connection.received, MAX_FROM_BROKER).map_err(invalid)?
         {
             connection.received.drain(..consumed);
             if told.id == id {

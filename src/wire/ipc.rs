@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! frame    length u32 LE · that many bytes
-//! client   Hello { "pfxh", version u16 LE, service } · Ask { id, spent_ms, question } · …
-//! broker   Welcome { "pfxh", version u16 LE, verdict } · Told { id, answer } · …
+//! client   Hello { "pfxh", version u16 LE, service } · RequestFrame { id, spent_ms, question } · …
+//! broker   Welcome { "pfxh", version u16 LE, verdict } · AnswerFrame { id, answer } · …
 //! ```
 //!
 //! The bytes of a frame are bincode 1: fixed-width integers, little endian. The announced length
@@ -118,7 +118,7 @@ pub enum Verdict {
 
 /// One lookup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ask {
+pub struct RequestFrame {
     /// Chosen by the client, from a random start on; a lookup that is sent again keeps it.
     pub id: u64,
     /// How long the lookup has been under way, in milliseconds: that much of its entry's budget is
@@ -130,8 +130,8 @@ pub struct Ask {
 
 /// Its answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Told {
-    /// The id of the [`Ask`].
+pub struct AnswerFrame {
+    /// The id of the [`RequestFrame`].
     pub id: u64,
     /// What became of it.
     pub answer: Answer,
@@ -190,11 +190,11 @@ pub fn encode<T: Serialize>(value: &T, limit: usize, out: &mut Vec<u8>) -> Resul
     Ok(())
 }
 
-/// Appends an [`Ask`] without owning its question.
+/// Appends an [`RequestFrame`] without owning its question.
 ///
 /// # Errors
 /// [`Error::TooLong`], which no question that `proto` decoded is.
-pub fn encode_ask(id: u64, spent_ms: u32, question: &Question, out: &mut Vec<u8>) -> Result<(), Error> {
+pub fn encode_request(id: u64, spent_ms: u32, question: &Question, out: &mut Vec<u8>) -> Result<(), Error> {
     encode(&(id, spent_ms, question), MAX_FROM_CLIENT, out)
 }
 
@@ -287,7 +287,8 @@ mod tests {
 
         out.clear();
         let question = Question::Map { name: "m".into(), key: b"k\xff".to_vec() };
-        encode(&Ask { id: 7, spent_ms: 30_000, question }, MAX_FROM_CLIENT, &mut out).expect("short");
+        encode(&RequestFrame { id: 7, spent_ms: 30_000, question }, MAX_FROM_CLIENT, &mut out)
+            .expect("short");
         assert_eq!(
             out,
             b"\x23\0\0\0\x07\0\0\0\0\0\0\0\x30\x75\0\0\0\0\0\0\x01\0\0\0\0\0\0\0m\x02\0\0\0\0\0\0\0k\xff"
@@ -296,12 +297,13 @@ mod tests {
         out.clear();
         let answer =
             Answer::Failed { failure: Failure::Status(503), on_failure: Some(OnFailure::Disconnect) };
-        encode(&Told { id: 7, answer }, MAX_FROM_BROKER, &mut out).expect("short");
+        encode(&AnswerFrame { id: 7, answer }, MAX_FROM_BROKER, &mut out).expect("short");
         assert_eq!(out, b"\x17\0\0\0\x07\0\0\0\0\0\0\0\x03\0\0\0\x04\0\0\0\xf7\x01\x01\x01\0\0\0");
 
         out.clear();
         let action = Action::parse("REJECT").expect("an action");
-        encode(&Told { id: 1, answer: Answer::Action(action) }, MAX_FROM_BROKER, &mut out).expect("short");
+        encode(&AnswerFrame { id: 1, answer: Answer::Action(action) }, MAX_FROM_BROKER, &mut out)
+            .expect("short");
         assert_eq!(out, b"\x1a\0\0\0\x01\0\0\0\0\0\0\0\x02\0\0\0\x06\0\0\0\0\0\0\0REJECT");
 
         out.clear();
@@ -317,7 +319,7 @@ mod tests {
             credentials: Credentials::Password { user: "u".into(), password },
             peer: Peer { client_ip: "::1".into(), secured: true, ..Peer::default() },
         };
-        encode_ask(1, 0, &Question::Login(Box::new(login)), &mut out).expect("short");
+        encode_request(1, 0, &Question::Login(Box::new(login)), &mut out).expect("short");
         let mut due = b"\x7f\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\x02\0\0\0".to_vec();
         due.extend_from_slice(b"\x01\0\0\0\0\0\0\0l\0\0\0\0\0\0\0\0");
         due.extend_from_slice(b"\x01\0\0\0\0\0\0\0u\x01\0\0\0\0\0\0\0s");
@@ -329,7 +331,7 @@ mod tests {
 
         out.clear();
         let answer = Answer::Denied { reason: "no".into(), user: "u".into() };
-        encode(&Told { id: 1, answer }, MAX_FROM_BROKER, &mut out).expect("short");
+        encode(&AnswerFrame { id: 1, answer }, MAX_FROM_BROKER, &mut out).expect("short");
         assert_eq!(out, b"\x1f\0\0\0\x01\0\0\0\0\0\0\0\x05\0\0\0\x02\0\0\0\0\0\0\0no\x01\0\0\0\0\0\0\0u");
     }
 
@@ -340,7 +342,7 @@ mod tests {
         // A collection inside of the frame that claims to be larger than the frame.
         let mut bytes = b"\x14\0\0\0\x01\0\0\0\0\0\0\0\x01\0\0\0".to_vec();
         bytes.extend_from_slice(&u64::MAX.to_le_bytes());
-        assert_eq!(decode::<Told>(&bytes, MAX_FROM_BROKER), Err(Error::Garbage));
+        assert_eq!(decode::<AnswerFrame>(&bytes, MAX_FROM_BROKER), Err(Error::Garbage));
     }
 
     #[test]
@@ -365,30 +367,30 @@ mod tests {
     fn an_action_that_is_none_does_not_come_in_by_the_local_socket() {
         let mut out = Vec::new();
         encode(&(1u64, 2u32, "550"), MAX_FROM_BROKER, &mut out).expect("short");
-        assert_eq!(decode::<Told>(&out, MAX_FROM_BROKER), Err(Error::Garbage));
+        assert_eq!(decode::<AnswerFrame>(&out, MAX_FROM_BROKER), Err(Error::Garbage));
     }
 
     proptest! {
         #[test]
         fn what_is_encoded_decodes(id: u64, spent_ms: u32, name: String, value: Vec<u8>, rest: Vec<u8>) {
             let attributes = vec![Attribute { name: name.clone(), value }];
-            let ask = Ask { id, spent_ms, question: Question::Policy { name, attributes } };
+            let ask = RequestFrame { id, spent_ms, question: Question::Policy { name, attributes } };
             let mut bytes = Vec::new();
             encode(&ask, MAX_FROM_CLIENT, &mut bytes).expect("short");
             let length = bytes.len();
             for cut in 0..length {
-                prop_assert_eq!(decode::<Ask>(&bytes[..cut], MAX_FROM_CLIENT), Ok(None));
+                prop_assert_eq!(decode::<RequestFrame>(&bytes[..cut], MAX_FROM_CLIENT), Ok(None));
             }
             bytes.extend_from_slice(&rest);
-            prop_assert_eq!(decode::<Ask>(&bytes, MAX_FROM_CLIENT), Ok(Some((ask, length))));
+            prop_assert_eq!(decode::<RequestFrame>(&bytes, MAX_FROM_CLIENT), Ok(Some((ask, length))));
         }
 
         #[test]
         fn any_bytes_are_judged_without_panic(bytes: Vec<u8>) {
             let _ = Hello::decode(&bytes);
             let _ = Welcome::decode(&bytes);
-            let _ = decode::<Ask>(&bytes, MAX_FROM_CLIENT);
-            let _ = decode::<Told>(&bytes, MAX_FROM_BROKER);
+            let _ = decode::<RequestFrame>(&bytes, MAX_FROM_CLIENT);
+            let _ = decode::<AnswerFrame>(&bytes, MAX_FROM_BROKER);
         }
     }
 }

@@ -26,7 +26,9 @@ use crate::lookup::RequestContext;
 use crate::model::{Answer, Failure, OnFailure, Protocol, Question};
 use crate::server::room::Unheard;
 use crate::server::threads;
-use crate::wire::ipc::{self, Ask, Hello, MAX_FROM_BROKER, MAX_FROM_CLIENT, Service, Told, Verdict, Welcome};
+use crate::wire::ipc::{
+    self, AnswerFrame, Hello, MAX_FROM_BROKER, MAX_FROM_CLIENT, RequestFrame, Service, Verdict, Welcome,
+};
 use crate::wire::reply::{self, Next};
 use crate::wire::{self, policy, sasl, socketmap};
 pub use peer::Draining;
@@ -173,7 +175,7 @@ impl Wire {
         static FALLBACK: LazyLock<OnFailure> = LazyLock::new(OnFailure::default);
         match self.protocol() {
             Some(protocol) => reply::encode(protocol, answer, &FALLBACK, out),
-            None => match ipc::encode(&Told { id, answer: answer.clone() }, MAX_FROM_BROKER, out) {
+            None => match ipc::encode(&AnswerFrame { id, answer: answer.clone() }, MAX_FROM_BROKER, out) {
                 Ok(()) => Next::Stay,
                 Err(_) => Next::Close,
             },
@@ -209,7 +211,7 @@ fn frames(service: &mut Option<Service>, received: &mut Vec<u8>, broker: &Broker
             }
         },
     };
-    match ipc::decode::<Ask>(received, MAX_FROM_CLIENT) {
+    match ipc::decode::<RequestFrame>(received, MAX_FROM_CLIENT) {
         Ok(None) => Step::Read,
         Err(_) => Step::Close("no frame"),
         Ok(Some((mut ask, consumed))) => {

@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use pfxhttp::model::{Answer, OnFailure, Question};
 use pfxhttp::wire::ipc::{
-    self, Ask, Error, Hello, MAX_FROM_BROKER, MAX_FROM_CLIENT, Service, Told, VERSION, Verdict, Welcome,
+    self, AnswerFrame, Error, Hello, MAX_FROM_BROKER, MAX_FROM_CLIENT, RequestFrame, Service, VERSION,
+    Verdict, Welcome,
 };
 
 use super::PATIENCE;
@@ -36,7 +37,7 @@ pub(crate) struct FakeBroker {
 struct State {
     stopping: AtomicBool,
     connects: AtomicUsize,
-    asks: Mutex<Vec<Ask>>,
+    asks: Mutex<Vec<RequestFrame>>,
     connections: Mutex<Vec<UnixStream>>,
 }
 
@@ -77,7 +78,7 @@ impl FakeBroker {
     }
 
     /// All requests, in the order of their arrival.
-    pub(crate) fn asks(&self) -> Vec<Ask> {
+    pub(crate) fn asks(&self) -> Vec<RequestFrame> {
         lock(&self.state.asks).clone()
     }
 }
@@ -161,8 +162,8 @@ impl Frames {
     }
 
     /// As a broker: reads a client's request, and keeps it for [`FakeBroker::asks`].
-    pub(crate) fn asked(&mut self) -> Option<Ask> {
-        let ask: Ask = self.next(|bytes| ipc::decode(bytes, MAX_FROM_CLIENT))?;
+    pub(crate) fn asked(&mut self) -> Option<RequestFrame> {
+        let ask: RequestFrame = self.next(|bytes| ipc::decode(bytes, MAX_FROM_CLIENT))?;
         lock(&self.state.asks).push(ask.clone());
         Some(ask)
     }
@@ -185,7 +186,7 @@ impl Frames {
     /// As a broker: answers.
     pub(crate) fn tell(&mut self, id: u64, answer: Answer) {
         let mut out = Vec::new();
-        ipc::encode(&Told { id, answer }, MAX_FROM_BROKER, &mut out).expect("short");
+        ipc::encode(&AnswerFrame { id, answer }, MAX_FROM_BROKER, &mut out).expect("short");
         self.send(&out);
     }
 
@@ -212,12 +213,12 @@ impl Frames {
     pub(crate) fn ask(&mut self, id: u64, spent: Duration, question: &Question) {
         let spent_ms = u32::try_from(spent.as_millis()).expect("a short time");
         let mut out = Vec::new();
-        ipc::encode_ask(id, spent_ms, question, &mut out).expect("short");
+        ipc::encode_request(id, spent_ms, question, &mut out).expect("short");
         self.send(&out);
     }
 
     /// As a client: the broker's answer; `None` if it closes the connection instead.
-    pub(crate) fn told(&mut self) -> Option<Told> {
+    pub(crate) fn told(&mut self) -> Option<AnswerFrame> {
         self.next(|bytes| ipc::decode(bytes, MAX_FROM_BROKER))
     }
 }

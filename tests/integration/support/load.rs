@@ -19,7 +19,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use pfxhttp::model::secret::Secret;
 use pfxhttp::model::{Answer, Credentials, Login, Mechanism, Question};
-use pfxhttp::wire::ipc::{self, Hello, MAX_FROM_BROKER, Service, Told, VERSION, Welcome};
+use pfxhttp::wire::ipc::{self, AnswerFrame, Hello, MAX_FROM_BROKER, Service, VERSION, Welcome};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::runtime::Runtime;
@@ -266,18 +266,20 @@ async fn in_frames(mut stream: UnixStream, kind: Kind, name: &str, number: u32) 
     };
     let mut out = Vec::new();
     Hello::encode(VERSION, &service, &mut out).expect("short");
-    ipc::encode_ask(u64::from(number), 0, &question, &mut out).expect("short");
+    ipc::encode_request(u64::from(number), 0, &question, &mut out).expect("short");
     stream.write_all(&out).await.expect("it is read");
     let mut got = Vec::new();
     loop {
         let read = stream.read_buf(&mut got).await.expect("the broker answers");
         assert!(read > 0, "the broker hung up");
         let Ok(Some((_, welcome))) = Welcome::decode(&got) else { continue };
-        match ipc::decode::<Told>(&got[welcome..], MAX_FROM_BROKER).expect("a frame") {
+        match ipc::decode::<AnswerFrame>(&got[welcome..], MAX_FROM_BROKER).expect("a frame") {
             None => {}
-            Some((Told { answer: Answer::Failed { .. }, .. }, _)) => return Ended::Temporary,
+            Some((AnswerFrame { answer: Answer::Failed { .. }, .. }, _)) => return Ended::Temporary,
             Some((
-                Told { answer: Answer::Value(_) | Answer::Action(_) | Answer::Accepted { .. }, .. },
+                AnswerFrame {
+                    answer: Answer::Value(_) | Answer::Action(_) | Answer::Accepted { .. }, ..
+                },
                 _,
             )) => {
                 return Ended::Answered;
