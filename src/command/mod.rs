@@ -1,11 +1,11 @@
 //! What `pfxhttp-broker` can be told to do. Exit codes are those of sysexits(3).
 
+mod admin;
 mod check;
 pub mod cli;
 mod demo;
 mod dump;
 mod online;
-mod orders;
 mod sample_api;
 mod socket;
 mod terminal;
@@ -36,9 +36,9 @@ pub fn main() -> ExitCode {
         Some(Command::Check { strict, online }) => check::check(&cli, *strict, *online),
         Some(Command::Config(ConfigCommand::Dump { changed })) => dump::dump(&cli, *changed),
         Some(Command::Demo) => demo::demo(),
-        Some(Command::Query { query, trace }) => orders::query(&cli, query, *trace),
-        Some(Command::Status { json }) => orders::status(&cli, *json),
-        Some(Command::Reload) => orders::reload(&cli),
-        Some(Command::Cache(cache)) => orders::cache(&cli, cache),
+        Some(Command::Query { query, trace }) => admin::query(&cli, query, *trace),
+        Some(Command::Status { json }) => admin::status(&cli, *json),
+        Some(Command::Reload) => admin::reload(&cli),
+        Some(Command::Cache(cache)) => admin::cache(&cli, cache),
     }
 }

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::command::cli::Cli;
-use crate::daemon::admin::{Order, Told};
+use crate::daemon::admin::{AdminReply, AdminRequest};
 use crate::daemon::exit::{CONFIG, TEMPORARY, say};
 use crate::settings::{Problem, Settings, Severity};
 
@@ -39,7 +39,7 @@ impl Socket {
     }
 
     /// Has the broker do `what`, and says so where that is not what the file says.
-    pub(super) fn order(&self, what: &Order) -> io::Result<Told> {
+    pub(super) fn order(&self, what: &AdminRequest) -> io::Result<AdminReply> {
         let told = order(&self.path, what)?;
         if let Some(first) = self.error() {
             let path = self.path.display();
@@ -83,7 +83,7 @@ pub(super) fn is_nobody(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused)
 }
 
-fn order(path: &Path, order: &Order) -> io::Result<Told> {
+fn order(path: &Path, order: &AdminRequest) -> io::Result<AdminReply> {
     let mut stream = UnixStream::connect(path)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut line = serde_json::to_vec(order)?;

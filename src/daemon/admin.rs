@@ -14,7 +14,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use crate::daemon::query::{Query, Said};
+use crate::daemon::query::{Query, QueryReply};
 
 const LONGEST: u64 = 256 * 1024;
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -24,7 +24,7 @@ const MOST: usize = 32;
 /// What may be ordered.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "order", rename_all = "snake_case")]
-pub enum Order {
+pub enum AdminRequest {
     /// How it goes.
     Status,
     /// Read the configuration again.
@@ -43,7 +43,7 @@ pub enum Order {
 /// What comes back.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "told", rename_all = "snake_case")]
-pub enum Told {
+pub enum AdminReply {
     /// It is done; a sentence.
     Done {
         /// What was done.
@@ -60,11 +60,12 @@ pub enum Told {
         status: serde_json::Value,
     },
     /// What Postfix would get.
-    Said(Said),
+    #[serde(rename = "said")]
+    Query(QueryReply),
 }
 
 /// An order, and where its answer goes.
-pub type Received = (Order, oneshot::Sender<Told>);
+pub type Received = (AdminRequest, oneshot::Sender<AdminReply>);
 
 /// Serves the socket, handing each order to `orders`. Never returns.
 pub async fn serve(listener: UnixListener, orders: mpsc::Sender<Received>) {
@@ -94,11 +95,13 @@ async fn one(stream: UnixStream, orders: mpsc::Sender<Received>) -> io::Result<(
         Ok(order) => {
             let (answer, answered) = oneshot::channel();
             match orders.send((order, answer)).await {
-                Ok(()) => answered.await.unwrap_or(Told::Refused { why: "the broker stops".to_owned() }),
-                Err(_) => Told::Refused { why: "the broker stops".to_owned() },
+                Ok(()) => {
+                    answered.await.unwrap_or(AdminReply::Refused { why: "the broker stops".to_owned() })
+                }
+                Err(_) => AdminReply::Refused { why: "the broker stops".to_owned() },
             }
         }
-        Err(_) => Told::Refused { why: "this broker does not know that order".to_owned() },
+        Err(_) => AdminReply::Refused { why: "this broker does not know that order".to_owned() },
     };
     let mut line = serde_json::to_vec(&told).unwrap_or_default();
     line.push(b'\n');

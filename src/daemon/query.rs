@@ -35,7 +35,7 @@ pub struct Query {
 
 /// The reply to a [`Query`].
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Said {
+pub struct QueryReply {
     /// The bytes; empty where the connection is closed.
     pub bytes: Vec<u8>,
     /// What happened on the way.
@@ -85,7 +85,7 @@ impl Query {
 }
 
 /// Asks `broker` as a socket client would.
-pub async fn ask(broker: &Arc<Broker>, query: &Query) -> Said {
+pub async fn ask(broker: &Arc<Broker>, query: &Query) -> QueryReply {
     let received = STANDARD.decode(query.request.expose()).unwrap_or_default();
     let replies = async {
         match query.protocol {
@@ -98,7 +98,7 @@ pub async fn ask(broker: &Arc<Broker>, query: &Query) -> Said {
         }
     };
     let (bytes, trace) = explain::collect(replies).await;
-    Said { bytes, trace, unknown: broker.no_entry(query.protocol, &query.name) }
+    QueryReply { bytes, trace, unknown: broker.no_entry(query.protocol, &query.name) }
 }
 
 /// The replies up to the end of `received`, or of the connection.

@@ -17,7 +17,7 @@ use tracing::{error, info, warn};
 
 use super::service::ServiceManager;
 use crate::broker::{Broker, Generation};
-use crate::daemon::admin::{Order, Told};
+use crate::daemon::admin::{AdminReply, AdminRequest};
 use crate::daemon::log;
 use crate::daemon::query;
 use crate::export;
@@ -97,46 +97,48 @@ impl<'c> Running<'c> {
         }
     }
 
-    /// From now on `current` is told of every reload, and the endpoint follows it.
+    /// From now on `current` is reply of every reload, and the endpoint follows it.
     pub(super) fn observed(mut self, current: Arc<Generation>, prometheus: Option<Endpoint>) -> Self {
         (self.current, self.prometheus) = (current, prometheus);
         self
     }
 
     /// Does what an administrator orders. Questions are asked aside.
-    pub(super) fn obey(&mut self, order: Order, answer: oneshot::Sender<Told>) {
-        let told = match order {
-            Order::Query(order) => {
+    pub(super) fn handle(&mut self, order: AdminRequest, answer: oneshot::Sender<AdminReply>) {
+        let reply = match order {
+            AdminRequest::Query(order) => {
                 let broker = Arc::clone(&self.broker);
                 tokio::spawn(async move {
                     // Whoever asked may be gone.
-                    let _ = answer.send(Told::Said(query::ask(&broker, &order).await));
+                    let _ = answer.send(AdminReply::Query(query::ask(&broker, &order).await));
                 });
                 return;
             }
             // The other threads go on serving.
-            Order::Status => Told::Status { status: tokio::task::block_in_place(|| self.status()) },
-            Order::Reload => match self.reload() {
+            AdminRequest::Status => {
+                AdminReply::Status { status: tokio::task::block_in_place(|| self.status()) }
+            }
+            AdminRequest::Reload => match self.reload() {
                 Ok(restart) if restart.is_empty() => {
-                    Told::Done { what: format!("generation {} is in force", self.generation) }
+                    AdminReply::Done { what: format!("generation {} is in force", self.generation) }
                 }
                 Ok(restart) => {
                     let (generation, keys) = (self.generation, restart.join("; "));
-                    Told::Done {
+                    AdminReply::Done {
                         what: format!("generation {generation} is in force; this needs a restart: {keys}"),
                     }
                 }
-                Err(why) => Told::Refused { why: format!("nothing has changed: {why}") },
+                Err(why) => AdminReply::Refused { why: format!("nothing has changed: {why}") },
             },
-            Order::Purge { name, key } => {
+            AdminRequest::Purge { name, key } => {
                 let purge = || self.broker.purge(name.as_deref(), key.as_deref());
                 match tokio::task::block_in_place(purge) {
-                    Ok(count) => Told::Done { what: format!("answers forgotten: {count}") },
-                    Err(why) => Told::Refused { why },
+                    Ok(count) => AdminReply::Done { what: format!("answers forgotten: {count}") },
+                    Err(why) => AdminReply::Refused { why },
                 }
             }
         };
-        let _ = answer.send(told);
+        let _ = answer.send(reply);
     }
 
     fn status(&self) -> Value {

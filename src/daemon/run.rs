@@ -3,7 +3,7 @@
 //! All or nothing: everything that can fail is done before the first connection is accepted. On
 //! SIGTERM and SIGINT the broker stops listening, answers what has been asked, and ends with 0; a
 //! second signal ends it at once. SIGHUP makes it read its configuration again (`reload`). A
-//! service manager is told of all of that (sd_notify(3)), and asked to watch over it where it does.
+//! service manager is reply of all of that (sd_notify(3)), and asked to watch over it where it does.
 
 use std::io;
 use std::net::TcpListener;
@@ -189,7 +189,7 @@ async fn serve(
                 return Ok(fail(SOFTWARE, &format!("a listener has ended: {error}")));
             }
             Some(()) = turns.recv() => manager.tell(&[NotifyState::Watchdog]),
-            Some((order, answer)) = ordered.recv() => running.obey(order, answer),
+            Some((order, answer)) = ordered.recv() => running.handle(order, answer),
         }
     }
     administration.abort();

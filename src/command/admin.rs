@@ -13,17 +13,17 @@ use super::socket::{Socket, is_nobody};
 use super::terminal::visible;
 use crate::broker::Broker;
 use crate::command::cli::{Cache, Cli, QueryCommand};
-use crate::daemon::admin::{Order, Told};
+use crate::daemon::admin::{AdminReply, AdminRequest};
 use crate::daemon::exit::{OS, TEMPORARY, USAGE, say};
-use crate::daemon::query::{self, Query, Said};
+use crate::daemon::query::{self, Query, QueryReply};
 use crate::settings::Settings;
 
 /// More than a line of the protocol may have.
 const LONGEST_PASSWORD: u64 = 32 * 1024;
 
 pub(super) fn status(cli: &Cli, json: bool) -> ExitCode {
-    with_answer(cli, &Order::Status, |told| match told {
-        Told::Status { status } => {
+    with_answer(cli, &AdminRequest::Status, |reply| match reply {
+        AdminReply::Status { status } => {
             let text = if json { format!("{status:#}") } else { lines(&status) };
             print(text.as_bytes())
         }
@@ -32,12 +32,12 @@ pub(super) fn status(cli: &Cli, json: bool) -> ExitCode {
 }
 
 pub(super) fn reload(cli: &Cli) -> ExitCode {
-    with_answer(cli, &Order::Reload, |told| done(&told))
+    with_answer(cli, &AdminRequest::Reload, |reply| done(&reply))
 }
 
 pub(super) fn cache(cli: &Cli, cache: &Cache) -> ExitCode {
     let Cache::Purge { name, key } = cache;
-    with_answer(cli, &Order::Purge { name: name.clone(), key: key.clone() }, |told| done(&told))
+    with_answer(cli, &AdminRequest::Purge { name: name.clone(), key: key.clone() }, |reply| done(&reply))
 }
 
 pub(super) fn query(cli: &Cli, command: &QueryCommand, trace: bool) -> ExitCode {
@@ -46,8 +46,8 @@ pub(super) fn query(cli: &Cli, command: &QueryCommand, trace: bool) -> ExitCode 
         Err(error) => return complain(USAGE, &error),
     };
     let socket = Socket::of(cli);
-    let said = match (socket.order(&Order::Query(query.clone())), &socket.config) {
-        (Ok(Told::Said(said)), _) => said,
+    let said = match (socket.order(&AdminRequest::Query(query.clone())), &socket.config) {
+        (Ok(AdminReply::Query(said)), _) => said,
         (Ok(other), _) => return refused(&other),
         (Err(error), Ok(config)) if is_nobody(&error) => match here(config, &query) {
             Ok(said) => said,
@@ -59,7 +59,7 @@ pub(super) fn query(cli: &Cli, command: &QueryCommand, trace: bool) -> ExitCode 
 }
 
 /// Asks in this process, without sockets.
-fn here(config: &Settings, query: &Query) -> Result<Said, String> {
+fn here(config: &Settings, query: &Query) -> Result<QueryReply, String> {
     let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
     let broker = Arc::new(Broker::new(&config.broker()).map_err(|error| error.to_string())?);
     let said = runtime.block_on(query::ask(&broker, query));
@@ -89,7 +89,7 @@ fn parse(command: &QueryCommand) -> Result<Query, String> {
     })
 }
 
-fn show(said: &Said, trace: bool) -> ExitCode {
+fn show(said: &QueryReply, trace: bool) -> ExitCode {
     say(said.unknown.as_slice());
     let mut out = Vec::new();
     if trace {
@@ -112,24 +112,24 @@ fn show(said: &Said, trace: bool) -> ExitCode {
     print(visible(&out).as_bytes())
 }
 
-fn with_answer(cli: &Cli, what: &Order, then: impl FnOnce(Told) -> ExitCode) -> ExitCode {
+fn with_answer(cli: &Cli, what: &AdminRequest, then: impl FnOnce(AdminReply) -> ExitCode) -> ExitCode {
     let socket = Socket::of(cli);
     match socket.order(what) {
-        Ok(told) => then(told),
+        Ok(reply) => then(reply),
         Err(error) => socket.complain(&error),
     }
 }
 
-fn done(told: &Told) -> ExitCode {
-    match told {
-        Told::Done { what } => print(format!("{what}\n").as_bytes()),
+fn done(reply: &AdminReply) -> ExitCode {
+    match reply {
+        AdminReply::Done { what } => print(format!("{what}\n").as_bytes()),
         other => refused(other),
     }
 }
 
-fn refused(told: &Told) -> ExitCode {
-    match told {
-        Told::Refused { why } => complain(TEMPORARY, why),
+fn refused(reply: &AdminReply) -> ExitCode {
+    match reply {
+        AdminReply::Refused { why } => complain(TEMPORARY, why),
         _ => complain(TEMPORARY, "the broker answered something else"),
     }
 }
@@ -171,7 +171,7 @@ fn members(item: &Value) -> String {
     shown.join(" ")
 }
 
-/// A text in quotes, where its end could not be told otherwise.
+/// A text in quotes, where its end could not be reply otherwise.
 fn word(value: &Value) -> String {
     match value.as_str() {
         Some(text) if text.is_empty() || text.contains([' ', '"', '=']) => format!("{text:?}"),
@@ -195,10 +195,10 @@ mod tests {
             "target": [{"is_out_of_order": true, "kind": "map", "last_failure": "no connection",
                 "has_token": null, "name": "m", "target": "http://h"}],
         });
-        let mut told: Vec<_> = lines(&status).lines().map(str::to_owned).collect();
-        told.sort();
+        let mut reply: Vec<_> = lines(&status).lines().map(str::to_owned).collect();
+        reply.sort();
         assert_eq!(
-            told,
+            reply,
             [
                 "cache: bytes=500 entries=1",
                 "target: name=m kind=map target=http://h is_out_of_order=true last_failure=\"no connection\"",
