@@ -2,7 +2,7 @@
 //! the broker, so that one which is restarted in mid-dialogue costs nothing.
 //!
 //! The handshake is complete within a second, whatever becomes of the broker: an smtpd whose
-//! handshake fails exits, and takes no mail either (xsasl_dovecot_server.c). Logins are answered
+//! handshake fails exits, and takes no mail either (xsasl_dovecot_server.c). LoginConnection are answered
 //! one at a time, as Postfix asks them. A login that fails closes the connection, which is 454.
 
 use std::hash::{BuildHasher, RandomState};
@@ -13,7 +13,7 @@ use super::link::{Link, Outcome};
 use super::{read_more, syslog, write_all};
 use crate::model::{Mechanism, Question};
 use crate::wire::dovecot::Greeting;
-use crate::wire::logins::{Logins, Refused, Step};
+use crate::wire::logins::{LoginConnection, LoginStep, Refused};
 use crate::wire::reply::Next;
 
 /// How long the broker is waited for to say what is on offer.
@@ -25,7 +25,7 @@ pub(super) fn serve(name: &str, mechanisms: Option<Vec<Mechanism>>, mut link: Li
     let offered = offered.unwrap_or_else(|| vec![Mechanism::Plain, Mechanism::Login]);
     let mut out = Vec::new();
     greet(&offered, &mut out);
-    let mut logins = Logins::new(name, offered);
+    let mut logins = LoginConnection::new(name, offered);
     let mut received = Vec::new();
     loop {
         if write_all(&out).is_err() {
@@ -33,7 +33,7 @@ pub(super) fn serve(name: &str, mechanisms: Option<Vec<Mechanism>>, mut link: Li
         }
         out.clear();
         match logins.next(&mut received, Instant::now(), &mut out) {
-            Step::Ask { id, login } => match link.ask(&Question::Login(login)) {
+            LoginStep::Ask { id, login } => match link.ask(&Question::Login(login)) {
                 Outcome::Answered(answer) => {
                     if logins.answer(id, &answer, false, Instant::now(), &mut out) == Next::Close {
                         return ExitCode::SUCCESS;
@@ -41,16 +41,16 @@ pub(super) fn serve(name: &str, mechanisms: Option<Vec<Mechanism>>, mut link: Li
                 }
                 Outcome::HungUp | Outcome::Replaced => return ExitCode::SUCCESS,
             },
-            Step::Read => {
+            LoginStep::Read => {
                 // What is to be said is said first.
                 if out.is_empty() && !matches!(read_more(&mut received), Ok(1..)) {
                     return ExitCode::SUCCESS;
                 }
             }
             // Nothing is ever under way while a line is read.
-            Step::Forget(_) => {}
-            Step::Refused(refused) => syslog::warn(&refusal(name, &refused)),
-            Step::Close(reason) => {
+            LoginStep::Forget(_) => {}
+            LoginStep::Refused(refused) => syslog::warn(&refusal(name, &refused)),
+            LoginStep::Close(reason) => {
                 syslog::warn(reason);
                 return ExitCode::SUCCESS;
             }

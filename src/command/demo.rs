@@ -44,7 +44,7 @@ enum Request {
     Login { name: &'static str, password: &'static str },
 }
 
-struct Step {
+struct DemoStep {
     title: &'static str,
     by: By,
     request: Request,
@@ -52,62 +52,62 @@ struct Step {
     reply: &'static str,
 }
 
-const STEPS: [Step; 10] = [
-    Step {
+const STEPS: [DemoStep; 10] = [
+    DemoStep {
         title: "A mailbox that exists, asked through pfxhttp-client as spawn(8) starts it",
         by: By::Client,
         request: Request::Map { name: "mailboxes", key: "bob@example.com" },
         reply: "18:OK bob@example.com,",
     },
-    Step {
+    DemoStep {
         title: "One that does not, through a listener: the only answer that rejects mail (550)",
         by: By::Listener,
         request: Request::Map { name: "mailboxes", key: "nobody@example.com" },
         reply: "9:NOTFOUND ,",
     },
-    Step {
+    DemoStep {
         title: "Quotes and commas reach the API as one JSON string",
         by: By::Client,
         request: Request::Map { name: "mailboxes", key: "\"bob, at work\"@example.com" },
         reply: "29:OK \"bob, at work\"@example.com,",
     },
-    Step {
+    DemoStep {
         title: "The API is out of order: mail waits (451), nothing is rejected",
         by: By::Listener,
         request: Request::Map { name: "out_of_order", key: "bob@example.com" },
         reply: "29:TEMP Temporary server problem,",
     },
-    Step {
+    DemoStep {
         title: "A policy that rejects, asked through pfxhttp-client",
         by: By::Client,
         request: Request::Policy { name: "reputation", client_address: "192.0.2.66" },
         reply: "action=REJECT this address sends nothing but spam\n\n",
     },
-    Step {
+    DemoStep {
         title: "A policy without an opinion, through a listener",
         by: By::Listener,
         request: Request::Policy { name: "reputation", client_address: "192.0.2.7" },
         reply: "action=DUNNO\n\n",
     },
-    Step {
+    DemoStep {
         title: "A policy whose API is not there: mail waits (450)",
         by: By::Client,
         request: Request::Policy { name: "nobody_there", client_address: "192.0.2.7" },
         reply: "action=DEFER Temporary server problem\n\n",
     },
-    Step {
+    DemoStep {
         title: "A login with the right password, asked through pfxhttp-client (235)",
         by: By::Client,
         request: Request::Login { name: "users", password: "swordfish" },
         reply: "OK\t1\tuser=bob@example.com\n",
     },
-    Step {
+    DemoStep {
         title: "One with a wrong password, through a listener (535); the answer is held back a while",
         by: By::Listener,
         request: Request::Login { name: "users", password: "sardine" },
         reply: "FAIL\t1\treason=Invalid login or password\tuser=bob@example.com\n",
     },
-    Step {
+    DemoStep {
         title: "One whose API is out of order: the connection is closed, \"try again later\" (454)",
         by: By::Client,
         request: Request::Login { name: "users_out_of_order", password: "swordfish" },
@@ -167,7 +167,7 @@ fn play(directory: &Path, runtime: &Runtime) -> io::Result<usize> {
     Ok(wrong)
 }
 
-impl Step {
+impl DemoStep {
     fn play(&self, directory: &Path, client: &Path) -> io::Result<Vec<u8>> {
         let bytes = self.bytes();
         match (self.by, &self.request) {

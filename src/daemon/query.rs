@@ -14,7 +14,7 @@ use crate::lookup::RequestContext;
 use crate::model::secret::Secret;
 use crate::model::{Answer, Failure, Mechanism, OnFailure, Protocol, Question};
 use crate::observe::explain;
-use crate::wire::logins::{Logins, Step};
+use crate::wire::logins::{LoginConnection, LoginStep};
 use crate::wire::reply::{self, Next};
 use crate::wire::{Error, policy, socketmap};
 
@@ -138,25 +138,25 @@ async fn logins(broker: &Broker, name: &str, mut received: Vec<u8>) -> Vec<u8> {
         unknown if unknown.is_empty() => Mechanism::ALL.to_vec(),
         offered => offered,
     };
-    let mut logins = Logins::new(name, offered);
+    let mut logins = LoginConnection::new(name, offered);
     let mut out = Vec::new();
     loop {
         match logins.next(&mut received, Instant::now(), &mut out) {
-            Step::Ask { id, login } => {
+            LoginStep::Ask { id, login } => {
                 let answer = answer(broker, &Question::Login(login)).await;
                 if logins.answer(id, &answer, true, Instant::now(), &mut out) == Next::Close {
                     return out;
                 }
             }
-            Step::Refused(refused) => {
+            LoginStep::Refused(refused) => {
                 explain::note(|| format!("request: refused without asking: {}", refused.reason));
                 return out;
             }
-            Step::Close(reason) => {
+            LoginStep::Close(reason) => {
                 explain::note(|| format!("request: {reason}"));
                 return out;
             }
-            Step::Read | Step::Forget(_) => return out,
+            LoginStep::Read | LoginStep::Forget(_) => return out,
         }
     }
 }

@@ -27,10 +27,10 @@ const LONGEST_MECHANISM: usize = 20;
 
 /// What is to be done.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum LoginStep {
     /// More bytes are needed.
     Read,
-    /// This login is complete: ask, and hand the answer to [`Logins::answer`].
+    /// This login is complete: ask, and hand the answer to [`LoginConnection::answer`].
     Ask {
         /// The client's id for it.
         id: u32,
@@ -70,26 +70,26 @@ impl Refused {
 
 /// The state of one connection.
 #[derive(Debug)]
-pub struct Logins {
+pub struct LoginConnection {
     /// The entry of `dovecot_sasl`.
     name: String,
     offered: Vec<Mechanism>,
     /// The client's minor version: 0 for Postfix and Exim.
     minor: u32,
     /// In the order in which they began to wait.
-    open: Vec<Open>,
+    open: Vec<OpenLogin>,
 }
 
 #[derive(Debug)]
-struct Open {
+struct OpenLogin {
     id: u32,
     mechanism: Mechanism,
     since: Instant,
-    state: State,
+    state: LoginState,
 }
 
 #[derive(Debug)]
-enum State {
+enum LoginState {
     /// The client has a challenge to answer.
     Dialogue(Box<Talk>),
     /// An answer is being sought.
@@ -107,7 +107,7 @@ struct Talk {
     peer: Peer,
 }
 
-impl Logins {
+impl LoginConnection {
     /// A connection whose greeting offers `offered`, for the entry `name`.
     #[must_use]
     pub fn new(name: &str, offered: Vec<Mechanism>) -> Self {
@@ -116,12 +116,14 @@ impl Logins {
 
     /// Takes lines out of `received` until there is something to do; what is to be said is
     /// appended to `out`.
-    pub fn next(&mut self, received: &mut Vec<u8>, now: Instant, out: &mut Vec<u8>) -> Step {
+    pub fn next(&mut self, received: &mut Vec<u8>, now: Instant, out: &mut Vec<u8>) -> LoginStep {
         loop {
             let (line, consumed) = match dovecot::decode(received, self.minor) {
                 Ok(Some(decoded)) => decoded,
-                Ok(None) => return Step::Read,
-                Err(Error::Framing(reason) | Error::Malformed { reason, .. }) => return Step::Close(reason),
+                Ok(None) => return LoginStep::Read,
+                Err(Error::Framing(reason) | Error::Malformed { reason, .. }) => {
+                    return LoginStep::Close(reason);
+                }
             };
             received.drain(..consumed);
             let step = match line {
@@ -153,20 +155,20 @@ impl Logins {
         let Some(open) = self.take(id) else { return Next::Stay };
         if matches!(answer, Answer::Denied { .. }) && open.mechanism.is_oauth() && !is_last {
             dovecot::challenge(id, refusal(open.mechanism), out);
-            self.wait(Open { since: now, state: State::Denied(answer.clone()), ..open });
+            self.wait(OpenLogin { since: now, state: LoginState::Denied(answer.clone()), ..open });
             return Next::Stay;
         }
         reply::login(id, self.minor, answer, out)
     }
 
-    fn take(&mut self, id: u32) -> Option<Open> {
+    fn take(&mut self, id: u32) -> Option<OpenLogin> {
         let place = self.open.iter().position(|open| open.id == id)?;
         Some(self.open.remove(place))
     }
 
     /// Keeps a dialogue until its client answers.
-    fn wait(&mut self, dialogue: Open) {
-        let is_waiting = |open: &&Open| !matches!(open.state, State::Pending);
+    fn wait(&mut self, dialogue: OpenLogin) {
+        let is_waiting = |open: &&OpenLogin| !matches!(open.state, LoginState::Pending);
         if self.open.iter().filter(is_waiting).count() >= MAX_WAITING
             && let Some(oldest) = self.open.iter().position(|open| is_waiting(&open))
         {
@@ -175,7 +177,7 @@ impl Logins {
         self.open.push(dialogue);
     }
 
-    fn begin(&mut self, auth: Auth, now: Instant, out: &mut Vec<u8>) -> Option<Step> {
+    fn begin(&mut self, auth: Auth, now: Instant, out: &mut Vec<u8>) -> Option<LoginStep> {
         let Auth { id, mechanism, initial, peer } = auth;
         if let Some(open) = self.take(id) {
             // Whichever of the two is answered, the client would take it for the other.
@@ -191,7 +193,7 @@ impl Logins {
         match initial {
             Initial::Absent => {
                 dovecot::challenge(id, talk.dialogue.prompt(), out);
-                self.wait(Open { id, mechanism, since: now, state: State::Dialogue(talk) });
+                self.wait(OpenLogin { id, mechanism, since: now, state: LoginState::Dialogue(talk) });
                 None
             }
             Initial::Data(data) => self.respond(talk, Some(&data), now, out),
@@ -199,7 +201,7 @@ impl Logins {
         }
     }
 
-    fn go_on(&mut self, id: u32, data: Option<&[u8]>, now: Instant, out: &mut Vec<u8>) -> Option<Step> {
+    fn go_on(&mut self, id: u32, data: Option<&[u8]>, now: Instant, out: &mut Vec<u8>) -> Option<LoginStep> {
         let timed_out = "Authentication request timed out";
         let Some(open) = self.take(id) else {
             // It made room for another, or has never been; Dovecot says this in both cases.
@@ -208,22 +210,22 @@ impl Logins {
         };
         let is_late = now.duration_since(open.since) >= PATIENCE;
         match open.state {
-            State::Dialogue(talk) if is_late => {
+            LoginState::Dialogue(talk) if is_late => {
                 let refusal = Refusal { reason: timed_out, user: talk.dialogue.user().to_owned() };
                 Some(refused(id, talk.mechanism.name(), refusal, talk.peer, out))
             }
-            State::Dialogue(talk) => self.respond(talk, data, now, out),
-            State::Denied(_) if is_late => {
+            LoginState::Dialogue(talk) => self.respond(talk, data, now, out),
+            LoginState::Denied(_) if is_late => {
                 fail(id, timed_out, out);
                 None
             }
-            State::Denied(answer) => {
+            LoginState::Denied(answer) => {
                 reply::login(id, self.minor, &answer, out);
                 None
             }
-            State::Pending => {
+            LoginState::Pending => {
                 fail(id, "unexpected response", out);
-                Some(Step::Forget(id))
+                Some(LoginStep::Forget(id))
             }
         }
     }
@@ -235,41 +237,41 @@ impl Logins {
         data: Option<&[u8]>,
         now: Instant,
         out: &mut Vec<u8>,
-    ) -> Option<Step> {
+    ) -> Option<LoginStep> {
         let (id, mechanism) = (talk.id, talk.mechanism);
         let step = match data {
             Some(data) => talk.dialogue.respond(data),
-            None => sasl::Step::Fail(talk.dialogue.not_base64()),
+            None => sasl::DialogueStep::Fail(talk.dialogue.not_base64()),
         };
         match step {
-            sasl::Step::Challenge(challenge) => {
+            sasl::DialogueStep::Challenge(challenge) => {
                 dovecot::challenge(id, challenge, out);
-                self.wait(Open { id, mechanism, since: now, state: State::Dialogue(talk) });
+                self.wait(OpenLogin { id, mechanism, since: now, state: LoginState::Dialogue(talk) });
                 None
             }
-            sasl::Step::Complete(credentials) => {
-                self.open.push(Open { id, mechanism, since: now, state: State::Pending });
+            sasl::DialogueStep::Complete(credentials) => {
+                self.open.push(OpenLogin { id, mechanism, since: now, state: LoginState::Pending });
                 let login = Login { name: self.name.clone(), mechanism, credentials, peer: talk.peer };
-                Some(Step::Ask { id, login: Box::new(login) })
+                Some(LoginStep::Ask { id, login: Box::new(login) })
             }
-            sasl::Step::Fail(refusal) => Some(refused(id, mechanism.name(), refusal, talk.peer, out)),
+            sasl::DialogueStep::Fail(refusal) => Some(refused(id, mechanism.name(), refusal, talk.peer, out)),
         }
     }
 }
 
-impl Open {
+impl OpenLogin {
     /// What its end means to whoever asks.
-    fn forgotten(self) -> Option<Step> {
-        matches!(self.state, State::Pending).then_some(Step::Forget(self.id))
+    fn forgotten(self) -> Option<LoginStep> {
+        matches!(self.state, LoginState::Pending).then_some(LoginStep::Forget(self.id))
     }
 }
 
 /// FAIL without asking, and what the log says of it.
-fn refused(id: u32, mechanism: &str, refusal: Refusal, peer: Peer, out: &mut Vec<u8>) -> Step {
+fn refused(id: u32, mechanism: &str, refusal: Refusal, peer: Peer, out: &mut Vec<u8>) -> LoginStep {
     let Refusal { reason, user } = refusal;
     fail(id, reason, out);
     let mechanism = mechanism.chars().take(LONGEST_MECHANISM).collect();
-    Step::Refused(Box::new(Refused { mechanism, reason, user, remote: peer.client_ip }))
+    LoginStep::Refused(Box::new(Refused { mechanism, reason, user, remote: peer.client_ip }))
 }
 
 /// FAIL without asking. The name is left out: it may be what was wrong.
@@ -299,22 +301,22 @@ mod tests {
     /// u@example.com, tok.en
     const BEARER: &str = "biwsAWF1dGg9QmVhcmVyIHRvay5lbgEB";
 
-    fn logins() -> Logins {
-        Logins::new("smtp", Mechanism::ALL.to_vec())
+    fn logins() -> LoginConnection {
+        LoginConnection::new("smtp", Mechanism::ALL.to_vec())
     }
 
     /// Feeds a line; what was said, and the step.
-    fn feed(logins: &mut Logins, line: &str) -> (String, Step) {
+    fn feed(logins: &mut LoginConnection, line: &str) -> (String, LoginStep) {
         feed_at(logins, line, Instant::now())
     }
 
-    fn feed_at(logins: &mut Logins, line: &str, now: Instant) -> (String, Step) {
+    fn feed_at(logins: &mut LoginConnection, line: &str, now: Instant) -> (String, LoginStep) {
         let (mut received, mut out) = (line.as_bytes().to_vec(), Vec::new());
         let step = logins.next(&mut received, now, &mut out);
         (String::from_utf8(out).expect("UTF-8"), step)
     }
 
-    fn say(logins: &mut Logins, id: u32, answer: &Answer) -> (String, Next) {
+    fn say(logins: &mut LoginConnection, id: u32, answer: &Answer) -> (String, Next) {
         let mut out = Vec::new();
         let next = logins.answer(id, answer, false, Instant::now(), &mut out);
         (String::from_utf8(out).expect("UTF-8"), next)
@@ -329,7 +331,7 @@ mod tests {
         let mut logins = logins();
         let (said, step) = feed(&mut logins, &format!("AUTH\t7\tplain\t{AUTH}\tsecured\tresp={PLAIN}\n"));
         assert_eq!(said, "");
-        let Step::Ask { id: 7, login } = step else { panic!("{step:?}") };
+        let LoginStep::Ask { id: 7, login } = step else { panic!("{step:?}") };
         let password = Secret::new("secret".into());
         assert_eq!(login.credentials, Credentials::Password { user: "u@example.com".into(), password });
         assert_eq!((login.name.as_str(), login.mechanism), ("smtp", Mechanism::Plain));
@@ -347,7 +349,7 @@ mod tests {
         );
         assert_eq!(feed(&mut logins, "CONT\t1\tdUBleGFtcGxlLmNvbQ==\n").0, "CONT\t1\tUGFzc3dvcmQ6\n");
         let (_, step) = feed(&mut logins, "CONT\t1\tc2VjcmV0\n");
-        assert!(matches!(step, Step::Ask { id: 1, .. }), "{step:?}");
+        assert!(matches!(step, LoginStep::Ask { id: 1, .. }), "{step:?}");
         assert_eq!(
             say(&mut logins, 1, &denied()).0,
             "FAIL\t1\treason=authentication failed\tuser=u@example.com\n"
@@ -368,12 +370,12 @@ mod tests {
                 BEARER
             };
             let (_, step) = feed(&mut logins, &format!("AUTH\t3\t{mechanism}\t{AUTH}\tresp={resp}\n"));
-            assert!(matches!(step, Step::Ask { id: 3, .. }), "{step:?}");
+            assert!(matches!(step, LoginStep::Ask { id: 3, .. }), "{step:?}");
             let (said, next) = say(&mut logins, 3, &denied());
             assert_eq!((said, next), (format!("CONT\t3\t{challenge}\n"), Next::Stay));
             let (said, step) = feed(&mut logins, &format!("CONT\t3\t{note}\n"));
             assert_eq!(said, "FAIL\t3\treason=authentication failed\tuser=u@example.com\n");
-            assert_eq!(step, Step::Read);
+            assert_eq!(step, LoginStep::Read);
         }
         // Nor is it where the client would not be heard any more.
         let mut last = logins();
@@ -415,19 +417,22 @@ mod tests {
     fn ids_that_are_used_twice_cost_both() {
         let mut logins = logins();
         let auth = format!("AUTH\t5\tPLAIN\t{AUTH}\tresp={PLAIN}\n");
-        assert!(matches!(feed(&mut logins, &auth).1, Step::Ask { .. }));
-        assert_eq!(feed(&mut logins, &auth), ("FAIL\t5\treason=this id is in use\n".into(), Step::Forget(5)));
+        assert!(matches!(feed(&mut logins, &auth).1, LoginStep::Ask { .. }));
+        assert_eq!(
+            feed(&mut logins, &auth),
+            ("FAIL\t5\treason=this id is in use\n".into(), LoginStep::Forget(5))
+        );
         assert_eq!(say(&mut logins, 5, &denied()).0, "", "and no second answer");
-        assert!(matches!(feed(&mut logins, &auth).1, Step::Ask { .. }), "then it is free");
+        assert!(matches!(feed(&mut logins, &auth).1, LoginStep::Ask { .. }), "then it is free");
         assert_eq!(
             feed(&mut logins, "CONT\t5\tAA==\n"),
-            ("FAIL\t5\treason=unexpected response\n".into(), Step::Forget(5))
+            ("FAIL\t5\treason=unexpected response\n".into(), LoginStep::Forget(5))
         );
     }
 
     #[test]
     fn what_is_wrong_fails_with_its_id() {
-        let mut logins = Logins::new("smtp", vec![Mechanism::Plain]);
+        let mut logins = LoginConnection::new("smtp", vec![Mechanism::Plain]);
         for (line, says) in [
             ("AUTH\t2\tCRAM-MD5\tservice=smtp\n", "FAIL\t2\treason=unsupported mechanism\n"),
             ("AUTH\t2\tXOAUTH2\tservice=smtp\n", "FAIL\t2\treason=unsupported mechanism\n"),
@@ -437,7 +442,7 @@ mod tests {
         ] {
             assert_eq!(feed(&mut logins, line).0, says, "{line:?}");
         }
-        assert!(matches!(feed(&mut logins, "AUTH\t0\tPLAIN\n").1, Step::Close(_)));
+        assert!(matches!(feed(&mut logins, "AUTH\t0\tPLAIN\n").1, LoginStep::Close(_)));
     }
 
     #[test]
@@ -445,7 +450,7 @@ mod tests {
         let mut logins = logins();
         let refused = |mechanism: &str, reason, user: &str| {
             let [mechanism, user, remote] = [mechanism, user, "192.0.2.7"].map(str::to_owned);
-            Step::Refused(Box::new(Refused { mechanism, reason, user, remote }))
+            LoginStep::Refused(Box::new(Refused { mechanism, reason, user, remote }))
         };
         // u, and no password
         let (_, step) = feed(&mut logins, &format!("AUTH\t1\tplain\t{AUTH}\tresp=AHUA\n"));
@@ -453,7 +458,7 @@ mod tests {
         feed(&mut logins, &format!("AUTH\t1\tLOGIN\t{AUTH}\tresp=dQ==\n"));
         let (_, step) = feed(&mut logins, "CONT\t1\tc2VjcmV\n");
         assert_eq!(step, refused("LOGIN", "invalid base64 data", "u"));
-        let Step::Refused(cut) = step else { panic!("{step:?}") };
+        let LoginStep::Refused(cut) = step else { panic!("{step:?}") };
         assert!(cut.hint().is_some_and(|hint| hint.contains("line_length_limit")));
         let (_, step) = feed(&mut logins, &format!("AUTH\t1\tcram-md5{}\t{AUTH}\n", "x".repeat(5000)));
         assert_eq!(step, refused("CRAM-MD5XXXXXXXXXXXX", "unsupported mechanism", ""));
@@ -463,16 +468,16 @@ mod tests {
     fn cancel_says_nothing() {
         let mut logins = logins();
         feed(&mut logins, &format!("AUTH\t1\tPLAIN\t{AUTH}\tresp={PLAIN}\n"));
-        assert_eq!(feed(&mut logins, "CANCEL\t1\n"), (String::new(), Step::Forget(1)));
+        assert_eq!(feed(&mut logins, "CANCEL\t1\n"), (String::new(), LoginStep::Forget(1)));
         feed(&mut logins, &format!("AUTH\t2\tPLAIN\t{AUTH}\n"));
-        assert_eq!(feed(&mut logins, "CANCEL\t2\nCANCEL\t3\n"), (String::new(), Step::Read));
+        assert_eq!(feed(&mut logins, "CANCEL\t2\nCANCEL\t3\n"), (String::new(), LoginStep::Read));
     }
 
     #[test]
     fn dialogues_that_nobody_goes_on_with_make_room() {
         let mut logins = logins();
         let asked = format!("AUTH\t1000\tPLAIN\t{AUTH}\tresp={PLAIN}\n");
-        assert!(matches!(feed(&mut logins, &asked).1, Step::Ask { .. }));
+        assert!(matches!(feed(&mut logins, &asked).1, LoginStep::Ask { .. }));
         for id in 1..100_u32 {
             assert_eq!(
                 feed(&mut logins, &format!("AUTH\t{id}\tPLAIN\t{AUTH}\n")).0,
@@ -482,14 +487,17 @@ mod tests {
         assert_eq!(logins.open.len(), MAX_WAITING + 1);
         let late = feed(&mut logins, &format!("CONT\t1\t{PLAIN}\n"));
         assert_eq!(late.0, "FAIL\t1\treason=Authentication request timed out\n");
-        assert!(matches!(feed(&mut logins, &format!("CONT\t99\t{PLAIN}\n")).1, Step::Ask { id: 99, .. }));
+        assert!(matches!(
+            feed(&mut logins, &format!("CONT\t99\t{PLAIN}\n")).1,
+            LoginStep::Ask { id: 99, .. }
+        ));
         assert!(say(&mut logins, 1000, &denied()).0.starts_with("FAIL\t1000\t"), "it was not displaced");
 
         let begun = Instant::now();
         feed_at(&mut logins, &format!("AUTH\t7\tPLAIN\t{AUTH}\n"), begun);
         let late = feed_at(&mut logins, &format!("CONT\t7\t{PLAIN}\n"), begun + PATIENCE);
         assert_eq!(late.0, "FAIL\t7\treason=Authentication request timed out\n");
-        assert!(matches!(late.1, Step::Refused(refused) if refused.remote == "192.0.2.7"));
+        assert!(matches!(late.1, LoginStep::Refused(refused) if refused.remote == "192.0.2.7"));
     }
 
     proptest! {
@@ -504,7 +512,7 @@ mod tests {
                 prop_assert!(received.is_empty());
                 let said = String::from_utf8(out).expect("UTF-8");
                 prop_assert!(said.matches('\n').count() <= 1 && (said.is_empty() || said.ends_with('\n')));
-                if let Step::Ask { id, .. } = step {
+                if let LoginStep::Ask { id, .. } = step {
                     let (said, _) = say(&mut logins, id, &denied());
                     prop_assert_eq!(said.matches('\n').count(), 1);
                 }

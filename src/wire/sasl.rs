@@ -1,7 +1,7 @@
 //! One SASL dialogue: what the client sends in, a challenge or credentials out; no I/O.
 //!
 //! PLAIN (RFC 4616), LOGIN (draft-murchison-sasl-login), OAUTHBEARER (RFC 7628), XOAUTH2 (Google,
-//! Microsoft). What is not legal ends in [`Step::Fail`], and nobody is asked: names are UTF-8
+//! Microsoft). What is not legal ends in [`DialogueStep::Fail`], and nobody is asked: names are UTF-8
 //! without control characters, not empty, of at most 255 octets, for one that held a TAB or LF would
 //! make structure in the reply. A password is any UTF-8 without NUL, not empty, of at most 8 KiB (a
 //! token: as long as a line); one that JSON cannot hold would be another one on arrival.
@@ -17,7 +17,7 @@ const MAX_PASSWORD: usize = 8192;
 
 /// What a dialogue has come to.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum DialogueStep {
     /// Send this, and read on.
     Challenge(&'static [u8]),
     /// All that the client has to say.
@@ -66,16 +66,16 @@ impl Dialogue {
     }
 
     /// Takes one response.
-    pub fn respond(&mut self, response: &[u8]) -> Step {
+    pub fn respond(&mut self, response: &[u8]) -> DialogueStep {
         match self.mechanism {
             Mechanism::Plain => plain(response),
             Mechanism::Login => match self.name.take() {
                 None => match name(response) {
                     Ok(user) => {
                         self.name = Some(user);
-                        Step::Challenge(b"Password:")
+                        DialogueStep::Challenge(b"Password:")
                     }
-                    Err(reason) => Step::Fail(Refusal::new(reason, response)),
+                    Err(reason) => DialogueStep::Fail(Refusal::new(reason, response)),
                 },
                 Some(user) => password(user, response),
             },
@@ -149,37 +149,39 @@ fn legal_password(bytes: &[u8]) -> Result<&str, &'static str> {
     if text.contains('\0') { Err("NUL in the password") } else { Ok(text) }
 }
 
-fn password(user: String, bytes: &[u8]) -> Step {
+fn password(user: String, bytes: &[u8]) -> DialogueStep {
     match legal_password(bytes) {
-        Ok(text) => Step::Complete(Credentials::Password { user, password: Secret::new(text.to_owned()) }),
-        Err(reason) => Step::Fail(Refusal::new(reason, user.as_bytes())),
+        Ok(text) => {
+            DialogueStep::Complete(Credentials::Password { user, password: Secret::new(text.to_owned()) })
+        }
+        Err(reason) => DialogueStep::Fail(Refusal::new(reason, user.as_bytes())),
     }
 }
 
 /// `[authzid] NUL authcid NUL passwd`. Nobody may act for another.
-fn plain(response: &[u8]) -> Step {
+fn plain(response: &[u8]) -> DialogueStep {
     let mut parts = response.split(|&byte| byte == 0);
     let (acts_for, user, secret) = match (parts.next(), parts.next(), parts.next(), parts.next()) {
         (Some(acts_for), Some(user), Some(secret), None) => (acts_for, user, secret),
         // What stands between two NULs is a name; without them it may be a password.
         (_, user, behind, _) => {
             let user = user.filter(|_| behind.is_some()).unwrap_or_default();
-            return Step::Fail(Refusal::new(PLAIN_FORMAT, user));
+            return DialogueStep::Fail(Refusal::new(PLAIN_FORMAT, user));
         }
     };
     // Names of users are alike in any case, and some mail clients write the two differently.
     let folded = |name: &[u8]| String::from_utf8_lossy(name).to_lowercase();
     if !acts_for.is_empty() && acts_for != user && folded(acts_for) != folded(user) {
-        return Step::Fail(Refusal::new("not allowed to act for another user", user));
+        return DialogueStep::Fail(Refusal::new("not allowed to act for another user", user));
     }
     match name(user) {
         Ok(user) => password(user, secret),
-        Err(reason) => Step::Fail(Refusal::new(reason, user)),
+        Err(reason) => DialogueStep::Fail(Refusal::new(reason, user)),
     }
 }
 
 /// `n,[a=authzid],^A key=value ^A … ^A` (RFC 7628 3.1). Unknown keys are ignored.
-fn oauthbearer(response: &[u8]) -> Step {
+fn oauthbearer(response: &[u8]) -> DialogueStep {
     let mut claimed = String::new();
     let mut parse = || {
         let text = std::str::from_utf8(response).ok()?;
@@ -208,10 +210,10 @@ fn oauthbearer(response: &[u8]) -> Step {
     token(parse().unwrap_or(Err(OAUTHBEARER_FORMAT)), &claimed)
 }
 
-fn token(read: Result<Credentials, &'static str>, claimed: &str) -> Step {
+fn token(read: Result<Credentials, &'static str>, claimed: &str) -> DialogueStep {
     match read {
-        Ok(credentials) => Step::Complete(credentials),
-        Err(reason) => Step::Fail(Refusal::new(reason, claimed.as_bytes())),
+        Ok(credentials) => DialogueStep::Complete(credentials),
+        Err(reason) => DialogueStep::Fail(Refusal::new(reason, claimed.as_bytes())),
     }
 }
 
@@ -232,7 +234,7 @@ fn saslname(text: &str) -> Option<String> {
 }
 
 /// `user=… ^A auth=Bearer … ^A ^A`.
-fn xoauth2(response: &[u8]) -> Step {
+fn xoauth2(response: &[u8]) -> DialogueStep {
     let mut claimed = "";
     let mut parse = || {
         let text = std::str::from_utf8(response).ok()?;
@@ -268,16 +270,19 @@ mod tests {
     use base64::engine::general_purpose::STANDARD;
     use proptest::prelude::*;
 
-    fn respond(mechanism: Mechanism, base64: &str) -> Step {
+    fn respond(mechanism: Mechanism, base64: &str) -> DialogueStep {
         Dialogue::new(mechanism).respond(&STANDARD.decode(base64).expect("base64"))
     }
 
-    fn typed(user: &str, password: &str) -> Step {
-        Step::Complete(Credentials::Password { user: user.into(), password: Secret::new(password.into()) })
+    fn typed(user: &str, password: &str) -> DialogueStep {
+        DialogueStep::Complete(Credentials::Password {
+            user: user.into(),
+            password: Secret::new(password.into()),
+        })
     }
 
-    fn token(user: &str, token: &str) -> Step {
-        Step::Complete(Credentials::Token { user: user.into(), token: Secret::new(token.into()) })
+    fn token(user: &str, token: &str) -> DialogueStep {
+        DialogueStep::Complete(Credentials::Token { user: user.into(), token: Secret::new(token.into()) })
     }
 
     #[test]
@@ -287,7 +292,10 @@ mod tests {
             respond(Mechanism::Plain, "AHVAZXhhbXBsZS5jb20Ac2VjcmV0"),
             typed("u@example.com", "secret")
         );
-        assert!(matches!(respond(Mechanism::Plain, "YWRtaW4AdUBleGFtcGxlLmNvbQBzZWNyZXQ="), Step::Fail(_)));
+        assert!(matches!(
+            respond(Mechanism::Plain, "YWRtaW4AdUBleGFtcGxlLmNvbQBzZWNyZXQ="),
+            DialogueStep::Fail(_)
+        ));
         let plain = |bytes: &[u8]| Dialogue::new(Mechanism::Plain).respond(bytes);
         assert_eq!(plain(b"u\0u\0p"), typed("u", "p"), "acting for oneself");
         assert_eq!(plain(b"U@X\0u@x\0p"), typed("u@x", "p"), "in any case");
@@ -303,12 +311,15 @@ mod tests {
             b"\0u\tx\0p",
             b"\0u\n\0p",
         ] {
-            assert!(matches!(plain(bytes), Step::Fail(_)), "{bytes:?}");
+            assert!(matches!(plain(bytes), DialogueStep::Fail(_)), "{bytes:?}");
         }
         let long = |count| plain(&[b"\0", "u".repeat(count).as_bytes(), b"\0p"].concat());
-        assert!(matches!((long(255), long(256)), (Step::Complete(_), Step::Fail(_))));
+        assert!(matches!((long(255), long(256)), (DialogueStep::Complete(_), DialogueStep::Fail(_))));
         let long = |count| plain(&[b"\0u\0".as_slice(), "p".repeat(count).as_bytes()].concat());
-        assert!(matches!((long(MAX_PASSWORD), long(MAX_PASSWORD + 1)), (Step::Complete(_), Step::Fail(_))));
+        assert!(matches!(
+            (long(MAX_PASSWORD), long(MAX_PASSWORD + 1)),
+            (DialogueStep::Complete(_), DialogueStep::Fail(_))
+        ));
         for password in ["p\r", "\t", "\u{1}\u{7f}\u{85}\u{2028}", " "] {
             assert_eq!(plain(format!("\0u\0{password}").as_bytes()), typed("u", password));
         }
@@ -319,10 +330,13 @@ mod tests {
         // DV-14
         let mut dialogue = Dialogue::new(Mechanism::Login);
         assert_eq!(dialogue.prompt(), b"Username:");
-        assert_eq!(dialogue.respond(b"u@example.com"), Step::Challenge(b"Password:"));
+        assert_eq!(dialogue.respond(b"u@example.com"), DialogueStep::Challenge(b"Password:"));
         assert_eq!(dialogue.respond(b"secret"), typed("u@example.com", "secret"));
         for name in [&b""[..], b"a\0b", b"a\tb"] {
-            assert!(matches!(Dialogue::new(Mechanism::Login).respond(name), Step::Fail(_)), "{name:?}");
+            assert!(
+                matches!(Dialogue::new(Mechanism::Login).respond(name), DialogueStep::Fail(_)),
+                "{name:?}"
+            );
         }
     }
 
@@ -350,7 +364,7 @@ mod tests {
             "n,,\u{1}auth=Bearer t t\u{1}\u{1}",
             "n,,\u{1}auth=Bearer =\u{1}\u{1}",
         ] {
-            assert!(matches!(oauth(text), Step::Fail(_)), "{text:?}");
+            assert!(matches!(oauth(text), DialogueStep::Fail(_)), "{text:?}");
         }
     }
 
@@ -368,7 +382,7 @@ mod tests {
             "user=u\u{1}\u{1}",
             "user=a\tb\u{1}auth=Bearer t\u{1}\u{1}",
         ] {
-            assert!(matches!(xoauth2(text), Step::Fail(_)), "{text:?}");
+            assert!(matches!(xoauth2(text), DialogueStep::Fail(_)), "{text:?}");
         }
     }
 
@@ -407,10 +421,16 @@ mod tests {
             (Mechanism::Xoauth2, b"secret", XOAUTH2_FORMAT, ""),
         ] {
             let refusal = Refusal { reason, user: user.to_owned() };
-            assert_eq!(Dialogue::new(mechanism).respond(response), Step::Fail(refusal), "{response:?}");
+            assert_eq!(
+                Dialogue::new(mechanism).respond(response),
+                DialogueStep::Fail(refusal),
+                "{response:?}"
+            );
         }
         let long = [b"\0".as_slice(), &[b'n'; 9000], b"\0p"].concat();
-        let Step::Fail(refusal) = Dialogue::new(Mechanism::Plain).respond(&long) else { panic!("too long") };
+        let DialogueStep::Fail(refusal) = Dialogue::new(Mechanism::Plain).respond(&long) else {
+            panic!("too long")
+        };
         assert!(refusal.user.len() < 300);
         let mut dialogue = Dialogue::new(Mechanism::Login);
         dialogue.respond(b"u");
@@ -426,7 +446,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_complete_is_legal(response: Vec<u8>, at in 0usize..4) {
-            if let Step::Complete(Credentials::Password { user, .. } | Credentials::Token { user, .. }) =
+            if let DialogueStep::Complete(Credentials::Password { user, .. } | Credentials::Token { user, .. }) =
                 Dialogue::new(Mechanism::ALL[at]).respond(&response)
             {
                 prop_assert!(!user.chars().any(char::is_control));

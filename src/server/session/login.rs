@@ -24,10 +24,10 @@ use crate::lookup::RequestContext;
 use crate::model::{Answer, Failure, Login, Mechanism, Question};
 use crate::server::room::Unheard;
 use crate::wire::dovecot::Greeting;
-use crate::wire::logins::{Logins, Refused, Step};
+use crate::wire::logins::{LoginConnection, LoginStep, Refused};
 use crate::wire::reply::Next;
 
-/// Logins that run at a time on one connection. Postfix has one.
+/// LoginConnection that run at a time on one connection. Postfix has one.
 const MOST: usize = 256;
 
 /// What runs on one connection.
@@ -56,7 +56,7 @@ pub(super) async fn serve<S>(
     S: AsyncRead + AsyncWrite + AsFd + Unpin,
 {
     let offered = generation.current().mechanisms(name);
-    let mut logins = Logins::new(name, offered.clone());
+    let mut logins = LoginConnection::new(name, offered.clone());
     let mut running = Running::new(name, door, generation);
     let mut waits = Waits::new(&draining);
     let mut received = Vec::new();
@@ -70,16 +70,16 @@ pub(super) async fn serve<S>(
         unheard.take_if(|_| received.contains(&b'\n'));
         while !is_last {
             match logins.next(&mut received, Instant::now(), &mut out) {
-                Step::Read => break,
-                Step::Ask { id, login } if running.tasks.len() < MOST => running.begin(id, login),
-                Step::Ask { id, .. } => {
+                LoginStep::Read => break,
+                LoginStep::Ask { id, login } if running.tasks.len() < MOST => running.begin(id, login),
+                LoginStep::Ask { id, .. } => {
                     let on_failure = generation.current().on_login_failure(name);
                     let answer = Answer::Failed { failure: Failure::Overload, on_failure };
                     is_last |= logins.answer(id, &answer, false, Instant::now(), &mut out) == Next::Close;
                 }
-                Step::Forget(id) => running.forget(id),
-                Step::Refused(refused) => log_refusal(name, &refused),
-                Step::Close(reason) => {
+                LoginStep::Forget(id) => running.forget(id),
+                LoginStep::Refused(refused) => log_refusal(name, &refused),
+                LoginStep::Close(reason) => {
                     debug!(reason, "connection closed");
                     return;
                 }

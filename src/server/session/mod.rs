@@ -52,7 +52,7 @@ pub enum Wire {
 }
 
 /// What the bytes read so far ask for.
-enum Step {
+enum NextInput {
     /// More bytes.
     Read,
     /// An answer.
@@ -91,7 +91,7 @@ pub(crate) async fn serve<S>(
         let broker = generation.current();
         let step = wire.next(&mut received, &broker, &mut out);
         // Whoever has greeted, or asked, is known.
-        unheard.take_if(|_| !out.is_empty() || !matches!(step, Step::Read));
+        unheard.take_if(|_| !out.is_empty() || !matches!(step, NextInput::Read));
         // A greeting does not wait for the answer behind it.
         if !out.is_empty() && write(&mut stream, &out, &mut draining).await.is_err() {
             return;
@@ -99,8 +99,8 @@ pub(crate) async fn serve<S>(
         out.clear();
         let next = match step {
             // Whoever sends without end would be answered without end.
-            Step::Ask { .. } if draining.is_over() => return,
-            Step::Ask { id, question, spent } => {
+            NextInput::Ask { .. } if draining.is_over() => return,
+            NextInput::Ask { id, question, spent } => {
                 serial = serial.wrapping_add(1);
                 let id = id.unwrap_or(serial);
                 let now = Instant::now();
@@ -113,8 +113,8 @@ pub(crate) async fn serve<S>(
                 };
                 wire.reply(id, &answer, &mut out)
             }
-            Step::Say(answer) => wire.reply(0, &answer, &mut out),
-            Step::Read => {
+            NextInput::Say(answer) => wire.reply(0, &answer, &mut out),
+            NextInput::Read => {
                 drop(broker);
                 let patience = wire.patience(!received.is_empty());
                 match read(&mut stream, &mut received, patience, &mut waits).await {
@@ -122,7 +122,7 @@ pub(crate) async fn serve<S>(
                     Ok(0) | Err(_) => return,
                 }
             }
-            Step::Close(reason) => {
+            NextInput::Close(reason) => {
                 debug!(reason, "connection closed");
                 return;
             }
@@ -146,26 +146,26 @@ impl Wire {
     }
 
     /// Takes the next request out of what was read. A broker's greeting is put into `out`.
-    fn next(&mut self, received: &mut Vec<u8>, broker: &Broker, out: &mut Vec<u8>) -> Step {
+    fn next(&mut self, received: &mut Vec<u8>, broker: &Broker, out: &mut Vec<u8>) -> NextInput {
         if received.is_empty() {
-            return Step::Read;
+            return NextInput::Read;
         }
         let decoded = match self {
             Self::Socketmap => socketmap::decode(received),
             Self::Policy(name) => policy::decode(received, name),
-            Self::Login(_) => return Step::Close("logins have a loop of their own"),
+            Self::Login(_) => return NextInput::Close("logins have a loop of their own"),
             Self::Local(service) => return frames(service, received, broker, out),
         };
         match decoded {
             Ok(Some((question, consumed))) => {
                 received.drain(..consumed);
-                Step::Ask { id: None, question, spent: Duration::ZERO }
+                NextInput::Ask { id: None, question, spent: Duration::ZERO }
             }
-            Ok(None) => Step::Read,
-            Err(wire::Error::Framing(reason)) => Step::Close(reason),
+            Ok(None) => NextInput::Read,
+            Err(wire::Error::Framing(reason)) => NextInput::Close(reason),
             Err(wire::Error::Malformed { consumed, .. }) => {
                 received.drain(..consumed);
-                Step::Say(Answer::Failed { failure: Failure::Malformed, on_failure: None })
+                NextInput::Say(Answer::Failed { failure: Failure::Malformed, on_failure: None })
             }
         }
     }
@@ -195,25 +195,30 @@ impl Wire {
 }
 
 /// The local socket: a greeting, then lookups in the service that it names.
-fn frames(service: &mut Option<Service>, received: &mut Vec<u8>, broker: &Broker, out: &mut Vec<u8>) -> Step {
+fn frames(
+    service: &mut Option<Service>,
+    received: &mut Vec<u8>,
+    broker: &Broker,
+    out: &mut Vec<u8>,
+) -> NextInput {
     let served = match service {
         Some(served) => served,
         None => match Hello::decode(received) {
-            Ok(None) => return Step::Read,
-            Err(_) => return Step::Close("no greeting"),
+            Ok(None) => return NextInput::Read,
+            Err(_) => return NextInput::Close("no greeting"),
             Ok(Some((hello, consumed))) => {
                 received.drain(..consumed);
                 if !welcome(&hello, broker, out) {
-                    return Step::Close("frame version not served");
+                    return NextInput::Close("frame version not served");
                 }
-                let Some(named) = hello.service else { return Step::Close("no service") };
+                let Some(named) = hello.service else { return NextInput::Close("no service") };
                 service.insert(named)
             }
         },
     };
     match ipc::decode::<RequestFrame>(received, MAX_FROM_CLIENT) {
-        Ok(None) => Step::Read,
-        Err(_) => Step::Close("no frame"),
+        Ok(None) => NextInput::Read,
+        Err(_) => NextInput::Close("no frame"),
         Ok(Some((mut ask, consumed))) => {
             received.drain(..consumed);
             let in_service = match (&ask.question, served) {
@@ -225,13 +230,13 @@ fn frames(service: &mut Option<Service>, received: &mut Vec<u8>, broker: &Broker
                 _ => false,
             };
             if !in_service {
-                return Step::Close("a question of another service");
+                return NextInput::Close("a question of another service");
             }
             if let Question::Login(login) = &mut ask.question {
                 login.peer.bound();
             }
             let spent = Duration::from_millis(ask.spent_ms.into());
-            Step::Ask { id: Some(ask.id), question: ask.question, spent }
+            NextInput::Ask { id: Some(ask.id), question: ask.question, spent }
         }
     }
 }
