@@ -29,7 +29,7 @@ use crate::server::{Changes, Listeners};
 use crate::settings::{Location, Problem, Server, Settings, Severity};
 
 /// A broker that runs.
-pub(super) struct Running<'c> {
+pub(super) struct Daemon<'c> {
     location: &'c Location,
     pub(super) listeners: Listeners,
     /// What a service manager has handed over.
@@ -72,7 +72,7 @@ impl Fixed {
     }
 }
 
-impl<'c> Running<'c> {
+impl<'c> Daemon<'c> {
     pub(super) fn new(
         location: &'c Location,
         config: &Settings,

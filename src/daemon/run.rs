@@ -23,7 +23,7 @@ use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
 use super::exit::{CONFIG, OS, SOFTWARE, say};
-use super::reload::Running;
+use super::reload::Daemon;
 use super::service::ServiceManager;
 use crate::broker::{Broker, Generation};
 use crate::daemon::admin;
@@ -171,8 +171,8 @@ async fn serve(
     let (turned, mut turns) = mpsc::channel(1);
     let watchdog = tokio::spawn(watch(threads, turned));
 
-    let mut running = Running::new(location, config, broker, listeners, activated, manager.clone());
-    running = running.observed(current, endpoint);
+    let mut daemon = Daemon::new(location, config, broker, listeners, activated, manager.clone());
+    running = daemon.observed(current, endpoint);
     let (orders, mut ordered) = mpsc::channel(8);
     let listening = UnixListener::from_std(admin.listener.try_clone()?)?;
     let administration = tokio::spawn(admin::serve(listening, orders));
@@ -182,14 +182,14 @@ async fn serve(
                 Event::Stop => break,
                 Event::Reload => {
                     // The log says what came of it.
-                    let _ = running.reload();
+                    let _ = daemon.reload();
                 }
             },
-            error = running.listeners.panicked() => {
+            error = daemon.listeners.panicked() => {
                 return Ok(fail(SOFTWARE, &format!("a listener has ended: {error}")));
             }
             Some(()) = turns.recv() => manager.tell(&[NotifyState::Watchdog]),
-            Some((order, answer)) = ordered.recv() => running.handle(order, answer),
+            Some((order, answer)) = ordered.recv() => daemon.handle(order, answer),
         }
     }
     administration.abort();
@@ -197,7 +197,7 @@ async fn serve(
     metrics.stopping();
     info!("stopping: answering what has been asked");
     manager.tell(&[NotifyState::Stopping]);
-    running.listeners.stop(&running.activated).await;
+    daemon.listeners.stop(&daemon.activated).await;
     loop {
         tokio::select! {
             _ = all_gone.recv() => {

@@ -31,7 +31,7 @@ use crate::wire::reply::Next;
 const MOST: usize = 256;
 
 /// What runs on one connection.
-struct Running {
+struct OpenLogins {
     name: Arc<str>,
     door: Door,
     generation: Arc<Generation>,
@@ -57,7 +57,7 @@ pub(super) async fn serve<S>(
 {
     let offered = generation.current().mechanisms(name);
     let mut logins = LoginConnection::new(name, offered.clone());
-    let mut running = Running::new(name, door, generation);
+    let mut open = OpenLogins::new(name, door, generation);
     let mut waits = Waits::new(&draining);
     let mut received = Vec::new();
     let mut out = Vec::new();
@@ -71,13 +71,13 @@ pub(super) async fn serve<S>(
         while !is_last {
             match logins.next(&mut received, Instant::now(), &mut out) {
                 LoginStep::Read => break,
-                LoginStep::Ask { id, login } if running.tasks.len() < MOST => running.begin(id, login),
+                LoginStep::Ask { id, login } if open.tasks.len() < MOST => open.begin(id, login),
                 LoginStep::Ask { id, .. } => {
                     let on_failure = generation.current().on_login_failure(name);
                     let answer = Answer::Failed { failure: Failure::Overload, on_failure };
                     is_last |= logins.answer(id, &answer, false, Instant::now(), &mut out) == Next::Close;
                 }
-                LoginStep::Forget(id) => running.forget(id),
+                LoginStep::Forget(id) => open.forget(id),
                 LoginStep::Refused(refused) => log_refusal(name, &refused),
                 LoginStep::Close(reason) => {
                     debug!(reason, "connection closed");
@@ -89,14 +89,14 @@ pub(super) async fn serve<S>(
             return;
         }
         out.clear();
-        if is_last && running.tasks.is_empty() {
+        if is_last && open.tasks.is_empty() {
             if is_shared {
                 // A reset would take away the answers to others that are still on their way.
                 let _ = socket2::SockRef::from(&stream).set_linger(None);
             }
             return;
         }
-        is_shared |= running.tasks.len() > 1;
+        is_shared |= open.tasks.len() > 1;
         let patience = (!received.is_empty()).then_some(HALF_READ);
         let input = async {
             if is_last {
@@ -106,7 +106,7 @@ pub(super) async fn serve<S>(
             Some(read(&mut stream, &mut received, patience, &mut waits).await)
         };
         tokio::select! {
-            answered = running.next() => {
+            answered = open.next() => {
                 if let Some((id, answer)) = answered
                     && logins.answer(id, &answer, is_last, Instant::now(), &mut out) == Next::Close
                 {
@@ -142,7 +142,7 @@ fn cookie() -> u128 {
     (half() << 64) | half()
 }
 
-impl Running {
+impl OpenLogins {
     fn new(name: &Arc<str>, door: &Door, generation: &Arc<Generation>) -> Self {
         let session = RandomState::new().hash_one(());
         Self {
