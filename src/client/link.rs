@@ -37,7 +37,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
 /// What became of a lookup.
-pub(super) enum Outcome {
+pub(super) enum LookupResult {
     /// The answer, or our own failure answer.
     Answered(Answer),
     /// Nobody reads our replies any more.
@@ -67,7 +67,7 @@ struct Connection {
 }
 
 /// The way to the broker, over as many connections as it takes.
-pub(super) struct Link {
+pub(super) struct BrokerLink {
     socket: PathBuf,
     timeout: Duration,
     version: u16,
@@ -85,7 +85,7 @@ pub(super) struct Link {
     trouble: String,
 }
 
-impl Link {
+impl BrokerLink {
     pub(super) fn new(args: Args, version: u16) -> Self {
         Self {
             version,
@@ -132,7 +132,7 @@ impl Link {
     }
 
     /// Asks until there is an answer, or no time left for one.
-    pub(super) fn ask(&mut self, question: &Question) -> Outcome {
+    pub(super) fn ask(&mut self, question: &Question) -> LookupResult {
         let started = Instant::now();
         let id = self.next_id;
         self.next_id = self.next_id.wrapping_add(1);
@@ -146,10 +146,10 @@ impl Link {
             match self.attempt(question, id, started, give_up) {
                 Attempt::Answered(answer) => {
                     self.waited_in_vain = false;
-                    return Outcome::Answered(answer);
+                    return LookupResult::Answered(answer);
                 }
-                Attempt::HungUp => return Outcome::HungUp,
-                Attempt::Replaced => return Outcome::Replaced,
+                Attempt::HungUp => return LookupResult::HungUp,
+                Attempt::Replaced => return LookupResult::Replaced,
                 Attempt::TimedOut => return self.no_answer(),
                 // It may have been asked already.
                 Attempt::Lost if self.has_left && self.is_login() => return self.no_answer(),
@@ -174,7 +174,7 @@ impl Link {
                 return self.no_answer();
             }
             if hung_up_within(pause.min(left)) {
-                return Outcome::HungUp;
+                return LookupResult::HungUp;
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
@@ -198,7 +198,7 @@ impl Link {
 
     /// Our own failure answer. An answer that comes late must not meet the next lookup, so the
     /// connection goes; the broker drops the lookup when it sees that.
-    fn no_answer(&mut self) -> Outcome {
+    fn no_answer(&mut self) -> LookupResult {
         let greeted = self.connection.take().is_some_and(|connection| connection.greeted);
         let failure = if greeted { Failure::Timeout } else { Failure::NoBroker };
         if !greeted && !self.waited_in_vain {
@@ -208,7 +208,7 @@ impl Link {
         }
         // Only a close says "later" to Postfix; a broker's own word would come with its answer.
         let close = self.is_login().then_some(&OnFailure::Disconnect);
-        Outcome::Answered(failed(failure, close.or(self.on_failure.as_ref())))
+        LookupResult::Answered(failed(failure, close.or(self.on_failure.as_ref())))
     }
 
     fn attempt(&mut self, question: &Question, id: u64, started: Instant, give_up: Deadline) -> Attempt {

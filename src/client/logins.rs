@@ -9,7 +9,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use super::link::{Link, Outcome};
+use super::link::{BrokerLink, LookupResult};
 use super::{read_more, syslog, write_all};
 use crate::model::{Mechanism, Question};
 use crate::wire::dovecot::Greeting;
@@ -20,7 +20,7 @@ use crate::wire::reply::Next;
 const GREETING: Duration = Duration::from_millis(800);
 
 /// Serves the connection by the entry `name`, offering `mechanisms` or what the broker names.
-pub(super) fn serve(name: &str, mechanisms: Option<Vec<Mechanism>>, mut link: Link) -> ExitCode {
+pub(super) fn serve(name: &str, mechanisms: Option<Vec<Mechanism>>, mut link: BrokerLink) -> ExitCode {
     let offered = mechanisms.or_else(|| link.mechanisms(GREETING));
     let offered = offered.unwrap_or_else(|| vec![Mechanism::Plain, Mechanism::Login]);
     let mut out = Vec::new();
@@ -34,12 +34,12 @@ pub(super) fn serve(name: &str, mechanisms: Option<Vec<Mechanism>>, mut link: Li
         out.clear();
         match logins.next(&mut received, Instant::now(), &mut out) {
             LoginStep::Ask { id, login } => match link.ask(&Question::Login(login)) {
-                Outcome::Answered(answer) => {
+                LookupResult::Answered(answer) => {
                     if logins.answer(id, &answer, false, Instant::now(), &mut out) == Next::Close {
                         return ExitCode::SUCCESS;
                     }
                 }
-                Outcome::HungUp | Outcome::Replaced => return ExitCode::SUCCESS,
+                LookupResult::HungUp | LookupResult::Replaced => return ExitCode::SUCCESS,
             },
             LoginStep::Read => {
                 // What is to be said is said first.

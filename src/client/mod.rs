@@ -33,7 +33,7 @@ use crate::wire::ipc::{self, Service};
 use crate::wire::reply::{self, Next};
 use crate::wire::{Error, policy, socketmap};
 use args::{Args, Command};
-use link::{Link, Outcome};
+use link::{BrokerLink, LookupResult};
 
 /// A request that has begun and brings no further byte for this long is given up.
 const HALF_READ: Duration = Duration::from_secs(30);
@@ -79,7 +79,7 @@ fn is_socket(fd: BorrowedFd<'_>) -> bool {
 }
 
 /// What has been read of the connection, and what came of it.
-enum Input {
+enum Incoming {
     Question(Question),
     Malformed,
     End,
@@ -88,7 +88,7 @@ enum Input {
 fn serve(mut args: Args, version: u16) -> ExitCode {
     let (service, own_fallback) = (args.service.clone(), args.on_failure.clone());
     let mechanisms = args.mechanisms.take();
-    let mut link = Link::new(args, version);
+    let mut link = BrokerLink::new(args, version);
     let protocol = match &service {
         Service::Socketmap => Protocol::Socketmap,
         Service::Policy { .. } => Protocol::Policy,
@@ -98,13 +98,13 @@ fn serve(mut args: Args, version: u16) -> ExitCode {
     let mut reply = Vec::new();
     loop {
         let answer = match next_request(&service, &mut received) {
-            Input::End => return ExitCode::SUCCESS,
-            Input::Malformed => Answer::Failed { failure: Failure::Malformed, on_failure: None },
-            Input::Question(question) => match link.ask(&question) {
-                Outcome::Answered(answer) => answer,
-                Outcome::HungUp => return ExitCode::SUCCESS,
+            Incoming::End => return ExitCode::SUCCESS,
+            Incoming::Malformed => Answer::Failed { failure: Failure::Malformed, on_failure: None },
+            Incoming::Question(question) => match link.ask(&question) {
+                LookupResult::Answered(answer) => answer,
+                LookupResult::HungUp => return ExitCode::SUCCESS,
                 // Postfix repeats the request on a new connection, which starts the new program.
-                Outcome::Replaced => return ExitCode::SUCCESS,
+                LookupResult::Replaced => return ExitCode::SUCCESS,
             },
         };
         let fallback = link.on_failure().unwrap_or(&own_fallback);
@@ -117,33 +117,33 @@ fn serve(mut args: Args, version: u16) -> ExitCode {
 }
 
 /// Reads one request. What is behind it stays in `received`.
-fn next_request(service: &Service, received: &mut Vec<u8>) -> Input {
+fn next_request(service: &Service, received: &mut Vec<u8>) -> Incoming {
     loop {
         let decoded = match service {
             Service::Socketmap => socketmap::decode(received),
             Service::Policy { name } => policy::decode(received, name),
             // Logins are read by a loop of their own.
-            Service::Login { .. } => return Input::End,
+            Service::Login { .. } => return Incoming::End,
         };
         match decoded {
             Ok(Some((question, consumed))) => {
                 received.drain(..consumed);
-                return Input::Question(question);
+                return Incoming::Question(question);
             }
             Ok(None) => {}
             Err(Error::Malformed { consumed, reason }) => {
                 syslog::warn(reason);
                 received.drain(..consumed);
-                return Input::Malformed;
+                return Incoming::Malformed;
             }
             Err(Error::Framing(reason)) => {
                 syslog::warn(reason);
-                return Input::End;
+                return Incoming::End;
             }
         }
         // EOF inside of a request asks nobody.
         if !matches!(read_more(received), Ok(1..)) {
-            return Input::End;
+            return Incoming::End;
         }
     }
 }
