@@ -25,7 +25,7 @@ use crate::daemon::exit::{OS, SOFTWARE, say};
 use crate::model::Attribute;
 use crate::server::activation::Activated;
 use crate::server::threads::Threads;
-use crate::server::{Listeners, Room, Shared, bind};
+use crate::server::{ConnectionLimits, Listeners, Shared, bind};
 use crate::settings;
 use crate::wire::{policy, socketmap};
 
@@ -152,7 +152,7 @@ fn play(directory: &Path, runtime: &Runtime) -> io::Result<usize> {
     let broker = Arc::new(Broker::new(&config.broker()).map_err(io::Error::other)?);
     let bound = bind::all(&config.server.sockets, &Activated::default()).map_err(io::Error::other)?;
     let (alive, _all_gone) = mpsc::channel(1);
-    let shared = Shared { room: Room::new(64, 0, None), alive, threads: Threads::start()? };
+    let shared = Shared { limits: ConnectionLimits::new(64, 0, None), alive, threads: Threads::start()? };
     let listeners = runtime.block_on(async { Listeners::start(bound, &broker, shared) })?;
 
     println!("A sample API listens on http://{}, a broker in {}.\n", api.address, directory.display());

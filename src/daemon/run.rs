@@ -33,7 +33,7 @@ use crate::server::activation::Activated;
 use crate::server::bind::{self, Bound, UnixEndpoint};
 use crate::server::privilege::{Identity, drop_privileges, keep_to_itself};
 use crate::server::threads::Threads;
-use crate::server::{Listeners, Room, Shared};
+use crate::server::{ConnectionLimits, Listeners, Shared};
 use crate::settings::{Location, Settings};
 
 /// Descriptors that are not connections of Postfix: those to backends, files, the runtime's own.
@@ -148,8 +148,11 @@ async fn serve(
     let for_logins = if config.logins.is_empty() { 0 } else { (connections / 4).clamp(1, 1024) };
     // By default the others have a quarter.
     let per_address = config.server.max_connections_per_address;
-    let shared =
-        Shared { room: Room::new(connections, for_logins, per_address), alive, threads: threads.clone() };
+    let shared = Shared {
+        limits: ConnectionLimits::new(connections, for_logins, per_address),
+        alive,
+        threads: threads.clone(),
+    };
     let endpoints: Vec<String> = bound.iter().map(Bound::endpoint).collect();
     let listeners = Listeners::start(bound, &broker, shared)?;
     for endpoint in endpoints {

@@ -22,7 +22,7 @@ use tokio::net::UnixStream;
 use tracing::warn;
 
 use super::Shared;
-use super::room::{Permit, Seat};
+use super::connection_limits::{ConnectionSlot, Permit};
 use crate::backend::door::{Door, Pressure};
 use crate::broker::Generation;
 use crate::observe::metrics;
@@ -39,7 +39,7 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// What each connection of one endpoint gets.
 #[derive(Debug, Clone)]
-pub(super) struct Entrance {
+pub(super) struct Acceptor {
     pub(super) wire: Wire,
     /// The listener's name.
     pub(super) label: Arc<str>,
@@ -68,7 +68,7 @@ struct Warnings {
 pub(super) async fn accept<T, S, N, F>(
     mut next: N,
     queue: &OwnedFd,
-    entrance: Entrance,
+    acceptor: Acceptor,
     prepare: fn(&T),
     adopt: fn(T) -> io::Result<S>,
 ) where
@@ -77,17 +77,17 @@ pub(super) async fn accept<T, S, N, F>(
     N: FnMut() -> F,
     F: Future<Output = io::Result<(T, Option<IpAddr>)>>,
 {
-    let mut draining = entrance.draining.clone();
+    let mut draining = acceptor.draining.clone();
     let mut warnings = Warnings::default();
     let mut pressure = Pressure::default();
     loop {
         let accepted = tokio::select! {
             // A connection that waits in the kernel's queue may have asked already.
             biased;
-            accepted = async { entrance.door.open(&mut pressure).await; next().await } => accepted,
+            accepted = async { acceptor.door.open(&mut pressure).await; next().await } => accepted,
             _ = draining.begun() => {
                 // Perhaps the runtime has not heard yet that somebody does.
-                if !draining.is_over() && entrance.door.is_open() && session::has(queue, PollFlags::IN) {
+                if !draining.is_over() && acceptor.door.is_open() && session::has(queue, PollFlags::IN) {
                     tokio::task::yield_now().await;
                     continue;
                 }
@@ -100,9 +100,9 @@ pub(super) async fn accept<T, S, N, F>(
         match accepted {
             Ok((stream, peer)) => {
                 prepare(&stream);
-                let Some(seat) = entrance.admit(peer, &mut warnings) else { continue };
-                let Some(permit) = entrance.permit(&mut warnings).await else { return };
-                entrance.serve(move || adopt(stream), seat, permit);
+                let Some(slot) = acceptor.admit(peer, &mut warnings) else { continue };
+                let Some(permit) = acceptor.permit(&mut warnings).await else { return };
+                acceptor.serve(move || adopt(stream), slot, permit);
             }
             // Gone again, or not admitted: neither costs anybody else a pause.
             Err(error)
@@ -111,7 +111,7 @@ pub(super) async fn accept<T, S, N, F>(
                     io::ErrorKind::ConnectionAborted | io::ErrorKind::PermissionDenied
                 ) => {}
             Err(error) => {
-                entrance.counted.refused();
+                acceptor.counted.refused();
                 if let Some(unsaid) = warnings.failed.is_due() {
                     warn!(%error, unsaid, "cannot accept a connection");
                 }
@@ -121,9 +121,9 @@ pub(super) async fn accept<T, S, N, F>(
     }
 }
 
-impl Entrance {
+impl Acceptor {
     /// Whether `peer` may connect at all.
-    fn admit(&self, peer: Option<IpAddr>, warnings: &mut Warnings) -> Option<Seat> {
+    fn admit(&self, peer: Option<IpAddr>, warnings: &mut Warnings) -> Option<ConnectionSlot> {
         let listener = &*self.label;
         if let Some(address) = peer.map(|peer| peer.to_canonical())
             && !self.allow_from.is_empty()
@@ -135,12 +135,12 @@ impl Entrance {
             }
             return None;
         }
-        let seat = {
+        let slot = {
             let is_login = matches!(self.wire, Wire::Login(_));
-            self.shared.room.admit(peer, is_login, !self.allow_from.is_empty())
+            self.shared.limits.admit(peer, is_login, !self.allow_from.is_empty())
         };
-        let Some(address) = peer else { return seat };
-        if seat.as_ref().is_some_and(|seat| seat.is_taken_over)
+        let Some(address) = peer else { return slot };
+        if slot.as_ref().is_some_and(|slot| slot.replaces_another)
             && let Some(unsaid) = warnings.replaced.is_due()
         {
             warn!(
@@ -150,7 +150,7 @@ impl Entrance {
                 "server.max_connections_per_address is reached: the oldest one that never asked was closed"
             );
         }
-        if seat.is_none() {
+        if slot.is_none() {
             self.counted.refused();
             if let Some(unsaid) = warnings.crowd.is_due() {
                 warn!(
@@ -161,19 +161,19 @@ impl Entrance {
                 );
             }
         }
-        seat
+        slot
     }
 
     /// Waits for one of `server.max_connections`; `None` where the endpoint is given up first.
     async fn permit(&self, warnings: &mut Warnings) -> Option<Permit> {
-        let (room, is_login) = (&self.shared.room, matches!(self.wire, Wire::Login(_)));
-        if let Some(permit) = room.try_permit(is_login) {
+        let (limits, is_login) = (&self.shared.limits, matches!(self.wire, Wire::Login(_)));
+        if let Some(permit) = limits.try_permit(is_login) {
             return Some(permit);
         }
         let mut draining = self.draining.clone();
-        let mut permit = std::pin::pin!(room.permit(is_login));
+        let mut permit = std::pin::pin!(limits.permit(is_login));
         loop {
-            if room.make_room(is_login, SILENCE) {
+            if limits.close_oldest_silent(is_login, SILENCE) {
                 if let Some(unsaid) = warnings.made_room.is_due() {
                     warn!(
                         unsaid,
@@ -191,22 +191,26 @@ impl Entrance {
         }
     }
 
-    fn serve<S>(&self, adopt: impl FnOnce() -> io::Result<S> + Send + 'static, seat: Seat, permit: Permit)
-    where
+    fn serve<S>(
+        &self,
+        adopt: impl FnOnce() -> io::Result<S> + Send + 'static,
+        slot: ConnectionSlot,
+        permit: Permit,
+    ) where
         S: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static,
     {
         let Self { wire, door, generation, draining, shared, counted, .. } = self.clone();
-        let (serial, is_reserved) = (seat.serial, permit.is_reserved);
-        let unheard = seat.unheard();
+        let (serial, is_reserved) = (slot.serial, permit.is_reserved);
+        let silent_guard = slot.silent_guard();
         let open = counted.open();
         let task = self.shared.threads.spawn(move || async move {
             if let Ok(stream) = adopt() {
-                session::serve(stream, wire, door, generation, draining, Some(unheard)).await;
+                session::serve(stream, wire, door, generation, draining, Some(silent_guard)).await;
             }
-            drop((open, permit, seat, shared));
+            drop((open, permit, slot, shared));
         });
         if let Some(task) = task {
-            self.shared.room.is_served_by(serial, task, is_reserved);
+            self.shared.limits.is_served_by(serial, task, is_reserved);
         }
     }
 }

@@ -199,9 +199,9 @@ pub fn plan<'b>(
     }
     // Last, for it is the one thing that would have to be undone.
     for (nth, (socket, _, after)) in dressed.iter().enumerate() {
-        if let Err(error) = socket.redress(after, own) {
+        if let Err(error) = socket.change_rights(after, own) {
             for (socket, before, _) in &dressed[..=nth] {
-                let _ = socket.redress(before, own);
+                let _ = socket.change_rights(before, own);
             }
             return Err(error);
         }

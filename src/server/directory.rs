@@ -242,23 +242,23 @@ impl Directory {
 /// be told.
 pub(super) fn stranger_at(path: &Path, own: Own) -> Option<String> {
     let error = Directory::of(path, Some(own)).err()?;
-    error.get_ref().is_some_and(|error| error.is::<Stranger>()).then(|| error.to_string())
+    error.get_ref().is_some_and(|error| error.is::<UnsafeDirectory>()).then(|| error.to_string())
 }
 
 /// Why root makes no socket somewhere.
 #[derive(Debug)]
-struct Stranger(String);
+struct UnsafeDirectory(String);
 
-impl std::fmt::Display for Stranger {
+impl std::fmt::Display for UnsafeDirectory {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl std::error::Error for Stranger {}
+impl std::error::Error for UnsafeDirectory {}
 
 fn strange(message: String) -> io::Error {
-    io::Error::new(ErrorKind::PermissionDenied, Stranger(message))
+    io::Error::new(ErrorKind::PermissionDenied, UnsafeDirectory(message))
 }
 
 /// Opens `path` from the root on, one name after the other, for root.

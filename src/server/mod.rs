@@ -13,11 +13,11 @@
 mod accept;
 pub mod activation;
 pub mod bind;
+pub(crate) mod connection_limits;
 mod directory;
 pub mod privilege;
 pub mod reach;
 pub mod rights;
-pub(crate) mod room;
 pub mod session;
 pub mod settings;
 pub mod threads;
@@ -38,16 +38,16 @@ use crate::broker::{Broker, Generation};
 use crate::observe::warnings::RateLimitedWarnings;
 use crate::server::session::{Draining, Wire};
 use crate::server::threads::Threads;
-use accept::{Entrance, accept, admitted, prepare_tcp, prepare_tcp_login};
+use accept::{Acceptor, accept, admitted, prepare_tcp, prepare_tcp_login};
 use activation::Activated;
 use bind::{Bound, Plan, Socket, Wanted};
-pub use room::Room;
+pub use connection_limits::ConnectionLimits;
 
 /// What all connections share, whatever is reloaded.
 #[derive(Debug, Clone)]
 pub struct Shared {
     /// How many there may be.
-    pub room: Room,
+    pub limits: ConnectionLimits,
     /// Dropped with the connection: the last one gone closes the channel.
     pub alive: mpsc::Sender<()>,
     /// Where connections are served.
@@ -182,7 +182,7 @@ impl Listeners {
         let counted = bound.spec.counted(broker.metrics());
         let door = Door::new(bound.spec.limit(), bound.spec.leads_to_one, Arc::clone(&counted));
         let generation = Arc::new(Generation::new(Arc::clone(broker)));
-        let entrance = Entrance {
+        let acceptor = Acceptor {
             wire: bound.spec.wire.clone(),
             label: bound.spec.label.as_str().into(),
             allow_from: bound.spec.allow_from.as_slice().into(),
@@ -192,14 +192,14 @@ impl Listeners {
             shared: self.shared.clone(),
             counted,
         };
-        let accepting = self.spawn(&bound, entrance)?;
+        let accepting = self.spawn(&bound, acceptor)?;
         self.active.push(Active { bound, door, generation, drain, accepting });
         Ok(())
     }
 
     /// Accepts on a copy of the descriptor, so that the socket outlives the task.
-    fn spawn(&mut self, bound: &Bound, entrance: Entrance) -> io::Result<AbortHandle> {
-        let is_login = matches!(entrance.wire, Wire::Login(_));
+    fn spawn(&mut self, bound: &Bound, acceptor: Acceptor) -> io::Result<AbortHandle> {
+        let is_login = matches!(acceptor.wire, Wire::Login(_));
         Ok(match &bound.socket {
             Socket::Tcp(listener) => {
                 let queue = OwnedFd::from(listener.try_clone()?);
@@ -210,10 +210,10 @@ impl Listeners {
                         let (stream, peer) = listener.accept().await?;
                         Ok((stream.into_std()?, Some(peer.ip())))
                     };
-                    accept(next, &queue, entrance, prepare, TcpStream::from_std).await;
+                    accept(next, &queue, acceptor, prepare, TcpStream::from_std).await;
                 })
             }
-            Socket::Unix(socket) if matches!(entrance.wire, Wire::Local(_)) => {
+            Socket::Unix(socket) if matches!(acceptor.wire, Wire::Local(_)) => {
                 let queue = OwnedFd::from(socket.listener.try_clone()?);
                 let listener = LocalListener::try_from(OwnedFd::from(socket.listener.try_clone()?))?;
                 let allowed = bound.spec.allowed.clone();
@@ -221,7 +221,7 @@ impl Listeners {
                     let warnings = RateLimitedWarnings::default();
                     let next =
                         async || Ok((admitted(&listener, &allowed, &warnings).await?.into_std()?, None));
-                    accept(next, &queue, entrance, |_| {}, UnixStream::from_std).await;
+                    accept(next, &queue, acceptor, |_| {}, UnixStream::from_std).await;
                 })
             }
             Socket::Unix(socket) => {
@@ -229,7 +229,7 @@ impl Listeners {
                 let listener = UnixListener::from_std(socket.listener.try_clone()?)?;
                 self.tasks.spawn(async move {
                     let next = async || Ok((listener.accept().await?.0.into_std()?, None));
-                    accept(next, &queue, entrance, |_| {}, UnixStream::from_std).await;
+                    accept(next, &queue, acceptor, |_| {}, UnixStream::from_std).await;
                 })
             }
         })

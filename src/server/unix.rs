@@ -48,7 +48,7 @@ impl Drop for OwnedName {
 
 impl UnixEndpoint {
     /// Gives the socket, which listens already, its mode and its owner.
-    pub(super) fn redress(&self, socket: &UnixSocket, own: Option<Own>) -> Result<(), Error> {
+    pub(super) fn change_rights(&self, socket: &UnixSocket, own: Option<Own>) -> Result<(), Error> {
         let Some(name) = &self.name else { return Ok(()) };
         let dressed = place(&socket.path, own).and_then(|(directory, name_there)| {
             let lost = |source| ("cannot find it".to_owned(), source);
@@ -56,7 +56,7 @@ impl UnixEndpoint {
             if found.inode() != name.inode {
                 return Err(lost(io::Error::new(ErrorKind::NotFound, "another file has its name")));
             }
-            dress(&directory, name_there, &found, socket)
+            set_rights(&directory, name_there, &found, socket)
         });
         dressed.map_err(|failed| error(&socket.path, failed))
     }
@@ -105,7 +105,7 @@ fn try_to_make(socket: &UnixSocket, own: Option<Own>) -> Result<UnixEndpoint, Fa
     let (listener, temporary) = bound.map_err(failed("cannot bind in its directory"))?;
     let placed = directory.find_new(&temporary).map_err(failed("cannot find what was bound"));
     let placed = placed.and_then(|found| {
-        dress(&directory, &temporary, &found, socket)?;
+        set_rights(&directory, &temporary, &found, socket)?;
         directory.rename(&temporary, name).map_err(failed("cannot give it its name"))?;
         Ok(found.inode())
     });
@@ -122,7 +122,7 @@ fn try_to_make(socket: &UnixSocket, own: Option<Own>) -> Result<UnixEndpoint, Fa
 }
 
 /// Gives a socket its mode and its owner; or says which of them it cannot have.
-fn dress(directory: &Directory, name: &OsStr, found: &Found, socket: &UnixSocket) -> Result<(), Failed> {
+fn set_rights(directory: &Directory, name: &OsStr, found: &Found, socket: &UnixSocket) -> Result<(), Failed> {
     if let Some(group) = &socket.group {
         let given = group_id(group).and_then(|id| {
             // The directory may have given it already, and the unit allows no chown(2).

@@ -22,7 +22,7 @@ use crate::backend::door::Door;
 use crate::broker::Generation;
 use crate::lookup::RequestContext;
 use crate::model::{Answer, Failure, Login, Mechanism, Question};
-use crate::server::room::Unheard;
+use crate::server::connection_limits::SilentGuard;
 use crate::wire::dovecot::Greeting;
 use crate::wire::logins::{LoginConnection, LoginStep, Refused};
 use crate::wire::reply::Next;
@@ -51,7 +51,7 @@ pub(super) async fn serve<S>(
     door: &Door,
     generation: &Arc<Generation>,
     mut draining: Draining,
-    mut unheard: Option<Unheard>,
+    mut silent_guard: Option<SilentGuard>,
 ) where
     S: AsyncRead + AsyncWrite + AsFd + Unpin,
 {
@@ -67,7 +67,7 @@ pub(super) async fn serve<S>(
     // Whether several were under way at a time, which Postfix never does.
     let mut is_shared = false;
     loop {
-        unheard.take_if(|_| received.contains(&b'\n'));
+        silent_guard.take_if(|_| received.contains(&b'\n'));
         while !is_last {
             match logins.next(&mut received, Instant::now(), &mut out) {
                 LoginStep::Read => break,

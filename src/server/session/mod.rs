@@ -24,7 +24,7 @@ use crate::backend::door::Door;
 use crate::broker::{Broker, Generation};
 use crate::lookup::RequestContext;
 use crate::model::{Answer, Failure, OnFailure, Protocol, Question};
-use crate::server::room::Unheard;
+use crate::server::connection_limits::SilentGuard;
 use crate::server::threads;
 use crate::wire::ipc::{
     self, AnswerFrame, Hello, MAX_FROM_BROKER, MAX_FROM_CLIENT, RequestFrame, Service, Verdict, Welcome,
@@ -65,19 +65,19 @@ enum NextInput {
 
 /// Serves `stream`, which came through `door`, until its end. When the broker stops, what has been
 /// asked by then is answered, but for what stands behind a request that takes longer than the grace.
-/// `unheard` goes with the first complete request.
+/// `silent_guard` goes with the first complete request.
 pub(crate) async fn serve<S>(
     mut stream: S,
     mut wire: Wire,
     door: Door,
     generation: Arc<Generation>,
     mut draining: Draining,
-    mut unheard: Option<Unheard>,
+    mut silent_guard: Option<SilentGuard>,
 ) where
     S: AsyncRead + AsyncWrite + AsFd + Unpin,
 {
     if let Wire::Login(name) = &wire {
-        return login::serve(stream, name, &door, &generation, draining, unheard).await;
+        return login::serve(stream, name, &door, &generation, draining, silent_guard).await;
     }
     let mut received = Vec::new();
     let mut out = Vec::new();
@@ -91,7 +91,7 @@ pub(crate) async fn serve<S>(
         let broker = generation.current();
         let step = wire.next(&mut received, &broker, &mut out);
         // Whoever has greeted, or asked, is known.
-        unheard.take_if(|_| !out.is_empty() || !matches!(step, NextInput::Read));
+        silent_guard.take_if(|_| !out.is_empty() || !matches!(step, NextInput::Read));
         // A greeting does not wait for the answer behind it.
         if !out.is_empty() && write(&mut stream, &out, &mut draining).await.is_err() {
             return;

@@ -15,10 +15,10 @@ use tokio::task::AbortHandle;
 
 /// What all connections of a broker share.
 #[derive(Debug, Clone)]
-pub struct Room(Arc<Inner>);
+pub struct ConnectionLimits(Arc<LimitsInner>);
 
 #[derive(Debug)]
-struct Inner {
+struct LimitsInner {
     /// One permit a connection.
     connections: Arc<Semaphore>,
     /// Permits for logins alone: an smtpd whose handshake does not come exits, and others must not
@@ -27,17 +27,17 @@ struct Inner {
     /// `None`: not set.
     per_address: Option<usize>,
     /// What it is then, for those whom nobody has named.
-    per_stranger: usize,
-    held: Mutex<Held>,
+    per_unlisted_address: usize,
+    held: Mutex<HeldSlots>,
 }
 
 #[derive(Debug, Default)]
-struct Held {
+struct HeldSlots {
     /// Counts connections.
     serial: u64,
     /// Those that have never asked, the oldest first.
-    silent: BTreeMap<u64, Silent>,
-    addresses: HashMap<Group, Address>,
+    silent: BTreeMap<u64, SilentConnection>,
+    addresses: HashMap<Group, AddressCount>,
 }
 
 /// What is counted together: an address, and whether it is there for logins.
@@ -45,41 +45,41 @@ type Group = (IpAddr, bool);
 
 /// A connection that has never asked.
 #[derive(Debug)]
-struct Silent {
+struct SilentConnection {
     since: Instant,
     group: Option<Group>,
     /// None as long as it waits for a permit itself.
-    served: Option<Served>,
+    served: Option<Serving>,
 }
 
 #[derive(Debug)]
-struct Served {
+struct Serving {
     task: AbortHandle,
     /// Whether its permit is one of those for logins.
     is_reserved: bool,
 }
 
 #[derive(Debug, Default)]
-struct Address {
+struct AddressCount {
     connections: usize,
     silent: BTreeSet<u64>,
 }
 
 /// A connection has its place as long as this lives.
 #[derive(Debug)]
-pub(super) struct Seat {
-    room: Room,
+pub(super) struct ConnectionSlot {
+    room: ConnectionLimits,
     /// Tells it from the others.
     pub(super) serial: u64,
     group: Option<Group>,
     /// Whether another connection of its address was closed for it.
-    pub(super) is_taken_over: bool,
+    pub(super) replaces_another: bool,
 }
 
-/// Held until a connection has asked for the first time.
+/// HeldSlots until a connection has asked for the first time.
 #[derive(Debug)]
-pub(crate) struct Unheard {
-    room: Room,
+pub(crate) struct SilentGuard {
+    room: ConnectionLimits,
     serial: u64,
 }
 
@@ -90,39 +90,45 @@ pub(super) struct Permit {
     _permit: OwnedSemaphorePermit,
 }
 
-impl Room {
+impl ConnectionLimits {
     /// For so many connections in all, so many of them for logins alone, and so many of one address;
     /// unless that is set, three quarters of them for an address that is neither loopback nor named by a
     /// listener.
     #[must_use]
     pub fn new(connections: usize, for_logins: usize, per_address: Option<usize>) -> Self {
-        Self(Arc::new(Inner {
+        Self(Arc::new(LimitsInner {
             connections: Arc::new(Semaphore::new(connections.saturating_sub(for_logins).max(1))),
             for_logins: Arc::new(Semaphore::new(for_logins)),
             per_address,
-            per_stranger: connections - connections / 4,
+            per_unlisted_address: connections - connections / 4,
             held: Mutex::default(),
         }))
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
+    fn held(&self) -> MutexGuard<'_, HeldSlots> {
         self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A place for a connection of this address; `None` where it has as many as it may have, and all
     /// of them have asked.
     /// `is_named` where the listener names who may connect.
-    pub(super) fn admit(&self, peer: Option<IpAddr>, is_login: bool, is_named: bool) -> Option<Seat> {
+    pub(super) fn admit(
+        &self,
+        peer: Option<IpAddr>,
+        is_login: bool,
+        is_named: bool,
+    ) -> Option<ConnectionSlot> {
         let group = peer.map(|peer| (counted_as(peer), is_login));
         let mut held = self.held();
-        let mut is_taken_over = false;
+        let mut replaces_another = false;
         if let Some(group) = group {
             // One host's Postfix is one address: it is no crowd of strangers.
             let is_known = is_named || peer.is_some_and(|peer| peer.to_canonical().is_loopback());
-            let most = self.0.per_address.unwrap_or(if is_known { usize::MAX } else { self.0.per_stranger });
+            let most =
+                self.0.per_address.unwrap_or(if is_known { usize::MAX } else { self.0.per_unlisted_address });
             let known = held.addresses.get(&group);
-            is_taken_over = known.is_some_and(|known| known.connections >= most);
-            if is_taken_over {
+            replaces_another = known.is_some_and(|known| known.connections >= most);
+            if replaces_another {
                 let mut silent = known?.silent.iter();
                 let oldest = *silent.find(|serial| held.is_served(**serial))?;
                 held.close(oldest);
@@ -130,14 +136,14 @@ impl Room {
         }
         held.serial += 1;
         let serial = held.serial;
-        held.silent.insert(serial, Silent { since: Instant::now(), group, served: None });
+        held.silent.insert(serial, SilentConnection { since: Instant::now(), group, served: None });
         if let Some(group) = group {
             let known = held.addresses.entry(group).or_default();
             known.connections += 1;
             known.silent.insert(serial);
         }
         drop(held);
-        Some(Seat { room: self.clone(), serial, group, is_taken_over })
+        Some(ConnectionSlot { room: self.clone(), serial, group, replaces_another })
     }
 
     /// One of the permits, where one is free.
@@ -164,15 +170,15 @@ impl Room {
     pub(super) fn is_served_by(&self, serial: u64, task: AbortHandle, is_reserved: bool) {
         // It may have asked by now.
         if let Some(silent) = self.held().silent.get_mut(&serial) {
-            silent.served = Some(Served { task, is_reserved });
+            silent.served = Some(Serving { task, is_reserved });
         }
     }
 
     /// Closes the oldest connection that has never asked for `patience`, and whose permit will do; whether
     /// there was one.
-    pub(super) fn make_room(&self, is_login: bool, patience: Duration) -> bool {
+    pub(super) fn close_oldest_silent(&self, is_login: bool, patience: Duration) -> bool {
         let mut held = self.held();
-        let will_do = |served: &Served| is_login || !served.is_reserved;
+        let will_do = |served: &Serving| is_login || !served.is_reserved;
         let mut silent = held.silent.iter().take_while(|(_, silent)| silent.since.elapsed() >= patience);
         let oldest = silent.find(|(_, silent)| silent.served.as_ref().is_some_and(will_do));
         let oldest = oldest.map(|(serial, _)| *serial);
@@ -180,19 +186,19 @@ impl Room {
     }
 }
 
-impl Held {
+impl HeldSlots {
     fn is_served(&self, serial: u64) -> bool {
         self.silent.get(&serial).is_some_and(|silent| silent.served.is_some())
     }
 
     fn close(&mut self, serial: u64) {
-        if let Some(Served { task, .. }) = self.heard(serial).and_then(|silent| silent.served) {
+        if let Some(Serving { task, .. }) = self.heard(serial).and_then(|silent| silent.served) {
             task.abort();
         }
     }
 
     /// It is silent no longer.
-    fn heard(&mut self, serial: u64) -> Option<Silent> {
+    fn heard(&mut self, serial: u64) -> Option<SilentConnection> {
         let silent = self.silent.remove(&serial)?;
         let known = silent.group.and_then(|group| self.addresses.get_mut(&group));
         if let Some(known) = known {
@@ -202,20 +208,20 @@ impl Held {
     }
 }
 
-impl Seat {
+impl ConnectionSlot {
     /// For the connection's task.
-    pub(super) fn unheard(&self) -> Unheard {
-        Unheard { room: self.room.clone(), serial: self.serial }
+    pub(super) fn silent_guard(&self) -> SilentGuard {
+        SilentGuard { room: self.room.clone(), serial: self.serial }
     }
 }
 
-impl Drop for Unheard {
+impl Drop for SilentGuard {
     fn drop(&mut self) {
         self.room.held().heard(self.serial);
     }
 }
 
-impl Drop for Seat {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         let mut held = self.room.held();
         held.heard(self.serial);
@@ -242,39 +248,42 @@ mod tests {
     use super::*;
 
     /// A connection that is served, and can be seen to end.
-    struct Served {
-        seat: Seat,
+    struct Serving {
+        slot: ConnectionSlot,
         task: tokio::task::JoinHandle<()>,
         permit: Permit,
     }
 
-    async fn serve(room: &Room, peer: Option<IpAddr>, is_login: bool) -> Option<Served> {
-        let seat = room.admit(peer, is_login, false)?;
+    async fn serve(room: &ConnectionLimits, peer: Option<IpAddr>, is_login: bool) -> Option<Serving> {
+        let slot = room.admit(peer, is_login, false)?;
         let permit = room.try_permit(is_login)?;
         let task = tokio::spawn(std::future::pending());
-        room.is_served_by(seat.serial, task.abort_handle(), permit.is_reserved);
-        Some(Served { seat, task, permit })
+        room.is_served_by(slot.serial, task.abort_handle(), permit.is_reserved);
+        Some(Serving { slot, task, permit })
     }
 
-    async fn was_closed(served: Served) -> bool {
+    async fn was_closed(served: Serving) -> bool {
         tokio::task::yield_now().await;
         served.task.is_finished()
     }
 
     #[tokio::test]
     async fn the_oldest_that_never_asked_makes_room() {
-        let room = Room::new(4, 1, Some(10));
+        let room = ConnectionLimits::new(4, 1, Some(10));
         let mut served = Vec::new();
         for is_login in [false, false, false, true] {
             served.push(serve(&room, None, is_login).await.expect("there is room"));
         }
         assert!(served[3].permit.is_reserved && room.try_permit(true).is_none());
-        drop(served[0].seat.unheard());
-        assert!(!room.make_room(true, Duration::from_secs(60)), "all have just come");
-        let make_room = |is_login| room.make_room(is_login, Duration::ZERO);
-        assert!(make_room(false), "the second one is the oldest that never asked");
-        assert!(make_room(false) && !make_room(false), "those for logins are no help to others");
-        assert!(make_room(true) && !make_room(true));
+        drop(served[0].slot.silent_guard());
+        assert!(!room.close_oldest_silent(true, Duration::from_secs(60)), "all have just come");
+        let close_oldest_silent = |is_login| room.close_oldest_silent(is_login, Duration::ZERO);
+        assert!(close_oldest_silent(false), "the second one is the oldest that never asked");
+        assert!(
+            close_oldest_silent(false) && !close_oldest_silent(false),
+            "those for logins are no help to others"
+        );
+        assert!(close_oldest_silent(true) && !close_oldest_silent(true));
         let mut closed = Vec::new();
         for served in served {
             closed.push(was_closed(served).await);
@@ -286,7 +295,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_bound_that_nobody_set_is_for_strangers() {
-        let room = Room::new(8, 2, None);
+        let room = ConnectionLimits::new(8, 2, None);
         let count = |text: &str, is_login, is_named| {
             let peer = Some(text.parse().expect("an address"));
             let seats: Vec<_> = (0..10).map_while(|_| room.admit(peer, is_login, is_named)).collect();
@@ -305,13 +314,13 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_has_so_many_connections_and_no_more() {
-        let room = Room::new(100, 0, Some(2));
+        let room = ConnectionLimits::new(100, 0, Some(2));
         let address = |text: &str| Some(text.parse().expect("an address"));
         let one = serve(&room, address("192.0.2.1"), false).await.expect("the first");
         let two = serve(&room, address("::ffff:192.0.2.1"), false).await.expect("the second");
-        drop(one.seat.unheard());
+        drop(one.slot.silent_guard());
         let three = serve(&room, address("192.0.2.1"), false).await.expect("in the second one's place");
-        drop(three.seat.unheard());
+        drop(three.slot.silent_guard());
         assert!(was_closed(two).await, "it had never asked");
         assert!(serve(&room, address("192.0.2.1"), false).await.is_none(), "both have asked");
         assert!(serve(&room, address("192.0.2.2"), false).await.is_some());
