@@ -26,11 +26,11 @@ use tower_service::Service;
 use url::Url;
 
 use super::broken::{Broken, MAX_HEADERS, Stage, refuse_head, refuse_long, take};
-use super::place;
 use super::pool::Pools;
 use super::reach::BoxError;
 use super::resolve::Names;
 use super::socket::{self, Signals, Socket, Sockets};
+use super::thread_index;
 use super::{CONNECT, Http, MAX_HEAD, Reply, Request, timely};
 use crate::http::timer::Timer;
 use crate::model::{Deadline, Failure};
@@ -112,7 +112,7 @@ impl Direct {
         while let Some(link) = self.idle.take((!request.repeatable).then_some(SURE)) {
             // The poller of this place has told of what came to its own connections before the request
             // did. A password wants certainty.
-            link.signals.begin(!request.repeatable || link.home != place::place());
+            link.signals.begin(!request.repeatable || link.home != thread_index());
             match self.ask(link, request, deadline).await {
                 Err(Broken { stage: Stage::Unsent, .. }) => {}
                 Err(Broken { stage: Stage::Lost, .. }) if request.repeatable => break,
@@ -167,7 +167,7 @@ impl Direct {
         let _open = CountGuard::new(&self.open);
         let timer = Timer::new(deadline.instant());
         let (interim, extensions) = count_interim();
-        let home = place::place();
+        let home = thread_index();
         let machine = Some(machine);
         Ok(Box::new(Link { sender, machine, home, timer, interim, extensions, signals, _open }))
     }

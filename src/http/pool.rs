@@ -1,4 +1,4 @@
-//! Idle connections to one origin, each kept at the place (`threads`) that has made it: its bytes
+//! Idle connections to one origin, each kept by the thread (`server::threads`) that has made it: its bytes
 //! wake that thread and no other.
 //!
 //! Whoever asks takes the one of its own place that was used last, for it is the least likely to be
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::task::coop::unconstrained;
 
 use super::HttpSettings;
-use super::place;
+use super::{thread_count, thread_index};
 
 /// How a connection is seen to be alive still.
 type IsAlive<L> = fn(&mut L) -> bool;
@@ -65,7 +65,7 @@ impl<L: Send + 'static> Pools<L> {
             })
         };
         let is_bounded = settings.max_connections_per_host.is_some();
-        Self { places: (0..place::places()).map(place).collect(), is_bounded }
+        Self { places: (0..thread_count()).map(place).collect(), is_bounded }
     }
 
     /// How many there are.
@@ -79,7 +79,7 @@ impl<L: Send + 'static> Pools<L> {
         let others = self.is_bounded || self.places[0].is_full();
         let places = if others { self.places.len() } else { 1 };
         // From the own place on, around.
-        let mut places = self.places.iter().cycle().skip(place::place()).take(places);
+        let mut places = self.places.iter().cycle().skip(thread_index()).take(places);
         places.find_map(|place| place.take(used_within, self.is_bounded))
     }
 
@@ -210,7 +210,7 @@ mod tests {
     #[tokio::test]
     async fn the_own_ones_first_and_anothers_only_at_a_bound() {
         let everywhere = Arc::default();
-        let other = place::places() - 1;
+        let other = thread_count() - 1;
         let free = pools(3, None, &everywhere);
         free.put(link(2), other, Instant::now());
         free.put(link(4), 0, Instant::now());

@@ -14,12 +14,12 @@ use std::thread;
 use tokio::runtime::{Builder, Handle};
 use tokio::task::AbortHandle;
 
-use crate::http::{places, take_place};
+use crate::http::{set_thread_index, thread_count};
 use crate::observe::count_guard::CountGuard;
 
 /// Lets what is ready on this thread go first. What is sent then leaves in a row, and whoever reads it is
 /// woken once rather than for each piece; unlike tokio's `yield_now` it does not ask the poller for more.
-pub async fn others_first() {
+pub async fn yield_to_others() {
     let mut is_last = false;
     poll_fn(|cx| {
         if is_last {
@@ -49,7 +49,7 @@ impl Threads {
     /// # Errors
     /// Where the system gives no thread, or no poller.
     pub fn start() -> io::Result<Self> {
-        (1..places()).map(Thread::start).collect::<io::Result<_>>().map(Self)
+        (1..thread_count()).map(Thread::start).collect::<io::Result<_>>().map(Self)
     }
 
     /// Runs what `begin` makes where the fewest tasks are under way; what ends it before its end.
@@ -77,12 +77,12 @@ impl Threads {
 }
 
 impl Thread {
-    fn start(place: usize) -> io::Result<Self> {
+    fn start(index: usize) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         let (started, starting) = mpsc::channel();
-        thread::Builder::new().name(format!("connections-{place}")).spawn(move || {
-            take_place(place);
+        thread::Builder::new().name(format!("connections-{index}")).spawn(move || {
+            set_thread_index(index);
             let _ = started.send(());
             runtime.block_on(std::future::pending::<()>());
         })?;
@@ -94,7 +94,7 @@ impl Thread {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::place;
+    use crate::http::thread_index;
     use tokio::sync::oneshot;
 
     #[tokio::test]
@@ -102,13 +102,13 @@ mod tests {
         let threads = Threads::start().expect("threads");
         let mut seen = Vec::new();
         let mut held = Vec::new();
-        for _ in 0..2 * (places() - 1) {
+        for _ in 0..2 * (thread_count() - 1) {
             let (tell, told) = oneshot::channel();
             let (hold, holding) = oneshot::channel::<()>();
             threads.spawn(|| async move {
-                let before = place();
+                let before = thread_index();
                 tokio::task::yield_now().await;
-                let _ = tell.send((before, place()));
+                let _ = tell.send((before, thread_index()));
                 let _ = holding.await;
             });
             let (before, after) = told.await.expect("it runs");
@@ -117,8 +117,8 @@ mod tests {
             held.push(hold);
         }
         seen.sort_unstable();
-        let due: Vec<_> = (1..places()).flat_map(|place| [place, place]).collect();
-        assert_eq!((seen, place()), (due, 0));
+        let due: Vec<_> = (1..thread_count()).flat_map(|index| [index, index]).collect();
+        assert_eq!((seen, thread_index()), (due, 0));
         threads.turn().await;
     }
 
@@ -128,7 +128,7 @@ mod tests {
         let note = |what| seen.lock().expect("not poisoned").push(what);
         let polite = async {
             note("read");
-            others_first().await;
+            yield_to_others().await;
             note("sent");
         };
         tokio::join!(polite, async { note("read by another") });
@@ -138,7 +138,7 @@ mod tests {
     #[tokio::test]
     async fn tasks_that_have_ended_count_no_more() {
         let threads = Threads::start().expect("threads");
-        for _ in 0..10 * (places() - 1) {
+        for _ in 0..10 * (thread_count() - 1) {
             let (tell, told) = oneshot::channel();
             threads.spawn(|| async move {
                 let _ = tell.send(());

@@ -127,7 +127,7 @@ pub(crate) async fn serve<S>(
                 return;
             }
         };
-        threads::others_first().await;
+        threads::yield_to_others().await;
         if write(&mut stream, &out, &mut draining).await.is_err() || next == Next::Close {
             return;
         }
