@@ -1,7 +1,7 @@
-//! The one way in: whoever brings a question, [`Broker::ask`] answers it.
+//! Every request, from a listener, the local socket or `query`, is answered by [`Broker::ask`].
 //!
-//! Holds one generation of the configuration: every entry as a target, all of them over one HTTP
-//! side and one cache. It finds the entry, and answers by itself what needs no API.
+//! A broker is one generation of the configuration: all its entries, which share the HTTP client and the
+//! cache. It finds the entry of a request. A request that no API can answer is answered here.
 
 mod names;
 
@@ -24,7 +24,7 @@ use crate::observe::warnings::RateLimitedWarnings;
 use crate::oidc::Oidc;
 use crate::wire::ipc::Service;
 
-/// Every entry of the configuration, ready to be asked.
+/// The entries of one configuration.
 #[derive(Debug)]
 pub struct Broker {
     maps: HashMap<String, CountedEntry<Target>>,
@@ -32,21 +32,21 @@ pub struct Broker {
     logins: HashMap<String, CountedEntry<Logins>>,
     /// Requests with names without entry, by protocol.
     unknown_names: [Rows; 3],
-    /// What a lookup in a map without entry says.
+    /// The `on_failure` of a lookup in an unknown map.
     unknown_map: Option<OnFailure>,
     shared: Common,
-    /// Names without entry.
+    /// For unknown names.
     warnings: RateLimitedWarnings,
 }
 
-/// One entry, and where its requests are counted.
+/// An entry and its counters.
 #[derive(Debug)]
 struct CountedEntry<T> {
     entry: Arc<T>,
     rows: Rows,
 }
 
-/// What all entries have in common, and what outlives a reload.
+/// What all entries share. It outlives a reload.
 #[derive(Debug, Clone)]
 struct Common {
     http: Arc<Http>,
@@ -58,41 +58,41 @@ struct Common {
     tracer: Option<Arc<Tracer>>,
 }
 
-/// The broker that a listener's requests go to; a reload puts another one in its place.
+/// The broker that a listener uses; a reload replaces it.
 #[derive(Debug)]
 pub struct Generation(ArcSwap<Broker>);
 
 impl Generation {
-    /// Begins with `broker`.
+    /// Starts with `broker`.
     #[must_use]
     pub fn new(broker: Arc<Broker>) -> Self {
         Self(ArcSwap::new(broker))
     }
 
-    /// The one for a request that is read now. It is the same one until the request is answered.
+    /// The broker for a request that is read now. The request keeps it until it is answered.
     #[must_use]
     pub fn current(&self) -> Arc<Broker> {
         self.0.load_full()
     }
 
-    /// From now on it is `broker`.
+    /// Replaces the broker.
     pub fn set(&self, broker: &Arc<Broker>) {
         self.0.store(Arc::clone(broker));
     }
 }
 
-/// What a client is told about the lookups that it will ask for.
+/// What the broker tells a client about its requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Terms {
-    /// The longest budget among them; for a name without entry, the longest there is.
+    /// The longest time limit among them; for an unknown name, the longest possible one.
     pub budget: Duration,
-    /// What a failure says; `None` for maps, and for a name without entry.
+    /// The entry's `on_failure`; `None` for maps and unknown names.
     pub on_failure: Option<OnFailure>,
-    /// What a login may use; empty for lookups, and for a name without entry.
+    /// The mechanisms of logins; empty for lookups and unknown names.
     pub mechanisms: Vec<Mechanism>,
 }
 
-/// What a generation is made of.
+/// The settings of a generation.
 #[derive(Debug)]
 pub struct Settings<'s> {
     /// `server.http_client` and `server.tls`.
@@ -105,7 +105,7 @@ pub struct Settings<'s> {
     pub policies: &'s [lookup::Settings],
     /// `dovecot_sasl`.
     pub logins: &'s [login::Settings],
-    /// The kinds and names of all listeners, the local socket among them: sorted, each once.
+    /// Component and name of all listeners and of the local socket, sorted, each once.
     pub listeners: Vec<(Component, String)>,
 }
 
@@ -113,7 +113,7 @@ impl Broker {
     /// The entries of `settings`.
     ///
     /// # Errors
-    /// Where the HTTP side cannot be set up.
+    /// The HTTP client cannot be set up.
     pub fn new(settings: &Settings<'_>) -> Result<Self, reqwest::Error> {
         let metrics = Arc::default();
         let http = Arc::new(Http::new(settings.http.clone(), &metrics));
@@ -130,15 +130,14 @@ impl Broker {
         Self::build(settings, shared, None)
     }
 
-    /// The same, where each request is traced.
+    /// The same broker, with a trace of each request.
     #[must_use]
     pub fn traced(mut self, tracer: Option<Arc<Tracer>>) -> Self {
         self.shared.tracer = tracer;
         self
     }
 
-    /// The next generation, by `settings`: connections, tokens and cached answers of what did not
-    /// change go over to it.
+    /// The next generation. Connections, tokens and cached answers of unchanged entries are kept.
     ///
     /// # Errors
     /// As [`Self::new`].
@@ -151,19 +150,19 @@ impl Broker {
         Self::build(settings, shared, Some(self))
     }
 
-    /// How it reaches APIs.
+    /// The HTTP client.
     #[must_use]
     pub fn http(&self) -> &HttpSettings {
         self.shared.http.settings()
     }
 
-    /// Whether `settings` would need another cache, which only a restart makes.
+    /// Whether `settings` needs a cache of another size, which only a restart makes.
     #[must_use]
     pub fn needs_another_cache(&self, settings: &Settings<'_>) -> bool {
         self.shared.cache_bytes != settings.cache_bytes
     }
 
-    /// How many entries `settings` adds, changes or leaves out.
+    /// How many entries `settings` adds, changes or removes.
     #[must_use]
     pub fn entries_changed(&self, settings: &Settings<'_>) -> usize {
         let maps = differences(settings.maps, self.maps.len(), |new| {
@@ -223,13 +222,13 @@ impl Broker {
         })
     }
 
-    /// Where this generation counts.
+    /// The counters.
     #[must_use]
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.shared.metrics
     }
 
-    /// What is under way.
+    /// The current load.
     #[must_use]
     pub fn load(&self) -> Load {
         let targets = self.maps.iter().map(|entry| (Component::Map, entry));
@@ -244,7 +243,7 @@ impl Broker {
         Load { queues, pools: self.shared.http.pools(), cached, cached_bytes }
     }
 
-    /// Answers one question, and counts it; in a trace of its own, where that is wanted.
+    /// Answers a request and counts it. If tracing is on, the request has a trace of its own.
     pub async fn ask(&self, question: &Question, context: &RequestContext) -> Answer {
         let span = self.shared.tracer.as_ref().map(Tracer::begin);
         let (answer, rows) = span::within(span.clone(), self.answer(question, context)).await;
@@ -266,7 +265,7 @@ impl Broker {
                 Some(CountedEntry { entry, rows }) => match std::str::from_utf8(key) {
                     Ok("") => (Answer::NotFound, rows),
                     Ok(key) => (entry.ask(LookupInput::Key(key), context).await, rows),
-                    // With smtputf8_enable Postfix itself takes such a key for not found (dict_utf8.c).
+                    // With smtputf8_enable Postfix treats such a key as not found (dict_utf8.c).
                     Err(_) => (Answer::NotFound, rows),
                 },
             },
@@ -278,19 +277,19 @@ impl Broker {
             },
             Question::Login(login) => match self.logins.get(&login.name) {
                 None => (self.unknown(Protocol::Sasl, &login.name), logins),
-                // It is large, and would make every connection larger.
+                // Boxed because it is large: every connection would be as large.
                 Some(CountedEntry { entry, rows }) => (Box::pin(entry.ask(login, context)).await, rows),
             },
         }
     }
 
-    /// What logins by the entry `name` may use; nothing where there is no such entry.
+    /// The mechanisms that the entry `name` offers; empty if there is no such entry.
     #[must_use]
     pub fn mechanisms(&self, name: &str) -> Vec<Mechanism> {
         self.logins.get(name).map(|logins| logins.entry.mechanisms()).unwrap_or_default()
     }
 
-    /// For an administrator: every entry, the cache, the pool. It takes a while.
+    /// The status of all entries, the cache and the connections. This may take milliseconds.
     #[must_use]
     pub fn status(&self) -> Value {
         let targets =
@@ -312,11 +311,11 @@ impl Broker {
         })
     }
 
-    /// Forgets cached answers: all, those of the entries called `name`, or that of one key of a map.
-    /// How many there were; it takes a while.
+    /// Removes cached answers: all, those of the entries called `name`, or that of one key of a map.
+    /// Returns how many. This may take milliseconds.
     ///
     /// # Errors
-    /// Why there can be none.
+    /// The reason why there can be none.
     pub fn purge(&self, name: Option<&str>, key: Option<&str>) -> Result<usize, String> {
         if let (Some(name), Some(key)) = (name, key) {
             return match self.maps.get(name) {
@@ -336,13 +335,13 @@ impl Broker {
         }
     }
 
-    /// What a failed login by the entry `name` says.
+    /// The `on_failure` of the login entry `name`.
     #[must_use]
     pub fn on_login_failure(&self, name: &str) -> Option<OnFailure> {
         self.logins.get(name).map(|logins| logins.entry.on_failure().clone())
     }
 
-    /// What a client that serves `service` may count on.
+    /// What the broker tells a client that serves `service`.
     #[must_use]
     pub fn terms(&self, service: &Service) -> Terms {
         match service {
@@ -368,7 +367,7 @@ impl Broker {
     }
 }
 
-/// How many of `now` were not there or are not as they were, and how many of `count` are gone.
+/// How many entries of `now` are new or changed, plus how many of the `count` old ones are removed.
 fn differences<'b, S: PartialEq + 'b>(
     now: &[S],
     count: usize,

@@ -1,5 +1,5 @@
-//! Names without entry: what is answered, and what is said of them. A name comes off the wire, so
-//! the log tells it once a minute, and the search for what was meant is bounded with the line.
+//! Unknown names: requests for entries that do not exist. A peer chooses the name, so the warnings, and the
+//! search for similar names with them, are limited in rate.
 
 use tracing::warn;
 
@@ -9,15 +9,14 @@ use crate::lookup::{Kind, Settings};
 use crate::model::brief::brief;
 use crate::model::{Answer, Failure, OnFailure, Protocol};
 
-/// More entries than this are not compared with a name: it is the work of some milliseconds.
+/// How many entries are compared with a name at most. This takes some milliseconds.
 const MOST_COMPARED: usize = 1000;
 
 impl Broker {
-    /// What a question for an entry that does not exist gets; the log tells it, seldom enough.
+    /// The answer to a request for an entry that does not exist. A warning is logged.
     pub(super) fn unknown(&self, protocol: Protocol, name: &str) -> Answer {
         let (section, name) = (protocol.section(), &*brief(name));
         if self.warnings.is_due(&format!("{section} {name}")) {
-            // The search is bounded with the line: at most a few dozen a minute.
             let did_you_mean = self.nearest(protocol, name);
             warn!(name, did_you_mean, "there is no such entry in {section}: what asks for it fails");
         }
@@ -36,12 +35,12 @@ impl Broker {
         names
     }
 
-    /// The entry of that protocol that was probably meant by `name`.
+    /// The entry with the most similar name.
     fn nearest(&self, protocol: Protocol, name: &str) -> Option<&str> {
         nearest(name, self.names(protocol).into_iter().take(MOST_COMPARED))
     }
 
-    /// What an administrator is told of a name without entry; nothing where there is one.
+    /// A sentence about an unknown name; `None` if there is such an entry.
     #[must_use]
     pub fn no_entry(&self, protocol: Protocol, name: &str) -> Option<String> {
         if self.names(protocol).contains(&name) {
@@ -51,7 +50,7 @@ impl Broker {
         Some(format!("there is no entry {name:?} in {}{near}", protocol.section()))
     }
 
-    /// Why nothing is forgotten of `name`, which is no entry that keeps answers.
+    /// Why no cached answers are removed for `name`.
     pub(super) fn keeps_nothing(&self, name: &str) -> String {
         match self.logins.contains_key(name) {
             true => format!("{name:?} is an entry of dovecot_sasl, and no login is ever kept"),
@@ -69,8 +68,8 @@ fn did_you_mean(near: Option<&str>) -> String {
     near.map(|near| format!("; did you mean {near:?}?")).unwrap_or_default()
 }
 
-/// What a lookup in a map without entry says: where one map is Sendmail's, such a name may be a
-/// slip of Sendmail's, and PERM would bounce mail.
+/// The `on_failure` of a lookup in an unknown map: TEMP if any map is for Sendmail, because PERM would
+/// bounce mail there.
 pub(super) fn unknown_map(maps: &[Settings]) -> Option<OnFailure> {
     let is_told_temp = |map: &Settings| matches!(&map.kind, Kind::Map(map) if map.perm_as_temp);
     maps.iter().any(is_told_temp).then_some(OnFailure::Temp)

@@ -1,5 +1,5 @@
-//! What the command line orders of a broker that runs, over its admin socket: `status`, `reload`,
-//! `cache purge`; and `query`, which a broker inside of this program answers where none runs.
+//! The commands that talk to the running broker over its admin socket: `status`, `reload`, `cache purge`,
+//! `query`. If no broker runs, a broker inside of this program answers `query`.
 
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -58,7 +58,7 @@ pub(super) fn query(cli: &Cli, command: &QueryCommand, trace: bool) -> ExitCode 
     show(&said, trace)
 }
 
-/// Asks in this process, without sockets.
+/// Answers in this process, without sockets.
 fn here(config: &Settings, query: &Query) -> Result<QueryReply, String> {
     let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
     let broker = Arc::new(Broker::new(&config.broker()).map_err(|error| error.to_string())?);
@@ -140,7 +140,7 @@ fn complain(code: u8, message: &str) -> ExitCode {
 }
 
 fn print(bytes: &[u8]) -> ExitCode {
-    // Whoever reads there may be gone.
+    // The reader may have closed the stream.
     let _ = io::stdout().write_all(bytes);
     ExitCode::SUCCESS
 }
@@ -161,7 +161,7 @@ fn lines(status: &Value) -> String {
     text
 }
 
-/// `name=value` of each member that has one; of what has no members, its own word.
+/// `name=value` of each member that has a value; a value without members by itself.
 fn members(item: &Value) -> String {
     let Some(members) = item.as_object() else { return word(item) };
     let mut members: Vec<_> = members.iter().filter(|(_, value)| !value.is_null()).collect();
@@ -171,7 +171,7 @@ fn members(item: &Value) -> String {
     shown.join(" ")
 }
 
-/// A text in quotes, where its end could not be reply otherwise.
+/// A text, in quotes if its end could not be seen otherwise.
 fn word(value: &Value) -> String {
     match value.as_str() {
         Some(text) if text.is_empty() || text.contains([' ', '"', '=']) => format!("{text:?}"),

@@ -1,5 +1,5 @@
-//! `check`: reads the configuration as a start would, and says everything that is wrong with it;
-//! with `--online` also what of that which it names is not there.
+//! `check`: reads the configuration as a start would, and prints everything that is wrong with it; with
+//! `--online` also which of its APIs and providers cannot be used.
 
 use std::fmt::Display;
 use std::io::Write;
@@ -71,7 +71,7 @@ fn good(file: &impl Display, config: &Settings, more: &str) -> ExitCode {
     let (maps, policies) = (names(&config.maps), names(&config.policies));
     let logins = names_of(config.logins.iter().map(|entry| entry.name.as_str()));
     let listeners = config.server.sockets.listen.len();
-    // Whoever reads there may be gone.
+    // The reader may have closed the stream.
     let _ = writeln!(
         std::io::stdout(),
         "{file} is good: maps: {maps}; policies: {policies}; logins: {logins}; listeners: {listeners}{more}"

@@ -1,8 +1,8 @@
-//! `demo`: the main job on this machine, for whoever wants to see it before reading on.
+//! `demo`: shows the main use on this machine.
 //!
-//! An embedded API, a broker on sockets in a directory of its own, and the real client. Every
-//! step asks as Postfix would, prints request, HTTP exchange and reply, and is compared with what
-//! is due: the exit code is 0 only where everything came out right.
+//! It starts an embedded API and a broker with sockets in a temporary directory, and uses the real client.
+//! Every step sends what Postfix would send, prints request, HTTP exchange and reply, and compares the
+//! reply with the expected one. The exit code is 0 only if all are equal.
 
 use std::fs::{self, DirBuilder};
 use std::io::{self, Read, Write};
@@ -29,7 +29,7 @@ use crate::server::{ConnectionLimits, Listeners, Shared, bind};
 use crate::settings;
 use crate::wire::{policy, socketmap};
 
-/// Who brings a request to the broker.
+/// How a request reaches the broker.
 #[derive(Clone, Copy)]
 enum By {
     /// `pfxhttp-client`, started as spawn(8) does, on standard input and output.
@@ -48,7 +48,7 @@ struct DemoStep {
     title: &'static str,
     by: By,
     request: Request,
-    /// What is due.
+    /// The expected reply.
     reply: &'static str,
 }
 
@@ -236,7 +236,7 @@ impl DemoStep {
 }
 
 fn configuration(directory: &Path, api: &SampleApi) -> io::Result<String> {
-    // A port where nobody listens: it was the system's to give a moment ago.
+    // No process listens on this port: the system had it free a moment ago.
     let nobody = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let directory = directory.display();
     let address = api.address;
@@ -325,7 +325,7 @@ fn client_program() -> io::Result<PathBuf> {
     })
 }
 
-/// A directory that goes with its owner.
+/// A temporary directory, removed when dropped.
 struct Directory(PathBuf);
 
 impl Directory {

@@ -1,4 +1,4 @@
-//! What `pfxhttp-broker` can be told to do. Exit codes are those of sysexits(3).
+//! The commands of `pfxhttp-broker`. Exit codes are those of sysexits(3).
 
 mod admin;
 mod check;
@@ -22,7 +22,7 @@ use cli::{Cli, Command, ConfigCommand};
 /// The whole program.
 #[must_use]
 pub fn main() -> ExitCode {
-    // Whatever is asked for reads secrets.
+    // Every command reads secrets.
     privilege::keep_to_itself();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

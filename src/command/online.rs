@@ -1,6 +1,6 @@
-//! `check --online`: whether what the configuration names is there. Each origin and each provider
-//! once, all of them at the same time, and no API is asked anything: `exchange::reach` connects and
-//! hangs up, `oidc::reach` fetches what a provider tells everybody.
+//! `check --online`: whether the APIs and providers of the configuration can be used. It tries each origin
+//! and each provider once, all at the same time. No request goes to an API: `http::reach` connects and
+//! hangs up, `oidc::reach` fetches the public documents of a provider.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -15,18 +15,18 @@ use crate::model::Deadline;
 use crate::oidc::{ClientSettings, Needs, Oidc};
 use crate::settings::Settings;
 
-/// All of it is over by then.
+/// The time limit of the whole check.
 const LIMIT: Duration = Duration::from_secs(10);
-/// The longest that is told of one.
+/// The longest text about one of them.
 const LONGEST: usize = 600;
 
-/// How many were looked for, and how many of them are not there.
+/// The counts of a check.
 pub(super) struct Counts {
     origins: usize,
     providers: usize,
     /// Origins and providers that cannot be used.
     pub(super) bad: usize,
-    /// What is strange about providers that can.
+    /// Warnings about providers that can be used.
     pub(super) warnings: usize,
 }
 
@@ -43,7 +43,7 @@ impl std::fmt::Display for Counts {
     }
 }
 
-/// What is looked for, and for whom.
+/// An origin or a provider to try, and the entries that use it.
 struct Goal<'c> {
     url: &'c Url,
     what: What,
@@ -55,7 +55,7 @@ enum What {
     Provider(Needs),
 }
 
-/// What is told of one that can be used.
+/// What is printed about one that can be used.
 struct Good {
     told: String,
     warning: Option<String>,
@@ -67,11 +67,10 @@ impl Good {
     }
 }
 
-/// Looks for everything, and says of each whether it is there: what is, on standard output, what is
-/// not, on standard error.
+/// Tries all of them. Prints those that can be used on standard output, the others on standard error.
 ///
 /// # Errors
-/// Where there is no runtime.
+/// The runtime cannot be started.
 pub(super) fn check(config: &Settings) -> std::io::Result<Counts> {
     let runtime = tokio::runtime::Runtime::new()?;
     let Goals { origins, providers } = Goals::of(config);
@@ -87,7 +86,7 @@ pub(super) fn check(config: &Settings) -> std::io::Result<Counts> {
     for (goal, found) in goals.iter().zip(found) {
         match found {
             Ok(good) => {
-                // Whoever reads there may be gone.
+                // The reader may have closed the stream.
                 drop(writeln!(std::io::stdout(), "{}", goal.line(&good.told)));
                 if let Some(warning) = good.warning {
                     warnings += 1;
@@ -144,7 +143,7 @@ impl Goal<'_> {
     }
 }
 
-/// What there is to look for, in the order of the configuration.
+/// The origins and providers to try, in the order of the configuration.
 #[derive(Default)]
 struct Goals<'c> {
     origins: Vec<Goal<'c>>,

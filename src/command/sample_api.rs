@@ -1,5 +1,5 @@
 //! The HTTP API of `demo`: a few mailboxes, a policy and a user, on a loopback port of the system's
-//! choice. It remembers the last exchange, for the demonstration to show.
+//! choice. It keeps the last exchange, which `demo` prints.
 
 use std::convert::Infallible;
 use std::io;

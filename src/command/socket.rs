@@ -1,8 +1,7 @@
-//! The way to a broker that runs: its admin socket, which the configuration names.
+//! Finds the admin socket of the running broker, which the configuration names.
 //!
-//! The file on the disk may be another one than the broker has read, and a broken one: whoever
-//! looks after a broker then must not be kept from it. What can still be read of the file says where
-//! the socket is, else it is looked for at its usual place.
+//! The file may have changed since the broker read it, and may be broken. The commands must work then,
+//! too: the path is taken from what can be read of the file, else it is the default.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::net::Shutdown;
@@ -19,14 +18,14 @@ use crate::settings::{Problem, Settings, Severity};
 /// A policy may take 90 s.
 const PATIENCE: Duration = Duration::from_secs(100);
 
-/// Where a broker is looked for, and by which configuration.
+/// The path of the admin socket, and the configuration that it comes from.
 pub(super) struct Socket {
     path: PathBuf,
     pub(super) config: Result<Settings, Vec<Problem>>,
 }
 
 impl Socket {
-    /// By the configuration that `cli` names.
+    /// Reads the configuration that `cli` names.
     pub(super) fn of(cli: &Cli) -> Self {
         let (file, read) = cli.location().read(false);
         match read {
@@ -38,7 +37,7 @@ impl Socket {
         }
     }
 
-    /// Has the broker do `what`, and says so where that is not what the file says.
+    /// Sends `what` to the broker, and warns if the broker may not have the configuration of the file.
     pub(super) fn order(&self, what: &AdminRequest) -> io::Result<AdminReply> {
         let told = order(&self.path, what)?;
         if let Some(first) = self.error() {
@@ -58,7 +57,7 @@ impl Socket {
         self.config.as_ref().err().and_then(|problems| problems.iter().find(is_error))
     }
 
-    /// Says why there is no answer.
+    /// Prints why there is no reply.
     pub(super) fn complain(&self, error: &io::Error) -> ExitCode {
         let path = self.path.display();
         let is_broken = self.error().is_some();
@@ -78,7 +77,7 @@ impl Socket {
     }
 }
 
-/// Whether nobody listens there.
+/// Whether no process listens on the socket.
 pub(super) fn is_nobody(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused)
 }

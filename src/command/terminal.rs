@@ -1,5 +1,5 @@
-//! What a terminal is shown of bytes that came from elsewhere: a control character of an API's
-//! answer must not move the cursor, set a title or colour what follows.
+//! Output to a terminal of bytes that an API or a peer sent: their control characters must not move the
+//! cursor, set a title or change colours.
 
 /// `bytes` with an escape for everything that a terminal would not just show, but for line ends.
 pub(super) fn visible(bytes: &[u8]) -> String {

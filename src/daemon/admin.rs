@@ -1,9 +1,9 @@
-//! The administrator's socket: what `status`, `reload`, `cache purge` and `query` ask of a broker
-//! that runs. It is another one than that of the clients, with mode 0600: who may ask for a mailbox
-//! may not ask for everything.
+//! The admin socket: `status`, `reload`, `cache purge` and `query` talk to the running broker here. It is
+//! not the local socket and has mode 0600: a user that may look up mailboxes must not control the broker.
 //!
-//! One order a connection, as a line of JSON, and one line of JSON back. Both ends are the same
-//! program; an order that is not understood is refused. Limits: a line of 256 KiB, 30 s to bring it.
+//! A connection carries one request and one reply, each a line of JSON. Both ends are the same program;
+//! an unknown request is refused. Limits: a line of 256 KiB, which must arrive within 30 s, and 32
+//! concurrent connections.
 
 use std::io;
 use std::sync::Arc;
@@ -18,66 +18,66 @@ use crate::daemon::query::{Query, QueryReply};
 
 const LONGEST: u64 = 256 * 1024;
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Connections at a time.
+/// Concurrent connections.
 const MOST: usize = 32;
 
-/// What may be ordered.
+/// A request of an administrator.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "order", rename_all = "snake_case")]
 pub enum AdminRequest {
-    /// How it goes.
+    /// Report the status.
     Status,
     /// Read the configuration again.
     Reload,
-    /// Forget cached answers: all, those of an entry, or that of one key.
+    /// Remove cached answers: all, those of an entry, or that of one key.
     Purge {
         /// The entry.
         name: Option<String>,
         /// A map's key.
         key: Option<String>,
     },
-    /// Ask as Postfix would.
+    /// Handle a request as from Postfix.
     Query(Query),
 }
 
-/// What comes back.
+/// The reply.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "told", rename_all = "snake_case")]
 pub enum AdminReply {
-    /// It is done; a sentence.
+    /// The request was carried out.
     Done {
-        /// What was done.
+        /// What was done, as a sentence.
         what: String,
     },
-    /// It is not; a sentence.
+    /// The request was not carried out.
     Refused {
-        /// Why.
+        /// The reason, as a sentence.
         why: String,
     },
-    /// How it goes.
+    /// The status.
     Status {
         /// As JSON.
         status: serde_json::Value,
     },
-    /// What Postfix would get.
+    /// The reply that Postfix would get.
     #[serde(rename = "said")]
     Query(QueryReply),
 }
 
-/// An order, and where its answer goes.
+/// A request, and the channel for its reply.
 pub type Received = (AdminRequest, oneshot::Sender<AdminReply>);
 
-/// Serves the socket, handing each order to `orders`. Never returns.
-pub async fn serve(listener: UnixListener, orders: mpsc::Sender<Received>) {
+/// Serves the socket and passes each request to `requests`. Never returns.
+pub async fn serve(listener: UnixListener, requests: mpsc::Sender<Received>) {
     let connections = Arc::new(Semaphore::new(MOST));
     loop {
         let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let orders = orders.clone();
+                let requests = requests.clone();
                 tokio::spawn(async move {
-                    // Whoever ordered and left wants no answer.
-                    let _ = one(stream, orders).await;
+                    // A peer that hung up needs no reply.
+                    let _ = one(stream, requests).await;
                     drop(permit);
                 });
             }
@@ -86,15 +86,15 @@ pub async fn serve(listener: UnixListener, orders: mpsc::Sender<Received>) {
     }
 }
 
-async fn one(stream: UnixStream, orders: mpsc::Sender<Received>) -> io::Result<()> {
+async fn one(stream: UnixStream, requests: mpsc::Sender<Received>) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut line = Vec::new();
     let mut bounded = (&mut stream).take(LONGEST);
     tokio::time::timeout(PATIENCE, bounded.read_until(b'\n', &mut line)).await??;
-    let told = match serde_json::from_slice(&line) {
-        Ok(order) => {
+    let reply = match serde_json::from_slice(&line) {
+        Ok(request) => {
             let (answer, answered) = oneshot::channel();
-            match orders.send((order, answer)).await {
+            match requests.send((request, answer)).await {
                 Ok(()) => {
                     answered.await.unwrap_or(AdminReply::Refused { why: "the broker stops".to_owned() })
                 }
@@ -103,7 +103,7 @@ async fn one(stream: UnixStream, orders: mpsc::Sender<Received>) -> io::Result<(
         }
         Err(_) => AdminReply::Refused { why: "this broker does not know that order".to_owned() },
     };
-    let mut line = serde_json::to_vec(&told).unwrap_or_default();
+    let mut line = serde_json::to_vec(&reply).unwrap_or_default();
     line.push(b'\n');
     tokio::time::timeout(PATIENCE, stream.write_all(&line)).await?
 }

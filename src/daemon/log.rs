@@ -2,9 +2,9 @@
 //!
 //! It goes to standard output, in lines or in JSON; where journald reads it, to standard error,
 //! each line with its priority in front (sd-daemon(3)) and without the time, which the journal
-//! has. A thread of its own writes: whoever does not read, or a disk that is full, never delays an
-//! answer. What does not fit into its queue, or cannot be written, is dropped and counted, and the
-//! count is told when there is room again.
+//! has. A thread of its own writes, so that a slow reader or a full disk does not delay a reply. Lines
+//! that do not fit into its queue or cannot be written are dropped and counted; the count is logged
+//! later.
 
 mod sink;
 
@@ -31,10 +31,10 @@ const QUEUE: usize = 8192;
 /// How often lost lines are looked for.
 const LOOK: Duration = Duration::from_secs(10);
 
-/// What may be said, which a reload changes.
+/// The level, which a reload changes.
 static FILTER: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
 
-/// The log of this process. Dropped, it writes what waits, for a second at the most.
+/// The log of this process. When dropped, it writes the queued lines, for at most one second.
 #[must_use]
 pub struct Log {
     _worker: WorkerGuard,
@@ -43,7 +43,7 @@ pub struct Log {
     told: AtomicUsize,
 }
 
-/// Starts the log. Whatever is said before is lost.
+/// Starts the log. Earlier messages are lost.
 pub fn start(logging: Logging) -> Log {
     let journal = logging.use_systemd || is_read_by_journald();
     let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(QUEUE).thread_name("log");
@@ -56,7 +56,7 @@ pub fn start(logging: Logging) -> Log {
         .with_ansi(false)
         .with_target(false)
         .with_writer(Lines { writer, journal })
-        // Said on standard error, and a panic where nobody reads that either.
+        // It would print to standard error, and panic if that is closed.
         .log_internal_errors(false);
     let lines: Box<dyn Layer<_> + Send + Sync> = match (logging.json, journal) {
         (true, false) => lines.json().flatten_event(true).boxed(),
@@ -71,7 +71,7 @@ pub fn start(logging: Logging) -> Log {
     Log { _worker: worker, dropped, lost, told: AtomicUsize::new(0) }
 }
 
-/// Says more or less from now on.
+/// Changes the level.
 pub fn set_level(level: Level) {
     if let Some(filter) = FILTER.get() {
         // It fails where the log has ended.
@@ -80,7 +80,7 @@ pub fn set_level(level: Level) {
 }
 
 impl Log {
-    /// Tells from time to time how many lines were lost. Never returns.
+    /// Logs from time to time how many lines were lost. Never returns.
     pub async fn watch(&self) {
         loop {
             tokio::time::sleep(LOOK).await;

@@ -1,5 +1,5 @@
-//! What an administrator asks by hand (`query`): the bytes that a client would send go through the
-//! decoders that a client's go through, so that what comes out is what a client would get.
+//! `query`: the bytes that Postfix would send go through the same decoders as those of Postfix, so that
+//! the output is what Postfix would get.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,35 +18,35 @@ use crate::wire::logins::{LoginConnection, LoginStep};
 use crate::wire::reply::{self, Next};
 use crate::wire::{Error, policy, socketmap};
 
-/// More than any request may have: what is beyond it changes no reply.
+/// Longer than any valid request. Further bytes do not change the reply.
 const LONGEST: usize = 160 * 1024;
 
-/// A question of an administrator.
+/// A request of an administrator.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Query {
     /// The protocol of the request.
     #[serde(rename = "kind")]
     protocol: Protocol,
-    /// The entry, where the request does not name it.
+    /// The entry, if the request does not name it.
     name: String,
-    /// What a client would send, in base64. It may hold a password.
+    /// The bytes that Postfix would send, in base64. They may hold a password.
     request: Secret,
 }
 
 /// The reply to a [`Query`].
 #[derive(Debug, Serialize, Deserialize)]
 pub struct QueryReply {
-    /// The bytes; empty where the connection is closed.
+    /// The bytes; empty if the connection is closed.
     pub bytes: Vec<u8>,
-    /// What happened on the way.
+    /// The notes of `--trace`.
     pub trace: Vec<String>,
-    /// A sentence where there is no entry of that name.
+    /// A sentence if there is no entry of that name.
     #[serde(default)]
     pub unknown: Option<String>,
 }
 
 impl Query {
-    /// A key of a map.
+    /// A lookup of a key in a map.
     #[must_use]
     pub fn map(name: &str, key: &[u8]) -> Self {
         let mut request = Vec::new();
@@ -54,8 +54,7 @@ impl Query {
         Self::new(Protocol::Socketmap, name, &request)
     }
 
-    /// A policy service; `lines` are `name=value` each. Who names no kind of request means
-    /// Postfix' own.
+    /// A policy request of `lines`, `name=value` each. `request` is Postfix' own unless a line sets it.
     #[must_use]
     pub fn policy(name: &str, lines: &[&[u8]]) -> Self {
         let mut request = Vec::new();
@@ -84,7 +83,7 @@ impl Query {
     }
 }
 
-/// Asks `broker` as a socket client would.
+/// Handles `query` as if it came from Postfix.
 pub async fn ask(broker: &Arc<Broker>, query: &Query) -> QueryReply {
     let received = STANDARD.decode(query.request.expose()).unwrap_or_default();
     let replies = async {
@@ -101,7 +100,7 @@ pub async fn ask(broker: &Arc<Broker>, query: &Query) -> QueryReply {
     QueryReply { bytes, trace, unknown: broker.no_entry(query.protocol, &query.name) }
 }
 
-/// The replies up to the end of `received`, or of the connection.
+/// The replies until `received` or the connection ends.
 async fn lookups(
     broker: &Broker,
     protocol: Protocol,
@@ -134,7 +133,7 @@ async fn lookups(
 
 async fn logins(broker: &Broker, name: &str, mut received: Vec<u8>) -> Vec<u8> {
     let offered = match broker.mechanisms(name) {
-        // No listener has such a name: whoever is asked says so.
+        // There is no such entry. The broker says so.
         unknown if unknown.is_empty() => Mechanism::ALL.to_vec(),
         offered => offered,
     };

@@ -1,9 +1,8 @@
-//! What runs, and how it goes over to another configuration.
+//! The running daemon, and its reload.
 //!
 //! All or nothing: the configuration is read and checked, certificates, keys and entries are made,
-//! new sockets are bound; only then everything changes at once. Whatever fails before that is
-//! logged, and nothing has changed. Sockets that are new beside old ones need the rights that the
-//! broker has by now.
+//! new sockets are bound. Only then everything changes, at once. A failure before that is logged,
+//! and nothing has changed. The broker makes new sockets with the rights that it has by then.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -28,14 +27,14 @@ use crate::server::settings::Privileges;
 use crate::server::{Changes, Listeners};
 use crate::settings::{Location, Problem, Server, Settings, Severity};
 
-/// A broker that runs.
+/// The running daemon.
 pub(super) struct Daemon<'c> {
     location: &'c Location,
     pub(super) listeners: Listeners,
     /// What a service manager has handed over.
     pub(super) activated: Activated,
     broker: Arc<Broker>,
-    /// The same, for those who look at it from time to time.
+    /// The same broker, for the exporters.
     current: Arc<Generation>,
     prometheus: Option<Endpoint>,
     manager: ServiceManager,
@@ -43,14 +42,14 @@ pub(super) struct Daemon<'c> {
     /// Counts configurations, from 1.
     generation: u64,
     since: Instant,
-    /// Whether the last reload was taken; none: there was none.
+    /// Whether the last reload succeeded; `None` if there was none.
     reloaded: Option<bool>,
 }
 
 /// What only a restart changes.
 #[derive(PartialEq)]
 struct Fixed {
-    /// Its owner follows `server.run_as_user`, which is named itself.
+    /// Path and mode. The owner follows `server.run_as_user`, which is compared by itself.
     admin: (PathBuf, u32),
     max_connections: (Option<usize>, Option<usize>),
     format: (bool, bool),
@@ -97,19 +96,19 @@ impl<'c> Daemon<'c> {
         }
     }
 
-    /// From now on `current` is reply of every reload, and the endpoint follows it.
+    /// From now on every reload sets `current`, and the endpoint for Prometheus follows it.
     pub(super) fn observed(mut self, current: Arc<Generation>, prometheus: Option<Endpoint>) -> Self {
         (self.current, self.prometheus) = (current, prometheus);
         self
     }
 
-    /// Does what an administrator orders. Questions are asked aside.
+    /// Handles a request of the admin socket. A query runs in a task of its own.
     pub(super) fn handle(&mut self, order: AdminRequest, answer: oneshot::Sender<AdminReply>) {
         let reply = match order {
             AdminRequest::Query(order) => {
                 let broker = Arc::clone(&self.broker);
                 tokio::spawn(async move {
-                    // Whoever asked may be gone.
+                    // The peer may have hung up.
                     let _ = answer.send(AdminReply::Query(query::ask(&broker, &order).await));
                 });
                 return;
@@ -157,10 +156,10 @@ impl<'c> Daemon<'c> {
         status
     }
 
-    /// Reads the configuration again, and goes over to it; what of it needs a restart.
+    /// Reads the configuration again and applies it. Returns the keys that need a restart.
     ///
     /// # Errors
-    /// Why nothing has changed; the log has said it, too.
+    /// The reason why nothing has changed, which is also logged.
     pub(super) fn reload(&mut self) -> Result<Vec<&'static str>, String> {
         self.manager.tell_of_reload();
         let outcome = self.try_to_reload();
@@ -171,7 +170,7 @@ impl<'c> Daemon<'c> {
     }
 
     fn try_to_reload(&mut self) -> Result<Vec<&'static str>, String> {
-        // Files and names are waited for; the other threads go on serving.
+        // This waits for files and names. The other threads go on serving.
         let prepared = tokio::task::block_in_place(|| self.prepare());
         let (config, broker, plan) = prepared.inspect_err(|_| {
             error!(generation = self.generation, "the configuration was not reloaded: nothing has changed");
@@ -209,7 +208,7 @@ impl<'c> Daemon<'c> {
         Ok(restart)
     }
 
-    /// Makes everything that can fail, and says what did.
+    /// Prepares everything that can fail, and logs the failure.
     fn prepare(&self) -> Result<(Settings, Broker, bind::Plan), String> {
         let jail = self.fixed.privileges.chroot.as_deref();
         let inside = jail.map(|jail| format!(" (inside chroot {})", jail.display())).unwrap_or_default();
@@ -246,7 +245,7 @@ impl<'c> Daemon<'c> {
         }
     }
 
-    /// The keys whose change has had no effect.
+    /// The keys whose change takes effect after a restart.
     fn needs_a_restart(&self, config: &Settings) -> Vec<&'static str> {
         let now = Fixed::of(&config.server);
         let fixed = [

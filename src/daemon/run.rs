@@ -1,9 +1,9 @@
-//! Running: configuration, sockets, runtime, ready; and the way back.
+//! The life of the daemon: configuration, sockets, runtime, ready; then the shutdown.
 //!
 //! All or nothing: everything that can fail is done before the first connection is accepted. On
-//! SIGTERM and SIGINT the broker stops listening, answers what has been asked, and ends with 0; a
+//! SIGTERM and SIGINT the broker stops listening, answers the requests that it has read, and ends with 0; a
 //! second signal ends it at once. SIGHUP makes it read its configuration again (`reload`). A
-//! service manager is reply of all of that (sd_notify(3)), and asked to watch over it where it does.
+//! service manager is notified of all that (sd_notify(3)); its watchdog is served if it has one.
 
 use std::io;
 use std::net::TcpListener;
@@ -106,14 +106,14 @@ pub(crate) fn run(location: &Location) -> ExitCode {
                 () = log.watch() => Ok(ExitCode::SUCCESS),
             }
         });
-        // A name that is still being looked up has nobody left who waits for it.
+        // Nothing waits any more for a DNS lookup that still runs.
         runtime.shutdown_background();
         served
     });
     served.unwrap_or_else(|error| fail(OS, &error.to_string()))
 }
 
-/// Says why there is no broker. On standard error alone: a service manager reads both streams.
+/// Prints why the broker does not start, on standard error alone: a service manager reads both streams.
 fn fail(code: u8, message: &str) -> ExitCode {
     say(&[format!("pfxhttp-broker: {message}")]);
     ExitCode::from(code)
@@ -221,8 +221,7 @@ async fn serve(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Says within half of the service manager's patience (WatchdogSec) that no thread that serves
-/// connections is stuck.
+/// Notifies the watchdog, twice in WatchdogSec, as long as no thread that serves connections is stuck.
 async fn watch(threads: Threads, turned: mpsc::Sender<()>) {
     let Some(patience) = sd_notify::watchdog_enabled() else { return };
     let mut interval = tokio::time::interval((patience / 2).max(Duration::from_millis(1)));
@@ -234,7 +233,7 @@ async fn watch(threads: Threads, turned: mpsc::Sender<()>) {
     }
 }
 
-/// Holds back the signals that [`Signals`] will listen to, in this thread and its children.
+/// Blocks the signals that [`Signals`] will listen to, in this thread and its children.
 fn hold_signals() -> SigSet {
     let mut held = SigSet::empty();
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
@@ -259,7 +258,7 @@ impl Signals {
         })
     }
 
-    /// Waits for the next one. Several to reload that come at a time count once.
+    /// Waits for the next signal. Several pending requests to reload count once.
     async fn next(&mut self) -> Event {
         tokio::select! {
             _ = self.terminate.recv() => Event::Stop,

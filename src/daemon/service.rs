@@ -1,7 +1,7 @@
-//! What a service manager is told (sd_notify(3)), where there is one.
+//! Notifications to a service manager (sd_notify(3)), if there is one.
 //!
-//! Its socket is connected at the start: a jail (`server.chroot`) holds no path to it. Nobody waits
-//! for a manager that does not read: what does not fit into its queue is not told.
+//! The socket is connected at the start, because a jail (`server.chroot`) has no path to it. The broker
+//! does not wait for the manager: a notification that does not fit into its queue is dropped.
 
 use std::env;
 use std::ffi::OsStr;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use sd_notify::NotifyState;
 use tracing::warn;
 
-/// The way to it.
+/// The connection to it.
 #[derive(Debug, Clone)]
 pub(super) struct ServiceManager(Option<Arc<UnixDatagram>>);
 

@@ -244,7 +244,6 @@ mod tests {
 
     #[test]
     fn auth_of_postfix() {
-        // DV-9
         let line = "AUTH\t7\tplain\tservice=smtp\tnologin\tlip=127.0.0.1\trip=192.0.2.7\tsecured\tresp=AHVAZXhhbXBsZS5jb20Ac2VjcmV0\n";
         let auth = auth(line, 0);
         assert_eq!((auth.id, auth.mechanism.as_str()), (7, "PLAIN"));
@@ -261,7 +260,6 @@ mod tests {
 
     #[test]
     fn initial_responses_in_all_forms() {
-        // DV-12
         for (resp, minor, initial) in [
             ("", 0, Initial::Absent),
             ("\tresp=", 0, Initial::Absent),
@@ -320,11 +318,11 @@ mod tests {
         Greeting { mechanisms: &["PLAIN", "LOGIN"], pid: 12, connection: 3, cookie: 0xab }.encode(&mut out);
         let due = "VERSION\t1\t2\nMECH\tPLAIN\tplaintext\nMECH\tLOGIN\tplaintext\nSPID\t12\nCUID\t3\n\
                    COOKIE\t000000000000000000000000000000ab\nDONE\n";
-        assert_eq!(String::from_utf8(out).expect("UTF-8"), due); // DV-3
+        assert_eq!(String::from_utf8(out).expect("UTF-8"), due);
         let mut out = Vec::new();
         challenge(1, b"", &mut out);
         challenge(1, b"Username:", &mut out);
-        assert_eq!(out, b"CONT\t1\t\nCONT\t1\tVXNlcm5hbWU6\n"); // DV-14
+        assert_eq!(out, b"CONT\t1\t\nCONT\t1\tVXNlcm5hbWU6\n");
     }
 
     proptest! {

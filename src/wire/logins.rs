@@ -336,7 +336,7 @@ mod tests {
         assert_eq!(login.credentials, Credentials::Password { user: "u@example.com".into(), password });
         assert_eq!((login.name.as_str(), login.mechanism), ("smtp", Mechanism::Plain));
         let accepted = Answer::Accepted { user: "u@example.com".into() };
-        assert_eq!(say(&mut logins, 7, &accepted), ("OK\t7\tuser=u@example.com\n".into(), Next::Stay)); // DV-9
+        assert_eq!(say(&mut logins, 7, &accepted), ("OK\t7\tuser=u@example.com\n".into(), Next::Stay));
         assert_eq!(say(&mut logins, 7, &accepted), (String::new(), Next::Stay), "one answer");
     }
 
@@ -358,7 +358,6 @@ mod tests {
 
     #[test]
     fn a_refused_token_is_explained_first() {
-        // SA-4, SA-5
         for (mechanism, challenge, note) in [
             ("OAUTHBEARER", "eyJzdGF0dXMiOiJpbnZhbGlkX3Rva2VuIn0=", "AQ=="),
             ("XOAUTH2", "eyJzdGF0dXMiOiI0MDEiLCJzY2hlbWVzIjoiYmVhcmVyIn0=", ""),

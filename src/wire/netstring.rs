@@ -1,6 +1,6 @@
 //! Netstrings: `<decimal length>:<bytes>,` (netstring_proto, cr.yp.to/proto/netstrings.txt).
 //!
-//! Strict where Postfix is lenient (CHECK SM-3): no sign, no empty length, no leading zero but
+//! Strict where Postfix is lenient: no sign, no empty length, no leading zero but
 //! in `0:`. The announced length is held against the limit while its digits are read, so it
 //! cannot overflow and nothing is ever allocated for it.
 

@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn a_request_of_postfix() {
-        // PO-1: split at the first `=`, unknown names are carried along.
+        // Split at the first `=`, unknown names are carried along.
         let bytes = b"request=smtpd_access_policy\nsender=a=b@example.com\nfoo=bar\nsize=\n\nrest";
         let (question, consumed) = decode(bytes, "p").expect("legal").expect("complete");
         assert_eq!(consumed, bytes.len() - 4);

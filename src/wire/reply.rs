@@ -149,7 +149,7 @@ fn is_one_value(text: &str) -> bool {
     !text.is_empty() && !text.chars().any(char::is_control)
 }
 
-/// What an SMTP client may be shown: printable ASCII, at most 200 characters (DV-17).
+/// What an SMTP client may be shown: printable ASCII, at most 200 characters.
 fn printable(text: &str) -> String {
     let shown = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '?' };
     text.chars().take(200).map(shown).collect()
@@ -179,11 +179,11 @@ mod tests {
     #[test]
     fn socketmap_replies_to_the_byte() {
         let value = Answer::Value("user1@example.com, user2@example.com".to_owned());
-        assert_eq!(map(&value), "39:OK user1@example.com, user2@example.com,"); // SM-4
-        assert_eq!(map(&Answer::NotFound), "9:NOTFOUND ,"); // SM-4, SM-22
-        assert_eq!(map(&failed(Failure::EmptyValue)), "16:PERM empty value,"); // SM-5
-        assert_eq!(map(&failed(Failure::UnknownName)), "16:PERM unknown map,"); // SM-10
-        assert_eq!(map(&failed(Failure::Malformed)), "22:PERM malformed request,"); // SM-3
+        assert_eq!(map(&value), "39:OK user1@example.com, user2@example.com,");
+        assert_eq!(map(&Answer::NotFound), "9:NOTFOUND ,");
+        assert_eq!(map(&failed(Failure::EmptyValue)), "16:PERM empty value,");
+        assert_eq!(map(&failed(Failure::UnknownName)), "16:PERM unknown map,");
+        assert_eq!(map(&failed(Failure::Malformed)), "22:PERM malformed request,");
         assert_eq!(map(&failed(Failure::Status(404))), "41:PERM unexpected status code received: 404,");
         assert_eq!(map(&failed(Failure::TooLong(100_001))), "27:PERM value too long: 100001,");
         assert_eq!(
@@ -224,7 +224,7 @@ mod tests {
         };
         let reject = Answer::Action(Action::parse("REJECT no").expect("an action"));
         assert_eq!(say(&reject, &defer), (Next::Stay, "action=REJECT no\n\n".to_owned()));
-        assert_eq!(say(&Answer::NotFound, &defer), (Next::Stay, "action=DUNNO\n\n".to_owned())); // PO-6
+        assert_eq!(say(&Answer::NotFound, &defer), (Next::Stay, "action=DUNNO\n\n".to_owned()));
         let deferred = (Next::Stay, "action=DEFER Temporary server problem\n\n".to_owned());
         assert_eq!(say(&failed(Failure::UnknownName), &defer), deferred);
         assert_eq!(say(&failed(Failure::Connect), &OnFailure::Disconnect), (Next::Close, String::new()));

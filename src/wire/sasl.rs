@@ -287,7 +287,6 @@ mod tests {
 
     #[test]
     fn plain() {
-        // SA-1
         assert_eq!(
             respond(Mechanism::Plain, "AHVAZXhhbXBsZS5jb20Ac2VjcmV0"),
             typed("u@example.com", "secret")
@@ -327,7 +326,6 @@ mod tests {
 
     #[test]
     fn login() {
-        // DV-14
         let mut dialogue = Dialogue::new(Mechanism::Login);
         assert_eq!(dialogue.prompt(), b"Username:");
         assert_eq!(dialogue.respond(b"u@example.com"), DialogueStep::Challenge(b"Password:"));
@@ -342,7 +340,6 @@ mod tests {
 
     #[test]
     fn oauthbearer() {
-        // SA-3
         let host =
             "bixhPXVAZXhhbXBsZS5jb20sAWhvc3Q9bXguZXhhbXBsZS5jb20BcG9ydD01ODcBYXV0aD1CZWFyZXIgdG9rLmVuAQE=";
         assert_eq!(respond(Mechanism::Oauthbearer, host), token("u@example.com", "tok.en"));
@@ -370,7 +367,6 @@ mod tests {
 
     #[test]
     fn xoauth2() {
-        // SA-5
         let resp = "dXNlcj11QGV4YW1wbGUuY29tAWF1dGg9QmVhcmVyIHRvay5lbgEB";
         assert_eq!(respond(Mechanism::Xoauth2, resp), token("u@example.com", "tok.en"));
         let xoauth2 = |text: &str| Dialogue::new(Mechanism::Xoauth2).respond(text.as_bytes());

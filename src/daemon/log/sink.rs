@@ -1,5 +1,5 @@
-//! Where lines of the log go. One that cannot be written, as on a full disk, is lost and counted,
-//! and what was written of it ends before the next one begins. There is nobody to tell an error.
+//! The stream that the log goes to. A line that cannot be written, for example because the disk is full,
+//! is lost and counted. If a part of it was written, that part is ended before the next line.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
@@ -34,8 +34,7 @@ pub(super) struct Sink<W> {
     torn: bool,
 }
 
-/// A sink on this stream, without the buffer of the standard library's, which would keep a part of
-/// a line for later.
+/// A sink on this stream, without the standard library's buffer, which would keep a part of a line.
 pub(super) fn on(stream: &impl AsFd, lost: &Arc<Lost>) -> Sink<Box<dyn Write + Send>> {
     let out: Box<dyn Write + Send> = match stream.as_fd().try_clone_to_owned() {
         Ok(descriptor) => Box::new(File::from(descriptor)),
