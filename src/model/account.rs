@@ -1,19 +1,18 @@
-//! Which names may log in as accounts: one rule for the name that a token gives and for the one that
-//! an API gives (`Auth-User`).
+//! Which names may be those of accounts: one rule for names from tokens and from APIs (`Auth-User`).
 //!
-//! A name stands in logs, in headers and in the tables that say who may send as whom. Two names that
-//! look alike there must not be two accounts, so nothing in a name may be invisible or change the
-//! order in which the rest is shown.
+//! A name appears in logs, in headers and in the tables of permitted senders. Two names that look alike
+//! there must not be two accounts. So a name must not hold characters that are invisible or change the
+//! direction of text.
 
-/// Whether `name` may be that of an account: it says something, and all of it can be seen.
+/// Whether `name` may be that of an account: it is not blank, and all of it is visible.
 #[must_use]
 pub fn is_account_name(name: &str) -> bool {
     !name.chars().all(is_blank) && !name.chars().any(is_hidden)
 }
 
-/// Shown as an empty place.
+/// Shown as a blank.
 fn is_blank(c: char) -> bool {
-    // The empty pattern of Braille is no White_Space.
+    // The blank pattern of Braille does not have the property White_Space.
     c.is_whitespace() || c == '\u{2800}'
 }
 

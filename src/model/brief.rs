@@ -1,16 +1,16 @@
-//! Texts from outside, no longer than the log, a reply or a trace has room for.
+//! Texts of peers and APIs, cut for the log, a reply or a trace.
 
 use std::borrow::Cow;
 
-/// What is shown of a name, or of what an API says of one.
+/// The longest shown text, in characters.
 const BRIEF: usize = 200;
 
-/// `text`, no longer than a name.
+/// `text`, cut to the usual length.
 pub(crate) fn brief(text: &str) -> Cow<'_, str> {
     cut(text, BRIEF)
 }
 
-/// The first `most` characters of `text`, and a mark where that is not all.
+/// The first `most` characters of `text`, with `…` if it is longer.
 pub(crate) fn cut(text: &str, most: usize) -> Cow<'_, str> {
     match text.char_indices().nth(most) {
         Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),

@@ -1,14 +1,14 @@
-//! Domains as they are compared: every spelling of a name is one name, that of its A-labels
-//! (UTS 46, not transitional, RFC 5891). A dot at the end, which means the root, makes no other name.
+//! Comparison of domains: all spellings of a name have the same A-labels (UTS 46, not transitional,
+//! RFC 5891). A final dot is ignored.
 //!
-//! Limits: a text that has no such form (a broken `xn--`, characters that no domain may hold) is
-//! told from those that have one, so that callers can ask about it instead of refusing it.
+//! Limits: a text without such a form (a broken `xn--`, illegal characters) gives `None`, so that callers
+//! can ask the API instead of refusing it.
 
 use std::borrow::Cow;
 
 use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 
-/// `domain` with A-labels, in lower case, as it is compared; `None`: it has no such form.
+/// `domain` with A-labels, in lower case; `None` if it has no such form.
 pub(crate) fn comparable(domain: &str) -> Option<Cow<'_, str>> {
     Some(match to_ascii(domain)? {
         Cow::Borrowed(name) => Cow::Borrowed(name.strip_suffix('.').unwrap_or(name)),
@@ -18,7 +18,7 @@ pub(crate) fn comparable(domain: &str) -> Option<Cow<'_, str>> {
 
 /// `domain` with A-labels.
 fn to_ascii(domain: &str) -> Option<Cow<'_, str>> {
-    // Underscores and the brackets of an address literal are for others to judge.
+    // Underscores and the brackets of address literals are allowed here.
     let rules = Uts46::new();
     rules.to_ascii(domain.as_bytes(), AsciiDenyList::EMPTY, Hyphens::Allow, DnsLength::Ignore).ok()
 }
@@ -29,7 +29,7 @@ fn to_unicode(domain: &str) -> Option<Cow<'_, str>> {
     judged.ok().map(|()| name)
 }
 
-/// An address, or a domain, whose domain has A-labels; as it is where there are none for it.
+/// An address or a domain, with A-labels; unchanged if the domain has no such form.
 pub(crate) fn with_ascii(text: Cow<'_, str>) -> Cow<'_, str> {
     converted(text, to_ascii)
 }
@@ -61,8 +61,8 @@ pub(crate) fn of_address(address: &str) -> &str {
     address.get(of(address)..).unwrap_or_default()
 }
 
-/// Whether two names of users are one: letters in any case, and any spelling of the domain that
-/// they may have.
+/// Whether two names are the same user: upper and lower case are equal, and so are all spellings of the
+/// domain.
 pub(crate) fn is_same_user(one: &str, other: &str) -> bool {
     let is_same = |one: &str, other: &str| one.to_lowercase() == other.to_lowercase();
     let (Some((user, domain)), Some((known, home))) = (one.rsplit_once('@'), other.rsplit_once('@')) else {

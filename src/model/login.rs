@@ -1,20 +1,20 @@
-//! The vocabulary of logins: who wants in, with what, and over which connection.
+//! Logins: credentials, mechanism and connection.
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::secret::Secret;
 
-/// One complete login: the SASL dialogue is over, and nobody has been asked yet.
+/// A login whose SASL dialogue is complete.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Login {
     /// An entry of `dovecot_sasl`.
     pub name: String,
     /// The mechanism.
     pub mechanism: Mechanism,
-    /// The name and the secret. `proto::sasl` has checked them: UTF-8, and no control characters in
-    /// the name.
+    /// The name and the secret. `wire::sasl` has checked them: UTF-8, and no control characters in the
+    /// name.
     pub credentials: Credentials,
-    /// The connection that wants to log in.
+    /// The connection of the SMTP client.
     pub peer: Peer,
 }
 
@@ -23,11 +23,11 @@ pub struct Login {
 pub enum Mechanism {
     /// RFC 4616.
     Plain,
-    /// Two prompts; obsolete, and what many clients use.
+    /// Two prompts; obsolete, but many clients use it.
     Login,
     /// RFC 7628.
     Oauthbearer,
-    /// Before RFC 7628.
+    /// The predecessor of RFC 7628.
     Xoauth2,
 }
 
@@ -59,7 +59,7 @@ impl Mechanism {
     }
 }
 
-/// What a client wants to log in with.
+/// The credentials of a client.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Credentials {
     /// A name and its password.
@@ -71,7 +71,7 @@ pub enum Credentials {
     },
     /// A bearer token.
     Token {
-        /// The name that the client claims; empty where it claims none. The token decides.
+        /// The name that the client claims, or empty. The token decides.
         user: String,
         /// RFC 6750 2.1.
         token: Secret,
@@ -79,7 +79,7 @@ pub enum Credentials {
 }
 
 impl Credentials {
-    /// The name that was typed; empty where there is none.
+    /// The name that the client sent; may be empty.
     #[must_use]
     pub fn user(&self) -> &str {
         match self {
@@ -88,8 +88,8 @@ impl Credentials {
     }
 }
 
-/// What a Dovecot-protocol client tells about the connection that wants to log in; empty where it
-/// does not. All of it may be anything that an SMTP client or a local peer made up.
+/// What Postfix says about the connection of the SMTP client; fields that it does not send are empty. An SMTP
+/// client or a local peer may have made up all of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peer {
     /// `service`: `smtp`.
@@ -120,7 +120,7 @@ impl Peer {
     /// The longest of the others.
     const LONGEST: usize = 255;
 
-    /// Cuts what is longer than it can rightly be: all of it goes to an API, some to the log.
+    /// Cuts overlong fields: all of them go to an API, some to the log.
     pub fn bound(&mut self) {
         let addresses =
             [&mut self.client_ip, &mut self.client_port, &mut self.local_ip, &mut self.local_port];

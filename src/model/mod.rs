@@ -1,12 +1,12 @@
-//! What may be asked, and what may be said: the vocabulary that every layer shares.
+//! Requests and answers: the types that every layer shares.
 //!
-//! A request from Postfix becomes a [`Question`], whoever brought it (a listener, the local
-//! socket, `demo`), and what comes back is an [`Answer`]. Both travel over the local socket, so
-//! their layout is part of the frame version (see `ipc`).
+//! A request of Postfix, through a listener, the local socket or `query`, becomes a [`Question`]; its result
+//! is an [`Answer`]. Both travel over the local socket, so their layout is part of the frame version
+//! (`wire::ipc`).
 //!
-//! The rule that everything here serves: a [`Failure`] never turns into a definitive answer,
-//! unless the administrator wrote so in `on_failure`. A definitive answer is made in one place,
-//! `target::answer`, out of a complete and valid HTTP response.
+//! The rule for all of them: a [`Failure`] never becomes a definitive answer unless the administrator wrote
+//! so in `on_failure`. Definitive answers of lookups are made in one place, `lookup::answer`, out of a
+//! complete and valid HTTP response.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -79,29 +79,28 @@ pub struct Attribute {
     pub value: Vec<u8>,
 }
 
-/// What became of a [`Question`]. All but `Failed` are definitive.
+/// The result of a [`Question`]. All but `Failed` are definitive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
     /// A map's value: one line, not empty.
     Value(String),
-    /// A valid answer that holds no value: not found, or for a policy "no opinion".
+    /// A valid answer without a value: not found; for a policy DUNNO.
     NotFound,
-    /// What Postfix is to do: an access(5) action.
+    /// An access(5) action.
     Action(Action),
     /// No definitive answer could be had.
     Failed {
         /// Why.
         failure: Failure,
-        /// What the entry's `on_failure` says, or a map's `perm_as_temp`; `None` where there is no
-        /// such entry.
+        /// The entry's `on_failure`, or the effect of a map's `perm_as_temp`; `None` without such an entry.
         on_failure: Option<OnFailure>,
     },
-    /// The login is good.
+    /// The login is accepted.
     Accepted {
-        /// Who has logged in: the backend's word, or the token's; one line.
+        /// The user, as the API or the token names it; one line.
         user: String,
     },
-    /// The login is not: a backend or a token said so.
+    /// The login is denied by the API or the provider.
     Denied {
         /// May be shown to the SMTP client.
         reason: String,
@@ -113,29 +112,29 @@ pub enum Answer {
 /// Why there is no definitive answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Failure {
-    /// No connection to the backend within the connect limit.
+    /// No connection to the API within the time limit for connecting.
     Connect,
-    /// The lookup's budget ended first.
+    /// The time limit ended first.
     Timeout,
     /// The TLS handshake failed, or the certificate is not trusted.
     Tls,
-    /// The backend broke HTTP, or the connection in mid-answer.
+    /// The API broke HTTP, or the connection within its answer.
     Protocol,
     /// A status other than the one that the entry accepts.
     Status(u16),
     /// An accepted status with a body that is not a JSON object of bounded size.
     Body,
-    /// The identity provider gave no token, no keys, or no word on a token.
+    /// The identity provider gave no token, no keys, or no verdict on a token.
     Provider,
-    /// Too many lookups were waiting for this target.
+    /// Too many lookups were waiting for this API.
     Overload,
-    /// No broker answered (said by the client alone).
+    /// No broker answered; the client alone uses it.
     NoBroker,
     /// There is no entry of that name.
     UnknownName,
-    /// The request was framed well, but means nothing.
+    /// The request is framed correctly, but is not valid.
     Malformed,
-    /// `""` or `null` where a value was due.
+    /// `""` or `null` instead of a value.
     EmptyValue,
     /// A value of a kind that cannot be sent.
     UnexpectedValue,
@@ -143,12 +142,12 @@ pub enum Failure {
     ErrorField(String),
     /// The reply would have had this many bytes, more than Postfix takes.
     TooLong(u64),
-    /// A login's accepted status with nothing that says who, or that it is good.
+    /// A login's accepted status without a user, or without proof that the login is accepted.
     NoEvidence,
 }
 
 impl Failure {
-    /// One word for the log and its filters. Replies have texts of their own, in `proto::reply`.
+    /// One word for the log and its filters. Replies have texts of their own, in `wire::reply`.
     #[must_use]
     pub fn class(&self) -> &'static str {
         match self {
@@ -170,7 +169,7 @@ impl Failure {
 }
 
 impl fmt::Display for Failure {
-    /// For the log: what an administrator would want to know, without what the API said.
+    /// For the log: the reason, without any text of the API.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Connect => "no connection",
@@ -199,19 +198,19 @@ impl fmt::Display for Failure {
     }
 }
 
-/// The administrator's word on what a failed policy lookup or login says to Postfix.
+/// The reply to a failed policy request or login, as the administrator configured it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OnFailure {
     /// Send this action; for policies alone.
     Action(Action),
     /// Close the connection: `smtpd_policy_service_default_action` applies, or the login is a 454.
     Disconnect,
-    /// Close it for Postfix and Exim, which know no other way to say "try again later", and send
-    /// a temporary FAIL to Dovecot's own clients; for logins alone.
+    /// Close the connection of Postfix and Exim, for which this alone is temporary, and send a temporary FAIL
+    /// to Dovecot's own clients; for logins alone.
     Auto,
     /// Send a temporary FAIL, which Postfix reads as 535; for logins alone.
     Fail,
-    /// Send TEMP where PERM would be due; for maps alone. Sendmail reads PERM as "no such key".
+    /// Send TEMP instead of PERM; for maps alone. Sendmail treats PERM as "no such key".
     Temp,
 }
 
@@ -234,8 +233,8 @@ impl Default for OnFailure {
     }
 }
 
-/// The right-hand side of an access(5) table that is safe to send: one line, and nothing that
-/// Postfix would read as *permit* by accident.
+/// The right-hand side of an access(5) table that is safe to send: one line that Postfix does not take for
+/// *permit* by accident.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Action(String);
@@ -254,12 +253,12 @@ impl From<Action> for String {
     }
 }
 
-/// Why a text is no [`Action`].
+/// Why a text is not an [`Action`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ActionError {
     /// Nothing but blanks. Postfix 3.7.11 reads an empty action as permit (measured).
     Empty,
-    /// Digits alone. check_table_result() in smtpd_check.c takes them for permit, `550` too.
+    /// Digits alone. check_table_result() in smtpd_check.c treats them as permit, `550` too.
     DigitsAlone,
     /// A control character: it would end the line, or split the reply.
     ControlCharacter,
@@ -292,7 +291,7 @@ impl Action {
     /// Trims `text` and checks it.
     ///
     /// # Errors
-    /// Whatever Postfix would misread, see [`ActionError`].
+    /// A text that Postfix would misread, see [`ActionError`].
     pub fn parse(text: &str) -> Result<Self, ActionError> {
         let text = text.trim();
         if text.is_empty() {
@@ -327,14 +326,14 @@ impl Action {
     }
 }
 
-/// The longest budget of any map or policy lookup: Postfix gives up after 100 s (dict_sockmap.c,
+/// The longest time limit of a map or policy lookup: Postfix gives up after 100 s (dict_sockmap.c,
 /// `smtpd_policy_service_timeout`).
 pub const LONGEST_BUDGET: Duration = Duration::from_secs(90);
 
-/// The budget of a login: Postfix gives up after 10 s (`AUTH_TIMEOUT`, xsasl_dovecot_server.c).
+/// The time limit of a login: Postfix gives up after 10 s (`AUTH_TIMEOUT`, xsasl_dovecot_server.c).
 pub const LOGIN_BUDGET: Duration = Duration::from_secs(8);
 
-/// When a lookup's budget ends, on the monotonic clock.
+/// When the time limit of a lookup ends, on the monotonic clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline(Instant);
 
@@ -351,7 +350,7 @@ impl Deadline {
         Self(start + budget)
     }
 
-    /// What is left of the budget; zero once it has ended.
+    /// The remaining time; zero at the end.
     #[must_use]
     pub fn remaining(self) -> Duration {
         self.0.saturating_duration_since(Instant::now())

@@ -14,10 +14,10 @@ use base64::engine::general_purpose::STANDARD;
 use super::Error;
 use crate::model::Peer;
 
-/// The longest line, without its LF: a SASL response of 12288 bytes, and what stands around it.
+/// The longest line, without its LF: a SASL response of 12288 bytes and the other fields.
 pub const MAX_LINE: usize = 16 * 1024;
 
-/// What a client says.
+/// A command of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Line {
     /// `VERSION <major> <minor>`; the major version is 1.
@@ -33,7 +33,7 @@ pub enum Line {
     Cont {
         /// The dialogue.
         id: u32,
-        /// `None`: that was no base64.
+        /// `None` if it is not base64.
         data: Option<Vec<u8>>,
     },
     /// `CANCEL <id>`.
@@ -52,9 +52,9 @@ pub struct Auth {
     pub id: u32,
     /// In capitals; what the SMTP client typed, so it may be anything.
     pub mechanism: String,
-    /// The response that came with it.
+    /// The initial response.
     pub initial: Initial,
-    /// What is known of the connection.
+    /// The connection of the SMTP client.
     pub peer: Peer,
 }
 
@@ -65,15 +65,15 @@ pub enum Initial {
     Absent,
     /// Present; it may be empty.
     Data(Vec<u8>),
-    /// Present, and no base64.
+    /// Present, but not base64.
     Invalid,
 }
 
 /// Decodes one line of a client that announced `minor`.
 ///
 /// # Errors
-/// [`Error::Framing`] for a line over the limit, a foreign major version, and a command whose id
-/// is none: nobody could be answered.
+/// [`Error::Framing`] for a line over the limit, another major version, and a command without a valid id,
+/// because it cannot be answered.
 pub fn decode(bytes: &[u8], minor: u32) -> Result<Option<(Line, usize)>, Error> {
     let Some(end) = memchr::memchr(b'\n', bytes) else {
         return if bytes.len() > MAX_LINE {
@@ -109,7 +109,7 @@ pub fn decode(bytes: &[u8], minor: u32) -> Result<Option<(Line, usize)>, Error> 
 
 fn number(field: Option<&[u8]>) -> Option<u32> {
     let text = std::str::from_utf8(field?).ok()?;
-    // `parse` takes a sign, the protocol does not.
+    // `parse` allows a sign, the protocol does not.
     if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
 }
 
@@ -128,7 +128,7 @@ fn auth<'a>(mut fields: impl Iterator<Item = &'a [u8]>, minor: u32) -> Result<Au
             None => (field, &field[field.len()..]),
         };
         if name == b"resp" {
-            // Whatever followed could come out of the SMTP client's own response.
+            // Further fields could be a part of the SMTP client's response.
             if fields.next().is_some() {
                 return Err(Error::Framing("resp is not the last parameter"));
             }
@@ -141,8 +141,7 @@ fn auth<'a>(mut fields: impl Iterator<Item = &'a [u8]>, minor: u32) -> Result<Au
     Ok(auth)
 }
 
-/// Empty means "none" from Postfix and Exim, which cannot say it otherwise; `=` is empty from
-/// anybody (RFC 4954 4).
+/// An empty value of Postfix and Exim means that there is no response; `=` is an empty response (RFC 4954 4).
 fn initial(value: &[u8], minor: u32) -> Initial {
     match value {
         b"" if minor < 2 => Initial::Absent,
@@ -151,7 +150,7 @@ fn initial(value: &[u8], minor: u32) -> Initial {
     }
 }
 
-/// Takes a parameter in, unless it is one that nobody asks for.
+/// Stores a parameter, if it is one of [`Peer`].
 fn tell(peer: &mut Peer, name: &[u8], value: &[u8]) {
     let place = match name {
         b"service" | b"protocol" => &mut peer.service,
@@ -173,7 +172,7 @@ fn tell(peer: &mut Peer, name: &[u8], value: &[u8]) {
     *place = unescape(value);
 }
 
-/// Undoes the escapes of Dovecot's clients. What is not UTF-8 becomes U+FFFD.
+/// Unescapes a value of Dovecot's clients. Bytes that are not UTF-8 become U+FFFD.
 fn unescape(value: &[u8]) -> String {
     let mut plain = Vec::with_capacity(value.len());
     let mut bytes = value.iter();
@@ -191,17 +190,17 @@ fn unescape(value: &[u8]) -> String {
     String::from_utf8_lossy(&plain).into_owned()
 }
 
-/// What a server says before anything is asked of it.
+/// The handshake of the server.
 #[derive(Debug, Clone)]
 pub struct Greeting<'a> {
-    /// The mechanisms on offer. All of them hand over what can be used again, so all are marked
-    /// `plaintext`, as Dovecot does: `smtpd_sasl_security_options = noplaintext` counts on it.
+    /// The offered mechanisms. All are marked `plaintext`, as in Dovecot, because their credentials can be
+    /// used again: `smtpd_sasl_security_options = noplaintext` relies on it.
     pub mechanisms: &'a [&'a str],
     /// Our process.
     pub pid: u32,
     /// Unique for each connection.
     pub connection: u32,
-    /// Random; Dovecot's clients insist on one.
+    /// Random; Dovecot's clients require one.
     pub cookie: u128,
 }
 
@@ -219,7 +218,7 @@ impl Greeting<'_> {
     }
 }
 
-/// Appends a challenge. Its TAB stands even where it is empty: Postfix takes what is behind it.
+/// Appends a challenge. The TAB is sent even if the challenge is empty: Postfix reads the field after it.
 pub fn challenge(id: u32, challenge: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(format!("CONT\t{id}\t{}\n", STANDARD.encode(challenge)).as_bytes());
 }

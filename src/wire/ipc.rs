@@ -1,4 +1,4 @@
-//! What `pfxhttp-client` and the broker say to each other over the local socket; no I/O.
+//! The frames of the local socket, between `pfxhttp-client` and the broker; no I/O.
 //!
 //! ```text
 //! frame    length u32 LE · that many bytes
@@ -6,12 +6,11 @@
 //! broker   Welcome { "pfxh", version u16 LE, verdict } · AnswerFrame { id, answer } · …
 //! ```
 //!
-//! The bytes of a frame are bincode 1: fixed-width integers, little endian. The announced length
-//! is held against a limit before anything is read for it, and bincode has a limit of its own;
-//! trailing bytes are refused. Client and broker are replaced at different moments of an upgrade:
-//! the first six bytes of both greetings never change, the broker serves versions
-//! [`OLDEST`]`..=`[`VERSION`], and once a version is released any change of a frame is a new one.
-//! The golden bytes in the tests below hold that layout.
+//! A frame is bincode 1: fixed-width integers, little endian. The announced length is compared with a limit
+//! before the frame is read, and bincode has a limit of its own; trailing bytes are an error. An upgrade
+//! does not replace client and broker at the same time: the first six bytes of both greetings never change,
+//! and the broker serves versions [`OLDEST`]`..=`[`VERSION`]. Any change of a frame after its release needs
+//! a new version. The golden bytes in the tests below are that layout.
 
 use std::fmt;
 
@@ -32,12 +31,12 @@ pub const MAX_FROM_BROKER: usize = 2 * 1024 * 1024;
 const MAGIC: [u8; 4] = *b"pfxh";
 const PREFIX: usize = 4;
 
-/// Why bytes are no frame: the peer is not what it should be, close.
+/// Why bytes are not a frame. The connection is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Error {
     /// The announced length is over the limit.
     TooLong,
-    /// The bytes are not what was due.
+    /// The bytes are not the expected frame.
     Garbage,
 }
 
@@ -57,11 +56,11 @@ impl std::error::Error for Error {}
 pub struct Hello {
     /// The frame version that it speaks.
     pub version: u16,
-    /// What it will ask; `None` where the version is none that is served here.
+    /// The service; `None` if this version is not served.
     pub service: Option<Service>,
 }
 
-/// What a spawned client serves.
+/// The service of a client that spawn(8) started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Service {
     /// Lookups in any map.
@@ -103,11 +102,11 @@ pub struct Welcome {
 pub enum Verdict {
     /// It does.
     Served {
-        /// The longest budget of what may be asked, in milliseconds.
+        /// The longest time limit of the requests of this service, in milliseconds.
         budget_ms: u32,
         /// The entry's `on_failure`, for a client that loses its broker.
         on_failure: Option<OnFailure>,
-        /// What a login may use; empty for lookups, and for a name without entry.
+        /// The mechanisms of logins; empty for lookups and unknown names.
         mechanisms: Vec<Mechanism>,
     },
     /// The client's version is older than [`OLDEST`].
@@ -121,8 +120,8 @@ pub enum Verdict {
 pub struct RequestFrame {
     /// Chosen by the client, from a random start on; a lookup that is sent again keeps it.
     pub id: u64,
-    /// How long the lookup has been under way, in milliseconds: that much of its entry's budget is
-    /// spent, so sending it again starts no fresh one.
+    /// The age of the lookup in milliseconds. It counts against the time limit, also if the lookup is sent
+    /// again.
     pub spent_ms: u32,
     /// The lookup.
     pub question: Question,
@@ -133,11 +132,11 @@ pub struct RequestFrame {
 pub struct AnswerFrame {
     /// The id of the [`RequestFrame`].
     pub id: u64,
-    /// What became of it.
+    /// The answer.
     pub answer: Answer,
 }
 
-/// The one place that says how bincode is used.
+/// The options of bincode, for all frames.
 fn options(limit: usize) -> impl Options {
     bincode::DefaultOptions::new()
         .with_fixint_encoding()
@@ -165,7 +164,7 @@ pub fn frame(bytes: &[u8], limit: usize) -> Result<Option<(&[u8], usize)>, Error
 /// Decodes one frame.
 ///
 /// # Errors
-/// Whatever is not exactly one `T` of at most `limit` bytes.
+/// Anything but exactly one `T` of at most `limit` bytes.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8], limit: usize) -> Result<Option<(T, usize)>, Error> {
     let Some((payload, consumed)) = frame(bytes, limit)? else {
         return Ok(None);
@@ -193,7 +192,7 @@ pub fn encode<T: Serialize>(value: &T, limit: usize, out: &mut Vec<u8>) -> Resul
 /// Appends an [`RequestFrame`] without owning its question.
 ///
 /// # Errors
-/// [`Error::TooLong`], which no question that `proto` decoded is.
+/// [`Error::TooLong`], which no question decoded by `wire` is.
 pub fn encode_request(id: u64, spent_ms: u32, question: &Question, out: &mut Vec<u8>) -> Result<(), Error> {
     encode(&(id, spent_ms, question), MAX_FROM_CLIENT, out)
 }
@@ -210,7 +209,7 @@ impl Hello {
     /// Decodes the greeting of a client. Behind a foreign version nothing is read.
     ///
     /// # Errors
-    /// Whatever is no greeting.
+    /// Anything but a greeting.
     pub fn decode(bytes: &[u8]) -> Result<Option<(Self, usize)>, Error> {
         let Some(Greeting { version, rest, consumed }) = greeting(bytes, MAX_FROM_CLIENT)? else {
             return Ok(None);
@@ -235,7 +234,7 @@ impl Welcome {
     /// Decodes the greeting of a broker.
     ///
     /// # Errors
-    /// Whatever is no greeting.
+    /// Anything but a greeting.
     pub fn decode(bytes: &[u8]) -> Result<Option<(Self, usize)>, Error> {
         let Some(Greeting { version, rest, consumed }) = greeting(bytes, MAX_FROM_BROKER)? else {
             return Ok(None);
@@ -254,7 +253,7 @@ struct Greeting<'a> {
 }
 
 fn greeting(bytes: &[u8], limit: usize) -> Result<Option<Greeting<'_>>, Error> {
-    // Garbage shows in the first bytes: whoever speaks another protocol is not waited for.
+    // A peer of another protocol is detected by its first bytes.
     let seen = bytes.get(PREFIX..).unwrap_or_default();
     let known = seen.len().min(MAGIC.len());
     if seen[..known] != MAGIC[..known] {

@@ -1,14 +1,13 @@
 //! The logins of one connection of Dovecot's authentication protocol: lines in, lines out, and a
-//! complete [`Login`] to ask about whenever a dialogue has come to its end; no I/O.
+//! complete [`Login`] at the end of each dialogue; no I/O.
 //!
-//! A listener has many of them under way, each with the id that its client chose, and answers
-//! them in any order; a spawned client has one at a time. Postfix never takes back a dialogue that
-//! its SMTP client left (it has no CANCEL), so of those that wait for their client the oldest
-//! makes room for a new one, and none is continued after 150 s (Dovecot's limit).
+//! A connection of a listener has many concurrent logins, each with an id that the client chose, and answers
+//! them in any order; a spawned client has one. Postfix has no CANCEL for a dialogue that its SMTP client
+//! left. So a new dialogue replaces the oldest one if too many wait for their client, and none is continued
+//! after 150 s (Dovecot's limit).
 //!
-//! A token that was refused brings an error challenge first (RFC 7628 3.2.2, XOAUTH2), and FAIL
-//! once the client has taken note of it, whatever it says. A failure brings none: the client would
-//! throw a good token away.
+//! The reply to a denied token is an error challenge (RFC 7628 3.2.2, XOAUTH2), then FAIL after any
+//! response. A failure has no error challenge: the client would throw a good token away.
 
 use std::time::{Duration, Instant};
 
@@ -25,42 +24,42 @@ const PATIENCE: Duration = Duration::from_secs(150);
 /// The longest name of a mechanism (RFC 4422 3.1).
 const LONGEST_MECHANISM: usize = 20;
 
-/// What is to be done.
+/// What the caller does next. Replies are in `out` already.
 #[derive(Debug, PartialEq, Eq)]
 pub enum LoginStep {
     /// More bytes are needed.
     Read,
-    /// This login is complete: ask, and hand the answer to [`LoginConnection::answer`].
+    /// This login is complete. Its answer goes to [`LoginConnection::answer`].
     Ask {
         /// The client's id for it.
         id: u32,
         /// The login.
         login: Box<Login>,
     },
-    /// Nobody waits for the answer to this one any more. What is to be said is in `out`.
+    /// The client gave up the login of this id: no answer is needed.
     Forget(u32),
-    /// Refused without asking, for the log. What is to be said is in `out`.
+    /// A login was refused without asking. To be logged.
     Refused(Box<Refused>),
-    /// The protocol is broken.
+    /// The client broke the protocol: close the connection.
     Close(&'static str),
 }
 
-/// What the log says of a login that nobody was asked about. The names are cut, and may hold
-/// anything: whoever writes them escapes them.
+/// A login that was refused without asking, for the log. The names are cut, and may hold any characters: the
+/// writer escapes them.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Refused {
-    /// As it was typed.
+    /// As the client sent it.
     pub mechanism: String,
-    /// What was wrong.
+    /// The reason.
     pub reason: &'static str,
-    /// The name that was typed; empty where it is not known.
+    /// The name that the client sent; empty if it is not known.
     pub user: String,
     /// The remote address, as the client told it.
     pub remote: String,
 }
 
 impl Refused {
-    /// What may help: Postfix before 3.12 cuts a longer command in silence.
+    /// A hint: Postfix before 3.12 cuts a longer command silently.
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         sasl::may_be_cut(self.reason)
@@ -92,13 +91,13 @@ struct OpenLogin {
 enum LoginState {
     /// The client has a challenge to answer.
     Dialogue(Box<Talk>),
-    /// An answer is being sought.
+    /// The broker is looking for the answer.
     Pending,
-    /// The client is told why, and FAIL comes next.
+    /// The error challenge is sent; FAIL comes next.
     Denied(Answer),
 }
 
-/// A dialogue, and what belongs to it.
+/// A dialogue and its parameters.
 #[derive(Debug)]
 struct Talk {
     id: u32,
@@ -114,8 +113,7 @@ impl LoginConnection {
         Self { name: name.to_owned(), offered, minor: 0, open: Vec::new() }
     }
 
-    /// Takes lines out of `received` until there is something to do; what is to be said is
-    /// appended to `out`.
+    /// Handles lines of `received` until the caller has something to do. Appends replies to `out`.
     pub fn next(&mut self, received: &mut Vec<u8>, now: Instant, out: &mut Vec<u8>) -> LoginStep {
         loop {
             let (line, consumed) = match dovecot::decode(received, self.minor) {
@@ -142,8 +140,8 @@ impl LoginConnection {
         }
     }
 
-    /// Says what became of a login. Where it is no longer known, nothing. With `is_last` nothing
-    /// more is read, so that a refused token is not explained first.
+    /// Appends the reply to a login, if it is still known. With `is_last` no more is read, so a denied token
+    /// gets no error challenge.
     pub fn answer(
         &mut self,
         id: u32,
@@ -180,7 +178,7 @@ impl LoginConnection {
     fn begin(&mut self, auth: Auth, now: Instant, out: &mut Vec<u8>) -> Option<LoginStep> {
         let Auth { id, mechanism, initial, peer } = auth;
         if let Some(open) = self.take(id) {
-            // Whichever of the two is answered, the client would take it for the other.
+            // The client could not tell which of the two is answered.
             let refusal = Refusal { reason: "this id is in use", user: String::new() };
             let step = refused(id, &mechanism, refusal, peer, out);
             return open.forgotten().or(Some(step));
@@ -204,7 +202,7 @@ impl LoginConnection {
     fn go_on(&mut self, id: u32, data: Option<&[u8]>, now: Instant, out: &mut Vec<u8>) -> Option<LoginStep> {
         let timed_out = "Authentication request timed out";
         let Some(open) = self.take(id) else {
-            // It made room for another, or has never been; Dovecot says this in both cases.
+            // It was replaced, or never existed. Dovecot uses this text in both cases.
             let refusal = Refusal { reason: timed_out, user: String::new() };
             return Some(refused(id, "", refusal, Peer::default(), out));
         };
@@ -230,7 +228,7 @@ impl LoginConnection {
         }
     }
 
-    /// Takes a response in; `None` is one that was no base64.
+    /// Handles a response; `None` if it is not base64.
     fn respond(
         &mut self,
         mut talk: Box<Talk>,
@@ -260,13 +258,13 @@ impl LoginConnection {
 }
 
 impl OpenLogin {
-    /// What its end means to whoever asks.
+    /// The step after its end: a pending login is forgotten.
     fn forgotten(self) -> Option<LoginStep> {
         matches!(self.state, LoginState::Pending).then_some(LoginStep::Forget(self.id))
     }
 }
 
-/// FAIL without asking, and what the log says of it.
+/// Appends FAIL without asking. The step is for the log.
 fn refused(id: u32, mechanism: &str, refusal: Refusal, peer: Peer, out: &mut Vec<u8>) -> LoginStep {
     let Refusal { reason, user } = refusal;
     fail(id, reason, out);
@@ -274,7 +272,7 @@ fn refused(id: u32, mechanism: &str, refusal: Refusal, peer: Peer, out: &mut Vec
     LoginStep::Refused(Box::new(Refused { mechanism, reason, user, remote: peer.client_ip }))
 }
 
-/// FAIL without asking. The name is left out: it may be what was wrong.
+/// Appends FAIL without asking. The name is left out, because it may be illegal.
 fn fail(id: u32, reason: &str, out: &mut Vec<u8>) {
     let denied = Answer::Denied { reason: reason.to_owned(), user: String::new() };
     reply::login(id, 0, &denied, out);

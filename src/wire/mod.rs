@@ -16,12 +16,12 @@ pub mod socketmap;
 
 use std::fmt;
 
-/// Why bytes are no request.
+/// Why bytes are not a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Error {
-    /// The framing is lost or a limit exceeded: nothing that follows can be trusted, close.
+    /// The framing is broken or a limit exceeded: close the connection.
     Framing(&'static str),
-    /// A well-framed request that means nothing; the next one begins behind `consumed` bytes.
+    /// A framed request that is not valid; the next one begins after `consumed` bytes.
     Malformed {
         /// How many bytes the request took.
         consumed: usize,

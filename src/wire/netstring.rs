@@ -1,15 +1,15 @@
 //! Netstrings: `<decimal length>:<bytes>,` (netstring_proto, cr.yp.to/proto/netstrings.txt).
 //!
-//! Strict where Postfix is lenient: no sign, no empty length, no leading zero but
-//! in `0:`. The announced length is held against the limit while its digits are read, so it
-//! cannot overflow and nothing is ever allocated for it.
+//! Stricter than Postfix: no sign, no empty length, no leading zero except in `0:`.
+//! The announced length is compared with the limit while its digits are read, so it cannot overflow, and no
+//! memory is allocated for it.
 
 use super::Error;
 
 /// Finds the payload of the netstring that `bytes` begins with, of at most `limit` bytes.
 ///
 /// # Errors
-/// [`Error::Framing`] for anything but a netstring, as soon as it shows.
+/// [`Error::Framing`] for anything but a netstring, as early as possible.
 pub fn decode(bytes: &[u8], limit: usize) -> Result<Option<(&[u8], usize)>, Error> {
     let mut length = 0usize;
     for (at, &byte) in bytes.iter().enumerate() {

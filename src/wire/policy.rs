@@ -2,8 +2,8 @@
 //! attr_scan_plain.c). LF only, as Postfix sends it.
 //!
 //! Limits: 16 KiB a line, 64 KiB and 256 attributes a request; Postfix 3.12 sends about thirty,
-//! none longer than 6 KiB. Whatever breaks a rule ends the connection, as the README asks of a
-//! server in trouble: Postfix then retries, and falls back to its own default action.
+//! none longer than 6 KiB. Any error closes the connection, as the README asks of a server in trouble:
+//! Postfix then retries, and falls back to its default action.
 
 use super::Error;
 use crate::model::{Attribute, Question};
@@ -37,7 +37,7 @@ pub fn decode(bytes: &[u8], name: &str) -> Result<Option<(Question, usize)>, Err
     Ok(Some((Question::Policy { name: name.to_owned(), attributes }, end + 2)))
 }
 
-/// Holds what there is of a request against the limits.
+/// Compares the received part of a request with the limits.
 fn incomplete(bytes: &[u8]) -> Result<Option<(Question, usize)>, Error> {
     let line = memchr::memrchr(b'\n', bytes).map_or(bytes.len(), |lf| bytes.len() - lf - 1);
     if bytes.len() >= MAX_REQUEST || line > MAX_LINE {

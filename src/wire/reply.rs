@@ -1,33 +1,33 @@
-//! From an answer to the bytes that Postfix reads: the only place where that is decided.
+//! Encodes answers as the bytes that Postfix reads. No other file decides that.
 //!
 //! | answer | socketmap | policy |
 //! |---|---|---|
 //! | value, action | `OK <value>` | `action=<action>` |
 //! | not found | `NOTFOUND ` | `action=DUNNO` |
-//! | a failure that may pass | `TEMP <fixed text>` | `on_failure` |
-//! | a failure that an administrator must mend | `PERM <what>` | `on_failure` |
+//! | a temporary failure | `TEMP <fixed text>` | `on_failure` |
+//! | a failure that an administrator must correct | `PERM <what>` | `on_failure` |
 //!
-//! A login ([`login`]) is `OK`, `FAIL`, or a closed connection: Postfix reads every FAIL as 535,
-//! and only a lost connection as 454 (xsasl_dovecot_server.c).
+//! The reply to a login ([`login`]) is `OK`, `FAIL`, or a closed connection: Postfix turns every FAIL into
+//! 535, and only a lost connection into 454 (xsasl_dovecot_server.c).
 //!
 //! Postfix turns TEMP and PERM into 451, never into a rejection; only NOTFOUND rejects
-//! (dict_sockmap.c, smtpd_check.c). Sendmail reads PERM as NOTFOUND (measured with 8.17), so its
-//! maps are told TEMP in any case ([`OnFailure::Temp`]). Every reply is one line and leaves in one write: bytes that
-//! arrive late would be taken for the next answer.
+//! (dict_sockmap.c, smtpd_check.c). Sendmail treats PERM as NOTFOUND (measured with 8.17), so its maps get
+//! TEMP in any case ([`OnFailure::Temp`]). A reply is one line and sent by one write: Postfix would take
+//! late bytes for the next reply.
 
 use super::netstring;
 use crate::model::{Answer, Failure, OnFailure, Protocol};
 
-/// What the connection does once the reply is written.
+/// What happens to the connection after the reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
-    /// Waits for the next request.
+    /// It waits for the next request.
     Stay,
-    /// Ends, without any reply to this request.
+    /// It is closed, without a reply to this request.
     Close,
 }
 
-/// The text behind TEMP: fixed, for it may reach an SMTP client.
+/// The text of TEMP. It is fixed because an SMTP client may see it.
 const TEMPORARY: &str = "Temporary server problem";
 
 /// Appends the reply to `answer`. `fallback` is used for a failure that names no `on_failure`
@@ -47,7 +47,7 @@ fn socketmap(answer: &Answer, out: &mut Vec<u8>) {
     match answer {
         Answer::Value(value) => netstring::encode(&[b"OK ", value.as_bytes()], out),
         Answer::NotFound => netstring::encode(&[b"NOTFOUND "], out),
-        // An action is no map's answer. Saying so beats guessing.
+        // These are not answers of a map.
         Answer::Action(_) | Answer::Accepted { .. } | Answer::Denied { .. } => {
             netstring::encode(&[b"PERM unexpected value"], out);
         }
@@ -86,8 +86,7 @@ fn map_failure(failure: &Failure) -> String {
     }
 }
 
-/// Statuses that pass by themselves, or that speak of our credentials and not of the key:
-/// 5xx, 408 Request Timeout, 425 Too Early, 429 Too Many Requests (RFC 9110, 8470, 6585), 401, 403.
+/// Statuses that are temporary, or that concern our credentials and not the key: 5xx, 408 Request Timeout, 425 Too Early, 429 Too Many Requests (RFC 9110, 8470, 6585), 401, 403.
 #[must_use]
 pub fn is_temporary(status: u16) -> bool {
     matches!(status, 401 | 403 | 408 | 425 | 429 | 500..=599)
@@ -98,7 +97,7 @@ fn policy(answer: &Answer, fallback: &OnFailure, out: &mut Vec<u8>) -> Next {
         Answer::Action(action) => action.as_str(),
         Answer::NotFound => "DUNNO",
         Answer::Failed { failure: Failure::Malformed, .. } => return Next::Close,
-        // A map's value is no policy's answer, nor is a login's.
+        // Values and results of logins are not answers of a policy service.
         Answer::Value(_) | Answer::Accepted { .. } | Answer::Denied { .. } | Answer::Failed { .. } => {
             let own = if let Answer::Failed { on_failure, .. } = answer { on_failure.as_ref() } else { None };
             match own.unwrap_or(fallback) {
@@ -115,9 +114,9 @@ fn policy(answer: &Answer, fallback: &OnFailure, out: &mut Vec<u8>) -> Next {
     Next::Stay
 }
 
-/// Appends the reply to a login with `id` of a client that announced `minor`: one line, or none
-/// before a close. Values are not escaped, for Postfix and Exim do not undo it; what would need
-/// it is left out, and is no success.
+/// Appends the reply to a login with `id`, for a client that announced `minor`: one line, or none before a
+/// close. Values are not escaped, because Postfix and Exim do not unescape them. A value that needs it is
+/// left out, and the login does not succeed.
 pub fn login(id: u32, minor: u32, answer: &Answer, out: &mut Vec<u8>) -> Next {
     let line = match answer {
         Answer::Accepted { user } if is_one_value(user) => format!("OK\t{id}\tuser={user}\n"),
@@ -126,16 +125,16 @@ pub fn login(id: u32, minor: u32, answer: &Answer, out: &mut Vec<u8>) -> Next {
         }
         Answer::Failed { on_failure: Some(OnFailure::Fail), .. } => temporary(id),
         Answer::Failed { on_failure: Some(OnFailure::Disconnect), .. } => return Next::Close,
-        // `auto`: Dovecot's own clients since 2.2 know what temporary means.
+        // `auto`: Dovecot's own clients since 2.2 understand a temporary FAIL.
         Answer::Failed { .. } if minor > 0 => temporary(id),
-        // What is left is no login's answer, or a name that would break the line.
+        // The rest are not answers to a login, or have a name that would break the line.
         _ => return Next::Close,
     };
     out.extend_from_slice(line.as_bytes());
     Next::Stay
 }
 
-/// `temp` is for clients before Dovecot 2.3, `code` for those since.
+/// `temp` is for clients before Dovecot 2.3, `code` for later ones.
 fn temporary(id: u32) -> String {
     format!("FAIL\t{id}\treason={TEMPORARY}\tcode=temp_fail\ttemp\n")
 }
@@ -144,12 +143,12 @@ fn named(user: &str) -> String {
     if is_one_value(user) { format!("\tuser={user}") } else { String::new() }
 }
 
-/// Whether `text` is a value that ends neither its field nor its line.
+/// Whether `text` is not empty and cannot end its field or its line.
 fn is_one_value(text: &str) -> bool {
     !text.is_empty() && !text.chars().any(char::is_control)
 }
 
-/// What an SMTP client may be shown: printable ASCII, at most 200 characters.
+/// `text` for an SMTP client: printable ASCII, at most 200 characters.
 fn printable(text: &str) -> String {
     let shown = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '?' };
     text.chars().take(200).map(shown).collect()

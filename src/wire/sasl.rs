@@ -1,10 +1,10 @@
-//! One SASL dialogue: what the client sends in, a challenge or credentials out; no I/O.
+//! One SASL dialogue: responses in, a challenge or credentials out; no I/O.
 //!
 //! PLAIN (RFC 4616), LOGIN (draft-murchison-sasl-login), OAUTHBEARER (RFC 7628), XOAUTH2 (Google,
-//! Microsoft). What is not legal ends in [`DialogueStep::Fail`], and nobody is asked: names are UTF-8
-//! without control characters, not empty, of at most 255 octets, for one that held a TAB or LF would
-//! make structure in the reply. A password is any UTF-8 without NUL, not empty, of at most 8 KiB (a
-//! token: as long as a line); one that JSON cannot hold would be another one on arrival.
+//! Microsoft). Illegal credentials end in [`DialogueStep::Fail`], and the API is not asked. A name is UTF-8
+//! of 1 to 255 octets without control characters, because a TAB or LF would change the structure of the
+//! reply. A password is UTF-8 of 1 octet to 8 KiB without NUL (a token: up to the length of a line); bytes
+//! that JSON cannot hold would arrive changed.
 
 use crate::model::brief::brief;
 use crate::model::secret::Secret;
@@ -12,26 +12,26 @@ use crate::model::{Credentials, Mechanism};
 
 /// The longest name (RFC 4616 2).
 const MAX_NAME: usize = 255;
-/// The longest password: a token may stand in its place. The texts below name both numbers.
+/// The longest password; it may be a token. The texts below name both numbers.
 const MAX_PASSWORD: usize = 8192;
 
-/// What a dialogue has come to.
+/// The next step of a dialogue.
 #[derive(Debug, PartialEq, Eq)]
 pub enum DialogueStep {
-    /// Send this, and read on.
+    /// Send this challenge and read on.
     Challenge(&'static [u8]),
-    /// All that the client has to say.
+    /// The dialogue is complete.
     Complete(Credentials),
-    /// Refused, without asking anybody.
+    /// Refused; the API is not asked.
     Fail(Refusal),
 }
 
-/// Why nobody is asked.
+/// Why a login is refused.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// May be shown to the SMTP client.
     pub reason: &'static str,
-    /// The name that was typed, for the log: as far as it is known, cut, and perhaps what was wrong.
+    /// The name, for the log: as far as it is known, and cut. It may be the illegal part.
     pub user: String,
 }
 
@@ -45,18 +45,18 @@ impl Refusal {
 #[derive(Debug)]
 pub struct Dialogue {
     mechanism: Mechanism,
-    /// LOGIN: the name, once it is there.
+    /// LOGIN: the name, after the first response.
     name: Option<String>,
 }
 
 impl Dialogue {
-    /// Begins one. Feed it the initial response, if there is one, like any other.
+    /// Begins a dialogue. The initial response, if there is one, is given to `respond` like any other.
     #[must_use]
     pub fn new(mechanism: Mechanism) -> Self {
         Self { mechanism, name: None }
     }
 
-    /// What the client is asked first, where it sent no initial response.
+    /// The first challenge, if there is no initial response.
     #[must_use]
     pub fn prompt(&self) -> &'static [u8] {
         match self.mechanism {
@@ -65,7 +65,7 @@ impl Dialogue {
         }
     }
 
-    /// Takes one response.
+    /// Handles a response.
     pub fn respond(&mut self, response: &[u8]) -> DialogueStep {
         match self.mechanism {
             Mechanism::Plain => plain(response),
@@ -84,31 +84,31 @@ impl Dialogue {
         }
     }
 
-    /// Ends it for a response that was no base64.
+    /// Ends the dialogue after a response that is not base64.
     #[must_use]
     pub fn not_base64(&self) -> Refusal {
         Refusal::new(NOT_BASE64, self.user().as_bytes())
     }
 
-    /// The name that was typed; empty where it is not known yet.
+    /// The name; empty if it is not known yet.
     #[must_use]
     pub fn user(&self) -> &str {
         self.name.as_deref().unwrap_or_default()
     }
 }
 
-/// Also the mark of a response that was cut.
+/// Also the reason for a response that was cut.
 const NOT_BASE64: &str = "invalid base64 data";
 const PLAIN_FORMAT: &str = "invalid PLAIN data format";
 const OAUTHBEARER_FORMAT: &str = "invalid OAUTHBEARER data format";
 const XOAUTH2_FORMAT: &str = "invalid XOAUTH2 data format";
 
-/// Whether a refusal for this reason is what a line that was cut on the way would get.
+/// Whether a line that was cut on the way would be refused for this reason.
 pub(super) fn may_be_cut(reason: &str) -> bool {
     [NOT_BASE64, OAUTHBEARER_FORMAT, XOAUTH2_FORMAT].contains(&reason)
 }
 
-/// Whether these could have come out of a dialogue: for those that come by the local socket.
+/// Whether a dialogue could have given these credentials: a check of those from the local socket.
 #[must_use]
 pub fn is_legal(credentials: &Credentials) -> bool {
     match credentials {
@@ -158,18 +158,18 @@ fn password(user: String, bytes: &[u8]) -> DialogueStep {
     }
 }
 
-/// `[authzid] NUL authcid NUL passwd`. Nobody may act for another.
+/// `[authzid] NUL authcid NUL passwd`. A user may not act for another user.
 fn plain(response: &[u8]) -> DialogueStep {
     let mut parts = response.split(|&byte| byte == 0);
     let (acts_for, user, secret) = match (parts.next(), parts.next(), parts.next(), parts.next()) {
         (Some(acts_for), Some(user), Some(secret), None) => (acts_for, user, secret),
-        // What stands between two NULs is a name; without them it may be a password.
+        // A text between two NULs is a name; without them it may be a password.
         (_, user, behind, _) => {
             let user = user.filter(|_| behind.is_some()).unwrap_or_default();
             return DialogueStep::Fail(Refusal::new(PLAIN_FORMAT, user));
         }
     };
-    // Names of users are alike in any case, and some mail clients write the two differently.
+    // Some mail clients write the two names in different case.
     let folded = |name: &[u8]| String::from_utf8_lossy(name).to_lowercase();
     if !acts_for.is_empty() && acts_for != user && folded(acts_for) != folded(user) {
         return DialogueStep::Fail(Refusal::new("not allowed to act for another user", user));
@@ -202,7 +202,7 @@ fn oauthbearer(response: &[u8]) -> DialogueStep {
                 }
             }
         };
-        // The end of the last pair, and the end of them all: a token that was cut has neither.
+        // The ends of the last pair and of the list: a token that was cut has neither.
         let pairs = rest.strip_suffix("\u{1}\u{1}")?;
         let auth = pairs.split('\u{1}').find_map(|pair| pair.strip_prefix("auth="))?;
         Some(Ok(Credentials::Token { user, token: Secret::new(bearer(auth)?) }))
@@ -240,7 +240,7 @@ fn xoauth2(response: &[u8]) -> DialogueStep {
         let text = std::str::from_utf8(response).ok()?;
         let mut pairs = text.split('\u{1}');
         claimed = pairs.next()?.strip_prefix("user=")?;
-        // A token that was cut has no end.
+        // A token that was cut lacks the end.
         if !text.ends_with("\u{1}\u{1}") {
             return None;
         }

@@ -1,8 +1,8 @@
 //! Socketmap requests: a netstring that holds `name SP key` (socketmap_table(5), dict_sockmap.c).
 //!
-//! The name ends at the first space; everything behind it is the key, verbatim: further spaces,
-//! quotes, colons, line feeds of header_checks keys, but never a NUL: keys are C strings. Postfix before 3.12 sets no limit to a
-//! query; what its tables produce stays under `header_size_limit` (102400).
+//! The name ends at the first space; the rest is the key, verbatim: further spaces, quotes, colons, line
+//! feeds (header_checks). A NUL is an error, because keys are C strings. Postfix before 3.12 does not limit
+//! queries; those of its tables stay under `header_size_limit` (102400).
 
 use super::{Error, netstring};
 use crate::model::Question;
@@ -13,8 +13,8 @@ pub const MAX_REQUEST: usize = 128 * 1024;
 /// Decodes one lookup.
 ///
 /// # Errors
-/// [`Error::Framing`] for what is no netstring or holds a NUL, [`Error::Malformed`] for one without a space or
-/// without a name.
+/// [`Error::Framing`] for anything but a netstring and for a NUL, [`Error::Malformed`] without a space or a
+/// name.
 pub fn decode(bytes: &[u8]) -> Result<Option<(Question, usize)>, Error> {
     let Some((payload, consumed)) = netstring::decode(bytes, MAX_REQUEST)? else {
         return Ok(None);
@@ -25,7 +25,7 @@ pub fn decode(bytes: &[u8]) -> Result<Option<(Question, usize)>, Error> {
     match memchr::memchr(b' ', payload) {
         None | Some(0) => Err(Error::Malformed { consumed, reason: "no map name and key" }),
         Some(space) => {
-            // A name that is no UTF-8 is no entry's name, and is answered as such.
+            // A name that is not UTF-8 is an unknown name.
             let name = String::from_utf8_lossy(&payload[..space]).into_owned();
             Ok(Some((Question::Map { name, key: payload[space + 1..].to_vec() }, consumed)))
         }
