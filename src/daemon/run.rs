@@ -175,7 +175,7 @@ async fn serve(
     let watchdog = tokio::spawn(watch(threads, turned));
 
     let mut daemon = Daemon::new(location, config, broker, listeners, activated, manager.clone());
-    running = daemon.observed(current, endpoint);
+    daemon = daemon.observed(current, endpoint);
     let (orders, mut ordered) = mpsc::channel(8);
     let listening = UnixListener::from_std(admin.listener.try_clone()?)?;
     let administration = tokio::spawn(admin::serve(listening, orders));

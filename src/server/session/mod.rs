@@ -358,7 +358,7 @@ mod tests {
         sleep(Duration::from_secs(3600)).await;
         bytes.clear();
         let question = Question::Map { name: "unknown".to_owned(), key: b"k".to_vec() };
-        ipc::encode_ask(7, 0, &question, &mut bytes).expect("short");
+        ipc::encode_request(7, 0, &question, &mut bytes).expect("short");
         served.send(&bytes).await;
         assert!(!served.receive().await.is_empty(), "an answer after an hour");
     }
