@@ -1,7 +1,8 @@
-//! The accepting of connections, at one endpoint: whom it lets in (`allow_from`, `allow_users`), whether
-//! there is room, and the task that serves a connection then.
+//! Accepts connections at one endpoint: checks the peer (`allow_from`, `allow_users`) and the limits, and
+//! starts the task that serves the connection.
 //!
-//! A peer that is not let in is closed at once, counted, and said once a minute.
+//! A connection of a peer that is not allowed is closed at once and counted; a warning is logged once a
+//! minute.
 
 use std::collections::HashSet;
 use std::future::Future;
@@ -29,21 +30,21 @@ use crate::observe::metrics;
 use crate::observe::warnings::{RateLimitedWarning, RateLimitedWarnings};
 use crate::server::session::{self, Draining, Wire};
 
-/// After an accept that failed.
+/// The pause after a failed accept.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Who has asked nothing for so long makes room: far more than a peer needs that means to ask.
+/// How long a connection must be silent before it may be closed for another.
 const SILENCE: Duration = Duration::from_millis(250);
-/// How often it is looked for such a connection, while there is no room.
+/// How often such a connection is looked for at the limit.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// What each connection of one endpoint gets.
+/// What the connections of an endpoint share.
 #[derive(Debug, Clone)]
 pub(super) struct Acceptor {
     pub(super) wire: Wire,
     /// The listener's name.
     pub(super) label: Arc<str>,
-    /// Where peers may connect from; empty: anywhere.
+    /// Networks of allowed peers; empty: all.
     pub(super) allow_from: Arc<[IpNet]>,
     pub(super) door: Door,
     pub(super) generation: Arc<Generation>,
@@ -56,15 +57,15 @@ pub(super) struct Acceptor {
 #[derive(Debug, Default)]
 struct Warnings {
     failed: RateLimitedWarning,
-    stranger: RateLimitedWarning,
-    crowd: RateLimitedWarning,
+    outside: RateLimitedWarning,
+    address_full: RateLimitedWarning,
     replaced: RateLimitedWarning,
     full: RateLimitedWarning,
-    made_room: RateLimitedWarning,
+    silent_closed: RateLimitedWarning,
 }
 
-/// Accepts until the endpoint is given up; what has connected by then, and waits in `queue`, is
-/// served, too. A stream is taken over (`adopt`) by the runtime of the thread that serves it.
+/// Accepts until the endpoint is removed. Connections that are in `queue` by then are served, too. The runtime
+/// of the thread that serves a stream registers it (`adopt`).
 pub(super) async fn accept<T, S, N, F>(
     mut next: N,
     queue: &OwnedFd,
@@ -82,11 +83,11 @@ pub(super) async fn accept<T, S, N, F>(
     let mut pressure = Pressure::default();
     loop {
         let accepted = tokio::select! {
-            // A connection that waits in the kernel's queue may have asked already.
+            // A connection in the kernel's queue may have sent a request already.
             biased;
             accepted = async { acceptor.door.open(&mut pressure).await; next().await } => accepted,
             _ = draining.begun() => {
-                // Perhaps the runtime has not heard yet that somebody does.
+                // The runtime may not have seen such a connection yet.
                 if !draining.is_over() && acceptor.door.is_open() && session::has(queue, PollFlags::IN) {
                     tokio::task::yield_now().await;
                     continue;
@@ -104,7 +105,7 @@ pub(super) async fn accept<T, S, N, F>(
                 let Some(permit) = acceptor.permit(&mut warnings).await else { return };
                 acceptor.serve(move || adopt(stream), slot, permit);
             }
-            // Gone again, or not admitted: neither costs anybody else a pause.
+            // The peer hung up or is not allowed: no pause.
             Err(error)
                 if matches!(
                     error.kind(),
@@ -130,7 +131,7 @@ impl Acceptor {
             && !self.allow_from.iter().any(|network| network.contains(&address))
         {
             self.counted.refused();
-            if let Some(unsaid) = warnings.stranger.is_due() {
+            if let Some(unsaid) = warnings.outside.is_due() {
                 warn!(listener, %address, unsaid, "a connection from outside of allow_from was closed");
             }
             return None;
@@ -152,7 +153,7 @@ impl Acceptor {
         }
         if slot.is_none() {
             self.counted.refused();
-            if let Some(unsaid) = warnings.crowd.is_due() {
+            if let Some(unsaid) = warnings.address_full.is_due() {
                 warn!(
                     listener,
                     %address,
@@ -164,7 +165,7 @@ impl Acceptor {
         slot
     }
 
-    /// Waits for one of `server.max_connections`; `None` where the endpoint is given up first.
+    /// Waits for a permit (`server.max_connections`); `None` if the endpoint is removed first.
     async fn permit(&self, warnings: &mut Warnings) -> Option<Permit> {
         let (limits, is_login) = (&self.shared.limits, matches!(self.wire, Wire::Login(_)));
         if let Some(permit) = limits.try_permit(is_login) {
@@ -174,7 +175,7 @@ impl Acceptor {
         let mut permit = std::pin::pin!(limits.permit(is_login));
         loop {
             if limits.close_oldest_silent(is_login, SILENCE) {
-                if let Some(unsaid) = warnings.made_room.is_due() {
+                if let Some(unsaid) = warnings.silent_closed.is_due() {
                     warn!(
                         unsaid,
                         "server.max_connections is reached: the oldest connection that never asked was closed"
@@ -215,21 +216,21 @@ impl Acceptor {
     }
 }
 
-/// Replies are small and complete: they leave at once. A peer that is gone without a word is
-/// found out, for an idle policy connection has no other limit.
+/// Replies are small and complete: they are sent at once. Keepalive detects a lost peer: an idle policy
+/// connection has no other limit.
 pub(super) fn prepare_tcp(stream: &std::net::TcpStream) {
     let _ = stream.set_nodelay(true);
     let _ = socket2::SockRef::from(stream).set_keepalive(true);
 }
 
-/// Besides, every close is a reset: Postfix 3.7 sees that one before its next AUTH and reconnects;
-/// after an ordinary close it loses that AUTH, too (measured).
+/// In addition every close is a reset: Postfix 3.7 sees it before its next AUTH and reconnects. After an
+/// ordinary close that AUTH fails, too (measured).
 pub(super) fn prepare_tcp_login(stream: &std::net::TcpStream) {
     prepare_tcp(stream);
     let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
-/// Accepts on the local socket, from the users that may ask (unix(7), SO_PEERCRED).
+/// Accepts on the local socket, from allowed users (unix(7), SO_PEERCRED).
 pub(super) async fn admitted(
     listener: &LocalListener,
     allowed: &HashSet<u32>,

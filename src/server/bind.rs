@@ -1,5 +1,5 @@
-//! The making of listening sockets. Every failure names its endpoint, and nothing is replaced
-//! that a living process listens on. Unix sockets are made in `unix`.
+//! Makes the listening sockets. Every error names its endpoint. A socket that a process listens on is never
+//! replaced. `unix` makes unix sockets.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -31,48 +31,48 @@ pub(crate) const LOCAL: &str = "ipc";
 /// Connections that wait to be accepted. The kernel caps it at net.core.somaxconn.
 pub(super) const BACKLOG: i32 = 4096;
 
-/// A socket that listens, and what it is for.
+/// A listening socket and its specification.
 #[derive(Debug)]
 pub struct Bound {
-    /// What it is for.
+    /// The specification.
     pub spec: Spec,
     /// The socket.
     pub socket: Socket,
 }
 
-/// What the configuration says of one endpoint.
+/// An endpoint, as configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spec {
-    /// Where.
+    /// The address or path.
     pub endpoint: Endpoint,
-    /// What is spoken.
+    /// The protocol.
     pub wire: Wire,
-    /// Its name in what is counted; may be empty.
+    /// Its name in metrics; may be empty.
     pub label: String,
-    /// A pool of its own.
+    /// Its own worker pool.
     pub pool: Option<PoolSettings>,
-    /// Whether all that comes through it is for one target whose queue it heeds.
+    /// Whether all its requests are for one entry. It then stops accepting while the queue of that is full.
     pub leads_to_one: bool,
     /// The users that may connect; empty: all.
     pub allowed: HashSet<u32>,
-    /// Where peers may connect from, over TCP; empty: anywhere.
+    /// Networks of allowed peers, over TCP; empty: all.
     pub allow_from: Vec<IpNet>,
     /// The service manager's name for its socket.
     pub handed_over_as: Option<String>,
 }
 
 impl Spec {
-    /// Whether one socket serves both: the same address, or the same path.
+    /// Whether both have the same address or path.
     #[must_use]
     pub fn is_same_endpoint(&self, other: &Self) -> bool {
         match (&self.endpoint, &other.endpoint) {
             (Endpoint::Unix(one), Endpoint::Unix(other)) => one.path == other.path,
-            // Those without a port are told apart by the service manager's name alone.
+            // Without a port they differ in the name of the service manager alone.
             (one, two) => one == two && self.handed_over_as == other.handed_over_as,
         }
     }
 
-    /// Whether connections of the one may go on under the other.
+    /// Whether connections need no change if the other replaces this one.
     #[must_use]
     pub fn is_served_alike(&self, other: &Self) -> bool {
         self.wire == other.wire
@@ -82,14 +82,14 @@ impl Spec {
             && self.allow_from == other.allow_from
     }
 
-    /// Where its connections are counted.
+    /// The counters of its connections.
     #[must_use]
     pub fn counted(&self, metrics: &Metrics) -> Arc<Listener> {
         let component = self.wire.protocol().map_or(Component::Local, Component::from);
         metrics.listener(component, &self.label)
     }
 
-    /// Its own pool.
+    /// Its own worker pool.
     #[must_use]
     pub fn limit(&self) -> Option<Limit> {
         self.pool.map(|pool| Limit::new(pool.workers, pool.queue))
@@ -105,7 +105,7 @@ pub enum Socket {
     Unix(UnixEndpoint),
 }
 
-/// Why an endpoint cannot be had.
+/// Why an endpoint cannot be used.
 #[derive(Debug)]
 pub struct Error {
     pub(super) endpoint: String,
@@ -125,24 +125,23 @@ impl std::error::Error for Error {
     }
 }
 
-/// Everything that is to listen, and the sockets that were made for it.
+/// All endpoints of the next configuration, and the new sockets.
 #[derive(Debug)]
 pub struct Plan {
     pub(super) wanted: Vec<Wanted>,
 }
 
-/// One endpoint; without a socket it is one that is there already.
+/// An endpoint of a plan; without a socket if that exists already.
 #[derive(Debug)]
 pub(super) struct Wanted {
     pub(super) spec: Spec,
     pub(super) socket: Option<Socket>,
 }
 
-/// Makes the local socket and every listener of `config`, or takes what was handed over: all of
-/// them, or none.
+/// Makes the local socket and every listener, or takes those of the service manager: all or none.
 ///
 /// # Errors
-/// The first endpoint that cannot be had.
+/// The first endpoint that cannot be used.
 pub fn all(settings: &Settings, activated: &Activated) -> Result<Vec<Bound>, Error> {
     let own = own(settings);
     let bound =
@@ -150,28 +149,27 @@ pub fn all(settings: &Settings, activated: &Activated) -> Result<Vec<Bound>, Err
     bound.collect()
 }
 
-/// Who besides root may write where sockets are made; `None`: this is not root, who has to ask.
+/// Who besides root may write to the directories of sockets; `None` if this process is not root.
 fn own(settings: &Settings) -> Option<Own> {
-    // A jail may not know the names any more; whom it does not know writes nowhere.
+    // The names may be unknown in the jail. An unknown user is not allowed to write.
     let identity = || Identity::of(&settings.privileges).ok();
     geteuid().is_root().then(|| identity().as_ref().map(Own::of).unwrap_or_default())
 }
 
-/// Makes the administrator's socket.
+/// Makes the admin socket.
 ///
 /// # Errors
-/// Where it cannot be had.
+/// It cannot be made.
 pub fn admin(settings: &Settings) -> Result<UnixEndpoint, Error> {
-    // One that another user's broker left behind cannot be tried. That broker is gone: the local
-    // socket was ours to take.
+    // A socket of another user cannot be tested by connecting. Its broker does not run any more: otherwise
+    // the local socket would have been in use.
     unix::make_anew(&settings.admin, own(settings))
 }
 
-/// Makes what `config` names and `present` does not have, and gives unix sockets that stay the
-/// mode and owner that they are to have: all of it, or nothing.
+/// Makes the sockets that `present` lacks, and changes mode and owner of those that stay: all or nothing.
 ///
 /// # Errors
-/// The first endpoint that cannot be had.
+/// The first endpoint that cannot be used.
 pub fn plan<'b>(
     settings: &Settings,
     activated: &Activated,
@@ -180,7 +178,7 @@ pub fn plan<'b>(
     let own = own(settings);
     let present: Vec<&Bound> = present.collect();
     let mut wanted = Vec::new();
-    let mut dressed = Vec::new();
+    let mut changed = Vec::new();
     for spec in specs(settings)? {
         let there = present.iter().find(|bound| bound.spec.is_same_endpoint(&spec));
         let socket = match there {
@@ -190,17 +188,17 @@ pub fn plan<'b>(
                     (&bound.socket, &bound.spec.endpoint, &spec.endpoint)
                     && before != after
                 {
-                    dressed.push((socket, before, after.clone()));
+                    changed.push((socket, before, after.clone()));
                 }
                 None
             }
         };
         wanted.push(Wanted { spec, socket });
     }
-    // Last, for it is the one thing that would have to be undone.
-    for (nth, (socket, _, after)) in dressed.iter().enumerate() {
+    // Last, because this must be undone after an error.
+    for (nth, (socket, _, after)) in changed.iter().enumerate() {
         if let Err(error) = socket.change_rights(after, own) {
-            for (socket, before, _) in &dressed[..=nth] {
+            for (socket, before, _) in &changed[..=nth] {
                 let _ = socket.change_rights(before, own);
             }
             return Err(error);
@@ -209,7 +207,7 @@ pub fn plan<'b>(
     Ok(Plan { wanted })
 }
 
-/// What `config` says of each endpoint, the local socket first.
+/// The configured endpoints, the local socket first.
 fn specs(settings: &Settings) -> Result<Vec<Spec>, Error> {
     let ipc = &settings.ipc;
     let mut allowed = HashSet::new();
@@ -236,7 +234,7 @@ fn specs(settings: &Settings) -> Result<Vec<Spec>, Error> {
         let (wire, leads_to_one) = match listener.protocol {
             Protocol::Socketmap => (Wire::Socketmap, settings.has_one_map),
             Protocol::Policy => (Wire::Policy(name()), true),
-            // It always accepts: an smtpd whose handshake fails exits.
+            // A full queue must not stop it: an smtpd whose handshake fails exits.
             Protocol::Sasl => (Wire::Login(name()), false),
         };
         Spec {
@@ -282,13 +280,13 @@ fn bind(spec: &Spec, activated: &Activated, own: Option<Own>) -> Result<Socket, 
     })
 }
 
-/// Names the unit that we ship; another one's name its administrator knows.
+/// Names the unit of our package.
 fn not_passed(name: &str) -> String {
     format!("no socket named {name:?} was passed (is pfxhttp-postfix@{name}.socket started?)")
 }
 
 impl Bound {
-    /// Whether the socket is the service manager's, and outlives us.
+    /// Whether the socket belongs to the service manager and outlives this process.
     pub(super) fn is_handed_over(&self, activated: &Activated) -> bool {
         match &self.socket {
             Socket::Unix(socket) => socket.name.is_none(),
@@ -296,7 +294,7 @@ impl Bound {
         }
     }
 
-    /// For an administrator.
+    /// For `status`.
     #[must_use]
     pub fn status(&self) -> Value {
         let name = match &self.spec.wire {
@@ -325,7 +323,7 @@ fn tcp(address: SocketAddr, v6_only: bool) -> Result<TcpListener, Error> {
         let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, None)?;
         socket.set_reuse_address(true)?;
         if address.is_ipv6() {
-            // Said either way: the system's default is a sysctl.
+            // Set in both cases, because the default is a sysctl.
             socket.set_only_v6(v6_only)?;
         }
         socket.set_nonblocking(true)?;

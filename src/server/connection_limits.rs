@@ -1,9 +1,9 @@
-//! Room for connections: how many there may be in all (`server.max_connections`), for logins alone, and
-//! of one address (`server.max_connections_per_address`).
+//! The limits of connections: in all (`server.max_connections`), reserved for logins, and of one address
+//! (`server.max_connections_per_address`).
 //!
-//! Where there is no room, the oldest connection that has never sent a complete line, or request, is
-//! closed for the new one: Postfix and our own clients send theirs as soon as they are connected. A
-//! connection that has asked once is never closed for another. An IPv6 address counts as its /64.
+//! At a limit the oldest silent connection is closed for the new one. A connection is silent until it has
+//! sent its first complete line or request; Postfix and our own clients send it at once. Other connections
+//! are never closed for a new one. An IPv6 address counts as its /64.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
@@ -13,20 +13,19 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
 
-/// What all connections of a broker share.
+/// The limits that all connections of a broker share.
 #[derive(Debug, Clone)]
 pub struct ConnectionLimits(Arc<LimitsInner>);
 
 #[derive(Debug)]
 struct LimitsInner {
-    /// One permit a connection.
+    /// A permit for each connection.
     connections: Arc<Semaphore>,
-    /// Permits for logins alone: an smtpd whose handshake does not come exits, and others must not
-    /// use up what it needs.
+    /// Permits for logins alone: an smtpd that gets no handshake exits.
     for_logins: Arc<Semaphore>,
     /// `None`: not set.
     per_address: Option<usize>,
-    /// What it is then, for those whom nobody has named.
+    /// The default, for addresses that are neither loopback nor listed in `allow_from`.
     per_unlisted_address: usize,
     held: Mutex<HeldSlots>,
 }
@@ -35,27 +34,27 @@ struct LimitsInner {
 struct HeldSlots {
     /// Counts connections.
     serial: u64,
-    /// Those that have never asked, the oldest first.
+    /// Silent connections, the oldest first.
     silent: BTreeMap<u64, SilentConnection>,
     addresses: HashMap<Group, AddressCount>,
 }
 
-/// What is counted together: an address, and whether it is there for logins.
+/// The key of a counter: an address, and whether the connection is for logins.
 type Group = (IpAddr, bool);
 
-/// A connection that has never asked.
+/// A connection that has not sent a request yet.
 #[derive(Debug)]
 struct SilentConnection {
     since: Instant,
     group: Option<Group>,
-    /// None as long as it waits for a permit itself.
+    /// `None` while it waits for a permit.
     served: Option<Serving>,
 }
 
 #[derive(Debug)]
 struct Serving {
     task: AbortHandle,
-    /// Whether its permit is one of those for logins.
+    /// Whether its permit is reserved for logins.
     is_reserved: bool,
 }
 
@@ -65,25 +64,25 @@ struct AddressCount {
     silent: BTreeSet<u64>,
 }
 
-/// A connection has its place as long as this lives.
+/// Counts a connection until it is dropped.
 #[derive(Debug)]
 pub(super) struct ConnectionSlot {
     room: ConnectionLimits,
-    /// Tells it from the others.
+    /// The number of the connection.
     pub(super) serial: u64,
     group: Option<Group>,
     /// Whether another connection of its address was closed for it.
     pub(super) replaces_another: bool,
 }
 
-/// HeldSlots until a connection has asked for the first time.
+/// A connection is silent until this is dropped.
 #[derive(Debug)]
 pub(crate) struct SilentGuard {
     room: ConnectionLimits,
     serial: u64,
 }
 
-/// One of the connections that there may be.
+/// A permit to serve a connection.
 #[derive(Debug)]
 pub(super) struct Permit {
     pub(super) is_reserved: bool,
@@ -91,9 +90,8 @@ pub(super) struct Permit {
 }
 
 impl ConnectionLimits {
-    /// For so many connections in all, so many of them for logins alone, and so many of one address;
-    /// unless that is set, three quarters of them for an address that is neither loopback nor named by a
-    /// listener.
+    /// Limits of `connections` in all, `for_logins` of them reserved for logins, and `per_address` of one
+    /// address; its default is three quarters of all for an address that is neither loopback nor listed.
     #[must_use]
     pub fn new(connections: usize, for_logins: usize, per_address: Option<usize>) -> Self {
         Self(Arc::new(LimitsInner {
@@ -109,9 +107,8 @@ impl ConnectionLimits {
         self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for a connection of this address; `None` where it has as many as it may have, and all
-    /// of them have asked.
-    /// `is_named` where the listener names who may connect.
+    /// A slot for a connection of this address; `None` if the address has reached its limit and has no silent
+    /// connection. `is_named`: the listener has `allow_from`.
     pub(super) fn admit(
         &self,
         peer: Option<IpAddr>,
@@ -122,7 +119,7 @@ impl ConnectionLimits {
         let mut held = self.held();
         let mut replaces_another = false;
         if let Some(group) = group {
-            // One host's Postfix is one address: it is no crowd of strangers.
+            // All of Postfix on a host has one address.
             let is_known = is_named || peer.is_some_and(|peer| peer.to_canonical().is_loopback());
             let most =
                 self.0.per_address.unwrap_or(if is_known { usize::MAX } else { self.0.per_unlisted_address });
@@ -146,7 +143,7 @@ impl ConnectionLimits {
         Some(ConnectionSlot { room: self.clone(), serial, group, replaces_another })
     }
 
-    /// One of the permits, where one is free.
+    /// A permit, if one is free.
     pub(super) fn try_permit(&self, is_login: bool) -> Option<Permit> {
         let free = |pool: &Arc<Semaphore>| Arc::clone(pool).try_acquire_owned().ok();
         if let Some(permit) = free(&self.0.connections) {
@@ -156,7 +153,7 @@ impl ConnectionLimits {
         Some(Permit { is_reserved: true, _permit: permit })
     }
 
-    /// Waits for one.
+    /// Waits for a permit.
     pub(super) async fn permit(&self, is_login: bool) -> Option<Permit> {
         let [any, reserved] = [&self.0.connections, &self.0.for_logins].map(Arc::clone);
         let (permit, is_reserved) = tokio::select! {
@@ -166,16 +163,16 @@ impl ConnectionLimits {
         Some(Permit { is_reserved, _permit: permit.ok()? })
     }
 
-    /// The connection of this number is served by `task`, which ends where another one needs the room.
+    /// Connection `serial` is served by `task`, which is aborted if a new connection needs the slot.
     pub(super) fn is_served_by(&self, serial: u64, task: AbortHandle, is_reserved: bool) {
-        // It may have asked by now.
+        // It may have sent a request by now.
         if let Some(silent) = self.held().silent.get_mut(&serial) {
             silent.served = Some(Serving { task, is_reserved });
         }
     }
 
-    /// Closes the oldest connection that has never asked for `patience`, and whose permit will do; whether
-    /// there was one.
+    /// Closes the oldest connection that has been silent for `patience` and has a suitable permit. Returns
+    /// whether there was one.
     pub(super) fn close_oldest_silent(&self, is_login: bool, patience: Duration) -> bool {
         let mut held = self.held();
         let will_do = |served: &Serving| is_login || !served.is_reserved;
@@ -197,7 +194,7 @@ impl HeldSlots {
         }
     }
 
-    /// It is silent no longer.
+    /// The connection is not silent any more.
     fn heard(&mut self, serial: u64) -> Option<SilentConnection> {
         let silent = self.silent.remove(&serial)?;
         let known = silent.group.and_then(|group| self.addresses.get_mut(&group));
@@ -209,7 +206,7 @@ impl HeldSlots {
 }
 
 impl ConnectionSlot {
-    /// For the connection's task.
+    /// The guard for the task of the connection.
     pub(super) fn silent_guard(&self) -> SilentGuard {
         SilentGuard { room: self.room.clone(), serial: self.serial }
     }
@@ -235,7 +232,7 @@ impl Drop for ConnectionSlot {
     }
 }
 
-/// Who has one IPv6 address has 2^64 of them.
+/// The owner of an IPv6 address usually has its whole /64.
 fn counted_as(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from(u128::from(address) >> 64 << 64)),

@@ -1,14 +1,13 @@
-//! Sockets that listen: made before the runtime starts (`bind`), served and exchanged after.
+//! Listening sockets: made before the runtime starts (`bind`), served and replaced afterwards.
 //!
-//! Every accepted connection is a task of its own on one of the `threads`, and costs little; what is bounded is their
-//! number (`room`): at the bound each listener holds one more, which waits until another ends or makes
-//! room, and accepts no further one; nor does it while a
-//! lookup that came through the listener waits in a full queue (`target::limit`). A failing
-//! accept (no descriptor left, say) is tried again after a pause, never in a spin.
+//! An accepted connection is a task on one of the `threads`. The number of connections is limited
+//! (`connection_limits`): at the limit each listener holds one more connection, which waits for a permit, and
+//! accepts no further one. It also stops accepting while a lookup of the listener waits in a full queue
+//! (`backend`). After a failed accept (for example no free descriptor) the listener pauses.
 //!
-//! A reload ([`Listeners::follow`]) keeps the descriptor of every endpoint that stays, so no
-//! connection is ever refused there. What is no longer named is unlinked first, then accepted
-//! until nobody waits, and its connections get the answers to what they have asked.
+//! A reload ([`Listeners::follow`]) keeps the descriptor of every endpoint that stays, so that no connection
+//! is refused there. A removed endpoint is unlinked first; then the connections in its queue are accepted,
+//! and the requests that they have sent are answered.
 
 mod accept;
 pub mod activation;
@@ -43,18 +42,18 @@ use activation::Activated;
 use bind::{Bound, Plan, Socket, Wanted};
 pub use connection_limits::ConnectionLimits;
 
-/// What all connections share, whatever is reloaded.
+/// What all connections share, also across reloads.
 #[derive(Debug, Clone)]
 pub struct Shared {
     /// How many there may be.
     pub limits: ConnectionLimits,
-    /// Dropped with the connection: the last one gone closes the channel.
+    /// Dropped with the connection. The channel closes with the last connection.
     pub alive: mpsc::Sender<()>,
-    /// Where connections are served.
+    /// The threads that serve connections.
     pub threads: Threads,
 }
 
-/// All that listens, each in a task of its own.
+/// All listening sockets, each served by a task.
 #[derive(Debug)]
 pub struct Listeners {
     shared: Shared,
@@ -62,14 +61,14 @@ pub struct Listeners {
     tasks: JoinSet<()>,
 }
 
-/// What a reload has done to them.
+/// The changes of a reload.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Changes {
-    /// Endpoints that are new.
+    /// New endpoints.
     pub added: Vec<String>,
-    /// Endpoints that are no longer.
+    /// How many endpoints are removed.
     pub removed: usize,
-    /// Endpoints at which something else is spoken, or asked, or that others may open.
+    /// How many endpoints have another protocol, entry, mode or owner.
     pub changed: usize,
 }
 
@@ -87,7 +86,7 @@ impl Listeners {
     /// Serves all of `bound` by `broker`.
     ///
     /// # Errors
-    /// Where the runtime refuses a socket.
+    /// The runtime refuses a socket.
     pub fn start(bound: Vec<Bound>, broker: &Arc<Broker>, shared: Shared) -> io::Result<Self> {
         let mut listeners = Self { shared, active: Vec::new(), tasks: JoinSet::new() };
         for bound in bound {
@@ -96,7 +95,7 @@ impl Listeners {
         Ok(listeners)
     }
 
-    /// What is there, for a plan of what is to come.
+    /// The present sockets, for a plan of the next ones.
     pub fn bound(&self) -> impl Iterator<Item = &Bound> {
         self.active.iter().map(|active| &active.bound)
     }
@@ -107,11 +106,10 @@ impl Listeners {
         self.shared.alive.strong_count().saturating_sub(1 + self.active.len())
     }
 
-    /// Goes over to `plan`, and to `broker`. Requests that have been read keep the broker that
-    /// they were read under.
+    /// Applies `plan` and `broker`. Requests that have been read keep their broker.
     ///
     /// # Errors
-    /// Where the runtime refuses a socket; what could be served is served then.
+    /// The runtime refuses a socket. The others are served.
     pub fn follow(&mut self, plan: Plan, broker: &Arc<Broker>) -> io::Result<Changes> {
         let mut changes = Changes::default();
         let mut before = std::mem::take(&mut self.active);
@@ -129,7 +127,7 @@ impl Listeners {
                 }
                 (Some(active), _) => {
                     changes.changed += 1;
-                    // Whoever connects from now on meets the new one.
+                    // From now on the new task accepts.
                     active.accepting.abort();
                     active.drain.send_replace(Some(Instant::now()));
                     self.add(Bound { spec, ..active.bound }, broker)
@@ -145,15 +143,15 @@ impl Listeners {
         }
         changes.removed = before.len();
         for active in before {
-            // The name goes with it, then those are accepted who wait already.
+            // This unlinks the path. Then the connections in its queue are accepted.
             drop(active.bound);
             active.drain.send_replace(Some(Instant::now()));
         }
         outcome.map(|()| changes)
     }
 
-    /// Stops accepting everywhere. Connections go on until what was asked is answered. Who waits at
-    /// a socket of `activated` is left to the next broker, which finds them there.
+    /// Stops accepting. Connections end after the replies to the requests that they have sent. Connections in
+    /// the queue of a socket of `activated` are left to the next broker.
     pub async fn stop(mut self, activated: &Activated) {
         let now = Instant::now();
         for active in &self.active {
@@ -165,7 +163,7 @@ impl Listeners {
         while self.tasks.join_next().await.is_some() {}
     }
 
-    /// Waits for a task that has panicked: a broker that is half dead must not look alive.
+    /// Waits for a task that panics: a broker without one of its listeners must not look alive.
     pub async fn panicked(&mut self) -> JoinError {
         loop {
             match self.tasks.join_next().await {

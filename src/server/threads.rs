@@ -1,8 +1,7 @@
-//! The threads that serve connections: one for each processor, each with a runtime and a poller of
-//! its own, as in nginx and HAProxy. A connection stays where it was put, so that whatever it
-//! waits for wakes the thread that goes on with it, and no other.
+//! The threads that serve connections: one for each processor, each with a runtime and a poller of its own,
+//! as in nginx and HAProxy. A connection stays on its thread, so its events wake no other thread.
 //!
-//! What is not a connection of Postfix (accepting, reloads, metrics, tokens) has threads of its own.
+//! Everything else (accepting, reloads, metrics, tokens) has threads of its own.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -17,8 +16,8 @@ use tokio::task::AbortHandle;
 use crate::http::{set_thread_index, thread_count};
 use crate::observe::count_guard::CountGuard;
 
-/// Lets what is ready on this thread go first. What is sent then leaves in a row, and whoever reads it is
-/// woken once rather than for each piece; unlike tokio's `yield_now` it does not ask the poller for more.
+/// Lets the ready tasks of this thread run first. Replies are then sent in a row, and their reader wakes up
+/// once. Unlike tokio's `yield_now` it does not poll for further events.
 pub async fn yield_to_others() {
     let mut is_last = false;
     poll_fn(|cx| {
@@ -32,14 +31,14 @@ pub async fn yield_to_others() {
     .await;
 }
 
-/// All of them. They live as long as the process.
+/// The threads. They live as long as the process.
 #[derive(Debug, Clone)]
 pub struct Threads(Arc<[Thread]>);
 
 #[derive(Debug)]
 struct Thread {
     runtime: Handle,
-    /// Tasks that are under way.
+    /// The number of tasks.
     busy: Arc<AtomicUsize>,
 }
 
@@ -47,12 +46,12 @@ impl Threads {
     /// Starts one for each processor.
     ///
     /// # Errors
-    /// Where the system gives no thread, or no poller.
+    /// The system gives no thread or no poller.
     pub fn start() -> io::Result<Self> {
         (1..thread_count()).map(Thread::start).collect::<io::Result<_>>().map(Self)
     }
 
-    /// Runs what `begin` makes where the fewest tasks are under way; what ends it before its end.
+    /// Runs the future of `begin` on the thread with the fewest tasks. The handle aborts it.
     pub fn spawn<F>(&self, begin: impl FnOnce() -> F + Send + 'static) -> Option<AbortHandle>
     where
         F: Future<Output = ()> + Send,
@@ -66,7 +65,7 @@ impl Threads {
         Some(task.abort_handle())
     }
 
-    /// Returns once each of them has done what it was doing; never where one is stuck.
+    /// Returns when every thread has run a task; never if one is stuck.
     pub async fn turn(&self) {
         for thread in &*self.0 {
             if thread.runtime.spawn(async {}).await.is_err() {

@@ -1,9 +1,9 @@
-//! A connection of a listener for logins: many at a time, answered as they end.
+//! A connection of a listener for logins: concurrent logins, answered as they end.
 //!
-//! The greeting is static and leaves at once: an smtpd whose handshake fails exits, and takes no
-//! mail (xsasl_dovecot_server.c). The connection is kept for ever. At most [`MOST`] logins run at
-//! a time; further ones fail at once, so that nobody waits for those who are held back. After a failure that closes the connection no further login is read, and
-//! those that run get their answers first. The peer hanging up drops them all.
+//! The greeting is sent at once: an smtpd whose handshake fails exits, and accepts no mail
+//! (xsasl_dovecot_server.c). There is no idle limit. At most [`MOST`] logins are concurrent; further ones fail
+//! at once, so that they do not wait for delayed ones. After a failure that closes the connection no further
+//! login is read, and the open ones are answered first. If the peer hangs up, all are dropped.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -27,17 +27,17 @@ use crate::wire::dovecot::Greeting;
 use crate::wire::logins::{LoginConnection, LoginStep, Refused};
 use crate::wire::reply::Next;
 
-/// LoginConnection that run at a time on one connection. Postfix has one.
+/// Concurrent logins of one connection. Postfix has one.
 const MOST: usize = 256;
 
-/// What runs on one connection.
+/// The open logins of one connection.
 struct OpenLogins {
     name: Arc<str>,
     door: Door,
     generation: Arc<Generation>,
     /// Each gives its number, its id and its answer.
     tasks: JoinSet<(u64, u32, Answer)>,
-    /// The number of the login that has this id, and the way to end it.
+    /// Number and task of the login with this id.
     known: HashMap<u32, (u64, AbortHandle)>,
     serial: u64,
     /// This connection, in the log.
@@ -62,9 +62,9 @@ pub(super) async fn serve<S>(
     let mut received = Vec::new();
     let mut out = Vec::new();
     greet(&offered, &mut out);
-    // Whether nothing more is read: the peer has sent its last, or is about to be left.
+    // Whether no more is read: the peer has closed its side, or the connection is about to be closed.
     let mut is_last = false;
-    // Whether several were under way at a time, which Postfix never does.
+    // Whether there were concurrent logins, which Postfix never has.
     let mut is_shared = false;
     loop {
         silent_guard.take_if(|_| received.contains(&b'\n'));
@@ -91,7 +91,7 @@ pub(super) async fn serve<S>(
         out.clear();
         if is_last && open.tasks.is_empty() {
             if is_shared {
-                // A reset would take away the answers to others that are still on their way.
+                // A reset would discard replies to other logins that are still being sent.
                 let _ = socket2::SockRef::from(&stream).set_linger(None);
             }
             return;
@@ -114,7 +114,7 @@ pub(super) async fn serve<S>(
                 }
             }
             input = input => match input {
-                // What runs is answered, also when the broker stops.
+                // Open logins are answered, also when the broker stops.
                 Some(count) => is_last = !matches!(count, Ok(1..)),
                 None => return,
             },
@@ -122,14 +122,14 @@ pub(super) async fn serve<S>(
     }
 }
 
-/// Returns when nobody is left to read an answer. Where nothing is read, nothing else shows it.
+/// Returns when the peer has hung up, without reading.
 async fn hung_up<S: AsFd>(stream: &mut S) {
     while !is_hung_up(stream) {
         tokio::time::sleep(LOOK).await;
     }
 }
 
-/// The handshake. Its cookie and its number are no secrets, and only have to differ.
+/// Appends the handshake. Its cookie and number are not secret; they only have to be unique.
 fn greet(mechanisms: &[Mechanism], out: &mut Vec<u8>) {
     static CONNECTIONS: AtomicU32 = AtomicU32::new(1);
     let names: Vec<_> = mechanisms.iter().map(|mechanism| mechanism.name()).collect();
@@ -162,7 +162,7 @@ impl OpenLogins {
         let serial = self.serial;
         let context =
             RequestContext { at: Instant::now(), id: serial, session: self.session, door: self.door.clone() };
-        // The whole login lives on one generation.
+        // The login keeps this generation.
         let broker = self.generation.current();
         let task = self.tasks.spawn(async move {
             let answer = broker.ask(&Question::Login(login), &context).await;
@@ -177,7 +177,7 @@ impl OpenLogins {
         }
     }
 
-    /// The next answer; none for a login that was forgotten meanwhile. Pending where nothing runs.
+    /// The next answer; `None` for a forgotten login. Pending if no login is open.
     async fn next(&mut self) -> Option<(u32, Answer)> {
         let Some(ended) = self.tasks.join_next().await else { return std::future::pending().await };
         match ended {
@@ -193,7 +193,7 @@ impl OpenLogins {
     }
 }
 
-/// As a denial is logged: fail2ban reads both.
+/// Has the form of a denial, because fail2ban reads both.
 fn log_refusal(name: &str, refused: &Refused) {
     let Refused { mechanism, reason, user, remote } = refused;
     let (remote, user, hint) = (remote.as_str(), user.as_str(), refused.hint());

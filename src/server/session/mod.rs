@@ -1,13 +1,13 @@
-//! One connection, whoever is at its other end: bytes to a question, its answer to bytes.
+//! One connection: decodes requests, asks the broker, and encodes the replies.
 //!
-//! One loop serves map and policy listeners and the local socket alike; listeners for logins, where
-//! many are under way on one connection, have another (`login`). It decodes one request
-//! and reads no further one until that is answered; meanwhile it watches for the peer to hang up,
-//! and drops the lookup then. A half-close is no hang-up: what was asked is answered.
+//! One loop serves map and policy listeners and the local socket. Listeners for logins have another one
+//! (`login`), because a connection has many concurrent logins. The loop reads no further request before the
+//! reply. Meanwhile it watches whether the peer hangs up, and drops the lookup then. After a half-close the
+//! request is still answered.
 //!
-//! Limits: a request that has begun and brings no byte for 30 s is given up, and so is a reply
-//! that the peer does not take for 30 s. An idle map connection ends after 300 s (Postfix closes
-//! its own after 10 s), an idle policy connection never (Postfix would wait a second and retry).
+//! Limits: the connection is closed if a request is incomplete and no byte arrives for 30 s, or if the peer
+//! does not read a reply for 30 s. An idle map connection is closed after 300 s (Postfix closes its own after
+//! 10 s), an idle policy connection never (Postfix would wait a second and retry).
 
 mod login;
 mod peer;
@@ -38,7 +38,7 @@ use peer::{Waits, hang_up, read, write};
 const IDLE_MAP: Duration = Duration::from_secs(300);
 const HALF_READ: Duration = Duration::from_secs(30);
 
-/// What is spoken on a connection.
+/// The protocol of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wire {
     /// socketmap_table(5).
@@ -51,21 +51,21 @@ pub enum Wire {
     Local(Option<Service>),
 }
 
-/// What the bytes read so far ask for.
+/// What to do with the bytes read so far.
 enum NextInput {
-    /// More bytes.
+    /// Read more bytes.
     Read,
-    /// An answer.
+    /// Ask the broker.
     Ask { id: Option<u64>, question: Question, spent: Duration },
-    /// A reply that needs no answer.
+    /// Reply without asking.
     Say(Answer),
-    /// The end.
+    /// Close the connection.
     Close(&'static str),
 }
 
-/// Serves `stream`, which came through `door`, until its end. When the broker stops, what has been
-/// asked by then is answered, but for what stands behind a request that takes longer than the grace.
-/// `silent_guard` goes with the first complete request.
+/// Serves `stream`, which came through `door`, until its end. When the broker stops, requests that have been
+/// read are answered, except those after a request that takes longer than the grace period. `silent_guard`
+/// is dropped with the first complete request.
 pub(crate) async fn serve<S>(
     mut stream: S,
     mut wire: Wire,
@@ -81,24 +81,24 @@ pub(crate) async fn serve<S>(
     }
     let mut received = Vec::new();
     let mut out = Vec::new();
-    // Of this connection alone; its requests count on from there.
+    // Random for each connection. The ids of its requests follow it.
     let session = RandomState::new().hash_one(());
     let mut serial = session;
     let mut waits = Waits::new(&draining);
     loop {
         out.clear();
-        // A request lives on the generation that it was read under.
+        // The request keeps this generation until it is answered.
         let broker = generation.current();
         let step = wire.next(&mut received, &broker, &mut out);
-        // Whoever has greeted, or asked, is known.
+        // The peer has sent a greeting or a request.
         silent_guard.take_if(|_| !out.is_empty() || !matches!(step, NextInput::Read));
-        // A greeting does not wait for the answer behind it.
+        // The greeting is sent before the first answer.
         if !out.is_empty() && write(&mut stream, &out, &mut draining).await.is_err() {
             return;
         }
         out.clear();
         let next = match step {
-            // Whoever sends without end would be answered without end.
+            // A peer that sends without end must not keep the broker from stopping.
             NextInput::Ask { .. } if draining.is_over() => return,
             NextInput::Ask { id, question, spent } => {
                 serial = serial.wrapping_add(1);
@@ -171,7 +171,7 @@ impl Wire {
     }
 
     fn reply(&self, id: u64, answer: &Answer, out: &mut Vec<u8>) -> Next {
-        // The fallback is for a name without an entry, which a listener's name never is.
+        // The fallback is for unknown names; the name of a listener is never unknown.
         static FALLBACK: LazyLock<OnFailure> = LazyLock::new(OnFailure::default);
         match self.protocol() {
             Some(protocol) => reply::encode(protocol, answer, &FALLBACK, out),
@@ -188,7 +188,7 @@ impl Wire {
             _ if begun => Some(HALF_READ),
             Self::Socketmap => Some(IDLE_MAP),
             Self::Policy(_) | Self::Login(_) | Self::Local(Some(_)) => None,
-            // Whoever connects to the local socket greets at once.
+            // A client sends its greeting at once.
             Self::Local(None) => Some(HALF_READ),
         }
     }
@@ -241,7 +241,7 @@ fn frames(
     }
 }
 
-/// Greets back; false where the client's version is not served.
+/// Appends the greeting; false if the client's version is not served.
 fn welcome(hello: &Hello, broker: &Broker, out: &mut Vec<u8>) -> bool {
     let verdict = match &hello.service {
         Some(service) => {

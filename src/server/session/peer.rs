@@ -1,5 +1,4 @@
-//! A connection's peer: reading from it as long as there is something to wait for, writing to it, and
-//! seeing it hang up.
+//! I/O with the peer of a connection: reads and writes with time limits, and detects that it hung up.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -18,19 +17,19 @@ use super::IDLE_MAP;
 use crate::http::timer::Timer;
 
 const WRITE: Duration = Duration::from_secs(30);
-/// How long after SIGTERM a request may still come to its end, and a reply may take to be read.
+/// The grace period after SIGTERM: for the rest of a request, and for a reply to be read.
 const GRACE: Duration = Duration::from_secs(2);
-/// How often a connection is looked at that cannot be read to see the peer hang up.
+/// How often a connection is checked if reading cannot show that the peer hung up.
 pub(super) const LOOK: Duration = Duration::from_millis(250);
-/// What is read beyond a request while that is answered, to see the peer hang up.
+/// How much is read after a request while it is answered, to detect that the peer hung up.
 const READ_AHEAD: usize = 4096;
-/// What an idle connection keeps of its buffer: a map's request fits.
+/// The buffer of an idle connection: a request to a map fits.
 const IDLE_BUFFER: usize = 128;
-/// What is read at a time: a policy request of Postfix at once.
+/// The size of a read: a policy request of Postfix fits.
 const READ: usize = 4096;
 
-/// What a connection waits for besides its peer. Both are set up once: a lookup costs neither a new
-/// timer nor a place in a list.
+/// The timer and the stop signal of a connection, set up once, so that a lookup needs no new timer and no new
+/// waiter.
 pub(super) struct Waits {
     patience: Timer,
     /// Until the broker begins to stop.
@@ -47,8 +46,8 @@ impl Waits {
     }
 }
 
-/// Returns when no more is read: an idle connection has nothing to lose, a request that has begun
-/// has until the end of the grace.
+/// Returns when no more is read: at once on an idle connection, at the end of the grace period within a
+/// request.
 async fn stopped(
     stop: &mut Pin<Box<dyn Future<Output = Instant> + Send>>,
     since: &mut Option<Instant>,
@@ -63,7 +62,7 @@ async fn stopped(
     }
 }
 
-/// Returns at `until`; never without one.
+/// Returns at `until`; never if it is `None`.
 async fn ended(patience: &mut Timer, until: Option<Instant>) {
     match until {
         Some(until) => patience.wait(until).await,
@@ -71,8 +70,7 @@ async fn ended(patience: &mut Timer, until: Option<Instant>) {
     }
 }
 
-/// Reads once, for as long as `patience` lasts. Nothing read means the end: of the stream, of our
-/// patience, or of the broker.
+/// Reads once, within `patience`. 0 bytes mean the end: of the stream, of the time limit, or of the broker.
 pub(super) async fn read<S>(
     stream: &mut S,
     received: &mut Vec<u8>,
@@ -84,7 +82,7 @@ where
 {
     let begun = !received.is_empty();
     if !begun {
-        // What may come in an hour needs no more.
+        // An idle connection needs no more.
         received.shrink_to(IDLE_BUFFER);
     }
     let until = patience.map(|limit| Clock::now().into_std() + limit);
@@ -93,13 +91,13 @@ where
             return Ok(0);
         }
         tokio::select! {
-            // What has come in by now counts as asked,
+            // Bytes that have arrived are read first,
             biased;
             count = read_some(stream, received) => return count,
             () = ended(&mut waits.patience, until) => return Ok(0),
             () = stopped(&mut waits.stop, &mut waits.since, begun) => {}
         }
-        // also where the runtime has not heard of it yet.
+        // also if the runtime has not seen them yet.
         if begun || !has(stream, PollFlags::IN) {
             return Ok(0);
         }
@@ -107,7 +105,7 @@ where
     }
 }
 
-/// Reads once, by way of the stack: while there is nothing to read, there is no buffer.
+/// Reads once, through the stack: an idle connection has no buffer.
 async fn read_some<S: AsyncRead + Unpin>(stream: &mut S, received: &mut Vec<u8>) -> io::Result<usize> {
     poll_fn(|cx| {
         let mut space = [MaybeUninit::uninit(); READ];
@@ -163,8 +161,7 @@ impl Draining {
     }
 }
 
-/// Returns when nobody is left to read an answer. Bytes that come meanwhile belong to the next
-/// request.
+/// Returns when the peer has hung up. Bytes that arrive meanwhile belong to the next request.
 pub(super) async fn hang_up<S: AsyncRead + AsFd + Unpin>(stream: &mut S, received: &mut Vec<u8>) {
     while received.len() < READ_AHEAD {
         match read_some(stream, received).await {
@@ -174,7 +171,7 @@ pub(super) async fn hang_up<S: AsyncRead + AsFd + Unpin>(stream: &mut S, receive
             Err(_) => return,
         }
     }
-    // After a half-close, and beyond what is read ahead, reading shows nothing more.
+    // After a half-close or READ_AHEAD bytes, reading cannot show it any more.
     while !is_hung_up(stream) {
         tokio::time::sleep(LOOK).await;
     }
