@@ -1,5 +1,5 @@
 //! The command line of `pfxhttp-client`, parsed by hand: the program starts once per connection
-//! of Postfix, and a parser's tables would be most of it.
+//! of Postfix, and a library would be most of its code.
 //!
 //! Options stand before the command, as `--name value` or `--name=value`.
 
@@ -10,21 +10,21 @@ use std::time::Duration;
 use crate::model::{Mechanism, OnFailure};
 use crate::wire::ipc::Service;
 
-/// What the command line says.
+/// The arguments.
 pub(super) struct Args {
     /// The broker's socket.
     pub(super) socket: PathBuf,
-    /// How long a lookup waits where no broker answers.
+    /// How long a lookup waits for a broker.
     pub(super) timeout: Duration,
-    /// A policy's answer to a failure, as long as no broker has told the entry's own.
+    /// The `on_failure` of a policy, until a broker has sent that of the entry.
     pub(super) on_failure: OnFailure,
-    /// What a login may use; `None`: what the broker says.
+    /// The mechanisms of logins; `None`: those of the broker.
     pub(super) mechanisms: Option<Vec<Mechanism>>,
-    /// What is served.
+    /// The service.
     pub(super) service: Service,
 }
 
-/// What to do.
+/// The action.
 pub(super) enum Command {
     Serve(Args),
     Print(String),
@@ -58,7 +58,7 @@ Options:
 /// Parses everything behind the program's name.
 ///
 /// # Errors
-/// A sentence on the first thing that is wrong.
+/// A sentence about the first error.
 pub(super) fn parse(words: impl Iterator<Item = OsString>) -> Result<Command, String> {
     let mut words = words.map(|word| word.into_string().map_err(|_| "an argument is not UTF-8".to_owned()));
     let mut args = Args {

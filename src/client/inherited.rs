@@ -1,7 +1,7 @@
-//! What a client is started with, and does not need: descriptors of its parent, a directory, and a memory that
-//! others read. A password goes through it.
+//! Gives up what the client inherits and does not need: descriptors, the directory, and readable memory, which
+//! may hold a password.
 //!
-//! Nothing here is worth a mail: what cannot be given up stays.
+//! Errors are ignored: they must not delay mail.
 
 use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use rustix::fs::{Mode, OFlags, RawDir};
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 
-/// Gives it all up. The path of the broker's socket may be relative to the directory.
+/// Gives all of it up. `socket` becomes absolute, because it may be relative to the directory.
 pub(super) fn give_up(socket: &mut PathBuf) {
     if socket.is_relative()
         && let Ok(absolute) = std::path::absolute(&*socket)
@@ -19,13 +19,13 @@ pub(super) fn give_up(socket: &mut PathBuf) {
     }
     close_others();
     let _ = rustix::process::chdir("/");
-    // Neither a core, nor another process of the same user that looks (ptrace(2), proc(5)).
+    // No core, and no access by other processes of the user (ptrace(2), proc(5)).
     let _ = rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
     let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
 }
 
-/// Closes all descriptors but those of standard input, output and error. As a rule there are none, which
-/// Linux 6.2 and later tell by the size of the directory; to list it takes three times as long.
+/// Closes all descriptors but 0, 1 and 2. Usually there are no others. Linux 6.2 and later show this by the
+/// size of the directory; listing it would take three times as long.
 fn close_others() {
     const OPEN: &str = "/proc/self/fd";
     if rustix::fs::stat(OPEN).is_ok_and(|stat| stat.st_size == 3) {

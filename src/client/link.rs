@@ -1,12 +1,12 @@
-//! The client's way to the broker: connect, greet, ask, wait, and ask again when it was away.
+//! The client's connection to the broker: connect, greet, ask, and ask again if the connection is lost.
 //!
-//! Two clocks run for a lookup. `--timeout` bounds the time without a broker: connecting,
-//! back-off, and a broker that takes the connection but does not greet. Once it has greeted, its
-//! own word counts: the longest budget of what may be asked, plus a second for the way back, and
-//! 95 s at most. A lookup keeps its id and spends one budget, however often it is sent.
+//! A lookup has two time limits. `--timeout` limits the time without a broker: connecting, back-off, and a
+//! broker that accepts but does not greet. After the greeting the broker's time limit counts: the longest of
+//! this service, plus a second for the reply, at most 95 s. A lookup that is sent again keeps its id and its
+//! time limit.
 //!
-//! A login waits 9 s at most, and leaves once: on a connection where the broker has greeted, and
-//! never again when that breaks, for a password must not be tried twice.
+//! A login waits at most 9 s, and is sent once, after the greeting. It is not sent again if the connection is
+//! lost, because a password must not be tried twice.
 
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind, Read, Write};
@@ -25,48 +25,48 @@ use super::{failed, syslog, timespec};
 use crate::model::{Answer, Deadline, Failure, LOGIN_BUDGET, LONGEST_BUDGET, Mechanism, OnFailure, Question};
 use crate::wire::ipc::{self, Hello, MAX_FROM_BROKER, Service, Verdict, Welcome};
 
-/// Nothing is waited for longer than this: Postfix gives up after 100 s (dict_sockmap.c).
+/// The longest wait: Postfix gives up after 100 s (dict_sockmap.c).
 const LONGEST: Duration = Duration::from_secs(95);
-/// For the way from the broker's failure answer to us.
+/// The time for the broker's failure answer to arrive.
 const MARGIN: Duration = Duration::from_secs(1);
-/// How long a lookup waits for a broker after another one has waited in vain.
+/// How long a lookup waits for a broker after another lookup timed out.
 const IMPATIENT: Duration = Duration::from_secs(1);
-/// How many brokers one lookup may lose.
+/// How many lost connections a lookup survives.
 const MAX_LOSSES: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
-/// What became of a lookup.
+/// The result of a lookup.
 pub(super) enum LookupResult {
     /// The answer, or our own failure answer.
     Answered(Answer),
-    /// Nobody reads our replies any more.
+    /// Postfix has hung up.
     HungUp,
     /// The broker no longer serves this program's frame version.
     Replaced,
 }
 
-/// One try on one connection.
+/// The result of an attempt on one connection.
 enum Attempt {
     Answered(Answer),
-    /// The broker has greeted, which was all that was to happen.
+    /// The broker has greeted, and no request was to be sent.
     Greeted,
     HungUp,
     Replaced,
-    /// The connection could not be made, broke, or its peer makes no sense.
+    /// The connection failed, was lost, or its peer is not a broker.
     Lost,
-    /// The time given to the attempt is over.
+    /// The time limit of the attempt ended.
     TimedOut,
 }
 
-/// A connection, and what has been read of it.
+/// A connection, and the bytes read from it.
 struct Connection {
     stream: Stream,
     received: Vec<u8>,
     greeted: bool,
 }
 
-/// The way to the broker, over as many connections as it takes.
+/// The link to the broker. It connects again as needed.
 pub(super) struct BrokerLink {
     socket: PathBuf,
     timeout: Duration,
@@ -75,13 +75,13 @@ pub(super) struct BrokerLink {
     connection: Option<Connection>,
     budget: Option<Duration>,
     on_failure: Option<OnFailure>,
-    /// What the broker offers for logins.
+    /// The mechanisms that the broker offers.
     offered: Option<Vec<Mechanism>>,
     /// Whether a byte of the question has been written.
     has_left: bool,
     next_id: u64,
     waited_in_vain: bool,
-    /// Why the last attempt came to nothing, for the log.
+    /// Why the last attempt failed, for the log.
     trouble: String,
 }
 
@@ -97,19 +97,19 @@ impl BrokerLink {
             on_failure: None,
             offered: None,
             has_left: false,
-            // Of this process alone: the API may be told it (`Idempotency-Key`).
+            // Unique to this process: the API may get it (`Idempotency-Key`).
             next_id: RandomState::new().hash_one(std::process::id()),
             waited_in_vain: false,
             trouble: "it does not greet".to_owned(),
         }
     }
 
-    /// The entry's `on_failure`, once a broker has told it.
+    /// The entry's `on_failure`, after a broker has sent it.
     pub(super) fn on_failure(&self) -> Option<&OnFailure> {
         self.on_failure.as_ref()
     }
 
-    /// What the broker offers for logins, if it says so within `patience`.
+    /// The mechanisms that the broker offers, if it sends them within `patience`.
     pub(super) fn mechanisms(&mut self, patience: Duration) -> Option<Vec<Mechanism>> {
         let give_up = Deadline::after(patience);
         let mut pause = FIRST_PAUSE;
@@ -131,7 +131,7 @@ impl BrokerLink {
         None
     }
 
-    /// Asks until there is an answer, or no time left for one.
+    /// Asks until there is an answer or the time limit ends.
     pub(super) fn ask(&mut self, question: &Question) -> LookupResult {
         let started = Instant::now();
         let id = self.next_id;
@@ -155,14 +155,14 @@ impl BrokerLink {
                 Attempt::Lost if self.has_left && self.is_login() => return self.no_answer(),
                 Attempt::Lost if self.lose_connection() => {
                     losses += 1;
-                    // It was there a moment ago: whoever waits from now on waits anew.
+                    // A broker ran a moment ago, so `--timeout` starts again.
                     alone_since = Instant::now();
                     match losses {
                         1 => {
                             syslog::warn(&format!("lost the broker at {}", self.socket.display()));
                             continue;
                         }
-                        // Perhaps it is this very lookup that ends it.
+                        // This lookup may be the cause.
                         MAX_LOSSES.. => return self.no_answer(),
                         _ => {}
                     }
@@ -184,20 +184,20 @@ impl BrokerLink {
         matches!(self.service, Service::Login { .. })
     }
 
-    /// When the lookup ends, whatever happens.
+    /// The end of the time limit of the lookup.
     fn deadline(&self, started: Instant) -> Deadline {
         let most = if self.is_login() { LOGIN_BUDGET } else { LONGEST_BUDGET };
         let budget = self.budget.unwrap_or(most).min(most);
         Deadline::from(started, (budget + MARGIN).min(LONGEST))
     }
 
-    /// Drops the connection; true where a broker had greeted on it.
+    /// Drops the connection; true if a broker had greeted on it.
     fn lose_connection(&mut self) -> bool {
         self.connection.take().is_some_and(|connection| connection.greeted)
     }
 
-    /// Our own failure answer. An answer that comes late must not meet the next lookup, so the
-    /// connection goes; the broker drops the lookup when it sees that.
+    /// Our own failure answer. The connection is closed, so that a late answer cannot be taken for that of the
+    /// next lookup; the broker then drops the lookup.
     fn no_answer(&mut self) -> LookupResult {
         let greeted = self.connection.take().is_some_and(|connection| connection.greeted);
         let failure = if greeted { Failure::Timeout } else { Failure::NoBroker };
@@ -206,7 +206,7 @@ impl BrokerLink {
             syslog::warn(&format!("no broker for {service} at {socket}: {}", self.trouble));
             self.waited_in_vain = true;
         }
-        // Only a close says "later" to Postfix; a broker's own word would come with its answer.
+        // To Postfix only a closed connection is temporary. `on_failure` comes with an answer of the broker.
         let close = self.is_login().then_some(&OnFailure::Disconnect);
         LookupResult::Answered(failed(failure, close.or(self.on_failure.as_ref())))
     }
@@ -247,7 +247,7 @@ impl BrokerLink {
         self.converse(&out, Some((id, started)), give_up)
     }
 
-    /// Connects, where there is no connection; the greeting to send is put into `out`.
+    /// Connects if there is no connection, and appends the greeting to `out`.
     fn connect(&mut self, out: &mut Vec<u8>) -> io::Result<()> {
         if self.connection.is_none() {
             let stream = connect(&self.socket)?;
@@ -257,7 +257,7 @@ impl BrokerLink {
         Ok(())
     }
 
-    /// Sees to a connection on which the broker has greeted; nothing where there is one.
+    /// Makes a connection on which the broker has greeted, if there is none.
     fn greet(&mut self, give_up: Deadline) -> io::Result<Option<Attempt>> {
         let mut out = Vec::new();
         self.connect(&mut out)?;
@@ -270,8 +270,8 @@ impl BrokerLink {
         }
     }
 
-    /// Writes `out` and reads until the answer to `asked` is there, its id and when it began; or
-    /// without one the greeting.
+    /// Writes `out` and reads until the answer to `asked` (its id and its start) has arrived; without `asked`
+    /// until the greeting.
     fn converse(
         &mut self,
         mut out: &[u8],
@@ -284,7 +284,7 @@ impl BrokerLink {
             {
                 return Ok(attempt);
             }
-            // The greeting may just have told the budget.
+            // The greeting may have brought the time limit.
             let overall = asked.map_or(give_up, |(_, started)| self.deadline(started));
             let Some(connection) = self.connection.as_mut() else { return Ok(Attempt::Lost) };
             let until = if connection.greeted { overall } else { overall.min(give_up) };
@@ -310,8 +310,7 @@ impl BrokerLink {
         }
     }
 
-    /// Takes in what has been read: the greeting, then the answer; an answer to a lookup that
-    /// was given up is dropped.
+    /// Decodes the greeting, then the answer. Answers to other lookups are dropped.
     fn take_frames(&mut self, id: Option<u64>) -> io::Result<Option<Attempt>> {
         let Some(connection) = self.connection.as_mut() else { return Ok(Some(Attempt::Lost)) };
         if !connection.greeted {
@@ -327,7 +326,7 @@ impl BrokerLink {
                     connection.greeted = true;
                 }
                 Verdict::TooOld => return Ok(Some(Attempt::Replaced)),
-                // An upgrade has brought this program, and will restart the broker next.
+                // During an upgrade this program is new and the broker will be restarted.
                 Verdict::TooNew => {
                     self.trouble = "the broker is older than this program".to_owned();
                     return Ok(Some(Attempt::Lost));
@@ -362,8 +361,7 @@ impl Connection {
     }
 }
 
-/// Connects without waiting: a broker that is there accepts at once, and one whose queue of
-/// connections is full is as good as away.
+/// Connects without waiting. A broker whose queue of connections is full counts as absent.
 fn connect(socket: &Path) -> io::Result<Stream> {
     ConnectOptions::new()
         .name(socket.to_fs_name::<GenericFilePath>()?)
@@ -382,7 +380,7 @@ enum Woken {
     HungUp,
 }
 
-/// Waits for the broker, and for Postfix to hang up: nobody to read the answer, no answer.
+/// Waits for the broker, or until Postfix hangs up.
 fn wait(stream: &Stream, interest: PollFlags, until: Deadline) -> io::Result<Woken> {
     let stdout = rustix::stdio::stdout();
     let stream = stream.as_fd();
@@ -402,8 +400,8 @@ fn wait(stream: &Stream, interest: PollFlags, until: Deadline) -> io::Result<Wok
     }
 }
 
-/// Pauses; true where Postfix hung up meanwhile. A half-close does not count, nor does a pipe
-/// on standard input that has ended: only that nobody reads standard output.
+/// Pauses; true if Postfix hung up meanwhile: standard output has no reader. A half-close does not count, nor
+/// does the end of a pipe on standard input.
 fn hung_up_within(pause: Duration) -> bool {
     let stdout = rustix::stdio::stdout();
     let mut fds = [PollFd::new(&stdout, PollFlags::empty())];

@@ -1,9 +1,9 @@
-//! `pfxhttp-client sasl NAME`: the dialogue of a login runs here, and one complete question goes to
-//! the broker, so that one which is restarted in mid-dialogue costs nothing.
+//! `pfxhttp-client sasl NAME`: the dialogue of a login runs here, and the broker gets one complete login. So
+//! a restart of the broker during a dialogue does no harm.
 //!
-//! The handshake is complete within a second, whatever becomes of the broker: an smtpd whose
-//! handshake fails exits, and takes no mail either (xsasl_dovecot_server.c). LoginConnection are answered
-//! one at a time, as Postfix asks them. A login that fails closes the connection, which is 454.
+//! The handshake is complete within a second even if no broker runs: an smtpd whose handshake fails exits,
+//! and accepts no mail (xsasl_dovecot_server.c). Logins are answered one after the other, as Postfix sends
+//! them. A failed login closes the connection, which is 454.
 
 use std::hash::{BuildHasher, RandomState};
 use std::process::ExitCode;
@@ -16,7 +16,7 @@ use crate::wire::dovecot::Greeting;
 use crate::wire::logins::{LoginConnection, LoginStep, Refused};
 use crate::wire::reply::Next;
 
-/// How long the broker is waited for to say what is on offer.
+/// How long the client waits for the mechanisms that the broker offers.
 const GREETING: Duration = Duration::from_millis(800);
 
 /// Serves the connection by the entry `name`, offering `mechanisms` or what the broker names.
@@ -42,12 +42,12 @@ pub(super) fn serve(name: &str, mechanisms: Option<Vec<Mechanism>>, mut link: Br
                 LookupResult::HungUp | LookupResult::Replaced => return ExitCode::SUCCESS,
             },
             LoginStep::Read => {
-                // What is to be said is said first.
+                // Replies are sent before the next read.
                 if out.is_empty() && !matches!(read_more(&mut received), Ok(1..)) {
                     return ExitCode::SUCCESS;
                 }
             }
-            // Nothing is ever under way while a line is read.
+            // No login is open while a line is read.
             LoginStep::Forget(_) => {}
             LoginStep::Refused(refused) => syslog::warn(&refusal(name, &refused)),
             LoginStep::Close(reason) => {
@@ -58,7 +58,7 @@ pub(super) fn serve(name: &str, mechanisms: Option<Vec<Mechanism>>, mut link: Br
     }
 }
 
-/// As the broker logs one that it has refused itself: fail2ban reads both.
+/// Has the form of the broker's message, because fail2ban reads both.
 fn refusal(name: &str, refused: &Refused) -> String {
     let Refused { mechanism, reason, user, remote } = refused;
     let hint = refused.hint().map(|hint| format!(" hint={hint:?}")).unwrap_or_default();
@@ -72,6 +72,6 @@ fn greet(mechanisms: &[Mechanism], out: &mut Vec<u8>) {
     let names: Vec<_> = mechanisms.iter().map(|mechanism| mechanism.name()).collect();
     let pid = std::process::id();
     let half = || u128::from(RandomState::new().hash_one(pid));
-    // One connection is all that this process has.
+    // The process serves a single connection.
     Greeting { mechanisms: &names, pid, connection: pid, cookie: (half() << 64) | half() }.encode(out);
 }

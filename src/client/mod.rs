@@ -1,16 +1,15 @@
 //! `pfxhttp-client`: serves one connection of Postfix on standard input and output.
 //!
-//! spawn(8) starts it once per connection with descriptors 0, 1 **and 2** on the Postfix socket,
-//! so its first act is to move standard error away: one stray line there would be read as a
-//! reply. It decodes requests, asks the broker over the local socket (`link`), and encodes the
-//! answers; it reads no configuration, opens no network and keeps nothing between two requests.
+//! spawn(8) starts it once per connection, with descriptors 0, 1 **and 2** on the socket of Postfix. So it
+//! first redirects standard error: Postfix would read a stray line as a reply. It decodes requests, asks the
+//! broker over the local socket (`link`), and encodes the answers. It reads no configuration, opens no
+//! network and keeps nothing between two requests.
 //!
-//! What it was started with it gives up (`inherited`): descriptors, directory, core. Its environment
-//! stays: to clear one takes unsafe code, and would be of no use, for /proc shows what a program was
-//! started with whatever it does. The client reads no variable and starts no program.
+//! It gives up inherited descriptors, its directory and cores (`inherited`). The environment stays: clearing
+//! it takes unsafe code, and /proc would still show it. The client reads no variable and starts no program.
 //!
-//! It always exits by itself: 0 when Postfix hangs up or the input makes no sense, for spawn(8)
-//! logs a warning for anything else; 64 for a wrong command line. What went wrong is in syslog.
+//! It exits with 0 when Postfix hangs up or sends garbage, because spawn(8) logs a warning for any other
+//! code, and with 64 for a wrong command line. Errors go to syslog.
 
 mod args;
 mod inherited;
@@ -35,7 +34,7 @@ use crate::wire::{Error, policy, socketmap};
 use args::{Args, Command};
 use link::{BrokerLink, LookupResult};
 
-/// A request that has begun and brings no further byte for this long is given up.
+/// How long the next byte of an incomplete request may take.
 const HALF_READ: Duration = Duration::from_secs(30);
 
 /// The whole program.
@@ -44,7 +43,7 @@ pub fn main() -> ExitCode {
     speaking(ipc::VERSION)
 }
 
-/// The whole program, with the frame version that it announces: what the tests of an upgrade run.
+/// The program with another frame version, for the tests of an upgrade.
 #[must_use]
 pub fn speaking(version: u16) -> ExitCode {
     let Ok(null) = OpenOptions::new().write(true).open("/dev/null") else {
@@ -59,13 +58,13 @@ pub fn speaking(version: u16) -> ExitCode {
             serve(args, version)
         }
         Ok(Command::Print(text)) => {
-            // Only for whoever typed the command: spawn(8) passes no such option.
+            // For a user at a terminal: spawn(8) passes no such option.
             let _ = std::io::stdout().write_all(text.as_bytes());
             ExitCode::SUCCESS
         }
         Err(error) => {
             syslog::warn(&format!("{error}; see pfxhttp-client --help"));
-            // Where it is no socket, it is not Postfix who reads there.
+            // If it is not a socket, the reader is not Postfix.
             if !is_socket(rustix::stdio::stdout()) {
                 let _ = writeln!(std::io::stdout(), "pfxhttp-client: {error}; see pfxhttp-client --help");
             }
@@ -78,7 +77,7 @@ fn is_socket(fd: BorrowedFd<'_>) -> bool {
     rustix::fs::fstat(fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_socket())
 }
 
-/// What has been read of the connection, and what came of it.
+/// The next input of the connection.
 enum Incoming {
     Question(Question),
     Malformed,
@@ -116,13 +115,13 @@ fn serve(mut args: Args, version: u16) -> ExitCode {
     }
 }
 
-/// Reads one request. What is behind it stays in `received`.
+/// Reads one request. Further bytes stay in `received`.
 fn next_request(service: &Service, received: &mut Vec<u8>) -> Incoming {
     loop {
         let decoded = match service {
             Service::Socketmap => socketmap::decode(received),
             Service::Policy { name } => policy::decode(received, name),
-            // Logins are read by a loop of their own.
+            // Logins have a loop of their own.
             Service::Login { .. } => return Incoming::End,
         };
         match decoded {
@@ -141,7 +140,7 @@ fn next_request(service: &Service, received: &mut Vec<u8>) -> Incoming {
                 return Incoming::End;
             }
         }
-        // EOF inside of a request asks nobody.
+        // After an EOF within a request the broker is not asked.
         if !matches!(read_more(received), Ok(1..)) {
             return Incoming::End;
         }
@@ -162,7 +161,7 @@ fn read_more(received: &mut Vec<u8>) -> rustix::io::Result<usize> {
                 return Ok(count);
             }
             Err(Errno::INTR) => {}
-            // Somebody made the shared description non-blocking.
+            // Another process made the shared description non-blocking.
             Err(Errno::AGAIN) => wait = true,
             Err(error) => return Err(error),
         }

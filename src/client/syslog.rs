@@ -1,5 +1,5 @@
 //! One line to the system log: a datagram to /dev/log, facility mail (RFC 3164, without the
-//! timestamp, which the receiver sets). Nobody there: the line is lost, the mail goes on.
+//! timestamp, which the receiver sets). Without a receiver the line is lost.
 
 use std::os::unix::net::UnixDatagram;
 
@@ -11,7 +11,7 @@ pub(super) fn warn(message: &str) {
     let line: String = message.chars().take(800).map(|c| if c.is_control() { ' ' } else { c }).collect();
     let line = format!("<{PRIORITY}>pfxhttp-client[{}]: {line}", std::process::id());
     if let Ok(socket) = UnixDatagram::unbound() {
-        // A stuck receiver must not hold up an answer.
+        // A receiver that hangs must not delay a reply.
         let _ = socket.set_nonblocking(true);
         let _ = socket.send_to(line.as_bytes(), "/dev/log");
     }

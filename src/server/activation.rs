@@ -1,8 +1,8 @@
-//! Sockets that a service manager has made and hands over by name (sd_listen_fds(3)): a broker
-//! that is killed and started again finds its sockets, and nobody was refused meanwhile.
+//! Sockets of a service manager, passed by name (sd_listen_fds(3)): if the broker is killed and started again,
+//! it finds its sockets, and no connection is refused meanwhile.
 //!
-//! `LISTEN_FDS`, `LISTEN_PID` and `LISTEN_FDNAMES` are read once, before there is any thread. A
-//! socket is kept here as well, for a reload may give up its listener and another one take it back.
+//! `LISTEN_FDS`, `LISTEN_PID` and `LISTEN_FDNAMES` are read once, before any thread starts. Sockets are also
+//! kept here, because a reload may remove a listener and a later one add it again.
 
 use std::io;
 use std::net::TcpListener;
@@ -14,7 +14,7 @@ use listenfd::ListenFd;
 use super::bind::{Error, Socket, UnixEndpoint};
 use super::settings::Endpoint;
 
-/// What was handed over.
+/// The sockets of the service manager.
 #[derive(Debug, Default)]
 pub struct Activated(Vec<(String, Handed)>);
 
@@ -25,12 +25,12 @@ enum Handed {
 }
 
 impl Activated {
-    /// Takes what the environment tells of. Descriptors that are no listening streams are left.
+    /// Takes the sockets that the environment names, except those that are not listening stream sockets.
     ///
     /// # Errors
-    /// A name that is given twice: nobody could tell which is meant.
+    /// A name is used twice.
     pub fn from_environment() -> Result<Self, String> {
-        // listenfd takes the other variables away.
+        // listenfd removes the other variables.
         let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
         let mut names = names.split(':');
         let mut handed = ListenFd::from_env();
@@ -48,7 +48,7 @@ impl Activated {
         Ok(Self(sockets))
     }
 
-    /// Whether a service manager has handed over anything.
+    /// Whether there are no such sockets.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -59,10 +59,10 @@ impl Activated {
         self.0.iter().any(|(known, _)| known == name)
     }
 
-    /// The socket of this name, which must be the one for `endpoint`; nothing where none has it.
+    /// The socket of this name, which must be at `endpoint`; `None` if there is none.
     ///
     /// # Errors
-    /// A socket that listens somewhere else.
+    /// The socket listens somewhere else.
     pub fn take(&self, name: &str, endpoint: &Endpoint) -> Result<Option<Socket>, Error> {
         let Some((_, handed)) = self.0.iter().find(|(known, _)| known == name) else { return Ok(None) };
         let wrong = |step: &'static str| Error {

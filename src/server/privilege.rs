@@ -1,9 +1,9 @@
-//! Giving up what root may do: `server.chroot`, `run_as_group`, `run_as_user`; and keeping to itself what
-//! the process has in its memory.
+//! Drops the rights of root (`server.chroot`, `run_as_group`, `run_as_user`), and protects the memory of the
+//! process.
 //!
-//! It happens after everything is read and bound, and before there is any thread; then it is
-//! looked at again, for a broker that goes on as root by mistake must not run. Limits: a reload
-//! reads its files inside of the jail, makes its sockets there, and what root alone may bind cannot be bound any more.
+//! This happens after the configuration is read and the sockets are bound, before any thread starts. The
+//! result is verified, so that the broker does not run as root by mistake. Limits: a reload reads files and
+//! makes sockets inside of the jail, and cannot bind what only root may bind.
 
 use std::ffi::CString;
 use std::fmt;
@@ -18,7 +18,7 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use super::settings::Privileges;
 
-/// What the resolver reads (resolver(5), hosts(5), nsswitch.conf(5)).
+/// The files of the resolver (resolver(5), hosts(5), nsswitch.conf(5)).
 const RESOLVER: [&str; 3] = ["etc/resolv.conf", "etc/hosts", "etc/nsswitch.conf"];
 
 /// Why the broker must not run.
@@ -33,17 +33,17 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Who the broker is to be.
+/// User and groups of the broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     user: Option<User>,
     group: Option<Gid>,
-    /// `group`, and the others of `user`.
+    /// `group`, and the other groups of `user`.
     groups: Vec<Gid>,
 }
 
 impl Identity {
-    /// Looks the names up, which a jail could not.
+    /// Looks up the names, before the jail.
     ///
     /// # Errors
     /// A user or a group that does not exist.
@@ -51,7 +51,7 @@ impl Identity {
         let user = privileges.user.as_deref().map(user).transpose()?;
         let group = match &privileges.group {
             Some(name) => Some(group(name)?),
-            // Its own: no group of root's stays behind.
+            // Its own groups: those of root must be dropped.
             None => user.as_ref().map(|user| user.gid),
         };
         let groups = match (&user, group) {
@@ -72,18 +72,18 @@ impl Identity {
     }
 }
 
-/// Keeps passwords and tokens in this process: no other one of its user may read its memory or its
-/// environment (PR_SET_DUMPABLE), and it leaves no core. To be repeated whenever the user has changed.
+/// Protects passwords and tokens: other processes of the user cannot read memory and environment
+/// (PR_SET_DUMPABLE), and there is no core. To be repeated after a change of the user.
 pub fn keep_to_itself() {
-    // Neither fails where it is there at all.
+    // These do not fail if the system has them.
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
 }
 
-/// Goes into the jail, and becomes `identity`.
+/// Enters the jail and becomes `identity`.
 ///
 /// # Errors
-/// Whatever is asked for and cannot be had.
+/// A step fails.
 pub fn drop_privileges(identity: &Identity, jail: Option<&Path>) -> Result<(), Error> {
     if let Some(jail) = jail {
         enter(jail)?;
@@ -94,7 +94,7 @@ pub fn drop_privileges(identity: &Identity, jail: Option<&Path>) -> Result<(), E
         move |error: nix::Error| Error(format!("{what}: {error}"))
     };
     if !geteuid().is_root() {
-        // Whoever is not root can become nobody else; to be that one already is fine.
+        // Without root the user cannot change. It may be the right one already.
         let is_user = user.as_ref().is_none_or(|user| user.uid == geteuid());
         let is_group = group.is_none_or(|group| group == getegid());
         let other = if is_user { "run_as_group" } else { "run_as_user" };
@@ -109,7 +109,7 @@ pub fn drop_privileges(identity: &Identity, jail: Option<&Path>) -> Result<(), E
     setgid(group).map_err(failed("cannot become server.run_as_group"))?;
     if let Some(user) = user {
         setuid(user.uid).map_err(failed("cannot become server.run_as_user"))?;
-        // What was given up must be gone for good.
+        // It must not be possible to become root again.
         if !user.uid.is_root() && (geteuid() != user.uid || setuid(Uid::from_raw(0)).is_ok()) {
             return Err(Error("root's rights could be taken back".to_owned()));
         }
@@ -117,10 +117,10 @@ pub fn drop_privileges(identity: &Identity, jail: Option<&Path>) -> Result<(), E
     Ok(())
 }
 
-/// Whether `jail` holds what it must.
+/// Checks that `jail` has the necessary files.
 ///
 /// # Errors
-/// What it lacks.
+/// The missing file.
 pub fn furnished(jail: &Path) -> Result<(), Error> {
     let lacks: Vec<_> = RESOLVER.into_iter().filter(|file| !jail.join(file).is_file()).collect();
     if lacks.is_empty() {
@@ -133,7 +133,7 @@ pub fn furnished(jail: &Path) -> Result<(), Error> {
 fn enter(jail: &Path) -> Result<(), Error> {
     furnished(jail)?;
     let shown = jail.display();
-    // glibc opens its libraries for names at the first one.
+    // glibc loads its libraries at the first lookup.
     let _ = ("localhost", 0).to_socket_addrs();
     chroot(jail)
         .and_then(|()| chdir("/"))

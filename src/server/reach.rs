@@ -1,6 +1,5 @@
-//! Whether Postfix could open a unix listener, as far as modes and owners tell: `check` warns where
-//! not, for Postfix itself says no more than "permission denied", and that to its own log. Access
-//! lists (acl(5)) and security modules are not looked at.
+//! Whether Postfix can open a unix listener, according to modes and owners. `check` warns if it cannot: Postfix
+//! would only log "permission denied". Access lists (acl(5)) and security modules are not checked.
 
 use std::ffi::CString;
 use std::fs;
@@ -11,11 +10,11 @@ use nix::unistd::{Gid, User, getegid, geteuid, getgrouplist};
 
 use super::settings::{Endpoint, Settings, UnixSocket};
 
-/// Read and write, and to search a directory; of others.
+/// Bits of others: read and write, and search of a directory.
 const READ_WRITE: u32 = 0o6;
 const SEARCH: u32 = 0o1;
 
-/// A user, as the kernel sees it.
+/// User and groups of a process.
 pub(super) struct Visitor {
     pub(super) user: u32,
     pub(super) groups: Vec<u32>,
@@ -40,7 +39,7 @@ impl Visitor {
     }
 }
 
-/// A sentence for each listener that user postfix could not open; none where there is no such user.
+/// A sentence for each listener that user postfix cannot open; none if there is no such user.
 #[must_use]
 pub fn closed_to_postfix(settings: &Settings) -> Vec<String> {
     let Some(postfix) = Visitor::named("postfix") else { return Vec::new() };
@@ -74,7 +73,7 @@ fn obstacle(socket: &UnixSocket, own: (u32, u32), postfix: &Visitor) -> Option<S
     (!opens).then(|| format!("warning: {path}: user postfix may not open it; see its mode, user and group"))
 }
 
-/// A directory with the set-group-id bit hands its group down (inode(7)).
+/// A new file gets the group of a directory with the set-group-id bit (inode(7)).
 fn own_group(socket: &UnixSocket, own: (u32, u32)) -> u32 {
     let directory = socket.path.parent().unwrap_or(Path::new("/"));
     match fs::metadata(directory) {

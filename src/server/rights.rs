@@ -1,9 +1,8 @@
-//! Whether a start would find what it needs for its sockets, and its jail, and would be allowed to
-//! make them: what `check` says beforehand. Modes, owners and groups are looked at; access lists
-//! (acl(5)) and security modules are not.
+//! Whether a start would find directories, users and jail, and could make the sockets: warnings of `check`.
+//! Modes, owners and groups are checked; access lists (acl(5)) and security modules are not.
 //!
-//! A broker that root starts makes its sockets as root, where no stranger may write. Those that a
-//! reload adds or changes it makes as `run_as_user`, and has no more rights then than that user.
+//! A broker that root starts makes its sockets as root, only in directories where no other user may write. A
+//! reload makes and changes sockets with the rights of `run_as_user`.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -18,20 +17,19 @@ use super::reach::Visitor;
 use super::settings::{Endpoint, Settings, UnixSocket};
 use crate::document::Place;
 
-/// To make a name in a directory.
+/// The bits that creating a file in a directory needs.
 const WRITE_AND_SEARCH: u32 = 0o3;
 
-/// What a start would not find, or could not do, a sentence each.
+/// The problems of a start, a sentence each.
 #[derive(Debug, Default)]
 pub struct Missing {
-    /// Users and groups that there are not: a start fails.
+    /// Missing users and groups: a start fails.
     pub owners: Vec<String>,
-    /// What may be there by then (a service manager makes directories), or is only in the way of a
-    /// user.
+    /// Problems that may be solved by then (a service manager makes directories), or concern only a user.
     pub warnings: Vec<String>,
 }
 
-/// Looks for what a start by `config`, read from `file`, would need.
+/// Checks what a start by `config`, read from `file`, needs.
 #[must_use]
 pub fn missing(file: &Path, settings: &Settings) -> Missing {
     let mut missing = Missing::default();
@@ -71,7 +69,7 @@ pub fn missing(file: &Path, settings: &Settings) -> Missing {
     missing
 }
 
-/// The unix sockets; those that a service manager may make among them, or not.
+/// The unix sockets, with or without those that a service manager may make.
 fn sockets(settings: &Settings, handed_over: bool) -> impl Iterator<Item = &UnixSocket> {
     let listeners = settings.listen.iter().filter_map(move |listener| match &listener.endpoint {
         Endpoint::Unix(socket) if handed_over || listener.systemd_socket_name.is_none() => Some(socket),
@@ -83,11 +81,11 @@ fn sockets(settings: &Settings, handed_over: bool) -> impl Iterator<Item = &Unix
 /// Of a directory's mode.
 const SETGID: u32 = 0o2000;
 
-/// Who makes sockets, and is not root.
+/// A user other than root who makes sockets.
 struct Maker {
     visitor: Visitor,
     name: String,
-    /// Where it cannot, this is what fails.
+    /// Why it cannot make a socket.
     fails: &'static str,
 }
 
@@ -103,7 +101,7 @@ impl Maker {
             }
             None => {
                 let user = geteuid();
-                // A service manager gives groups that no data base knows.
+                // A service manager may give groups that the group database lacks.
                 let groups = getgroups().ok()?.into_iter().chain([getegid()]);
                 let visitor =
                     Visitor { user: user.as_raw(), groups: groups.map(nix::unistd::Gid::as_raw).collect() };
@@ -120,7 +118,7 @@ impl Maker {
         let path = socket.path.display();
         let mut obstacles = Vec::new();
         let directory = socket.path.parent().unwrap_or(Path::new("/"));
-        // With this bit a directory gives its group to what is made in it.
+        // With this bit a new file gets the group of the directory.
         let given = fs::metadata(directory).ok().filter(|found| found.mode() & SETGID != 0);
         let given = given.map(|found| found.gid());
         if let Some(group) = &socket.group

@@ -1,9 +1,8 @@
-//! Unix sockets: made, given their mode and owner, and taken away.
+//! Unix sockets: creation, mode and owner, removal.
 //!
-//! A socket comes into being under a temporary name in its directory, gets its mode and its owner
-//! there, and is renamed onto its path: nobody ever connects to one with other rights. A lock file
-//! beside it, `<path>.lock`, says that its owner lives; it stays behind, empty. How nothing outside
-//! of that directory is touched is the business of `directory`.
+//! A socket is made under a temporary name in its directory, gets its mode and owner, and is renamed to its
+//! path, so that no peer can connect before it has its rights. A lock file `<path>.lock` shows that the owner
+//! runs; it remains, empty. `directory` makes sure that no file outside of the directory is changed.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -17,13 +16,12 @@ use super::bind::{BACKLOG, Error, group_id, user_id};
 use super::directory::{Directory, Found, Inode, Own};
 use super::settings::UnixSocket;
 
-/// A unix socket and its name in the file system. Dropped, the name is taken away and the lock
-/// beside it is free.
+/// A unix socket and its path. When dropped, the path is removed and the lock released.
 #[derive(Debug)]
 pub struct UnixEndpoint {
     /// The socket.
     pub listener: UnixListener,
-    /// `None`: the name is the service manager's.
+    /// `None`: the path belongs to the service manager.
     pub(super) name: Option<OwnedName>,
 }
 
@@ -39,7 +37,7 @@ impl Drop for OwnedName {
     fn drop(&mut self) {
         let Ok(directory) = Directory::of(&self.path, None) else { return };
         let Some(name) = self.path.file_name() else { return };
-        // Another program may have put its own there.
+        // It may be the socket of another program by now.
         if directory.find(name).is_ok_and(|found| found.inode() == self.inode) {
             let _ = directory.remove(name);
         }
@@ -47,7 +45,7 @@ impl Drop for OwnedName {
 }
 
 impl UnixEndpoint {
-    /// Gives the socket, which listens already, its mode and its owner.
+    /// Changes mode and owner of the listening socket.
     pub(super) fn change_rights(&self, socket: &UnixSocket, own: Option<Own>) -> Result<(), Error> {
         let Some(name) = &self.name else { return Ok(()) };
         let dressed = place(&socket.path, own).and_then(|(directory, name_there)| {
@@ -67,7 +65,7 @@ pub(super) fn make(socket: &UnixSocket, own: Option<Own>) -> Result<UnixEndpoint
     try_to_make(socket, own).map_err(|failed| error(&socket.path, failed))
 }
 
-/// Makes one where another user's broker may have left one behind that cannot be tried.
+/// Makes a socket where one of another user may be left, which cannot be tested by connecting.
 pub(super) fn make_anew(socket: &UnixSocket, own: Option<Own>) -> Result<UnixEndpoint, Error> {
     if let Ok((directory, name)) = place(&socket.path, own)
         && matches!(directory.is_vacant(name), Err(error) if error.kind() == ErrorKind::PermissionDenied)
@@ -121,16 +119,16 @@ fn try_to_make(socket: &UnixSocket, own: Option<Own>) -> Result<UnixEndpoint, Fa
     }
 }
 
-/// Gives a socket its mode and its owner; or says which of them it cannot have.
+/// Sets mode and owner of a socket. The error names the one that fails.
 fn set_rights(directory: &Directory, name: &OsStr, found: &Found, socket: &UnixSocket) -> Result<(), Failed> {
     if let Some(group) = &socket.group {
         let given = group_id(group).and_then(|id| {
-            // The directory may have given it already, and the unit allows no chown(2).
+            // The directory may have set the group already, and the unit may forbid chown(2).
             if found.group() == id { Ok(()) } else { found.give_to(None, Some(id)) }
         });
         given.map_err(|error| (format!("cannot give it the group {group}"), not_a_member(group, error)))?;
     }
-    // Last: who has given it away may give nothing more.
+    // Last, because only the owner may do the rest.
     let mode = directory.set_mode(name, found, socket.mode);
     mode.map_err(|error| ("cannot give it its mode".to_owned(), error))?;
     if let Some(user) = &socket.user {
@@ -140,7 +138,7 @@ fn set_rights(directory: &Directory, name: &OsStr, found: &Found, socket: &UnixS
     Ok(())
 }
 
-/// What chown(2) means, and what helps.
+/// Explains an error of chown(2), with a hint.
 fn not_a_member(group: &str, error: io::Error) -> io::Error {
     if error.kind() != ErrorKind::PermissionDenied {
         return error;
