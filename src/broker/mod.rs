@@ -4,13 +4,13 @@
 //! cache. It finds the entry of a request. A request that no API can answer is answered here.
 
 mod names;
+mod status;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use serde_json::{Value, json};
 
 use crate::http::{Http, HttpSettings};
 use crate::login::{self, Logins, Penalties};
@@ -18,7 +18,7 @@ use crate::lookup::cache::Cache;
 use crate::lookup::template::LookupInput;
 use crate::lookup::{self, RequestContext, Target};
 use crate::model::{Answer, LOGIN_BUDGET, LONGEST_BUDGET, Mechanism, OnFailure, Protocol, Question};
-use crate::observe::metrics::{Component, Load, Metrics, Outcome, Rows, UNKNOWN};
+use crate::observe::metrics::{Component, Metrics, Outcome, Rows, UNKNOWN};
 use crate::observe::span::{self, Tracer};
 use crate::observe::warnings::RateLimitedWarnings;
 use crate::oidc::Oidc;
@@ -228,21 +228,6 @@ impl Broker {
         &self.shared.metrics
     }
 
-    /// The current load.
-    #[must_use]
-    pub fn load(&self) -> Load {
-        let targets = self.maps.iter().map(|entry| (Component::Map, entry));
-        let targets = targets.chain(self.policies.iter().map(|entry| (Component::Policy, entry)));
-        let queues =
-            targets.map(|(component, (name, counted))| (component, name.clone(), counted.entry.queue()));
-        let logins = self.logins.iter();
-        let logins = logins.map(|(name, counted)| (Component::Login, name.clone(), counted.entry.queue()));
-        let mut queues: Vec<_> = queues.chain(logins).collect();
-        queues.sort_by(|one, other| (one.0, &one.1).cmp(&(other.0, &other.1)));
-        let (cached, cached_bytes) = self.shared.cache.size();
-        Load { queues, pools: self.shared.http.pools(), cached, cached_bytes }
-    }
-
     /// Answers a request and counts it. If tracing is on, the request has a trace of its own.
     pub async fn ask(&self, question: &Question, context: &RequestContext) -> Answer {
         let span = self.shared.tracer.as_ref().map(Tracer::begin);
@@ -287,52 +272,6 @@ impl Broker {
     #[must_use]
     pub fn mechanisms(&self, name: &str) -> Vec<Mechanism> {
         self.logins.get(name).map(|logins| logins.entry.mechanisms()).unwrap_or_default()
-    }
-
-    /// The status of all entries, the cache and the connections. This may take milliseconds.
-    #[must_use]
-    pub fn status(&self) -> Value {
-        let targets =
-            [("map", &self.maps), ("policy", &self.policies)].into_iter().flat_map(|(kind, targets)| {
-                let mut targets: Vec<_> = targets.values().map(|target| target.entry.status(kind)).collect();
-                targets.sort_by_key(|target| target["name"].to_string());
-                targets
-            });
-        let mut all: Vec<Value> = targets.collect();
-        let mut logins: Vec<_> = self.logins.values().map(|logins| logins.entry.status()).collect();
-        logins.sort_by_key(|login| login["name"].to_string());
-        all.extend(logins);
-        self.shared.cache.settle();
-        let (entries, bytes) = self.shared.cache.size();
-        json!({
-            "cache": { "entries": entries, "bytes": bytes, "max_bytes": self.shared.cache_bytes },
-            "idle_http_connections": self.shared.http.idle(),
-            "target": all,
-        })
-    }
-
-    /// Removes cached answers: all, those of the entries called `name`, or that of one key of a map.
-    /// Returns how many. This may take milliseconds.
-    ///
-    /// # Errors
-    /// The reason why there can be none.
-    pub fn purge(&self, name: Option<&str>, key: Option<&str>) -> Result<usize, String> {
-        if let (Some(name), Some(key)) = (name, key) {
-            return match self.maps.get(name) {
-                Some(map) => Ok(usize::from(map.entry.shelf().forget(key))),
-                None if self.policies.contains_key(name) => {
-                    Err(format!("the answers of a policy have no key to name: purge all of {name:?}"))
-                }
-                None => Err(self.keeps_nothing(name)),
-            };
-        }
-        let targets = self.maps.values().chain(self.policies.values()).map(|target| &target.entry);
-        let meant = targets.filter(|target| name.is_none_or(|name| target.settings().name == name));
-        let numbers: HashSet<u64> = meant.map(|target| target.shelf().renumber()).collect();
-        match name {
-            Some(name) if numbers.is_empty() => Err(self.keeps_nothing(name)),
-            _ => Ok(self.shared.cache.sweep(&numbers)),
-        }
     }
 
     /// The `on_failure` of the login entry `name`.

@@ -9,19 +9,15 @@
 //! lost, because a password must not be tried twice.
 
 use std::hash::{BuildHasher, RandomState};
-use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::io::{self, ErrorKind, Write};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use interprocess::ConnectWaitMode;
-use interprocess::local_socket::{ConnectOptions, GenericFilePath, ToFsName};
-use interprocess::os::unix::uds_local_socket::Stream;
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::io::Errno;
+use rustix::event::PollFlags;
 
 use super::args::Args;
-use super::{failed, syslog, timespec};
+use super::connection::{Connection, Woken, connect, hung_up_within, wait};
+use super::{failed, syslog};
 use crate::model::{Answer, Deadline, Failure, LOGIN_BUDGET, LONGEST_BUDGET, Mechanism, OnFailure, Question};
 use crate::wire::ipc::{self, Hello, MAX_FROM_BROKER, Service, Verdict, Welcome};
 
@@ -57,13 +53,6 @@ enum Attempt {
     Lost,
     /// The time limit of the attempt ended.
     TimedOut,
-}
-
-/// A connection, and the bytes read from it.
-struct Connection {
-    stream: Stream,
-    received: Vec<u8>,
-    greeted: bool,
 }
 
 /// The link to the broker. It connects again as needed.
@@ -346,64 +335,6 @@ impl BrokerLink {
     }
 }
 
-impl Connection {
-    fn read(&mut self) -> io::Result<()> {
-        let mut chunk = [0; 4096];
-        match (&self.stream).read(&mut chunk) {
-            Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
-            Ok(count) => {
-                self.received.extend_from_slice(&chunk[..count]);
-                Ok(())
-            }
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(()),
-            Err(error) => Err(error),
-        }
-    }
-}
-
-/// Connects without waiting. A broker whose queue of connections is full counts as absent.
-fn connect(socket: &Path) -> io::Result<Stream> {
-    ConnectOptions::new()
-        .name(socket.to_fs_name::<GenericFilePath>()?)
-        .wait_mode(ConnectWaitMode::Timeout(Duration::ZERO))
-        .nonblocking_stream(true)
-        .connect_sync_as::<Stream>()
-}
-
 fn invalid(error: ipc::Error) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, error)
-}
-
-#[derive(PartialEq)]
-enum Woken {
-    Ready,
-    HungUp,
-}
-
-/// Waits for the broker, or until Postfix hangs up.
-fn wait(stream: &Stream, interest: PollFlags, until: Deadline) -> io::Result<Woken> {
-    let stdout = rustix::stdio::stdout();
-    let stream = stream.as_fd();
-    loop {
-        let left = until.remaining();
-        if left.is_zero() {
-            return Err(ErrorKind::TimedOut.into());
-        }
-        let mut fds = [PollFd::new(&stream, interest), PollFd::new(&stdout, PollFlags::empty())];
-        match poll(&mut fds, Some(&timespec(left))) {
-            Ok(0) | Err(Errno::INTR) => continue,
-            Ok(_) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let ready = !fds[0].revents().is_empty();
-        return Ok(if ready { Woken::Ready } else { Woken::HungUp });
-    }
-}
-
-/// Pauses; true if Postfix hung up meanwhile: standard output has no reader. A half-close does not count, nor
-/// does the end of a pipe on standard input.
-fn hung_up_within(pause: Duration) -> bool {
-    let stdout = rustix::stdio::stdout();
-    let mut fds = [PollFd::new(&stdout, PollFlags::empty())];
-    matches!(poll(&mut fds, Some(&timespec(pause))), Ok(1..))
 }

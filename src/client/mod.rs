@@ -12,6 +12,7 @@
 //! code, and with 64 for a wrong command line. Errors go to syslog.
 
 mod args;
+mod connection;
 mod inherited;
 mod link;
 mod logins;
