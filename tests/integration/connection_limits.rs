@@ -160,7 +160,7 @@ fn connections_of_one_address_are_limited() {
     drop(known);
     // Silent connections are closed for others of their address.
     let silent: Vec<Peer> = (0..10).map(|_| Peer::tcp(port.address())).collect();
-    assert_eq!(Peer::tcp(port.address()).look_up("m", "k"), "OK v");
+    assert!(wait_until(PATIENCE, again), "a silent connection makes room");
     drop(silent);
 }
 
