@@ -2,7 +2,7 @@
 //! at a time, and whether it works.
 
 pub mod api;
-pub mod door;
-pub mod limit;
-pub(crate) mod outage;
+pub(crate) mod health;
+pub mod listener_context;
 mod service_time;
+pub mod worker_pool;

@@ -13,10 +13,10 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use crate::http::{Http, HttpSettings};
-use crate::login::{self, Logins, Penalties};
+use crate::login::{self, LoginEntry, Penalties};
 use crate::lookup::cache::Cache;
 use crate::lookup::template::LookupInput;
-use crate::lookup::{self, RequestContext, Target};
+use crate::lookup::{self, LookupEntry, RequestContext};
 use crate::model::{Answer, LOGIN_BUDGET, LONGEST_BUDGET, Mechanism, OnFailure, Protocol, Question};
 use crate::observe::metrics::{Component, Metrics, Outcome, Rows, UNKNOWN};
 use crate::observe::span::{self, Tracer};
@@ -27,9 +27,9 @@ use crate::wire::ipc::Service;
 /// The entries of one configuration.
 #[derive(Debug)]
 pub struct Broker {
-    maps: HashMap<String, CountedEntry<Target>>,
-    policies: HashMap<String, CountedEntry<Target>>,
-    logins: HashMap<String, CountedEntry<Logins>>,
+    maps: HashMap<String, CountedEntry<LookupEntry>>,
+    policies: HashMap<String, CountedEntry<LookupEntry>>,
+    logins: HashMap<String, CountedEntry<LoginEntry>>,
     /// Requests with names without entry, by protocol.
     unknown_names: [Rows; 3],
     /// The `on_failure` of a lookup in an unknown map.
@@ -182,7 +182,7 @@ impl Broker {
         let listeners = &settings.listeners;
         let rows = |component, name: Option<&str>| shared.metrics.rows(component, name, listeners);
         let targets = |entries: &[lookup::Settings],
-                       before: Option<&HashMap<String, CountedEntry<Target>>>| {
+                       before: Option<&HashMap<String, CountedEntry<LookupEntry>>>| {
             let targets = entries.iter().map(|settings| {
                 let old = before.and_then(|before| before.get(&settings.name)).map(|old| &old.entry);
                 let old = old.filter(|old| old.settings() == settings);
@@ -191,7 +191,7 @@ impl Broker {
                     Some(old) => Arc::new(old.moved(&shared.http, &shared.oidc)?),
                     None => {
                         let Common { http, oidc, cache, .. } = &shared;
-                        Arc::new(Target::new(settings.clone(), http, oidc, cache)?)
+                        Arc::new(LookupEntry::new(settings.clone(), http, oidc, cache)?)
                     }
                 };
                 let rows = rows(settings.component(), Some(&settings.name));
@@ -205,7 +205,7 @@ impl Broker {
                 Some(old) => Arc::clone(old),
                 None => {
                     let Common { http, oidc, penalties, .. } = &shared;
-                    Arc::new(Logins::new(settings.clone(), http, oidc, penalties)?)
+                    Arc::new(LoginEntry::new(settings.clone(), http, oidc, penalties)?)
                 }
             };
             let rows = rows(Component::Login, Some(&settings.name));
@@ -232,7 +232,7 @@ impl Broker {
     pub async fn ask(&self, question: &Question, context: &RequestContext) -> Answer {
         let span = self.shared.tracer.as_ref().map(Tracer::begin);
         let (answer, rows) = span::within(span.clone(), self.answer(question, context)).await;
-        let (listener, component) = (context.door.listener(), Component::from(question.protocol()));
+        let (listener, component) = (context.listener.counters(), Component::from(question.protocol()));
         rows.of(listener).count(Outcome::of(component, &answer), context.at.elapsed());
         if let Some(span) = span {
             let is_known = !self.unknown_names.iter().any(|unknown| std::ptr::eq(unknown, rows));

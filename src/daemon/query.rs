@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
-use crate::backend::door::Door;
+use crate::backend::listener_context::ListenerContext;
 use crate::broker::Broker;
 use crate::lookup::RequestContext;
 use crate::model::secret::Secret;
@@ -161,7 +161,8 @@ async fn logins(broker: &Broker, name: &str, mut received: Vec<u8>) -> Vec<u8> {
 }
 
 async fn answer(broker: &Broker, question: &Question) -> Answer {
-    let context = RequestContext { at: Instant::now(), id: 0, session: 0, door: Door::default() };
+    let context =
+        RequestContext { at: Instant::now(), id: 0, session: 0, listener: ListenerContext::default() };
     let answer = broker.ask(question, &context).await;
     explain::note(|| format!("answer: {}", in_words(&answer)));
     answer

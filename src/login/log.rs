@@ -3,7 +3,7 @@
 
 use tracing::info;
 
-use super::Logins;
+use super::LoginEntry;
 use super::attempts::Crowd;
 use crate::lookup::{RequestContext, hex};
 use crate::model::brief::cut;
@@ -13,7 +13,7 @@ use crate::observe::explain;
 /// The most that is said of a token.
 const LONGEST_DETAIL: usize = 600;
 
-impl Logins {
+impl LoginEntry {
     /// Says whose login was denied, and why.
     pub(super) fn log_denial(&self, login: &Login, context: &RequestContext, reason: &str, detail: &str) {
         let (name, mechanism) = (self.settings.name.as_str(), login.mechanism.name());
@@ -42,7 +42,7 @@ impl Logins {
 
     /// Says what failed, but for what an outage repeats.
     pub(super) fn log_failure(&self, login: &Login, context: &RequestContext, failure: &Failure) {
-        let Some(unsaid) = self.outage.note(failure) else { return };
+        let Some(unsaid) = self.health.note(failure) else { return };
         let (name, mechanism) = (self.settings.name.as_str(), login.mechanism.name());
         let (user, remote) = (login.credentials.user(), login.peer.client_ip.as_str());
         let target = self.settings.url.host_str().unwrap_or_default();

@@ -25,8 +25,8 @@ use serde_json::Value;
 use tracing::{debug, warn};
 
 use crate::backend::api::Api;
-use crate::backend::limit::Limit;
-use crate::backend::outage::Outage;
+use crate::backend::health::Health;
+use crate::backend::worker_pool::WorkerPool;
 use crate::http::{Headers, Http, Reply, compress};
 use crate::lookup::request::request_id;
 use crate::lookup::template::shown;
@@ -48,17 +48,17 @@ const LONG_BODY: usize = 128 * 1024;
 
 /// One entry, ready to be asked.
 #[derive(Debug)]
-pub struct Logins {
+pub struct LoginEntry {
     settings: Settings,
     api: Api,
     /// As every request has them.
     headers: Headers,
-    limit: Limit,
+    pool: WorkerPool,
     verifier: Option<Verifier>,
     penalties: Arc<Penalties>,
-    outage: Outage,
+    health: Health,
     /// Logins that had no turn: no fault of the API's.
-    crowds: Outage,
+    crowds: Health,
     metrics: Arc<Metrics>,
 }
 
@@ -77,7 +77,7 @@ impl Outcome {
     }
 }
 
-impl Logins {
+impl LoginEntry {
     /// The entry of `settings`, behind what all entries share.
     ///
     /// # Errors
@@ -94,11 +94,11 @@ impl Logins {
         Ok(Self {
             headers: host.headers(&settings.headers),
             api: Api::new(host, bearer, calls),
-            limit: Limit::new(settings.pool.workers, settings.pool.queue),
+            pool: WorkerPool::new(settings.pool.workers, settings.pool.queue),
             verifier: settings.tokens.as_ref().map(|tokens| oidc.verifier(tokens)),
             penalties: Arc::clone(penalties),
-            outage: Outage::default(),
-            crowds: Outage::default(),
+            health: Health::default(),
+            crowds: Health::default(),
             metrics: Arc::clone(http.metrics()),
             settings,
         })
@@ -113,14 +113,14 @@ impl Logins {
     /// Its workers, and who waits for one.
     #[must_use]
     pub fn queue(&self) -> Queue {
-        self.limit.queue()
+        self.pool.queue()
     }
 
     /// For an administrator.
     #[must_use]
     pub fn status(&self) -> Value {
         let Settings { name, url, .. } = &self.settings;
-        self.outage.status("login", name, url, &self.limit.queue(), self.api.has_token())
+        self.health.status("login", name, url, &self.pool.queue(), self.api.has_token())
     }
 
     /// What is on offer: tokens only where they can be verified.
@@ -146,8 +146,8 @@ impl Logins {
             Err(crowd) => return self.put_off(login, context, crowd),
         };
         let outcome = async {
-            let _listeners_worker = context.door.enter_or_fail(deadline).await?;
-            let _worker = self.limit.enter_or_fail(deadline).await?;
+            let _listeners_worker = context.listener.enter_or_fail(deadline).await?;
+            let _worker = self.pool.enter_or_fail(deadline).await?;
             match &login.credentials {
                 Credentials::Password { user, password } => {
                     self.password(login, context, user, password, deadline).await
@@ -158,7 +158,7 @@ impl Logins {
         match outcome.await {
             Ok(Outcome::Accepted(user)) => {
                 attempt.end();
-                self.outage.end(&self.settings.name, &self.settings.url);
+                self.health.end(&self.settings.name, &self.settings.url);
                 self.penalties.accepted(remote, if typed.is_empty() { &user } else { typed });
                 let (name, mechanism) = (self.settings.name.as_str(), login.mechanism.name());
                 let remote = login.peer.client_ip.as_str();
@@ -166,7 +166,7 @@ impl Logins {
                 Answer::Accepted { user }
             }
             Ok(Outcome::Denied { reason, detail }) => {
-                self.outage.end(&self.settings.name, &self.settings.url);
+                self.health.end(&self.settings.name, &self.settings.url);
                 self.log_denial(login, context, &reason, &detail);
                 let delay = self.penalties.denied(&self.settings, remote, typed);
                 hold_back(attempt, delay, context).await;

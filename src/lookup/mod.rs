@@ -25,9 +25,9 @@ use tokio::sync::Semaphore;
 use tracing::{debug, info};
 
 use crate::backend::api::Api;
-use crate::backend::door::Door;
-use crate::backend::limit::Limit;
-use crate::backend::outage::Outage;
+use crate::backend::health::Health;
+use crate::backend::listener_context::ListenerContext;
+use crate::backend::worker_pool::WorkerPool;
 use crate::http::{Headers, Http, path_of};
 use crate::model::brief::brief;
 use crate::model::domain;
@@ -55,29 +55,29 @@ pub struct RequestContext {
     /// The connection that it came by.
     pub session: u64,
     /// Through which listener it came.
-    pub door: Door,
+    pub listener: ListenerContext,
 }
 
 /// One HTTP API, ready to be asked.
 #[derive(Debug)]
-pub struct Target {
+pub struct LookupEntry {
     settings: Settings,
     /// Where no template makes it.
     path: PathAndQuery,
     api: Api,
     /// As every request has them.
     headers: Headers,
-    limit: Limit,
+    pool: WorkerPool,
     shelf: Shelf,
     flights: Flights,
     /// Lookups in the background.
     refreshing: Arc<Semaphore>,
     /// First words of actions.
     warnings: RateLimitedWarnings,
-    outage: Outage,
+    health: Health,
 }
 
-impl Target {
+impl LookupEntry {
     /// The API of `settings`, behind the HTTP side and the cache that all targets share.
     ///
     /// # Errors
@@ -99,12 +99,12 @@ impl Target {
         Ok(Self {
             headers: host.headers(&settings.headers),
             api: Api::new(host, bearer, calls),
-            limit: Limit::new(settings.pool.workers, settings.pool.queue),
+            pool: WorkerPool::new(settings.pool.workers, settings.pool.queue),
             shelf,
             flights: Flights::default(),
             refreshing: Arc::new(Semaphore::new((settings.pool.workers / 4).clamp(1, 64))),
             warnings: RateLimitedWarnings::default(),
-            outage: Outage::default(),
+            health: Health::default(),
             path: path_of(&settings.url),
             settings,
         })
@@ -128,14 +128,14 @@ impl Target {
     /// Its workers, and who waits for one.
     #[must_use]
     pub fn queue(&self) -> Queue {
-        self.limit.queue()
+        self.pool.queue()
     }
 
     /// For an administrator.
     #[must_use]
     pub fn status(&self, kind: &str) -> Value {
         let Settings { name, url, .. } = &self.settings;
-        self.outage.status(kind, name, url, &self.limit.queue(), self.api.has_token())
+        self.health.status(kind, name, url, &self.pool.queue(), self.api.has_token())
     }
 
     /// What it keeps.
@@ -193,8 +193,8 @@ impl Target {
             Err(why) => return self.unsendable(why),
         };
         // Outside of what is shared: one listener's queue is no other's.
-        let outcome = match context.door.enter(deadline).await {
-            Ok(_listeners_worker) => self.look_up(rendered, &key, deadline, &context.door).await,
+        let outcome = match context.listener.enter(deadline).await {
+            Ok(_listeners_worker) => self.look_up(rendered, &key, deadline, &context.listener).await,
             Err(failure) => Err(failure),
         };
         outcome.unwrap_or_else(|failure| {
@@ -209,14 +209,14 @@ impl Target {
         rendered: Rendered,
         key: &Arc<[u8]>,
         deadline: Deadline,
-        door: &Door,
+        listener: &ListenerContext,
     ) -> Result<Answer, Failure> {
         if !self.shelf.shares_lookups() {
-            return Box::pin(self.exchange(&rendered, key, deadline, door)).await;
+            return Box::pin(self.exchange(&rendered, key, deadline, listener)).await;
         }
         let rendered = Arc::new(rendered);
         loop {
-            let joined = match self.fly(&rendered, key, deadline, door) {
+            let joined = match self.fly(&rendered, key, deadline, listener) {
                 // It ends with our budget.
                 Flight::Begun(lookup) => return lookup.await,
                 Flight::Joined(joined) => joined.outcome(),
@@ -237,13 +237,13 @@ impl Target {
         rendered: &Arc<Rendered>,
         key: &Arc<[u8]>,
         deadline: Deadline,
-        door: &Door,
+        listener: &ListenerContext,
     ) -> Flight {
         self.flights.join(key, || {
-            let (target, rendered, door) = (Arc::clone(self), Arc::clone(rendered), door.clone());
+            let (target, rendered, listener) = (Arc::clone(self), Arc::clone(rendered), listener.clone());
             let (key, trace) = (Arc::clone(key), span::current());
             // Whoever moves it on, it belongs to the trace of who began it.
-            span::within(trace, async move { target.exchange(&rendered, &key, deadline, &door).await })
+            span::within(trace, async move { target.exchange(&rendered, &key, deadline, &listener).await })
         })
     }
 
@@ -253,11 +253,11 @@ impl Target {
         rendered: &Rendered,
         key: &[u8],
         deadline: Deadline,
-        door: &Door,
+        listener: &ListenerContext,
     ) -> Result<Answer, Failure> {
         let started = tracing::enabled!(tracing::Level::DEBUG).then(Instant::now);
         let outcome = async {
-            let _worker = self.limit.enter(deadline, door.target_gate()).await?;
+            let _worker = self.pool.enter(deadline, listener.target_gate()).await?;
             explain::note(|| rendered.note(&self.settings));
             let request = rendered.request(&self.headers);
             let reply = self.api.exchange(&request, deadline, |reply| reply.status == 401).await?;
@@ -274,7 +274,7 @@ impl Target {
                 verb::warn_of_unknown(&self.warnings, &self.settings.name, action);
             }
             self.shelf.keep(key, answer);
-            self.outage.end(&self.settings.name, &self.settings.url);
+            self.health.end(&self.settings.name, &self.settings.url);
             debug!(name = self.settings.name, duration_ms = started.map(millis), "target answered");
         }
         outcome
@@ -282,7 +282,7 @@ impl Target {
 
     /// Says what failed, but for what an outage repeats.
     fn log(&self, failure: &Failure, lookup: LookupInput<'_>, context: &RequestContext) {
-        let Some(unsaid) = self.outage.note(failure) else { return };
+        let Some(unsaid) = self.health.note(failure) else { return };
         let name = self.settings.name.as_str();
         let target = self.settings.url.host_str().unwrap_or_default();
         let (class, duration_ms) = (failure.class(), millis(context.at));
@@ -314,7 +314,7 @@ impl Target {
         let Ok(place) = Arc::clone(&self.refreshing).try_acquire_owned() else { return };
         let Ok(rendered) = request::render(&self.settings, &self.path, lookup, context) else { return };
         let deadline = Deadline::after(self.settings.timeout);
-        let flight = self.fly(&Arc::new(rendered), key, deadline, &Door::default());
+        let flight = self.fly(&Arc::new(rendered), key, deadline, &ListenerContext::default());
         let Flight::Begun(lookup) = flight else { return };
         tokio::spawn(async move {
             // What became of it is in the cache and in the log.

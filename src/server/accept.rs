@@ -24,7 +24,7 @@ use tracing::warn;
 
 use super::Shared;
 use super::connection_limits::{ConnectionSlot, Permit};
-use crate::backend::door::{Door, Pressure};
+use crate::backend::listener_context::{ListenerContext, Pressure};
 use crate::broker::Generation;
 use crate::observe::metrics;
 use crate::observe::warnings::{RateLimitedWarning, RateLimitedWarnings};
@@ -46,7 +46,7 @@ pub(super) struct Acceptor {
     pub(super) label: Arc<str>,
     /// Networks of allowed peers; empty: all.
     pub(super) allow_from: Arc<[IpNet]>,
-    pub(super) door: Door,
+    pub(super) listener: ListenerContext,
     pub(super) generation: Arc<Generation>,
     pub(super) draining: Draining,
     pub(super) shared: Shared,
@@ -85,10 +85,10 @@ pub(super) async fn accept<T, S, N, F>(
         let accepted = tokio::select! {
             // A connection in the kernel's queue may have sent a request already.
             biased;
-            accepted = async { acceptor.door.open(&mut pressure).await; next().await } => accepted,
+            accepted = async { acceptor.listener.open(&mut pressure).await; next().await } => accepted,
             _ = draining.begun() => {
                 // The runtime may not have seen such a connection yet.
-                if !draining.is_over() && acceptor.door.is_open() && session::has(queue, PollFlags::IN) {
+                if !draining.is_over() && acceptor.listener.is_open() && session::has(queue, PollFlags::IN) {
                     tokio::task::yield_now().await;
                     continue;
                 }
@@ -200,13 +200,13 @@ impl Acceptor {
     ) where
         S: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static,
     {
-        let Self { wire, door, generation, draining, shared, counted, .. } = self.clone();
+        let Self { wire, listener, generation, draining, shared, counted, .. } = self.clone();
         let (serial, is_reserved) = (slot.serial, permit.is_reserved);
         let silent_guard = slot.silent_guard();
         let open = counted.open();
         let task = self.shared.threads.spawn(move || async move {
             if let Ok(stream) = adopt() {
-                session::serve(stream, wire, door, generation, draining, Some(silent_guard)).await;
+                session::serve(stream, wire, listener, generation, draining, Some(silent_guard)).await;
             }
             drop((open, permit, slot, shared));
         });

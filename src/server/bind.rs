@@ -19,7 +19,7 @@ use super::privilege::Identity;
 use super::settings::{Endpoint, Settings};
 use super::unix;
 pub use super::unix::UnixEndpoint;
-use crate::backend::limit::Limit;
+use crate::backend::worker_pool::WorkerPool;
 use crate::lookup::PoolSettings;
 use crate::model::Protocol;
 use crate::observe::metrics::{Component, Listener, Metrics};
@@ -91,8 +91,8 @@ impl Spec {
 
     /// Its own worker pool.
     #[must_use]
-    pub fn limit(&self) -> Option<Limit> {
-        self.pool.map(|pool| Limit::new(pool.workers, pool.queue))
+    pub fn worker_pool(&self) -> Option<WorkerPool> {
+        self.pool.map(|pool| WorkerPool::new(pool.workers, pool.queue))
     }
 }
 

@@ -32,7 +32,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 
-use crate::backend::door::Door;
+use crate::backend::listener_context::ListenerContext;
 use crate::broker::{Broker, Generation};
 use crate::observe::warnings::RateLimitedWarnings;
 use crate::server::session::{Draining, Wire};
@@ -76,7 +76,7 @@ pub struct Changes {
 #[derive(Debug)]
 struct Active {
     bound: Bound,
-    door: Door,
+    listener: ListenerContext,
     generation: Arc<Generation>,
     drain: watch::Sender<Option<Instant>>,
     accepting: AbortHandle,
@@ -119,7 +119,7 @@ impl Listeners {
             let served = match (place.map(|place| before.swap_remove(place)), socket) {
                 (Some(mut active), _) if active.bound.spec.is_served_alike(&spec) => {
                     changes.changed += usize::from(active.bound.spec.endpoint != spec.endpoint);
-                    active.door.set_leads_to_one(spec.leads_to_one);
+                    active.listener.set_leads_to_one(spec.leads_to_one);
                     active.generation.set(broker);
                     active.bound.spec = spec;
                     self.active.push(active);
@@ -178,20 +178,21 @@ impl Listeners {
     fn add(&mut self, bound: Bound, broker: &Arc<Broker>) -> io::Result<()> {
         let (drain, draining) = watch::channel(None);
         let counted = bound.spec.counted(broker.metrics());
-        let door = Door::new(bound.spec.limit(), bound.spec.leads_to_one, Arc::clone(&counted));
+        let listener =
+            ListenerContext::new(bound.spec.worker_pool(), bound.spec.leads_to_one, Arc::clone(&counted));
         let generation = Arc::new(Generation::new(Arc::clone(broker)));
         let acceptor = Acceptor {
             wire: bound.spec.wire.clone(),
             label: bound.spec.label.as_str().into(),
             allow_from: bound.spec.allow_from.as_slice().into(),
-            door: door.clone(),
+            listener: listener.clone(),
             generation: Arc::clone(&generation),
             draining: Draining::new(draining),
             shared: self.shared.clone(),
             counted,
         };
         let accepting = self.spawn(&bound, acceptor)?;
-        self.active.push(Active { bound, door, generation, drain, accepting });
+        self.active.push(Active { bound, listener, generation, drain, accepting });
         Ok(())
     }
 

@@ -18,7 +18,7 @@ use tracing::{debug, info};
 
 use super::HALF_READ;
 use super::peer::{Draining, LOOK, Waits, is_hung_up, read, write};
-use crate::backend::door::Door;
+use crate::backend::listener_context::ListenerContext;
 use crate::broker::Generation;
 use crate::lookup::RequestContext;
 use crate::model::{Answer, Failure, Login, Mechanism, Question};
@@ -33,7 +33,7 @@ const MOST: usize = 256;
 /// The open logins of one connection.
 struct OpenLogins {
     name: Arc<str>,
-    door: Door,
+    listener: ListenerContext,
     generation: Arc<Generation>,
     /// Each gives its number, its id and its answer.
     tasks: JoinSet<(u64, u32, Answer)>,
@@ -48,7 +48,7 @@ struct OpenLogins {
 pub(super) async fn serve<S>(
     mut stream: S,
     name: &Arc<str>,
-    door: &Door,
+    listener: &ListenerContext,
     generation: &Arc<Generation>,
     mut draining: Draining,
     mut silent_guard: Option<SilentGuard>,
@@ -57,7 +57,7 @@ pub(super) async fn serve<S>(
 {
     let offered = generation.current().mechanisms(name);
     let mut logins = LoginConnection::new(name, offered.clone());
-    let mut open = OpenLogins::new(name, door, generation);
+    let mut open = OpenLogins::new(name, listener, generation);
     let mut waits = Waits::new(&draining);
     let mut received = Vec::new();
     let mut out = Vec::new();
@@ -143,12 +143,12 @@ fn cookie() -> u128 {
 }
 
 impl OpenLogins {
-    fn new(name: &Arc<str>, door: &Door, generation: &Arc<Generation>) -> Self {
+    fn new(name: &Arc<str>, listener: &ListenerContext, generation: &Arc<Generation>) -> Self {
         let session = RandomState::new().hash_one(());
         Self {
             session,
             name: Arc::clone(name),
-            door: door.clone(),
+            listener: listener.clone(),
             generation: Arc::clone(generation),
             tasks: JoinSet::new(),
             known: HashMap::new(),
@@ -160,8 +160,12 @@ impl OpenLogins {
         debug!(name = &*self.name, mechanism = login.mechanism.name(), "login");
         self.serial = self.serial.wrapping_add(1);
         let serial = self.serial;
-        let context =
-            RequestContext { at: Instant::now(), id: serial, session: self.session, door: self.door.clone() };
+        let context = RequestContext {
+            at: Instant::now(),
+            id: serial,
+            session: self.session,
+            listener: self.listener.clone(),
+        };
         // The login keeps this generation.
         let broker = self.generation.current();
         let task = self.tasks.spawn(async move {

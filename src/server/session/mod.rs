@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::debug;
 
-use crate::backend::door::Door;
+use crate::backend::listener_context::ListenerContext;
 use crate::broker::{Broker, Generation};
 use crate::lookup::RequestContext;
 use crate::model::{Answer, Failure, OnFailure, Protocol, Question};
@@ -63,13 +63,13 @@ enum NextInput {
     Close(&'static str),
 }
 
-/// Serves `stream`, which came through `door`, until its end. When the broker stops, requests that have been
+/// Serves `stream`, which came through `listener`, until its end. When the broker stops, requests that have been
 /// read are answered, except those after a request that takes longer than the grace period. `silent_guard`
 /// is dropped with the first complete request.
 pub(crate) async fn serve<S>(
     mut stream: S,
     mut wire: Wire,
-    door: Door,
+    listener: ListenerContext,
     generation: Arc<Generation>,
     mut draining: Draining,
     mut silent_guard: Option<SilentGuard>,
@@ -77,7 +77,7 @@ pub(crate) async fn serve<S>(
     S: AsyncRead + AsyncWrite + AsFd + Unpin,
 {
     if let Wire::Login(name) = &wire {
-        return login::serve(stream, name, &door, &generation, draining, silent_guard).await;
+        return login::serve(stream, name, &listener, &generation, draining, silent_guard).await;
     }
     let mut received = Vec::new();
     let mut out = Vec::new();
@@ -105,7 +105,7 @@ pub(crate) async fn serve<S>(
                 let id = id.unwrap_or(serial);
                 let now = Instant::now();
                 let at = now.checked_sub(spent).unwrap_or(now);
-                let context = RequestContext { at, id, session, door: door.clone() };
+                let context = RequestContext { at, id, session, listener: listener.clone() };
                 let answer = tokio::select! {
                     biased;
                     answer = broker.ask(&question, &context) => answer,
@@ -285,7 +285,14 @@ mod tests {
         let (drain, draining) = watch::channel(None);
         let (peer, stream) = UnixStream::pair().expect("a socket pair");
         let generation = Arc::new(Generation::new(broker));
-        tokio::spawn(serve(stream, wire, Door::default(), generation, Draining::new(draining), None));
+        tokio::spawn(serve(
+            stream,
+            wire,
+            ListenerContext::default(),
+            generation,
+            Draining::new(draining),
+            None,
+        ));
         Served { peer, started: Clock::now(), _drain: drain }
     }
 

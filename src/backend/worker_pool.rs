@@ -11,7 +11,7 @@
 //! of what was tried instead.
 //!
 //! As long as the queue behind the workers is full, those who wait there keep their listener's
-//! [`Door`](super::door::Door) closed: it accepts nobody until there is room, and the kernel's queue of
+//! [`ListenerContext`](super::listener_context::ListenerContext) closed: it accepts nobody until there is room, and the kernel's queue of
 //! connections fills. The bound is for each target, so that one slow API holds up no other; hence a
 //! listener through which several targets are asked stays open (but for a pool of its own), and so
 //! does the local socket.
@@ -21,14 +21,14 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::door::Gate;
+use super::listener_context::Gate;
 use super::service_time::ServiceTime;
 use crate::model::{Deadline, Failure};
 use crate::observe::metrics::Queue;
 
 /// Workers, and the queue behind them.
 #[derive(Debug)]
-pub struct Limit {
+pub struct WorkerPool {
     workers: Semaphore,
     max_workers: usize,
     waiting: AtomicUsize,
@@ -39,14 +39,14 @@ pub struct Limit {
 /// One worker, busy until this is dropped.
 #[derive(Debug)]
 pub struct Worker<'l> {
-    limit: &'l Limit,
+    pool: &'l WorkerPool,
     since: Instant,
     /// When the lookup's budget ends.
     until: Instant,
     _permit: SemaphorePermit<'l>,
 }
 
-impl Limit {
+impl WorkerPool {
     /// `workers` at a time, `max_queue` behind them.
     #[must_use]
     pub fn new(workers: usize, max_queue: usize) -> Self {
@@ -106,7 +106,7 @@ impl Limit {
     }
 
     fn worker<'l>(&'l self, permit: SemaphorePermit<'l>, deadline: Deadline) -> Worker<'l> {
-        Worker { limit: self, since: Instant::now(), until: deadline.instant(), _permit: permit }
+        Worker { pool: self, since: Instant::now(), until: deadline.instant(), _permit: permit }
     }
 
     /// How long a lookup may wait, and begin in time all the same. Times that scatter widely leave it
@@ -126,7 +126,7 @@ impl Limit {
 
 impl Drop for Worker<'_> {
     fn drop(&mut self) {
-        let (now, time) = (Instant::now(), &self.limit.service_time);
+        let (now, time) = (Instant::now(), &self.pool.service_time);
         let busy = now.saturating_duration_since(self.since);
         // One that its budget has cut short would have taken longer.
         time.add(if now < self.until { busy } else { busy.max(time.mean()) });
@@ -135,25 +135,25 @@ impl Drop for Worker<'_> {
 
 /// A place in the queue, given back by drop: whoever hangs up does not wait on.
 struct Place<'a> {
-    limit: &'a Limit,
+    pool: &'a WorkerPool,
     /// How many there were before.
     ahead: usize,
 }
 
 impl<'a> Place<'a> {
-    fn take(limit: &'a Limit) -> Self {
-        Self { limit, ahead: limit.waiting.fetch_add(1, Ordering::Relaxed) }
+    fn take(pool: &'a WorkerPool) -> Self {
+        Self { pool, ahead: pool.waiting.fetch_add(1, Ordering::Relaxed) }
     }
 
     /// Whether the queue is full with this one.
     fn beyond_queue(&self) -> bool {
-        self.ahead + 1 >= self.limit.max_queue
+        self.ahead + 1 >= self.pool.max_queue
     }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.limit.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.pool.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -169,29 +169,29 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_ended_budget_is_overload() {
-        let (limit, gate) = (Limit::new(1, 1), Gate::default());
-        let permit = limit.enter(soon(), &gate).await.expect("the first");
-        let (second, third) = tokio::join!(limit.enter(soon(), &gate), limit.enter(soon(), &gate));
+        let (pool, gate) = (WorkerPool::new(1, 1), Gate::default());
+        let permit = pool.enter(soon(), &gate).await.expect("the first");
+        let (second, third) = tokio::join!(pool.enter(soon(), &gate), pool.enter(soon(), &gate));
         assert!(matches!((second, third), (Err(Failure::Overload), Err(Failure::Overload))));
         drop(permit);
-        assert!(limit.enter(soon(), &gate).await.is_ok(), "places and permits come back");
-        assert_eq!(limit.waiting.load(Ordering::Relaxed), 0);
+        assert!(pool.enter(soon(), &gate).await.is_ok(), "places and permits come back");
+        assert_eq!(pool.waiting.load(Ordering::Relaxed), 0);
     }
 
     #[tokio::test]
     async fn what_would_come_too_late_fails_before_it_begins() {
-        let (limit, gate) = (Limit::new(1, 100), Gate::default());
-        (0..100).for_each(|_| limit.service_time.add(Duration::from_secs(1)));
+        let (pool, gate) = (WorkerPool::new(1, 100), Gate::default());
+        (0..100).for_each(|_| pool.service_time.add(Duration::from_secs(1)));
         let deadline = Deadline::after(Duration::from_millis(3500));
-        let mut worker = Some(limit.enter(deadline, &gate).await.expect("a worker is free"));
-        let mut first = Box::pin(limit.enter(deadline, &gate));
-        let mut second = Box::pin(limit.enter(deadline, &gate));
+        let mut worker = Some(pool.enter(deadline, &gate).await.expect("a worker is free"));
+        let mut first = Box::pin(pool.enter(deadline, &gate));
+        let mut second = Box::pin(pool.enter(deadline, &gate));
         assert!((&mut first).now_or_never().is_none() && (&mut second).now_or_never().is_none());
         // Its turn would come after 3 s, and it would take one more.
-        let third = limit.enter(deadline, &gate).now_or_never().expect("at once");
+        let third = pool.enter(deadline, &gate).now_or_never().expect("at once");
         assert!(matches!(third, Err(Failure::Overload)));
-        assert!(limit.enter(Deadline::after(Duration::from_secs(5)), &gate).now_or_never().is_none());
-        let hasty = limit.enter(Deadline::after(Duration::from_millis(1100)), &gate);
+        assert!(pool.enter(Deadline::after(Duration::from_secs(5)), &gate).now_or_never().is_none());
+        let hasty = pool.enter(Deadline::after(Duration::from_millis(1100)), &gate);
         assert!(matches!(hasty.now_or_never(), Some(Err(Failure::Overload))));
         drop(worker.take());
         assert!(first.await.is_ok(), "it has the time that one takes");
@@ -199,28 +199,28 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_that_waits_gives_up_while_it_could_still_be_answered() {
-        let (limit, gate) = (Limit::new(8, 100), Gate::default());
-        (0..100).for_each(|_| limit.service_time.add(Duration::from_millis(100)));
+        let (pool, gate) = (WorkerPool::new(8, 100), Gate::default());
+        (0..100).for_each(|_| pool.service_time.add(Duration::from_millis(100)));
         let deadline = || Deadline::after(Duration::from_secs(1));
         let mut busy = Vec::new();
         for _ in 0..8 {
-            busy.push(limit.enter(deadline(), &gate).await.expect("a worker is free"));
+            busy.push(pool.enter(deadline(), &gate).await.expect("a worker is free"));
         }
         let start = tokio::time::Instant::now();
-        assert!(matches!(limit.enter(deadline(), &gate).await, Err(Failure::Overload)));
+        assert!(matches!(pool.enter(deadline(), &gate).await, Err(Failure::Overload)));
         let waited = start.elapsed();
         assert!((800..=901).contains(&waited.as_millis()), "{waited:?}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_full_queue_closes_the_gate_until_there_is_room() {
-        let (limit, gate, other) = (Limit::new(1, 2), Gate::default(), Gate::default());
+        let (pool, gate, other) = (WorkerPool::new(1, 2), Gate::default(), Gate::default());
         let is_open = || async { tokio::time::timeout(Duration::ZERO, gate.open()).await.is_ok() };
-        let permit = limit.enter(soon(), &gate).await.expect("the first");
-        let mut one = Box::pin(limit.enter(soon(), &other));
+        let permit = pool.enter(soon(), &gate).await.expect("the first");
+        let mut one = Box::pin(pool.enter(soon(), &other));
         assert!((&mut one).now_or_never().is_none());
         assert!(is_open().await, "there is a place left in the queue");
-        let mut two = Box::pin(limit.enter(soon(), &gate));
+        let mut two = Box::pin(pool.enter(soon(), &gate));
         assert!((&mut two).now_or_never().is_none());
         assert!(!is_open().await, "the queue is full");
         other.open().await;

@@ -18,7 +18,7 @@ const EVERY: Duration = Duration::from_secs(60);
 
 /// Whether one API is out of order, as far as its last answers tell.
 #[derive(Debug, Default)]
-pub(crate) struct Outage {
+pub(crate) struct Health {
     /// Read on every success, without the lock.
     lasts: AtomicBool,
     state: Mutex<Option<State>>,
@@ -56,7 +56,7 @@ fn is_outage(failure: &Failure) -> bool {
     }
 }
 
-impl Outage {
+impl Health {
     /// Notes a failure of any kind. Where it is to be said, how many went unsaid since the last one.
     pub(crate) fn note(&self, failure: &Failure) -> Option<Option<NonZeroU64>> {
         let now = Instant::now();
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn the_first_then_one_a_minute_then_the_end() {
-        let (outage, start) = (Outage::default(), Instant::now());
+        let (outage, start) = (Health::default(), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
         assert_eq!(outage.answered(at(0)), None);
         assert_eq!(outage.failed(at(0)), Some(0));

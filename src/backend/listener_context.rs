@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::limit::{Limit, Worker};
+use super::worker_pool::{Worker, WorkerPool};
 use crate::model::{Deadline, Failure};
 use crate::observe::metrics::Listener;
 
@@ -20,22 +20,22 @@ const MOVES: Duration = Duration::from_secs(1);
 
 /// What stands between a listener and the targets.
 #[derive(Debug, Clone, Default)]
-pub struct Door {
+pub struct ListenerContext {
     /// Closed by the queue of the one target that is asked here. Where several are, one of them
     /// must not keep out who asks another: then this is nobody's to wait for.
     target: Arc<Gate>,
     leads_to_one: Arc<AtomicBool>,
     /// `worker_pool` of the listener, and what closes its own queue.
-    pool: Option<Arc<(Limit, Gate)>>,
+    pool: Option<Arc<(WorkerPool, Gate)>>,
     /// Where the listener's connections are counted.
     listener: Option<Arc<Listener>>,
 }
 
-impl Door {
+impl ListenerContext {
     /// The door of a listener with a pool of its own, or without; `leads_to_one` where all that
     /// comes through it is for one target.
     #[must_use]
-    pub fn new(pool: Option<Limit>, leads_to_one: bool, listener: Arc<Listener>) -> Self {
+    pub fn new(pool: Option<WorkerPool>, leads_to_one: bool, listener: Arc<Listener>) -> Self {
         let pool = pool.map(|pool| Arc::new((pool, Gate::default())));
         Self {
             target: Arc::default(),
@@ -53,7 +53,7 @@ impl Door {
     /// Waits for one of the listener's own workers.
     ///
     /// # Errors
-    /// As [`Limit::enter`].
+    /// As [`WorkerPool::enter`].
     pub async fn enter(&self, deadline: Deadline) -> Result<Option<Worker<'_>>, Failure> {
         match self.pool.as_deref() {
             Some((pool, gate)) => pool.enter(deadline, gate).await.map(Some),
@@ -64,7 +64,7 @@ impl Door {
     /// The same for a login, which is not held up behind a full queue.
     ///
     /// # Errors
-    /// As [`Limit::enter_or_fail`].
+    /// As [`WorkerPool::enter_or_fail`].
     pub async fn enter_or_fail(&self, deadline: Deadline) -> Result<Option<Worker<'_>>, Failure> {
         match self.pool.as_deref() {
             Some((pool, _)) => pool.enter_or_fail(deadline).await.map(Some),
@@ -103,7 +103,7 @@ impl Door {
 
     /// Where the connections are counted that came through it; `None` where it is nobody's.
     #[must_use]
-    pub fn listener(&self) -> Option<&Arc<Listener>> {
+    pub fn counters(&self) -> Option<&Arc<Listener>> {
         self.listener.as_ref()
     }
 
