@@ -8,7 +8,7 @@ use serde::de::IgnoredAny;
 
 use super::node::{Fault, Node, Pair, Value};
 use super::place::Place;
-use super::trail::{Lines, Pairs, Size, Trail};
+use super::builder::{Lines, Pairs, Size, Trail};
 
 /// Reads `text`; of a key that `is_secret`, no fault names what stands below it.
 pub(super) fn read(text: &str, is_secret: fn(&str) -> bool) -> (Node, Vec<Fault>) {
@@ -219,7 +219,7 @@ impl Reader<'_> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::trail::{show, told};
+    use super::super::builder::{show, told};
     use super::*;
 
     fn read(text: &str) -> (Node, Vec<Fault>) {

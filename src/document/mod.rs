@@ -3,7 +3,7 @@
 //!
 //! | step | file |
 //! |---|---|
-//! | text → tree with places | `syntax`, `yaml`, `toml`, `json`; `trail`, `node` |
+//! | text → tree with places | `syntax`, `yaml`, `toml`, `json`; `builder`, `node` |
 //! | one reading: problems, unknown keys | `reading`, `problem` |
 //! | blocks, entries, lists: where a key's value is looked for | `section`, `environment` |
 //! | kinds of values, secrets, files | `value`, `refusal`, `duration`, `network`, `secret`, `file` |
@@ -13,6 +13,7 @@
 //! The room knows no key of pfxhttp: other rooms ask for theirs, and say range or choices as they do. No
 //! message shows a value, so none shows a secret. Nothing here panics on any text.
 
+mod builder;
 mod dump;
 mod duration;
 mod environment;
@@ -32,7 +33,6 @@ mod secret;
 mod section;
 mod syntax;
 mod toml;
-mod trail;
 mod value;
 mod within;
 mod word;

@@ -48,7 +48,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::node::Value;
-    use super::super::trail::show;
+    use super::super::builder::show;
     use super::*;
 
     const ALL: [Syntax; 3] = [Syntax::Yaml, Syntax::Toml, Syntax::Json];

@@ -8,7 +8,7 @@ use toml::de::{DeArray, DeInteger, DeTable, DeValue};
 
 use super::node::{Fault, Node, Pair, Value};
 use super::place::Place;
-use super::trail::{Lines, Pairs, Size, Stop, Trail};
+use super::builder::{Lines, Pairs, Size, Stop, Trail};
 
 /// Deeper tables than this are refused before they are read: what reads them recurses.
 const MAX_DOTS: usize = 256;
@@ -129,7 +129,7 @@ fn integer(number: &DeInteger<'_>) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::super::trail::{show, told};
+    use super::super::builder::{show, told};
     use super::*;
 
     fn read(text: &str) -> (Node, Vec<Fault>) {

@@ -13,7 +13,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span};
 
 use super::node::{Fault, Node, Pair, Value};
 use super::place::Place;
-use super::trail::{Pairs, Size, Stop, Trail};
+use super::builder::{Pairs, Size, Stop, Trail};
 use super::word::resolve;
 
 /// Reads `text`; of a key that `is_secret`, no fault names what stands below it.
@@ -301,7 +301,7 @@ fn scalar(text: &str, is_plain: bool, place: Place) -> Node {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::trail::{show, told};
+    use super::super::builder::{show, told};
     use super::*;
 
     const EXAMPLE: &str = include_str!("../../contrib/pfxhttp.example.yml");
