@@ -1,297 +1,323 @@
-//! What the readers of all syntaxes share: the way to the value that is read, the faults on it,
-//! the bounds, and places.
+//! Builds the tree of a document out of the values that a reader finds, in the order of the text.
+//!
+//! Bounds are checked before memory is taken for a copy. A fault names the key that is being read, but
+//! nothing below a secret key. If a reader stops, the maps and lists that are open end there.
 
-use std::collections::HashMap;
-use std::fmt::Write as _;
-
-use super::node::{Fault, Node, Pair, Value};
+use super::node::{Map, Node, Pair, Value};
+use super::path::{KeyPath, Step};
 use super::place::Place;
+use super::problem::Problem;
 
 /// Maps and lists in each other; no configuration needs more than 6.
 const MAX_DEPTH: usize = 32;
-
 /// Values of a document, with aliases written out.
 const MAX_VALUES: usize = 100_000;
-
 /// Bytes of keys and texts, with aliases written out.
 const MAX_BYTES: usize = 4 << 20;
-
-/// More than anyone reads.
+/// Faults that are kept.
 const MAX_FAULTS: usize = 100;
 
-/// One step from a map or a list to what it holds.
-enum Step {
-    Key(String),
-    Item(usize),
-}
+/// The rest of the text cannot be read.
+pub(super) struct Stop;
 
-/// The way to the value that is read, and what was found wrong on it.
-pub(super) struct Trail {
-    steps: Vec<Step>,
+/// A document that is being read.
+pub(super) struct Builder {
+    root: Option<Node>,
+    /// The maps and lists whose end was not read yet, from the root down.
+    open: Vec<(Place, Container)>,
+    /// The path of the value that is read.
+    path: KeyPath,
     is_secret: fn(&str) -> bool,
     size: Size,
-    pub(super) faults: Vec<Fault>,
+    faults: Vec<Problem>,
+}
+
+/// A map or list.
+pub(super) enum Container {
+    List(Vec<Node>),
+    Map {
+        map: Map,
+        /// What YAML's merge key (`<<`) holds.
+        merges: Map,
+        /// The key whose value comes next, and whether it is a merge key.
+        key: Option<(String, Place, bool)>,
+    },
 }
 
 /// How much a part of a tree holds.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Size {
-    /// How many values.
     pub(super) values: usize,
-    /// How many bytes of keys and texts.
+    /// Of keys and texts.
     pub(super) bytes: usize,
-    /// How many maps and lists in each other.
+    /// Maps and lists in each other.
     pub(super) depth: usize,
 }
 
-/// The rest of the text cannot be read.
-pub(super) struct Stop;
+impl Container {
+    pub(super) fn list() -> Self {
+        Self::List(Vec::new())
+    }
 
-impl Trail {
+    pub(super) fn map() -> Self {
+        Self::Map { map: Map::default(), merges: Map::default(), key: None }
+    }
+}
+
+impl Builder {
     pub(super) fn new(is_secret: fn(&str) -> bool) -> Self {
-        Self { steps: Vec::new(), is_secret, size: Size::default(), faults: Vec::new() }
-    }
-
-    /// The value of `key` is read next.
-    pub(super) fn enter_key(&mut self, key: &str) {
-        self.steps.push(Step::Key(key.to_owned()));
-    }
-
-    /// The item `index` is read next.
-    pub(super) fn enter_item(&mut self, index: usize) {
-        self.steps.push(Step::Item(index));
-    }
-
-    /// The key or item that was entered last is done.
-    pub(super) fn leave(&mut self) {
-        self.steps.pop();
-    }
-
-    /// Whether the last step may be named: no key above it is secret.
-    pub(super) fn is_named(&self) -> bool {
-        self.shown() == self.steps.len()
-    }
-
-    /// How many steps may be shown: up to the first secret key.
-    fn shown(&self) -> usize {
-        let is_secret = |step: &Step| matches!(step, Step::Key(key) if (self.is_secret)(key));
-        self.steps.iter().position(is_secret).map_or(self.steps.len(), |at| at + 1)
-    }
-
-    /// Notes that what stands at `place` is wrong.
-    pub(super) fn fault(&mut self, place: Place, message: String, hint: Option<String>) {
-        if self.faults.len() == MAX_FAULTS {
-            return;
+        Self {
+            root: None,
+            open: Vec::new(),
+            path: KeyPath::default(),
+            is_secret,
+            size: Size::default(),
+            faults: Vec::new(),
         }
-        let mut key = String::new();
-        for step in self.steps.iter().take(self.shown()) {
-            match step {
-                Step::Key(name) => add_key(&mut key, name),
-                Step::Item(index) => add_item(&mut key, *index),
+    }
+
+    /// The tree as far as it was read, and what is wrong with the text.
+    pub(super) fn finish(mut self) -> (Node, Vec<Problem>) {
+        let faults = std::mem::take(&mut self.faults);
+        while !self.open.is_empty() {
+            self.end();
+        }
+        (self.root.unwrap_or(Node { place: Place::START, value: Value::Null }), faults)
+    }
+
+    /// Whether a key comes next.
+    pub(super) fn awaits_key(&self) -> bool {
+        matches!(self.open.last(), Some((_, Container::Map { key: None, .. })))
+    }
+
+    /// Where the key stands whose value comes next.
+    pub(super) fn key_place(&self) -> Option<Place> {
+        match self.open.last() {
+            Some((_, Container::Map { key: Some((_, place, _)), .. })) => Some(*place),
+            _ => None,
+        }
+    }
+
+    /// Adds the key of the next value; says whether it is new.
+    pub(super) fn key(&mut self, name: &str, place: Place, is_merge: bool) -> Result<bool, Stop> {
+        self.take(Size { values: 0, bytes: name.len(), depth: 0 }, place)?;
+        let Some((_, Container::Map { map, merges, key })) = self.open.last_mut() else { return Ok(false) };
+        let before = if is_merge { merges } else { map };
+        let first = before.get(name).map(|pair| pair.place);
+        *key = Some((name.to_owned(), place, is_merge));
+        self.path.0.push(Step::Key(name.to_owned()));
+        if let Some(Place { line, column }) = first {
+            self.fault(place, format!("given twice; first at line {line}, column {column}"), "");
+        }
+        Ok(first.is_none())
+    }
+
+    /// A value comes next that is no key.
+    pub(super) fn arrive(&mut self) {
+        if let Some((_, Container::List(items))) = self.open.last() {
+            self.path.0.push(Step::Item(items.len()));
+        }
+    }
+
+    /// Opens a map or list.
+    pub(super) fn begin(&mut self, container: Container, place: Place) -> Result<(), Stop> {
+        self.arrive();
+        self.take(Size { values: 1, bytes: 0, depth: 1 }, place)?;
+        self.open.push((place, container));
+        Ok(())
+    }
+
+    /// Closes the map or list that was opened last.
+    pub(super) fn end(&mut self) {
+        if let Some(node) = self.complete() {
+            self.attach(node);
+        }
+    }
+
+    /// Adds a value that is neither map nor list.
+    pub(super) fn scalar(&mut self, value: Value, place: Place) -> Result<(), Stop> {
+        self.arrive();
+        let node = Node { place, value };
+        self.take(Size::of(&node), place)?;
+        self.attach(node);
+        Ok(())
+    }
+
+    /// Notes that the value at `place` is wrong, and adds none.
+    pub(super) fn refuse(&mut self, place: Place, message: &str) {
+        self.arrive();
+        self.fault(place, message, "");
+        self.attach(Node { place, value: Value::Null });
+    }
+
+    /// The map or list that was opened last. Of a map's own keys and the merged ones, the first holds.
+    pub(super) fn complete(&mut self) -> Option<Node> {
+        let (place, container) = self.open.pop()?;
+        let value = match container {
+            Container::List(items) => Value::List(items),
+            Container::Map { mut map, merges, .. } => {
+                for node in merges.into_pairs().into_iter().map(|pair| pair.node).flat_map(merged) {
+                    if let Value::Map(merged) = node.value {
+                        merged.into_pairs().into_iter().for_each(|pair| map.add(pair));
+                    }
+                }
+                Value::Map(map)
             }
-        }
-        self.faults.push(Fault { place, key, message, hint });
+        };
+        Some(Node { place, value })
     }
 
-    /// Notes that the text is wrong at `place`, of whatever key.
-    pub(super) fn broken(&mut self, place: Place, message: String, hint: Option<String>) {
+    /// Puts a complete value where it belongs.
+    pub(super) fn attach(&mut self, node: Node) {
+        let Some((_, container)) = self.open.last_mut() else {
+            self.root = Some(node);
+            return;
+        };
+        match container {
+            Container::List(items) => items.push(node),
+            Container::Map { map, merges, key } => match key.take() {
+                Some((_, place, true)) if !can_merge(&node) => {
+                    self.path.0.pop();
+                    let message = "a merge (`<<`) takes keys and values, or a list of such";
+                    self.fault(place, message, &format!("this is {}", node.kind()));
+                    return;
+                }
+                Some((key, place, true)) => merges.add(Pair { key, place, node }),
+                Some((key, place, false)) => map.add(Pair { key, place, node }),
+                None => {}
+            },
+        }
+        self.path.0.pop();
+    }
+
+    /// Whether the key that is read may be named: no key above it is secret.
+    pub(super) fn is_named(&self) -> bool {
+        self.path.steps_to(self.is_secret) == self.path.0.len()
+    }
+
+    /// Notes that what stands at `place` is wrong; an empty `hint` is none.
+    pub(super) fn fault(&mut self, place: Place, message: impl Into<String>, hint: &str) -> Stop {
+        let shown = self.path.0.iter().take(self.path.steps_to(self.is_secret));
+        let key = KeyPath(shown.cloned().collect()).to_string();
+        self.tell(place, key, message.into(), hint)
+    }
+
+    /// Notes that the text is wrong at `place`, whatever key that is of.
+    pub(super) fn broken(&mut self, place: Place, message: impl Into<String>, hint: &str) -> Stop {
+        self.tell(place, String::new(), message.into(), hint)
+    }
+
+    fn tell(&mut self, place: Place, key: String, message: String, hint: &str) -> Stop {
         if self.faults.len() < MAX_FAULTS {
-            self.faults.push(Fault { place, key: String::new(), message, hint });
+            let hint = (!hint.is_empty()).then(|| hint.to_owned());
+            let fault = Problem { key, hint, place: Some(place), ..Problem::of_file("".as_ref(), message) };
+            self.faults.push(fault);
         }
+        Stop
     }
 
-    /// Takes room for what comes next at `place`, before memory is taken for it.
+    /// Counts what comes next at `place`.
     pub(super) fn take(&mut self, size: Size, place: Place) -> Result<(), Stop> {
-        if self.steps.len() + size.depth > MAX_DEPTH {
-            self.fault(place, "nested too deeply".to_owned(), None);
-            return Err(Stop);
+        if self.path.0.len() + size.depth > MAX_DEPTH {
+            return Err(self.fault(place, "nested too deeply", ""));
         }
-        let values = self.size.values.saturating_add(size.values);
-        let bytes = self.size.bytes.saturating_add(size.bytes);
-        if values > MAX_VALUES || bytes > MAX_BYTES {
-            let message =
-                format!("too large: more than {MAX_VALUES} values, or {} MiB of text", MAX_BYTES >> 20);
-            let hint = "each alias counts as all that it stands for".to_owned();
-            self.fault(place, message, Some(hint));
-            return Err(Stop);
+        self.size.values = self.size.values.saturating_add(size.values);
+        self.size.bytes = self.size.bytes.saturating_add(size.bytes);
+        if self.size.values > MAX_VALUES || self.size.bytes > MAX_BYTES {
+            let text = MAX_BYTES >> 20;
+            let message = format!("too large: more than {MAX_VALUES} values, or {text} MiB of text");
+            return Err(self.fault(place, message, "each alias counts as all that it stands for"));
         }
-        (self.size.values, self.size.bytes) = (values, bytes);
         Ok(())
     }
 }
 
 impl Size {
-    /// A single value that holds `bytes` of text.
-    pub(super) fn scalar(bytes: usize) -> Self {
-        Self { values: 1, bytes, depth: 0 }
-    }
-
-    /// A map or list, without what it holds.
-    pub(super) fn container() -> Self {
-        Self { values: 1, bytes: 0, depth: 1 }
-    }
-
     /// All that `node` holds.
     pub(super) fn of(node: &Node) -> Self {
-        let parts: Vec<(usize, &Node)> = match &node.value {
-            Value::Text { text, .. } => return Self::scalar(text.len()),
-            Value::List(items) => items.iter().map(|item| (0, item)).collect(),
-            Value::Map(pairs) => pairs.iter().map(|pair| (pair.key.len(), &pair.node)).collect(),
-            _ => return Self::scalar(0),
+        let in_one = |size: Self, key: usize, node: &Node| {
+            let Self { values, bytes, depth } = Self::of(node);
+            let depth = size.depth.max(1 + depth);
+            Self { values: size.values + values, bytes: size.bytes + key + bytes, depth }
         };
-        let mut size = Self::container();
-        for (key, node) in parts {
-            let part = Self::of(node);
-            size.values += part.values;
-            size.bytes += key + part.bytes;
-            size.depth = size.depth.max(1 + part.depth);
-        }
-        size
-    }
-}
-
-/// Adds the step to `key` to a path; a name that could be mistaken for a path is quoted.
-pub(super) fn add_key(path: &mut String, key: &str) {
-    if !path.is_empty() {
-        path.push('.');
-    }
-    let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '@' | '/');
-    if !key.is_empty() && key.chars().all(is_plain) {
-        path.push_str(key);
-    } else {
-        let _ = write!(path, "{key:?}");
-    }
-}
-
-/// Adds the step to the item `index` to a path.
-pub(super) fn add_item(path: &mut String, index: usize) {
-    let _ = write!(path, "[{index}]");
-}
-
-/// A map that is read: the first of two equal keys stays.
-#[derive(Default)]
-pub(super) struct Pairs {
-    pairs: Vec<Pair>,
-    places: HashMap<String, Place>,
-}
-
-impl Pairs {
-    /// Notes a fault if `key`, which the trail has entered, was there before.
-    pub(super) fn check(&self, key: &str, place: Place, trail: &mut Trail) -> bool {
-        let Some(first) = self.places.get(key) else { return true };
-        let message = format!("given twice; first at line {}, column {}", first.line, first.column);
-        trail.fault(place, message, None);
-        false
-    }
-
-    /// Adds `pair` if its key is new.
-    pub(super) fn add(&mut self, pair: Pair) {
-        if !self.places.contains_key(&pair.key) {
-            self.places.insert(pair.key.clone(), pair.place);
-            self.pairs.push(pair);
+        let empty = Self { values: 1, bytes: 0, depth: 1 };
+        match &node.value {
+            Value::List(items) => items.iter().fold(empty, |size, item| in_one(size, 0, item)),
+            Value::Map(map) => {
+                map.pairs().iter().fold(empty, |size, pair| in_one(size, pair.key.len(), &pair.node))
+            }
+            Value::Text { text, .. } => Self { values: 1, bytes: text.len(), depth: 0 },
+            _ => Self { values: 1, bytes: 0, depth: 0 },
         }
     }
-
-    pub(super) fn into_value(self) -> Value {
-        Value::Map(self.pairs)
-    }
-
-    pub(super) fn into_nodes(self) -> impl Iterator<Item = Node> {
-        self.pairs.into_iter().map(|pair| pair.node)
-    }
 }
 
-/// Finds the place of a byte.
-pub(super) struct Lines<'t> {
-    text: &'t str,
-    /// Where each line begins.
-    starts: Vec<usize>,
-    /// The last byte that was asked for, and its place: the next one is mostly near.
-    last: (usize, Place),
-}
-
-impl<'t> Lines<'t> {
-    pub(super) fn of(text: &'t str) -> Self {
-        let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Self { text, starts, last: (0, Place { line: 1, column: 1 }) }
-    }
-
-    /// The place of the byte at `offset`, or of the end of the text.
-    pub(super) fn place(&mut self, offset: usize) -> Place {
-        let offset = self.text.floor_char_boundary(offset);
-        let line = self.starts.partition_point(|&start| start <= offset).max(1);
-        let start = self.starts.get(line - 1).copied().unwrap_or_default();
-        let (from, column) = match self.last {
-            (from, place) if place.line == line && from <= offset => (from, place.column),
-            _ => (start, 1),
-        };
-        let column = column + self.text.get(from..offset).unwrap_or_default().chars().count();
-        self.last = (offset, Place { line, column });
-        self.last.1
-    }
-}
-
-/// A tree in one line.
-#[cfg(test)]
-pub(super) fn show(node: &Node) -> String {
+fn can_merge(node: &Node) -> bool {
     match &node.value {
-        Value::Null => "~".to_owned(),
-        Value::Boolean(truth) => truth.to_string(),
-        Value::Integer(number) => number.to_string(),
-        Value::Float(number) => format!("{number:?}"),
-        Value::Text { text, .. } => format!("{text:?}"),
-        Value::List(items) => {
-            let items: Vec<String> = items.iter().map(show).collect();
-            format!("[{}]", items.join(", "))
-        }
-        Value::Map(pairs) => {
-            let pairs: Vec<String> =
-                pairs.iter().map(|pair| format!("{}: {}", pair.key, show(&pair.node))).collect();
-            format!("{{{}}}", pairs.join(", "))
-        }
+        Value::Map(_) => true,
+        Value::List(items) => items.iter().all(|item| matches!(item.value, Value::Map(_))),
+        _ => false,
     }
 }
 
-/// Faults, each in one line.
-#[cfg(test)]
-pub(super) fn told(faults: &[Fault]) -> Vec<String> {
-    let told = |fault: &Fault| {
-        let hint = fault.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
-        format!("{}:{} {}: {}{hint}", fault.place.line, fault.place.column, fault.key, fault.message)
-    };
-    faults.iter().map(told).collect()
+/// The maps that a merge key's value holds.
+fn merged(node: Node) -> Vec<Node> {
+    match node.value {
+        Value::List(items) => items,
+        _ => vec![node],
+    }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    #[test]
-    fn places_are_found_in_any_order() {
-        let text = "ä1\n\n€€3";
-        let mut lines = Lines::of(text);
-        for (offset, line, column) in [
-            (0, 1, 1),
-            (2, 1, 2),
-            (3, 1, 3),
-            (4, 2, 1),
-            (5, 3, 1),
-            (11, 3, 3),
-            (8, 3, 2),
-            (7, 3, 1),
-            (99, 3, 4),
-        ] {
-            assert_eq!(lines.place(offset), Place { line, column }, "{offset}");
+    /// A tree in one line.
+    pub(in super::super) fn show(node: &Node) -> String {
+        match &node.value {
+            Value::Null => "~".to_owned(),
+            Value::Boolean(truth) => truth.to_string(),
+            Value::Integer(number) => number.to_string(),
+            Value::Float(number) => format!("{number:?}"),
+            Value::Text { text, .. } => format!("{text:?}"),
+            Value::List(items) => {
+                let items: Vec<String> = items.iter().map(show).collect();
+                format!("[{}]", items.join(", "))
+            }
+            Value::Map(map) => {
+                let pairs = map.pairs().iter();
+                let pairs: Vec<String> =
+                    pairs.map(|pair| format!("{}: {}", pair.key, show(&pair.node))).collect();
+                format!("{{{}}}", pairs.join(", "))
+            }
         }
     }
 
+    /// Faults, each in one line.
+    pub(in super::super) fn told(faults: &[Problem]) -> Vec<String> {
+        let told = |fault: &Problem| {
+            let hint = fault.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+            let Place { line, column } = fault.place.expect("a place");
+            format!("{line}:{column} {}: {}{hint}", fault.key, fault.message)
+        };
+        faults.iter().map(told).collect()
+    }
+
     #[test]
-    fn paths_quote_what_is_no_plain_name() {
-        let mut path = String::new();
-        for key in ["a", "b.c", "", "d-e_f@g/h"] {
-            add_key(&mut path, key);
-            add_item(&mut path, 0);
+    fn keys_of_a_large_map_are_found_in_time() {
+        let mut builder = Builder::new(|_| false);
+        assert!(builder.begin(Container::map(), Place::START).is_ok());
+        for number in 0..99_999 {
+            let key = builder.key(&number.to_string(), Place::START, false);
+            assert!(key.is_ok() && builder.scalar(Value::Integer(number), Place::START).is_ok());
         }
-        assert_eq!(path, "a[0].\"b.c\"[0].\"\"[0].d-e_f@g/h[0]");
+        builder.end();
+        let (node, faults) = builder.finish();
+        assert_eq!(faults, []);
+        // Compared one by one, these would be 5,000,000,000 keys.
+        for number in 0..99_999 {
+            let pair = node.get(&number.to_string()).expect("a key");
+            assert!(matches!(pair.node.value, Value::Integer(value) if value == number));
+        }
     }
 }

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use percent_encoding::percent_decode_str;
 
-use super::node::{Node, Pair, Value};
+use super::node::{Map, Node, Pair, Value};
 use super::path::{KeyPath, Step};
 use super::place::Place;
 use super::problem::Problem;
@@ -132,10 +132,11 @@ fn list(text: &str) -> Option<Node> {
 }
 
 fn pairs(text: &str) -> Node {
-    let pairs = text.split(',').filter(|pair| !pair.trim().is_empty()).map(|pair| {
+    let mut map = Map::default();
+    for pair in text.split(',').filter(|pair| !pair.trim().is_empty()) {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         let value = percent_decode_str(value.trim()).decode_utf8_lossy();
-        Pair { key: key.trim().to_owned(), place: NOWHERE, node: node(&value) }
-    });
-    Node { place: NOWHERE, value: Value::Map(pairs.collect()) }
+        map.add(Pair { key: key.trim().to_owned(), place: NOWHERE, node: node(&value) });
+    }
+    Node { place: NOWHERE, value: Value::Map(map) }
 }

@@ -6,21 +6,21 @@
 
 use serde::de::IgnoredAny;
 
-use super::node::{Fault, Node, Pair, Value};
-use super::place::Place;
-use super::builder::{Lines, Pairs, Size, Trail};
+use super::builder::{Builder, Container, Stop};
+use super::node::{Node, Value};
+use super::place::{Lines, Place};
+use super::problem::Problem;
 
 /// Reads `text`; of a key that `is_secret`, no fault names what stands below it.
-pub(super) fn read(text: &str, is_secret: fn(&str) -> bool) -> (Node, Vec<Fault>) {
-    let trail = Trail::new(is_secret);
-    let mut reader = Reader { text, at: 0, lines: Lines::of(text), trail, is_broken: false };
-    let node = reader.value();
-    reader.blanks();
-    if !reader.is_broken && reader.at < text.len() {
-        let _: Option<()> = reader.expected("the end of the text");
+pub(super) fn read(text: &str, is_secret: fn(&str) -> bool) -> (Node, Vec<Problem>) {
+    let mut reader = Reader { text, at: 0, lines: Lines::of(text), builder: Builder::new(is_secret) };
+    if reader.value().is_ok() {
+        reader.blanks();
+        if reader.at < text.len() {
+            reader.expected("the end of the text");
+        }
     }
-    let nothing = Node { place: Place { line: 1, column: 1 }, value: Value::Null };
-    (node.unwrap_or(nothing), reader.trail.faults)
+    reader.builder.finish()
 }
 
 struct Reader<'t> {
@@ -28,17 +28,15 @@ struct Reader<'t> {
     /// The next byte.
     at: usize,
     lines: Lines<'t>,
-    trail: Trail,
-    /// The rest cannot be read; what is open is closed.
-    is_broken: bool,
+    builder: Builder,
 }
 
-impl Reader<'_> {
+impl<'t> Reader<'t> {
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
 
-    fn rest(&self) -> &str {
+    fn rest(&self) -> &'t str {
         self.text.get(self.at..).unwrap_or_default()
     }
 
@@ -46,6 +44,12 @@ impl Reader<'_> {
         while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
             self.at += 1;
         }
+    }
+
+    /// The place of what comes next, behind blanks.
+    fn place(&mut self) -> Place {
+        self.blanks();
+        self.lines.place(self.at)
     }
 
     /// Whether `byte` comes next, behind blanks; then it is read.
@@ -56,116 +60,78 @@ impl Reader<'_> {
         is_next
     }
 
-    /// Tells what is wrong at the byte `at`; nothing behind it is read.
-    fn broken<T>(&mut self, at: usize, message: &str, hint: Option<&str>) -> Option<T> {
+    /// Tells what is wrong at the byte `at`.
+    fn broken(&mut self, at: usize, message: &str, hint: &str) -> Stop {
         let place = self.lines.place(at);
-        self.trail.broken(place, format!("this is not JSON: {message}"), hint.map(str::to_owned));
-        self.is_broken = true;
-        None
+        self.builder.broken(place, format!("this is not JSON: {message}"), hint)
     }
 
-    fn expected<T>(&mut self, what: &str) -> Option<T> {
+    fn expected(&mut self, what: &str) -> Stop {
         self.blanks();
         let is_comment = ["//", "/*", "#"].iter().any(|start| self.rest().starts_with(start));
         let found = if self.peek().is_none() { ", found the end of the text" } else { "" };
-        self.broken(self.at, &format!("expected {what}{found}"), is_comment.then_some("JSON has no comments"))
+        let hint = if is_comment { "JSON has no comments" } else { "" };
+        self.broken(self.at, &format!("expected {what}{found}"), hint)
     }
 
     /// Tells what serde_json found in what begins at `start`; it quotes nothing of it.
-    fn wrong<T>(&mut self, start: usize, error: &serde_json::Error) -> Option<T> {
+    fn wrong(&mut self, start: usize, error: &serde_json::Error) -> Stop {
         let message = error.to_string();
-        let end = message.rfind(" at line ").unwrap_or(message.len());
-        let message = message.get(..end).unwrap_or_default();
-        self.broken(start + error.column().saturating_sub(1), message, None)
+        let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
+        self.broken(start + error.column().saturating_sub(1), message, "")
     }
 
-    /// The next value, as far as it can be read.
-    fn value(&mut self) -> Option<Node> {
-        self.blanks();
-        let place = self.lines.place(self.at);
-        let next = self.peek();
-        let value = match next {
-            Some(b'{' | b'[') => {
-                self.take(Size::container(), place)?;
-                self.at += 1;
-                if next == Some(b'{') { self.map() } else { self.list() }
-            }
-            Some(b'"') => {
-                let text = self.string()?;
-                self.take(Size::scalar(text.len()), place)?;
-                Value::Text { text, is_plain: false }
-            }
-            _ => {
-                self.take(Size::scalar(0), place)?;
-                if let Some(b'-' | b'0'..=b'9') = next { self.number()? } else { self.word()? }
-            }
+    fn value(&mut self) -> Result<(), Stop> {
+        let place = self.place();
+        let value = match self.peek() {
+            Some(b'{') => return self.members(Container::map(), place, b'}', Self::pair),
+            Some(b'[') => return self.members(Container::list(), place, b']', Self::value),
+            Some(b'"') => Value::Text { text: self.string()?, is_plain: false },
+            Some(b'-' | b'0'..=b'9') => self.number()?,
+            _ => self.word()?,
         };
-        Some(Node { place, value })
+        self.builder.scalar(value, place)
     }
 
-    fn take(&mut self, size: Size, place: Place) -> Option<()> {
-        let room = self.trail.take(size, place);
-        self.is_broken |= room.is_err();
-        room.ok()
-    }
-
-    fn map(&mut self) -> Value {
-        let mut pairs = Pairs::default();
-        let mut goes_on = !self.eat(b'}');
-        while goes_on {
-            let Some(pair) = self.pair(&pairs) else { break };
-            pairs.add(pair);
-            goes_on = self.goes_on(b'}', "`,` or `}`");
+    /// A map or list whose opening bracket comes next: members, with commas between them.
+    fn members(
+        &mut self,
+        container: Container,
+        place: Place,
+        end: u8,
+        member: fn(&mut Self) -> Result<(), Stop>,
+    ) -> Result<(), Stop> {
+        self.builder.begin(container, place)?;
+        self.at += 1;
+        let mut is_done = self.eat(end);
+        while !is_done {
+            member(self)?;
+            is_done = self.eat(end);
+            if !is_done && !self.eat(b',') {
+                return Err(self.expected(&format!("`,` or `{}`", char::from(end))));
+            }
+            let comma = self.at - 1;
+            self.blanks();
+            if !is_done && self.peek() == Some(end) {
+                return Err(self.broken(comma, "trailing comma", ""));
+            }
         }
-        pairs.into_value()
+        self.builder.end();
+        Ok(())
     }
 
-    fn pair(&mut self, before: &Pairs) -> Option<Pair> {
-        self.blanks();
-        let place = self.lines.place(self.at);
+    fn pair(&mut self) -> Result<(), Stop> {
+        let place = self.place();
         if self.peek() != Some(b'"') {
-            return self.expected("a key in double quotes");
+            return Err(self.expected("a key in double quotes"));
         }
         let key = self.string()?;
-        self.take(Size { values: 0, bytes: key.len(), depth: 0 }, place)?;
-        self.trail.enter_key(&key);
-        before.check(&key, place, &mut self.trail);
-        if !self.eat(b':') {
-            return self.expected("`:`");
-        }
-        let node = self.value()?;
-        self.trail.leave();
-        Some(Pair { key, place, node })
-    }
-
-    fn list(&mut self) -> Value {
-        let mut items = Vec::new();
-        let mut goes_on = !self.eat(b']');
-        while goes_on {
-            self.trail.enter_item(items.len());
-            let Some(item) = self.value() else { break };
-            self.trail.leave();
-            items.push(item);
-            goes_on = self.goes_on(b']', "`,` or `]`");
-        }
-        Value::List(items)
-    }
-
-    /// Whether a comma and one more follow in a map or list that ends with `end`.
-    fn goes_on(&mut self, end: u8, what: &str) -> bool {
-        if self.is_broken || self.eat(end) {
-            return false;
-        }
-        if !self.eat(b',') {
-            return self.expected(what).unwrap_or(false);
-        }
-        let comma = self.at - 1;
-        self.blanks();
-        self.peek() != Some(end) || self.broken(comma, "trailing comma", None).unwrap_or(false)
+        self.builder.key(&key, place, false)?;
+        if self.eat(b':') { self.value() } else { Err(self.expected("`:`")) }
     }
 
     /// The string whose opening quote comes next.
-    fn string(&mut self) -> Option<String> {
+    fn string(&mut self) -> Result<String, Stop> {
         let start = self.at;
         let mut end = start + 1;
         loop {
@@ -174,44 +140,37 @@ impl Reader<'_> {
                 Some(b'\\') => end += 2,
                 Some(0..=0x1f) => {
                     let hint = "a line break is written `\\n`, a tab `\\t`";
-                    return self.broken(end, "a control character in a string", Some(hint));
+                    return Err(self.broken(end, "a control character in a string", hint));
                 }
                 Some(_) => end += 1,
-                None => return self.broken(start, "the closing `\"` of this string is missing", None),
+                None => return Err(self.broken(start, "the closing `\"` of this string is missing", "")),
             }
         }
         self.at = end + 1;
-        serde_json::from_str(self.text.get(start..=end)?).map_or_else(|error| self.wrong(start, &error), Some)
+        let quoted = self.text.get(start..=end).unwrap_or_default();
+        serde_json::from_str(quoted).map_err(|error| self.wrong(start, &error))
     }
 
-    fn number(&mut self) -> Option<Value> {
+    fn number(&mut self) -> Result<Value, Stop> {
         let start = self.at;
-        let is_part = |byte: u8| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E');
-        while self.peek().is_some_and(is_part) {
-            self.at += 1;
-        }
-        let digits = self.text.get(start..self.at)?;
-        if let Err(error) = serde_json::from_str::<IgnoredAny>(digits) {
-            return self.wrong(start, &error);
-        }
+        let is_part = |c: char| matches!(c, '0'..='9' | '+' | '-' | '.' | 'e' | 'E');
+        let rest = self.rest();
+        let digits = rest.get(..rest.find(|c| !is_part(c)).unwrap_or(rest.len())).unwrap_or_default();
+        self.at += digits.len();
+        serde_json::from_str::<IgnoredAny>(digits).map_err(|error| self.wrong(start, &error))?;
         if let Ok(number) = digits.parse() {
-            return Some(Value::Integer(number));
+            return Ok(Value::Integer(number));
         }
-        match digits.parse() {
-            Ok(number) if f64::is_finite(number) => Some(Value::Float(number)),
-            _ => self.broken(start, "number out of range", None),
-        }
+        let number = digits.parse().ok().filter(|number| f64::is_finite(*number));
+        number.map(Value::Float).ok_or_else(|| self.broken(start, "number out of range", ""))
     }
 
-    fn word(&mut self) -> Option<Value> {
+    fn word(&mut self) -> Result<Value, Stop> {
         let words = [("null", Value::Null), ("true", Value::Boolean(true)), ("false", Value::Boolean(false))];
-        for (word, value) in words {
-            if self.rest().starts_with(word) {
-                self.at += word.len();
-                return Some(value);
-            }
-        }
-        self.expected("a value")
+        let found = words.into_iter().find(|(word, _)| self.rest().starts_with(word));
+        let (word, value) = found.ok_or_else(|| self.expected("a value"))?;
+        self.at += word.len();
+        Ok(value)
     }
 }
 
@@ -219,10 +178,10 @@ impl Reader<'_> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::builder::{show, told};
+    use super::super::builder::tests::{show, told};
     use super::*;
 
-    fn read(text: &str) -> (Node, Vec<Fault>) {
+    fn read(text: &str) -> (Node, Vec<Problem>) {
         super::read(text, |_| false)
     }
 
@@ -328,7 +287,7 @@ mod tests {
             Value::Float(number) => (*number).into(),
             Value::Text { text, .. } => text.as_str().into(),
             Value::List(items) => items.iter().map(as_serde).collect(),
-            Value::Map(pairs) => pairs.iter().map(|pair| (pair.key.clone(), as_serde(&pair.node))).collect(),
+            Value::Map(pairs) => pairs.pairs().iter().map(|pair| (pair.key.clone(), as_serde(&pair.node))).collect(),
         }
     }
 

@@ -41,8 +41,7 @@ mod yaml;
 pub use dump::HIDDEN;
 pub use file::{CREDENTIALS, Holds, NO_CREDENTIALS, exposure};
 pub use network::numeric;
-pub use node::{Fault, Node, Pair, Value};
-pub use path::{KeyPath, Step};
+pub use path::KeyPath;
 pub use place::Place;
 pub use problem::{Problem, Severity};
 pub use reading::{Document, Reported, Sources};
@@ -71,4 +70,18 @@ pub fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&
         .filter(|&(distance, _)| distance <= allowed)
         .min_by_key(|&(distance, _)| distance)
         .map(|(_, known)| known)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{Document, Sources, Syntax};
+
+    /// A document of YAML; keys with `secret` in their names are secret.
+    pub(super) fn document<'t>(text: &'t str, environment: &'t [(String, String)]) -> Document<'t> {
+        let is_secret = |key: &str| key.contains("secret");
+        let (file, syntax, prefix) = (Path::new("f"), Syntax::Yaml, "P_");
+        Document::read(text, Sources { file, syntax, is_secret, environment, prefix, credentials: None })
+    }
 }

@@ -10,12 +10,13 @@ use std::path::{Path, PathBuf};
 use super::dump::Dump;
 use super::environment::Variables;
 use super::nearest;
-use super::node::{Fault, Node, Pair, Value};
+use super::node::{Node, Pair, Value};
 use super::path::KeyPath;
 use super::place::Place;
 use super::problem::{Problem, Severity};
 use super::record::Record;
 use super::section::{Layer, Section};
+use super::syntax::Syntax;
 
 /// More than anyone reads.
 const MAX_PROBLEMS: usize = 100;
@@ -25,6 +26,10 @@ const MAX_PROBLEMS: usize = 100;
 pub struct Sources<'s> {
     /// The document's file, as problems name it.
     pub file: &'s Path,
+    /// The syntax of its text.
+    pub syntax: Syntax,
+    /// Whether the value of a key may be secret, so that nothing below it is named.
+    pub is_secret: fn(&str) -> bool,
     /// The variables of the process.
     pub environment: &'s [(String, String)],
     /// What begins the names of those that set keys.
@@ -47,6 +52,7 @@ pub struct Document<'t> {
     /// Keys that the document has under a former name, by that.
     renamed: RefCell<HashMap<KeyPath, KeyPath>>,
     problems: RefCell<Vec<Problem>>,
+    is_broken: bool,
     pub(super) dump: RefCell<Dump>,
     /// Which keys there are, if this document is read to learn that.
     pub(super) record: Option<RefCell<Record>>,
@@ -86,10 +92,13 @@ pub(super) enum At<'a> {
 }
 
 impl<'t> Document<'t> {
-    /// A document with the text `text`, which is read as `tree`.
+    /// The document whose text is `text`: its size is the caller's to bound, and its line ends are `\n`.
     #[must_use]
-    pub fn new(text: &'t str, tree: Node, sources: Sources<'t>) -> Self {
+    pub fn read(text: &'t str, sources: Sources<'t>) -> Self {
+        let (tree, mut faults) = sources.syntax.read(text, sources.is_secret);
+        faults.iter_mut().for_each(|fault| fault.source = sources.file.to_owned());
         Self {
+            is_broken: !faults.is_empty(),
             file: sources.file,
             text,
             tree,
@@ -98,7 +107,7 @@ impl<'t> Document<'t> {
             exposed: RefCell::default(),
             asked: RefCell::default(),
             renamed: RefCell::default(),
-            problems: RefCell::default(),
+            problems: faults.into(),
             dump: RefCell::default(),
             record: None,
         }
@@ -107,10 +116,22 @@ impl<'t> Document<'t> {
     /// A document without text, which notes what is asked of it: one block for each kind of them.
     #[must_use]
     pub fn recording() -> Self {
-        let place = Place { line: 1, column: 1 };
-        let sources = Sources { file: Path::new(""), environment: &[], prefix: "", credentials: None };
-        let tree = Node { place, value: Value::Null };
-        Self { record: Some(RefCell::default()), ..Document::new("", tree, sources) }
+        let sources = Sources {
+            file: Path::new(""),
+            syntax: Syntax::Yaml,
+            is_secret: |_| false,
+            environment: &[],
+            prefix: "",
+            credentials: None,
+        };
+        Self { record: Some(RefCell::default()), ..Document::read("", sources) }
+    }
+
+    /// Whether the text has faults. The tree then holds at least what stands before the first one, and
+    /// lacks some of what follows.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.is_broken
     }
 
     /// What was asked of a recording document.
@@ -184,16 +205,6 @@ impl<'t> Document<'t> {
         Reported { problem: None }
     }
 
-    /// Adds the faults of the text itself.
-    pub fn faults(&self, faults: Vec<Fault>) {
-        for fault in faults {
-            let told = self.report(Severity::Error, &fault.key, &At::Place(fault.place), fault.message);
-            if let Some(hint) = fault.hint {
-                told.hint(hint);
-            }
-        }
-    }
-
     /// Adds problems that were found elsewhere.
     pub fn add(&self, problems: impl IntoIterator<Item = Problem>) {
         self.problems.borrow_mut().extend(problems);
@@ -226,10 +237,10 @@ impl<'t> Document<'t> {
 
     fn unknown<'n>(&self, node: &'n Node, path: &KeyPath, unknown: &mut Vec<(KeyPath, &'n Pair)>) {
         match &node.value {
-            Value::Map(pairs) => {
+            Value::Map(map) => {
                 let asked = self.asked.borrow();
                 let Some(keys) = asked.get(path) else { return };
-                for pair in pairs {
+                for pair in map.pairs() {
                     if keys.contains(&pair.key) {
                         let below = path.key(&pair.key);
                         let renamed = self.renamed.borrow();

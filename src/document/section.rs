@@ -373,7 +373,7 @@ impl<'d> Key<'d> {
             return entries;
         }
         let block = layer.node.filter(|node| self.is_block(layer, node));
-        let Some(Value::Map(pairs)) = block.map(|node| &node.value) else { return entries };
+        let Some(Value::Map(map)) = block.map(|node| &node.value) else { return entries };
         let of = |name: &str| {
             let pair = block?.get(name)?;
             self.document.ask(&layer.path, name);
@@ -384,7 +384,7 @@ impl<'d> Key<'d> {
             let key = Key { layers: Rc::from([layer.clone()]), is_template: true, ..self.clone() };
             entries.defaults = Some(key.as_section(definition));
         }
-        for pair in pairs.iter().filter(|pair| pair.key != DEFAULTS) {
+        for pair in map.pairs().iter().filter(|pair| pair.key != DEFAULTS) {
             let Some(own) = of(&pair.key) else { continue };
             self.check_name(&pair.key, &own);
             if !is_null(&pair.node) && !self.is_block(&own, &pair.node) {
@@ -471,13 +471,13 @@ impl<'d> Key<'d> {
             }
             None => spot.node,
         };
-        let Value::Map(pairs) = &node.value else {
+        let Value::Map(map) = &node.value else {
             self.fault(&spot, format!("expected keys and values, found {}", node.kind()));
             return Vec::new();
         };
         let key =
             |name: &str, node| Self { variable: spot.variable, ..self.item(spot.path.key(name), Some(node)) };
-        pairs.iter().map(|pair| (pair.key.clone(), key(&pair.key, &pair.node))).collect()
+        map.pairs().iter().map(|pair| (pair.key.clone(), key(&pair.key, &pair.node))).collect()
     }
 
     /// Reports an error of the value.
@@ -528,7 +528,7 @@ impl<'d> Key<'d> {
             return self.document.unreported();
         };
         let path = &self.told_layer().path;
-        let path = KeyPath::from(path.steps().split_last().map_or(&[][..], |(_, block)| block));
+        let path = path.parent();
         let at = self.block.map_or(At::Nowhere, At::Place);
         self.document.report(Severity::Error, &path.to_string(), &at, format!("`{name}` is missing"))
     }

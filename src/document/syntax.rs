@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::node::{Fault, Node};
+use super::node::Node;
+use super::problem::Problem;
 use super::{json, toml, yaml};
 
 /// The syntax of a document.
@@ -33,8 +34,7 @@ impl Syntax {
     /// first one. Of a key that `is_secret`, no fault names what stands below it.
     /// Limits: 32 maps and lists in each other; 100,000 values and 4 MiB of text, aliases written
     /// out.
-    #[must_use]
-    pub fn read(self, text: &str, is_secret: fn(&str) -> bool) -> (Node, Vec<Fault>) {
+    pub(super) fn read(self, text: &str, is_secret: fn(&str) -> bool) -> (Node, Vec<Problem>) {
         match self {
             Self::Yaml => yaml::read(text, is_secret),
             Self::Toml => toml::read(text, is_secret),
@@ -48,7 +48,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::node::Value;
-    use super::super::builder::show;
+    use super::super::builder::tests::show;
     use super::*;
 
     const ALL: [Syntax; 3] = [Syntax::Yaml, Syntax::Toml, Syntax::Json];
@@ -69,7 +69,7 @@ mod tests {
     ];
 
     /// Reads `text`, and shows that what is below `client_secret` is named in no fault.
-    fn read(syntax: Syntax, text: &str) -> (Node, Vec<Fault>) {
+    fn read(syntax: Syntax, text: &str) -> (Node, Vec<Problem>) {
         let (node, faults) = syntax.read(text, |key| key == "client_secret");
         assert!(!format!("{faults:?}").contains("s3cret"), "{text}\n{faults:?}");
         (node, faults)
@@ -178,7 +178,8 @@ mod tests {
         );
         match &node.value {
             Value::List(items) => items.iter().for_each(|item| is_sound(item, text)),
-            Value::Map(pairs) => {
+            Value::Map(map) => {
+                let pairs = map.pairs();
                 let keys: std::collections::HashSet<&str> =
                     pairs.iter().map(|pair| pair.key.as_str()).collect();
                 assert_eq!(keys.len(), pairs.len(), "{text}");

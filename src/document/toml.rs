@@ -2,33 +2,33 @@
 //!
 //! Dates are refused. A table that has a header stands at its header.
 
-use std::ops::Range;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
-use toml::de::{DeArray, DeInteger, DeTable, DeValue};
-
-use super::node::{Fault, Node, Pair, Value};
-use super::place::Place;
-use super::builder::{Lines, Pairs, Size, Stop, Trail};
+use super::builder::{Builder, Container, Stop};
+use super::node::{Node, Value};
+use super::place::{Lines, Place};
+use super::problem::Problem;
 
 /// Deeper tables than this are refused before they are read: what reads them recurses.
 const MAX_DOTS: usize = 256;
 
 /// Reads `text`; of a key that `is_secret`, no fault names what stands below it.
-pub(super) fn read(text: &str, is_secret: fn(&str) -> bool) -> (Node, Vec<Fault>) {
-    let mut reader = Reader { lines: Lines::of(text), trail: Trail::new(is_secret), is_full: false };
-    let start = Place { line: 1, column: 1 };
+pub(super) fn read(text: &str, is_secret: fn(&str) -> bool) -> (Node, Vec<Problem>) {
+    let mut reader = Reader { lines: Lines::of(text), builder: Builder::new(is_secret) };
     if let Some(at) = deep_key(text) {
         let place = reader.lines.place(at);
-        reader.trail.broken(place, "nested too deeply".to_owned(), None);
-        return (Node { place: start, value: Value::Map(Vec::new()) }, reader.trail.faults);
+        reader.builder.broken(place, "nested too deeply", "");
+        return reader.builder.finish();
     }
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in errors {
         let place = reader.lines.place(error.span().unwrap_or_default().start);
-        reader.trail.broken(place, format!("this is not TOML: {}", error.message()), None);
+        reader.builder.broken(place, format!("this is not TOML: {}", error.message()), "");
     }
-    let value = reader.table(table.get_ref());
-    (Node { place: start, value }, reader.trail.faults)
+    // What is wrong is told by the builder.
+    let _: Result<(), Stop> = reader.table(table.get_ref(), Place::START);
+    reader.builder.finish()
 }
 
 /// Where a line holds so many dots that no key of a configuration can be meant.
@@ -46,93 +46,55 @@ fn deep_key(text: &str) -> Option<usize> {
 
 struct Reader<'t> {
     lines: Lines<'t>,
-    trail: Trail,
-    /// The document is too large; the rest is left out.
-    is_full: bool,
+    builder: Builder,
 }
 
 impl Reader<'_> {
-    fn table(&mut self, table: &DeTable<'_>) -> Value {
+    fn table(&mut self, table: &DeTable<'_>, place: Place) -> Result<(), Stop> {
+        self.builder.begin(Container::map(), place)?;
         let mut members: Vec<_> = table.iter().collect();
         members.sort_by_key(|(key, _)| key.span().start);
-        let mut pairs = Pairs::default();
         for (key, value) in members {
             let place = self.lines.place(key.span().start);
-            self.trail.enter_key(key.get_ref());
-            let node = self.value(value.get_ref(), value.span(), key.get_ref().len());
-            self.trail.leave();
-            if self.is_full {
-                break;
-            }
-            pairs.add(Pair { key: key.get_ref().to_string(), place, node });
+            self.builder.key(key.get_ref(), place, false)?;
+            self.value(value)?;
         }
-        pairs.into_value()
+        self.builder.end();
+        Ok(())
     }
 
-    fn list(&mut self, list: &DeArray<'_>) -> Value {
-        let mut items = Vec::with_capacity(list.len());
-        for (index, item) in list.iter().enumerate() {
-            self.trail.enter_item(index);
-            let item = self.value(item.get_ref(), item.span(), 0);
-            self.trail.leave();
-            if self.is_full {
-                break;
+    fn value(&mut self, value: &Spanned<DeValue<'_>>) -> Result<(), Stop> {
+        let place = self.lines.place(value.span().start);
+        let scalar = match value.get_ref() {
+            DeValue::Table(table) => return self.table(table, place),
+            DeValue::Array(array) => {
+                self.builder.begin(Container::list(), place)?;
+                array.iter().try_for_each(|item| self.value(item))?;
+                self.builder.end();
+                return Ok(());
             }
-            items.push(item);
-        }
-        Value::List(items)
-    }
-
-    /// The value whose key has `key` bytes; nothing if it is too deep or too much.
-    fn value(&mut self, value: &DeValue<'_>, span: Range<usize>, key: usize) -> Node {
-        let place = self.lines.place(span.start);
-        let mut size = match value {
-            DeValue::Table(_) | DeValue::Array(_) => Size::container(),
-            DeValue::String(text) => Size::scalar(text.len()),
-            _ => Size::scalar(0),
-        };
-        size.bytes += key;
-        let value = match self.trail.take(size, place) {
-            Ok(()) => self.content(value, place),
-            Err(Stop) => {
-                self.is_full = true;
-                Value::Null
-            }
-        };
-        Node { place, value }
-    }
-
-    fn content(&mut self, value: &DeValue<'_>, place: Place) -> Value {
-        match value {
-            DeValue::Table(table) => self.table(table),
-            DeValue::Array(array) => self.list(array),
             DeValue::String(text) => Value::Text { text: text.to_string(), is_plain: false },
             DeValue::Boolean(truth) => Value::Boolean(*truth),
-            DeValue::Integer(number) => integer(number),
+            // What does not fit is no whole number that a key could take.
+            DeValue::Integer(number) => i128::from_str_radix(number.as_str(), number.radix())
+                .map_or(Value::Float(f64::NAN), Value::Integer),
             DeValue::Float(number) => Value::Float(number.as_str().parse().unwrap_or(f64::NAN)),
             DeValue::Datetime(_) => {
-                let message = "a date has no meaning here; write a text, in quotes".to_owned();
-                self.trail.fault(place, message, None);
-                Value::Null
+                self.builder.refuse(place, "a date has no meaning here; write a text, in quotes");
+                return Ok(());
             }
-        }
-    }
-}
-
-/// What does not fit is no whole number that a key could take.
-fn integer(number: &DeInteger<'_>) -> Value {
-    match i128::from_str_radix(number.as_str(), number.radix()) {
-        Ok(number) => Value::Integer(number),
-        Err(_) => Value::Float(f64::NAN),
+        };
+        self.builder.scalar(scalar, place)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::builder::{show, told};
+    use super::super::builder::tests::{show, told};
+    use super::super::node::Pair;
     use super::*;
 
-    fn read(text: &str) -> (Node, Vec<Fault>) {
+    fn read(text: &str) -> (Node, Vec<Problem>) {
         super::read(text, |_| false)
     }
 

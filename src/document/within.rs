@@ -42,22 +42,12 @@ impl<'d> Key<'d> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
-    use super::super::{Document, Node, Pair, Sources, Value};
-    use super::*;
+    use super::super::tests::document;
 
     /// Where the last `{{` of the payload `text` stands, which the file has as `source`.
     fn found(source: &str, text: &str) -> Option<(usize, usize)> {
         let source = format!("a: {{ b: 1 }} # {{{{\npayload: {source}\nc: \"{{{{\"\n");
-        let at = |column| Place { line: 2, column };
-        let value = Value::Text { text: text.to_owned(), is_plain: true };
-        let node = Node { place: at(10), value };
-        let pair = Pair { key: "payload".to_owned(), place: at(1), node };
-        let tree = Node { place: Place { line: 1, column: 1 }, value: Value::Map(vec![pair]) };
-        let sources =
-            Sources { file: Path::new("f"), environment: &[], prefix: "PFXHTTP_", credentials: None };
-        let document = Document::new(&source, tree, sources);
+        let document = document(&source, &[]);
         let place = document.top("Top").key("payload").place_within(text, text.rfind("{{")?)?;
         Some((place.line, place.column))
     }

@@ -11,74 +11,40 @@ use std::collections::HashMap;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span};
 
-use super::node::{Fault, Node, Pair, Value};
+use super::builder::{Builder, Container, Size, Stop};
+use super::node::{Node, Value};
 use super::place::Place;
-use super::builder::{Pairs, Size, Stop, Trail};
+use super::problem::Problem;
 use super::word::resolve;
 
+/// What saphyr says of an alias whose anchor it has not seen.
+const UNKNOWN_ANCHOR: &str = "while parsing node, found unknown anchor";
+const NO_TEXT: &str = "a key must be a text";
+
 /// Reads `text`; of a key that `is_secret`, no fault names what stands below it.
-pub(super) fn read(text: &str, is_secret: fn(&str) -> bool) -> (Node, Vec<Fault>) {
-    let mut reader = Reader {
-        root: None,
-        open: Vec::new(),
-        anchors: HashMap::new(),
-        documents: 0,
-        trail: Trail::new(is_secret),
-    };
+pub(super) fn read(text: &str, is_secret: fn(&str) -> bool) -> (Node, Vec<Problem>) {
+    let builder = Builder::new(is_secret);
+    let mut reader = Reader { builder, open: Vec::new(), anchors: HashMap::new(), documents: 0 };
     let mut parser = Parser::new_from_str(text);
     while let Some(next) = parser.next_event() {
         let step = match next {
             Ok((event, span)) => reader.event(event, span),
-            Err(error) => reader.broken(&error),
+            Err(error) => Err(reader.broken(&error)),
         };
         if step.is_err() {
             break;
         }
     }
-    let faults = std::mem::take(&mut reader.trail.faults);
-    while let Some(open) = reader.open.pop() {
-        reader.settle(complete(open));
-    }
-    let nothing = Node { place: Place { line: 1, column: 1 }, value: Value::Null };
-    (reader.root.unwrap_or(nothing), faults)
+    reader.builder.finish()
 }
 
 struct Reader {
-    root: Option<Node>,
-    /// From the root down.
-    open: Vec<Open>,
-    /// Copies of the complete values that have an anchor, by saphyr's number of it.
+    builder: Builder,
+    /// The anchors of the maps and lists that are open, by saphyr's numbers; 0 for none.
+    open: Vec<usize>,
+    /// Copies of the complete values that have an anchor.
     anchors: HashMap<usize, (Node, Size)>,
     documents: usize,
-    trail: Trail,
-}
-
-/// A map or list whose end was not read yet.
-struct Open {
-    place: Place,
-    /// The number of its anchor, or 0.
-    anchor: usize,
-    inside: Inside,
-}
-
-enum Inside {
-    Map(Map),
-    List(Vec<Node>),
-}
-
-#[derive(Default)]
-struct Map {
-    pairs: Pairs,
-    /// The key whose value comes next.
-    key: Option<Key>,
-    /// The merge key, with what is merged.
-    merges: Pairs,
-}
-
-struct Key {
-    name: String,
-    place: Place,
-    is_merge: bool,
 }
 
 impl Reader {
@@ -88,36 +54,26 @@ impl Reader {
         | Event::SequenceStart(_, Some(_))
         | Event::MappingStart(_, Some(_)) = event
         {
-            self.trail.fault(at, "a tag (`!`) has no meaning here".to_owned(), None);
+            self.builder.fault(at, "a tag (`!`) has no meaning here", "");
         }
         match event {
             Event::DocumentStart(_) => {
                 self.documents += 1;
                 if self.documents > 1 {
-                    self.trail.fault(at, "a second document begins here".to_owned(), None);
-                    return Err(Stop);
+                    return Err(self.builder.fault(at, "a second document begins here", ""));
                 }
             }
             Event::Alias(anchor) => return self.alias(anchor, at),
-            Event::Scalar(text, style, anchor, _) if self.awaits_key() => {
-                let is_plain = style == ScalarStyle::Plain;
-                self.trail.take(Size { values: 0, bytes: text.len(), depth: 0 }, at)?;
-                if anchor != 0 {
-                    self.anchor(anchor, &scalar(&text, is_plain, at))?;
-                }
-                self.key(&text, is_plain, at);
-            }
             Event::Scalar(text, style, anchor, _) => {
-                self.arrive();
-                self.trail.take(Size::scalar(text.len()), at)?;
-                let at = if span.is_empty() { self.key_place().unwrap_or(at) } else { at };
-                return self.finish(anchor, scalar(&text, style == ScalarStyle::Plain, at));
+                return self.scalar(&text, style == ScalarStyle::Plain, anchor, span);
             }
-            Event::MappingStart(anchor, _) => return self.begin(Inside::Map(Map::default()), anchor, at),
-            Event::SequenceStart(anchor, _) => return self.begin(Inside::List(Vec::new()), anchor, at),
+            Event::MappingStart(anchor, _) => return self.begin(Container::map(), anchor, at),
+            Event::SequenceStart(anchor, _) => return self.begin(Container::list(), anchor, at),
             Event::MappingEnd | Event::SequenceEnd => {
-                if let Some(open) = self.open.pop() {
-                    return self.finish(open.anchor, complete(open));
+                let anchor = self.open.pop().unwrap_or_default();
+                if let Some(node) = self.builder.complete() {
+                    self.keep(anchor, &node)?;
+                    self.builder.attach(node);
                 }
             }
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
@@ -125,165 +81,83 @@ impl Reader {
         Ok(())
     }
 
-    fn awaits_key(&self) -> bool {
-        matches!(self.open.last(), Some(Open { inside: Inside::Map(Map { key: None, .. }), .. }))
+    fn scalar(&mut self, text: &str, is_plain: bool, anchor: usize, span: Span) -> Result<(), Stop> {
+        let is_key = self.builder.awaits_key();
+        // What is empty stands at its key.
+        let key = self.builder.key_place().filter(|_| span.is_empty());
+        let place = key.unwrap_or_else(|| place(span));
+        let value = is_plain.then(|| resolve(text)).flatten();
+        let value = value.unwrap_or_else(|| Value::Text { text: text.to_owned(), is_plain });
+        let node = Node { place, value };
+        self.keep(anchor, &node)?;
+        if is_key { self.key(text, is_plain, place) } else { self.builder.scalar(node.value, place) }
     }
 
-    /// Where the key stands whose value comes next.
-    fn key_place(&self) -> Option<Place> {
-        match &self.open.last()?.inside {
-            Inside::Map(map) => map.key.as_ref().map(|key| key.place),
-            Inside::List(_) => None,
-        }
-    }
-
-    fn key(&mut self, name: &str, is_plain: bool, place: Place) {
-        let Some(Open { inside: Inside::Map(map), .. }) = self.open.last_mut() else { return };
+    fn key(&mut self, name: &str, is_plain: bool, place: Place) -> Result<(), Stop> {
         let is_merge = is_plain && name == "<<";
-        self.trail.enter_key(name);
-        let before = if is_merge { &map.merges } else { &map.pairs };
-        if before.check(name, place, &mut self.trail) && is_plain && resolve(name).is_some() {
-            let hint = self.trail.is_named().then(|| format!("write it in quotes: \"{name}\""));
-            self.trail.fault(place, "a key must be a text".to_owned(), hint);
+        if self.builder.key(name, place, is_merge)? && is_plain && resolve(name).is_some() {
+            let hint = if self.builder.is_named() {
+                format!("write it in quotes: \"{name}\"")
+            } else {
+                String::new()
+            };
+            self.builder.fault(place, NO_TEXT, &hint);
         }
-        map.key = Some(Key { name: name.to_owned(), place, is_merge });
-    }
-
-    /// A value comes next, not a key.
-    fn arrive(&mut self) {
-        if let Some(Open { inside: Inside::List(items), .. }) = self.open.last() {
-            self.trail.enter_item(items.len());
-        }
-    }
-
-    fn begin(&mut self, inside: Inside, anchor: usize, place: Place) -> Result<(), Stop> {
-        if self.awaits_key() {
-            let hint = "a text that begins with `{` or `[`, as a template does, stands in quotes";
-            self.trail.fault(place, "a key must be a text".to_owned(), Some(hint.to_owned()));
-            return Err(Stop);
-        }
-        self.arrive();
-        self.trail.take(Size::container(), place)?;
-        self.open.push(Open { place, anchor, inside });
         Ok(())
+    }
+
+    fn begin(&mut self, container: Container, anchor: usize, place: Place) -> Result<(), Stop> {
+        if self.builder.awaits_key() {
+            let hint = "a text that begins with `{` or `[`, as a template does, stands in quotes";
+            return Err(self.builder.fault(place, NO_TEXT, hint));
+        }
+        self.open.push(anchor);
+        self.builder.begin(container, place)
     }
 
     fn alias(&mut self, anchor: usize, place: Place) -> Result<(), Stop> {
-        let is_key = self.awaits_key();
+        let is_key = self.builder.awaits_key();
         if !is_key {
-            self.arrive();
+            self.builder.arrive();
         }
         let Some((node, size)) = self.anchors.get(&anchor) else {
-            self.trail.fault(place, "an alias (`*name`) inside of what it stands for".to_owned(), None);
-            return Err(Stop);
+            let message = "an alias (`*name`) inside of what it stands for";
+            return Err(self.builder.fault(place, message, ""));
         };
         match &node.value {
-            Value::Text { text, .. } if is_key => {
-                self.trail.take(Size { values: 0, ..*size }, place)?;
-                let text = text.clone();
-                self.key(&text, false, place);
-            }
-            _ if is_key => {
-                self.trail.fault(place, "a key must be a text".to_owned(), None);
-                return Err(Stop);
-            }
+            Value::Text { text, .. } if is_key => self.builder.key(text, place, false).map(drop),
+            _ if is_key => Err(self.builder.fault(place, NO_TEXT, "")),
             _ => {
-                self.trail.take(*size, place)?;
-                let node = node.clone();
-                self.settle(node);
+                self.builder.take(*size, place)?;
+                self.builder.attach(node.clone());
+                Ok(())
             }
         }
-        Ok(())
     }
 
-    /// Puts a complete value where it belongs, and keeps a copy if it has an anchor.
-    fn finish(&mut self, anchor: usize, node: Node) -> Result<(), Stop> {
-        let kept = self.anchor(anchor, &node);
-        self.settle(node);
-        kept
-    }
-
-    fn anchor(&mut self, anchor: usize, node: &Node) -> Result<(), Stop> {
+    /// Keeps a copy of a complete value that has an anchor.
+    fn keep(&mut self, anchor: usize, node: &Node) -> Result<(), Stop> {
         if anchor != 0 {
             let size = Size::of(node);
-            self.trail.take(size, node.place)?;
+            self.builder.take(size, node.place)?;
             self.anchors.insert(anchor, (node.clone(), size));
         }
         Ok(())
     }
 
-    fn settle(&mut self, node: Node) {
-        let Some(open) = self.open.last_mut() else {
-            self.root = Some(node);
-            return;
-        };
-        self.trail.leave();
-        match &mut open.inside {
-            Inside::List(items) => items.push(node),
-            Inside::Map(map) => match map.key.take() {
-                Some(Key { place, is_merge: true, .. }) if !can_merge(&node) => {
-                    let message = "a merge (`<<`) takes keys and values, or a list of such".to_owned();
-                    self.trail.fault(place, message, Some(format!("this is {}", node.kind())));
-                }
-                Some(Key { name, place, is_merge }) => {
-                    let pairs = if is_merge { &mut map.merges } else { &mut map.pairs };
-                    pairs.add(Pair { key: name, place, node });
-                }
-                None => {}
-            },
-        }
-    }
-
     /// Tells where the text stops being YAML.
-    fn broken(&mut self, error: &ScanError) -> Result<(), Stop> {
+    fn broken(&mut self, error: &ScanError) -> Stop {
         let marker = error.marker();
         let place = Place { line: marker.line().max(1), column: marker.col() + 1 };
         if error.info() == UNKNOWN_ANCHOR {
-            if !self.awaits_key() {
-                self.arrive();
+            if !self.builder.awaits_key() {
+                self.builder.arrive();
             }
-            let message = "an alias (`*name`) without its anchor (`&name`) before it".to_owned();
-            let hint = "a text that begins with `*` stands in quotes".to_owned();
-            self.trail.fault(place, message, Some(hint));
-        } else {
-            let hint = "look at the indentation of this line and the one before".to_owned();
-            self.trail.broken(place, format!("this is not YAML: {}", error.info()), Some(hint));
+            let message = "an alias (`*name`) without its anchor (`&name`) before it";
+            return self.builder.fault(place, message, "a text that begins with `*` stands in quotes");
         }
-        Err(Stop)
-    }
-}
-
-/// What saphyr says of an alias whose anchor it has not seen.
-const UNKNOWN_ANCHOR: &str = "while parsing node, found unknown anchor";
-
-/// The value of a map or list that is complete, or cut. Of a map's own keys and the merged ones,
-/// the first wins.
-fn complete(open: Open) -> Node {
-    let value = match open.inside {
-        Inside::List(items) => Value::List(items),
-        Inside::Map(Map { mut pairs, merges, .. }) => {
-            for node in merges.into_nodes() {
-                let merged = match node.value {
-                    Value::List(items) => items,
-                    _ => vec![node],
-                };
-                for node in merged {
-                    if let Value::Map(merged) = node.value {
-                        merged.into_iter().for_each(|pair| pairs.add(pair));
-                    }
-                }
-            }
-            pairs.into_value()
-        }
-    };
-    Node { place: open.place, value }
-}
-
-fn can_merge(node: &Node) -> bool {
-    match &node.value {
-        Value::Map(_) => true,
-        Value::List(items) => items.iter().all(|item| matches!(item.value, Value::Map(_))),
-        _ => false,
+        let hint = "look at the indentation of this line and the one before";
+        self.builder.broken(place, format!("this is not YAML: {}", error.info()), hint)
     }
 }
 
@@ -291,22 +165,17 @@ fn place(span: Span) -> Place {
     Place { line: span.start.line().max(1), column: span.start.col() + 1 }
 }
 
-fn scalar(text: &str, is_plain: bool, place: Place) -> Node {
-    let value = is_plain.then(|| resolve(text)).flatten();
-    let value = value.unwrap_or_else(|| Value::Text { text: text.to_owned(), is_plain });
-    Node { place, value }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::builder::{show, told};
+    use super::super::builder::tests::{show, told};
+    use super::super::node::Pair;
     use super::*;
 
     const EXAMPLE: &str = include_str!("../../contrib/pfxhttp.example.yml");
 
-    fn read(text: &str) -> (Node, Vec<Fault>) {
+    fn read(text: &str) -> (Node, Vec<Problem>) {
         super::read(text, |_| false)
     }
 
@@ -325,7 +194,7 @@ mod tests {
             Value::Text { text, .. } => text.as_str().into(),
             Value::List(items) => items.iter().map(as_serde).collect(),
             Value::Map(pairs) => serde_yaml::Value::Mapping(
-                pairs.iter().map(|pair| (pair.key.as_str().into(), as_serde(&pair.node))).collect(),
+                pairs.pairs().iter().map(|pair| (pair.key.as_str().into(), as_serde(&pair.node))).collect(),
             ),
         }
     }

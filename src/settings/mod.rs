@@ -196,8 +196,7 @@ pub fn dump(
 #[must_use]
 pub fn admin_socket(path: &Path, options: Options<'_>) -> PathBuf {
     let text = source::read(path).map(|(text, _)| source::normal(&text)).unwrap_or_default();
-    let (tree, _) = options.syntax.unwrap_or(Syntax::of(path)).read(&text, may_hold_secret);
-    let document = Document::new(&text, tree, sources(path, options));
+    let document = Document::read(&text, sources(path, options));
     let block = document.top("Top").key("server").section("Server");
     let mut ipc = server::ipc(&block);
     if ipc.socket.path.as_os_str().is_empty() {
@@ -210,6 +209,8 @@ fn sources<'o>(file: &'o Path, options: Options<'o>) -> Sources<'o> {
     let credentials = options.environment.iter().find(|(name, _)| name == CREDENTIALS);
     Sources {
         file,
+        syntax: options.syntax.unwrap_or(Syntax::of(file)),
+        is_secret: may_hold_secret,
         environment: options.environment,
         prefix: source::PREFIX,
         credentials: credentials.map(|(_, directory)| directory.as_str()),
@@ -224,12 +225,10 @@ fn parse_with<T>(
     then: impl FnOnce(&Document<'_>) -> T,
 ) -> Result<(Settings, Vec<Problem>, T), Vec<Problem>> {
     let text = source::normal(text);
-    let (tree, faults) = options.syntax.unwrap_or(Syntax::of(file_name)).read(&text, may_hold_secret);
-    let document = Document::new(&text, tree, sources(file_name, options));
+    let document = Document::read(&text, sources(file_name, options));
     document.add(exposed);
     // A tree that is not the text's would only bring problems that are none.
-    if !faults.is_empty() {
-        document.faults(faults);
+    if document.is_broken() {
         return document
             .finish(None::<(Settings, T)>)
             .map(|((settings, also), warnings)| (settings, warnings, also));
