@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | [`client`] | the program that Postfix' spawn(8) starts for each connection | wire, model |
 //! | [`command`] | the broker's command line: what a user types | daemon, settings, server, broker, lookup, oidc, http, wire, model |
-//! | [`daemon`] | the broker as a process: start, reload, end, log, orders of administrators | settings, export, server, broker, lookup, backend, observe, wire, model |
+//! | [`daemon`] | the broker as a process: start, reload, end, log, requests of administrators | settings, export, server, broker, lookup, backend, observe, wire, model |
 //! | [`settings`] | the configuration: every room's settings from one document | export, server, broker, login, lookup, http, observe, document |
 //! | [`export`] | metrics and spans for Prometheus and an OTLP collector | http, observe, document, model |
 //! | [`server`] | sockets, connections, sessions, threads | broker, lookup, backend, http, observe, document, wire, model |

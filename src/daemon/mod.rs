@@ -7,3 +7,4 @@ pub mod query;
 pub(crate) mod reload;
 pub(crate) mod run;
 mod service;
+mod signals;

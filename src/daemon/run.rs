@@ -12,19 +12,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::SigSet;
 use nix::sys::stat::{Mode, umask};
 use sd_notify::NotifyState;
 use tokio::net::UnixListener;
 use tokio::runtime::Builder;
-use tokio::signal::unix::{self, SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinError;
 use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
 use super::exit::{CONFIG, OS, SOFTWARE, say};
 use super::reload::Daemon;
 use super::service::ServiceManager;
+use super::signals::{Event, Signals, hold_signals};
 use crate::broker::{Broker, Generation};
 use crate::daemon::admin;
 use crate::export::endpoint::{self, Endpoint};
@@ -60,49 +61,15 @@ pub(crate) fn run(location: &Location) -> ExitCode {
         warn!("{}", warning.summary());
     }
     info!(file = %file.display(), "configuration read");
-    let broker = match Broker::new(&config.broker()) {
-        Ok(broker) => broker,
-        Err(error) => return fail(OS, &format!("cannot set up TLS: {error}")),
+    let prepared = match Prepared::new(&config, activated) {
+        Ok(prepared) => prepared,
+        Err(error) => return fail(OS, &error),
     };
-    let exporter = config.server.otlp.clone();
-    let exporter = exporter.map(|otlp| Exporter::new(otlp, config.server.http.clone(), broker.metrics()));
-    let exporter = match exporter.transpose() {
-        Ok(exporter) => exporter,
-        Err(error) => return fail(OS, &format!("cannot export to a collector: {error}")),
-    };
-    let broker = Arc::new(broker.traced(exporter.as_ref().and_then(Exporter::tracer)));
-    let privileges = &config.server.sockets.privileges;
-    // Whom root lets write beside its sockets, too.
-    let identity = match Identity::of(privileges) {
-        Ok(identity) => identity,
-        Err(error) => return fail(OS, &error.to_string()),
-    };
-    let bound = match bind::all(&config.server.sockets, &activated) {
-        Ok(bound) => bound,
-        Err(error) => return fail(OS, &error.to_string()),
-    };
-    let admin = match bind::admin(&config.server.sockets) {
-        Ok(admin) => admin,
-        Err(error) => return fail(OS, &error.to_string()),
-    };
-    let prometheus = match config.server.prometheus.as_ref().map(endpoint::bind).transpose() {
-        Ok(prometheus) => prometheus,
-        Err(error) => return fail(OS, &error.to_string()),
-    };
-    let connections = max_connections(&config);
-    let manager = ServiceManager::from_environment();
-    if let Err(error) = drop_privileges(&identity, privileges.chroot.as_deref()) {
-        return fail(OS, &error.to_string());
-    }
-    keep_to_itself();
-    if nix::unistd::geteuid().is_root() {
-        warn!("running as root, which the broker does not need: set server.run_as_user");
-    }
     // Connections have threads of their own; a reload keeps one of the runtime's waiting.
     let served = Builder::new_multi_thread().worker_threads(1).enable_all().build().and_then(|runtime| {
         let served = runtime.block_on(async {
             tokio::select! {
-                served = serve(location, &config, (bound, activated), (admin, prometheus, exporter), broker, connections, (held, manager)) => served,
+                served = serve(location, &config, prepared, held) => served,
                 () = log.watch() => Ok(ExitCode::SUCCESS),
             }
         });
@@ -111,6 +78,50 @@ pub(crate) fn run(location: &Location) -> ExitCode {
         served
     });
     served.unwrap_or_else(|error| fail(OS, &error.to_string()))
+}
+
+/// What is made before the runtime starts.
+struct Prepared {
+    broker: Arc<Broker>,
+    bound: Vec<Bound>,
+    activated: Activated,
+    admin: UnixEndpoint,
+    prometheus: Option<TcpListener>,
+    exporter: Option<Exporter>,
+    /// How many connections there may be.
+    connections: usize,
+    manager: ServiceManager,
+}
+
+impl Prepared {
+    /// Makes the broker and its sockets, then drops privileges.
+    ///
+    /// # Errors
+    /// The first step that fails, as a sentence.
+    fn new(config: &Settings, activated: Activated) -> Result<Self, String> {
+        let broker = Broker::new(&config.broker()).map_err(|error| format!("cannot set up TLS: {error}"))?;
+        let exporter = config.server.otlp.clone();
+        let exporter = exporter.map(|otlp| Exporter::new(otlp, config.server.http.clone(), broker.metrics()));
+        let exporter =
+            exporter.transpose().map_err(|error| format!("cannot export to a collector: {error}"))?;
+        let broker = Arc::new(broker.traced(exporter.as_ref().and_then(Exporter::tracer)));
+        let sockets = &config.server.sockets;
+        // Also the user that may write to the directories of sockets.
+        let identity = Identity::of(&sockets.privileges).map_err(|error| error.to_string())?;
+        let bound = bind::all(sockets, &activated).map_err(|error| error.to_string())?;
+        let admin = bind::admin(sockets).map_err(|error| error.to_string())?;
+        let prometheus = config.server.prometheus.as_ref().map(endpoint::bind).transpose();
+        let prometheus = prometheus.map_err(|error| error.to_string())?;
+        let connections = max_connections(config);
+        let manager = ServiceManager::from_environment();
+        drop_privileges(&identity, sockets.privileges.chroot.as_deref())
+            .map_err(|error| error.to_string())?;
+        keep_to_itself();
+        if nix::unistd::geteuid().is_root() {
+            warn!("running as root, which the broker does not need: set server.run_as_user");
+        }
+        Ok(Self { broker, bound, activated, admin, prometheus, exporter, connections, manager })
+    }
 }
 
 /// Prints why the broker does not start, on standard error alone: a service manager reads both streams.
@@ -134,25 +145,15 @@ fn exported(generation: &Arc<Generation>) -> Current {
 async fn serve(
     location: &Location,
     config: &Settings,
-    (bound, activated): (Vec<Bound>, Activated),
-    (admin, prometheus, exporter): (UnixEndpoint, Option<TcpListener>, Option<Exporter>),
-    broker: Arc<Broker>,
-    connections: usize,
-    (held, manager): (SigSet, ServiceManager),
+    prepared: Prepared,
+    held: SigSet,
 ) -> io::Result<ExitCode> {
+    let Prepared { broker, bound, activated, admin, prometheus, exporter, connections, manager } = prepared;
     let mut signals = Signals::new()?;
     let _ = held.thread_unblock();
     let (alive, mut all_gone) = mpsc::channel(1);
     let threads = Threads::start()?;
-    // A quarter is for logins, where there are any.
-    let for_logins = if config.logins.is_empty() { 0 } else { (connections / 4).clamp(1, 1024) };
-    // By default the others have a quarter.
-    let per_address = config.server.max_connections_per_address;
-    let shared = Shared {
-        limits: ConnectionLimits::new(connections, for_logins, per_address),
-        alive,
-        threads: threads.clone(),
-    };
+    let shared = Shared { limits: limits(config, connections), alive, threads: threads.clone() };
     let endpoints: Vec<String> = bound.iter().map(Bound::endpoint).collect();
     let listeners = Listeners::start(bound, &broker, shared)?;
     for endpoint in endpoints {
@@ -176,49 +177,80 @@ async fn serve(
 
     let mut daemon = Daemon::new(location, config, broker, listeners, activated, manager.clone());
     daemon = daemon.observed(current, endpoint);
-    let (orders, mut ordered) = mpsc::channel(8);
+    let (requests, mut received) = mpsc::channel(8);
     let listening = UnixListener::from_std(admin.listener.try_clone()?)?;
-    let administration = tokio::spawn(admin::serve(listening, orders));
-    loop {
-        tokio::select! {
-            event = signals.next() => match event {
-                Event::Stop => break,
-                Event::Reload => {
-                    // The log says what came of it.
-                    let _ = daemon.reload();
-                }
-            },
-            error = daemon.listeners.panicked() => {
-                return Ok(fail(SOFTWARE, &format!("a listener has ended: {error}")));
-            }
-            Some(()) = turns.recv() => manager.tell(&[NotifyState::Watchdog]),
-            Some((order, answer)) = ordered.recv() => daemon.handle(order, answer),
-        }
+    let administration = tokio::spawn(admin::serve(listening, requests));
+    let stopped = until_stopped(&mut daemon, &mut signals, &mut received, &mut turns, &manager).await;
+    if let Err(error) = stopped {
+        return Ok(fail(SOFTWARE, &format!("a listener has ended: {error}")));
     }
     administration.abort();
-    drop((admin, ordered));
+    drop((admin, received));
     metrics.stopping();
     info!("stopping: answering what has been asked");
     manager.tell(&[NotifyState::Stopping]);
     daemon.listeners.stop(&daemon.activated).await;
-    loop {
-        tokio::select! {
-            _ = all_gone.recv() => {
-                info!("stopped");
-                break;
-            }
-            event = signals.next() => if matches!(event, Event::Stop) {
-                warn!("stopped at once, by a second signal");
-                break;
-            },
-            Some(()) = turns.recv() => manager.tell(&[NotifyState::Watchdog]),
-        }
-    }
+    until_gone(&mut all_gone, &mut signals, &mut turns, &manager).await;
     watchdog.abort();
     if let Some(exporter) = exporter {
         exporter.finish().await;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The limits of connections. A quarter is reserved for logins, if there are any.
+fn limits(config: &Settings, connections: usize) -> ConnectionLimits {
+    let for_logins = if config.logins.is_empty() { 0 } else { (connections / 4).clamp(1, 1024) };
+    ConnectionLimits::new(connections, for_logins, config.server.max_connections_per_address)
+}
+
+/// Handles signals and requests of administrators until a signal stops the daemon.
+///
+/// # Errors
+/// The task of a listener has panicked.
+async fn until_stopped(
+    daemon: &mut Daemon<'_>,
+    signals: &mut Signals,
+    requests: &mut mpsc::Receiver<admin::Received>,
+    turns: &mut mpsc::Receiver<()>,
+    manager: &ServiceManager,
+) -> Result<(), JoinError> {
+    loop {
+        tokio::select! {
+            event = signals.next() => match event {
+                Event::Stop => return Ok(()),
+                Event::Reload => {
+                    // The result is logged.
+                    let _ = daemon.reload();
+                }
+            },
+            error = daemon.listeners.panicked() => return Err(error),
+            Some(()) = turns.recv() => manager.tell(&[NotifyState::Watchdog]),
+            Some((request, reply)) = requests.recv() => daemon.handle(request, reply),
+        }
+    }
+}
+
+/// Waits until all connections have ended, or for a second signal.
+async fn until_gone(
+    all_gone: &mut mpsc::Receiver<()>,
+    signals: &mut Signals,
+    turns: &mut mpsc::Receiver<()>,
+    manager: &ServiceManager,
+) {
+    loop {
+        tokio::select! {
+            _ = all_gone.recv() => {
+                info!("stopped");
+                return;
+            }
+            event = signals.next() => if matches!(event, Event::Stop) {
+                warn!("stopped at once, by a second signal");
+                return;
+            },
+            Some(()) = turns.recv() => manager.tell(&[NotifyState::Watchdog]),
+        }
+    }
 }
 
 /// Notifies the watchdog, twice in WatchdogSec, as long as no thread that serves connections is stuck.
@@ -231,47 +263,6 @@ async fn watch(threads: Threads, turned: mpsc::Sender<()>) {
         threads.turn().await;
         let _ = turned.send(()).await;
     }
-}
-
-/// Blocks the signals that [`Signals`] will listen to, in this thread and its children.
-fn hold_signals() -> SigSet {
-    let mut held = SigSet::empty();
-    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
-        held.add(signal);
-    }
-    let _ = held.thread_block();
-    held
-}
-
-struct Signals {
-    terminate: unix::Signal,
-    interrupt: unix::Signal,
-    hang_up: unix::Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hang_up: signal(SignalKind::hangup())?,
-        })
-    }
-
-    /// Waits for the next signal. Several pending requests to reload count once.
-    async fn next(&mut self) -> Event {
-        tokio::select! {
-            _ = self.terminate.recv() => Event::Stop,
-            _ = self.interrupt.recv() => Event::Stop,
-            _ = self.hang_up.recv() => Event::Reload,
-        }
-    }
-}
-
-/// What a signal asks for.
-enum Event {
-    Stop,
-    Reload,
 }
 
 /// Raises the soft limit of descriptors to the hard one, and says how many connections fit.

@@ -105,24 +105,24 @@ pub(super) async fn accept<T, S, N, F>(
                 let Some(permit) = acceptor.permit(&mut warnings).await else { return };
                 acceptor.serve(move || adopt(stream), slot, permit);
             }
-            // The peer hung up or is not allowed: no pause.
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::ConnectionAborted | io::ErrorKind::PermissionDenied
-                ) => {}
-            Err(error) => {
-                acceptor.counted.refused();
-                if let Some(unsaid) = warnings.failed.is_due() {
-                    warn!(%error, unsaid, "cannot accept a connection");
-                }
-                tokio::time::sleep(PAUSE).await;
-            }
+            Err(error) => acceptor.failed(&error, &mut warnings).await,
         }
     }
 }
 
 impl Acceptor {
+    /// Logs and counts a failed accept, then pauses; unless the peer hung up or is not allowed.
+    async fn failed(&self, error: &io::Error, warnings: &mut Warnings) {
+        if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::PermissionDenied) {
+            return;
+        }
+        self.counted.refused();
+        if let Some(unsaid) = warnings.failed.is_due() {
+            warn!(%error, unsaid, "cannot accept a connection");
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+
     /// Whether `peer` may connect at all.
     fn admit(&self, peer: Option<IpAddr>, warnings: &mut Warnings) -> Option<ConnectionSlot> {
         let listener = &*self.label;

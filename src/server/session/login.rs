@@ -68,18 +68,10 @@ pub(super) async fn serve<S>(
     let mut is_shared = false;
     loop {
         silent_guard.take_if(|_| received.contains(&b'\n'));
-        while !is_last {
-            match logins.next(&mut received, Instant::now(), &mut out) {
-                LoginStep::Read => break,
-                LoginStep::Ask { id, login } if open.tasks.len() < MOST => open.begin(id, login),
-                LoginStep::Ask { id, .. } => {
-                    let on_failure = generation.current().on_login_failure(name);
-                    let answer = Answer::Failed { failure: Failure::Overload, on_failure };
-                    is_last |= logins.answer(id, &answer, false, Instant::now(), &mut out) == Next::Close;
-                }
-                LoginStep::Forget(id) => open.forget(id),
-                LoginStep::Refused(refused) => log_refusal(name, &refused),
-                LoginStep::Close(reason) => {
+        if !is_last {
+            match open.handle_lines(&mut logins, &mut received, &mut out) {
+                Ok(next) => is_last = next == Next::Close,
+                Err(reason) => {
                     debug!(reason, "connection closed");
                     return;
                 }
@@ -153,6 +145,34 @@ impl OpenLogins {
             tasks: JoinSet::new(),
             known: HashMap::new(),
             serial: session,
+        }
+    }
+
+    /// Handles the complete lines of `received`; `Close` if no more is to be read.
+    ///
+    /// # Errors
+    /// The peer broke the protocol: the connection is closed at once.
+    fn handle_lines(
+        &mut self,
+        logins: &mut LoginConnection,
+        received: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+    ) -> Result<Next, &'static str> {
+        loop {
+            match logins.next(received, Instant::now(), out) {
+                LoginStep::Read => return Ok(Next::Stay),
+                LoginStep::Ask { id, login } if self.tasks.len() < MOST => self.begin(id, login),
+                LoginStep::Ask { id, .. } => {
+                    let on_failure = self.generation.current().on_login_failure(&self.name);
+                    let answer = Answer::Failed { failure: Failure::Overload, on_failure };
+                    if logins.answer(id, &answer, false, Instant::now(), out) == Next::Close {
+                        return Ok(Next::Close);
+                    }
+                }
+                LoginStep::Forget(id) => self.forget(id),
+                LoginStep::Refused(refused) => log_refusal(&self.name, &refused),
+                LoginStep::Close(reason) => return Err(reason),
+            }
         }
     }
 
