@@ -18,7 +18,7 @@ impl Broker {
         let (section, name) = (protocol.section(), &*brief(name));
         if self.warnings.is_due(&format!("{section} {name}")) {
             let did_you_mean = self.nearest(protocol, name);
-            warn!(name, did_you_mean, "there is no such entry in {section}: what asks for it fails");
+            warn!(name, did_you_mean, "there is no such entry in {section}: its requests fail");
         }
         let on_failure = self.unknown_map.clone().filter(|_| protocol == Protocol::Socketmap);
         Answer::Failed { failure: Failure::UnknownName, on_failure }

@@ -89,7 +89,7 @@ impl BrokerLink {
             // Unique to this process: the API may get it (`Idempotency-Key`).
             next_id: RandomState::new().hash_one(std::process::id()),
             waited_in_vain: false,
-            trouble: "it does not greet".to_owned(),
+            trouble: "no greeting".to_owned(),
         }
     }
 

@@ -130,7 +130,7 @@ fn done(reply: &AdminReply) -> ExitCode {
 fn refused(reply: &AdminReply) -> ExitCode {
     match reply {
         AdminReply::Refused { why } => complain(TEMPORARY, why),
-        _ => complain(TEMPORARY, "the broker answered something else"),
+        _ => complain(TEMPORARY, "unexpected reply of the broker"),
     }
 }
 

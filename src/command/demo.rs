@@ -225,11 +225,11 @@ impl DemoStep {
                 println!("   broker asks      {}", exchange.request);
                 println!("   API answers      {}", exchange.response);
             }
-            None => println!("   broker asks      (nobody answers)"),
+            None => println!("   broker asks      (no answer)"),
         }
         println!("   Postfix is told  {}", shown(reply));
         if reply != self.reply.as_bytes() {
-            println!("   WRONG, it is due {}", shown(self.reply.as_bytes()));
+            println!("   WRONG, expected  {}", shown(self.reply.as_bytes()));
         }
         println!();
     }

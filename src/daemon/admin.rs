@@ -101,7 +101,7 @@ async fn one(stream: UnixStream, requests: mpsc::Sender<Received>) -> io::Result
                 Err(_) => AdminReply::Refused { why: "the broker stops".to_owned() },
             }
         }
-        Err(_) => AdminReply::Refused { why: "this broker does not know that order".to_owned() },
+        Err(_) => AdminReply::Refused { why: "this broker does not know this request".to_owned() },
     };
     let mut line = serde_json::to_vec(&reply).unwrap_or_default();
     line.push(b'\n');

@@ -92,7 +92,7 @@ impl Log {
             let before = self.told.swap(lost, Ordering::Relaxed);
             if lost > before {
                 let lines = lost - before;
-                warn!(lines, "lines of the log were lost: they were not read in time, or not written");
+                warn!(lines, "lines of the log were lost: they were not read in time or could not be written");
             }
         }
     }

@@ -193,7 +193,7 @@ impl<'c> Daemon<'c> {
                     info!(endpoint, "listening");
                 }
             }
-            Err(error) => error!(%error, "a listener was lost in the reload"),
+            Err(error) => error!(%error, "a listener was lost during the reload"),
         }
         let restart = self.needs_a_restart(&config);
         for key in &restart {
@@ -232,8 +232,8 @@ impl<'c> Daemon<'c> {
         let broker = match self.broker.next(&config.broker()) {
             Ok(broker) => broker,
             Err(error) => {
-                error!(%error, "cannot set up the HTTP side{inside}");
-                return Err(format!("cannot set up the HTTP side: {error}{inside}"));
+                error!(%error, "cannot set up the HTTP client{inside}");
+                return Err(format!("cannot set up the HTTP client: {error}{inside}"));
             }
         };
         match bind::plan(&config.server.sockets, &self.activated, self.listeners.bound()) {

@@ -187,7 +187,7 @@ async fn serve(
     administration.abort();
     drop((admin, received));
     metrics.stopping();
-    info!("stopping: answering what has been asked");
+    info!("stopping: answering the requests that have been read");
     manager.tell(&[NotifyState::Stopping]);
     daemon.listeners.stop(&daemon.activated).await;
     until_gone(&mut all_gone, &mut signals, &mut turns, &manager).await;

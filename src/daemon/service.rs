@@ -24,7 +24,7 @@ impl ServiceManager {
         let Some(name) = env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else {
             return Self(None);
         };
-        let socket = connect(&name).inspect_err(|error| warn!(%error, "the service manager cannot be told"));
+        let socket = connect(&name).inspect_err(|error| warn!(%error, "cannot notify the service manager"));
         Self(socket.ok().map(Arc::new))
     }
 
@@ -32,7 +32,7 @@ impl ServiceManager {
         let Some(socket) = &self.0 else { return };
         let message: String = states.iter().map(|state| format!("{state}\n")).collect();
         if let Err(error) = socket.send(message.as_bytes()) {
-            warn!(%error, "the service manager cannot be told");
+            warn!(%error, "cannot notify the service manager");
         }
     }
 

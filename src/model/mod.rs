@@ -178,14 +178,14 @@ impl fmt::Display for Failure {
             Self::Connect => "no connection",
             Self::Timeout => "no complete answer in time",
             Self::Tls => "the TLS handshake failed, or the certificate is not trusted",
-            Self::Protocol => "the connection broke, or that was no HTTP",
+            Self::Protocol => "the connection broke, or the response was not HTTP",
             Self::Status(code) => return write!(f, "unexpected status code {code}"),
-            Self::Body => "the body is no JSON object, or holds no answer",
+            Self::Body => "the body is not a JSON object, or has no answer",
             Self::Provider => {
-                "the identity provider is away, or does not serve us; see \"trouble with an identity provider\" in the log"
+                "the identity provider cannot be reached or refuses us; see \"trouble with an identity provider\" in the log"
             },
             Self::NoEvidence => {
-                "nothing says whether the login is good (Auth-Status, Auth-User), or two things contradict"
+                "the response does not say whether the login is accepted (Auth-Status, Auth-User), or contradicts itself"
             }
             Self::Overload => "too many lookups were waiting",
             Self::NoBroker => "no broker",
@@ -193,7 +193,7 @@ impl fmt::Display for Failure {
             Self::Malformed => "the request cannot be sent",
             Self::EmptyValue => "the value is empty",
             Self::UnexpectedValue => {
-                "the value cannot be sent: it is no text, or one that Postfix would misread (a code needs a text behind it, and no action begins with `action=`)"
+                "the value cannot be sent: it is not a text, or Postfix would misread it (a code needs a text after it, and an action must not begin with `action=`)"
             }
             Self::ErrorField(_) => "the error field names an error",
             Self::TooLong(bytes) => return write!(f, "the value is too long: {bytes} bytes"),

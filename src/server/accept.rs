@@ -148,7 +148,7 @@ impl Acceptor {
                 listener,
                 %address,
                 unsaid,
-                "server.max_connections_per_address is reached: the oldest one that never asked was closed"
+                "server.max_connections_per_address is reached: its oldest connection without a request was closed"
             );
         }
         if slot.is_none() {
@@ -178,7 +178,7 @@ impl Acceptor {
                 if let Some(unsaid) = warnings.silent_closed.is_due() {
                     warn!(
                         unsaid,
-                        "server.max_connections is reached: the oldest connection that never asked was closed"
+                        "server.max_connections is reached: the oldest connection without a request was closed"
                     );
                 }
             } else if let Some(unsaid) = warnings.full.is_due() {
@@ -243,7 +243,7 @@ pub(super) async fn admitted(
             let name = user.and_then(|user| User::from_uid(user.into()).ok().flatten()).map(|user| user.name);
             let user = user.map_or_else(|| "unknown".to_owned(), |user| user.to_string());
             if warnings.is_first(&user) {
-                warn!(user, name, "a user that is not in server.ipc.allow_users wanted to ask");
+                warn!(user, name, "a connection of a user that is not in server.ipc.allow_users was closed");
             }
             return Err(io::ErrorKind::PermissionDenied.into());
         }

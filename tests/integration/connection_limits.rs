@@ -79,9 +79,9 @@ fn silent_connections_are_closed_for_logins() {
     let api = Backend::start(users);
     // From one address, or from so many addresses that none is above its limit.
     for (addresses, bound, says) in [
-        (1, "30", "server.max_connections_per_address is reached: the oldest one that never asked"),
-        (8, "30", "server.max_connections is reached: the oldest connection that never asked"),
-        (1, "~", "server.max_connections is reached: the oldest connection that never asked"),
+        (1, "30", "server.max_connections_per_address is reached: its oldest connection without a request"),
+        (8, "30", "server.max_connections is reached: the oldest connection without a request"),
+        (1, "~", "server.max_connections is reached: the oldest connection without a request"),
     ] {
         let setup = Setup::start(|config| {
             let config = config.server("max_connections: 40").map("m", &api.url("/m"), &[]);
