@@ -92,7 +92,10 @@ impl Log {
             let before = self.told.swap(lost, Ordering::Relaxed);
             if lost > before {
                 let lines = lost - before;
-                warn!(lines, "lines of the log were lost: they were not read in time or could not be written");
+                warn!(
+                    lines,
+                    "lines of the log were lost: they were not read in time or could not be written"
+                );
             }
         }
     }

@@ -9,10 +9,11 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use nix::unistd::{Group, User, geteuid};
+use nix::unistd::geteuid;
 use serde_json::{Value, json};
 use socket2::{Domain, Type};
 
+use super::accounts::user_id;
 use super::activation::Activated;
 use super::directory::Own;
 use super::privilege::Identity;
@@ -332,24 +333,4 @@ fn tcp(address: SocketAddr, v6_only: bool) -> Result<TcpListener, Error> {
         Ok(socket.into())
     };
     bind().map_err(|source| Error { endpoint: address.to_string(), step: "cannot bind".into(), source })
-}
-
-pub(super) fn user_id(user: &str) -> io::Result<u32> {
-    if let Ok(number) = user.parse() {
-        return Ok(number);
-    }
-    let found = User::from_name(user)?;
-    found.map(|user| user.uid.as_raw()).ok_or_else(|| no_such("user", user))
-}
-
-pub(super) fn group_id(group: &str) -> io::Result<u32> {
-    if let Ok(number) = group.parse() {
-        return Ok(number);
-    }
-    let found = Group::from_name(group)?;
-    found.map(|group| group.gid.as_raw()).ok_or_else(|| no_such("group", group))
-}
-
-fn no_such(kind: &str, name: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::NotFound, format!("there is no {kind} {name:?}"))
 }

@@ -10,6 +10,7 @@
 //! and the requests that they have sent are answered.
 
 mod accept;
+mod accounts;
 pub mod activation;
 pub mod bind;
 pub(crate) mod connection_limits;

@@ -64,11 +64,11 @@ fn obstacle(socket: &UnixSocket, own: (u32, u32), postfix: &Visitor) -> Option<S
         let directory = directory.display();
         return Some(format!("warning: {path}: user postfix may not enter {directory}"));
     }
-    let owner = socket.user.as_deref().map_or(Some(own.0), |name| super::bind::user_id(name).ok())?;
+    let owner = socket.user.as_deref().map_or(Some(own.0), |name| super::accounts::user_id(name).ok())?;
     let group = socket
         .group
         .as_deref()
-        .map_or(Some(own_group(socket, own)), |name| super::bind::group_id(name).ok())?;
+        .map_or(Some(own_group(socket, own)), |name| super::accounts::group_id(name).ok())?;
     let opens = postfix.may(READ_WRITE, socket.mode, owner, group);
     (!opens).then(|| format!("warning: {path}: user postfix may not open it; see its mode, user and group"))
 }

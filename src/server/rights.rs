@@ -10,7 +10,7 @@ use std::path::Path;
 
 use nix::unistd::{User, getegid, geteuid, getgroups};
 
-use super::bind::{group_id, user_id};
+use super::accounts::{group_id, user_id};
 use super::directory::{Own, stranger_at};
 use super::privilege::{self, Identity};
 use super::reach::Visitor;

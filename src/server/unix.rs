@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{User, geteuid};
 
-use super::bind::{BACKLOG, Error, group_id, user_id};
+use super::accounts::{group_id, user_id};
+use super::bind::{BACKLOG, Error};
 use super::directory::{Directory, Found, Inode, Own};
 use super::settings::UnixSocket;
 
