@@ -1,14 +1,12 @@
-//! A unix socket's directory, opened once: what stands in it is made, looked at and taken away by
-//! its name below that descriptor, and no symbolic link is followed there. Mode and owner are given
-//! to the very socket that was looked at, by a descriptor of its own. So the directory's owner may
-//! exchange names meanwhile, and no file elsewhere is touched.
+//! The directory of a unix socket, opened once. Files in it are made, checked and removed relative to this
+//! descriptor, without following symbolic links. Mode and owner are set through a descriptor of the checked
+//! socket. So no file outside of the directory is changed, even if its owner exchanges names meanwhile.
 //!
-//! Root opens a directory only where none but root, the broker's user and its group may write, there
-//! and on the whole way; a symbolic link on the way must be root's. Others open it as they may.
+//! Root opens a directory only if no one but root, the broker's user and its group may write to it and to all
+//! directories of its path; a symbolic link in the path must belong to root. Other users have no such check.
 //!
-//! Limits: bind(2), chmod(2) and connect(2) take paths alone, and go through `/proc/self/fd`. Where
-//! there is no /proc, as in a jail, they go by name, and only in a directory that no other user may
-//! write to.
+//! Limits: bind(2), chmod(2) and connect(2) take only paths, and use `/proc/self/fd`. Without /proc, as in a
+//! jail, they use the name, and only in a directory that no other user may write to.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Permissions, TryLockError};
@@ -27,16 +25,16 @@ use socket2::{Domain, SockAddr, Type};
 
 use super::privilege::Identity;
 
-/// Symbolic links on the way, as in the kernel.
+/// The most symbolic links in a path, as in the kernel.
 const LINKS: usize = 40;
-/// What fits into an address (unix(7)), without its end.
+/// The longest address (unix(7)), without the final NUL.
 const ADDRESS: usize = 107;
 const OTHERS_WRITE: u32 = 0o2;
 const GROUP_WRITES: u32 = 0o20;
 const STICKY: u32 = 0o1000;
 
-/// Those besides root who may write where root makes sockets: the user and the group that the broker
-/// becomes.
+/// The user and the group that the broker will run as. Besides root, only they may write to directories in
+/// which root makes sockets.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Own {
     user: Option<u32>,
@@ -48,14 +46,14 @@ impl Own {
         Self { user: identity.user(), group: identity.group() }
     }
 
-    /// A stranger that may write to a directory, or exchange what stands in it.
-    fn stranger(self, directory: &Stat, is_end: bool) -> Option<String> {
+    /// Another user or group that may write to the directory or rename its files.
+    fn other_writer(self, directory: &Stat, is_end: bool) -> Option<String> {
         let (user, group, mode) = (directory.st_uid, directory.st_gid, directory.st_mode);
         if user != 0 && Some(user) != self.user {
             let name = User::from_uid(Uid::from_raw(user)).ok().flatten().map(|user| user.name);
             return Some(format!("user {}", name.unwrap_or_else(|| user.to_string())));
         }
-        // There, others only make what is new, and do not touch the next directory.
+        // With the sticky bit others can add files, but not replace the next directory.
         if mode & STICKY != 0 && !is_end {
             return None;
         }
@@ -76,14 +74,14 @@ pub(super) struct Directory {
     path: PathBuf,
 }
 
-/// What stands in a directory.
+/// A file in a directory.
 #[derive(Debug)]
 pub(super) struct Found {
     fd: OwnedFd,
     stat: Stat,
 }
 
-/// Which file it is, whatever its name.
+/// The identity of a file, independent of its name.
 pub(super) type Inode = (u64, u64);
 
 impl Found {
@@ -95,12 +93,12 @@ impl Found {
         (self.stat.st_dev, self.stat.st_ino)
     }
 
-    /// The group that it has.
+    /// Its group.
     pub(super) fn group(&self) -> u32 {
         self.stat.st_gid
     }
 
-    /// Whether it is a socket that this process has just made: it has no second name elsewhere.
+    /// Whether this process has just made it: a socket without another hard link.
     fn is_new(&self) -> bool {
         self.is_socket() && self.stat.st_nlink == 1 && self.stat.st_uid == geteuid().as_raw()
     }
@@ -112,7 +110,7 @@ impl Found {
 }
 
 impl Directory {
-    /// Opens the directory of `path`; `own` where it is root who makes a socket there.
+    /// Opens the directory of `path`. With `own` the writers are checked, for root.
     pub(super) fn of(path: &Path, own: Option<Own>) -> io::Result<Self> {
         let path = path.parent().ok_or(ErrorKind::InvalidInput)?.to_owned();
         let fd = match own {
@@ -122,22 +120,22 @@ impl Directory {
         Ok(Self { fd, path })
     }
 
-    /// What has this name; never what a link leads to.
+    /// The file of this name. Symbolic links are not followed.
     pub(super) fn find(&self, name: &OsStr) -> io::Result<Found> {
         let fd = open(self.fd.as_fd(), name, OFlags::NOFOLLOW)?;
         let stat = rustix::fs::fstat(&fd)?;
         Ok(Found { fd, stat })
     }
 
-    /// Holds the file of this name, which is made where there is none, for as long as it is open.
+    /// Locks the file of this name, which is created if necessary, as long as it is open.
     pub(super) fn lock(&self, name: &OsStr) -> io::Result<File> {
         let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::APPEND | OFlags::CLOEXEC;
-        // A pipe must not be waited for.
+        // Opening a pipe must not block.
         let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let open = || rustix::fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o600));
         let file = match open() {
-            // A broker of another user, root for one, left it behind. Where the directory is ours, so
-            // is the name; should that broker live, its socket shows it.
+            // A broker of another user left it. It may be removed if the directory is ours. If that broker
+            // still runs, its socket shows it.
             Err(Errno::ACCESS) => {
                 self.remove(name).map_err(|_| Errno::ACCESS)?;
                 open()
@@ -162,7 +160,7 @@ impl Directory {
         }
     }
 
-    /// Only a socket that nobody listens on may be replaced.
+    /// Only a socket that no process listens on may be replaced.
     pub(super) fn is_vacant(&self, name: &OsStr) -> io::Result<()> {
         let found = match self.find(name) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -182,8 +180,8 @@ impl Directory {
         }
     }
 
-    /// A listening socket under a name that nobody guesses, which is the second value. None but its
-    /// owner can connect to it yet.
+    /// A listening socket with a random temporary name, which is the second value. Only its owner can connect
+    /// to it yet.
     pub(super) fn bind(&self, name: &OsStr, backlog: i32) -> io::Result<(UnixListener, OsString)> {
         let way = match through_proc(self.fd.as_fd()) {
             Some(way) => way,
@@ -192,7 +190,7 @@ impl Directory {
         let room = ADDRESS.saturating_sub(way.as_os_str().len() + 1);
         let temporary = unguessable(name, room);
         let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        // The mode that its name is born with; the umask takes from it what it takes.
+        // The initial mode of the file, less the umask.
         rustix::fs::fchmod(&socket, Mode::from_raw_mode(0o600))?;
         socket.bind(&SockAddr::unix(way.join(&temporary))?)?;
         let listen = socket.listen(backlog).and_then(|()| socket.set_nonblocking(true));
@@ -203,7 +201,7 @@ impl Directory {
         Ok((UnixListener::from(OwnedFd::from(socket)), temporary))
     }
 
-    /// The socket that was just bound to this name, unless another file stands there by now.
+    /// The socket that was just bound to this name, unless it was replaced.
     pub(super) fn find_new(&self, name: &OsStr) -> io::Result<Found> {
         let found = self.find(name)?;
         if found.is_new() { Ok(found) } else { Err(exists("another file has taken its name")) }
@@ -225,27 +223,27 @@ impl Directory {
         Ok(rustix::fs::unlinkat(&self.fd, name, AtFlags::empty())?)
     }
 
-    /// Its path, where a name in it is what it was a moment ago.
+    /// Its path, if no other user can exchange names in it.
     fn own_path(&self) -> io::Result<&Path> {
         let own = Own { user: Some(geteuid().as_raw()), group: None };
-        match own.stranger(&rustix::fs::fstat(&self.fd)?, false) {
+        match own.other_writer(&rustix::fs::fstat(&self.fd)?, false) {
             None => Ok(&self.path),
-            Some(stranger) => {
-                let message = format!("there is no /proc here, and {stranger} may write to the directory");
+            Some(writer) => {
+                let message = format!("there is no /proc here, and {writer} may write to the directory");
                 Err(io::Error::new(ErrorKind::Unsupported, message))
             }
         }
     }
 }
 
-/// Who besides root and `own` may write on the way to the socket at `path`; nothing where it cannot
-/// be told.
-pub(super) fn stranger_at(path: &Path, own: Own) -> Option<String> {
+/// The user or group besides root and `own` that may write to a directory of the socket's path; `None` if
+/// there is none or it is not known.
+pub(super) fn other_writer_at(path: &Path, own: Own) -> Option<String> {
     let error = Directory::of(path, Some(own)).err()?;
     error.get_ref().is_some_and(|error| error.is::<UnsafeDirectory>()).then(|| error.to_string())
 }
 
-/// Why root makes no socket somewhere.
+/// Another user may write to a directory in which root would make a socket.
 #[derive(Debug)]
 struct UnsafeDirectory(String);
 
@@ -257,11 +255,11 @@ impl std::fmt::Display for UnsafeDirectory {
 
 impl std::error::Error for UnsafeDirectory {}
 
-fn strange(message: String) -> io::Error {
+fn unsafe_directory(message: String) -> io::Error {
     io::Error::new(ErrorKind::PermissionDenied, UnsafeDirectory(message))
 }
 
-/// Opens `path` from the root on, one name after the other, for root.
+/// Opens `path` for root, one name after the other, and checks each directory.
 fn walk(path: &Path, own: Own) -> io::Result<OwnedFd> {
     let mut way = vec![(open(CWD, OsStr::new("/"), OFlags::DIRECTORY)?, PathBuf::from("/"))];
     let mut names = backwards(path);
@@ -280,7 +278,10 @@ fn walk(path: &Path, own: Own) -> io::Result<OwnedFd> {
                 way.push((next, shown));
             }
             FileType::Symlink if stat.st_uid != 0 => {
-                return Err(strange(format!("{} is a symbolic link that is not root's", shown.display())));
+                return Err(unsafe_directory(format!(
+                    "{} is a symbolic link that is not root's",
+                    shown.display()
+                )));
             }
             FileType::Symlink if links < LINKS => {
                 links += 1;
@@ -301,9 +302,9 @@ fn walk(path: &Path, own: Own) -> io::Result<OwnedFd> {
 }
 
 fn look_at(directory: &Stat, own: Own, is_end: bool, shown: &Path) -> io::Result<()> {
-    let stranger = own.stranger(directory, is_end);
-    let message = stranger.map(|stranger| format!("{stranger} may write to {}", shown.display()));
-    message.map_or(Ok(()), |message| Err(strange(message)))
+    let writer = own.other_writer(directory, is_end);
+    let message = writer.map(|writer| format!("{writer} may write to {}", shown.display()));
+    message.map_or(Ok(()), |message| Err(unsafe_directory(message)))
 }
 
 /// The names of `path`, the last one first.
@@ -316,19 +317,19 @@ fn backwards(path: &Path) -> Vec<OsString> {
     names.collect()
 }
 
-/// A descriptor that only names a file.
+/// A descriptor that only refers to a file (O_PATH).
 fn open(from: BorrowedFd<'_>, name: &OsStr, flags: OFlags) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::CLOEXEC | flags;
     Ok(rustix::fs::openat(from, name, flags, Mode::empty())?)
 }
 
-/// A path that leads to what `fd` names, whatever becomes of its name.
+/// A path to the file of `fd` that does not depend on its name.
 fn through_proc(fd: BorrowedFd<'_>) -> Option<PathBuf> {
     let path = PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()));
     fs::symlink_metadata(&path).is_ok().then_some(path)
 }
 
-/// A hidden name with as much of `name` in it as `room` has, for who looks at a list of sockets.
+/// A random hidden name of at most `room` bytes, which contains the beginning of `name` for lists of sockets.
 fn unguessable(name: &OsStr, room: usize) -> OsString {
     let random = format!(".{:016x}", RandomState::new().hash_one(name));
     let kept = name.len().min(room.saturating_sub(1 + random.len()));

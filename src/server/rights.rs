@@ -11,7 +11,7 @@ use std::path::Path;
 use nix::unistd::{User, getegid, geteuid, getgroups};
 
 use super::accounts::{group_id, user_id};
-use super::directory::{Own, stranger_at};
+use super::directory::{Own, other_writer_at};
 use super::privilege::{self, Identity};
 use super::reach::Visitor;
 use super::settings::{Endpoint, Settings, UnixSocket};
@@ -60,8 +60,8 @@ pub fn missing(file: &Path, settings: &Settings) -> Missing {
     {
         let made = sockets(settings, false).chain([&settings.admin]);
         missing.warnings.extend(made.filter_map(|socket| {
-            let stranger = stranger_at(&socket.path, Own::of(&identity))?;
-            Some(format!("warning: {}: {stranger}: a start as root fails", socket.path.display()))
+            let writer = other_writer_at(&socket.path, Own::of(&identity))?;
+            Some(format!("warning: {}: {writer}: a start as root fails", socket.path.display()))
         }));
     }
     let jail = privileges.chroot.as_deref().map(privilege::furnished).and_then(Result::err);

@@ -72,7 +72,10 @@ fn an_unsuitable_provider_is_named_with_the_reason() {
         for (reply, due) in [
             (Reply::status(404), "status 404"),
             (Reply::json("[]"), "the answer is no JSON object"),
-            (Reply::Raw(b"220 mx\r\n".to_vec()), "the connection broke, or the response was not HTTP (protocol)"),
+            (
+                Reply::Raw(b"220 mx\r\n".to_vec()),
+                "the connection broke, or the response was not HTTP (protocol)",
+            ),
         ] {
             provider.break_with(endpoint, reply);
             said(&format!("{name}: {due}"), "auto");
