@@ -25,7 +25,7 @@ pub(super) struct Args {
 }
 
 /// The action.
-pub(super) enum Command {
+pub(super) enum Invocation {
     Serve(Args),
     Print(String),
 }
@@ -59,7 +59,7 @@ Options:
 ///
 /// # Errors
 /// A sentence about the first error.
-pub(super) fn parse(words: impl Iterator<Item = OsString>) -> Result<Command, String> {
+pub(super) fn parse(words: impl Iterator<Item = OsString>) -> Result<Invocation, String> {
     let mut words = words.map(|word| word.into_string().map_err(|_| "an argument is not UTF-8".to_owned()));
     let mut args = Args {
         socket: PathBuf::from("/run/pfxhttp/broker.sock"),
@@ -81,16 +81,16 @@ pub(super) fn parse(words: impl Iterator<Item = OsString>) -> Result<Command, St
                 return Err(format!("unexpected argument {:?}", extra?));
             }
             settle(&mut args)?;
-            return Ok(Command::Serve(args));
+            return Ok(Invocation::Serve(args));
         };
         let (name, inline) = match option.split_once('=') {
             Some((name, value)) => (name, Some(value.to_owned())),
             None => (option, None),
         };
         match name {
-            "help" => return Ok(Command::Print(HELP.to_owned())),
+            "help" => return Ok(Invocation::Print(HELP.to_owned())),
             "version" => {
-                return Ok(Command::Print(format!("pfxhttp-client {}\n", env!("CARGO_PKG_VERSION"))));
+                return Ok(Invocation::Print(format!("pfxhttp-client {}\n", env!("CARGO_PKG_VERSION"))));
             }
             "socket" | "timeout" | "on-failure" | "mechanisms" => {}
             _ => return Err(format!("unknown option --{name}")),
@@ -168,14 +168,14 @@ fn service(word: &str, words: &mut impl Iterator<Item = Result<String, String>>)
 mod tests {
     use super::*;
 
-    fn parsed(line: &str) -> Result<Command, String> {
+    fn parsed(line: &str) -> Result<Invocation, String> {
         parse(line.split_whitespace().map(OsString::from))
     }
 
     #[test]
     fn options_in_both_forms() {
         let line = "--socket=/x/y --timeout 5 --on-failure=disconnect policy p-1";
-        let Ok(Command::Serve(args)) = parsed(line) else { panic!("not parsed") };
+        let Ok(Invocation::Serve(args)) = parsed(line) else { panic!("not parsed") };
         assert_eq!(args.socket, PathBuf::from("/x/y"));
         assert_eq!(args.timeout, Duration::from_secs(5));
         assert_eq!(args.on_failure, OnFailure::Disconnect);
@@ -185,10 +185,10 @@ mod tests {
     #[test]
     fn logins_wait_less() {
         for (line, seconds) in [("sasl s", 7), ("--timeout 60 sasl s", 8), ("policy p", 10)] {
-            let Ok(Command::Serve(args)) = parsed(line) else { panic!("not parsed") };
+            let Ok(Invocation::Serve(args)) = parsed(line) else { panic!("not parsed") };
             assert_eq!(args.timeout, Duration::from_secs(seconds), "{line}");
         }
-        let Ok(Command::Serve(args)) = parsed("--mechanisms login,PLAIN,LOGIN sasl s") else {
+        let Ok(Invocation::Serve(args)) = parsed("--mechanisms login,PLAIN,LOGIN sasl s") else {
             panic!("not parsed")
         };
         assert_eq!(args.mechanisms, Some(vec![Mechanism::Login, Mechanism::Plain]));

@@ -43,7 +43,7 @@ pub(super) enum LookupResult {
 }
 
 /// The result of an attempt on one connection.
-enum Attempt {
+enum AttemptResult {
     Answered(Answer),
     /// The broker has greeted, and no request was to be sent.
     Greeted,
@@ -133,16 +133,16 @@ impl BrokerLink {
             let patience = if self.waited_in_vain { IMPATIENT } else { self.timeout };
             let give_up = Deadline::from(alone_since, patience);
             match self.attempt(question, id, started, give_up) {
-                Attempt::Answered(answer) => {
+                AttemptResult::Answered(answer) => {
                     self.waited_in_vain = false;
                     return LookupResult::Answered(answer);
                 }
-                Attempt::HungUp => return LookupResult::HungUp,
-                Attempt::Replaced => return LookupResult::Replaced,
-                Attempt::TimedOut => return self.no_answer(),
+                AttemptResult::HungUp => return LookupResult::HungUp,
+                AttemptResult::Replaced => return LookupResult::Replaced,
+                AttemptResult::TimedOut => return self.no_answer(),
                 // It may have been asked already.
-                Attempt::Lost if self.has_left && self.is_login() => return self.no_answer(),
-                Attempt::Lost if self.lose_connection() => {
+                AttemptResult::Lost if self.has_left && self.is_login() => return self.no_answer(),
+                AttemptResult::Lost if self.lose_connection() => {
                     losses += 1;
                     // A broker ran a moment ago, so `--timeout` starts again.
                     alone_since = Instant::now();
@@ -156,7 +156,7 @@ impl BrokerLink {
                         _ => {}
                     }
                 }
-                Attempt::Greeted | Attempt::Lost => {}
+                AttemptResult::Greeted | AttemptResult::Lost => {}
             }
             let left = give_up.min(self.deadline(started)).remaining();
             if left.is_zero() {
@@ -200,16 +200,22 @@ impl BrokerLink {
         LookupResult::Answered(failed(failure, close.or(self.on_failure.as_ref())))
     }
 
-    fn attempt(&mut self, question: &Question, id: u64, started: Instant, give_up: Deadline) -> Attempt {
+    fn attempt(
+        &mut self,
+        question: &Question,
+        id: u64,
+        started: Instant,
+        give_up: Deadline,
+    ) -> AttemptResult {
         match self.try_to_ask(question, id, started, give_up) {
             Ok(attempt) => attempt,
-            Err(error) if error.kind() == ErrorKind::TimedOut => Attempt::TimedOut,
+            Err(error) if error.kind() == ErrorKind::TimedOut => AttemptResult::TimedOut,
             Err(error) => {
                 self.trouble = match self.connection {
                     None => error.to_string(),
                     Some(_) => format!("the broker closed the connection ({error})"),
                 };
-                Attempt::Lost
+                AttemptResult::Lost
             }
         }
     }
@@ -220,7 +226,7 @@ impl BrokerLink {
         id: u64,
         started: Instant,
         give_up: Deadline,
-    ) -> io::Result<Attempt> {
+    ) -> io::Result<AttemptResult> {
         let mut out = Vec::with_capacity(256);
         if self.is_login() {
             if let Some(attempt) = self.greet(give_up.min(self.deadline(started)))? {
@@ -231,7 +237,7 @@ impl BrokerLink {
         }
         let spent_ms = u32::try_from(started.elapsed().as_millis()).unwrap_or(u32::MAX);
         if ipc::encode_request(id, spent_ms, question, &mut out).is_err() {
-            return Ok(Attempt::Answered(failed(Failure::Malformed, self.on_failure.as_ref())));
+            return Ok(AttemptResult::Answered(failed(Failure::Malformed, self.on_failure.as_ref())));
         }
         self.converse(&out, Some((id, started)), give_up)
     }
@@ -247,14 +253,14 @@ impl BrokerLink {
     }
 
     /// Makes a connection on which the broker has greeted, if there is none.
-    fn greet(&mut self, give_up: Deadline) -> io::Result<Option<Attempt>> {
+    fn greet(&mut self, give_up: Deadline) -> io::Result<Option<AttemptResult>> {
         let mut out = Vec::new();
         self.connect(&mut out)?;
         if self.connection.as_ref().is_some_and(|connection| connection.greeted) {
             return Ok(None);
         }
         match self.converse(&out, None, give_up)? {
-            Attempt::Greeted => Ok(None),
+            AttemptResult::Greeted => Ok(None),
             other => Ok(Some(other)),
         }
     }
@@ -266,7 +272,7 @@ impl BrokerLink {
         mut out: &[u8],
         asked: Option<(u64, Instant)>,
         give_up: Deadline,
-    ) -> io::Result<Attempt> {
+    ) -> io::Result<AttemptResult> {
         loop {
             if out.is_empty()
                 && let Some(attempt) = self.take_frames(asked.map(|(id, _)| id))?
@@ -275,7 +281,7 @@ impl BrokerLink {
             }
             // The greeting may have brought the time limit.
             let overall = asked.map_or(give_up, |(_, started)| self.deadline(started));
-            let Some(connection) = self.connection.as_mut() else { return Ok(Attempt::Lost) };
+            let Some(connection) = self.connection.as_mut() else { return Ok(AttemptResult::Lost) };
             let until = if connection.greeted { overall } else { overall.min(give_up) };
             if !out.is_empty() {
                 match (&connection.stream).write(out) {
@@ -291,7 +297,7 @@ impl BrokerLink {
             }
             let interest = if out.is_empty() { PollFlags::IN } else { PollFlags::OUT };
             if wait(&connection.stream, interest, until)? == Woken::HungUp {
-                return Ok(Attempt::HungUp);
+                return Ok(AttemptResult::HungUp);
             }
             if out.is_empty() {
                 connection.read()?;
@@ -300,8 +306,8 @@ impl BrokerLink {
     }
 
     /// Decodes the greeting, then the answer. Answers to other lookups are dropped.
-    fn take_frames(&mut self, id: Option<u64>) -> io::Result<Option<Attempt>> {
-        let Some(connection) = self.connection.as_mut() else { return Ok(Some(Attempt::Lost)) };
+    fn take_frames(&mut self, id: Option<u64>) -> io::Result<Option<AttemptResult>> {
+        let Some(connection) = self.connection.as_mut() else { return Ok(Some(AttemptResult::Lost)) };
         if !connection.greeted {
             let Some((welcome, consumed)) = Welcome::decode(&connection.received).map_err(invalid)? else {
                 return Ok(None);
@@ -314,21 +320,21 @@ impl BrokerLink {
                     self.offered = Some(mechanisms);
                     connection.greeted = true;
                 }
-                Verdict::TooOld => return Ok(Some(Attempt::Replaced)),
+                Verdict::TooOld => return Ok(Some(AttemptResult::Replaced)),
                 // During an upgrade this program is new and the broker will be restarted.
                 Verdict::TooNew => {
                     self.trouble = "the broker is older than this program".to_owned();
-                    return Ok(Some(Attempt::Lost));
+                    return Ok(Some(AttemptResult::Lost));
                 }
             }
         }
-        let Some(id) = id else { return Ok(Some(Attempt::Greeted)) };
+        let Some(id) = id else { return Ok(Some(AttemptResult::Greeted)) };
         while let Some((told, consumed)) =
             ipc::decode::<ipc::AnswerFrame>(&connection.received, MAX_FROM_BROKER).map_err(invalid)?
         {
             connection.received.drain(..consumed);
             if told.id == id {
-                return Ok(Some(Attempt::Answered(told.answer)));
+                return Ok(Some(AttemptResult::Answered(told.answer)));
             }
         }
         Ok(None)

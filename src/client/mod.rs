@@ -32,7 +32,7 @@ use crate::model::{Answer, Failure, OnFailure, Protocol, Question};
 use crate::wire::ipc::{self, Service};
 use crate::wire::reply::{self, Next};
 use crate::wire::{Error, policy, socketmap};
-use args::{Args, Command};
+use args::{Args, Invocation};
 use link::{BrokerLink, LookupResult};
 
 /// How long the next byte of an incomplete request may take.
@@ -54,11 +54,11 @@ pub fn speaking(version: u16) -> ExitCode {
         return ExitCode::from(75);
     }
     match args::parse(std::env::args_os().skip(1)) {
-        Ok(Command::Serve(mut args)) => {
+        Ok(Invocation::Serve(mut args)) => {
             inherited::give_up(&mut args.socket);
             serve(args, version)
         }
-        Ok(Command::Print(text)) => {
+        Ok(Invocation::Print(text)) => {
             // For a user at a terminal: spawn(8) passes no such option.
             let _ = std::io::stdout().write_all(text.as_bytes());
             ExitCode::SUCCESS

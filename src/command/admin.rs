@@ -9,10 +9,10 @@ use std::sync::Arc;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::socket::{Socket, is_nobody};
+use super::socket::{AdminSocket, is_absent};
 use super::terminal::visible;
 use crate::broker::Broker;
-use crate::command::cli::{Cache, Cli, QueryCommand};
+use crate::command::cli::{CacheCommand, Cli, QueryCommand};
 use crate::daemon::admin::{AdminReply, AdminRequest};
 use crate::daemon::exit::{OS, TEMPORARY, USAGE, say};
 use crate::daemon::query::{self, Query, QueryReply};
@@ -35,8 +35,8 @@ pub(super) fn reload(cli: &Cli) -> ExitCode {
     with_answer(cli, &AdminRequest::Reload, |reply| done(&reply))
 }
 
-pub(super) fn cache(cli: &Cli, cache: &Cache) -> ExitCode {
-    let Cache::Purge { name, key } = cache;
+pub(super) fn cache(cli: &Cli, cache: &CacheCommand) -> ExitCode {
+    let CacheCommand::Purge { name, key } = cache;
     with_answer(cli, &AdminRequest::Purge { name: name.clone(), key: key.clone() }, |reply| done(&reply))
 }
 
@@ -45,11 +45,11 @@ pub(super) fn query(cli: &Cli, command: &QueryCommand, trace: bool) -> ExitCode 
         Ok(query) => query,
         Err(error) => return complain(USAGE, &error),
     };
-    let socket = Socket::of(cli);
+    let socket = AdminSocket::of(cli);
     let said = match (socket.order(&AdminRequest::Query(query.clone())), &socket.config) {
         (Ok(AdminReply::Query(said)), _) => said,
         (Ok(other), _) => return refused(&other),
-        (Err(error), Ok(config)) if is_nobody(&error) => match here(config, &query) {
+        (Err(error), Ok(config)) if is_absent(&error) => match here(config, &query) {
             Ok(said) => said,
             Err(error) => return complain(OS, &error),
         },
@@ -113,7 +113,7 @@ fn show(said: &QueryReply, trace: bool) -> ExitCode {
 }
 
 fn with_answer(cli: &Cli, what: &AdminRequest, then: impl FnOnce(AdminReply) -> ExitCode) -> ExitCode {
-    let socket = Socket::of(cli);
+    let socket = AdminSocket::of(cli);
     match socket.order(what) {
         Ok(reply) => then(reply),
         Err(error) => socket.complain(&error),

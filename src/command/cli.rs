@@ -80,7 +80,7 @@ pub enum Command {
     Reload,
     /// The running broker's cache
     #[command(subcommand)]
-    Cache(Cache),
+    Cache(CacheCommand),
     /// Show the main job on a sample API inside of this program; needs no configuration and no root
     Demo,
 }
@@ -125,7 +125,7 @@ pub enum ConfigCommand {
 
 /// What is done with cached answers.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
-pub enum Cache {
+pub enum CacheCommand {
     /// Forget them: all, those of an entry, or that of a map's key
     Purge {
         /// The entry

@@ -38,7 +38,7 @@ enum By {
     Listener,
 }
 
-enum Request {
+enum DemoRequest {
     Map { name: &'static str, key: &'static str },
     Policy { name: &'static str, client_address: &'static str },
     Login { name: &'static str, password: &'static str },
@@ -47,7 +47,7 @@ enum Request {
 struct DemoStep {
     title: &'static str,
     by: By,
-    request: Request,
+    request: DemoRequest,
     /// The expected reply.
     reply: &'static str,
 }
@@ -56,67 +56,67 @@ const STEPS: [DemoStep; 10] = [
     DemoStep {
         title: "A mailbox that exists, asked through pfxhttp-client as spawn(8) starts it",
         by: By::Client,
-        request: Request::Map { name: "mailboxes", key: "bob@example.com" },
+        request: DemoRequest::Map { name: "mailboxes", key: "bob@example.com" },
         reply: "18:OK bob@example.com,",
     },
     DemoStep {
         title: "One that does not, through a listener: the only answer that rejects mail (550)",
         by: By::Listener,
-        request: Request::Map { name: "mailboxes", key: "nobody@example.com" },
+        request: DemoRequest::Map { name: "mailboxes", key: "nobody@example.com" },
         reply: "9:NOTFOUND ,",
     },
     DemoStep {
         title: "Quotes and commas reach the API as one JSON string",
         by: By::Client,
-        request: Request::Map { name: "mailboxes", key: "\"bob, at work\"@example.com" },
+        request: DemoRequest::Map { name: "mailboxes", key: "\"bob, at work\"@example.com" },
         reply: "29:OK \"bob, at work\"@example.com,",
     },
     DemoStep {
         title: "The API is out of order: mail waits (451), nothing is rejected",
         by: By::Listener,
-        request: Request::Map { name: "out_of_order", key: "bob@example.com" },
+        request: DemoRequest::Map { name: "out_of_order", key: "bob@example.com" },
         reply: "29:TEMP Temporary server problem,",
     },
     DemoStep {
         title: "A policy that rejects, asked through pfxhttp-client",
         by: By::Client,
-        request: Request::Policy { name: "reputation", client_address: "192.0.2.66" },
+        request: DemoRequest::Policy { name: "reputation", client_address: "192.0.2.66" },
         reply: "action=REJECT this address sends nothing but spam\n\n",
     },
     DemoStep {
         title: "A policy without an opinion, through a listener",
         by: By::Listener,
-        request: Request::Policy { name: "reputation", client_address: "192.0.2.7" },
+        request: DemoRequest::Policy { name: "reputation", client_address: "192.0.2.7" },
         reply: "action=DUNNO\n\n",
     },
     DemoStep {
         title: "A policy whose API is not there: mail waits (450)",
         by: By::Client,
-        request: Request::Policy { name: "nobody_there", client_address: "192.0.2.7" },
+        request: DemoRequest::Policy { name: "nobody_there", client_address: "192.0.2.7" },
         reply: "action=DEFER Temporary server problem\n\n",
     },
     DemoStep {
         title: "A login with the right password, asked through pfxhttp-client (235)",
         by: By::Client,
-        request: Request::Login { name: "users", password: "swordfish" },
+        request: DemoRequest::Login { name: "users", password: "swordfish" },
         reply: "OK\t1\tuser=bob@example.com\n",
     },
     DemoStep {
         title: "One with a wrong password, through a listener (535); the answer is held back a while",
         by: By::Listener,
-        request: Request::Login { name: "users", password: "sardine" },
+        request: DemoRequest::Login { name: "users", password: "sardine" },
         reply: "FAIL\t1\treason=Invalid login or password\tuser=bob@example.com\n",
     },
     DemoStep {
         title: "One whose API is out of order: the connection is closed, \"try again later\" (454)",
         by: By::Client,
-        request: Request::Login { name: "users_out_of_order", password: "swordfish" },
+        request: DemoRequest::Login { name: "users_out_of_order", password: "swordfish" },
         reply: "",
     },
 ];
 
 pub(super) fn demo() -> ExitCode {
-    let directory = match Directory::new() {
+    let directory = match TemporaryDirectory::new() {
         Ok(directory) => directory,
         Err(error) => return fail("cannot make a temporary directory", &error),
     };
@@ -171,17 +171,17 @@ impl DemoStep {
     fn play(&self, directory: &Path, client: &Path) -> io::Result<Vec<u8>> {
         let bytes = self.bytes();
         match (self.by, &self.request) {
-            (By::Listener, Request::Map { .. }) => over_socket(&directory.join("map"), &bytes),
-            (By::Listener, Request::Policy { name, .. }) => over_socket(&directory.join(name), &bytes),
-            (By::Listener, Request::Login { name, .. }) => {
+            (By::Listener, DemoRequest::Map { .. }) => over_socket(&directory.join("map"), &bytes),
+            (By::Listener, DemoRequest::Policy { name, .. }) => over_socket(&directory.join(name), &bytes),
+            (By::Listener, DemoRequest::Login { name, .. }) => {
                 over_socket(&directory.join(name), &bytes).map(behind_handshake)
             }
-            (By::Client, Request::Login { name, .. }) => {
+            (By::Client, DemoRequest::Login { name, .. }) => {
                 let service = ["--mechanisms", "PLAIN", "sasl", name];
                 over_client(client, directory, &service, &bytes).map(behind_handshake)
             }
-            (By::Client, Request::Map { .. }) => over_client(client, directory, &["socketmap"], &bytes),
-            (By::Client, Request::Policy { name, .. }) => {
+            (By::Client, DemoRequest::Map { .. }) => over_client(client, directory, &["socketmap"], &bytes),
+            (By::Client, DemoRequest::Policy { name, .. }) => {
                 over_client(client, directory, &["policy", name], &bytes)
             }
         }
@@ -191,8 +191,8 @@ impl DemoStep {
     fn bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         match self.request {
-            Request::Map { name, key } => socketmap::encode(name, key.as_bytes(), &mut bytes),
-            Request::Policy { client_address, .. } => {
+            DemoRequest::Map { name, key } => socketmap::encode(name, key.as_bytes(), &mut bytes),
+            DemoRequest::Policy { client_address, .. } => {
                 let attributes: Vec<_> = [
                     ("request", "smtpd_access_policy"),
                     ("protocol_state", "RCPT"),
@@ -204,7 +204,7 @@ impl DemoStep {
                 .collect();
                 policy::encode(&attributes, &mut bytes);
             }
-            Request::Login { password, .. } => {
+            DemoRequest::Login { password, .. } => {
                 let response = STANDARD.encode(format!("\0bob@example.com\0{password}"));
                 let greeting = "VERSION\t1\t0\nCPID\t1\n";
                 let auth = "AUTH\t1\tPLAIN\tservice=smtp\tnologin\tlip=127.0.0.1\trip=192.0.2.7\tsecured";
@@ -326,9 +326,9 @@ fn client_program() -> io::Result<PathBuf> {
 }
 
 /// A temporary directory, removed when dropped.
-struct Directory(PathBuf);
+struct TemporaryDirectory(PathBuf);
 
-impl Directory {
+impl TemporaryDirectory {
     fn new() -> io::Result<Self> {
         let path = std::env::temp_dir().join(format!("pfxhttp-demo-{}", std::process::id()));
         DirBuilder::new().mode(0o700).create(&path)?;
@@ -336,7 +336,7 @@ impl Directory {
     }
 }
 
-impl Drop for Directory {
+impl Drop for TemporaryDirectory {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }

@@ -19,12 +19,12 @@ use crate::settings::{Problem, Settings, Severity};
 const PATIENCE: Duration = Duration::from_secs(100);
 
 /// The path of the admin socket, and the configuration that it comes from.
-pub(super) struct Socket {
+pub(super) struct AdminSocket {
     path: PathBuf,
     pub(super) config: Result<Settings, Vec<Problem>>,
 }
 
-impl Socket {
+impl AdminSocket {
     /// Reads the configuration that `cli` names.
     pub(super) fn of(cli: &Cli) -> Self {
         let (file, read) = cli.location().read(false);
@@ -78,7 +78,7 @@ impl Socket {
 }
 
 /// Whether no process listens on the socket.
-pub(super) fn is_nobody(error: &io::Error) -> bool {
+pub(super) fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused)
 }
 

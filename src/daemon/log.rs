@@ -126,30 +126,30 @@ struct Lines {
 }
 
 /// One line.
-struct Line {
+struct LogLine {
     writer: NonBlocking,
     priority: Option<&'static str>,
 }
 
 impl<'w> MakeWriter<'w> for Lines {
-    type Writer = Line;
+    type Writer = LogLine;
 
-    fn make_writer(&'w self) -> Line {
-        Line { writer: self.writer.clone(), priority: None }
+    fn make_writer(&'w self) -> LogLine {
+        LogLine { writer: self.writer.clone(), priority: None }
     }
 
-    fn make_writer_for(&'w self, metadata: &Metadata<'_>) -> Line {
+    fn make_writer_for(&'w self, metadata: &Metadata<'_>) -> LogLine {
         let priority = self.journal.then(|| match *metadata.level() {
             At::ERROR => "<3>",
             At::WARN => "<4>",
             At::INFO => "<6>",
             _ => "<7>",
         });
-        Line { writer: self.writer.clone(), priority }
+        LogLine { writer: self.writer.clone(), priority }
     }
 }
 
-impl Write for Line {
+impl Write for LogLine {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         // It comes in one piece, and the queue takes pieces.
         match self.priority.take() {

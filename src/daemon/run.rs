@@ -32,12 +32,12 @@ use crate::export::endpoint::{self, Endpoint};
 use crate::export::{Current, Exporter};
 use crate::server::activation::Activated;
 use crate::server::bind::{self, Bound, UnixEndpoint};
-use crate::server::privilege::{Identity, drop_privileges, keep_to_itself};
+use crate::server::privilege::{ProcessIdentity, drop_privileges, keep_to_itself};
 use crate::server::threads::Threads;
 use crate::server::{ConnectionLimits, Listeners, Shared};
 use crate::settings::{Location, Settings};
 
-/// Descriptors that are not connections of Postfix: those to backends, files, the runtime's own.
+/// Descriptors for other uses than connections of Postfix: connections to APIs, files, the runtime.
 const RESERVED_DESCRIPTORS: u64 = 256;
 
 pub(crate) fn run(location: &Location) -> ExitCode {
@@ -107,7 +107,7 @@ impl Prepared {
         let broker = Arc::new(broker.traced(exporter.as_ref().and_then(Exporter::tracer)));
         let sockets = &config.server.sockets;
         // Also the user that may write to the directories of sockets.
-        let identity = Identity::of(&sockets.privileges).map_err(|error| error.to_string())?;
+        let identity = ProcessIdentity::of(&sockets.privileges).map_err(|error| error.to_string())?;
         let bound = bind::all(sockets, &activated).map_err(|error| error.to_string())?;
         let admin = bind::admin(sockets).map_err(|error| error.to_string())?;
         let prometheus = config.server.prometheus.as_ref().map(endpoint::bind).transpose();

@@ -14,13 +14,13 @@ pub const LOGIN_BUDGET: Duration = Duration::from_secs(8);
 pub struct Deadline(Instant);
 
 impl Deadline {
-    /// `budget` from now on.
+    /// The end of `budget` from now on.
     #[must_use]
     pub fn after(budget: Duration) -> Self {
         Self(Instant::now() + budget)
     }
 
-    /// `budget` from `start` on.
+    /// The end of `budget` from `start` on.
     #[must_use]
     pub fn from(start: Instant, budget: Duration) -> Self {
         Self(start + budget)

@@ -16,7 +16,7 @@ use socket2::{Domain, Type};
 use super::accounts::user_id;
 use super::activation::Activated;
 use super::directory::Own;
-use super::privilege::Identity;
+use super::privilege::ProcessIdentity;
 use super::settings::{Endpoint, Settings};
 use super::unix;
 pub use super::unix::UnixEndpoint;
@@ -153,7 +153,7 @@ pub fn all(settings: &Settings, activated: &Activated) -> Result<Vec<Bound>, Err
 /// Who besides root may write to the directories of sockets; `None` if this process is not root.
 fn own(settings: &Settings) -> Option<Own> {
     // The names may be unknown in the jail. An unknown user is not allowed to write.
-    let identity = || Identity::of(&settings.privileges).ok();
+    let identity = || ProcessIdentity::of(&settings.privileges).ok();
     geteuid().is_root().then(|| identity().as_ref().map(Own::of).unwrap_or_default())
 }
 

@@ -23,7 +23,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use socket2::{Domain, SockAddr, Type};
 
-use super::privilege::Identity;
+use super::privilege::ProcessIdentity;
 
 /// The most symbolic links in a path, as in the kernel.
 const LINKS: usize = 40;
@@ -42,7 +42,7 @@ pub(super) struct Own {
 }
 
 impl Own {
-    pub(super) fn of(identity: &Identity) -> Self {
+    pub(super) fn of(identity: &ProcessIdentity) -> Self {
         Self { user: identity.user(), group: identity.group() }
     }
 
@@ -76,7 +76,7 @@ pub(super) struct Directory {
 
 /// A file in a directory.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct FoundFile {
     fd: OwnedFd,
     stat: Stat,
 }
@@ -84,7 +84,7 @@ pub(super) struct Found {
 /// The identity of a file, independent of its name.
 pub(super) type Inode = (u64, u64);
 
-impl Found {
+impl FoundFile {
     pub(super) fn is_socket(&self) -> bool {
         FileType::from_raw_mode(self.stat.st_mode).is_socket()
     }
@@ -121,10 +121,10 @@ impl Directory {
     }
 
     /// The file of this name. Symbolic links are not followed.
-    pub(super) fn find(&self, name: &OsStr) -> io::Result<Found> {
+    pub(super) fn find(&self, name: &OsStr) -> io::Result<FoundFile> {
         let fd = open(self.fd.as_fd(), name, OFlags::NOFOLLOW)?;
         let stat = rustix::fs::fstat(&fd)?;
-        Ok(Found { fd, stat })
+        Ok(FoundFile { fd, stat })
     }
 
     /// Locks the file of this name, which is created if necessary, as long as it is open.
@@ -202,12 +202,12 @@ impl Directory {
     }
 
     /// The socket that was just bound to this name, unless it was replaced.
-    pub(super) fn find_new(&self, name: &OsStr) -> io::Result<Found> {
+    pub(super) fn find_new(&self, name: &OsStr) -> io::Result<FoundFile> {
         let found = self.find(name)?;
         if found.is_new() { Ok(found) } else { Err(exists("another file has taken its name")) }
     }
 
-    pub(super) fn set_mode(&self, name: &OsStr, found: &Found, mode: u32) -> io::Result<()> {
+    pub(super) fn set_mode(&self, name: &OsStr, found: &FoundFile, mode: u32) -> io::Result<()> {
         if let Some(path) = through_proc(found.fd.as_fd()) {
             return fs::set_permissions(path, Permissions::from_mode(mode));
         }

@@ -35,14 +35,14 @@ impl std::error::Error for Error {}
 
 /// User and groups of the broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
+pub struct ProcessIdentity {
     user: Option<User>,
     group: Option<Gid>,
     /// `group`, and the other groups of `user`.
     groups: Vec<Gid>,
 }
 
-impl Identity {
+impl ProcessIdentity {
     /// Looks up the names, before the jail.
     ///
     /// # Errors
@@ -84,11 +84,11 @@ pub fn keep_to_itself() {
 ///
 /// # Errors
 /// A step fails.
-pub fn drop_privileges(identity: &Identity, jail: Option<&Path>) -> Result<(), Error> {
+pub fn drop_privileges(identity: &ProcessIdentity, jail: Option<&Path>) -> Result<(), Error> {
     if let Some(jail) = jail {
         enter(jail)?;
     }
-    let Identity { user, group, groups } = identity;
+    let ProcessIdentity { user, group, groups } = identity;
     let failed = |what: &str| {
         let what = what.to_owned();
         move |error: nix::Error| Error(format!("{what}: {error}"))

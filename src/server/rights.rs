@@ -12,7 +12,7 @@ use nix::unistd::{User, getegid, geteuid, getgroups};
 
 use super::accounts::{group_id, user_id};
 use super::directory::{Own, other_writer_at};
-use super::privilege::{self, Identity};
+use super::privilege::{self, ProcessIdentity};
 use super::reach::Visitor;
 use super::settings::{Endpoint, Settings, UnixSocket};
 use crate::document::Place;
@@ -34,7 +34,7 @@ pub struct Missing {
 pub fn missing(file: &Path, settings: &Settings) -> Missing {
     let mut missing = Missing::default();
     let privileges = &settings.privileges;
-    let identity = Identity::of(privileges);
+    let identity = ProcessIdentity::of(privileges);
     missing.owners.extend(identity.as_ref().err().map(ToString::to_string));
     let ipc = &settings.ipc;
     for (user, place) in ipc.allow_users.iter().zip(&ipc.allowed_at) {

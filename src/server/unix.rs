@@ -14,7 +14,7 @@ use nix::unistd::{User, geteuid};
 
 use super::accounts::{group_id, user_id};
 use super::bind::{BACKLOG, Error};
-use super::directory::{Directory, Found, Inode, Own};
+use super::directory::{Directory, FoundFile, Inode, Own};
 use super::settings::UnixSocket;
 
 /// A unix socket and its path. When dropped, the path is removed and the lock released.
@@ -121,7 +121,12 @@ fn try_to_make(socket: &UnixSocket, own: Option<Own>) -> Result<UnixEndpoint, Fa
 }
 
 /// Sets mode and owner of a socket. The error names the one that fails.
-fn set_rights(directory: &Directory, name: &OsStr, found: &Found, socket: &UnixSocket) -> Result<(), Failed> {
+fn set_rights(
+    directory: &Directory,
+    name: &OsStr,
+    found: &FoundFile,
+    socket: &UnixSocket,
+) -> Result<(), Failed> {
     if let Some(group) = &socket.group {
         let given = group_id(group).and_then(|id| {
             // The directory may have set the group already, and the unit may forbid chown(2).

@@ -19,7 +19,7 @@ pub const MAX_LINE: usize = 16 * 1024;
 
 /// A command of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Line {
+pub enum ClientLine {
     /// `VERSION <major> <minor>`; the major version is 1.
     Version {
         /// 0 for Postfix and Exim, 1 and more for Dovecot's own.
@@ -74,7 +74,7 @@ pub enum Initial {
 /// # Errors
 /// [`Error::Framing`] for a line over the limit, another major version, and a command without a valid id,
 /// because it cannot be answered.
-pub fn decode(bytes: &[u8], minor: u32) -> Result<Option<(Line, usize)>, Error> {
+pub fn decode(bytes: &[u8], minor: u32) -> Result<Option<(ClientLine, usize)>, Error> {
     let Some(end) = memchr::memchr(b'\n', bytes) else {
         return if bytes.len() > MAX_LINE {
             Err(Error::Framing("line longer than the limit"))
@@ -88,21 +88,21 @@ pub fn decode(bytes: &[u8], minor: u32) -> Result<Option<(Line, usize)>, Error> 
     let mut fields = bytes[..end].split(|&byte| byte == b'\t');
     let line = match fields.next().unwrap_or_default() {
         b"VERSION" => match (number(fields.next()), number(fields.next())) {
-            (Some(1), Some(minor)) => Line::Version { minor },
+            (Some(1), Some(minor)) => ClientLine::Version { minor },
             _ => return Err(Error::Framing("not version 1 of the protocol")),
         },
         b"CPID" => match number(fields.next()) {
-            Some(1..) => Line::Cpid,
+            Some(1..) => ClientLine::Cpid,
             _ => return Err(Error::Framing("CPID without a number")),
         },
-        b"AUTH" => Line::Auth(Box::new(auth(fields, minor)?)),
+        b"AUTH" => ClientLine::Auth(Box::new(auth(fields, minor)?)),
         b"CONT" => {
             let id = id(fields.next())?;
             let Some(data) = fields.next() else { return Err(Error::Framing("CONT without data")) };
-            Line::Cont { id, data: STANDARD.decode(data).ok() }
+            ClientLine::Cont { id, data: STANDARD.decode(data).ok() }
         }
-        b"CANCEL" => Line::Cancel { id: id(fields.next())? },
-        _ => Line::Unknown,
+        b"CANCEL" => ClientLine::Cancel { id: id(fields.next())? },
+        _ => ClientLine::Unknown,
     };
     Ok(Some((line, end + 1)))
 }
@@ -228,7 +228,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn one(line: &str, minor: u32) -> Line {
+    fn one(line: &str, minor: u32) -> ClientLine {
         let (decoded, consumed) = decode(line.as_bytes(), minor).expect("legal").expect("complete");
         assert_eq!(consumed, line.len());
         decoded
@@ -236,7 +236,7 @@ mod tests {
 
     fn auth(line: &str, minor: u32) -> Auth {
         match one(line, minor) {
-            Line::Auth(auth) => *auth,
+            ClientLine::Auth(auth) => *auth,
             other => panic!("{other:?}"),
         }
     }
@@ -281,13 +281,13 @@ mod tests {
 
     #[test]
     fn other_lines() {
-        assert_eq!(one("VERSION\t1\t0\n", 0), Line::Version { minor: 0 });
-        assert_eq!(one("CPID\t42\n", 0), Line::Cpid);
-        assert_eq!(one("CONT\t1\t\n", 0), Line::Cont { id: 1, data: Some(Vec::new()) });
-        assert_eq!(one("CONT\t1\tYQ==\n", 0), Line::Cont { id: 1, data: Some(b"a".to_vec()) });
-        assert_eq!(one("CONT\t1\t!\n", 0), Line::Cont { id: 1, data: None });
-        assert_eq!(one("CANCEL\t4294967295\n", 0), Line::Cancel { id: u32::MAX });
-        assert_eq!(one("FUTURE\tx\n", 0), Line::Unknown);
+        assert_eq!(one("VERSION\t1\t0\n", 0), ClientLine::Version { minor: 0 });
+        assert_eq!(one("CPID\t42\n", 0), ClientLine::Cpid);
+        assert_eq!(one("CONT\t1\t\n", 0), ClientLine::Cont { id: 1, data: Some(Vec::new()) });
+        assert_eq!(one("CONT\t1\tYQ==\n", 0), ClientLine::Cont { id: 1, data: Some(b"a".to_vec()) });
+        assert_eq!(one("CONT\t1\t!\n", 0), ClientLine::Cont { id: 1, data: None });
+        assert_eq!(one("CANCEL\t4294967295\n", 0), ClientLine::Cancel { id: u32::MAX });
+        assert_eq!(one("FUTURE\tx\n", 0), ClientLine::Unknown);
         assert_eq!(
             auth("AUTH\t1\tPLAIN\tsession=a\u{1}tb\tclient_id=a\u{1}tb\u{1}1\n", 1).peer.client_id,
             "a\tb\u{1}"

@@ -211,7 +211,7 @@ impl Hello {
     /// # Errors
     /// Anything but a greeting.
     pub fn decode(bytes: &[u8]) -> Result<Option<(Self, usize)>, Error> {
-        let Some(Greeting { version, rest, consumed }) = greeting(bytes, MAX_FROM_CLIENT)? else {
+        let Some(GreetingPrefix { version, rest, consumed }) = greeting(bytes, MAX_FROM_CLIENT)? else {
             return Ok(None);
         };
         let service = match (OLDEST..=VERSION).contains(&version) {
@@ -236,7 +236,7 @@ impl Welcome {
     /// # Errors
     /// Anything but a greeting.
     pub fn decode(bytes: &[u8]) -> Result<Option<(Self, usize)>, Error> {
-        let Some(Greeting { version, rest, consumed }) = greeting(bytes, MAX_FROM_BROKER)? else {
+        let Some(GreetingPrefix { version, rest, consumed }) = greeting(bytes, MAX_FROM_BROKER)? else {
             return Ok(None);
         };
         let verdict = options(MAX_FROM_BROKER).deserialize(rest).map_err(|_| Error::Garbage)?;
@@ -245,14 +245,14 @@ impl Welcome {
 }
 
 /// The part of a greeting that never changes.
-struct Greeting<'a> {
+struct GreetingPrefix<'a> {
     version: u16,
     /// What stands behind the version, in that version's layout.
     rest: &'a [u8],
     consumed: usize,
 }
 
-fn greeting(bytes: &[u8], limit: usize) -> Result<Option<Greeting<'_>>, Error> {
+fn greeting(bytes: &[u8], limit: usize) -> Result<Option<GreetingPrefix<'_>>, Error> {
     // A peer of another protocol is detected by its first bytes.
     let seen = bytes.get(PREFIX..).unwrap_or_default();
     let known = seen.len().min(MAGIC.len());
@@ -264,7 +264,7 @@ fn greeting(bytes: &[u8], limit: usize) -> Result<Option<Greeting<'_>>, Error> {
     };
     match payload.split_first_chunk::<6>() {
         Some(([b'p', b'f', b'x', b'h', low, high], rest)) => {
-            Ok(Some(Greeting { version: u16::from_le_bytes([*low, *high]), rest, consumed }))
+            Ok(Some(GreetingPrefix { version: u16::from_le_bytes([*low, *high]), rest, consumed }))
         }
         _ => Err(Error::Garbage),
     }

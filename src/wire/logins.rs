@@ -12,9 +12,9 @@
 use std::time::{Duration, Instant};
 
 use super::Error;
-use super::dovecot::{self, Auth, Initial, Line};
+use super::dovecot::{self, Auth, ClientLine, Initial};
 use super::reply::{self, Next};
-use super::sasl::{self, Dialogue, Refusal};
+use super::sasl::{self, Dialogue, SaslRefusal};
 use crate::model::{Answer, Login, Mechanism, Peer};
 
 /// Dialogues that wait for their client.
@@ -125,14 +125,14 @@ impl LoginConnection {
             };
             received.drain(..consumed);
             let step = match line {
-                Line::Version { minor } => {
+                ClientLine::Version { minor } => {
                     self.minor = minor;
                     None
                 }
-                Line::Cpid | Line::Unknown => None,
-                Line::Auth(auth) => self.begin(*auth, now, out),
-                Line::Cont { id, data } => self.go_on(id, data.as_deref(), now, out),
-                Line::Cancel { id } => self.take(id).and_then(|open| open.forgotten()),
+                ClientLine::Cpid | ClientLine::Unknown => None,
+                ClientLine::Auth(auth) => self.begin(*auth, now, out),
+                ClientLine::Cont { id, data } => self.go_on(id, data.as_deref(), now, out),
+                ClientLine::Cancel { id } => self.take(id).and_then(|open| open.forgotten()),
             };
             if let Some(step) = step {
                 return step;
@@ -179,12 +179,12 @@ impl LoginConnection {
         let Auth { id, mechanism, initial, peer } = auth;
         if let Some(open) = self.take(id) {
             // The client could not tell which of the two is answered.
-            let refusal = Refusal { reason: "this id is in use", user: String::new() };
+            let refusal = SaslRefusal { reason: "this id is in use", user: String::new() };
             let step = refused(id, &mechanism, refusal, peer, out);
             return open.forgotten().or(Some(step));
         }
         let Some(mechanism) = Mechanism::of(&mechanism).filter(|known| self.offered.contains(known)) else {
-            let refusal = Refusal { reason: "unsupported mechanism", user: String::new() };
+            let refusal = SaslRefusal { reason: "unsupported mechanism", user: String::new() };
             return Some(refused(id, &mechanism, refusal, peer, out));
         };
         let talk = Box::new(Talk { id, mechanism, dialogue: Dialogue::new(mechanism), peer });
@@ -203,13 +203,13 @@ impl LoginConnection {
         let timed_out = "Authentication request timed out";
         let Some(open) = self.take(id) else {
             // It was replaced, or never existed. Dovecot uses this text in both cases.
-            let refusal = Refusal { reason: timed_out, user: String::new() };
+            let refusal = SaslRefusal { reason: timed_out, user: String::new() };
             return Some(refused(id, "", refusal, Peer::default(), out));
         };
         let is_late = now.duration_since(open.since) >= PATIENCE;
         match open.state {
             LoginState::Dialogue(talk) if is_late => {
-                let refusal = Refusal { reason: timed_out, user: talk.dialogue.user().to_owned() };
+                let refusal = SaslRefusal { reason: timed_out, user: talk.dialogue.user().to_owned() };
                 Some(refused(id, talk.mechanism.name(), refusal, talk.peer, out))
             }
             LoginState::Dialogue(talk) => self.respond(talk, data, now, out),
@@ -265,8 +265,8 @@ impl OpenLogin {
 }
 
 /// Appends FAIL without asking. The step is for the log.
-fn refused(id: u32, mechanism: &str, refusal: Refusal, peer: Peer, out: &mut Vec<u8>) -> LoginStep {
-    let Refusal { reason, user } = refusal;
+fn refused(id: u32, mechanism: &str, refusal: SaslRefusal, peer: Peer, out: &mut Vec<u8>) -> LoginStep {
+    let SaslRefusal { reason, user } = refusal;
     fail(id, reason, out);
     let mechanism = mechanism.chars().take(LONGEST_MECHANISM).collect();
     LoginStep::Refused(Box::new(Refused { mechanism, reason, user, remote: peer.client_ip }))

@@ -23,19 +23,19 @@ pub enum DialogueStep {
     /// The dialogue is complete.
     Complete(Credentials),
     /// Refused; the API is not asked.
-    Fail(Refusal),
+    Fail(SaslRefusal),
 }
 
 /// Why a login is refused.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct SaslRefusal {
     /// May be shown to the SMTP client.
     pub reason: &'static str,
     /// The name, for the log: as far as it is known, and cut. It may be the illegal part.
     pub user: String,
 }
 
-impl Refusal {
+impl SaslRefusal {
     fn new(reason: &'static str, user: &[u8]) -> Self {
         Self { reason, user: brief(&String::from_utf8_lossy(user)).into_owned() }
     }
@@ -75,7 +75,7 @@ impl Dialogue {
                         self.name = Some(user);
                         DialogueStep::Challenge(b"Password:")
                     }
-                    Err(reason) => DialogueStep::Fail(Refusal::new(reason, response)),
+                    Err(reason) => DialogueStep::Fail(SaslRefusal::new(reason, response)),
                 },
                 Some(user) => password(user, response),
             },
@@ -86,8 +86,8 @@ impl Dialogue {
 
     /// Ends the dialogue after a response that is not base64.
     #[must_use]
-    pub fn not_base64(&self) -> Refusal {
-        Refusal::new(NOT_BASE64, self.user().as_bytes())
+    pub fn not_base64(&self) -> SaslRefusal {
+        SaslRefusal::new(NOT_BASE64, self.user().as_bytes())
     }
 
     /// The name; empty if it is not known yet.
@@ -154,7 +154,7 @@ fn password(user: String, bytes: &[u8]) -> DialogueStep {
         Ok(text) => {
             DialogueStep::Complete(Credentials::Password { user, password: Secret::new(text.to_owned()) })
         }
-        Err(reason) => DialogueStep::Fail(Refusal::new(reason, user.as_bytes())),
+        Err(reason) => DialogueStep::Fail(SaslRefusal::new(reason, user.as_bytes())),
     }
 }
 
@@ -166,17 +166,17 @@ fn plain(response: &[u8]) -> DialogueStep {
         // A text between two NULs is a name; without them it may be a password.
         (_, user, behind, _) => {
             let user = user.filter(|_| behind.is_some()).unwrap_or_default();
-            return DialogueStep::Fail(Refusal::new(PLAIN_FORMAT, user));
+            return DialogueStep::Fail(SaslRefusal::new(PLAIN_FORMAT, user));
         }
     };
     // Some mail clients write the two names in different case.
     let folded = |name: &[u8]| String::from_utf8_lossy(name).to_lowercase();
     if !acts_for.is_empty() && acts_for != user && folded(acts_for) != folded(user) {
-        return DialogueStep::Fail(Refusal::new("not allowed to act for another user", user));
+        return DialogueStep::Fail(SaslRefusal::new("not allowed to act for another user", user));
     }
     match name(user) {
         Ok(user) => password(user, secret),
-        Err(reason) => DialogueStep::Fail(Refusal::new(reason, user)),
+        Err(reason) => DialogueStep::Fail(SaslRefusal::new(reason, user)),
     }
 }
 
@@ -213,7 +213,7 @@ fn oauthbearer(response: &[u8]) -> DialogueStep {
 fn token(read: Result<Credentials, &'static str>, claimed: &str) -> DialogueStep {
     match read {
         Ok(credentials) => DialogueStep::Complete(credentials),
-        Err(reason) => DialogueStep::Fail(Refusal::new(reason, claimed.as_bytes())),
+        Err(reason) => DialogueStep::Fail(SaslRefusal::new(reason, claimed.as_bytes())),
     }
 }
 
@@ -416,7 +416,7 @@ mod tests {
             (Mechanism::Xoauth2, b"user=\x01auth=Bearer t\x01\x01", "empty user name", ""),
             (Mechanism::Xoauth2, b"secret", XOAUTH2_FORMAT, ""),
         ] {
-            let refusal = Refusal { reason, user: user.to_owned() };
+            let refusal = SaslRefusal { reason, user: user.to_owned() };
             assert_eq!(
                 Dialogue::new(mechanism).respond(response),
                 DialogueStep::Fail(refusal),
@@ -430,7 +430,7 @@ mod tests {
         assert!(refusal.user.len() < 300);
         let mut dialogue = Dialogue::new(Mechanism::Login);
         dialogue.respond(b"u");
-        assert_eq!(dialogue.not_base64(), Refusal { reason: NOT_BASE64, user: "u".to_owned() });
+        assert_eq!(dialogue.not_base64(), SaslRefusal { reason: NOT_BASE64, user: "u".to_owned() });
     }
 
     #[test]
