@@ -1,6 +1,8 @@
 //! The configuration as it holds: each value with its origin, in YAML.
 //!
-//! Secrets are shown as `…`. The text is YAML that a document can be made of, but for them.
+//! Secrets are shown as `…`. Read again, the text gives the same configuration but for them.
+
+use std::collections::HashMap;
 
 use serde_yaml::{Mapping, Value};
 
@@ -16,13 +18,8 @@ pub(super) enum Origin {
     Default,
     /// It is set nowhere, and this key says what holds then.
     Inherited(&'static str),
-    /// The document.
-    File {
-        /// Its line.
-        line: usize,
-        /// The key, which may be one of `defaults`.
-        key: String,
-    },
+    /// The document: a line, and the key, which may be one of `defaults`.
+    File { line: usize, path: KeyPath },
     /// An environment variable.
     Variable(String),
 }
@@ -36,93 +33,81 @@ pub(super) struct Dump {
 impl Dump {
     /// Notes a value. What is noted later holds.
     pub(super) fn set(&mut self, path: &KeyPath, value: Value, origin: Origin) {
-        match self.lines.iter_mut().rev().take(64).find(|(known, ..)| known == path) {
-            Some((_, known, from)) => (*known, *from) = (value, origin),
-            None => self.lines.push((path.clone(), value, origin)),
-        }
+        self.lines.push((path.clone(), value, origin));
     }
 
     /// The text; with `changed_only` without what is set nowhere.
     pub(super) fn to_yaml(&self, changed_only: bool) -> String {
-        let mut tree = Tree::Map(Vec::new());
+        let mut tree = Tree::default();
         for (path, value, origin) in &self.lines {
-            if !(changed_only && matches!(origin, Origin::Default | Origin::Inherited(_))) {
-                tree.put(path.steps(), value, origin, path);
-            }
+            tree.put(path, value, origin);
         }
         let mut text = String::new();
-        tree.write(&mut text, 0);
+        tree.write(&mut text, 0, changed_only);
         text
     }
 }
 
 /// The values by their paths.
-enum Tree {
-    Leaf(Value, String),
-    Map(Vec<(String, Tree)>),
-    List(Vec<(usize, Tree)>),
+#[derive(Default)]
+struct Tree<'d> {
+    /// The value and its origin, if this is a single one.
+    leaf: Option<(&'d Value, &'d Origin, &'d KeyPath)>,
+    members: Vec<(&'d Step, Tree<'d>)>,
+    index: HashMap<&'d Step, usize>,
 }
 
-impl Tree {
-    fn put(&mut self, steps: &[Step], value: &Value, origin: &Origin, path: &KeyPath) {
-        let Some((step, below)) = steps.split_first() else {
-            *self = Self::Leaf(value.clone(), origin.comment(path));
-            return;
-        };
-        match step {
-            Step::Key(name) => {
-                if !matches!(self, Self::Map(_)) {
-                    *self = Self::Map(Vec::new());
-                }
-                let Self::Map(pairs) = self else { return };
-                let at = pairs.iter().position(|(known, _)| known == name).unwrap_or_else(|| {
-                    pairs.push((name.clone(), Self::Map(Vec::new())));
-                    pairs.len() - 1
-                });
-                pairs[at].1.put(below, value, origin, path);
+impl<'d> Tree<'d> {
+    fn put(&mut self, path: &'d KeyPath, value: &'d Value, origin: &'d Origin) {
+        let mut tree = self;
+        for step in path.steps() {
+            tree.leaf = None;
+            let at = *tree.index.entry(step).or_insert(tree.members.len());
+            if at == tree.members.len() {
+                tree.members.push((step, Tree::default()));
             }
-            Step::Item(index) => {
-                if !matches!(self, Self::List(_)) {
-                    *self = Self::List(Vec::new());
-                }
-                let Self::List(items) = self else { return };
-                let at = items.iter().position(|(known, _)| known == index).unwrap_or_else(|| {
-                    items.push((*index, Self::Map(Vec::new())));
-                    items.len() - 1
-                });
-                items[at].1.put(below, value, origin, path);
+            tree = &mut tree.members[at].1;
+        }
+        *tree = Self { leaf: Some((value, origin, path)), ..Self::default() };
+    }
+
+    /// Whether something in it is shown.
+    fn is_shown(&self, changed_only: bool) -> bool {
+        match self.leaf {
+            Some((_, origin, _)) => {
+                !changed_only || !matches!(origin, Origin::Default | Origin::Inherited(_))
             }
+            None => self.members.iter().any(|(_, tree)| tree.is_shown(changed_only)),
         }
     }
 
-    fn write(&self, text: &mut String, depth: usize) {
-        match self {
-            Self::Leaf(value, comment) => write_lines(text, depth, &yaml(value), comment),
-            Self::Map(pairs) => {
-                for (name, tree) in pairs {
-                    match tree {
-                        Self::Leaf(value, comment) => {
-                            let pair = Mapping::from_iter([(Value::from(name.as_str()), value.clone())]);
-                            write_lines(text, depth, &yaml(&Value::Mapping(pair)), comment);
-                        }
-                        _ => {
-                            let name = yaml(&Value::from(name.as_str()));
-                            write_lines(text, depth, &format!("{}:", name.trim_end()), "");
-                            tree.write(text, depth + 1);
-                        }
-                    }
+    fn write(&self, text: &mut String, depth: usize, changed_only: bool) {
+        for (step, tree) in &self.members {
+            let is_shown = tree.is_shown(changed_only);
+            match (step, tree.leaf) {
+                // An item that is left out would change the places of those behind it.
+                (Step::Item(_), _) if !is_shown => write_lines(text, depth, "- {}", ""),
+                (Step::Key(_), _) if !is_shown => {}
+                (Step::Key(name), Some((value, origin, path))) => {
+                    let pair = Mapping::from_iter([(Value::from(name.as_str()), value.clone())]);
+                    write_lines(text, depth, &yaml(&Value::Mapping(pair)), &origin.comment(path));
                 }
-            }
-            Self::List(items) => {
-                for (_, item) in items {
-                    let mut block = String::new();
-                    item.write(&mut block, depth + 1);
+                (Step::Key(name), None) => {
+                    let name = yaml(&Value::from(name.as_str()));
+                    write_lines(text, depth, &format!("{}:", name.trim_end()), "");
+                    tree.write(text, depth + 1, changed_only);
+                }
+                (Step::Item(_), leaf) => {
+                    let mut item = String::new();
+                    match leaf {
+                        Some((value, origin, path)) => {
+                            write_lines(&mut item, depth + 1, &yaml(value), &origin.comment(path));
+                        }
+                        None => tree.write(&mut item, depth + 1, changed_only),
+                    }
                     // The dash takes the place of the first line's indentation.
                     let indent = "  ".repeat(depth);
-                    text.push_str(&format!(
-                        "{indent}- {}",
-                        block.get(indent.len() + 2..).unwrap_or_default()
-                    ));
+                    text.push_str(&format!("{indent}- {}", item.get(indent.len() + 2..).unwrap_or_default()));
                 }
             }
         }
@@ -135,12 +120,15 @@ fn yaml(value: &Value) -> String {
 
 /// Adds `lines`; the first of them is followed by the comment.
 fn write_lines(text: &mut String, depth: usize, lines: &str, comment: &str) {
-    let indent = "  ".repeat(depth);
     for (number, line) in lines.lines().enumerate() {
-        let comment =
-            if number == 0 && !comment.is_empty() { format!("  # {comment}") } else { String::new() };
-        let indent = if line.is_empty() { "" } else { indent.as_str() };
-        text.push_str(&format!("{indent}{line}{comment}\n"));
+        if !line.is_empty() {
+            text.push_str(&"  ".repeat(depth));
+            text.push_str(line);
+        }
+        if number == 0 && !comment.is_empty() {
+            text.push_str(&format!("  # {comment}"));
+        }
+        text.push('\n');
     }
 }
 
@@ -150,8 +138,8 @@ impl Origin {
             Self::Default => "default".to_owned(),
             Self::Inherited(key) => format!("from {key}"),
             Self::Variable(name) => name.clone(),
-            Self::File { line, key } if *key == path.to_string() => format!("line {line}"),
-            Self::File { line, key } => format!("line {line}, {key}"),
+            Self::File { line, path: key } if key == path => format!("line {line}"),
+            Self::File { line, path: key } => format!("line {line}, {key}"),
         }
     }
 }

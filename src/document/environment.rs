@@ -18,25 +18,24 @@ use super::place::Place;
 use super::problem::Problem;
 use super::yaml;
 
-/// What a variable has for a place.
-const NOWHERE: Place = Place { line: 1, column: 1 };
-
 /// A variable, as the kinds of keys read it.
 pub(super) struct Variable {
     pub(super) name: String,
+    /// Its name as it is compared, if it has the prefix.
+    folded: Option<String>,
     /// As one value.
     pub(super) text: Node,
     /// As a list: `[a, b]` or `a,b`; nothing if it is neither.
     pub(super) list: Option<Node>,
-    /// As `name=value,name=value`, the values percent-encoded (OpenTelemetry).
-    pub(super) pairs: Node,
+    /// As `name=value,name=value`, the values percent-encoded; only without the prefix (OpenTelemetry).
+    pub(super) pairs: Option<Node>,
 }
 
 /// The variables of a process.
 pub(super) struct Variables {
     prefix: &'static str,
     all: Vec<Variable>,
-    /// Which of them has a name, folded.
+    /// Their positions by name.
     by_name: HashMap<String, usize>,
     /// The keys that they set.
     claims: RefCell<HashMap<usize, KeyPath>>,
@@ -46,31 +45,26 @@ pub(super) struct Variables {
 impl Variables {
     /// Those of `environment` that are not empty; `prefix` begins the names of those that set keys.
     pub(super) fn new(prefix: &'static str, environment: &[(String, String)]) -> Self {
-        let mut variables = Self {
-            prefix,
-            all: Vec::new(),
-            by_name: HashMap::new(),
-            claims: RefCell::default(),
-            problems: RefCell::default(),
-        };
+        let (mut all, mut by_name, mut problems) = (Vec::<Variable>::new(), HashMap::new(), Vec::new());
         for (name, text) in environment.iter().filter(|(_, text)| !text.is_empty()) {
-            // Case means nothing in the names of those with the prefix.
-            let is_ours = folded(name).starts_with(prefix);
-            let folded = if is_ours { folded(name) } else { name.clone() };
-            if let Some(other) = variables.by_name.get(&folded) {
-                let other = variables.all.get(*other).map_or("", |other| other.name.as_str());
-                let problem = Problem::of_file(Path::new(name), format!("sets the same key as {other}"));
-                variables.problems.borrow_mut().push(problem);
-                continue;
+            let variable = Variable::new(name, text, prefix);
+            let compared = variable.folded.clone().unwrap_or_else(|| name.clone());
+            if let Some(&other) = by_name.get(&compared) {
+                let other = all.get(other).map_or("", |other: &Variable| other.name.as_str());
+                problems.push(Problem::of_file(Path::new(name), format!("sets the same key as {other}")));
+            } else {
+                by_name.insert(compared, all.len());
+                all.push(variable);
             }
-            variables.by_name.insert(folded, variables.all.len());
-            variables.all.push(Variable::new(name, text));
         }
-        variables
+        Self { prefix, all, by_name, claims: RefCell::default(), problems: problems.into() }
     }
 
     /// The variable that sets the key at `path`.
     pub(super) fn of(&self, path: &KeyPath) -> Option<&Variable> {
+        if self.all.is_empty() {
+            return None;
+        }
         let steps = path.steps().iter().map(|step| match step {
             Step::Key(name) => folded(name),
             Step::Item(index) => index.to_string(),
@@ -96,20 +90,22 @@ impl Variables {
     /// What is wrong with the variables, once all keys were read.
     pub(super) fn problems(&self) -> Vec<Problem> {
         let claims = self.claims.borrow();
-        let ours = |(_, variable): &(usize, &Variable)| folded(&variable.name).starts_with(self.prefix);
-        let unclaimed =
-            self.all.iter().enumerate().filter(ours).filter(|(index, _)| !claims.contains_key(index));
-        let told = unclaimed.map(|(_, variable)| {
+        let is_unclaimed =
+            |(index, variable): &(usize, &Variable)| variable.folded.is_some() && !claims.contains_key(index);
+        let unclaimed = self.all.iter().enumerate().filter(is_unclaimed).map(|(_, variable)| {
             let message = "matches no key of this configuration, and has no effect";
             Problem::warning_of_file(Path::new(&variable.name), message)
         });
-        told.chain(self.problems.take()).collect()
+        unclaimed.chain(self.problems.take()).collect()
     }
 }
 
 impl Variable {
-    fn new(name: &str, text: &str) -> Self {
-        Self { name: name.to_owned(), text: node(text), list: list(text), pairs: pairs(text) }
+    fn new(name: &str, text: &str, prefix: &str) -> Self {
+        // Case means nothing in the names of those with the prefix.
+        let folded = Some(folded(name)).filter(|name| name.starts_with(prefix));
+        let pairs = folded.is_none().then(|| pairs(text));
+        Self { name: name.to_owned(), folded, text: node(text), list: list(text), pairs }
     }
 }
 
@@ -118,14 +114,18 @@ fn folded(name: &str) -> String {
     name.chars().flat_map(char::to_uppercase).map(|c| if c.is_alphanumeric() { c } else { '_' }).collect()
 }
 
+/// What comes out of a variable has no place.
+fn nowhere(value: Value) -> Node {
+    Node { place: Place::START, value }
+}
+
 fn node(text: &str) -> Node {
-    Node { place: NOWHERE, value: Value::Text { text: text.to_owned(), is_plain: false } }
+    nowhere(Value::Text { text: text.to_owned(), is_plain: false })
 }
 
 fn list(text: &str) -> Option<Node> {
     if !text.trim_start().starts_with('[') {
-        let items = text.split(',').map(|item| node(item.trim())).collect();
-        return Some(Node { place: NOWHERE, value: Value::List(items) });
+        return Some(nowhere(Value::List(text.split(',').map(|item| node(item.trim())).collect())));
     }
     let (list, faults) = yaml::read(text, |_| true);
     (faults.is_empty() && matches!(list.value, Value::List(_))).then_some(list)
@@ -136,7 +136,7 @@ fn pairs(text: &str) -> Node {
     for pair in text.split(',').filter(|pair| !pair.trim().is_empty()) {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         let value = percent_decode_str(value.trim()).decode_utf8_lossy();
-        map.add(Pair { key: key.trim().to_owned(), place: NOWHERE, node: node(&value) });
+        map.add(Pair { key: key.trim().to_owned(), place: Place::START, node: node(&value) });
     }
-    Node { place: NOWHERE, value: Value::Map(map) }
+    nowhere(Value::Map(map))
 }

@@ -41,11 +41,11 @@ impl Found<'_, String> {
     /// Opens the file that this value names, and reports what is wrong with it. Beside it stands its path.
     /// Those that `defaults` names are opened for its entries.
     pub fn open(&self, holds: Holds) -> Option<(File, PathBuf)> {
-        let document = self.key.document;
-        if self.key.is_template {
+        let document = self.key.document();
+        if self.key.block.is_template {
             return None;
         }
-        let name = match place(document.credentials.as_deref(), self.as_ref()?) {
+        let name = match place(document.sources.credentials, self.as_ref()?) {
             Ok(name) => name,
             Err((message, hint)) => {
                 self.key.error(message).hint(hint);
@@ -71,7 +71,7 @@ impl Found<'_, String> {
     #[must_use]
     pub fn content(&self) -> Option<Vec<u8>> {
         let mut content = Vec::new();
-        let name = place(self.key.document.credentials.as_deref(), self.as_ref()?).ok()?;
+        let name = place(self.key.document().sources.credentials, self.as_ref()?).ok()?;
         let (file, _) = regular(&name).ok()?;
         file.take(MAX_BYTES).read_to_end(&mut content).ok()?;
         Some(content)

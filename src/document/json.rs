@@ -287,7 +287,9 @@ mod tests {
             Value::Float(number) => (*number).into(),
             Value::Text { text, .. } => text.as_str().into(),
             Value::List(items) => items.iter().map(as_serde).collect(),
-            Value::Map(pairs) => pairs.pairs().iter().map(|pair| (pair.key.clone(), as_serde(&pair.node))).collect(),
+            Value::Map(pairs) => {
+                pairs.pairs().iter().map(|pair| (pair.key.clone(), as_serde(&pair.node))).collect()
+            }
         }
     }
 

@@ -5,7 +5,8 @@
 //! |---|---|
 //! | text → tree with places | `syntax`, `yaml`, `toml`, `json`; `builder`, `node` |
 //! | one reading: problems, unknown keys | `reading`, `problem` |
-//! | blocks, entries, lists: where a key's value is looked for | `section`, `environment` |
+//! | where a key's value is looked for | `section`, `key`, `environment` |
+//! | blocks, entries, lists | `blocks`, `lists` |
 //! | kinds of values, secrets, files | `value`, `refusal`, `duration`, `network`, `secret`, `file` |
 //! | what is wrong inside of a long text | `within` |
 //! | which keys there are; what holds | `record`, `schema` (tests), `dump` |
@@ -13,12 +14,15 @@
 //! The room knows no key of pfxhttp: other rooms ask for theirs, and say range or choices as they do. No
 //! message shows a value, so none shows a secret. Nothing here panics on any text.
 
+mod blocks;
 mod builder;
 mod dump;
 mod duration;
 mod environment;
 mod file;
 mod json;
+mod key;
+mod lists;
 mod network;
 mod node;
 mod path;
@@ -38,8 +42,10 @@ mod within;
 mod word;
 mod yaml;
 
+pub use blocks::Entries;
 pub use dump::HIDDEN;
 pub use file::{CREDENTIALS, Holds, NO_CREDENTIALS, exposure};
+pub use key::Key;
 pub use network::numeric;
 pub use path::KeyPath;
 pub use place::Place;
@@ -48,7 +54,7 @@ pub use reading::{Document, Reported, Sources};
 pub use record::{Definition, Kind, Record};
 pub use refusal::Refusal;
 pub use secret::SecretKey;
-pub use section::{Entries, Key, Section};
+pub use section::Section;
 pub use syntax::Syntax;
 pub use value::Found;
 

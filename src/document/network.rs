@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
+use super::key::Key;
 use super::refusal::Refusal;
-use super::section::Key;
 use super::value::Found;
 
 impl<'d> Key<'d> {

@@ -45,6 +45,11 @@ impl KeyPath {
         Self(self.0.split_last().map_or_else(Vec::new, |(_, above)| above.to_vec()))
     }
 
+    /// Whether a key of this path is `wanted`.
+    pub(super) fn has_key(&self, wanted: fn(&str) -> bool) -> bool {
+        self.0.iter().any(|step| matches!(step, Step::Key(key) if wanted(key)))
+    }
+
     /// How many steps lead to the first key that is `wanted`; all, if none is.
     pub(super) fn steps_to(&self, wanted: fn(&str) -> bool) -> usize {
         let is_wanted = |step: &Step| matches!(step, Step::Key(key) if wanted(key));

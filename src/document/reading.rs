@@ -1,4 +1,4 @@
-//! One reading of a document: where keys are looked up, and what is found to be wrong.
+//! One reading of a document: what it is made of, which of its keys are known, and what is wrong with it.
 //!
 //! Problems are collected, so that one run tells all of them: at most 100, in the order of the file,
 //! each once. A key that nothing asked for is unknown.
@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::dump::Dump;
 use super::environment::Variables;
+use super::key::Spot;
 use super::nearest;
 use super::node::{Node, Pair, Value};
 use super::path::KeyPath;
@@ -18,17 +19,18 @@ use super::record::Record;
 use super::section::{Layer, Section};
 use super::syntax::Syntax;
 
-/// More than anyone reads.
+/// Problems that are reported.
 const MAX_PROBLEMS: usize = 100;
 
-/// Where the values come from, besides the document's text.
+/// Where the values come from, besides the document's text, and how it is read.
 #[derive(Debug, Clone, Copy)]
 pub struct Sources<'s> {
     /// The document's file, as problems name it.
     pub file: &'s Path,
     /// The syntax of its text.
     pub syntax: Syntax,
-    /// Whether the value of a key may be secret, so that nothing below it is named.
+    /// Whether the value of a key may be secret. Names of keys below it are not shown, and neither is a
+    /// copy of its value at another key.
     pub is_secret: fn(&str) -> bool,
     /// The variables of the process.
     pub environment: &'s [(String, String)],
@@ -40,19 +42,18 @@ pub struct Sources<'s> {
 
 /// A document while it is read.
 pub struct Document<'t> {
-    file: &'t Path,
+    pub(super) sources: Sources<'t>,
     text: &'t str,
     tree: Node,
+    is_broken: bool,
+    /// Where the values of secret keys stand, and all that they hold.
+    secrets: HashSet<Place>,
     pub(super) variables: Variables,
-    pub(super) credentials: Option<String>,
     /// The files of which a warning has said that too many users may read or write them.
     pub(super) exposed: RefCell<HashSet<PathBuf>>,
-    /// The keys that were asked for, by block.
-    asked: RefCell<HashMap<KeyPath, BTreeSet<String>>>,
-    /// Keys that the document has under a former name, by that.
-    renamed: RefCell<HashMap<KeyPath, KeyPath>>,
+    /// The blocks of the tree that were read, and their keys that were asked for.
+    asked: RefCell<HashMap<*const Node, BTreeSet<&'static str>>>,
     problems: RefCell<Vec<Problem>>,
-    is_broken: bool,
     pub(super) dump: RefCell<Dump>,
     /// Which keys there are, if this document is read to learn that.
     pub(super) record: Option<RefCell<Record>>,
@@ -64,6 +65,11 @@ pub struct Reported<'d> {
 }
 
 impl Reported<'_> {
+    /// What stands for a problem of which no more is said, or which is not reported.
+    pub(super) fn nothing() -> Self {
+        Self { problem: None }
+    }
+
     /// Says what helps.
     pub fn hint(self, hint: impl Into<String>) -> Self {
         self.change(|problem| problem.hint = Some(hint.into()))
@@ -85,6 +91,7 @@ impl Reported<'_> {
 }
 
 /// Where something is wrong.
+#[derive(Clone, Copy)]
 pub(super) enum At<'a> {
     Place(Place),
     Variable(&'a str),
@@ -97,16 +104,17 @@ impl<'t> Document<'t> {
     pub fn read(text: &'t str, sources: Sources<'t>) -> Self {
         let (tree, mut faults) = sources.syntax.read(text, sources.is_secret);
         faults.iter_mut().for_each(|fault| fault.source = sources.file.to_owned());
+        let mut secrets = HashSet::new();
+        places_of_secrets(&tree, sources.is_secret, false, &mut secrets);
         Self {
-            is_broken: !faults.is_empty(),
-            file: sources.file,
+            sources,
             text,
             tree,
+            is_broken: !faults.is_empty(),
+            secrets,
             variables: Variables::new(sources.prefix, sources.environment),
-            credentials: sources.credentials.map(str::to_owned),
             exposed: RefCell::default(),
             asked: RefCell::default(),
-            renamed: RefCell::default(),
             problems: faults.into(),
             dump: RefCell::default(),
             record: None,
@@ -127,6 +135,12 @@ impl<'t> Document<'t> {
         Self { record: Some(RefCell::default()), ..Document::read("", sources) }
     }
 
+    /// What was asked of a recording document.
+    #[must_use]
+    pub fn into_record(self) -> Record {
+        self.record.map(RefCell::into_inner).unwrap_or_default()
+    }
+
     /// Whether the text has faults. The tree then holds at least what stands before the first one, and
     /// lacks some of what follows.
     #[must_use]
@@ -134,24 +148,19 @@ impl<'t> Document<'t> {
         self.is_broken
     }
 
-    /// What was asked of a recording document.
-    #[must_use]
-    pub fn into_record(self) -> Record {
-        self.record.map(RefCell::into_inner).unwrap_or_default()
-    }
-
     /// The document's own block; `definition` names its kind in the schema.
     pub fn top(&self, definition: &'static str) -> Section<'_> {
+        let (path, place) = (KeyPath::default(), Some(self.tree.place));
         let wrong = match self.tree.value {
             Value::Map(_) => None,
             Value::Null => Some("the configuration is empty".to_owned()),
             _ => Some(format!("expected keys and values, found {}", self.tree.kind())),
         };
+        let layer = Layer { path, place, node: Some(&self.tree), variable: None };
         if let Some(message) = wrong {
-            self.report(Severity::Error, "", &At::Place(self.tree.place), message);
+            self.report(Severity::Error, &layer.path, &layer.at(), message);
         }
-        let layer = Layer { path: KeyPath::default(), place: Some(self.tree.place), node: Some(&self.tree) };
-        Section::of(self, definition, vec![layer], false)
+        Section { document: self, definition, layers: [layer].into(), is_template: false }
     }
 
     /// Line `number`, from 1, as it stands in the file: for searching, not for showing.
@@ -160,49 +169,42 @@ impl<'t> Document<'t> {
         self.text.lines().nth(number.checked_sub(1)?)
     }
 
-    /// Notes that `key` of the block at `path` is known.
-    pub(super) fn ask(&self, path: &KeyPath, key: &str) {
-        let mut asked = self.asked.borrow_mut();
-        if let Some(keys) = asked.get_mut(path) {
-            if !keys.contains(key) {
-                keys.insert(key.to_owned());
-            }
-        } else {
-            asked.insert(path.clone(), BTreeSet::from([key.to_owned()]));
-        }
+    /// Notes that `block` was read.
+    pub(super) fn open(&self, block: &Node) {
+        self.asked.borrow_mut().entry(std::ptr::from_ref(block)).or_default();
     }
 
-    /// Notes that the block at `path` was read.
-    pub(super) fn open(&self, path: &KeyPath) {
-        self.asked.borrow_mut().entry(path.clone()).or_default();
+    /// Notes that `key` of `block` is known.
+    pub(super) fn ask(&self, block: &Node, key: &'static str) {
+        self.asked.borrow_mut().entry(std::ptr::from_ref(block)).or_default().insert(key);
     }
 
-    /// Notes that the document has the key at `new` as `former`.
-    pub(super) fn rename(&self, former: KeyPath, new: KeyPath) {
-        self.renamed.borrow_mut().insert(former, new);
+    /// Whether `spot` has its value by an alias from a secret key, and is no secret key itself.
+    pub(super) fn is_copied_secret(&self, spot: &Spot<'_>) -> bool {
+        let is_copied = spot.variable.is_none() && self.secrets.contains(&spot.node.place);
+        is_copied && !spot.path.has_key(self.sources.is_secret)
     }
 
-    /// Reports a problem of the key that `key` names.
-    pub(super) fn report(&self, severity: Severity, key: &str, at: &At<'_>, message: String) -> Reported<'_> {
+    /// Reports a problem of the key at `path`.
+    pub(super) fn report(
+        &self,
+        severity: Severity,
+        path: &KeyPath,
+        at: &At<'_>,
+        message: String,
+    ) -> Reported<'_> {
         if self.record.is_some() {
-            return Reported { problem: None };
+            return Reported::nothing();
         }
-        let mut problem = Problem::of_file(self.file, message);
-        problem.severity = severity;
-        key.clone_into(&mut problem.key);
-        match at {
-            At::Place(place) => problem.place = Some(*place),
-            At::Variable(name) => problem.source = PathBuf::from(name),
-            At::Nowhere => {}
-        }
+        let (source, place) = match *at {
+            At::Place(place) => (self.sources.file, Some(place)),
+            At::Variable(name) => (Path::new(name), None),
+            At::Nowhere => (self.sources.file, None),
+        };
         let mut problems = self.problems.borrow_mut();
-        problems.push(problem);
+        let problem = Problem::of_file(source, message);
+        problems.push(Problem { severity, place, key: path.to_string(), ..problem });
         Reported { problem: Some((&self.problems, problems.len() - 1)) }
-    }
-
-    /// A problem that is none.
-    pub(super) fn unreported(&self) -> Reported<'_> {
-        Reported { problem: None }
     }
 
     /// Adds problems that were found elsewhere.
@@ -220,33 +222,32 @@ impl<'t> Document<'t> {
         }
         let record = known();
         let asked = self.asked.borrow();
-        for (block, pair) in unknown {
-            let path = block.key(&pair.key).to_string();
+        for (path, block, pair) in unknown {
             let at = At::Place(pair.place);
-            let told = self.report(Severity::Error, &path, &at, "unknown key".to_owned());
-            let keys = asked.get(&block).into_iter().flatten().map(String::as_str);
-            if let Some(hint) = hint(&block.to_string(), &pair.key) {
-                told.hint(hint);
+            let reported = self.report(Severity::Error, &path.key(&pair.key), &at, "unknown key".to_owned());
+            let keys = asked.get(&std::ptr::from_ref(block)).into_iter().flatten().copied();
+            if let Some(hint) = hint(&path.to_string(), &pair.key) {
+                reported.hint(hint);
             } else if let Some(near) = nearest(&pair.key, keys) {
-                told.hint(format!("did you mean `{near}`?"));
+                reported.hint(format!("did you mean `{near}`?"));
             } else if let Some(home) = record.home(&pair.key) {
-                told.hint(format!("it belongs in {home}"));
+                reported.hint(format!("it belongs in {home}"));
             }
         }
     }
 
-    fn unknown<'n>(&self, node: &'n Node, path: &KeyPath, unknown: &mut Vec<(KeyPath, &'n Pair)>) {
+    /// Collects the keys in and below `node` that are not known, with their blocks.
+    fn unknown<'n>(&self, node: &'n Node, path: &KeyPath, unknown: &mut Vec<(KeyPath, &'n Node, &'n Pair)>) {
         match &node.value {
             Value::Map(map) => {
                 let asked = self.asked.borrow();
-                let Some(keys) = asked.get(path) else { return };
+                // The names in other maps are the administrator's.
+                let keys = asked.get(&std::ptr::from_ref(node));
                 for pair in map.pairs() {
-                    if keys.contains(&pair.key) {
-                        let below = path.key(&pair.key);
-                        let renamed = self.renamed.borrow();
-                        self.unknown(&pair.node, renamed.get(&below).unwrap_or(&below), unknown);
+                    if keys.is_none_or(|keys| keys.contains(pair.key.as_str())) {
+                        self.unknown(&pair.node, &path.key(&pair.key), unknown);
                     } else if !(path.steps().is_empty() && pair.key.starts_with("x-")) {
-                        unknown.push((path.clone(), pair));
+                        unknown.push((path.clone(), node, pair));
                     }
                 }
             }
@@ -269,10 +270,10 @@ impl<'t> Document<'t> {
         let is_error = |problem: &Problem| problem.severity == Severity::Error;
         let failed = problems.iter().any(is_error);
         // What many entries inherit is wrong once.
-        let mut told = HashSet::new();
+        let mut known = HashSet::new();
         problems.retain(|problem| {
             let Problem { source, place, key, message, .. } = problem;
-            told.insert((source.clone(), *place, key.clone(), message.clone()))
+            known.insert((source.clone(), *place, key.clone(), message.clone()))
         });
         problems.sort_by_key(|problem| problem.place);
         if failed && problems.len() > MAX_PROBLEMS {
@@ -289,5 +290,24 @@ impl<'t> Document<'t> {
     #[must_use]
     pub fn effective(&self, changed_only: bool) -> String {
         self.dump.borrow().to_yaml(changed_only)
+    }
+}
+
+/// Collects where values stand that are at or below a secret key. `is_below` says whether `node` is.
+fn places_of_secrets(node: &Node, is_secret: fn(&str) -> bool, is_below: bool, places: &mut HashSet<Place>) {
+    // What is empty has the place of its key.
+    if is_below && !node.is_null() {
+        places.insert(node.place);
+    }
+    match &node.value {
+        Value::List(items) => {
+            items.iter().for_each(|item| places_of_secrets(item, is_secret, is_below, places));
+        }
+        Value::Map(map) => {
+            for pair in map.pairs() {
+                places_of_secrets(&pair.node, is_secret, is_below || is_secret(&pair.key), places);
+            }
+        }
+        _ => {}
     }
 }

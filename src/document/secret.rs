@@ -1,7 +1,8 @@
 //! Secrets that may stand in a file of their own: `client_secret`, or `client_secret_file`.
 
 use super::file::Holds;
-use super::section::{Key, Section};
+use super::key::Key;
+use super::section::Section;
 use super::value::Found;
 use crate::model::secret::Secret;
 

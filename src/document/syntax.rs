@@ -47,8 +47,8 @@ impl Syntax {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::node::Value;
     use super::super::builder::tests::show;
+    use super::super::node::Value;
     use super::*;
 
     const ALL: [Syntax; 3] = [Syntax::Yaml, Syntax::Toml, Syntax::Json];

@@ -11,12 +11,12 @@ use serde_yaml::Value as Yaml;
 
 use super::dump::{HIDDEN, Origin};
 use super::duration;
+use super::key::{Key, Spot};
 use super::nearest;
 use super::node::{Node, Value};
 use super::reading::Reported;
 use super::record::Kind;
 use super::refusal::{Refusal, refusal, text, truth, unexpected, word};
-use super::section::{Key, Spot};
 
 type Show<'d, T> = Box<dyn Fn(&T) -> Yaml + 'd>;
 
@@ -87,7 +87,7 @@ impl<'d, T> Found<'d, T> {
     #[must_use]
     pub fn shown(self, show: impl Fn(&T) -> String + 'd) -> Self {
         if let (Some(value), Some(spot)) = (&self.value, self.key.spot()) {
-            self.key.note(Yaml::from(show(value)), spot.origin());
+            self.key.note_spot(Yaml::from(show(value)), &spot);
         }
         Self { show: Some(Box::new(move |value| Yaml::from(show(value)))), ..self }
     }
@@ -127,7 +127,7 @@ impl<'d> Key<'d> {
             read => (read.and_then(Result::ok), None),
         };
         if let (Some(value), Some(spot)) = (&value, &spot) {
-            self.note(show(value), spot.origin());
+            self.note_spot(show(value), spot);
         }
         Found { key: self.clone(), value, wrong, show: Some(Box::new(show)) }
     }

@@ -3,9 +3,9 @@
 //! Limit: escapes in the file may hide an occurrence of what is looked for. Then a later one is found,
 //! or none, and the place of the whole value must do.
 
+use super::key::Key;
 use super::place::Place;
 use super::reading::Reported;
-use super::section::Key;
 
 impl<'d> Key<'d> {
     /// Reports an error of the value `text`, of which the part from byte `offset` on is wrong.
@@ -25,7 +25,7 @@ impl<'d> Key<'d> {
         let mut from = start.column - 1;
         // A value has no more lines than its text, but for folds and the line of its `>`.
         for number in start.line..=start.line + 2 * text.lines().count() + 1 {
-            let line = self.document.line(number)?;
+            let line = self.document().line(number)?;
             let begin = line.char_indices().nth(from).map_or(line.len(), |(at, _)| at);
             from = 0;
             for (at, _) in line.get(begin..)?.match_indices(wanted) {

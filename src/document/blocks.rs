@@ -1,0 +1,129 @@
+//! Keys that hold blocks: one, a list of them, or entries by name.
+
+use super::key::Key;
+use super::node::{Node, Value};
+use super::problem::Severity;
+use super::reading::At;
+use super::record::Kind;
+use super::section::{Layer, Section};
+
+/// The entry whose keys all others of its section inherit.
+const DEFAULTS: &str = "defaults";
+
+/// Entries by name.
+pub struct Entries<'d> {
+    /// Names and blocks, without `defaults`.
+    pub list: Vec<(String, Section<'d>)>,
+    /// What all of them inherit.
+    pub defaults: Option<Section<'d>>,
+}
+
+impl<'d> Entries<'d> {
+    /// Reads each entry by `read`, and `defaults` before them, for the faults of its values.
+    pub fn read<T>(&self, read: impl Fn(&str, &Section<'d>) -> Option<T>) -> Vec<T> {
+        if let Some(defaults) = &self.defaults {
+            read(DEFAULTS, defaults);
+        }
+        self.list.iter().filter_map(|(name, entry)| read(name, entry)).collect()
+    }
+}
+
+impl<'d> Key<'d> {
+    /// The block that this key holds; `definition` names its kind in the schema.
+    #[must_use]
+    pub fn section(&self, definition: &'static str) -> Section<'d> {
+        self.record(Kind::Block(definition));
+        self.define(definition, self.path().to_string());
+        self.as_section(definition)
+    }
+
+    /// The blocks of the list that this key holds. One that is empty or no block is reported.
+    #[must_use]
+    pub fn sections(&self, definition: &'static str) -> Vec<Section<'d>> {
+        self.record(Kind::Blocks(definition));
+        self.define(definition, format!("an item of {}", self.path()));
+        let items = self.items();
+        if self.document().record.is_some() {
+            return items.iter().map(|item| item.as_section(definition)).collect();
+        }
+        let is_block = |item: &&Key<'d>| {
+            let layer = &item.layers[0];
+            if layer.node.is_some_and(Node::is_null) {
+                item.error("this item is empty");
+                return false;
+            }
+            item.map_in(layer).is_some()
+        };
+        items.iter().filter(is_block).map(|item| item.as_section(definition)).collect()
+    }
+
+    /// The entries that this key holds, by name. One that is no block is reported and left out.
+    #[must_use]
+    pub fn entries(&self, definition: &'static str) -> Entries<'d> {
+        self.record(Kind::Entries(definition));
+        self.define(definition, format!("an entry of {}", self.path()));
+        let section = &self.layers[0];
+        let mut entries = Entries { list: Vec::new(), defaults: None };
+        if self.document().record.is_some() {
+            let any = self.item(section.path.key("*"), None, None);
+            entries.list.push(("*".to_owned(), any.as_section(definition)));
+        }
+        let Some(Node { value: Value::Map(map), .. }) = self.map_in(section) else { return entries };
+        let defaults = map.get(DEFAULTS).map(|pair| Layer::of(section.path.key(DEFAULTS), pair));
+        if let Some(layer) = &defaults {
+            let block = Section { is_template: true, ..self.block.clone() };
+            let key = Key { layers: [layer.clone()].into(), block, ..self.clone() };
+            entries.defaults = Some(key.as_section(definition));
+        }
+        let defaults = entries.defaults.as_ref().map(|defaults| defaults.layers[0].clone());
+        for pair in map.pairs().iter().filter(|pair| pair.key != DEFAULTS) {
+            let own = Layer::of(section.path.key(&pair.key), pair);
+            self.check_name(&pair.key, &own);
+            // An entry may consist of what it inherits alone.
+            if pair.node.is_null() || self.map_in(&own).is_some() {
+                self.document().open(&pair.node);
+                let layers = [own].into_iter().chain(defaults.clone()).collect();
+                let section = Section { definition, layers, ..self.block.clone() };
+                entries.list.push((pair.key.clone(), section));
+            }
+        }
+        entries
+    }
+
+    fn as_section(&self, definition: &'static str) -> Section<'d> {
+        let mut layers = Vec::new();
+        for layer in self.layers.iter() {
+            let node = self.map_in(layer);
+            node.inspect(|node| self.document().open(node));
+            layers.push(Layer { node, ..layer.clone() });
+            if layer.node.is_some_and(Node::is_null) {
+                break;
+            }
+        }
+        Section { definition, layers: layers.into(), ..self.block.clone() }
+    }
+
+    /// The value in `layer`, if it is a map; what is neither a map nor nothing is reported.
+    fn map_in(&self, layer: &Layer<'d>) -> Option<&'d Node> {
+        let node = layer.node.filter(|node| !node.is_null())?;
+        if matches!(node.value, Value::Map(_)) {
+            return Some(node);
+        }
+        let message = format!("expected keys and values, found {}", node.kind());
+        self.document().report(Severity::Error, &layer.path, &At::Place(node.place), message);
+        None
+    }
+
+    fn define(&self, definition: &'static str, label: String) {
+        if let Some(record) = &self.document().record {
+            record.borrow_mut().define(definition, label);
+        }
+    }
+
+    fn check_name(&self, name: &str, layer: &Layer<'_>) {
+        if name.is_empty() || name.chars().any(|c| c.is_whitespace() || c.is_control() || c == ':') {
+            let message = "a name holds no blanks, no `:` and no control characters".to_owned();
+            self.document().report(Severity::Error, &layer.path, &layer.at(), message);
+        }
+    }
+}
