@@ -127,3 +127,103 @@ impl<'d> Key<'d> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Section;
+    use super::super::tests::read;
+
+    /// Reads a block, a list of blocks and entries, each with the keys `level` and `block.deep`.
+    fn all(top: &Section<'_>) -> Vec<(String, Option<u64>, Option<u64>)> {
+        let mut blocks = vec![top.key("one").section("Block")];
+        blocks.extend(top.key("items").sections("Item"));
+        blocks.extend(top.key("entries").entries("Entry").list.into_iter().map(|(_, entry)| entry));
+        let numbers = |block: &Section<'_>| {
+            let deep = block.key("block").section("Deep").key("deep").count(0..=9).get();
+            (block.path().to_string(), block.key("level").count(0..=9).get(), deep)
+        };
+        blocks.iter().map(numbers).collect()
+    }
+
+    #[test]
+    fn blocks_are_inherited_key_by_key() {
+        let text = r"
+items: [{level: 1}, {block: {deep: 2}}]
+entries:
+  a: {block: {}}
+  b: {level: 4, block: ~}
+  c: ~
+  defaults: {level: 3, block: {deep: 5}}
+";
+        let (found, problems) = read(text, &[], all);
+        let found: Vec<_> = found.iter().map(|(path, level, deep)| (path.as_str(), *level, *deep)).collect();
+        assert_eq!(problems, [""; 0]);
+        assert_eq!(
+            found,
+            [
+                ("one", None, None),
+                ("items[0]", Some(1), None),
+                ("items[1]", None, Some(2)),
+                ("entries.a", Some(3), Some(5)),
+                ("entries.b", Some(4), None),
+                ("entries.c", Some(3), Some(5)),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_no_block_is_reported_and_left_out() {
+        for (text, expected) in [
+            ("one: 5", &["1:6 one: expected keys and values, found a number"][..]),
+            (
+                "items: [{}, ~, 5]",
+                &["1:13 items[1]: this item is empty", "1:16 items[2]: expected keys and v"],
+            ),
+            (
+                "items: {}",
+                &["1:8 items: expected a list, found keys and values (a single one is a list, too"],
+            ),
+            ("entries: []", &["1:10 entries: expected keys and values, found a list"]),
+            (
+                "entries: {a: x, 'b c': {}}",
+                &["1:14 entries.a: expected keys", "1:17 entries.\"b c\": a name hol"],
+            ),
+            ("entries: {defaults: []}", &["1:21 entries.defaults: expected keys and values, found a list"]),
+            ("5", &["1:1 : expected keys and values, found a number"]),
+            ("", &["1:1 : the configuration is empty"]),
+        ] {
+            let (_, problems) = read(text, &[], all);
+            assert_eq!(problems.len(), expected.len(), "{text}: {problems:#?}");
+            for (problem, expected) in problems.iter().zip(expected) {
+                assert!(problem.starts_with(expected), "{text}: {problem}, not {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_that_nothing_asked_for_is_unknown() {
+        for (text, expected) in [
+            ("x-own: {a: [{b: c}]}", ""),
+            ("x: 1", "1:1 x: unknown key"),
+            ("one: {x-a: 1}", "1:7 one.x-a: unknown key"),
+            ("one: {levle: 1}", "1:7 one.levle: unknown key (did you mean `level`?)"),
+            ("one: {block: {Deep: 1}}", "1:15 one.block.Deep: unknown key (did you mean `deep`?)"),
+            ("items: [{}, {b: 1}]", "1:14 items[1].b: unknown key"),
+            ("entries: {level: {level: 1, y: 2}}", "1:29 entries.level.y: unknown key"),
+            ("entries: {a: {}, defaults: {z: 1}}", "1:29 entries.defaults.z: unknown key"),
+            ("entries: {a: ~, defaults: {z: 1}}", "1:28 entries.defaults.z: unknown key"),
+            // The same value in two blocks of different kinds.
+            ("one: &a {level: 1, block: {deep: 1}}\nentries: {e: *a}", ""),
+        ] {
+            assert_eq!(read(text, &[], all).1.join("\n"), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn many_entries_are_read_in_time() {
+        let mut text = "entries:\n".to_owned();
+        (0..20_000).for_each(|number| text += &format!("  e{number}: {{level: {}}}\n", number % 10));
+        let (found, problems) = read(&text, &[], all);
+        assert_eq!((found.len(), problems.len()), (20_001, 0));
+    }
+}

@@ -143,3 +143,104 @@ impl Origin {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::read_and_dump;
+    use super::super::{Kind, Section};
+
+    const TEXT: &str = r"
+x-s: &s hush
+text: |
+  one: #1
+
+    two
+list: ['a: b', '', '~', '1']
+none: []
+words: {'a: b': '- c', d: 'yes'}
+flag: true
+items:
+- {name: one, level: 5}
+- {}
+- {name: two}
+entries:
+  defaults: {level: 7, secret: hush}
+  'e.f': {name: 'x # y'}
+  g: {secret: *s, name: *s, level: 0x8}
+";
+
+    fn keys(top: &Section<'_>) -> Vec<String> {
+        let mut found = vec![
+            format!("{:?}", top.key("text").text().get()),
+            format!("{:?}", top.key("unset").text().or("a\tb".to_owned())),
+            format!("{:?}", top.key("flag").flag().or(false)),
+            format!("{:?}", top.key("inherited").count(0..=9).or_inherit(3, "other.key")),
+            format!("{:?}", top.key("none").list(Kind::Text).len()),
+        ];
+        found.extend(top.key("list").list(Kind::Text).iter().map(|item| format!("{:?}", item.text().get())));
+        let words = top.key("words").pairs(Kind::Text);
+        found.extend(words.iter().map(|(name, key)| format!("{name:?}: {:?}", key.text().get())));
+        let mut blocks = top.key("items").sections("Item");
+        let entries = top.key("entries").entries("Entry");
+        blocks.extend(entries.list.iter().map(|(_, entry)| entry.clone()));
+        for block in blocks {
+            let _ = block.key("secret").hidden_text();
+            let name = block.key("name").text().get().filter(|name| name != "hush" && name != "…");
+            found.push(format!("{:?} {}", name, block.key("level").count(0..=9).or(4)));
+        }
+        found
+    }
+
+    #[test]
+    fn each_value_has_its_origin() {
+        let variables = [("P_ITEMS_2_LEVEL", "6"), ("P_FLAG", "false")];
+        let (_, problems, dump) = read_and_dump(TEXT, &variables, false, keys);
+        assert_eq!(problems, [""; 0]);
+        let expected = r#"text: |  # line 4
+  one: #1
+
+    two
+unset: "a\tb"  # default
+flag: false  # P_FLAG
+inherited: 3  # from other.key
+none: []  # line 8
+list:
+  - 'a: b'  # line 7
+  - ''  # line 7
+  - '~'  # line 7
+  - '1'  # line 7
+words:
+  'a: b': '- c'  # line 9
+  d: yes  # line 9
+items:
+  - name: one  # line 12
+    level: 5  # line 12
+  - level: 4  # default
+  - name: two  # line 14
+    level: 6  # P_ITEMS_2_LEVEL
+entries:
+  e.f:
+    secret: …  # line 16, entries.defaults.secret
+    name: 'x # y'  # line 17
+    level: 7  # line 16, entries.defaults.level
+  g:
+    secret: …  # line 2
+    name: …  # line 2
+    level: 8  # line 18
+"#;
+        assert_eq!(dump, expected);
+    }
+
+    #[test]
+    fn what_is_dumped_is_read_as_the_same() {
+        for changed_only in [false, true] {
+            let (found, _, dump) = read_and_dump(TEXT, &[("P_LIST_0", "…:\n\"'")], changed_only, keys);
+            let (again, problems, _) = read_and_dump(&dump, &[], changed_only, keys);
+            assert_eq!((&again, problems), (&found, vec![]), "{dump}");
+            assert!(!dump.contains("hush"), "{dump}");
+            assert_eq!(dump.contains("default\n"), !changed_only, "{dump}");
+            // The item in the middle has its place.
+            assert_eq!(dump.contains("  - {}\n"), changed_only, "{dump}");
+        }
+    }
+}

@@ -216,3 +216,169 @@ impl<'d> Spot<'d> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::read;
+    use super::super::{Kind, Section};
+
+    const ENTRIES: &str = r"
+entries:
+  defaults: {text: inherited, list: [d], secret: x}
+  own: {text: own, list: [o]}
+  none: ~
+  taken: {text: ~, list: ~, secret: ~}
+";
+
+    /// The text of each entry.
+    fn texts(top: &Section<'_>) -> Vec<String> {
+        let entries = top.key("entries").entries("Entry").list;
+        let text = |entry: &Section<'_>| entry.key("text").text().get().unwrap_or("-".to_owned());
+        entries.iter().inspect(|(_, entry)| drop(sums(entry))).map(|(_, entry)| text(entry)).collect()
+    }
+
+    /// All items of all layers, the nearest first.
+    fn sums(entry: &Section<'_>) -> Vec<String> {
+        let _ = entry.secret("secret", "secret_file").read();
+        let layers = entry.key("list").each_layer();
+        let items = layers.iter().flat_map(|layer| layer.list(Kind::Text));
+        items.filter_map(|item| item.text().get()).collect()
+    }
+
+    #[test]
+    fn a_value_is_of_the_environment_then_of_the_block_then_inherited() {
+        for (variable, expected) in [
+            ("P_ENTRIES_NONE_TEXT", ["own", "v", "-"]),
+            ("p_entries_own_text", ["v", "inherited", "-"]),
+            ("P_ENTRIES_TAKEN_TEXT", ["own", "inherited", "v"]),
+            ("P_ENTRIES_DEFAULTS_TEXT", ["own", "v", "-"]),
+        ] {
+            assert_eq!(
+                read(ENTRIES, &[(variable, "v")], texts),
+                (expected.map(str::to_owned).to_vec(), vec![])
+            );
+            // What is empty leaves the document as it is.
+            assert_eq!(read(ENTRIES, &[(variable, "")], texts).0, ["own", "inherited", "-"], "{variable}");
+        }
+    }
+
+    #[test]
+    fn layers_that_add_up_end_at_a_tilde_that_holds() {
+        let all = |top: &Section<'_>| {
+            let entries = top.key("entries").entries("Entry").list;
+            texts(top);
+            entries.iter().map(|(_, entry)| sums(entry).join(" ")).collect::<Vec<_>>()
+        };
+        assert_eq!(read(ENTRIES, &[], all), (["o d", "d", ""].map(str::to_owned).to_vec(), vec![]));
+        // A variable holds instead of the `~`, which then takes nothing back.
+        let variables = [("P_ENTRIES_TAKEN_LIST", "v,w"), ("P_ENTRIES_DEFAULTS_LIST_0", "e")];
+        assert_eq!(read(ENTRIES, &variables, all).0, ["o e", "e", "v w e"]);
+    }
+
+    #[test]
+    fn a_key_has_its_former_name_too() {
+        let new = |top: &Section<'_>| {
+            let block = top.renamed_key("new", "old").section("Block");
+            block.key("a").count(0..=9).get()
+        };
+        let renamed = "1:1 warning old: is read as `new`, its name today".to_owned();
+        assert_eq!(read("old: {a: 1}", &[], new), (Some(1), vec![renamed.clone()]));
+        assert_eq!(read("old: {a: 1}", &[("P_NEW_A", "2")], new), (Some(2), vec![renamed.clone()]));
+        let unknown = "1:13 old.b: unknown key (did you mean `a`?)".to_owned();
+        assert_eq!(read("old: {a: 1, b: 2}", &[], new).1, [renamed, unknown]);
+        let both = read("{old: {a: 1}, new: {a: 2}}", &[], new);
+        assert_eq!(both, (Some(2), vec!["1:2 old: `new` is given as well, which is the same".to_owned()]));
+        let former = read("new: {a: 1}", &[("P_OLD_A", "2")], new).1;
+        assert_eq!(former, ["P_OLD_A warning : matches no key of this configuration, and has no effect"]);
+    }
+
+    #[test]
+    fn the_nearer_one_of_two_secrets_holds() {
+        let secret = |top: &Section<'_>| {
+            let entries = top.key("e").entries("Entry").list;
+            let secret = entries[0].1.secret("secret", "secret_file").read();
+            secret.map(|secret| secret.expose().to_owned())
+        };
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), "filed\n").expect("a file");
+        let file = file.path().display();
+        for (own, inherited, expected) in [
+            ("secret: own".to_owned(), format!("secret_file: {file}"), "own"),
+            (format!("secret_file: {file}"), "secret: inherited".to_owned(), "filed"),
+            (String::new(), format!("secret_file: {file}"), "filed"),
+        ] {
+            let text = format!("e:\n  a: {{{own}}}\n  defaults: {{{inherited}}}\n");
+            assert_eq!(read(&text, &[], secret), (Some(expected.to_owned()), vec![]), "{text}");
+            let over = read(&text, &[("P_E_A_SECRET", "v")], secret);
+            assert_eq!(over, (Some("v".to_owned()), vec![]), "{text}");
+        }
+        let both = read(&format!("e: {{a: {{secret: s, secret_file: {file}}}}}"), &[], secret);
+        let message = "e.a.secret_file: `secret` is given as well; only one of them can hold";
+        assert!(both.0.is_none() && both.1.len() == 1 && both.1[0].ends_with(message), "{both:?}");
+    }
+
+    #[test]
+    fn a_variable_sets_one_key_and_no_map() {
+        let keys = |top: &Section<'_>| {
+            let pairs = top.key("pairs").pairs(Kind::Text);
+            let stand_in = top.key_or_variable("name", "OTHER").text().get();
+            let list = top.key("list").list(Kind::Count).len();
+            let one = [top.key("a-b"), top.key("a_b")].map(|key| key.flag().get());
+            (pairs.len(), stand_in, list, one)
+        };
+        for (variable, text, expected) in [
+            ("P_A_B", "true", "P_A_B : matches two keys: a-b and a_b"),
+            (
+                "P_NONE",
+                "1",
+                "P_NONE warning : matches no key of this configuration, and has no effect".into(),
+            ),
+            (
+                "P_LIST_0",
+                "1",
+                "P_LIST_0 warning : matches no key of this configuration, and has no ef".into(),
+            ),
+            ("P_PAIRS", "a=b", "P_PAIRS pairs: keys and values cannot come out of a variable"),
+            ("P_LIST", "[1", "P_LIST list: expected a list, as [a, b] or a,b"),
+        ] {
+            let ((pairs, name, list, _), problems) = read("x-a: 1", &[(variable, text)], keys);
+            assert_eq!((pairs, name, list), (0, None, 0), "{variable}");
+            assert!(problems.len() == 1 && problems[0].starts_with(expected), "{problems:?}, not {expected}");
+        }
+        for text in ["[1, 2]", "1,2", " [1 , \"2\"] "] {
+            assert_eq!(read("x-a: 1", &[("P_LIST", text)], keys).0.2, 2, "{text}");
+        }
+        assert_eq!(read("x-a: 1", &[("OTHER", "o")], keys).0.1.as_deref(), Some("o"));
+        assert_eq!(read("name: ~", &[("OTHER", "o")], keys).0.1, None);
+        assert_eq!(read("name: n", &[("OTHER", "o"), ("P_NAME", "p")], keys).0.1.as_deref(), Some("p"));
+    }
+
+    #[test]
+    fn a_copy_of_a_secret_is_not_shown() {
+        let text = r"
+block: {secret: &s 12345, words: &w [hush]}
+timeout: *s
+mode: *s
+choice: *s
+list: [*s]
+cut: {secret: *w, words: *w}
+";
+        let keys = |top: &Section<'_>| {
+            for name in ["block", "cut"] {
+                let block = top.key(name).section("Block");
+                let _ = (block.key("secret").hidden_word(), block.key("words").list(Kind::Text));
+            }
+            let _ = top.key("timeout").duration(std::time::Duration::ZERO..=std::time::Duration::MAX);
+            let _ = (top.key("mode").mode(), top.key("choice").word_choice(&[("1234", 1)]));
+            for item in top.key("list").list(Kind::Text) {
+                let wrong = item.word().read_as(|word| Err::<(), _>(format!("no {word}")));
+                assert!(wrong.get().is_none());
+            }
+        };
+        let ((), problems) = read(text, &[], keys);
+        assert!(problems.len() >= 4, "{problems:#?}");
+        for problem in problems {
+            assert!(!problem.contains("1234") && !problem.contains("hush"), "{problem}");
+        }
+    }
+}

@@ -82,12 +82,48 @@ pub fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&
 mod tests {
     use std::path::Path;
 
-    use super::{Document, Sources, Syntax};
+    use super::{Document, Place, Problem, Record, Section, Severity, Sources, Syntax};
 
     /// A document of YAML; keys with `secret` in their names are secret.
     pub(super) fn document<'t>(text: &'t str, environment: &'t [(String, String)]) -> Document<'t> {
         let is_secret = |key: &str| key.contains("secret");
         let (file, syntax, prefix) = (Path::new("f"), Syntax::Yaml, "P_");
         Document::read(text, Sources { file, syntax, is_secret, environment, prefix, credentials: None })
+    }
+
+    /// What `read` makes of `text` under `variables`, and the problems, as `line:column key: message (hint)`.
+    pub(super) fn read<T>(
+        text: &str,
+        variables: &[(&str, &str)],
+        read: impl FnOnce(&Section<'_>) -> T,
+    ) -> (T, Vec<String>) {
+        let (value, problems, _) = read_and_dump(text, variables, false, read);
+        (value, problems)
+    }
+
+    /// The same, and what is dumped.
+    pub(super) fn read_and_dump<T>(
+        text: &str,
+        variables: &[(&str, &str)],
+        changed_only: bool,
+        read: impl FnOnce(&Section<'_>) -> T,
+    ) -> (T, Vec<String>, String) {
+        let variables: Vec<_> =
+            variables.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+        let document = document(text, &variables);
+        let value = read(&document.top("Top"));
+        document.end(Record::default, |_, _| None);
+        let (Ok(((), problems)) | Err(problems)) = document.finish(Some(()));
+        (value, problems.iter().map(brief).collect(), document.effective(changed_only))
+    }
+
+    fn brief(problem: &Problem) -> String {
+        let place = match problem.place {
+            Some(Place { line, column }) => format!("{line}:{column}"),
+            None => problem.source.display().to_string(),
+        };
+        let severity = if problem.severity == Severity::Warning { "warning " } else { "" };
+        let hint = problem.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+        format!("{place} {severity}{}: {}{hint}", problem.key, problem.message)
     }
 }

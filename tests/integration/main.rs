@@ -31,6 +31,7 @@ mod client_link_faults;
 mod client_terminal;
 mod client_upgrade;
 mod compatible_input;
+mod config_dump;
 mod connection_limits;
 mod connection_pool;
 mod credential_files;
