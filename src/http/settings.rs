@@ -1,5 +1,5 @@
-//! What the configuration says of HTTP and TLS: `server.http_client`, `server.tls`; and the checks of
-//! URLs and of credentials that other rooms' keys need, too.
+//! `server.http_client` and `server.tls`; and what several rooms check in their keys: URLs, credentials,
+//! files for TLS, keys without effect.
 //!
 //! Files are read here, so that a bad one is an error of the configuration. No message holds a URL or a
 //! credential.
@@ -17,6 +17,7 @@ use hyper::header::HeaderValue;
 use rustls::ClientConfig;
 use url::Url;
 
+use super::is_loopback;
 use super::tls::{self, Identity, Trust};
 use crate::document::{Found, HIDDEN, Holds, Key, Section};
 
@@ -62,23 +63,18 @@ impl HttpSettings {
 
 impl PartialEq for HttpSettings {
     fn eq(&self, other: &Self) -> bool {
-        let plain = |settings: &Self| {
-            let Self { max_connections_per_host, max_idle_connections, tls_inputs, .. } = settings;
-            let Self { max_idle_connections_per_host, idle_connection_timeout, .. } = settings;
-            (
-                *max_connections_per_host,
-                *max_idle_connections,
-                *max_idle_connections_per_host,
-                *idle_connection_timeout,
-                *tls_inputs,
-            )
+        let connections = |of: &Self| {
+            let per_host = (of.max_connections_per_host, of.max_idle_connections_per_host);
+            (per_host, of.max_idle_connections, of.idle_connection_timeout)
         };
-        plain(self) == plain(other) && self.proxy == other.proxy
+        connections(self) == connections(other)
+            && self.proxy == other.proxy
+            && self.tls_inputs == other.tls_inputs
     }
 }
 
 impl fmt::Debug for HttpSettings {
-    /// Without what a proxy is told about us.
+    /// Without the credentials for a proxy.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let proxy = self.proxy.as_ref().and_then(Url::host_str);
         f.debug_struct("HttpSettings").field("proxy", &proxy).finish_non_exhaustive()
@@ -92,37 +88,29 @@ pub fn timeout(server: &Section<'_>) -> Duration {
     client.key("timeout").duration(TIMEOUT).or(Duration::from_secs(30))
 }
 
-/// Reads the rest of `server.http_client`, and `server.tls`. `is_used` says whether any target or
+/// Reads the rest of `server.http_client`, and `server.tls`. `needs_tls` says whether any target or
 /// provider is https.
-pub fn read(server: &Section<'_>, is_used: bool) -> Option<HttpSettings> {
+pub fn read(server: &Section<'_>, needs_tls: bool) -> Option<HttpSettings> {
     let client = server.key("http_client").section("HttpClient");
     let count = |name, default| {
-        let count = client.key(name).count(CONNECTIONS).or(default);
-        usize::try_from(count).ok().filter(|count| *count > 0)
+        Some(size(client.key(name).count(CONNECTIONS).or(default))).filter(|count| *count > 0)
     };
-    let max_connections_per_host = count("max_connections_per_host", 0);
-    let max_idle_connections = count("max_idle_connections", 0);
-    let max_idle_connections_per_host = count("max_idle_connections_per_host", 256).unwrap_or(256);
-    let idle_connection_timeout =
-        client.key("idle_connection_timeout").duration(IDLE).or(Duration::from_secs(90));
-    let proxy = client.key("proxy");
-    let named = proxy.text().shown(|text| shown(text)).get().filter(|text| !text.is_empty());
-    let proxy = named.and_then(|text| proxy_url(&proxy, &text));
-    let (tls, tls_inputs) = tls(&server.key("tls").section("Tls"), is_used)?;
+    let idle = |name| client.key(name).duration(IDLE).or(Duration::from_secs(90));
     Some(HttpSettings {
-        max_connections_per_host,
-        max_idle_connections,
-        max_idle_connections_per_host,
-        idle_connection_timeout,
-        proxy,
-        tls,
-        tls_inputs,
+        max_connections_per_host: count("max_connections_per_host", 0),
+        max_idle_connections: count("max_idle_connections", 0),
+        max_idle_connections_per_host: count("max_idle_connections_per_host", 256).unwrap_or(256),
+        idle_connection_timeout: idle("idle_connection_timeout"),
+        proxy: proxy(&client.key("proxy")),
+        tls_inputs: tls_inputs(&server.key("tls").section("Tls"), needs_tls),
+        tls: tls(&server.key("tls").section("Tls"), needs_tls)?,
     })
 }
 
 /// A user name and a password are allowed here: Go's client sends them to the proxy.
-fn proxy_url(key: &Key<'_>, text: &str) -> Option<Url> {
-    let url = url(key, text)?;
+fn proxy(key: &Key<'_>) -> Option<Url> {
+    let text = key.text().shown(|text| shown(text)).get().filter(|text| !text.is_empty())?;
+    let url = url(key, &text)?;
     if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
         key.error("a proxy's URL ends behind its host and port");
         return None;
@@ -130,118 +118,46 @@ fn proxy_url(key: &Key<'_>, text: &str) -> Option<Url> {
     Some(url)
 }
 
-/// The URL `text`, the value of `key`: http or https, with a host.
-pub fn url(key: &Key<'_>, text: &str) -> Option<Url> {
-    // Url::parse would drop them in silence.
-    if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        key.error("a URL holds no blanks and no control characters");
-        return None;
-    }
-    let url = match Url::parse(text) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") => url,
-        Ok(_) | Err(url::ParseError::RelativeUrlWithoutBase) => {
-            key.error("a URL begins with http:// or https://");
-            return None;
-        }
-        Err(error) => {
-            key.error(format!("not a URL: {error}"));
-            return None;
-        }
-    };
-    if url.host_str().is_none_or(str::is_empty) || url.port() == Some(0) {
-        key.error("the URL needs a host, and a port that is not 0");
-        return None;
-    }
-    Some(url)
-}
-
-/// The URL `text` as the effective configuration shows it: without user, password, query and fragment.
-#[must_use]
-pub fn shown(text: &str) -> String {
-    if text.is_empty() {
-        return String::new();
-    }
-    let Ok(mut url) = Url::parse(text) else { return HIDDEN.to_owned() };
-    let is_cut = url.query().is_some() || url.fragment().is_some();
-    let is_bare = url.username().is_empty() && url.password().is_none();
-    if is_bare && !is_cut {
-        return text.to_owned();
-    }
-    url.set_query(None);
-    url.set_fragment(None);
-    // Only a URL without a host has none to be taken away.
-    if !is_bare && (url.set_username("").is_err() || url.set_password(None).is_err()) {
-        return HIDDEN.to_owned();
-    }
-    if is_cut { format!("{url}?{HIDDEN}") } else { url.into() }
-}
-
-/// The value of `Authorization` for `user:password`, the value of `key`.
-pub fn basic_authorization(key: &Key<'_>, pair: &str) -> Option<HeaderValue> {
-    let is_complete = pair.split_once(':').is_some_and(|(user, password)| {
-        !user.is_empty() && !password.is_empty() && !pair.chars().any(char::is_control)
-    });
-    let value = is_complete.then(|| HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(pair))).ok());
-    let Some(Some(mut value)) = value else {
-        key.error("must be `user:password`, both not empty and without control characters");
-        return None;
-    };
-    value.set_sensitive(true);
-    Some(value)
-}
-
-/// `server.tls`: the configuration of all connections, and a hash of what it is made of.
-fn tls(section: &Section<'_>, is_used: bool) -> Option<(Arc<ClientConfig>, [u8; 32])> {
-    let is_enabled = section.key("enabled").flag().or(false);
+/// `server.tls`: the configuration of all connections.
+fn tls(section: &Section<'_>, needs_tls: bool) -> Option<Arc<ClientConfig>> {
+    let system = if needs_tls { Trust::System } else { Trust::SystemLater };
+    let client = |trust, identity| usable(section, tls::client(trust, identity));
     let [root_ca, cert, key] = ["root_ca", "cert", "key"].map(|name| section.key(name).text());
     let skip_verify = section.renamed_key("skip_verify", "http_client_skip_verify");
     let skips = skip_verify.flag().or(false);
-    // Before the files are read for good: a change in between is one of the next reload.
-    let inputs = tls_inputs([is_used, is_enabled, skips], [&root_ca, &cert, &key]);
-    let system = if is_used { Trust::System } else { Trust::SystemLater };
-    if !is_enabled {
-        let files = [&cert, &key, &root_ca].into_iter().filter(|file| file.is_set()).map(|file| &file.key);
-        for key in files.chain(Some(&skip_verify).filter(|_| skips)) {
-            key.warning("has no effect without `enabled: true`");
-        }
-        return Some((client(section, system, None)?, inputs));
+    if !section.key("enabled").flag().or(false) {
+        let flag = Some(skip_verify).filter(|_| skips);
+        no_effect([root_ca.key, cert.key, key.key].into_iter().chain(flag), "without `enabled: true`");
+        return client(system, None);
     }
-    match (cert.is_set(), key.is_set()) {
-        (true, false) => drop(key.key.missing()),
-        (false, true) => drop(cert.key.missing()),
-        _ => {}
-    }
-    let root = opened(&root_ca, Holds::Certificates)?;
-    let identity = if cert.is_set() && key.is_set() {
-        opened(&cert, Holds::Certificates)?.zip(opened(&key, Holds::Secret)?)
-    } else {
-        None
-    };
-    let identity = identity.as_ref().map(|(cert, key)| Identity { cert, key });
+    let root = if root_ca.is_set() { Some(root_ca.open(Holds::Certificates)?.1) } else { None };
+    let files = if cert.is_set() || key.is_set() { identity(&cert, &key)? } else { None };
+    let identity = files.as_ref().map(|(cert, key)| Identity { cert, key });
     let trust = root.as_deref().map_or(system, Trust::File);
     if !skips {
-        return Some((client(section, trust, identity)?, inputs));
+        return client(trust, identity);
     }
-    skip_verify.warning("whoever answers for a target is believed").hint(match root {
-        Some(_) => "leave it out, and root_ca says whom to believe",
-        None => "name the certificate of its authority in root_ca",
-    });
+    skip_verify.warning("any certificate is accepted: the identity of an API is not checked").hint(
+        match root {
+            Some(_) => "leave it out: root_ca then says which certificates are accepted",
+            None => "name the certificate of the APIs' authority in root_ca",
+        },
+    );
     // A file that is named must be good all the same: it is used as soon as this ends.
     if root.is_some() {
-        client(section, trust, identity)?;
+        client(trust, identity)?;
     }
-    Some((client(section, Trust::Anything, identity)?, inputs))
+    client(Trust::Anything, identity)
 }
 
-/// The path of the file that a key names, if it names one; nothing if that cannot be read.
-fn opened(file: &Found<'_, String>, holds: Holds) -> Option<Option<PathBuf>> {
-    if file.is_set() { file.open(holds).map(|(_, name)| Some(name)) } else { Some(None) }
-}
-
-/// A hash of the values, and of the contents of the files. A file that cannot be read is reported elsewhere.
-fn tls_inputs(flags: [bool; 3], files: [&Found<'_, String>; 3]) -> [u8; 32] {
+/// A hash of the values of `server.tls`, and of the contents of the files; taken before these are read for
+/// good, so that a change in between is one of the next reload. [`tls`] reports a file that cannot be read.
+fn tls_inputs(section: &Section<'_>, needs_tls: bool) -> [u8; 32] {
+    let enabled = section.key("enabled").flag().or(false);
+    let files = ["root_ca", "cert", "key"].map(|name| section.key(name).text());
+    let skips = section.renamed_key("skip_verify", "http_client_skip_verify").flag().or(false);
     let mut hash = Context::new(&SHA256);
-    hash.update(&flags.map(u8::from));
+    hash.update(&[needs_tls, enabled, skips].map(u8::from));
     for file in files {
         let name = file.as_ref().map(String::as_bytes).unwrap_or_default();
         for part in [name, &file.content().unwrap_or_default()] {
@@ -254,20 +170,119 @@ fn tls_inputs(flags: [bool; 3], files: [&Found<'_, String>; 3]) -> [u8; 32] {
     inputs
 }
 
-fn client(
-    section: &Section<'_>,
-    trust: Trust<'_>,
-    identity: Option<Identity<'_>>,
-) -> Option<Arc<ClientConfig>> {
-    let error = match tls::client(trust, identity) {
-        Ok(config) => return Some(config),
-        Err(error) => error,
+/// The paths of a certificate and of its key, both of which must be set and can be opened. Within `Some`
+/// there is nothing if one of them is missing.
+pub(crate) fn identity(
+    cert: &Found<'_, String>,
+    key: &Found<'_, String>,
+) -> Option<Option<(PathBuf, PathBuf)>> {
+    for file in [cert, key].into_iter().filter(|file| !file.is_set()) {
+        file.key.missing();
+    }
+    if !cert.is_set() || !key.is_set() {
+        return Some(None);
+    }
+    Some(Some((cert.open(Holds::Certificates)?.1, key.open(Holds::Secret)?.1)))
+}
+
+/// What was made of the files that `section` names; reports one that cannot be used.
+pub(crate) fn usable<T>(section: &Section<'_>, made: Result<T, tls::Error>) -> Option<T> {
+    let told = |error: tls::Error| match error {
+        tls::Error::RootCa(text) => section.key("root_ca").error(text),
+        tls::Error::Cert(text) => section.key("cert").error(text),
+        tls::Error::Key(text) => section.key("key").error(text),
+        tls::Error::System(text) => section.error(text),
     };
-    match &error {
-        tls::Error::RootCa(_) => section.key("root_ca").error(error.to_string()),
-        tls::Error::Cert(_) => section.key("cert").error(error.to_string()),
-        tls::Error::Key(_) => section.key("key").error(error.to_string()),
-        tls::Error::System(_) => section.error(error.to_string()),
+    made.map_err(told).ok()
+}
+
+/// Warns of each of `keys` that is set; `why` is what follows "has no effect".
+pub(crate) fn no_effect<'d>(keys: impl IntoIterator<Item = Key<'d>>, why: &str) {
+    for key in keys.into_iter().filter(Key::is_set) {
+        key.warning(format!("has no effect {why}"));
+    }
+}
+
+/// A number as a size in memory.
+pub(crate) fn size(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}
+
+/// The URL `text`, the value of `key`: http or https, with a host.
+pub(crate) fn url(key: &Key<'_>, text: &str) -> Option<Url> {
+    let message = match Url::parse(text) {
+        // Url::parse would drop them in silence.
+        _ if text.chars().any(|c| c.is_control() || c.is_whitespace()) => {
+            "a URL holds no blanks and no control characters".to_owned()
+        }
+        Ok(url) if !matches!(url.scheme(), "http" | "https") => {
+            "a URL begins with http:// or https://".to_owned()
+        }
+        Err(url::ParseError::RelativeUrlWithoutBase) => "a URL begins with http:// or https://".to_owned(),
+        Err(error) => format!("not a URL: {error}"),
+        Ok(url) if url.host_str().is_none_or(str::is_empty) || url.port() == Some(0) => {
+            "the URL needs a host, and a port that is not 0".to_owned()
+        }
+        Ok(url) => return Some(url),
     };
+    key.error(message);
     None
+}
+
+/// The same without a user name, a password and a fragment; `hint` says where credentials belong.
+pub(crate) fn plain_url(key: &Key<'_>, text: &str, hint: Option<&'static str>) -> Option<Url> {
+    let url = url(key, text)?;
+    if !url.username().is_empty() || url.password().is_some() {
+        let told = key.error("the URL must not hold a user name or password");
+        if let Some(hint) = hint {
+            told.hint(hint);
+        }
+    } else if url.fragment().is_some() {
+        key.error("the URL must not hold a fragment (`#`): it would not be sent");
+    } else {
+        return Some(url);
+    }
+    None
+}
+
+/// Warns if `url` is asked without TLS beyond this host; `what` could be read on the way.
+pub(crate) fn warn_of_plain_http(key: &Key<'_>, url: &Url, what: &str) {
+    if url.scheme() == "http" && !is_loopback(url) {
+        key.warning(format!("{what} go over the network without TLS")).hint("write https://");
+    }
+}
+
+/// The URL `text` as the effective configuration shows it: without user, password, query and fragment.
+#[must_use]
+pub(crate) fn shown(text: &str) -> String {
+    if text.is_empty() {
+        return String::new();
+    }
+    let Ok(mut url) = Url::parse(text) else { return HIDDEN.to_owned() };
+    let is_cut = url.query().is_some() || url.fragment().is_some();
+    let is_bare = url.username().is_empty() && url.password().is_none();
+    if is_bare && !is_cut {
+        return text.to_owned();
+    }
+    url.set_query(None);
+    url.set_fragment(None);
+    // A URL without a host has no credentials that could be taken away.
+    if !is_bare && (url.set_username("").is_err() || url.set_password(None).is_err()) {
+        return HIDDEN.to_owned();
+    }
+    if is_cut { format!("{url}?{HIDDEN}") } else { url.into() }
+}
+
+/// The value of `Authorization` for `user:password`, the value of `key`.
+pub(crate) fn basic_authorization(key: &Key<'_>, pair: &str) -> Option<HeaderValue> {
+    let is_complete = pair.split_once(':').is_some_and(|(user, password)| {
+        !user.is_empty() && !password.is_empty() && !pair.chars().any(char::is_control)
+    });
+    let value = is_complete.then(|| HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(pair))).ok());
+    let Some(Some(mut value)) = value else {
+        key.error("must be `user:password`, both not empty and without control characters");
+        return None;
+    };
+    value.set_sensitive(true);
+    Some(value)
 }

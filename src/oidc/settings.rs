@@ -1,7 +1,7 @@
-//! What the configuration says of identity providers: `backend_oidc_auth`, `sasl_oidc_auth`.
+//! `backend_oidc_auth` and `sasl_oidc_auth`: identity providers.
 //!
-//! A block that is not enabled may lack anything. What proves who we are is read here, also out of
-//! files; a secret or key that the method does not use is neither read nor kept.
+//! A block that is not enabled may be incomplete. Secrets and keys are read here, also out of files; one
+//! that `auth_method` does not use is neither read nor kept.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -11,13 +11,12 @@ use url::Url;
 use super::issuer::{Issuers, TENANT};
 use super::private_key::PrivateKey;
 use crate::document::{Found, Key, Kind, SecretKey, Section};
-use crate::http::is_loopback;
-use crate::http::settings::{shown, url};
+use crate::http::settings::{no_effect, plain_url, shown, warn_of_plain_http};
 use crate::model::secret::Secret;
 
 const JWKS_TTL: RangeInclusive<Duration> = Duration::from_mins(1)..=Duration::from_hours(168);
 
-/// `backend_oidc_auth`, and the part of `sasl_oidc_auth` that is the same: us, at a provider.
+/// `backend_oidc_auth`, and the part of `sasl_oidc_auth` that is the same: a client of a provider.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ClientSettings {
     /// `configuration_uri`: the provider's discovery document.
@@ -30,7 +29,7 @@ pub struct ClientSettings {
     pub scopes: Vec<String>,
 }
 
-/// How we prove to a provider who we are.
+/// `auth_method`: how the client proves to the provider who it is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Authentication {
     /// `none`: the `client_id` alone.
@@ -46,13 +45,13 @@ pub enum Authentication {
 /// `sasl_oidc_auth`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenSettings {
-    /// Us at the provider; `scopes` are sent with introspection requests.
+    /// The client; `scopes` are sent with introspection requests.
     pub client: ClientSettings,
     /// `validation`.
     pub validation: Validation,
     /// `jwks_cache_ttl`; 5 min by default.
     pub jwks_cache_ttl: Duration,
-    /// `account_claim`: the claim that names who logs in.
+    /// `account_claim`: the claim that names the account.
     pub account_claim: Option<String>,
     /// `audiences`, `client_id` by default; `None` with `check_audience: false`.
     pub audiences: Option<Vec<String>>,
@@ -69,11 +68,11 @@ pub enum Validation {
     Introspection,
     /// Verify JWTs here.
     Jwks,
-    /// Verify JWTs here; ask about other tokens, and where no keys can be had.
+    /// Verify JWTs here; ask about other tokens, and if there are no keys.
     Auto,
 }
 
-/// What `auth_method` says.
+/// A value of `auth_method`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Method {
     SecretBasic,
@@ -82,7 +81,7 @@ enum Method {
     None,
 }
 
-/// `auto` is resolved by what else there is.
+/// What `auto` means depends on the other keys.
 const METHODS: &[(&str, Option<Method>)] = &[
     ("auto", None),
     ("client_secret_basic", Some(Method::SecretBasic)),
@@ -106,18 +105,18 @@ pub fn tokens(entry: &Section<'_>) -> Option<TokenSettings> {
     let validation = block.key("validation").choice(VALIDATIONS).or(Validation::Introspection);
     let jwks_cache_ttl = block.key("jwks_cache_ttl").duration(JWKS_TTL).or(Duration::from_mins(5));
     let account_claim = account_claim(&block.key("account_claim"), is_enabled);
-    let require_audience = block.key("require_audience").flag();
-    let audiences = audiences(&block, &require_audience, is_enabled);
+    let require_audience = block.key("require_audience").flag().or(false);
+    let audiences = audiences(&block, require_audience, is_enabled);
     let issuers = issuers(&block, is_enabled);
-    let require_audience = require_audience.or(false);
     let client = client(&block)?;
     let own = || vec![client.client_id.clone()];
+    let audiences = audiences.map(|named| if named.is_empty() { own() } else { named });
     Some(TokenSettings {
-        audiences: audiences.map(|named| if named.is_empty() { own() } else { named }),
         client,
         validation,
         jwks_cache_ttl,
         account_claim,
+        audiences,
         issuers,
         require_audience,
     })
@@ -141,12 +140,16 @@ fn client(block: &Section<'_>) -> Option<ClientSettings> {
     if !enabled.or(false) {
         return None;
     }
-    let key = uri.key.clone();
-    let configuration_uri = uri.required().and_then(|text| provider(&key, &text));
-    // RFC 6749 A.1.
-    if client_id.as_ref().is_some_and(|id| id.is_empty() || id.chars().any(char::is_control)) {
-        client_id.key.error("must not be empty, and holds no control characters");
+    let key = block.key("configuration_uri");
+    let configuration_uri = uri.required().and_then(|text| plain_url(&key, &text, None));
+    if let Some(uri) = &configuration_uri {
+        warn_of_plain_http(&key, uri, "credentials and tokens");
     }
+    // RFC 6749 A.1.
+    let is_client_id = |id: &String| !id.is_empty() && !id.chars().any(char::is_control);
+    let client_id = client_id.check(|id| {
+        is_client_id(id).then_some(()).ok_or("must not be empty, and holds no control characters")
+    });
     let client_id = client_id.required();
     let authentication = authentication(method, &secret, private_key);
     Some(ClientSettings {
@@ -169,20 +172,7 @@ fn words(key: &Key<'_>, is_legal: impl Fn(&str) -> bool, message: &str) -> Vec<S
     key.list(Kind::Word).into_iter().filter_map(word).collect()
 }
 
-fn provider(key: &Key<'_>, text: &str) -> Option<Url> {
-    let url = url(key, text)?;
-    if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
-        key.error("the URL must not hold a user name, a password or a fragment (`#`)");
-        return None;
-    }
-    if url.scheme() == "http" && !is_loopback(&url) {
-        let told = key.warning("an identity provider beyond loopback without TLS");
-        told.hint("whoever is on the way there reads its tokens; write https://");
-    }
-    Some(url)
-}
-
-/// `auth_method`, or what stands for `auto`, with what it needs.
+/// `auth_method`, or what `auto` means here, with the secret or key that it needs.
 fn authentication(
     named: Option<Method>,
     secret: &SecretKey<'_>,
@@ -194,17 +184,18 @@ fn authentication(
         (false, false) => Method::None,
     });
     let uses_secret = matches!(method, Method::SecretBasic | Method::SecretPost);
-    let secrets = secret.keys().filter(|_| !uses_secret);
-    let unused_key = private_key.is_set() && method != Method::PrivateKey;
-    for key in secrets.chain(Some(&private_key.key).filter(|_| unused_key)) {
-        let name = METHODS.iter().find(|(_, choice)| *choice == Some(method)).map_or("", |(name, _)| name);
-        let told = key.warning(format!("has no effect with auth_method {name}"));
-        if named.is_none() {
-            told.hint("which is what private_key_file means, unless auth_method says otherwise");
-        }
-    }
-    if uses_secret && !secret.is_set() {
+    let name = METHODS.iter().find(|(_, choice)| *choice == Some(method)).map_or("", |(name, _)| name);
+    let why = match named {
+        Some(_) => format!("with auth_method {name}"),
+        None => format!("with auth_method {name}, which `auto` means if private_key_file is set"),
+    };
+    if !uses_secret {
+        no_effect(secret.keys().cloned(), &why);
+    } else if !secret.is_set() {
         secret.given().missing();
+    }
+    if method != Method::PrivateKey {
+        no_effect([private_key.key.clone()], &why);
     }
     match method {
         Method::None => Some(Authentication::None),
@@ -219,42 +210,35 @@ fn authentication(
     }
 }
 
-/// `account_claim`; without it, what names the account may be the user's to change.
+/// `account_claim`; without it the broker takes claims that users may be able to change.
 fn account_claim(key: &Key<'_>, is_enabled: bool) -> Option<String> {
     let claim = key.word().get().filter(|claim| !claim.is_empty());
-    match &claim {
-        Some(claim) if !claim.chars().all(|c| c.is_ascii_graphic()) => {
-            key.error("a claim's name is printable ASCII");
-        }
-        None if is_enabled => {
-            let message = "is not set: `username`, `preferred_username` or `sub` names the account";
-            let hint = "users may change some of them at many providers; name the one that they cannot";
-            key.warning(message).hint(hint);
-        }
-        _ => {}
+    if claim.as_ref().is_some_and(|claim| !claim.chars().all(|c| c.is_ascii_graphic())) {
+        key.error("a claim's name is printable ASCII");
+    } else if claim.is_none() && is_enabled {
+        let told = key.warning("is not set: `username`, `preferred_username` or `sub` names the account");
+        told.hint("at many providers users may change some of them; name a claim that they cannot change");
     }
     claim
 }
 
-/// `audiences`, empty if our own `client_id` is meant; nothing with `check_audience: false`.
-fn audiences(block: &Section<'_>, required: &Found<'_, bool>, is_enabled: bool) -> Option<Vec<String>> {
-    let key = block.key("audiences");
-    let named = words(&key, |audience| !audience.is_empty(), "an audience is not empty");
+/// `audiences`, empty if they are the `client_id`; nothing with `check_audience: false`.
+fn audiences(block: &Section<'_>, require: bool, is_enabled: bool) -> Option<Vec<String>> {
+    let named = words(&block.key("audiences"), |name| !name.is_empty(), "an audience is not empty");
     let check = block.key("check_audience");
     if check.flag().or(true) {
         return Some(named);
     }
     if is_enabled {
-        check.warning("a token that was made for any other client of the provider logs in");
-        let set = [(&key, !named.is_empty()), (&required.key, required.as_ref() == Some(&true))];
-        for (key, _) in set.into_iter().filter(|(_, is_set)| *is_set) {
-            key.warning("has no effect with `check_audience: false`");
-        }
+        check.warning("accepts tokens that were issued for any other client of the provider");
+        let set = [(!named.is_empty(), "audiences"), (require, "require_audience")];
+        let keys = set.into_iter().filter(|(is_set, _)| *is_set).map(|(_, name)| block.key(name));
+        no_effect(keys, "with `check_audience: false`");
     }
     None
 }
 
-/// `issuers` and `tenants`: one without the other would let in everybody's tenants, or nobody.
+/// `issuers` and `tenants`. With a pattern alone, any tenant of the provider would be accepted.
 fn issuers(block: &Section<'_>, is_enabled: bool) -> Issuers {
     let is_issuer = |name: &str| {
         let rest = name.replacen(TENANT, "", 1);
@@ -269,15 +253,10 @@ fn issuers(block: &Section<'_>, is_enabled: bool) -> Issuers {
     let message = "a tenant is what `tid` of its tokens says: letters, digits, `-`, `.` and `_`";
     let issuers = Issuers { names, tenants: words(&tenants, is_tenant, message) };
     let is_pattern = issuers.names.iter().any(|name| name.contains(TENANT));
-    match (is_pattern, issuers.tenants.is_empty()) {
-        _ if !is_enabled => {}
-        (true, true) => {
-            tenants.missing().hint(format!("`{TENANT}` in issuers stands for each of them"));
-        }
-        (false, false) => {
-            tenants.warning(format!("has no effect without `{TENANT}` in `issuers`"));
-        }
-        (true, false) | (false, true) => {}
+    if is_enabled && is_pattern && issuers.tenants.is_empty() {
+        tenants.missing().hint(format!("`{TENANT}` in issuers stands for each of them"));
+    } else if is_enabled && !is_pattern && !issuers.tenants.is_empty() {
+        tenants.warning(format!("has no effect without `{TENANT}` in `issuers`"));
     }
     issuers
 }

@@ -1,7 +1,7 @@
 //! The configuration: the settings of every room, read from one document.
 //!
-//! A room reads its own keys (its file `settings`); here is their order, and what one room's settings
-//! say to another's. All problems are found in one run; with an error among them there are no
+//! A room reads its own keys in its file `settings`. This file calls them in order, and gives the settings
+//! of one room to another. One run finds all problems; if one of them is an error, there are no
 //! [`Settings`]. No message shows a value that may be a secret.
 
 mod process;
@@ -9,6 +9,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::broker;
@@ -26,7 +27,7 @@ use crate::server::settings as server;
 
 pub use crate::document::{Problem, Severity, Syntax};
 pub use process::{Level, Logging};
-pub use source::environment;
+pub use source::{Location, environment};
 
 /// A configuration that passed every check.
 #[derive(Debug)]
@@ -47,16 +48,14 @@ impl Settings {
     pub fn broker(&self) -> broker::Settings<'_> {
         let listeners = self.server.sockets.listen.iter();
         let named = listeners.map(|listener| (Component::from(listener.protocol), listener.name.clone()));
-        let mut listeners: Vec<_> = named.chain([(Component::Local, LOCAL.to_owned())]).collect();
-        listeners.sort();
-        listeners.dedup();
+        let listeners: BTreeSet<_> = named.chain([(Component::Local, LOCAL.to_owned())]).collect();
         broker::Settings {
             http: &self.server.http,
             cache_bytes: self.server.cache_bytes,
             maps: &self.maps,
             policies: &self.policies,
             logins: &self.logins,
-            listeners,
+            listeners: listeners.into_iter().collect(),
         }
     }
 }
@@ -74,129 +73,77 @@ pub struct Server {
     pub cache_bytes: u64,
     /// `server.max_connections`; `None`: the descriptor limit less 256.
     pub max_connections: Option<usize>,
-    /// `server.max_connections_per_address`; `None`: three quarters of them for an address
-    /// that is neither loopback nor named in `allow_from`.
+    /// `server.max_connections_per_address`; `None`: three quarters, if not loopback or in `allow_from`.
     pub max_connections_per_address: Option<usize>,
-    /// `server.observability`, where Prometheus may ask.
+    /// `server.observability`: the endpoint for Prometheus, if enabled.
     pub prometheus: Option<Prometheus>,
-    /// `server.observability`, where a collector is told.
+    /// `server.observability`: the export to a collector, if enabled.
     pub otlp: Option<Otlp>,
 }
 
-/// A configuration and its warnings, or everything that is wrong, in the order of the file.
+/// A configuration and its warnings, or all problems in the order of the file.
 pub type Read = Result<(Settings, Vec<Problem>), Vec<Problem>>;
-
-/// Where a configuration is: what the command line says of it.
-#[derive(Debug, Clone, Default)]
-pub struct Location {
-    /// The file; `None`: the first one where configurations are looked for.
-    pub file: Option<PathBuf>,
-    /// The syntax; `None`: by the file's extension.
-    pub syntax: Option<Syntax>,
-}
-
-impl Location {
-    /// Reads it, under the variables of the process. `is_jailed` says whether the process is in its
-    /// `server.chroot`.
-    pub fn read(&self, is_jailed: bool) -> (PathBuf, Read) {
-        let environment = environment();
-        match self.find() {
-            Ok((path, beside)) => {
-                let read = load(&path, self.options(&environment, is_jailed));
-                let read = read.map(|(settings, told)| (settings, beside.into_iter().chain(told).collect()));
-                (path, read)
-            }
-            Err(problems) => (PathBuf::from("configuration"), Err(problems)),
-        }
-    }
-
-    /// The configuration that holds ([`dump`]).
-    ///
-    /// # Errors
-    /// As [`load`].
-    pub fn dump(&self, changed_only: bool) -> Result<(String, Vec<Problem>), Vec<Problem>> {
-        let environment = environment();
-        let (path, beside) = self.find()?;
-        let (text, told) = dump(&path, self.options(&environment, false), changed_only)?;
-        Ok((text, beside.into_iter().chain(told).collect()))
-    }
-
-    /// The path of the admin socket, as far as the broken file at `path` tells.
-    #[must_use]
-    pub fn admin_socket(&self, path: &Path) -> PathBuf {
-        admin_socket(path, self.options(&environment(), false))
-    }
-
-    /// The file, and a warning if other ones stand beside it that are not read.
-    fn find(&self) -> Result<(PathBuf, Option<Problem>), Vec<Problem>> {
-        match &self.file {
-            Some(path) => Ok((path.clone(), None)),
-            None => source::search(&source::directories()).map_err(|problem| vec![*problem]),
-        }
-    }
-
-    fn options<'e>(&self, environment: &'e [(String, String)], is_jailed: bool) -> Options<'e> {
-        Options { syntax: self.syntax, environment, is_jailed }
-    }
-}
 
 /// How a configuration is read, besides its text.
 #[derive(Debug, Clone, Copy)]
 pub struct Options<'o> {
-    /// The syntax; `None`: what the file's extension says.
+    /// The syntax; `None`: by the file's extension.
     pub syntax: Option<Syntax>,
-    /// The variables that are laid over the file ([`environment`]).
+    /// The variables that set keys ([`environment`]).
     pub environment: &'o [(String, String)],
     /// Whether this process is in its `server.chroot`, and finds all files there.
     pub is_jailed: bool,
 }
 
-/// Reads and checks the file at `path`.
+/// Checks the configuration `text` in YAML, without variables. `file_name` stands in the problems.
 ///
 /// # Errors
-/// Everything that is wrong, warnings among it.
-pub fn load(path: &Path, options: Options<'_>) -> Read {
-    let (text, exposed) = source::read(path).map_err(|problem| vec![*problem])?;
-    parse_with(path, &text, options, exposed, |_| ()).map(|(settings, warnings, ())| (settings, warnings))
-}
-
-/// Checks a configuration in YAML. `file_name` stands in the problems.
-///
-/// # Errors
-/// As [`load`].
+/// All problems in the order of the file.
 pub fn parse(file_name: &Path, text: &str) -> Read {
     parse_as(file_name, text, Options { syntax: Some(Syntax::Yaml), environment: &[], is_jailed: false })
 }
 
-/// Checks a configuration.
+/// Checks the configuration `text`.
 ///
 /// # Errors
-/// As [`load`].
+/// All problems in the order of the file.
 pub fn parse_as(file_name: &Path, text: &str, options: Options<'_>) -> Read {
-    parse_with(file_name, text, options, None, |_| ()).map(|(settings, warnings, ())| (settings, warnings))
+    parse_and(file_name, text, options, [], |_| ()).map(|(settings, warnings, ())| (settings, warnings))
 }
 
-/// The configuration that holds, in YAML: each value with its origin as a comment, without secrets. With
-/// `changed_only` it leaves out what is set nowhere. Beside it stand the warnings.
-///
-/// # Errors
-/// As [`load`].
-pub fn dump(
-    path: &Path,
+/// As [`Read`], with something more.
+type ReadAnd<T> = Result<(Settings, Vec<Problem>, T), Vec<Problem>>;
+
+fn parse_and<T>(
+    file_name: &Path,
+    text: &str,
     options: Options<'_>,
-    changed_only: bool,
-) -> Result<(String, Vec<Problem>), Vec<Problem>> {
-    let (text, exposed) = source::read(path).map_err(|problem| vec![*problem])?;
-    parse_with(path, &text, options, exposed, |document| document.effective(changed_only))
-        .map(|(_, warnings, text)| (text, warnings))
+    warnings: impl IntoIterator<Item = Problem>,
+    then: impl FnOnce(&Document<'_>) -> T,
+) -> ReadAnd<T> {
+    let text = source::normal(text);
+    let document = Document::read(&text, sources(file_name, options));
+    document.add(warnings);
+    // A tree of a part of the text would bring problems that are none.
+    let settings = if document.is_broken() { None } else { read(&document, options.is_jailed) };
+    if !document.is_broken() {
+        document.end(record, became);
+    }
+    if settings.as_ref().is_some_and(|settings| settings.server.http.proxy.is_none()) {
+        let variable = |name: &str| options.environment.iter().find(|(known, _)| known == name);
+        let complaints = proxy_complaints(|name| variable(name).map(|(_, text)| text.clone()));
+        document.add(
+            complaints.into_iter().map(|told| Problem::warning_of_file(Path::new(&told.variable), told.why)),
+        );
+    }
+    let also = then(&document);
+    document.finish(settings).map(|(settings, warnings)| (settings, warnings, also))
 }
 
-/// The path of the admin socket by what can be read of the file at `path`, which may be broken; else
-/// the usual one. The broker that runs has read another file, and is there.
-#[must_use]
-pub fn admin_socket(path: &Path, options: Options<'_>) -> PathBuf {
-    let text = source::read(path).map(|(text, _)| source::normal(&text)).unwrap_or_default();
-    let document = Document::read(&text, sources(path, options));
+/// The path of the admin socket by what can be read of `text`; else the usual one.
+fn admin_socket(file_name: &Path, text: &str, options: Options<'_>) -> PathBuf {
+    let text = source::normal(text);
+    let document = Document::read(&text, sources(file_name, options));
     let block = document.top("Top").key("server").section("Server");
     let mut ipc = server::ipc(&block);
     if ipc.socket.path.as_os_str().is_empty() {
@@ -217,35 +164,6 @@ fn sources<'o>(file: &'o Path, options: Options<'o>) -> Sources<'o> {
     }
 }
 
-fn parse_with<T>(
-    file_name: &Path,
-    text: &str,
-    options: Options<'_>,
-    exposed: Option<Problem>,
-    then: impl FnOnce(&Document<'_>) -> T,
-) -> Result<(Settings, Vec<Problem>, T), Vec<Problem>> {
-    let text = source::normal(text);
-    let document = Document::read(&text, sources(file_name, options));
-    document.add(exposed);
-    // A tree that is not the text's would only bring problems that are none.
-    if document.is_broken() {
-        return document
-            .finish(None::<(Settings, T)>)
-            .map(|((settings, also), warnings)| (settings, warnings, also));
-    }
-    let settings = read(&document, options.is_jailed);
-    document.end(record, became);
-    if settings.as_ref().is_some_and(|settings| settings.server.http.proxy.is_none()) {
-        let variable = |name: &str| options.environment.iter().find(|(known, _)| known == name);
-        let complaints = proxy_complaints(|name| variable(name).map(|(_, text)| text.clone()));
-        document.add(
-            complaints.into_iter().map(|told| Problem::warning_of_file(Path::new(&told.variable), told.why)),
-        );
-    }
-    let also = then(&document);
-    document.finish(settings).map(|(settings, warnings)| (settings, warnings, also))
-}
-
 /// Which keys there are.
 fn record() -> Record {
     let document = Document::recording();
@@ -256,11 +174,11 @@ fn record() -> Record {
 /// What became of a key that is unknown in `block`.
 fn became(block: &str, key: &str) -> Option<&'static str> {
     Some(match (block, key) {
-        // Too many blocks have one for it to be looked for.
+        // Too many blocks have a `timeout` for a hint by search.
         ("server", "timeout") => "what entries inherit is `server.http_client.timeout`",
         // Keys of the Go program's versions 1.0 and 1.1.
         (_, "jwt_auth") => {
-            "gone: `backend_oidc_auth` gets tokens by client credentials; one that does not change stands in `custom_headers`, as \"Authorization: Bearer ...\""
+            "removed: `backend_oidc_auth` gets tokens by client credentials; a fixed token belongs in `custom_headers`, as \"Authorization: Bearer ...\""
         }
         (_, "jwt_db_path") => "leave it out: tokens are kept in memory, and no database is needed",
         (_, "sasl_oidc_auth") => "it belongs in an entry of dovecot_sasl",
@@ -268,8 +186,8 @@ fn became(block: &str, key: &str) -> Option<&'static str> {
     })
 }
 
-/// Whether the value of `key` is never shown, and the names of keys below it are not. Names of headers are
-/// among them, for a header whose `custom_headers:` was lost to a slip.
+/// Whether the value of `key`, and the names of the keys below it, are never shown. Names of headers are
+/// among them: `custom_headers:` above them may be missing by mistake.
 fn may_hold_secret(key: &str) -> bool {
     const PARTS: [&str; 9] = [
         "secret",
@@ -305,9 +223,10 @@ fn read(document: &Document<'_>, is_jailed: bool) -> Option<Settings> {
     let maps = lookup::settings::read(&map_entries, Names::Map, &inherited);
     let policies = lookup::settings::read(&policy_entries, Names::Policy, &inherited);
     let logins = login::settings::read(&login_entries, &inherited);
-    let is_over_tls = maps.iter().chain(&policies).any(lookup::Settings::is_over_tls)
-        || logins.iter().any(login::Settings::is_over_tls);
-    let http = http::settings::read(&server, is_over_tls);
+    let lookups = maps.iter().chain(&policies).flat_map(lookup::Settings::urls);
+    let needs_tls =
+        lookups.chain(logins.iter().flat_map(login::Settings::urls)).any(|url| url.scheme() == "https");
+    let http = http::settings::read(&server, needs_tls);
     let names = |entries: &Entries<'_>| entries.list.iter().map(|(name, _)| name.clone()).collect();
     let names = server::Names { policies: names(&policy_entries), logins: names(&login_entries) };
     let ipc = server::ipc(&server);
@@ -319,20 +238,17 @@ fn read(document: &Document<'_>, is_jailed: bool) -> Option<Settings> {
         has_one_map: map_entries.list.len() == 1,
     };
     let (prometheus, otlp) = export::settings::read(&server);
-    let [max_connections, max_connections_per_address] = ["max_connections", "max_connections_per_address"]
-        .map(|key| {
-            let most = server.key(key).count(1..=u64::MAX).get();
-            most.and_then(|most| usize::try_from(most).ok())
-        });
+    let connections = |name| server.key(name).count(1..=u64::MAX).get().map(http::settings::size);
     let server = Server {
         sockets,
         logging,
-        http: http?,
         cache_bytes: cache.max_bytes,
-        max_connections,
-        max_connections_per_address,
+        max_connections: connections("max_connections"),
+        max_connections_per_address: connections("max_connections_per_address"),
         prometheus,
         otlp,
+        // Last: a problem of this must not hide the others'.
+        http: http?,
     };
     Some(Settings { server, maps, policies, logins })
 }

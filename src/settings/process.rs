@@ -1,6 +1,6 @@
-//! What `server` says of the process: its log, its user, its jail.
+//! The keys of `server` for the process: its log, its user, its `chroot`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::document::Section;
 use crate::lookup::LogKeys;
@@ -18,22 +18,22 @@ pub struct Logging {
     pub json: bool,
     /// `level`.
     pub level: Level,
-    /// `use_systemd`: for journald, also where it does not show itself.
+    /// `use_systemd`: the format of journald, also if it is not detected.
     pub use_systemd: bool,
-    /// `log_keys`: when the log names what was asked.
+    /// `log_keys`: when the log names the key of a lookup.
     pub keys: LogKeys,
 }
 
 /// `server.logging.level`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
-    /// Nothing at all.
+    /// Nothing.
     None,
-    /// Errors alone.
+    /// Errors only.
     Error,
     /// The default.
     Info,
-    /// Everything.
+    /// All messages.
     Debug,
 }
 
@@ -50,16 +50,15 @@ impl Logging {
     }
 }
 
-/// Reads who the broker is once it runs; `is_jailed` says whether this process is in its jail.
+/// Reads `run_as_user`, `run_as_group`, `chroot`; `is_jailed` says whether this process is in its `chroot`.
 pub(super) fn privileges(server: &Section<'_>, is_jailed: bool) -> Privileges {
     let [user, group] = ["run_as_user", "run_as_group"].map(|key| account(&server.key(key)));
-    let chroot = server.key("chroot").text();
-    let key = chroot.key.clone();
-    let chroot = chroot.get().map(PathBuf::from);
-    // In the jail its own path leads nowhere.
-    let is_there = |jail: &PathBuf| is_jailed || jail.is_dir();
-    if chroot.as_ref().is_some_and(|jail| !jail.is_absolute() || !is_there(jail)) {
-        key.error("must be the absolute path of a directory that exists");
-    }
+    let check = |path: &String| {
+        let path = Path::new(path);
+        // Inside of the directory its own path does not exist.
+        let is_good = path.is_absolute() && (is_jailed || path.is_dir());
+        is_good.then_some(()).ok_or("must be the absolute path of a directory that exists")
+    };
+    let chroot = server.key("chroot").text().check(check).get().map(PathBuf::from);
     Privileges { user, group, chroot }
 }

@@ -1,28 +1,83 @@
-//! Where a configuration comes from: the search for a file, its reading, and the environment.
+//! Where a configuration comes from: the search for a file, its text, and the environment.
 //!
-//! Limits: a file of at most 1 MiB in UTF-8. Line ends are made `\n` before anything else sees the
-//! text, as YAML itself would do. A file that cannot be read is a problem that names the file.
+//! Limits: a file of at most 1 MiB in UTF-8. All line ends become `\n`, as in YAML. A file that cannot be
+//! read is a problem that names the file.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use crate::document::{CREDENTIALS, Holds, Place, Problem, exposure};
+use super::{Options, ReadAnd, parse_and};
+use crate::document::{CREDENTIALS, Document, Holds, Place, Problem, Syntax, exposure};
+use crate::export::settings::VARIABLES;
 use crate::http::is_proxy_variable;
 
-/// Some hundred times what a large site needs.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// The names that are looked for, in this order.
+/// The names of the file, in the order of the search.
 const NAMES: [&str; 4] = ["pfxhttp.yml", "pfxhttp.yaml", "pfxhttp.toml", "pfxhttp.json"];
 
-/// What the names of the variables begin with that set keys.
+/// The prefix of the variables that set keys.
 pub(super) const PREFIX: &str = "PFXHTTP_";
-/// What the names of the variables of OpenTelemetry begin with.
-const OPEN_TELEMETRY: &str = "OTEL_";
 
-/// The variables of the process that set keys of the configuration, in the order of their names. One whose value is not UTF-8 is left out.
+/// Where a configuration is, as the command line says it.
+#[derive(Debug, Clone, Default)]
+pub struct Location {
+    /// The file; `None`: the first one in the usual directories.
+    pub file: Option<PathBuf>,
+    /// The syntax; `None`: by the file's extension.
+    pub syntax: Option<Syntax>,
+}
+
+impl Location {
+    /// Reads the configuration with the variables of the process. `is_jailed` says whether the process is
+    /// in its `server.chroot`. Beside the result stands the file.
+    pub fn read(&self, is_jailed: bool) -> (PathBuf, super::Read) {
+        let (path, read) = self.read_and(is_jailed, |_| ());
+        (path, read.map(|(settings, warnings, ())| (settings, warnings)))
+    }
+
+    /// The effective configuration in YAML, each value with its origin as a comment, without secrets; with
+    /// `changed_only` without defaults. Beside it stand the warnings.
+    ///
+    /// # Errors
+    /// All problems in the order of the file.
+    pub fn dump(&self, changed_only: bool) -> Result<(String, Vec<Problem>), Vec<Problem>> {
+        let (_, read) = self.read_and(false, |document| document.effective(changed_only));
+        read.map(|(_, warnings, text)| (text, warnings))
+    }
+
+    /// The path of the admin socket, as far as the file at `path` says it, which may have errors; else the
+    /// usual one. The broker that runs has read another version of the file.
+    #[must_use]
+    pub fn admin_socket(&self, path: &Path) -> PathBuf {
+        let environment = environment();
+        let options = Options { syntax: self.syntax, environment: &environment, is_jailed: false };
+        super::admin_socket(path, &read(path).map(|(text, _)| text).unwrap_or_default(), options)
+    }
+
+    fn read_and<T>(&self, is_jailed: bool, then: impl FnOnce(&Document<'_>) -> T) -> (PathBuf, ReadAnd<T>) {
+        let found = match &self.file {
+            Some(path) => Ok((path.clone(), None)),
+            None => search(&directories()),
+        };
+        let (path, beside) = match found {
+            Ok(found) => found,
+            Err(problem) => return (PathBuf::from("configuration"), Err(vec![*problem])),
+        };
+        let environment = environment();
+        let options = Options { syntax: self.syntax, environment: &environment, is_jailed };
+        let read = match read(&path) {
+            Ok((text, exposed)) => parse_and(&path, &text, options, beside.into_iter().chain(exposed), then),
+            Err(problem) => Err(vec![*problem]),
+        };
+        (path, read)
+    }
+}
+
+/// The variables of the process that are read, in the order of their names. One that is not UTF-8 is left
+/// out.
 #[must_use]
 pub fn environment() -> Vec<(String, String)> {
     let text =
@@ -32,24 +87,25 @@ pub fn environment() -> Vec<(String, String)> {
     read
 }
 
-/// Whether the variable `name` is read; case means nothing in the names of our own.
+/// Whether the variable `name` is read: `PFXHTTP_…` in any case, those of OpenTelemetry that stand in for
+/// a key, the directory of credentials, and those for proxies.
 fn is_read(name: &str) -> bool {
     name.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
-        || name.starts_with(OPEN_TELEMETRY)
+        || VARIABLES.iter().any(|(_, variable)| *variable == name)
         || name == CREDENTIALS
         || is_proxy_variable(name)
 }
 
-/// The directories that are searched, in this order.
-pub(super) fn directories() -> Vec<PathBuf> {
+/// The directories, in the order of the search.
+fn directories() -> Vec<PathBuf> {
     let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
     let home = home.map(|home| PathBuf::from(home).join(".pfxhttp"));
     let system = ["/usr/local/etc/pfxhttp", "/etc/pfxhttp"].map(PathBuf::from);
     system.into_iter().chain(home).chain([PathBuf::from(".")]).collect()
 }
 
-/// The first configuration in `directories`, and a warning where others stand beside it.
-pub(super) fn search(directories: &[PathBuf]) -> Result<(PathBuf, Option<Problem>), Box<Problem>> {
+/// The first configuration in `directories`, and a warning if there are others beside it.
+fn search(directories: &[PathBuf]) -> Result<(PathBuf, Option<Problem>), Box<Problem>> {
     let mut closed = None;
     for directory in directories {
         closed = closed.or_else(|| closed_name(directory));
@@ -63,7 +119,7 @@ pub(super) fn search(directories: &[PathBuf]) -> Result<(PathBuf, Option<Problem
             return Ok((first, warning));
         }
     }
-    // There may be one that this process may not read.
+    // Permissions may hide a configuration.
     if let Some(path) = closed {
         return Err(Box::new(unreadable(&path, &io::ErrorKind::PermissionDenied.into())));
     }
@@ -89,8 +145,8 @@ fn unreadable(path: &Path, error: &io::Error) -> Problem {
     problem.with_hint("run this as root, or as the broker's user (pfxhttp)")
 }
 
-/// The text of the file at `path`, and a warning where any user may read or write it.
-pub(super) fn read(path: &Path) -> Result<(String, Option<Problem>), Box<Problem>> {
+/// The text of the file at `path`, and a warning if any user may read or write it.
+fn read(path: &Path) -> Result<(String, Option<Problem>), Box<Problem>> {
     let unreadable = |error: io::Error| Box::new(unreadable(path, &error));
     let file = File::open(path).map_err(unreadable)?;
     let metadata = file.metadata().map_err(unreadable)?;

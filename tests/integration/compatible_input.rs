@@ -93,7 +93,7 @@ fn keys_of_the_first_versions_are_explained() {
     let (code, said) = start("tls: {enabled: true, http_client_skip_verify: true}", "timeout: 5s");
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("http_client_skip_verify: is read as `skip_verify`, its name today"), "{said}");
-    assert!(said.contains("whoever answers for a target is believed"), "{said}");
+    assert!(said.contains("any certificate is accepted"), "{said}");
     let (code, said) = start(
         "jwt_db_path: /var/lib/pfxhttp/jwt.db",
         "jwt_auth: {enabled: true, credentials: {username: u, password: s3cret}}",

@@ -239,8 +239,8 @@ fn a_thousand_replaced_names_change_no_file_of_roots() {
     );
     let config = Config::new(base.path()).map("m", "http://127.0.0.1:1/", &[]).server("run_as_user: nobody");
     let file = config.listen(Kind::Map, "maps", &endpoint).write();
-    let options = pfxhttp::settings::Options { syntax: None, environment: &[], is_jailed: false };
-    let (config, _) = pfxhttp::settings::load(&file, options).expect("a configuration");
+    let location = pfxhttp::settings::Location { file: Some(file.clone()), syntax: None };
+    let (config, _) = location.read(false).1.expect("a configuration");
     let (ended, exchanged) = (AtomicBool::new(false), AtomicUsize::new(0));
     let count = || exchanged.load(Ordering::Relaxed);
     std::thread::scope(|scope| {

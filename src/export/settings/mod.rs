@@ -1,9 +1,9 @@
-//! `server.observability`: where Prometheus may ask, and the collector that is sent to.
+//! `server.observability`: the endpoint for Prometheus, and the export to a collector.
 
 mod otlp;
 mod prometheus;
 
-pub use otlp::Otlp;
+pub use otlp::{Otlp, VARIABLES};
 pub use prometheus::Prometheus;
 
 use crate::document::Section;

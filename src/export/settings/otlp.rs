@@ -1,8 +1,8 @@
-//! What the configuration says of a collector: `server.observability`, keys `otel_…`.
+//! `server.observability`, keys `otel_…`: the export to a collector.
 //!
-//! The endpoint is a URL, or `host:port`, which is https unless `…_insecure` says otherwise; `v1/traces`
-//! and `v1/metrics` stand below its path. OpenTelemetry's own variables stand in for keys that are set
-//! nowhere, if the export is enabled.
+//! The endpoint is a URL, or `host:port`, which is https without `otel_exporter_otlp_insecure`; `v1/traces`
+//! and `v1/metrics` are below its path. If the export is enabled, OpenTelemetry's own variables stand in
+//! for keys that are not set.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ use crate::http::settings::url;
 /// The port of OTLP over HTTP.
 const DEFAULT_PORT: u16 = 4318;
 
-/// `server.observability`, where a collector is told.
+/// The export, if it is enabled.
 #[derive(Clone, PartialEq)]
 pub struct Otlp {
     /// `otel_traces_enabled`.
@@ -41,8 +41,8 @@ impl fmt::Debug for Otlp {
     }
 }
 
-/// The keys that a variable of OpenTelemetry stands in for.
-pub(super) const VARIABLES: [(&str, &str); 3] = [
+/// The keys, and OpenTelemetry's variables that stand in for them.
+pub const VARIABLES: [(&str, &str); 3] = [
     ("otel_service_name", "OTEL_SERVICE_NAME"),
     ("otel_exporter_otlp_endpoint", "OTEL_EXPORTER_OTLP_ENDPOINT"),
     ("otel_exporter_otlp_headers", "OTEL_EXPORTER_OTLP_HEADERS"),
@@ -53,20 +53,19 @@ pub(super) fn read(server: &Section<'_>) -> Option<Otlp> {
     let block = server.key("observability").section("Observability");
     let enabled = block.key("otel_enabled");
     let is_enabled = enabled.flag().or(false);
-    let [service_name, address, headers] =
-        VARIABLES.map(
-            |(name, variable)| {
-                if is_enabled { block.key_or_variable(name, variable) } else { block.key(name) }
-            },
-        );
-    let traces = block.key("otel_traces_enabled").flag().or(false);
-    let metrics = block.key("otel_metrics_enabled").flag().or(false);
-    let is_insecure = block.key("otel_exporter_otlp_insecure").flag().or(false);
+    let flag = |name| block.key(name).flag().or(false);
+    let key_or_variable = |name| match VARIABLES.iter().find(|(key, _)| *key == name) {
+        Some((_, variable)) if is_enabled => block.key_or_variable(name, variable),
+        _ => block.key(name),
+    };
+    let [traces, metrics] = ["otel_traces_enabled", "otel_metrics_enabled"].map(flag);
+    let is_insecure = flag("otel_exporter_otlp_insecure");
     let sample_ratio = block.key("otel_sample_ratio").ratio().or(1.0);
-    let service_name = service_name.text().or("pfxhttp".to_owned());
+    let service_name = key_or_variable("otel_service_name").text().or("pfxhttp".to_owned());
     let version = block.key("otel_service_version").word();
     let service_version = version.or(env!("CARGO_PKG_VERSION").to_owned());
-    let headers = all_headers(&headers);
+    let headers = all_headers(&key_or_variable("otel_exporter_otlp_headers"));
+    let address = key_or_variable("otel_exporter_otlp_endpoint");
     let text = address.text();
     let is_missing = !text.is_set() || text.as_ref().is_some_and(String::is_empty);
     let endpoint = text.get().filter(|text| !text.is_empty());
@@ -88,19 +87,20 @@ pub(super) fn read(server: &Section<'_>) -> Option<Otlp> {
 fn endpoint_url(key: &Key<'_>, text: &str, is_insecure: bool) -> Option<Url> {
     let has_scheme = text.contains("://");
     let scheme = if is_insecure { "http" } else { "https" };
-    let mut url = if has_scheme { url(key, text) } else { url(key, &format!("{scheme}://{text}")) }?;
+    let text = if has_scheme { text.to_owned() } else { format!("{scheme}://{text}") };
+    let mut url = url(key, &text)?;
     if has_scheme && is_insecure && url.scheme() == "https" {
-        key.error("is https, and otel_exporter_otlp_insecure says otherwise");
+        key.error("is https, but otel_exporter_otlp_insecure is true");
         return None;
     }
     if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
-        key.error("holds no user and no query: see otel_exporter_otlp_headers");
+        key.error("must not hold a user name, a password or a query; use otel_exporter_otlp_headers");
         return None;
     }
     if !has_scheme && url.port().is_none() {
         let _ = url.set_port(Some(DEFAULT_PORT));
     }
-    // The whole path of a signal means what stands before it.
+    // The path of a signal stands for the path above it.
     let signals = ["/v1/traces", "/v1/metrics"];
     let base = signals.iter().find_map(|signal| url.path().strip_suffix(signal)).map(str::to_owned);
     if let Some(base) = base {
@@ -118,7 +118,7 @@ fn all_headers(key: &Key<'_>) -> HeaderMap {
                 value.set_sensitive(true);
                 headers.insert(name, value);
             }
-            (Err(_), _) => drop(key.error("is no header's name")),
+            (Err(_), _) => drop(key.error("is not a header's name")),
             (_, Err(_)) => drop(key.error("must be printable ASCII")),
         }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::CacheSettings;
 use crate::document::Section;
+use crate::http::settings::no_effect;
 use crate::lookup::template::Names;
 
 const WEEK: Duration = Duration::from_hours(168);
@@ -14,7 +15,7 @@ const MIB: u64 = 1024 * 1024;
 /// `server.response_cache`.
 #[derive(Debug, Clone, Copy)]
 pub struct ServerCache {
-    /// How long an answer stands in for a failure; zero: never.
+    /// `enabled`, `ttl`: how long an answer stands in for a failure, 5 min by default; zero: never.
     pub outage: Duration,
     /// `max_bytes`: the memory of the cache; 32 MiB by default.
     pub max_bytes: u64,
@@ -24,14 +25,15 @@ pub struct ServerCache {
 #[must_use]
 pub fn server_cache(server: &Section<'_>) -> ServerCache {
     let block = server.key("response_cache").section("ResponseCache");
-    let enabled = block.key("enabled").flag().or(false);
-    let ttl = block.key("ttl").duration(TTL);
-    if ttl.is_set() && !enabled {
-        ttl.key.warning("has no effect without `enabled: true`");
+    let is_enabled = block.key("enabled").flag().or(false);
+    let ttl = block.key("ttl").duration(TTL).or(Duration::from_mins(5));
+    if !is_enabled {
+        no_effect([block.key("ttl")], "without `enabled: true`");
     }
-    let ttl = ttl.or(Duration::from_mins(5));
-    let max_bytes = block.key("max_bytes").count(MIB..=1 << 40).or(32 * MIB);
-    ServerCache { outage: if enabled { ttl } else { Duration::ZERO }, max_bytes }
+    ServerCache {
+        outage: if is_enabled { ttl } else { Duration::ZERO },
+        max_bytes: block.key("max_bytes").count(MIB..=1 << 40).or(32 * MIB),
+    }
 }
 
 /// Reads `cache` of an entry; `outage` is what `server.response_cache` says.
@@ -39,18 +41,20 @@ pub(super) fn cache(entry: &Section<'_>, names: Names, outage: Duration) -> Cach
     let block = entry.key("cache").section("Cache");
     let duration = |name| block.key(name).duration(Duration::ZERO..=WEEK).or(Duration::ZERO);
     let wanted = block.key("outage").flag();
-    let fresh = duration("fresh");
-    let negative = duration("negative");
-    let stale_while_revalidate = duration("stale_while_revalidate");
     if wanted.as_ref() == Some(&true) && outage.is_zero() {
-        wanted.key.warning("has no effect without `server.response_cache.enabled: true`");
+        no_effect([wanted.key.clone()], "without `server.response_cache.enabled: true`");
     }
-    if !stale_while_revalidate.is_zero() && fresh.is_zero() {
-        block.key("stale_while_revalidate").warning("has no effect without `fresh`");
+    let cache = CacheSettings {
+        outage: if wanted.or(true) { outage } else { Duration::ZERO },
+        fresh: duration("fresh"),
+        negative: duration("negative"),
+        stale_while_revalidate: duration("stale_while_revalidate"),
+    };
+    if !cache.stale_while_revalidate.is_zero() && cache.fresh.is_zero() {
+        no_effect([block.key("stale_while_revalidate")], "without `fresh`");
     }
-    if !negative.is_zero() && names == Names::Policy {
+    if !cache.negative.is_zero() && names == Names::Policy {
         block.key("negative").warning("has no effect: a policy answers with actions alone");
     }
-    let outage = if wanted.or(true) { outage } else { Duration::ZERO };
-    CacheSettings { outage, fresh, negative, stale_while_revalidate }
+    cache
 }

@@ -6,7 +6,8 @@ use reqwest::header::AUTHORIZATION;
 
 use super::headers::{RequestSettings, request};
 use super::{Absent, Inherited, Method, Settings, cache, grpc, kind, template};
-use crate::document::{Found, Kind, Section};
+use crate::document::{Kind, Section};
+use crate::http::settings::{no_effect, warn_of_plain_http};
 use crate::lookup::template::Names;
 use crate::lookup::value::Field;
 use crate::model::LONGEST_BUDGET;
@@ -28,53 +29,46 @@ pub(super) fn read(name: &str, entry: &Section<'_>, names: Names, inherited: &In
     let payload = template::payload(entry, method, names, &headers);
     let value_field = entry.key("value_field").text().required();
     let error_field = entry.key("error_field").text().read_as(|text| Field::parse(&text));
-    let no_error_value = no_error_value(entry, &error_field);
-    let status_code = status_code(entry);
-    let absent_value = entry.key("absent_value").choice(ABSENT_VALUE).or(Absent::NotFound);
-    let cache = cache::cache(entry, names, inherited.outage);
-    let timeout = entry.key("timeout").duration(MIN_TIMEOUT..=LONGEST_BUDGET);
-    let timeout = timeout.or_inherit(inherited.timeout.min(LONGEST_BUDGET), "server.http_client.timeout");
+    let no_error_value = entry.key("no_error_value").word();
+    if !error_field.is_set() {
+        no_effect([no_error_value.key.clone()], "without `error_field`");
+    }
     let path = target.as_ref().and_then(|(_, path)| path.as_ref());
     let recipient_delimiter =
         template::recipient_delimiter(entry, path, payload.as_ref().and_then(Option::as_ref));
-    let kind = match names {
-        Names::Map => kind::map(entry, inherited, status_code),
-        Names::Policy => kind::policy(entry),
-    };
-    let (url, path) = target?;
-    if bearer.is_some() || headers.contains_key(AUTHORIZATION) {
-        template::warn_of_plain_http(entry, &url, "credentials");
+    if let Some((url, _)) = &target
+        && (bearer.is_some() || headers.contains_key(AUTHORIZATION))
+    {
+        warn_of_plain_http(&entry.key("target"), url, "credentials");
     }
+    let status_code = status_code(entry);
+    let timeout = entry.key("timeout").duration(MIN_TIMEOUT..=LONGEST_BUDGET);
     Some(Settings {
         name: name.to_owned(),
-        kind,
+        status_code,
+        error_field: error_field.get(),
+        no_error_value: no_error_value.or(String::new()),
+        absent_value: entry.key("absent_value").choice(ABSENT_VALUE).or(Absent::NotFound),
+        cache: cache::cache(entry, names, inherited.outage),
+        timeout: timeout.or_inherit(inherited.timeout.min(LONGEST_BUDGET), "server.http_client.timeout"),
+        recipient_delimiter,
+        kind: match names {
+            Names::Map => kind::map(entry, inherited, status_code),
+            Names::Policy => kind::policy(entry),
+        },
         method,
-        url,
-        path,
         headers,
-        payload: payload?,
         compress_request,
         compress_response,
-        timeout,
-        status_code,
-        recipient_delimiter,
-        value_field: Field::parse_or_whole(&value_field?),
-        error_field: error_field.get(),
-        no_error_value,
-        absent_value,
-        cache,
         bearer,
         pool: inherited.pool,
         log_keys: inherited.log_keys,
+        // Last: a problem of these must not hide the others'.
+        value_field: Field::parse_or_whole(&value_field?),
+        payload: payload?,
+        url: target.as_ref()?.0.clone(),
+        path: target?.1,
     })
-}
-
-fn no_error_value(entry: &Section<'_>, error_field: &Found<'_, Field>) -> String {
-    let value = entry.key("no_error_value").word();
-    if value.is_set() && !error_field.is_set() {
-        value.key.warning("has no effect without `error_field`");
-    }
-    value.or(String::new())
 }
 
 /// Warns of what logins alone may have.
@@ -83,11 +77,8 @@ fn of_logins(entry: &Section<'_>) {
     oidc::settings::tokens(&checked);
     let is_grpc = grpc::grpc(&checked);
     checked.key("default_local_port").word();
-    let set = ["sasl_oidc_auth", "default_local_port", "grpc"].map(|name| entry.key(name));
-    let set = set.into_iter().filter(|key| key.is_set());
-    for key in set.chain(is_grpc.then(|| entry.key("transport"))) {
-        key.warning("has no effect outside dovecot_sasl");
-    }
+    let keys = ["sasl_oidc_auth", "default_local_port", "grpc"].map(|name| entry.key(name));
+    no_effect(keys.into_iter().chain(is_grpc.then(|| entry.key("transport"))), "outside dovecot_sasl");
 }
 
 /// Reads `status_code`.

@@ -11,9 +11,7 @@ const TLS_VERSIONS: &[(&str, bool)] = &[("1.2", false), ("1.3", true)];
 
 /// Reads `transport` and `grpc` of an entry; returns whether it asks for gRPC.
 pub(crate) fn grpc(entry: &Section<'_>) -> bool {
-    let transport = entry.key("transport").choice(TRANSPORTS);
-    let key = transport.key.clone();
-    let is_grpc = transport.or(false);
+    let is_grpc = entry.key("transport").choice(TRANSPORTS).or(false);
     let grpc = entry.key("grpc");
     let block = grpc.section("Grpc");
     let address = block.key("address").text();
@@ -35,12 +33,11 @@ pub(crate) fn grpc(entry: &Section<'_>) -> bool {
         grpc.key_error("not built yet");
     }
     if is_grpc {
-        key.error("grpc is not built yet");
+        entry.key("transport").error("grpc is not built yet");
         let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
         let fits = |(host, port): (&str, &str)| !host.is_empty() && is_port(port);
-        let at = address.key.clone();
         if address.required().is_some_and(|address| !address.rsplit_once(':').is_some_and(fits)) {
-            at.error("must be `host:port`");
+            block.key("address").error("must be `host:port`");
         }
     }
     is_grpc

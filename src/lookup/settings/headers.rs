@@ -1,5 +1,5 @@
-//! What all of an entry's requests carry: `custom_headers`, `http_auth_basic`, compression, and who we are
-//! at an identity provider.
+//! What all requests of an entry carry: `custom_headers`, `http_auth_basic`, compression, and
+//! `backend_oidc_auth`.
 //!
 //! No header's value reaches a message, and none is shown by `Debug`.
 
@@ -13,8 +13,8 @@ use crate::observe::redact::REDACTED;
 use crate::oidc;
 use crate::oidc::ClientSettings;
 
-/// Headers that are part of HTTP's framing, or that speak of this one connection.
-const NOT_OURS: [&str; 9] = [
+/// Headers of HTTP's framing or of one connection: the HTTP client sets them.
+const OF_CLIENT: [&str; 9] = [
     "connection",
     "content-length",
     "expect",
@@ -61,7 +61,7 @@ pub(crate) fn request(entry: &Section<'_>, has_body: bool) -> RequestSettings {
         }
     }
     if bearer.is_some() {
-        // The token's place, also while there is none: the specification's word.
+        // The token takes its place, also while there is none.
         headers.remove(AUTHORIZATION);
     }
     headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
@@ -113,10 +113,10 @@ fn header(line: &str) -> Result<(HeaderName, HeaderValue), String> {
         return Err("a header is written `Name: value`".to_owned());
     };
     let Ok(name) = HeaderName::from_bytes(name.trim().as_bytes()) else {
-        return Err("what stands before the `:` is no header's name".to_owned());
+        return Err("the text before the `:` is not a header's name".to_owned());
     };
-    if NOT_OURS.contains(&name.as_str()) {
-        return Err(format!("`{name}` cannot be set: the HTTP client sets what belongs there"));
+    if OF_CLIENT.contains(&name.as_str()) {
+        return Err(format!("`{name}` cannot be set: the HTTP client sets it"));
     }
     let value = value.trim();
     if value.is_empty() {

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::entry::statuses;
 use super::{Inherited, Kind, MapSettings, PolicySettings};
 use crate::document::{self, Refusal, Section, nearest};
+use crate::http::settings::{no_effect, size};
 use crate::lookup::template::ATTRIBUTES;
 use crate::model::OnFailure;
 use crate::model::domain;
@@ -16,37 +17,36 @@ const ON_FAILURE: &[(&str, bool)] = &[("temp", false), ("not_found", true)];
 /// which would be a buffer for each connection.
 #[must_use]
 pub fn max_reply(server: &Section<'_>) -> usize {
-    let size = server.key("socketmap_max_reply_size").count(1..=1 << 20).or(100_000);
-    usize::try_from(size).unwrap_or(usize::MAX)
+    size(server.key("socketmap_max_reply_size").count(1..=1 << 20).or(100_000))
 }
 
 /// Reads the keys of maps; `status` is the entry's `status_code`.
 pub(super) fn map(entry: &Section<'_>, inherited: &Inherited, status: u16) -> Kind {
-    let empty_is_not_found = entry.key("empty_value").choice(EMPTY_VALUE).or(false);
-    let false_is_not_found = entry.key("false_is_not_found").flag().or(false);
-    let on_failure = entry.key("on_failure");
-    let failure_is_not_found = on_failure.choice(ON_FAILURE).or(false);
-    let perm_as_temp = entry.key("perm_as_temp").flag().or(false);
-    let not_found_status =
-        statuses(entry, "not_found_status", status, "is `status_code`, which brings a value");
+    let flag = |name| entry.key(name).flag().or(false);
     let domains = entry.key("domains").list(document::Kind::Text);
     let names = domains.iter().filter_map(|item| item.text().read_as(|name| domain(&name)).get()).collect();
-    if failure_is_not_found {
-        on_failure.warning("while the API is down Postfix rejects mail to every key of this map");
-        if perm_as_temp {
-            entry.key("perm_as_temp").warning("has no effect with `on_failure: not_found`");
-        }
-    }
-    Kind::Map(MapSettings {
+    let map = MapSettings {
         max_reply: inherited.max_reply,
-        failure_is_not_found,
-        perm_as_temp,
-        empty_is_not_found,
-        not_found_status,
-        false_is_not_found,
+        empty_is_not_found: entry.key("empty_value").choice(EMPTY_VALUE).or(false),
+        false_is_not_found: flag("false_is_not_found"),
+        failure_is_not_found: entry.key("on_failure").choice(ON_FAILURE).or(false),
+        perm_as_temp: flag("perm_as_temp"),
+        not_found_status: statuses(
+            entry,
+            "not_found_status",
+            status,
+            "is `status_code`, which brings a value",
+        ),
         // An empty list is none.
         domains: (!domains.is_empty()).then_some(names),
-    })
+    };
+    if map.failure_is_not_found {
+        let told = "while the API is down Postfix rejects mail to every key of this map";
+        entry.key("on_failure").warning(told);
+        let perm_as_temp = Some(entry.key("perm_as_temp")).filter(|_| map.perm_as_temp);
+        no_effect(perm_as_temp, "with `on_failure: not_found`");
+    }
+    Kind::Map(map)
 }
 
 fn domain(name: &str) -> Result<String, &'static str> {

@@ -1,4 +1,4 @@
-//! What the configuration says of one target, as values that cannot be wrong; and how it is read.
+//! Entries of `socket_maps` and `policy_services`, and how they are read.
 //!
 //! | keys | file |
 //! |---|---|
@@ -9,7 +9,7 @@
 //! | what bounds and spares requests | `cache`, `pool` |
 //! | `transport`, `grpc` | `grpc` |
 //!
-//! What can be refused is refused here and not at the first lookup.
+//! What can be wrong is found here and not at the first lookup.
 
 mod cache;
 mod entry;
@@ -37,8 +37,8 @@ pub(crate) use entry::{MIN_TIMEOUT, status_code, statuses};
 pub(crate) use grpc::grpc;
 pub(crate) use headers::{RequestSettings, request};
 pub use kind::max_reply;
-pub use pool::{own_pool, pool};
-pub(crate) use template::{target, warn_of_plain_http};
+pub use pool::{listener_pool, pool};
+pub(crate) use template::target;
 
 /// What an entry takes from `server`.
 #[derive(Debug, Clone, Copy)]
@@ -60,7 +60,7 @@ pub fn read(entries: &Entries<'_>, names: Names, inherited: &Inherited) -> Vec<S
     entries.read(|name, entry| entry::read(name, entry, names, inherited))
 }
 
-/// What an entry of `socket_maps` or `policy_services` says, checked.
+/// An entry of `socket_maps` or `policy_services`, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// The entry's name.
@@ -69,12 +69,11 @@ pub struct Settings {
     pub kind: Kind,
     /// `method`.
     pub method: Method,
-    /// `target`: http or https, with a host. Its path and query are a template's where `path` is one.
+    /// `target`: http or https, with a host. If `path` is set, it replaces path and query.
     pub url: Url,
-    /// The path and query of `target` where they hold insertions.
+    /// The path and query of `target` if they hold insertions.
     pub path: Option<Template>,
-    /// `custom_headers`, `http_auth_basic`, `Content-Type: application/json` unless they hold one, and
-    /// what says that a body is, or may be, gzip.
+    /// `custom_headers`, `http_auth_basic`, those for gzip; `Content-Type` is application/json by default.
     pub headers: HeaderMap,
     /// `payload`; `None` for GET.
     pub payload: Option<Template>,
@@ -86,7 +85,7 @@ pub struct Settings {
     pub timeout: Duration,
     /// `status_code`, 200 by default.
     pub status_code: u16,
-    /// `recipient_delimiter`: what begins the extension of an address; empty: nothing does.
+    /// `recipient_delimiter`: the characters that begin the extension of an address.
     pub recipient_delimiter: String,
     /// `value_field`.
     pub value_field: Field,
@@ -107,11 +106,9 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Whether its API or its identity provider is asked over TLS.
-    #[must_use]
-    pub fn is_over_tls(&self) -> bool {
-        let provider = self.bearer.as_ref().map(|bearer| &bearer.configuration_uri);
-        [Some(&self.url), provider].into_iter().flatten().any(|url| url.scheme() == "https")
+    /// The URLs of its API and of its identity provider.
+    pub fn urls(&self) -> impl Iterator<Item = &Url> {
+        self.bearer.iter().map(|client| &client.configuration_uri).chain([&self.url])
     }
 
     /// What kind of entry this is.
@@ -124,18 +121,18 @@ impl Settings {
     }
 }
 
-/// When the log names what was asked: keys are addresses of people.
+/// `log_keys`: when the log names the key of a lookup, which may be somebody's address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogKeys {
     /// The default.
     Never,
     /// With a lookup that failed.
     Failures,
-    /// At level debug with every lookup, too.
+    /// Also with every other lookup, at level debug.
     Always,
 }
 
-/// How a target is asked.
+/// `method`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
     /// With a payload.
@@ -155,16 +152,16 @@ impl Method {
     }
 }
 
-/// What a valid answer without the value's field means.
+/// `absent_value`: what a valid answer without `value_field` means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Absent {
     /// `not_found`, the default.
     NotFound,
-    /// `error`: a failure, as if the body were none.
+    /// `error`: a failure.
     Failure,
 }
 
-/// Which protocol asks a target, and what that protocol alone sets.
+/// The section of an entry, and the keys that only this section has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
     /// An entry of `socket_maps`.
@@ -173,7 +170,7 @@ pub enum Kind {
     Policy(PolicySettings),
 }
 
-/// What maps alone set.
+/// The keys of `socket_maps` alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MapSettings {
     /// `server.socketmap_max_reply_size`: the most bytes of a reply's payload.
@@ -186,37 +183,35 @@ pub struct MapSettings {
     pub empty_is_not_found: bool,
     /// `not_found_status`: these statuses say "no such key".
     pub not_found_status: Vec<u16>,
-    /// `false_is_not_found`: `false` says "no such key".
+    /// `false_is_not_found`: the value `false` says "no such key".
     pub false_is_not_found: bool,
     /// `domains`, as they are compared; if set, keys of other domains are not found without a call.
     pub domains: Option<HashSet<String>>,
 }
 
-/// What policies alone set.
+/// The keys of `policy_services` alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicySettings {
     /// `on_failure`.
     pub on_failure: OnFailure,
-    /// `cache_key`: the attributes that tell two cached requests apart, besides those that always
-    /// do; `None`: all but those that differ by nature.
+    /// `cache_key`: the attributes that make cached requests differ; `None`: all but the usual exceptions.
     pub cache_key: Option<Vec<String>>,
 }
 
-/// When an answer may be given without asking.
+/// `cache`: when an answer of the past may be given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CacheSettings {
-    /// How long an answer stands in for a failure: `server.response_cache.ttl` where that is
-    /// enabled and `cache.outage` is not false; zero: never.
+    /// `server.response_cache.ttl`, if not off: how long an answer stands in for a failure; zero: never.
     pub outage: Duration,
-    /// `cache.fresh`: how long it stands in for asking.
+    /// `cache.fresh`: how long it is given without a request; zero by default.
     pub fresh: Duration,
     /// `cache.negative`: the same for "not found".
     pub negative: Duration,
-    /// `cache.stale_while_revalidate`: how long beyond `fresh`, while it is asked anew.
+    /// `cache.stale_while_revalidate`: how long beyond `fresh`, while a request is made.
     pub stale_while_revalidate: Duration,
 }
 
-/// How many lookups run at a time, and how many wait before their listeners stop accepting.
+/// `worker_pool`: how many lookups run, and how many wait before the listeners stop accepting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolSettings {
     /// `max_workers`; 256 by default.

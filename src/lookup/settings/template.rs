@@ -1,26 +1,25 @@
-//! Templates of an entry: its payload, and the path and query of its target.
+//! Templates of an entry: `payload`, and the path and query of `target`.
 //!
-//! A template's fault is told at its own place, not at the beginning of the text.
+//! An error in a template is reported at its own place, not at the beginning of the text.
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use url::Url;
 
 use super::Method;
 use crate::document::{Key, Section};
-use crate::http::is_loopback;
-use crate::http::settings::{shown, url};
+use crate::http::settings::{plain_url, shown};
 use crate::lookup::template::path::has_dots;
 use crate::lookup::template::{Error, Names, Template};
 
-/// Reads `payload`: that of a POST; nothing within `Some` for a GET.
+/// Reads `payload`; `Some(None)` for a GET, which has none.
 pub(super) fn payload(
     entry: &Section<'_>,
     method: Method,
     names: Names,
     headers: &HeaderMap,
 ) -> Option<Option<Template>> {
-    let payload = entry.key("payload").hidden_text();
-    let key = payload.key.clone();
+    let key = entry.key("payload");
+    let payload = key.hidden_text();
     if method == Method::Get {
         if payload.is_set() {
             key.warning("has no effect: a GET has no body");
@@ -29,13 +28,8 @@ pub(super) fn payload(
     }
     let text = payload.required()?;
     let parse = if is_form(headers) { Template::parse_form } else { Template::parse };
-    match parse(&text, names) {
-        Ok(template) => Some(Some(template)),
-        Err(error) => {
-            key.error_within(&text, error.offset, error.message);
-            None
-        }
-    }
+    let told = |Error { offset, message }| key.error_within(&text, offset, message);
+    parse(&text, names).map_err(told).ok().map(Some)
 }
 
 fn is_form(headers: &HeaderMap) -> bool {
@@ -80,24 +74,16 @@ pub(crate) fn target(
     names: Option<Names>,
     is_required: bool,
 ) -> Option<(Url, Option<Template>)> {
-    let target = entry.key("target").text().shown(|text| shown(text));
-    let key = target.key.clone();
+    let key = entry.key("target");
+    let target = key.text().shown(|text| shown(text));
     let text = if is_required { target.required() } else { target.get() }?;
     match (text.find("{{"), names) {
         (None, _) => checked(&key, &text).map(|url| (url, None)),
         (Some(insertion), Some(names)) => with_insertions(&key, &text, insertion, names),
         (Some(_), None) => {
-            key.error("a login's target holds no insertion: what it asks stands in the body");
+            key.error("the target of a login holds no insertions: the request is in the body");
             None
         }
-    }
-}
-
-/// Warns if `url` is asked without TLS beyond this host; `what` would be read on the way.
-pub(crate) fn warn_of_plain_http(entry: &Section<'_>, url: &Url, what: &str) {
-    if url.scheme() == "http" && !is_loopback(url) {
-        let told = entry.key("target").warning(format!("{what} go over the network without TLS"));
-        told.hint("write https://");
     }
 }
 
@@ -110,14 +96,14 @@ fn with_insertions(
     let authority = text.find("://").map_or(0, |at| at + 3);
     let end = text.get(authority..)?.find(['/', '?', '#']).map_or(text.len(), |at| authority + at);
     if insertion < end {
-        let message = "scheme, host and port hold no insertion: it stands in path and query alone";
+        let message = "scheme, host and port hold no insertions: only path and query may";
         key.error_within(text, insertion, message);
         return None;
     }
     let (origin, rest) = text.split_at(end);
     let told = |Error { offset, message }| key.error_within(text, end + offset, message);
     let template = Template::parse_path(rest, names).map_err(told).ok();
-    // What is literal must be fit for a URL as it stands: nothing escapes it later.
+    // Literal text must be fit for a URL as it is: nothing escapes it later.
     let literal = without_insertions(rest);
     if let Some(odd) = literal.chars().find(|c| !c.is_ascii_graphic() || "\"<>\\^`{|}".contains(*c)) {
         key.error(format!("a path or query holds no {odd:?}; write it as %…"));
@@ -129,12 +115,9 @@ fn with_insertions(
     }
     checked(key, &format!("{origin}{literal}"))?;
     let url = checked(key, origin)?;
-    let template = if rest.starts_with('/') {
-        template
-    } else {
-        // The query begins behind the host; a request's target begins with a slash.
-        template.and_then(|_| Template::parse_path(&format!("/{rest}"), names).ok())
-    };
+    // If the query begins behind the host: a request's target begins with a slash.
+    let with_slash = || Template::parse_path(&format!("/{rest}"), names).ok();
+    let template = if rest.starts_with('/') { template } else { template.and_then(|_| with_slash()) };
     template.map(|template| (url, Some(template)))
 }
 
@@ -152,14 +135,5 @@ fn without_insertions(text: &str) -> String {
 }
 
 fn checked(key: &Key<'_>, text: &str) -> Option<Url> {
-    let url = url(key, text)?;
-    if !url.username().is_empty() || url.password().is_some() {
-        let told = key.error("the URL must not hold a user name or password");
-        told.hint("use http_auth_basic: \"user:password\"");
-    } else if url.fragment().is_some() {
-        key.error("the URL must not hold a fragment (`#`): it would not be sent");
-    } else {
-        return Some(url);
-    }
-    None
+    plain_url(key, text, Some("use http_auth_basic: \"user:password\""))
 }

@@ -43,7 +43,7 @@ pub fn listeners(server: &Section<'_>, names: &Names, ipc: &Ipc) -> Vec<Listener
     // That of the local socket.
     let mut taken = vec!["ipc".to_owned()];
     for block in server.key("listen").sections("Listener") {
-        let pool = lookup::settings::own_pool(&block);
+        let pool = lookup::settings::listener_pool(&block);
         let (protocol, name) = name(&block, names);
         let socket_name = socket_name(&block, &taken);
         taken.extend(socket_name.clone());
@@ -66,10 +66,9 @@ pub fn listeners(server: &Section<'_>, names: &Names, ipc: &Ipc) -> Vec<Listener
 /// The protocol, and the name.
 fn name(block: &Section<'_>, names: &Names) -> (Option<Protocol>, String) {
     let kind = block.key("kind").choice(&KINDS);
-    let name = block.key("name").word();
-    let key = name.key.clone();
+    let key = block.key("name");
+    let name = key.word().get().unwrap_or_default();
     let protocol = kind.required_as("one of: socket_map, policy_service, dovecot_sasl");
-    let name = name.get().unwrap_or_default();
     let section = match protocol {
         None => return (None, name),
         Some(Protocol::Socketmap) => None,
@@ -100,8 +99,8 @@ fn check_entry(key: &Key<'_>, name: &str, section: &str, names: &[String]) {
 
 /// A name as systemd allows it (systemd.socket(5), FileDescriptorName).
 fn socket_name(block: &Section<'_>, taken: &[String]) -> Option<String> {
-    let name = block.key("systemd_socket_name").text();
-    let (key, name) = (name.key.clone(), name.get()?);
+    let key = block.key("systemd_socket_name");
+    let name = key.text().get()?;
     let is_legal = !name.is_empty() && name.chars().all(|c| (c.is_ascii_graphic() || c == ' ') && c != ':');
     if !is_legal || name.trim() != name {
         key.error("must be printable ASCII without `:`");
@@ -116,21 +115,21 @@ fn socket_name(block: &Section<'_>, taken: &[String]) -> Option<String> {
 /// Where a listener listens, and the networks that may connect.
 fn endpoint(block: &Section<'_>) -> (Option<Endpoint>, Vec<IpNet>) {
     let family = block.key("type").choice(&FAMILIES);
-    let address = block.key("address").text();
-    let port = block.key("port").count(1..=u64::from(u16::MAX));
-    let mode = block.key("mode").mode();
-    let [user, group] = ["user", "group"].map(|key| block.key(key).word());
+    let key = block.key("address");
+    let address = key.text();
+    let port = block.key("port").count(1..=u64::from(u16::MAX)).get();
+    let mode = block.key("mode").mode().or(0o660);
+    let [user, group] = ["user", "group"].map(|name| block.key(name).word().get());
     let networks = block.key("allow_from");
     let allowed = networks.list(Kind::Text);
     let family = family.required_as("one of: tcp, tcp6, unix");
     if family == Some(Family::Unix) && !allowed.is_empty() {
-        let problem = networks.error("a unix socket has no addresses: only for tcp and tcp6");
-        problem.hint("`mode`, `user` and `group` say who may open it");
+        let told = networks.error("a unix socket has no addresses: only for tcp and tcp6");
+        told.hint("`mode`, `user` and `group` say which users may open it");
         return (None, Vec::new());
     }
     let allow_from: Vec<IpNet> = allowed.iter().filter_map(|key| key.network().get()).collect();
     let Some(family) = family else { return (None, allow_from) };
-    let key = address.key.clone();
     let Some(address) = address.required_as(match family {
         Family::Tcp => "as address: \"127.0.0.1\"",
         Family::Tcp6 => "as address: \"[::1]\"",
@@ -139,51 +138,40 @@ fn endpoint(block: &Section<'_>) -> (Option<Endpoint>, Vec<IpNet>) {
         return (None, allow_from);
     };
     if family == Family::Unix {
-        if port.is_set() {
-            port.key.warning("has no effect: a unix socket has no port");
+        if block.key("port").is_set() {
+            block.key("port").warning("has no effect: a unix socket has no port");
         }
-        let [user, group] = [user, group].map(|name| checked_account(&name.key.clone(), name.get()));
-        let mode = mode.or(0o660);
+        let [user, group] = [("user", user), ("group", group)]
+            .map(|(name, account)| checked_account(&block.key(name), account));
         let path = socket_path(&key, &address);
         return (path.map(|path| Endpoint::Unix(UnixSocket { path, mode, user, group })), allow_from);
     }
-    let set = [(mode.is_set(), &mode.key), (user.is_set(), &user.key), (group.is_set(), &group.key)];
-    for (_, key) in set.iter().filter(|(is_set, _)| *is_set) {
+    for key in ["mode", "user", "group"].map(|name| block.key(name)).iter().filter(|key| key.is_set()) {
         key.warning("has no effect: only a unix socket has an owner and a mode");
     }
     // The range was checked: 0 stands for an absent port alone.
-    let port = port.get().and_then(|port| u16::try_from(port).ok()).unwrap_or(0);
-    let endpoint = tcp(&key, &address, port, family == Family::Tcp6);
-    if let Some(endpoint) = &endpoint
-        && allowed.is_empty()
-    {
-        beyond_loopback(&key, endpoint);
-    }
+    let port = port.and_then(|port| u16::try_from(port).ok()).unwrap_or(0);
+    let endpoint = tcp(&key, &address, port, family == Family::Tcp6, allowed.is_empty());
     (endpoint, allow_from)
 }
 
-fn tcp(key: &Key<'_>, address: &str, port: u16, v6_only: bool) -> Option<Endpoint> {
+/// A TCP endpoint; warns if any host may connect (`is_open`) and the address is not loopback.
+fn tcp(key: &Key<'_>, address: &str, port: u16, v6_only: bool, is_open: bool) -> Option<Endpoint> {
     let Some(address) = numeric(address, v6_only) else {
-        let problem = key.error("numeric addresses only");
-        problem.hint(if v6_only { "as \"[::1]\" or \"[::]\"" } else { "as \"127.0.0.1\" or \"[::1]\"" });
+        let told = key.error("numeric addresses only");
+        told.hint(if v6_only { "as \"[::1]\" or \"[::]\"" } else { "as \"127.0.0.1\" or \"[::1]\"" });
         return None;
     };
     if v6_only && address.is_ipv4() {
         key.error("tcp6 needs an IPv6 address").hint("write type: tcp");
         return None;
     }
-    Some(Endpoint::Tcp { address, port, v6_only })
-}
-
-/// Warns of an endpoint that any host may reach and use.
-fn beyond_loopback(key: &Key<'_>, endpoint: &Endpoint) {
-    if let Endpoint::Tcp { address, .. } = endpoint
-        && !address.to_canonical().is_loopback()
-    {
+    if is_open && !address.to_canonical().is_loopback() {
         key.warning("listens beyond loopback: any host that reaches this address may ask").hint(
             "use \"127.0.0.1\", \"[::1]\" or a unix socket, or list the addresses of Postfix in `allow_from`",
         );
     }
+    Some(Endpoint::Tcp { address, port, v6_only })
 }
 
 /// Reports an endpoint that is one of `others`, or the socket of `ipc`.

@@ -1,4 +1,4 @@
-//! What `server` says of sockets: `listen`, `ipc`, `admin`, and the rights that they are made with.
+//! The keys of `server` for sockets: `listen`, `ipc`, `admin`, and the user that makes them.
 
 mod listeners;
 mod sockets;
@@ -26,11 +26,11 @@ pub struct Settings {
     pub admin: UnixSocket,
     /// `server.run_as_user`, `run_as_group`, `chroot`.
     pub privileges: Privileges,
-    /// Whether there is exactly one map: then a listener for maps needs no name in messages.
+    /// Whether there is exactly one map: a listener for maps then needs no name in messages.
     pub has_one_map: bool,
 }
 
-/// Who the broker is once it runs, and what it sees of the file system.
+/// The user and group of the running broker, and its root directory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Privileges {
     /// `run_as_user`: a name or a number.
@@ -44,7 +44,7 @@ pub struct Privileges {
 /// One entry of `server.listen`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listener {
-    /// `name`; for a map listener a label.
+    /// `name`; a label if `kind` is `socket_map`.
     pub name: String,
     /// `kind`.
     pub protocol: Protocol,
@@ -52,9 +52,9 @@ pub struct Listener {
     pub endpoint: Endpoint,
     /// `allow_from`: networks that may connect over TCP; empty: all.
     pub allow_from: Vec<IpNet>,
-    /// `systemd_socket_name`: the service manager may have made its socket under this name.
+    /// `systemd_socket_name`: the name of its socket, if the service manager made it.
     pub systemd_socket_name: Option<String>,
-    /// `worker_pool`: bounds what comes through this listener, besides each target's own bound.
+    /// `worker_pool`: the bound of this listener, besides that of each entry.
     pub pool: Option<lookup::PoolSettings>,
 }
 
@@ -65,7 +65,7 @@ pub enum Endpoint {
     Tcp {
         /// A numeric address; `[::]` is dual-stack unless `v6_only`.
         address: IpAddr,
-        /// 1 to 65535, or 0 where the key is absent: the system chooses.
+        /// 1 to 65535, or 0 if the key is absent: the system chooses.
         port: u16,
         /// `type: tcp6`.
         v6_only: bool,
@@ -92,8 +92,8 @@ pub struct UnixSocket {
 pub struct Ipc {
     /// Path, mode and owner.
     pub socket: UnixSocket,
-    /// `allow_users`: names or numbers; empty: whoever may open the socket.
+    /// `allow_users`: names or numbers; empty: all users that may open the socket.
     pub allow_users: Vec<String>,
-    /// Where each of them stands in the file.
+    /// The place of each of them in the file.
     pub allowed_at: Vec<Option<Place>>,
 }

@@ -14,24 +14,22 @@ const MAX_SOCKET_PATH: usize = 107 - ".4194304".len();
 /// Reads `server.ipc`.
 pub fn ipc(server: &Section<'_>) -> Ipc {
     let ipc = server.key("ipc").section("Ipc");
-    let path = ipc.key("path").text();
+    let key = ipc.key("path");
+    let path = socket_path(&key, &key.text().or(DEFAULT_IPC.to_owned())).unwrap_or_default();
     let mode = ipc.key("mode").mode().or(0o660);
     let [user, group] = ["user", "group"].map(|key| account(&ipc.key(key)));
     let users = ipc.key("allow_users").list(Kind::Word);
     let users = users.iter().filter_map(|user| Some((account(user)?, user.place())));
     let (allow_users, allowed_at) = users.unzip();
-    let (key, path) = (path.key.clone(), path.or(DEFAULT_IPC.to_owned()));
-    let path = socket_path(&key, &path).unwrap_or_default();
     Ipc { socket: UnixSocket { path, mode, user, group }, allow_users, allowed_at }
 }
 
 /// Reads `server.admin`, whose socket belongs to the broker's user.
 pub fn admin(server: &Section<'_>, ipc: &Ipc) -> UnixSocket {
-    let path = server.key("admin").section("Admin").key("path").text();
-    let key = path.key.clone();
+    let key = server.key("admin").section("Admin").key("path");
     let beside = ipc.socket.path.with_file_name("admin.sock");
-    let path = path.or(beside.display().to_string());
-    let path = if key.is_set() { socket_path(&key, &path) } else { None };
+    let text = key.text().or(beside.display().to_string());
+    let path = if key.is_set() { socket_path(&key, &text) } else { None };
     if path.as_ref().is_some_and(|path| is_same(path, &ipc.socket.path)) {
         key.error("this is the path of the socket of server.ipc");
     }

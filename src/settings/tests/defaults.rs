@@ -119,7 +119,7 @@ fn keys_of_the_first_go_versions_are_renamed_or_told_apart() {
         told(old),
         [
             "1:31 warning server.tls.http_client_skip_verify: is read as `skip_verify`, its name today",
-            "1:31 warning server.tls.skip_verify: whoever answers for a target is believed (name the certificate of its authority in root_ca)",
+            "1:31 warning server.tls.skip_verify: any certificate is accepted: the identity of an API is not checked (name the certificate of the APIs' authority in root_ca)",
         ]
     );
     one(
@@ -132,6 +132,6 @@ fn keys_of_the_first_go_versions_are_renamed_or_told_apart() {
     );
     one(
         &map("    jwt_auth: {enabled: true}\n"),
-        "6:5 socket_maps.m.jwt_auth: unknown key (gone: `backend_oidc_auth`",
+        "6:5 socket_maps.m.jwt_auth: unknown key (removed: `backend_oidc_auth`",
     );
 }

@@ -46,7 +46,7 @@ fn a_target_may_hold_insertions_in_path_and_query() {
     for target in ["http://h/u/{{ .Key | urlencode }}", "http://h:81?k={{ .Key | urlencode }}&x=%20"] {
         let config = good(&get(target));
         let map = &config.maps[0];
-        assert_eq!((map.url.host_str(), map.url.path(), map.url.query()), (Some("h"), "/", None));
+        assert_eq!((map.url.host_str(), map.url.path(), map.url.query()), (Some("h"), "/", None), "{target}");
         assert!(map.path.is_some() && map.payload.is_none());
     }
     assert!(good(&get("http://h/u?k=1")).maps[0].path.is_none());
@@ -138,7 +138,7 @@ fn a_map_may_be_sendmails() {
         [("    perm_as_temp: true\n    on_failure: temp\n", true), ("    perm_as_temp: false\n", false)]
     {
         let Kind::Map(own) = good(&map(lines)).maps.remove(0).kind else { panic!("a map") };
-        assert_eq!(own.perm_as_temp, due);
+        assert_eq!(own.perm_as_temp, due, "{lines}");
     }
     let both = map("    perm_as_temp: true\n    on_failure: not_found\n");
     let told = told(&both);

@@ -205,7 +205,7 @@ fn each_mistake_in_a_login_is_told_at_its_place() {
         ("https://joe:s3cret@h/", "3:13 dovecot_sasl.l.target: the URL must not hold a user name"),
         (
             "'http://127.9.9.9/{{ .Name | urlencode }}'",
-            "3:13 dovecot_sasl.l.target: a login's target holds no insertion",
+            "3:13 dovecot_sasl.l.target: the target of a login holds no insertion",
         ),
     ] {
         one(&login("").replace("http://127.9.9.9/auth", target), expected);
@@ -221,7 +221,10 @@ fn each_warning_is_told_once() {
         ("    value_field: x\n", "4:5 warning dovecot_sasl.l.value_field: has no effect in"),
         ("    error_field: x\n", "4:5 warning dovecot_sasl.l.error_field: has no effect in"),
         ("    no_error_value: x\n", "4:5 warning dovecot_sasl.l.no_error_value: has no effect in"),
-        ("    accept_bare_status: true\n", "4:5 warning dovecot_sasl.l.accept_bare_status: whatever answers"),
+        (
+            "    accept_bare_status: true\n",
+            "4:5 warning dovecot_sasl.l.accept_bare_status: every password is accepted",
+        ),
         (
             "    account_field: a\n",
             "4:5 warning dovecot_sasl.l.account_field: has no effect without `accept_field`",
@@ -253,7 +256,10 @@ fn each_warning_is_told_once() {
     );
     let at = "warning dovecot_sasl.l.sasl_oidc_auth";
     for (keys, expected) in [
-        ("check_audience: false", format!("4:84 {at}.check_audience: a token that was made for any other")),
+        (
+            "check_audience: false",
+            format!("4:84 {at}.check_audience: accepts tokens that were issued for any other"),
+        ),
         (
             "validation: jwks, client_secret: a, auth_method: none",
             format!("{at}.client_secret: has no effect with auth_method none"),
@@ -263,13 +269,13 @@ fn each_warning_is_told_once() {
     }
     one(
         &sasl(&LEAST.replace("https", "http")),
-        &format!("{at}.configuration_uri: an identity provider beyond"),
+        &format!("{at}.configuration_uri: credentials and tokens go"),
     );
     let both = sasl(&format!("{LEAST}, check_audience: false, audiences: [a], require_audience: true"));
     let told = told(&both);
     assert_eq!(told.len(), 3, "{told:#?}");
     for (told, key) in told.iter().zip([
-        "check_audience: a token",
+        "check_audience: accepts tokens",
         "audiences: has no effect with `check",
         "require_audience: has no",
     ]) {

@@ -519,7 +519,7 @@ fn each_mistake_in_an_entry_is_told_at_its_place() {
             "    custom_headers: [\"Content-Length: 5\"]\n",
             "6:22 socket_maps.m.custom_headers[0]: `content-length` cannot be set",
         ),
-        ("    custom_headers: [\"a b: c\"]\n", "no header's name"),
+        ("    custom_headers: [\"a b: c\"]\n", "not a header's name"),
         ("    custom_headers: [\"A: \"]\n", "`a` has no value"),
         ("    custom_headers: [\"A: b\\nC: d\"]\n", "the value of `a` must be printable ASCII"),
         (

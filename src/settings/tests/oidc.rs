@@ -65,14 +65,14 @@ fn the_method_follows_from_what_there_is() {
     let basic = Authentication::SecretBasic(secret("s3cret"));
     let post = Authentication::SecretPost(secret("s3cret"));
     for method in ["", "auto", "~"] {
-        assert_eq!(resolved(method, &[]), Authentication::None);
-        assert_eq!(resolved(method, &[&with_secret]), basic);
-        assert_eq!(resolved(method, &[&with_file]), basic);
-        assert!(matches!(resolved(method, &[&with_key]), Authentication::PrivateKey(_)));
+        assert_eq!(resolved(method, &[]), Authentication::None, "{method}");
+        assert_eq!(resolved(method, &[&with_secret]), basic, "{method}");
+        assert_eq!(resolved(method, &[&with_file]), basic, "{method}");
+        assert!(matches!(resolved(method, &[&with_key]), Authentication::PrivateKey(_)), "{method}");
     }
     for keys in [&with_secret, &with_file] {
-        assert_eq!(resolved("client_secret_basic", &[keys]), basic);
-        assert_eq!(resolved("client_secret_post", &[keys]), post);
+        assert_eq!(resolved("client_secret_basic", &[keys]), basic, "{keys}");
+        assert_eq!(resolved("client_secret_post", &[keys]), post, "{keys}");
     }
     assert!(matches!(resolved("private_key_jwt", &[&with_key]), Authentication::PrivateKey(_)));
     assert_eq!(resolved("none", &[]), Authentication::None);
@@ -88,7 +88,7 @@ fn a_secret_that_the_method_does_not_use_is_told() {
     for (keys, expected) in [
         (
             format!("client_secret: a, private_key_file: {key}"),
-            format!("{at}.client_secret: has no effect with auth_method private_key_jwt (which is what"),
+            format!("{at}.client_secret: has no effect with auth_method private_key_jwt, which `auto` means"),
         ),
         (
             format!("client_secret_file: /nowhere, private_key_file: {key}, auth_method: private_key_jwt"),
@@ -138,11 +138,11 @@ fn each_mistake_in_a_block_is_told_at_its_place() {
             "client_id: x, configuration_uri: 'ftp://i/'",
             "6:73 socket_maps.m.backend_oidc_auth.configuration_uri: a URL begins",
         ),
-        ("client_id: x, configuration_uri: 'https://joe:s3cret@i/'", "must not hold a user name, a password"),
-        ("client_id: x, configuration_uri: 'https://i/#a'", "or a fragment"),
+        ("client_id: x, configuration_uri: 'https://joe:s3cret@i/'", "must not hold a user name or password"),
+        ("client_id: x, configuration_uri: 'https://i/#a'", "must not hold a fragment"),
         (
             "client_id: x, configuration_uri: 'http://i/'",
-            "6:54 warning socket_maps.m.backend_oidc_auth.configuration_uri: an identity provider beyond loopback",
+            "6:54 warning socket_maps.m.backend_oidc_auth.configuration_uri: credentials and tokens go over the network without TLS",
         ),
     ] {
         let text = backend(&format!("enabled: true, {keys}"));

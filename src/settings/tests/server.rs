@@ -139,7 +139,10 @@ fn an_endpoint_for_prometheus_is_checked() {
         ("prometheus_tls: {enabled: true, cert: /x}", "prometheus_tls"),
         ("prometheus_tls: {min_tls_version: '1.1'}", "min_tls_version: must be one of: 1.2, 1.3"),
         ("prometheus_tls: {key: /x}", "warning server.observability.prometheus_tls.key: has no effect"),
-        ("prometheus_address: 0.0.0.0", "warning server.observability.prometheus_address: whoever reaches"),
+        (
+            "prometheus_address: 0.0.0.0",
+            "warning server.observability.prometheus_address: any host that reaches",
+        ),
     ] {
         one(&server(&format!("observability: {{prometheus_enabled: true, {keys}}}")), expected);
     }
@@ -172,7 +175,7 @@ fn a_collector_is_told_where_it_is_named() {
         ("[::1]:4318", "https://[::1]:4318/"),
     ] {
         let it = of(&format!("otel_traces_enabled: true, otel_exporter_otlp_endpoint: '{url}'"));
-        assert_eq!(it.endpoint.as_str(), due);
+        assert_eq!(it.endpoint.as_str(), due, "{url}");
     }
     assert!(good(&server("observability: {otel_traces_enabled: true}")).server.otlp.is_none());
 }
@@ -185,12 +188,12 @@ fn a_collector_is_checked() {
         (traces, "otel_exporter_otlp_endpoint"),
         ("otel_sample_ratio: 1.5", "otel_sample_ratio: must be from 0 to 1"),
         ("otel_exporter_otlp_endpoint: 'ftp://c'", "begins with http:// or https://"),
-        ("otel_exporter_otlp_endpoint: 'https://u:s3cret@c'", "holds no user"),
+        ("otel_exporter_otlp_endpoint: 'https://u:s3cret@c'", "must not hold a user name"),
         (
             "otel_exporter_otlp_endpoint: 'https://c', otel_exporter_otlp_insecure: true",
-            "otel_exporter_otlp_insecure says otherwise",
+            "but otel_exporter_otlp_insecure is true",
         ),
-        ("otel_exporter_otlp_headers: {'a b': x}", "is no header's name"),
+        ("otel_exporter_otlp_headers: {'a b': x}", "is not a header's name"),
         ("otel_exporter_otlp_headers: {a: \"s3cret\\n\"}", "must be printable ASCII"),
     ] {
         let text = server(&format!("observability: {{{keys}}}"));
