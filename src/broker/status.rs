@@ -53,7 +53,7 @@ impl Broker {
     pub fn purge(&self, name: Option<&str>, key: Option<&str>) -> Result<usize, String> {
         if let (Some(name), Some(key)) = (name, key) {
             return match self.maps.get(name) {
-                Some(map) => Ok(usize::from(map.entry.shelf().forget(key))),
+                Some(map) => Ok(usize::from(map.entry.cache().forget(key))),
                 None if self.policies.contains_key(name) => {
                     Err(format!("the answers of a policy have no key to name: purge all of {name:?}"))
                 }
@@ -62,7 +62,7 @@ impl Broker {
         }
         let targets = self.maps.values().chain(self.policies.values()).map(|target| &target.entry);
         let meant = targets.filter(|target| name.is_none_or(|name| target.settings().name == name));
-        let numbers: HashSet<u64> = meant.map(|target| target.shelf().renumber()).collect();
+        let numbers: HashSet<u64> = meant.map(|target| target.cache().renumber()).collect();
         match name {
             Some(name) if numbers.is_empty() => Err(self.keeps_nothing(name)),
             _ => Ok(self.shared.cache.sweep(&numbers)),

@@ -6,7 +6,7 @@
 //! URL, and an API in trouble are failures: a user whose password is right must not be told that
 //! it is wrong.
 
-use super::{Outcome, Settings, fields};
+use super::{Decision, Settings, fields};
 use crate::http::Reply;
 use crate::model::{Failure, is_account_name};
 
@@ -19,7 +19,7 @@ const MAX_USER: usize = 512;
 ///
 /// # Errors
 /// The failure, by the table of logins in the README.
-pub(super) fn read(settings: &Settings, user: &str, reply: &Reply) -> Result<Outcome, Failure> {
+pub(super) fn read(settings: &Settings, user: &str, reply: &Reply) -> Result<Decision, Failure> {
     if let Some(fields) = &settings.fields {
         return fields::read(settings, fields, user, reply);
     }
@@ -30,11 +30,11 @@ pub(super) fn read(settings: &Settings, user: &str, reply: &Reply) -> Result<Out
             return Err(Failure::Status(reply.status));
         }
         let said = status.as_deref().filter(|said| !said.is_empty() && !is_ok(said));
-        return Ok(Outcome::denied(said.unwrap_or(DENIED)));
+        return Ok(Decision::denied(said.unwrap_or(DENIED)));
     }
     match status {
         Some(said) if is_ok(&said) && is_accepted => {
-            Ok(Outcome::Accepted(auth_user(reply)?.unwrap_or(user.to_owned())))
+            Ok(Decision::Accepted(auth_user(reply)?.unwrap_or(user.to_owned())))
         }
         // An acceptance under another status contradicts itself.
         Some(said) if is_ok(&said) => Err(Failure::Status(reply.status)),
@@ -44,11 +44,11 @@ pub(super) fn read(settings: &Settings, user: &str, reply: &Reply) -> Result<Out
             if is_temporary(reply) {
                 return Err(Failure::Status(reply.status));
             }
-            Ok(Outcome::denied(&said))
+            Ok(Decision::denied(&said))
         }
         None if is_accepted => match auth_user(reply)? {
-            Some(user) => Ok(Outcome::Accepted(user)),
-            None if settings.accept_bare_status => Ok(Outcome::Accepted(user.to_owned())),
+            Some(user) => Ok(Decision::Accepted(user)),
+            None if settings.accept_bare_status => Ok(Decision::Accepted(user.to_owned())),
             None => Err(Failure::NoEvidence),
         },
         Some(_) | None => Err(Failure::Status(reply.status)),
@@ -129,12 +129,12 @@ mod tests {
         Reply { at: std::time::Instant::now(), status, headers: map, body: b"<html>".to_vec() }
     }
 
-    fn accepted(user: &str) -> Result<Outcome, Failure> {
-        Ok(Outcome::Accepted(user.to_owned()))
+    fn accepted(user: &str) -> Result<Decision, Failure> {
+        Ok(Decision::Accepted(user.to_owned()))
     }
 
-    fn denied(reason: &str) -> Result<Outcome, Failure> {
-        Ok(Outcome::denied(reason))
+    fn denied(reason: &str) -> Result<Decision, Failure> {
+        Ok(Decision::denied(reason))
     }
 
     #[test]
@@ -150,7 +150,7 @@ mod tests {
         assert_eq!(read(401, &[("Auth-Status", b" ")]), Err(Failure::NoEvidence));
         for said in ["OKAY", "OK, but no", "NOT OK", "\u{a0}OK"] {
             let headers = [("Auth-Status", said.as_bytes()), ("Auth-User", b"u@x")];
-            assert!(matches!(read(200, &headers), Ok(Outcome::Denied { .. })), "{said}");
+            assert!(matches!(read(200, &headers), Ok(Decision::Denied { .. })), "{said}");
         }
         let both: &[(&str, &[u8])] =
             &[("Auth-Status", b"no"), ("Auth-Error-Code", b"535"), ("Auth-Error-Code", b"454")];

@@ -4,7 +4,7 @@
 //! An attempt lasts from before its API is asked until its answer has left; one that was denied
 //! lasts as long as its delay, also where its peer does not wait for it. It counts for its name only
 //! as long as the delay of a first denial: what an address has to wait longer for must not keep out
-//! others of that name. Further ones wait for their turn, in the order in which they came, and hold no
+//! others of that name. Further ones wait for their permit, in the order in which they came, and hold no
 //! worker meanwhile. The table knows only those that are under way or wait, and is bounded besides.
 
 use std::collections::HashMap;
@@ -19,54 +19,54 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 use crate::model::Deadline;
 
 /// Addresses and names at a time; beyond them a login fails.
-const MOST: usize = 64 * 1024;
+const MAX_SUBJECTS: usize = 64 * 1024;
 
 /// What is bounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Who {
+pub(super) enum Subject {
     /// A remote address, or its network.
     Address(IpAddr),
     /// The hash of a name.
     Name(u64),
 }
 
-/// Why a login had no turn.
+/// Why a login had no permit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Crowd(pub(super) Who);
+pub(super) struct TooManyAttempts(pub(super) Subject);
 
-impl Crowd {
+impl TooManyAttempts {
     /// For the log.
     pub(super) fn reason(self) -> &'static str {
         match self.0 {
-            Who::Address(_) => "too many attempts are under way from this address (sasl_attempts)",
-            Who::Name(_) => "too many attempts are under way for this name (sasl_attempts)",
+            Subject::Address(_) => "too many attempts are under way from this address (sasl_attempts)",
+            Subject::Name(_) => "too many attempts are under way for this name (sasl_attempts)",
         }
     }
 }
 
 /// Everything that is under way. Another bound is another key: a reload may change it.
 #[derive(Debug, Default)]
-pub(super) struct Attempts(Mutex<HashMap<(Who, usize), Slot>>);
+pub(super) struct Attempts(Mutex<HashMap<(Subject, usize), AttemptLimit>>);
 
 #[derive(Debug)]
-struct Slot {
-    turns: Arc<Semaphore>,
+struct AttemptLimit {
+    permits: Arc<Semaphore>,
     /// Those under way, and those that wait.
-    places: usize,
+    slots: usize,
 }
 
 /// One login that is under way, or waits: given back by drop.
 #[derive(Debug)]
-struct Place {
+struct AttemptSlot {
     attempts: Arc<Attempts>,
-    key: (Who, usize),
-    turn: Option<OwnedSemaphorePermit>,
+    key: (Subject, usize),
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 /// One login under way. Dropped, it makes room at the end of what it has to last.
 #[derive(Debug)]
 pub(super) struct Attempt {
-    places: Vec<Place>,
+    slots: Vec<AttemptSlot>,
     begun: Instant,
     /// What its delay is at the least.
     least: Duration,
@@ -74,81 +74,85 @@ pub(super) struct Attempt {
 }
 
 impl Attempts {
-    /// Waits for the turn of each of `all`, `most` of which may be under way, until `deadline`. A
-    /// login that asked `at` begins then, or when it had to wait, with its turn; it lasts for
+    /// Waits for the permit of each of `all`, `most` of which may be under way, until `deadline`. A
+    /// login that asked `at` begins then, or when it had to wait, with its permit; it lasts for
     /// `least`, unless its answer is another one.
     pub(super) async fn begin(
         self: &Arc<Self>,
-        all: impl IntoIterator<Item = Who>,
+        all: impl IntoIterator<Item = Subject>,
         most: usize,
         at: Instant,
         least: Duration,
         deadline: Deadline,
-    ) -> Result<Attempt, Crowd> {
-        let (mut places, mut begun) = (Vec::new(), at);
+    ) -> Result<Attempt, TooManyAttempts> {
+        let (mut slots, mut begun) = (Vec::new(), at);
         for who in all {
-            let (place, waited) = self.enter((who, most), deadline).await.ok_or(Crowd(who))?;
-            places.push(place);
+            let (slot, waited) = self.enter((who, most), deadline).await.ok_or(TooManyAttempts(who))?;
+            slots.push(slot);
             if waited {
                 begun = Instant::now();
             }
         }
-        Ok(Attempt { places, begun, least, lasts_until: begun + least })
+        Ok(Attempt { slots, begun, least, lasts_until: begun + least })
     }
 
-    /// A place with its turn, and whether it had to wait for that.
-    async fn enter(self: &Arc<Self>, key: (Who, usize), deadline: Deadline) -> Option<(Place, bool)> {
-        let (mut place, turns) = self.take(key)?;
-        match Arc::clone(&turns).try_acquire_owned() {
-            Ok(turn) => {
-                place.turn = Some(turn);
-                return Some((place, false));
+    /// A slot with its permit, and whether it had to wait for that.
+    async fn enter(
+        self: &Arc<Self>,
+        key: (Subject, usize),
+        deadline: Deadline,
+    ) -> Option<(AttemptSlot, bool)> {
+        let (mut slot, permits) = self.take(key)?;
+        match Arc::clone(&permits).try_acquire_owned() {
+            Ok(permit) => {
+                slot.permit = Some(permit);
+                return Some((slot, false));
             }
-            // Never closed; and if it were, nobody would have a turn.
+            // Never closed; and if it were, nobody would have a permit.
             Err(TryAcquireError::Closed) => return None,
             Err(TryAcquireError::NoPermits) => {}
         }
-        let turn = tokio::time::timeout_at(deadline.instant().into(), turns.acquire_owned()).await;
-        place.turn = Some(turn.ok()?.ok()?);
-        Some((place, true))
+        let permit = tokio::time::timeout_at(deadline.instant().into(), permits.acquire_owned()).await;
+        slot.permit = Some(permit.ok()?.ok()?);
+        Some((slot, true))
     }
 
-    fn take(self: &Arc<Self>, key: (Who, usize)) -> Option<(Place, Arc<Semaphore>)> {
+    fn take(self: &Arc<Self>, key: (Subject, usize)) -> Option<(AttemptSlot, Arc<Semaphore>)> {
         let mut table = self.table();
-        let is_full = table.len() >= MOST;
-        let slot = match table.entry(key) {
+        let is_full = table.len() >= MAX_SUBJECTS;
+        let limit = match table.entry(key) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(_) if is_full => return None,
             Entry::Vacant(new) => {
-                let turns = Arc::new(Semaphore::new(key.1.min(Semaphore::MAX_PERMITS)));
-                new.insert(Slot { turns, places: 0 })
+                let permits = Arc::new(Semaphore::new(key.1.min(Semaphore::MAX_PERMITS)));
+                new.insert(AttemptLimit { permits, slots: 0 })
             }
         };
-        slot.places += 1;
-        let turns = Arc::clone(&slot.turns);
-        Some((Place { attempts: Arc::clone(self), key, turn: None }, turns))
+        limit.slots += 1;
+        let permits = Arc::clone(&limit.permits);
+        Some((AttemptSlot { attempts: Arc::clone(self), key, permit: None }, permits))
     }
 
-    fn table(&self) -> MutexGuard<'_, HashMap<(Who, usize), Slot>> {
+    fn table(&self) -> MutexGuard<'_, HashMap<(Subject, usize), AttemptLimit>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Place {
+impl Drop for AttemptSlot {
     fn drop(&mut self) {
-        drop(self.turn.take());
+        drop(self.permit.take());
         let mut table = self.attempts.table();
         if let Entry::Occupied(mut known) = table.entry(self.key) {
-            known.get_mut().places -= 1;
-            if known.get().places == 0 {
+            known.get_mut().slots -= 1;
+            if known.get().slots == 0 {
                 known.remove();
             }
         }
     }
 }
 
-fn free_names(places: &mut Vec<Place>) {
-    places.retain(|place| !matches!(place.key.0, Who::Name(_)));
+fn free_names(slots: &mut Vec<AttemptSlot>) {
+    slots.retain(|slot| !matches!(slot.key.0, Subject::Name(_)));
 }
 
 impl Attempt {
@@ -165,29 +169,29 @@ impl Attempt {
 
     /// Ends it for its name.
     pub(super) fn free_its_name(&mut self) {
-        free_names(&mut self.places);
+        free_names(&mut self.slots);
     }
 
     /// Ends it now.
     pub(super) fn end(mut self) {
-        self.places.clear();
+        self.slots.clear();
     }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
         let (names_until, until) = (self.ends_for_its_name(), self.lasts_until);
-        let mut places = std::mem::take(&mut self.places);
-        if places.is_empty() || until <= Instant::now() {
+        let mut slots = std::mem::take(&mut self.slots);
+        if slots.is_empty() || until <= Instant::now() {
             return;
         }
         // Its peer has left, or could not wait so long. Without a runtime everything ends.
         if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(async move {
                 tokio::time::sleep_until(names_until.into()).await;
-                free_names(&mut places);
+                free_names(&mut slots);
                 tokio::time::sleep_until(until.into()).await;
-                drop(places);
+                drop(slots);
             });
         }
     }
@@ -202,27 +206,27 @@ mod tests {
 
     async fn begin<const N: usize>(
         attempts: &Arc<Attempts>,
-        all: [Who; N],
+        all: [Subject; N],
         patience: Duration,
-    ) -> Result<Attempt, Crowd> {
+    ) -> Result<Attempt, TooManyAttempts> {
         attempts.begin(all, 2, Instant::now(), HOUR, Deadline::after(patience)).await
     }
 
     #[tokio::test]
     async fn further_ones_wait_for_their_turn() {
-        let (attempts, here) = (Arc::new(Attempts::default()), Who::Address([192, 0, 2, 7].into()));
+        let (attempts, here) = (Arc::new(Attempts::default()), Subject::Address([192, 0, 2, 7].into()));
         let (one, two) = tokio::join!(begin(&attempts, [here], HOUR), begin(&attempts, [here], HOUR));
-        let (one, two) = (one.expect("a turn"), two.expect("a turn"));
-        let other = Who::Address([192, 0, 2, 8].into());
+        let (one, two) = (one.expect("a permit"), two.expect("a permit"));
+        let other = Subject::Address([192, 0, 2, 8].into());
         begin(&attempts, [other], HOUR).now_or_never().expect("at once").expect("another address").end();
         let late = begin(&attempts, [here], Duration::from_millis(20)).await;
-        assert_eq!(late.map(|_| ()), Err(Crowd(here)));
+        assert_eq!(late.map(|_| ()), Err(TooManyAttempts(here)));
         let mut third = Box::pin(begin(&attempts, [here], HOUR));
         assert!((&mut third).now_or_never().is_none());
         let before = Instant::now();
         one.end();
-        let third = third.now_or_never().expect("its turn").expect("a turn");
-        assert!(third.begun >= before, "it begins with its turn");
+        let third = third.now_or_never().expect("its permit").expect("a permit");
+        assert!(third.begun >= before, "it begins with its permit");
         two.end();
         third.end();
         assert!(attempts.table().is_empty(), "nothing is left");
@@ -231,14 +235,14 @@ mod tests {
     #[tokio::test]
     async fn a_name_is_bounded_wherever_it_comes_from() {
         let attempts = Arc::new(Attempts::default());
-        let from = |last| Who::Address([192, 0, 2, last].into());
-        let bob = Who::Name(1);
-        let one = begin(&attempts, [from(1), bob], HOUR).await.expect("a turn");
-        let two = begin(&attempts, [from(2), bob], HOUR).await.expect("a turn");
+        let from = |last| Subject::Address([192, 0, 2, last].into());
+        let bob = Subject::Name(1);
+        let one = begin(&attempts, [from(1), bob], HOUR).await.expect("a permit");
+        let two = begin(&attempts, [from(2), bob], HOUR).await.expect("a permit");
         let third = begin(&attempts, [from(3), bob], Duration::from_millis(20)).await;
-        assert_eq!(third.map(|_| ()), Err(Crowd(bob)));
-        assert_eq!(attempts.table().len(), 3, "whoever gave up holds no place");
-        begin(&attempts, [from(3), Who::Name(2)], HOUR).await.expect("another name").end();
+        assert_eq!(third.map(|_| ()), Err(TooManyAttempts(bob)));
+        assert_eq!(attempts.table().len(), 3, "an attempt that gave up holds no slot");
+        begin(&attempts, [from(3), Subject::Name(2)], HOUR).await.expect("another name").end();
         one.end();
         two.end();
         assert!(attempts.table().is_empty());
@@ -246,12 +250,12 @@ mod tests {
 
     #[tokio::test]
     async fn one_that_is_given_up_lasts_all_the_same() {
-        let (attempts, here) = (Arc::new(Attempts::default()), Who::Name(1));
-        let mut one = begin(&attempts, [here], HOUR).await.expect("a turn");
+        let (attempts, here) = (Arc::new(Attempts::default()), Subject::Name(1));
+        let mut one = begin(&attempts, [here], HOUR).await.expect("a permit");
         let end = one.last(Duration::from_millis(50));
         drop(one);
-        let two = begin(&attempts, [here], HOUR).await.expect("a turn");
-        drop(begin(&attempts, [here], HOUR).await.expect("the turn of the first"));
+        let two = begin(&attempts, [here], HOUR).await.expect("a permit");
+        drop(begin(&attempts, [here], HOUR).await.expect("the permit of the first"));
         assert!(Instant::now() >= end);
         drop(two);
         assert_eq!(attempts.table().len(), 1);
@@ -260,30 +264,30 @@ mod tests {
     #[tokio::test]
     async fn the_longer_delay_of_an_address_keeps_no_name_waiting() {
         let (attempts, here, bob) =
-            (Arc::new(Attempts::default()), Who::Address([192, 0, 2, 7].into()), Who::Name(1));
-        let begin = |who: Vec<Who>, patience| {
+            (Arc::new(Attempts::default()), Subject::Address([192, 0, 2, 7].into()), Subject::Name(1));
+        let begin = |who: Vec<Subject>, patience| {
             let (at, least) = (Instant::now(), Duration::from_millis(20));
             attempts.begin(who, 1, at, least, Deadline::after(patience))
         };
-        let mut denied = begin(vec![here, bob], HOUR).await.expect("a turn");
+        let mut denied = begin(vec![here, bob], HOUR).await.expect("a permit");
         denied.last(HOUR);
         drop(denied);
         let seconds = Duration::from_secs(5);
         assert!(begin(vec![bob], seconds).await.is_ok(), "the name is free");
         let crowd = begin(vec![here], Duration::from_millis(50)).await.map(|_| ());
-        assert_eq!(crowd, Err(Crowd(here)), "and the address is not");
+        assert_eq!(crowd, Err(TooManyAttempts(here)), "and the address is not");
     }
 
     #[tokio::test]
     async fn the_table_is_bounded() {
         let attempts = Arc::new(Attempts::default());
         let mut all = Vec::new();
-        for number in 0..MOST as u64 {
-            all.push(begin(&attempts, [Who::Name(number)], HOUR).await.expect("a turn"));
+        for number in 0..MAX_SUBJECTS as u64 {
+            all.push(begin(&attempts, [Subject::Name(number)], HOUR).await.expect("a permit"));
         }
-        let who = Who::Name(MOST as u64);
-        assert_eq!(begin(&attempts, [who], HOUR).await.map(|_| ()), Err(Crowd(who)));
-        begin(&attempts, [Who::Name(0)], HOUR).await.expect("a known one").end();
+        let who = Subject::Name(MAX_SUBJECTS as u64);
+        assert_eq!(begin(&attempts, [who], HOUR).await.map(|_| ()), Err(TooManyAttempts(who)));
+        begin(&attempts, [Subject::Name(0)], HOUR).await.expect("a known one").end();
         all.pop().expect("many").end();
         begin(&attempts, [who], HOUR).await.expect("there is room").end();
         all.into_iter().for_each(Attempt::end);

@@ -6,7 +6,7 @@
 
 use super::answer::{self, DENIED};
 use super::settings::Fields;
-use super::{Outcome, Settings};
+use super::{Decision, Settings};
 use crate::http::{Reply, compress};
 use crate::lookup::value::{Field, Object, Value};
 use crate::model::Failure;
@@ -21,7 +21,7 @@ pub(super) fn read(
     fields: &Fields,
     user: &str,
     reply: &Reply,
-) -> Result<Outcome, Failure> {
+) -> Result<Decision, Failure> {
     let status = answer::status_header(reply)?;
     let status = status.as_deref().filter(|said| !said.is_empty());
     if answer::is_temporary(reply) {
@@ -54,8 +54,8 @@ pub(super) fn read(
     };
     match (account, answer::auth_user(reply)?) {
         (Some(account), Some(other)) if account != other => Err(contradiction("Auth-User")),
-        (Some(account), _) | (None, Some(account)) => Ok(Outcome::Accepted(account)),
-        (None, None) => Ok(Outcome::Accepted(user.to_owned())),
+        (Some(account), _) | (None, Some(account)) => Ok(Decision::Accepted(account)),
+        (None, None) => Ok(Decision::Accepted(user.to_owned())),
     }
 }
 
@@ -107,11 +107,11 @@ fn account(field: &Field, body: &Object<'_>) -> Result<Option<String>, Failure> 
 }
 
 /// A denial, by the first of these that says why.
-fn denied(fields: &Fields, body: Option<&Object<'_>>, status: Option<&str>) -> Outcome {
+fn denied(fields: &Fields, body: Option<&Object<'_>>, status: Option<&str>) -> Decision {
     let reason = fields.reason.as_ref().zip(body).and_then(|(field, body)| field.find_in_place(body).ok()?);
     let reason = reason.and_then(|value| serde_json::from_str::<String>(value.get()).ok());
     let reason = reason.filter(|reason| !reason.trim().is_empty());
-    Outcome::denied(reason.as_deref().or(status).unwrap_or(DENIED))
+    Decision::denied(reason.as_deref().or(status).unwrap_or(DENIED))
 }
 
 fn contradiction(what: &str) -> Failure {

@@ -4,7 +4,7 @@
 use tracing::info;
 
 use super::LoginEntry;
-use super::attempts::Crowd;
+use super::attempts::TooManyAttempts;
 use crate::lookup::{RequestContext, hex};
 use crate::model::brief::cut;
 use crate::model::{Answer, Failure, Login};
@@ -27,14 +27,14 @@ impl LoginEntry {
     }
 
     /// The answer to a login that had no turn. The log has one line a minute of them.
-    pub(super) fn put_off(&self, login: &Login, context: &RequestContext, crowd: Crowd) -> Answer {
+    pub(super) fn put_off(&self, login: &Login, context: &RequestContext, why: TooManyAttempts) -> Answer {
         let failure = Failure::Overload;
-        explain::note(|| format!("failed: {} (class {})", crowd.reason(), failure.class()));
-        if let Some(unsaid) = self.crowds.note(&failure) {
+        explain::note(|| format!("failed: {} (class {})", why.reason(), failure.class()));
+        if let Some(unsaid) = self.too_many.note(&failure) {
             let (name, mechanism) = (self.settings.name.as_str(), login.mechanism.name());
             let (user, remote) = (login.credentials.user(), login.peer.client_ip.as_str());
             let (session, request) = (hex(context.session), hex(context.id));
-            let (class, failure) = (failure.class(), crowd.reason());
+            let (class, failure) = (failure.class(), why.reason());
             info!(name, remote, user, mechanism, class, failure, session, request, unsaid, "login failed");
         }
         Answer::Failed { failure, on_failure: Some(self.settings.on_failure.clone()) }

@@ -58,20 +58,20 @@ pub struct LoginEntry {
     penalties: Arc<Penalties>,
     health: Health,
     /// Logins that had no turn: no fault of the API's.
-    crowds: Health,
+    too_many: Health,
     metrics: Arc<Metrics>,
 }
 
 /// What an API or a token says of a login.
 #[derive(Debug, PartialEq, Eq)]
-enum Outcome {
+enum Decision {
     /// This one has logged in.
     Accepted(String),
     /// For the SMTP client, and for the log where that says more.
     Denied { reason: String, detail: String },
 }
 
-impl Outcome {
+impl Decision {
     fn denied(reason: &str) -> Self {
         Self::Denied { reason: reason.to_owned(), detail: String::new() }
     }
@@ -98,7 +98,7 @@ impl LoginEntry {
             verifier: settings.tokens.as_ref().map(|tokens| oidc.verifier(tokens)),
             penalties: Arc::clone(penalties),
             health: Health::default(),
-            crowds: Health::default(),
+            too_many: Health::default(),
             metrics: Arc::clone(http.metrics()),
             settings,
         })
@@ -143,7 +143,7 @@ impl LoginEntry {
         let attempt = self.penalties.begin(&self.settings, remote, typed, context.at, deadline).await;
         let attempt = match attempt {
             Ok(attempt) => attempt,
-            Err(crowd) => return self.put_off(login, context, crowd),
+            Err(why) => return self.put_off(login, context, why),
         };
         let outcome = async {
             let _listeners_worker = context.listener.enter_or_fail(deadline).await?;
@@ -156,7 +156,7 @@ impl LoginEntry {
             }
         };
         match outcome.await {
-            Ok(Outcome::Accepted(user)) => {
+            Ok(Decision::Accepted(user)) => {
                 attempt.end();
                 self.health.end(&self.settings.name, &self.settings.url);
                 self.penalties.accepted(remote, if typed.is_empty() { &user } else { typed });
@@ -165,7 +165,7 @@ impl LoginEntry {
                 debug!(name, remote, user, mechanism, session = hex(context.session), "login accepted");
                 Answer::Accepted { user }
             }
-            Ok(Outcome::Denied { reason, detail }) => {
+            Ok(Decision::Denied { reason, detail }) => {
                 self.health.end(&self.settings.name, &self.settings.url);
                 self.log_denial(login, context, &reason, &detail);
                 let delay = self.penalties.denied(&self.settings, remote, typed);
@@ -189,7 +189,7 @@ impl LoginEntry {
         user: &str,
         password: &Secret,
         deadline: Deadline,
-    ) -> Result<Outcome, Failure> {
+    ) -> Result<Decision, Failure> {
         let body = request::body(&self.settings, login, user, password);
         let own: Vec<_> = request_id(context).into_iter().collect();
         let request = request::request(&self.settings, body, &self.headers, &own);
@@ -221,15 +221,15 @@ impl LoginEntry {
         });
         Ok(match answer::read(&self.settings, user, &reply)? {
             // An API that repeats what it was told must not have us repeat it.
-            Outcome::Denied { reason, .. }
+            Decision::Denied { reason, .. }
                 if reason.contains(password.expose())
                     || theirs().matches(&reason)
                     || ours().matches(&reason) =>
             {
-                Outcome::denied(answer::DENIED)
+                Decision::denied(answer::DENIED)
             }
             // Only then: a secret that is cut in half is none that could be found.
-            Outcome::Denied { reason, .. } => Outcome::denied(&one_line(&reason)),
+            Decision::Denied { reason, .. } => Decision::denied(&one_line(&reason)),
             accepted => accepted,
         })
     }
@@ -256,7 +256,7 @@ impl LoginEntry {
         token: &Secret,
         peer: &Peer,
         deadline: Deadline,
-    ) -> Result<Outcome, Failure> {
+    ) -> Result<Decision, Failure> {
         let Some(verifier) = &self.verifier else {
             // A spawned client offers what its command line names. The token may be a good one.
             warn!(
@@ -267,9 +267,9 @@ impl LoginEntry {
         };
         match verifier.verify(token, peer, self.settings.default_local_port, deadline).await? {
             Verdict::Account(account) if claimed.is_empty() || is_same_user(claimed, &account) => {
-                Ok(Outcome::Accepted(account))
+                Ok(Decision::Accepted(account))
             }
-            Verdict::Account(account) => Ok(Outcome::Denied {
+            Verdict::Account(account) => Ok(Decision::Denied {
                 reason: "invalid token".to_owned(),
                 detail: format!(
                     "the token is for {account:?}; sasl_oidc_auth.account_claim says which claim names the account"
@@ -277,7 +277,7 @@ impl LoginEntry {
             }),
             Verdict::Refused(refusal) => {
                 self.metrics.tokens.theirs_refused.add();
-                Ok(Outcome::Denied { reason: refusal.reason.to_owned(), detail: refusal.detail })
+                Ok(Decision::Denied { reason: refusal.reason.to_owned(), detail: refusal.detail })
             }
         }
     }

@@ -17,24 +17,24 @@ use moka::ops::compute::Op;
 use moka::sync::Cache;
 
 use super::Settings;
-use super::attempts::{Attempt, Attempts, Crowd, Who};
+use super::attempts::{Attempt, Attempts, Subject, TooManyAttempts};
 use crate::model::Deadline;
 use crate::model::domain;
 
 /// The longest delay.
-const MOST: Duration = Duration::from_secs(6);
+const MAX_DELAY: Duration = Duration::from_secs(6);
 /// What each further denial adds.
-const STEP: Duration = Duration::from_secs(2);
+const DELAY_STEP: Duration = Duration::from_secs(2);
 /// How long an address is remembered.
-const MEMORY: Duration = Duration::from_mins(15);
+const DENIAL_MEMORY: Duration = Duration::from_mins(15);
 /// Addresses that are remembered; about 6 MB.
-const ADDRESSES: u64 = 16 * 1024;
+const MAX_ADDRESSES: u64 = 16 * 1024;
 /// Accounts of one address that are told apart; what older ones have cost is nobody's.
-const ACCOUNTS: usize = 8;
+const MAX_ACCOUNTS: usize = 8;
 /// Names and the addresses that they log in from.
-const HOMES: u64 = 16 * 1024;
+const MAX_KNOWN_PLACES: u64 = 16 * 1024;
 /// How long such an address is remembered.
-const HOME: Duration = Duration::from_hours(7 * 24);
+const PLACE_MEMORY: Duration = Duration::from_hours(7 * 24);
 /// A login that waits for its turn must leave this part of its time for its API.
 const RESERVE: u32 = 4;
 
@@ -42,7 +42,7 @@ const RESERVE: u32 = 4;
 #[derive(Debug)]
 pub struct Penalties {
     denials: Cache<IpAddr, Denials>,
-    homes: Cache<(u64, IpAddr), ()>,
+    known_places: Cache<(u64, IpAddr), ()>,
     attempts: Arc<Attempts>,
     /// Names are kept as their hashes.
     hashes: RandomState,
@@ -60,8 +60,8 @@ struct Denials {
 impl Default for Penalties {
     fn default() -> Self {
         Self {
-            denials: Cache::builder().max_capacity(ADDRESSES).time_to_idle(MEMORY).build(),
-            homes: Cache::builder().max_capacity(HOMES).time_to_idle(HOME).build(),
+            denials: Cache::builder().max_capacity(MAX_ADDRESSES).time_to_idle(DENIAL_MEMORY).build(),
+            known_places: Cache::builder().max_capacity(MAX_KNOWN_PLACES).time_to_idle(PLACE_MEMORY).build(),
             attempts: Arc::default(),
             hashes: RandomState::new(),
         }
@@ -80,7 +80,7 @@ impl Penalties {
         user: &str,
         at: Instant,
         deadline: Deadline,
-    ) -> Result<Attempt, Crowd> {
+    ) -> Result<Attempt, TooManyAttempts> {
         let is_exempt = remote.is_some_and(|address| is_exempt(settings, address));
         let bounded =
             if settings.attempts == 0 || is_exempt { [None, None] } else { self.bounded(remote, user) };
@@ -92,13 +92,14 @@ impl Penalties {
     }
 
     /// What a login of `user` from there counts for.
-    fn bounded(&self, remote: Option<IpAddr>, user: &str) -> [Option<Who>; 2] {
-        // Those without an address are one crowd.
+    fn bounded(&self, remote: Option<IpAddr>, user: &str) -> [Option<Subject>; 2] {
+        // Those without an address are one why.
         let address = network(remote.unwrap_or(Ipv4Addr::UNSPECIFIED.into()));
         // A token's name may be the provider's to tell.
         let name = (!user.is_empty()).then(|| self.hash(user));
-        let is_at_home = |name: &u64| remote.is_some() && self.homes.contains_key(&(*name, address));
-        [Some(Who::Address(address)), name.filter(|name| !is_at_home(name)).map(Who::Name)]
+        let is_known_place =
+            |name: &u64| remote.is_some() && self.known_places.contains_key(&(*name, address));
+        [Some(Subject::Address(address)), name.filter(|name| !is_known_place(name)).map(Subject::Name)]
     }
 
     /// Counts a denial of `user` by the entry of `settings`, and says how long to hold it back. An
@@ -115,8 +116,8 @@ impl Penalties {
         let before = denials.into_value().all - 1;
         settings
             .failure_delay
-            .saturating_add(STEP.saturating_mul(before))
-            .min(MOST)
+            .saturating_add(DELAY_STEP.saturating_mul(before))
+            .min(MAX_DELAY)
             .max(settings.failure_delay)
     }
 
@@ -125,8 +126,8 @@ impl Penalties {
         let Some(address) = remote.map(network) else { return };
         let account = self.hash(user);
         // Looking it up is cheaper, and keeps it as well.
-        if self.homes.get(&(account, address)).is_none() {
-            self.homes.insert((account, address), ());
+        if self.known_places.get(&(account, address)).is_none() {
+            self.known_places.insert((account, address), ());
         }
         if !self.denials.contains_key(&address) {
             return;
@@ -155,13 +156,13 @@ impl Denials {
     }
 
     fn add(&mut self, account: u64) {
-        if self.last.elapsed() >= MEMORY {
+        if self.last.elapsed() >= DENIAL_MEMORY {
             *self = Self::none();
         }
         self.all = self.all.saturating_add(1);
         self.last = Instant::now();
         let before = self.take(account);
-        if self.accounts.len() >= ACCOUNTS {
+        if self.accounts.len() >= MAX_ACCOUNTS {
             self.accounts.remove(0);
         }
         self.accounts.push((account, before.saturating_add(1)));
@@ -283,14 +284,17 @@ mod tests {
     #[test]
     fn the_table_is_bounded() {
         let (penalties, settings) = (Penalties::default(), settings());
-        for number in 0..2 * u32::try_from(ADDRESSES).expect("few") {
+        for number in 0..2 * u32::try_from(MAX_ADDRESSES).expect("few") {
             let address = Some(IpAddr::V4((0x0100_0000 + number).into()));
             penalties.denied(&settings, address, "u");
             penalties.accepted(address, "v");
         }
         penalties.denials.run_pending_tasks();
-        penalties.homes.run_pending_tasks();
-        assert!(penalties.denials.entry_count() <= ADDRESSES && penalties.homes.entry_count() <= HOMES);
+        penalties.known_places.run_pending_tasks();
+        assert!(
+            penalties.denials.entry_count() <= MAX_ADDRESSES
+                && penalties.known_places.entry_count() <= MAX_KNOWN_PLACES
+        );
     }
 
     #[tokio::test]
@@ -307,13 +311,13 @@ mod tests {
                 .iter()
                 .enumerate()
         {
-            let crowd = begin(&format!("192.0.2.{}", last + 2), user).await.map(|_| ());
-            assert!(matches!(crowd, Err(Crowd(Who::Name(_)))), "{user}: {crowd:?}");
+            let why = begin(&format!("192.0.2.{}", last + 2), user).await.map(|_| ());
+            assert!(matches!(why, Err(TooManyAttempts(Subject::Name(_)))), "{user}: {why:?}");
         }
         assert!(begin("127.0.0.1", "bob@b\u{fc}cher.example").await.is_ok(), "an exempt address");
         let unknown = begin("", "one").await.expect("the first without an address");
-        let crowd = begin("unknown", "two").await.map(|_| ());
-        assert!(matches!(crowd, Err(Crowd(Who::Address(_)))), "{crowd:?}");
+        let why = begin("unknown", "two").await.map(|_| ());
+        assert!(matches!(why, Err(TooManyAttempts(Subject::Address(_)))), "{why:?}");
         unknown.end();
         name.end();
     }

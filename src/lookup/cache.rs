@@ -2,7 +2,7 @@
 //! are not too old.
 //!
 //! One cache for all targets, bounded in bytes: an entry weighs its key, its text and what the
-//! cache itself spends on it (about 480 bytes with moka 0.12, measured). Each target has a shelf in
+//! cache itself spends on it (about 480 bytes with moka 0.12, measured). Each target has a entry_cache in
 //! it. What is kept is definitive and came out of an accepted answer; "not found" takes away what
 //! was known before, and a failure changes nothing. An action is never kept if it says "later".
 //!
@@ -54,18 +54,18 @@ const VOLATILE: [&str; 11] = [
 /// The cache of all targets.
 #[derive(Debug)]
 pub struct Cache {
-    entries: Moka<Key, Entry>,
-    shelves: Arc<AtomicU64>,
+    entries: Moka<CacheKey, CachedAnswer>,
+    numbers: Arc<AtomicU64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Key {
-    shelf: u64,
+struct CacheKey {
+    entry_cache: u64,
     key: Box<[u8]>,
 }
 
 #[derive(Debug, Clone)]
-struct Entry {
+struct CachedAnswer {
     answer: Arc<Answer>,
     since: Instant,
     lifetime: Duration,
@@ -73,15 +73,15 @@ struct Entry {
 
 struct Lifetimes;
 
-impl Expiry<Key, Entry> for Lifetimes {
-    fn expire_after_create(&self, _: &Key, entry: &Entry, _: Instant) -> Option<Duration> {
+impl Expiry<CacheKey, CachedAnswer> for Lifetimes {
+    fn expire_after_create(&self, _: &CacheKey, entry: &CachedAnswer, _: Instant) -> Option<Duration> {
         Some(entry.lifetime)
     }
 
     fn expire_after_update(
         &self,
-        _: &Key,
-        entry: &Entry,
+        _: &CacheKey,
+        entry: &CachedAnswer,
         _: Instant,
         _: Option<Duration>,
     ) -> Option<Duration> {
@@ -91,11 +91,11 @@ impl Expiry<Key, Entry> for Lifetimes {
 
 /// One target's part of the cache.
 #[derive(Debug, Clone)]
-pub struct Shelf {
+pub struct EntryCache {
     /// Another one makes all that was kept unreachable; it goes in time.
     number: Arc<AtomicU64>,
-    shelves: Arc<AtomicU64>,
-    entries: Moka<Key, Entry>,
+    numbers: Arc<AtomicU64>,
+    entries: Moka<CacheKey, CachedAnswer>,
     settings: CacheSettings,
     /// `None` for a map.
     policy: Option<PolicyKey>,
@@ -110,7 +110,7 @@ enum PolicyKey {
 
 /// What the cache says before anything is asked.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Found {
+pub enum Cached {
     /// The answer.
     Fresh(Answer),
     /// The answer, which is to be asked anew meanwhile.
@@ -125,7 +125,7 @@ impl Cache {
     pub fn new(max_bytes: u64) -> Self {
         let entries = Moka::builder()
             .max_capacity(max_bytes)
-            .weigher(|key: &Key, entry: &Entry| {
+            .weigher(|key: &CacheKey, entry: &CachedAnswer| {
                 let text = match &*entry.answer {
                     Answer::Value(value) => value.len(),
                     Answer::Action(action) => action.as_str().len(),
@@ -138,7 +138,7 @@ impl Cache {
             })
             .expire_after(Lifetimes)
             .build();
-        Self { entries, shelves: Arc::default() }
+        Self { entries, numbers: Arc::default() }
     }
 
     /// Does what was put off, so that [`Self::size`] tells what is there. It takes a while.
@@ -146,9 +146,9 @@ impl Cache {
         self.entries.run_pending_tasks();
     }
 
-    /// Takes away what shelves of these numbers have kept, and says how much that was.
+    /// Takes away what numbers of these numbers have kept, and says how much that was.
     pub fn sweep(&self, numbers: &HashSet<u64>) -> usize {
-        let meant = self.entries.iter().map(|(key, _)| key).filter(|key| numbers.contains(&key.shelf));
+        let meant = self.entries.iter().map(|(key, _)| key).filter(|key| numbers.contains(&key.entry_cache));
         meant.filter(|key| self.entries.remove(&**key).is_some()).count()
     }
 
@@ -160,7 +160,7 @@ impl Cache {
 
     /// A new target's part.
     #[must_use]
-    pub fn shelf(&self, settings: &Settings, metrics: &Metrics) -> Shelf {
+    pub fn entry_cache(&self, settings: &Settings, metrics: &Metrics) -> EntryCache {
         let policy = match &settings.kind {
             Kind::Map(_) => None,
             Kind::Policy(policy) => Some(match &policy.cache_key {
@@ -168,9 +168,9 @@ impl Cache {
                 Some(names) => PolicyKey::These(names.clone()),
             }),
         };
-        Shelf {
-            number: Arc::new(AtomicU64::new(self.shelves.fetch_add(1, Ordering::Relaxed))),
-            shelves: Arc::clone(&self.shelves),
+        EntryCache {
+            number: Arc::new(AtomicU64::new(self.numbers.fetch_add(1, Ordering::Relaxed))),
+            numbers: Arc::clone(&self.numbers),
             entries: self.entries.clone(),
             settings: settings.cache,
             policy,
@@ -179,7 +179,7 @@ impl Cache {
     }
 }
 
-impl Shelf {
+impl EntryCache {
     /// Whether identical lookups may be one: always for a map; for a policy, whose API may count
     /// requests, only where it is cached anyway.
     #[must_use]
@@ -203,8 +203,8 @@ impl Shelf {
         [outage, fresh, negative].iter().any(|time| !time.is_zero())
     }
 
-    fn place(&self, key: &[u8]) -> Key {
-        Key { shelf: self.number.load(Ordering::Relaxed), key: key.into() }
+    fn place(&self, key: &[u8]) -> CacheKey {
+        CacheKey { entry_cache: self.number.load(Ordering::Relaxed), key: key.into() }
     }
 
     /// Forgets the answer of a map's `key`, and says whether there was one.
@@ -216,10 +216,10 @@ impl Shelf {
     /// Forgets all. They are out of reach from now on, and gone after a [`Cache::sweep`] of this number.
     #[must_use]
     pub fn renumber(&self) -> u64 {
-        self.number.swap(self.shelves.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed)
+        self.number.swap(self.numbers.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed)
     }
 
-    fn get(&self, key: &[u8]) -> Option<Entry> {
+    fn get(&self, key: &[u8]) -> Option<CachedAnswer> {
         if !self.keeps() {
             return None;
         }
@@ -228,28 +228,28 @@ impl Shelf {
 
     /// What may be said without asking.
     #[must_use]
-    pub fn find(&self, key: &[u8]) -> Found {
+    pub fn find(&self, key: &[u8]) -> Cached {
         if self.settings.fresh.is_zero() && self.settings.negative.is_zero() {
-            return Found::Nothing;
+            return Cached::Nothing;
         }
-        let found = self.get(key).map_or(Found::Nothing, |entry| self.judge(&entry));
+        let found = self.get(key).map_or(Cached::Nothing, |entry| self.judge(&entry));
         match found {
-            Found::Fresh(_) => self.stock.hits.add(),
-            Found::Stale(_) => self.stock.stale.add(),
-            Found::Nothing => self.stock.misses.add(),
+            Cached::Fresh(_) => self.stock.hits.add(),
+            Cached::Stale(_) => self.stock.stale.add(),
+            Cached::Nothing => self.stock.misses.add(),
         }
         found
     }
 
-    fn judge(&self, entry: &Entry) -> Found {
+    fn judge(&self, entry: &CachedAnswer) -> Cached {
         let CacheSettings { fresh, negative, stale_while_revalidate: stale, .. } = self.settings;
         let age = entry.since.elapsed();
         match &*entry.answer {
-            Answer::NotFound if age < negative => Found::Fresh(Answer::NotFound),
-            Answer::NotFound => Found::Nothing,
-            answer if age < fresh => Found::Fresh(answer.clone()),
-            answer if !fresh.is_zero() && age < fresh + stale => Found::Stale(answer.clone()),
-            _ => Found::Nothing,
+            Answer::NotFound if age < negative => Cached::Fresh(Answer::NotFound),
+            Answer::NotFound => Cached::Nothing,
+            answer if age < fresh => Cached::Fresh(answer.clone()),
+            answer if !fresh.is_zero() && age < fresh + stale => Cached::Stale(answer.clone()),
+            _ => Cached::Nothing,
         }
     }
 
@@ -287,7 +287,7 @@ impl Shelf {
         if lifetime.is_zero() {
             self.entries.invalidate(&key);
         } else {
-            let entry = Entry { answer: Arc::new(answer.clone()), since: Instant::now(), lifetime };
+            let entry = CachedAnswer { answer: Arc::new(answer.clone()), since: Instant::now(), lifetime };
             self.entries.insert(key, entry);
         }
     }
@@ -357,22 +357,22 @@ mod tests {
             stale_while_revalidate: Duration::ZERO,
         };
         let entries = Cache::new(1 << 20).entries;
-        let shelf = Shelf {
+        let entry_cache = EntryCache {
             number: Arc::new(AtomicU64::new(1)),
-            shelves: Arc::default(),
+            numbers: Arc::default(),
             entries: entries.clone(),
             settings,
             policy: None,
             stock: Arc::default(),
         };
         let value = Answer::Value("v".to_owned());
-        shelf.keep(b"new", &value);
-        assert_eq!(shelf.stand_in(b"new"), Some(value.clone()));
+        entry_cache.keep(b"new", &value);
+        assert_eq!(entry_cache.stand_in(b"new"), Some(value.clone()));
         let since = Instant::now().checked_sub(minute * 2).expect("two minutes of uptime");
-        let old = Entry { answer: Arc::new(value.clone()), since, lifetime: minute * 60 };
-        entries.insert(Key { shelf: 1, key: b"old"[..].into() }, old);
-        assert_eq!(shelf.stand_in(b"old"), None);
-        assert_eq!(shelf.find(b"old"), Found::Fresh(value));
+        let old = CachedAnswer { answer: Arc::new(value.clone()), since, lifetime: minute * 60 };
+        entries.insert(CacheKey { entry_cache: 1, key: b"old"[..].into() }, old);
+        assert_eq!(entry_cache.stand_in(b"old"), None);
+        assert_eq!(entry_cache.find(b"old"), Cached::Fresh(value));
     }
 
     #[test]

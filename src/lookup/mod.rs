@@ -9,9 +9,9 @@
 
 mod answer;
 pub mod cache;
-mod flight;
 pub(crate) mod request;
 pub mod settings;
+mod shared;
 pub mod template;
 pub mod value;
 mod verb;
@@ -37,12 +37,12 @@ use crate::observe::metrics::Queue;
 use crate::observe::span;
 use crate::observe::warnings::RateLimitedWarnings;
 use crate::oidc::Oidc;
-use cache::{Cache, Found, Shelf};
-use flight::{Flight, Flights};
+use cache::{Cache, Cached, EntryCache};
 use request::Rendered;
 pub use settings::{
     Absent, CacheSettings, Kind, LogKeys, MapSettings, Method, PolicySettings, PoolSettings, Settings,
 };
+use shared::{Role, SharedLookups};
 use template::{LookupInput, Unsendable};
 
 /// What a request brings besides its content.
@@ -68,8 +68,8 @@ pub struct LookupEntry {
     /// As every request has them.
     headers: Headers,
     pool: WorkerPool,
-    shelf: Shelf,
-    flights: Flights,
+    cache: EntryCache,
+    shared: SharedLookups,
     /// Lookups in the background.
     refreshing: Arc<Semaphore>,
     /// First words of actions.
@@ -83,15 +83,15 @@ impl LookupEntry {
     /// # Errors
     /// Where its proxy cannot be used.
     pub fn new(settings: Settings, http: &Http, oidc: &Oidc, cache: &Cache) -> Result<Self, reqwest::Error> {
-        let shelf = cache.shelf(&settings, http.metrics());
-        Self::with_shelf(settings, http, oidc, shelf)
+        let cache = cache.entry_cache(&settings, http.metrics());
+        Self::with_cache(settings, http, oidc, cache)
     }
 
-    fn with_shelf(
+    fn with_cache(
         settings: Settings,
         http: &Http,
         oidc: &Oidc,
-        shelf: Shelf,
+        cache: EntryCache,
     ) -> Result<Self, reqwest::Error> {
         let bearer = settings.bearer.as_ref().map(|bearer| oidc.bearer(bearer));
         let calls = http.metrics().calls(settings.component(), &settings.name, settings.method.name());
@@ -100,8 +100,8 @@ impl LookupEntry {
             headers: host.headers(&settings.headers),
             api: Api::new(host, bearer, calls),
             pool: WorkerPool::new(settings.pool.workers, settings.pool.queue),
-            shelf,
-            flights: Flights::default(),
+            cache,
+            shared: SharedLookups::default(),
             refreshing: Arc::new(Semaphore::new((settings.pool.workers / 4).clamp(1, 64))),
             warnings: RateLimitedWarnings::default(),
             health: Health::default(),
@@ -116,7 +116,7 @@ impl LookupEntry {
     /// As [`Self::new`].
     pub fn moved(&self, http: &Http, oidc: &Oidc) -> Result<Self, reqwest::Error> {
         let settings = self.settings.clone();
-        Self::with_shelf(settings, http, oidc, self.shelf.clone())
+        Self::with_cache(settings, http, oidc, self.cache.clone())
     }
 
     /// What the configuration says of it.
@@ -140,8 +140,8 @@ impl LookupEntry {
 
     /// What it keeps.
     #[must_use]
-    pub fn shelf(&self) -> &Shelf {
-        &self.shelf
+    pub fn cache(&self) -> &EntryCache {
+        &self.cache
     }
 
     /// How long a lookup may take.
@@ -175,17 +175,17 @@ impl LookupEntry {
                 "lookup"
             );
         }
-        let key: Arc<[u8]> = self.shelf.key(lookup).into();
-        match self.shelf.find(&key) {
-            Found::Fresh(answer) => {
+        let key: Arc<[u8]> = self.cache.key(lookup).into();
+        match self.cache.find(&key) {
+            Cached::Fresh(answer) => {
                 explain::note(|| "cache: a fresh answer, nobody is asked".to_owned());
                 return answer;
             }
-            Found::Stale(answer) => {
+            Cached::Stale(answer) => {
                 self.refresh(lookup, &key, context);
                 return answer;
             }
-            Found::Nothing => {}
+            Cached::Nothing => {}
         }
         let deadline = Deadline::from(context.at, self.settings.timeout);
         let rendered = match request::render(&self.settings, &self.path, lookup, context) {
@@ -211,15 +211,15 @@ impl LookupEntry {
         deadline: Deadline,
         listener: &ListenerContext,
     ) -> Result<Answer, Failure> {
-        if !self.shelf.shares_lookups() {
+        if !self.cache.shares_lookups() {
             return Box::pin(self.exchange(&rendered, key, deadline, listener)).await;
         }
         let rendered = Arc::new(rendered);
         loop {
-            let joined = match self.fly(&rendered, key, deadline, listener) {
+            let joined = match self.join(&rendered, key, deadline, listener) {
                 // It ends with our budget.
-                Flight::Begun(lookup) => return lookup.await,
-                Flight::Joined(joined) => joined.outcome(),
+                Role::Leader(lookup) => return lookup.await,
+                Role::Follower(joined) => joined.outcome(),
             };
             // Seldom, and would make every connection larger.
             match Box::pin(tokio::time::timeout_at(deadline.instant().into(), joined)).await {
@@ -232,14 +232,14 @@ impl LookupEntry {
     }
 
     /// Joins the lookup of `key`, or begins it.
-    fn fly(
+    fn join(
         self: &Arc<Self>,
         rendered: &Arc<Rendered>,
         key: &Arc<[u8]>,
         deadline: Deadline,
         listener: &ListenerContext,
-    ) -> Flight {
-        self.flights.join(key, || {
+    ) -> Role {
+        self.shared.join(key, || {
             let (target, rendered, listener) = (Arc::clone(self), Arc::clone(rendered), listener.clone());
             let (key, trace) = (Arc::clone(key), span::current());
             // Whoever moves it on, it belongs to the trace of who began it.
@@ -273,7 +273,7 @@ impl LookupEntry {
             if let Answer::Action(action) = answer {
                 verb::warn_of_unknown(&self.warnings, &self.settings.name, action);
             }
-            self.shelf.keep(key, answer);
+            self.cache.keep(key, answer);
             self.health.end(&self.settings.name, &self.settings.url);
             debug!(name = self.settings.name, duration_ms = started.map(millis), "target answered");
         }
@@ -314,8 +314,8 @@ impl LookupEntry {
         let Ok(place) = Arc::clone(&self.refreshing).try_acquire_owned() else { return };
         let Ok(rendered) = request::render(&self.settings, &self.path, lookup, context) else { return };
         let deadline = Deadline::after(self.settings.timeout);
-        let flight = self.fly(&Arc::new(rendered), key, deadline, &ListenerContext::default());
-        let Flight::Begun(lookup) = flight else { return };
+        let role = self.join(&Arc::new(rendered), key, deadline, &ListenerContext::default());
+        let Role::Leader(lookup) = role else { return };
         tokio::spawn(async move {
             // What became of it is in the cache and in the log.
             let _ = tokio::time::timeout_at(deadline.instant().into(), lookup).await;
@@ -333,7 +333,7 @@ impl LookupEntry {
                 Failure::EmptyValue | Failure::UnexpectedValue | Failure::ErrorField(_) | Failure::TooLong(_)
             ),
         };
-        if may_stand_in && let Some(answer) = self.shelf.stand_in(key) {
+        if may_stand_in && let Some(answer) = self.cache.stand_in(key) {
             explain::note(|| format!("cache: an answer from before stands in for a failure ({failure})"));
             debug!(name = self.settings.name, "an answer from before stands in");
             return answer;

@@ -16,125 +16,125 @@ use tokio::sync::Notify;
 
 use crate::model::{Answer, Failure};
 
-type Outcome = Result<Answer, Failure>;
-type Lookup = Pin<Box<dyn Future<Output = Outcome> + Send>>;
-/// By key. Where both are locked, this is before any [`State`].
-type Known = Arc<Mutex<HashMap<Arc<[u8]>, Arc<Shared>>>>;
+type LookupResult = Result<Answer, Failure>;
+type LookupFuture = Pin<Box<dyn Future<Output = LookupResult> + Send>>;
+/// By key. Where both are locked, this is before any [`Progress`].
+type LookupsByKey = Arc<Mutex<HashMap<Arc<[u8]>, Arc<SharedLookup>>>>;
 
 /// What is under way.
 #[derive(Debug, Default)]
-pub(super) struct Flights {
-    known: Known,
+pub(super) struct SharedLookups {
+    known: LookupsByKey,
 }
 
 /// A place in one of them.
-pub(super) enum Flight {
+pub(super) enum Role {
     /// Of whoever began it.
-    Begun(Pilot),
+    Leader(Leader),
     /// Of somebody else.
-    Joined(Passenger),
+    Follower(Follower),
 }
 
 /// Moves a lookup on.
-pub(super) struct Pilot {
+pub(super) struct Leader {
     /// None once it has landed, or is left to somebody else.
-    lookup: Option<Lookup>,
-    seat: Seat,
+    lookup: Option<LookupFuture>,
+    slot: Slot,
 }
 
 /// Waits for a lookup that somebody else moves on.
-pub(super) struct Passenger(Seat);
+pub(super) struct Follower(Slot);
 
-struct Seat {
-    known: Known,
+struct Slot {
+    known: LookupsByKey,
     key: Arc<[u8]>,
-    shared: Arc<Shared>,
+    shared: Arc<SharedLookup>,
 }
 
 /// What all who wait for one lookup have in common.
 #[derive(Debug)]
-struct Shared {
-    state: Mutex<State>,
+struct SharedLookup {
+    state: Mutex<Progress>,
     changed: Notify,
 }
 
 #[derive(Debug)]
-struct State {
-    /// How many have a seat.
-    aboard: usize,
+struct Progress {
+    /// How many have a slot.
+    participants: usize,
     phase: Phase,
 }
 
 enum Phase {
     /// Somebody moves it on.
-    Flown,
+    Running,
     /// Whoever did has hung up.
-    Left(Lookup),
-    Landed(Outcome),
+    Abandoned(LookupFuture),
+    Ended(LookupResult),
 }
 
-impl Flights {
+impl SharedLookups {
     /// Joins the lookup of `key`, or begins it.
-    pub(super) fn join<F>(&self, key: &Arc<[u8]>, begin: impl FnOnce() -> F) -> Flight
+    pub(super) fn join<F>(&self, key: &Arc<[u8]>, begin: impl FnOnce() -> F) -> Role
     where
-        F: Future<Output = Outcome> + Send + 'static,
+        F: Future<Output = LookupResult> + Send + 'static,
     {
-        let seat = |shared| Seat { known: Arc::clone(&self.known), key: Arc::clone(key), shared };
+        let slot = |shared| Slot { known: Arc::clone(&self.known), key: Arc::clone(key), shared };
         match lock(&self.known).entry(Arc::clone(key)) {
             Entry::Occupied(place) => {
-                lock(&place.get().state).aboard += 1;
-                Flight::Joined(Passenger(seat(Arc::clone(place.get()))))
+                lock(&place.get().state).participants += 1;
+                Role::Follower(Follower(slot(Arc::clone(place.get()))))
             }
             Entry::Vacant(place) => {
-                let state = Mutex::new(State { aboard: 1, phase: Phase::Flown });
-                let shared = place.insert(Arc::new(Shared { state, changed: Notify::new() }));
-                let seat = seat(Arc::clone(shared));
-                Flight::Begun(Pilot { lookup: Some(Box::pin(begin())), seat })
+                let state = Mutex::new(Progress { participants: 1, phase: Phase::Running });
+                let shared = place.insert(Arc::new(SharedLookup { state, changed: Notify::new() }));
+                let slot = slot(Arc::clone(shared));
+                Role::Leader(Leader { lookup: Some(Box::pin(begin())), slot })
             }
         }
     }
 }
 
-impl Future for Pilot {
-    type Output = Outcome;
+impl Future for Leader {
+    type Output = LookupResult;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<LookupResult> {
         let Some(lookup) = &mut self.lookup else { return Poll::Pending };
         let outcome = ready!(lookup.as_mut().poll(cx));
         self.lookup = None;
         // Whoever comes from now on asks anew.
-        lock(&self.seat.known).remove(&self.seat.key);
-        self.seat.put(Phase::Landed(outcome.clone()));
+        lock(&self.slot.known).remove(&self.slot.key);
+        self.slot.put(Phase::Ended(outcome.clone()));
         Poll::Ready(outcome)
     }
 }
 
-impl Drop for Pilot {
+impl Drop for Leader {
     fn drop(&mut self) {
         if let Some(lookup) = self.lookup.take() {
-            self.seat.put(Phase::Left(lookup));
+            self.slot.put(Phase::Abandoned(lookup));
         }
     }
 }
 
-impl Passenger {
+impl Follower {
     /// Waits for the outcome; moves the lookup on from where whoever did has hung up.
-    pub(super) async fn outcome(self) -> Outcome {
+    pub(super) async fn outcome(self) -> LookupResult {
         let shared = Arc::clone(&self.0.shared);
         loop {
             let mut changed = pin!(shared.changed.notified());
             // From here on no change is missed.
             changed.as_mut().enable();
             match self.0.take() {
-                Phase::Landed(outcome) => return outcome,
-                Phase::Left(lookup) => return Pilot { lookup: Some(lookup), seat: self.0 }.await,
-                Phase::Flown => changed.await,
+                Phase::Ended(outcome) => return outcome,
+                Phase::Abandoned(lookup) => return Leader { lookup: Some(lookup), slot: self.0 }.await,
+                Phase::Running => changed.await,
             }
         }
     }
 }
 
-impl Seat {
+impl Slot {
     fn put(&self, phase: Phase) {
         lock(&self.shared.state).phase = phase;
         self.shared.changed.notify_waiters();
@@ -144,22 +144,22 @@ impl Seat {
     fn take(&self) -> Phase {
         let phase = &mut lock(&self.shared.state).phase;
         match phase {
-            Phase::Landed(outcome) => Phase::Landed(outcome.clone()),
-            Phase::Left(_) | Phase::Flown => std::mem::replace(phase, Phase::Flown),
+            Phase::Ended(outcome) => Phase::Ended(outcome.clone()),
+            Phase::Abandoned(_) | Phase::Running => std::mem::replace(phase, Phase::Running),
         }
     }
 }
 
-impl Drop for Seat {
+impl Drop for Slot {
     /// The last one gives the lookup up.
     fn drop(&mut self) {
-        if matches!(lock(&self.shared.state).phase, Phase::Landed(_)) {
+        if matches!(lock(&self.shared.state).phase, Phase::Ended(_)) {
             return;
         }
         let mut known = lock(&self.known);
         let mut state = lock(&self.shared.state);
-        state.aboard -= 1;
-        if state.aboard == 0 && !matches!(state.phase, Phase::Landed(_)) {
+        state.participants -= 1;
+        if state.participants == 0 && !matches!(state.phase, Phase::Ended(_)) {
             known.remove(&self.key);
         }
     }
@@ -168,9 +168,9 @@ impl Drop for Seat {
 impl fmt::Debug for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Flown => "Flown",
-            Self::Left(_) => "Left",
-            Self::Landed(_) => "Landed",
+            Self::Running => "Running",
+            Self::Abandoned(_) => "Abandoned",
+            Self::Ended(_) => "Ended",
         })
     }
 }
@@ -191,19 +191,19 @@ mod tests {
     }
 
     /// A lookup that ends when it is told to, and counts whether it has begun and is there still.
-    struct Told {
+    struct TestLookup {
         begun: AtomicUsize,
-        tell: Option<oneshot::Sender<Outcome>>,
+        tell: Option<oneshot::Sender<LookupResult>>,
         held: Arc<()>,
     }
 
-    impl Told {
+    impl TestLookup {
         fn new() -> Self {
             Self { begun: AtomicUsize::new(0), tell: None, held: Arc::default() }
         }
 
-        fn join(&mut self, flights: &Flights) -> Flight {
-            flights.join(&key(), || {
+        fn join(&mut self, lookups: &SharedLookups) -> Role {
+            lookups.join(&key(), || {
                 self.begun.fetch_add(1, Ordering::Relaxed);
                 let (tell, told) = oneshot::channel();
                 self.tell = Some(tell);
@@ -216,7 +216,7 @@ mod tests {
             })
         }
 
-        fn land(&mut self) {
+        fn end(&mut self) {
             let _ = self.tell.take().expect("it has begun").send(Ok(Answer::NotFound));
         }
 
@@ -225,34 +225,34 @@ mod tests {
         }
     }
 
-    fn passenger(flight: Flight) -> Passenger {
-        match flight {
-            Flight::Joined(passenger) => passenger,
-            Flight::Begun(_) => panic!("nobody has begun it"),
+    fn follower(role: Role) -> Follower {
+        match role {
+            Role::Follower(follower) => follower,
+            Role::Leader(_) => panic!("nobody has begun it"),
         }
     }
 
     #[tokio::test]
     async fn all_who_join_hear_the_outcome() {
-        let (flights, mut told) = (Flights::default(), Told::new());
-        let Flight::Begun(pilot) = told.join(&flights) else { panic!("somebody has begun it") };
-        let others = [(); 3].map(|()| tokio::spawn(passenger(told.join(&flights)).outcome()));
-        let late = passenger(told.join(&flights));
-        told.land();
-        assert_eq!(pilot.await, Ok(Answer::NotFound));
+        let (lookups, mut told) = (SharedLookups::default(), TestLookup::new());
+        let Role::Leader(leader) = told.join(&lookups) else { panic!("somebody has begun it") };
+        let others = [(); 3].map(|()| tokio::spawn(follower(told.join(&lookups)).outcome()));
+        let late = follower(told.join(&lookups));
+        told.end();
+        assert_eq!(leader.await, Ok(Answer::NotFound));
         for other in others {
             assert_eq!(other.await.expect("no panic"), Ok(Answer::NotFound));
         }
         assert_eq!(late.outcome().await, Ok(Answer::NotFound));
         assert_eq!((told.begun.load(Ordering::Relaxed), told.is_held()), (1, false));
-        assert!(matches!(told.join(&flights), Flight::Begun(_)), "a later one asks anew");
+        assert!(matches!(told.join(&lookups), Role::Leader(_)), "a later one asks anew");
     }
 
     #[tokio::test]
     async fn whoever_hangs_up_loses_nothing() {
-        let (flights, mut told) = (Flights::default(), Told::new());
-        let first = told.join(&flights);
-        let [second, third, fourth] = [(); 3].map(|()| passenger(told.join(&flights)));
+        let (lookups, mut told) = (SharedLookups::default(), TestLookup::new());
+        let first = told.join(&lookups);
+        let [second, third, fourth] = [(); 3].map(|()| follower(told.join(&lookups)));
         let [second, fourth] = [second, fourth].map(|waiting| tokio::spawn(waiting.outcome()));
         tokio::task::yield_now().await;
         drop(first);
@@ -261,24 +261,24 @@ mod tests {
         second.abort();
         let _ = second.await;
         drop(third);
-        told.land();
+        told.end();
         let landed = tokio::time::timeout(Duration::from_secs(10), fourth).await;
         assert_eq!(landed.expect("somebody goes on").expect("no panic"), Ok(Answer::NotFound));
         assert_eq!(told.begun.load(Ordering::Relaxed), 1);
-        assert!(lock(&flights.known).is_empty());
+        assert!(lock(&lookups.known).is_empty());
     }
 
     #[tokio::test]
     async fn nobody_waiting_gives_it_up() {
-        let (flights, mut told) = (Flights::default(), Told::new());
-        drop(told.join(&flights));
-        assert!(lock(&flights.known).is_empty() && !told.is_held());
-        let first = told.join(&flights);
-        drop(passenger(told.join(&flights)));
-        let second = passenger(told.join(&flights));
+        let (lookups, mut told) = (SharedLookups::default(), TestLookup::new());
+        drop(told.join(&lookups));
+        assert!(lock(&lookups.known).is_empty() && !told.is_held());
+        let first = told.join(&lookups);
+        drop(follower(told.join(&lookups)));
+        let second = follower(told.join(&lookups));
         drop(first);
         assert!(told.is_held(), "somebody waits");
         drop(second);
-        assert!(lock(&flights.known).is_empty() && !told.is_held());
+        assert!(lock(&lookups.known).is_empty() && !told.is_held());
     }
 }
