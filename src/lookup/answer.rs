@@ -4,7 +4,7 @@
 //! JSON document where `value_field` names that), and no error in its error field. Everything else
 //! is a failure.
 
-use super::value::{self, Document, Field, Object, Value};
+use super::value::{self, Depth, Document, Field, Object, Value};
 use super::{Absent, Kind, MapSettings, Settings, request};
 use crate::http::{Reply, compress};
 use crate::model::{Answer, Failure};
@@ -24,7 +24,7 @@ pub(super) fn read(settings: &Settings, reply: &Reply) -> Result<Answer, Failure
     let body = inflated.as_deref().unwrap_or(&reply.body);
     let document = Document::parse(body)?;
     let (said_no_error, value) = match (document.object(), &settings.value_field) {
-        (Some(body), field) => (says_no_error(settings, &body)?, field.find(&body)?),
+        (Some(body), field) => (says_no_error(settings, &body)?, field.find(&body, Depth::Any)?),
         (None, Field::Whole) => (false, Some(document.value())),
         (None, _) => return Err(Failure::Body),
     };
@@ -58,7 +58,7 @@ pub(super) fn hint(settings: &Settings, failure: &Failure) -> Option<String> {
 /// Whether the error field is there, and says that there was none.
 fn says_no_error(settings: &Settings, body: &Object<'_>) -> Result<bool, Failure> {
     let Some(field) = &settings.error_field else { return Ok(false) };
-    let Some(error) = field.find(body)? else { return Ok(false) };
+    let Some(error) = field.find(body, Depth::Any)? else { return Ok(false) };
     let text = value::error_text(error)?;
     if !text.is_empty() && text != settings.no_error_value {
         // Postfix logs it.

@@ -39,6 +39,15 @@ pub enum Field {
     Name(String),
 }
 
+/// Where the key of a [`Field::Name`] is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// At the top level, or at the end of the dotted path. The same key elsewhere means something else.
+    Top,
+    /// There, else at any depth.
+    Any,
+}
+
 impl Field {
     /// Reads a field's name, a dotted path or a JSON pointer.
     ///
@@ -66,43 +75,30 @@ impl Field {
         }
     }
 
-    /// The same where it stands in its own place alone: at the top level, or at the end of a path. A
-    /// key of that name elsewhere means something else.
+    /// The value of this field in `body`; `None` if it is absent.
     ///
     /// # Errors
-    /// As [`Field::find`].
-    pub fn find_in_place<'a>(&self, body: &Object<'a>) -> Result<Option<Value<'a>>, Failure> {
-        let Self::Name(name) = self else { return self.find(body) };
-        Ok(in_place(name, body)?.map(Value))
-    }
-
-    /// The value of this field in `body`; `None` where it is absent.
-    ///
-    /// # Errors
-    /// [`Failure::Body`] where an object on the way has a key that is no text (`"\ud800"`).
-    pub fn find<'a>(&self, body: &Object<'a>) -> Result<Option<Value<'a>>, Failure> {
+    /// [`Failure::Body`] if an object on the way has a key that is not text (`"\ud800"`).
+    pub fn find<'a>(&self, body: &Object<'a>, depth: Depth) -> Result<Option<Value<'a>>, Failure> {
+        let is_any_depth = depth == Depth::Any;
         let found = match self {
             Self::Whole => Some(body.0),
             Self::Pointer(tokens) => {
                 let tokens: Vec<_> = tokens.iter().map(String::as_str).collect();
                 body.scan().descend(&tokens)?
             }
-            Self::Name(name) if !name.contains('.') => body.scan().anywhere(name).outcome()?,
-            Self::Name(name) => match in_place(name, body)? {
-                Some(value) => Some(value),
-                None => body.scan().anywhere(name).outcome()?,
-            },
+            Self::Name(name) if name.contains('.') => {
+                let path = name.split('.').collect::<Vec<_>>();
+                match body.scan().member_or_path(name, &path)? {
+                    None if is_any_depth => body.scan().anywhere(name).outcome()?,
+                    found => found,
+                }
+            }
+            Self::Name(name) if is_any_depth => body.scan().anywhere(name).outcome()?,
+            Self::Name(name) => body.scan().descend(&[name])?,
         };
         Ok(found.map(Value))
     }
-}
-
-/// The member of this name at the top level, else what it leads to as a dotted path.
-fn in_place<'a>(name: &str, body: &Object<'a>) -> Result<Option<&'a str>, Failure> {
-    if !name.contains('.') {
-        return body.scan().descend(&[name]);
-    }
-    body.scan().member_or_path(name, &name.split('.').collect::<Vec<_>>())
 }
 
 /// The text of one JSON value, without blanks around it.
@@ -314,7 +310,7 @@ mod tests {
 
     fn find<'a>(field: &str, body: &'a str) -> Option<&'a str> {
         let body = Object::parse(body.as_bytes()).expect("an object");
-        Field::parse(field).expect("a field").find(&body).expect("JSON").map(Value::get)
+        Field::parse(field).expect("a field").find(&body, Depth::Any).expect("JSON").map(Value::get)
     }
 
     fn raw(json: &str) -> Value<'_> {
@@ -362,7 +358,7 @@ mod tests {
                 (name.chars().skip(1).collect(), None),
             ] {
                 if !name.is_empty() {
-                    let found = Field::Name(name.clone()).find(&body).expect("keys are texts");
+                    let found = Field::Name(name.clone()).find(&body, Depth::Any).expect("keys are texts");
                     assert_eq!(found.map(Value::get), due, "{key} {name}");
                 }
             }
@@ -374,7 +370,7 @@ mod tests {
     fn a_key_that_is_no_text_is_a_failure_where_it_is_in_the_way() {
         let find = |field: &str, body: &str| {
             let body = Object::parse(body.as_bytes()).expect("an object");
-            let found = Field::parse(field).expect("a field").find(&body);
+            let found = Field::parse(field).expect("a field").find(&body, Depth::Any);
             found.map(|value| value.map(|value| value.get().to_owned()))
         };
         let broken = r#"{"x": {"\ud800": 1, "b": "v"}, "y": {"c": 1}}"#;
