@@ -42,7 +42,7 @@ impl LoginEntry {
 
     /// Says what failed, but for what an outage repeats.
     pub(super) fn log_failure(&self, login: &Login, context: &RequestContext, failure: &Failure) {
-        let Some(unsaid) = self.health.note(failure) else { return };
+        let Some(unsaid) = self.backend.health.note(failure) else { return };
         let (name, mechanism) = (self.settings.name.as_str(), login.mechanism.name());
         let (user, remote) = (login.credentials.user(), login.peer.client_ip.as_str());
         let target = self.settings.url.host_str().unwrap_or_default();

@@ -24,10 +24,9 @@ use std::time::Duration;
 use serde_json::Value;
 use tracing::{debug, warn};
 
-use crate::backend::api::Api;
 use crate::backend::health::Health;
-use crate::backend::worker_pool::WorkerPool;
-use crate::http::{Headers, Http, Reply, compress};
+use crate::backend::{Backend, BackendSettings};
+use crate::http::{Http, Reply, compress};
 use crate::lookup::request::request_id;
 use crate::lookup::template::shown;
 use crate::lookup::{RequestContext, hex};
@@ -50,13 +49,9 @@ const LONG_BODY: usize = 128 * 1024;
 #[derive(Debug)]
 pub struct LoginEntry {
     settings: Settings,
-    api: Api,
-    /// As every request has them.
-    headers: Headers,
-    pool: WorkerPool,
+    backend: Backend,
     verifier: Option<Verifier>,
     penalties: Arc<Penalties>,
-    health: Health,
     /// Logins that had no turn: no fault of the API's.
     too_many: Health,
     metrics: Arc<Metrics>,
@@ -88,16 +83,20 @@ impl LoginEntry {
         oidc: &Oidc,
         penalties: &Arc<Penalties>,
     ) -> Result<Self, reqwest::Error> {
-        let bearer = settings.bearer.as_ref().map(|bearer| oidc.bearer(bearer));
-        let calls = http.metrics().calls(Component::Login, &settings.name, "POST");
-        let host = http.host(&settings.url)?;
+        let backend = BackendSettings {
+            component: Component::Login,
+            name: &settings.name,
+            url: &settings.url,
+            method: "POST",
+            headers: &settings.headers,
+            bearer: settings.bearer.as_ref(),
+            workers: settings.pool.workers,
+            queue: settings.pool.queue,
+        };
         Ok(Self {
-            headers: host.headers(&settings.headers),
-            api: Api::new(host, bearer, calls),
-            pool: WorkerPool::new(settings.pool.workers, settings.pool.queue),
+            backend: Backend::new(backend, http, oidc)?,
             verifier: settings.tokens.as_ref().map(|tokens| oidc.verifier(tokens)),
             penalties: Arc::clone(penalties),
-            health: Health::default(),
             too_many: Health::default(),
             metrics: Arc::clone(http.metrics()),
             settings,
@@ -113,14 +112,14 @@ impl LoginEntry {
     /// Its workers, and who waits for one.
     #[must_use]
     pub fn queue(&self) -> Queue {
-        self.pool.queue()
+        self.backend.pool.queue()
     }
 
     /// For an administrator.
     #[must_use]
     pub fn status(&self) -> Value {
         let Settings { name, url, .. } = &self.settings;
-        self.health.status("login", name, url, &self.pool.queue(), self.api.has_token())
+        self.backend.status("login", name, url)
     }
 
     /// What is on offer: tokens only where they can be verified.
@@ -147,7 +146,7 @@ impl LoginEntry {
         };
         let outcome = async {
             let _listeners_worker = context.listener.enter_or_fail(deadline).await?;
-            let _worker = self.pool.enter_or_fail(deadline).await?;
+            let _worker = self.backend.pool.enter_or_fail(deadline).await?;
             match &login.credentials {
                 Credentials::Password { user, password } => {
                     self.password(login, context, user, password, deadline).await
@@ -158,7 +157,7 @@ impl LoginEntry {
         match outcome.await {
             Ok(Decision::Accepted(user)) => {
                 attempt.end();
-                self.health.end(&self.settings.name, &self.settings.url);
+                self.backend.health.end(&self.settings.name, &self.settings.url);
                 self.penalties.accepted(remote, if typed.is_empty() { &user } else { typed });
                 let (name, mechanism) = (self.settings.name.as_str(), login.mechanism.name());
                 let remote = login.peer.client_ip.as_str();
@@ -166,7 +165,7 @@ impl LoginEntry {
                 Answer::Accepted { user }
             }
             Ok(Decision::Denied { reason, detail }) => {
-                self.health.end(&self.settings.name, &self.settings.url);
+                self.backend.health.end(&self.settings.name, &self.settings.url);
                 self.log_denial(login, context, &reason, &detail);
                 let delay = self.penalties.denied(&self.settings, remote, typed);
                 hold_back(attempt, delay, context).await;
@@ -192,7 +191,7 @@ impl LoginEntry {
     ) -> Result<Decision, Failure> {
         let body = request::body(&self.settings, login, user, password);
         let own: Vec<_> = request_id(context).into_iter().collect();
-        let request = request::request(&self.settings, body, &self.headers, &own);
+        let request = request::request(&self.settings, body, &self.backend.headers, &own);
         // Without `Auth-Status` a 401 speaks of our credentials, not of the user's.
         let refuses = |reply: &_| answer::refuses_our_token(&self.settings, reply);
         let ours = || Redactor::of_headers(&self.settings.headers);
@@ -205,7 +204,7 @@ impl LoginEntry {
             let names = names.map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
             format!("request: POST {origin}{} ({names}), the login of {user:?} as JSON", path.text)
         });
-        let reply = self.api.exchange(&request, deadline, refuses).await?;
+        let reply = self.backend.exchange(&request, deadline, refuses).await?;
         if reply.body.len() > LONG_BODY {
             // It may have been read once already, and is about to be read in full.
             tokio::task::yield_now().await;

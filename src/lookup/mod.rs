@@ -9,6 +9,7 @@
 
 mod answer;
 pub mod cache;
+mod failed;
 pub(crate) mod request;
 pub mod settings;
 mod shared;
@@ -22,13 +23,11 @@ use std::time::{Duration, Instant};
 use hyper::http::uri::PathAndQuery;
 use serde_json::Value;
 use tokio::sync::Semaphore;
-use tracing::{debug, info};
+use tracing::debug;
 
-use crate::backend::api::Api;
-use crate::backend::health::Health;
 use crate::backend::listener_context::ListenerContext;
-use crate::backend::worker_pool::WorkerPool;
-use crate::http::{Headers, Http, path_of};
+use crate::backend::{Backend, BackendSettings};
+use crate::http::{Http, path_of};
 use crate::model::brief::brief;
 use crate::model::domain;
 use crate::model::{Answer, Deadline, Failure, OnFailure};
@@ -43,7 +42,7 @@ pub use settings::{
     Absent, CacheSettings, Kind, LogKeys, MapSettings, Method, PolicySettings, PoolSettings, Settings,
 };
 use shared::{Role, SharedLookups};
-use template::{LookupInput, Unsendable};
+use template::LookupInput;
 
 /// What a request brings besides its content.
 #[derive(Debug, Clone)]
@@ -64,17 +63,13 @@ pub struct LookupEntry {
     settings: Settings,
     /// Where no template makes it.
     path: PathAndQuery,
-    api: Api,
-    /// As every request has them.
-    headers: Headers,
-    pool: WorkerPool,
+    backend: Backend,
     cache: EntryCache,
     shared: SharedLookups,
     /// Lookups in the background.
     refreshing: Arc<Semaphore>,
     /// First words of actions.
     warnings: RateLimitedWarnings,
-    health: Health,
 }
 
 impl LookupEntry {
@@ -93,18 +88,22 @@ impl LookupEntry {
         oidc: &Oidc,
         cache: EntryCache,
     ) -> Result<Self, reqwest::Error> {
-        let bearer = settings.bearer.as_ref().map(|bearer| oidc.bearer(bearer));
-        let calls = http.metrics().calls(settings.component(), &settings.name, settings.method.name());
-        let host = http.host(&settings.url)?;
+        let backend = BackendSettings {
+            component: settings.component(),
+            name: &settings.name,
+            url: &settings.url,
+            method: settings.method.name(),
+            headers: &settings.headers,
+            bearer: settings.bearer.as_ref(),
+            workers: settings.pool.workers,
+            queue: settings.pool.queue,
+        };
         Ok(Self {
-            headers: host.headers(&settings.headers),
-            api: Api::new(host, bearer, calls),
-            pool: WorkerPool::new(settings.pool.workers, settings.pool.queue),
+            backend: Backend::new(backend, http, oidc)?,
             cache,
             shared: SharedLookups::default(),
             refreshing: Arc::new(Semaphore::new((settings.pool.workers / 4).clamp(1, 64))),
             warnings: RateLimitedWarnings::default(),
-            health: Health::default(),
             path: path_of(&settings.url),
             settings,
         })
@@ -128,14 +127,14 @@ impl LookupEntry {
     /// Its workers, and who waits for one.
     #[must_use]
     pub fn queue(&self) -> Queue {
-        self.pool.queue()
+        self.backend.pool.queue()
     }
 
     /// For an administrator.
     #[must_use]
     pub fn status(&self, kind: &str) -> Value {
         let Settings { name, url, .. } = &self.settings;
-        self.health.status(kind, name, url, &self.pool.queue(), self.api.has_token())
+        self.backend.status(kind, name, url)
     }
 
     /// What it keeps.
@@ -257,10 +256,10 @@ impl LookupEntry {
     ) -> Result<Answer, Failure> {
         let started = tracing::enabled!(tracing::Level::DEBUG).then(Instant::now);
         let outcome = async {
-            let _worker = self.pool.enter(deadline, listener.target_gate()).await?;
+            let _worker = self.backend.pool.enter(deadline, listener.target_gate()).await?;
             explain::note(|| rendered.note(&self.settings));
-            let request = rendered.request(&self.headers);
-            let reply = self.api.exchange(&request, deadline, |reply| reply.status == 401).await?;
+            let request = rendered.request(&self.backend.headers);
+            let reply = self.backend.exchange(&request, deadline, |reply| reply.status == 401).await?;
             explain::note(|| format!("API: {} {}", reply.status, explain::shown(&reply.body)));
             answer::read(&self.settings, &reply)
         };
@@ -274,38 +273,10 @@ impl LookupEntry {
                 verb::warn_of_unknown(&self.warnings, &self.settings.name, action);
             }
             self.cache.keep(key, answer);
-            self.health.end(&self.settings.name, &self.settings.url);
+            self.backend.health.end(&self.settings.name, &self.settings.url);
             debug!(name = self.settings.name, duration_ms = started.map(millis), "target answered");
         }
         outcome
-    }
-
-    /// Says what failed, but for what an outage repeats.
-    fn log(&self, failure: &Failure, lookup: LookupInput<'_>, context: &RequestContext) {
-        let Some(unsaid) = self.health.note(failure) else { return };
-        let name = self.settings.name.as_str();
-        let target = self.settings.url.host_str().unwrap_or_default();
-        let (class, duration_ms) = (failure.class(), millis(context.at));
-        let failure = failure.to_string();
-        let (session, request) = (hex(context.session), hex(context.id));
-        let key = (self.settings.log_keys != LogKeys::Never).then(|| brief(&lookup.shown()).into_owned());
-        let [queue_id, instance] = ["queue_id", "instance"].map(|name| lookup.attribute(name));
-        let [queue_id, instance] = [&queue_id, &instance].map(|text| text.as_deref().map(brief));
-        let (queue_id, instance) = (queue_id.as_deref(), instance.as_deref());
-        info!(
-            name,
-            target,
-            class,
-            failure,
-            duration_ms,
-            session,
-            request,
-            key,
-            queue_id,
-            instance,
-            unsaid,
-            "lookup failed"
-        );
     }
 
     /// Asks anew in the background, while the old answer is given: once for each key, and
@@ -321,48 +292,6 @@ impl LookupEntry {
             let _ = tokio::time::timeout_at(deadline.instant().into(), lookup).await;
             drop(place);
         });
-    }
-
-    /// What a failure says: an answer from before where there is one, else what the entry says.
-    fn stand_in(&self, key: &[u8], failure: Failure) -> Answer {
-        let may_stand_in = match &self.settings.kind {
-            Kind::Policy(_) => true,
-            // The others are complete answers that an administrator must look at.
-            Kind::Map(_) => !matches!(
-                failure,
-                Failure::EmptyValue | Failure::UnexpectedValue | Failure::ErrorField(_) | Failure::TooLong(_)
-            ),
-        };
-        if may_stand_in && let Some(answer) = self.cache.stand_in(key) {
-            explain::note(|| format!("cache: an answer from before stands in for a failure ({failure})"));
-            debug!(name = self.settings.name, "an answer from before stands in");
-            return answer;
-        }
-        match &self.settings.kind {
-            Kind::Map(map) if map.failure_is_not_found => Answer::NotFound,
-            _ => Answer::Failed { failure, on_failure: self.on_failure().cloned() },
-        }
-    }
-
-    /// What a question that cannot be sent says. A path that leads elsewhere names no entry; for
-    /// the rest an administrator must choose another escaping.
-    fn unsendable(&self, why: Unsendable) -> Answer {
-        let (reason, hint) = match why {
-            Unsendable::Elsewhere => (
-                "an insertion into the path of the target is empty, or leads elsewhere by a `..`",
-                Some("where an empty one means something, send another text for it: default(\"...\")"),
-            ),
-            Unsendable::Illegal => ("the template cannot send what is asked", None),
-        };
-        explain::note(|| format!("nobody is asked: {reason}"));
-        let failure = match (&self.settings.kind, why) {
-            (Kind::Map(_), Unsendable::Elsewhere) => return Answer::NotFound,
-            (Kind::Map(_), Unsendable::Illegal) => Failure::Malformed,
-            // A malformed request of Postfix closes its connection; this is not Postfix' doing.
-            (Kind::Policy(_), _) => Failure::UnexpectedValue,
-        };
-        info!(name = self.settings.name, class = failure.class(), hint, "lookup failed: {reason}");
-        Answer::Failed { failure, on_failure: self.on_failure().cloned() }
     }
 }
 

@@ -1,44 +1,21 @@
-//! An HTTP API as an entry sees it: an origin, and the token that it wants of us.
+//! Requests with the token that an API wants (`backend_oidc_auth`).
 //!
-//! A token that the API refuses is replaced by a fresh one, and the request is sent once more: it may have been revoked,
-//! or have ended on the way.
+//! If the API refuses the token, the broker gets a new one and sends the request once more: the token may
+//! have been revoked, or have expired on the way.
 
-use std::sync::Arc;
-
-use crate::http::{Host, Reply, Request};
+use super::Backend;
+use crate::http::{Reply, Request};
 use crate::model::{Deadline, Failure};
 use crate::observe::explain;
-use crate::observe::metrics::Calls;
 use crate::observe::redact::Redactor;
 use crate::oidc::{Bearer, Token};
 
-/// One API.
-#[derive(Debug)]
-pub struct Api {
-    host: Arc<Host>,
-    /// `backend_oidc_auth`.
-    bearer: Option<Arc<Bearer>>,
-    calls: Arc<Calls>,
-}
-
-impl Api {
-    /// The API at `host`, which wants to see `bearer`; what is sent there is counted in `calls`.
-    #[must_use]
-    pub fn new(host: Arc<Host>, bearer: Option<Arc<Bearer>>, calls: Arc<Calls>) -> Self {
-        Self { host, bearer, calls }
-    }
-
-    /// Whether there is a token to show; `None` where none is wanted.
-    #[must_use]
-    pub fn has_token(&self) -> Option<bool> {
-        self.bearer.as_ref().map(|bearer| bearer.has_token())
-    }
-
-    /// Sends `request` and reads the whole answer. `refuses` says whether an answer refuses our
-    /// token, rather than what was asked.
+impl Backend {
+    /// Sends `request` and reads the whole answer. `refuses` tells whether an answer refuses the broker's
+    /// token.
     ///
     /// # Errors
-    /// The class of what went wrong.
+    /// There is no complete answer, or no token.
     pub async fn exchange(
         &self,
         request: &Request<'_>,
@@ -65,7 +42,7 @@ impl Api {
         }
         match bearer.after_refusal(&token, deadline).await {
             Ok(Some(fresh)) => self.authorized(request, &fresh, deadline).await,
-            // The API's own word says more than that there is no other token.
+            // The API's answer says more than the lack of another token.
             Ok(None) | Err(_) => Ok(reply),
         }
     }

@@ -1,0 +1,81 @@
+//! Lookups without an answer of the API: their line in the log, and what Postfix is told instead.
+
+use tracing::{debug, info};
+
+use super::template::{LookupInput, Unsendable};
+use super::{Kind, LogKeys, LookupEntry, RequestContext, hex, millis};
+use crate::model::brief::brief;
+use crate::model::{Answer, Failure};
+use crate::observe::explain;
+
+impl LookupEntry {
+    /// Logs a failed lookup, unless the rate limit of an outage holds the line back.
+    pub(super) fn log(&self, failure: &Failure, lookup: LookupInput<'_>, context: &RequestContext) {
+        let Some(unsaid) = self.backend.health.note(failure) else { return };
+        let name = self.settings.name.as_str();
+        let target = self.settings.url.host_str().unwrap_or_default();
+        let (class, duration_ms) = (failure.class(), millis(context.at));
+        let failure = failure.to_string();
+        let (session, request) = (hex(context.session), hex(context.id));
+        let key = (self.settings.log_keys != LogKeys::Never).then(|| brief(&lookup.shown()).into_owned());
+        let [queue_id, instance] = ["queue_id", "instance"].map(|name| lookup.attribute(name));
+        let [queue_id, instance] = [&queue_id, &instance].map(|text| text.as_deref().map(brief));
+        let (queue_id, instance) = (queue_id.as_deref(), instance.as_deref());
+        info!(
+            name,
+            target,
+            class,
+            failure,
+            duration_ms,
+            session,
+            request,
+            key,
+            queue_id,
+            instance,
+            unsaid,
+            "lookup failed"
+        );
+    }
+
+    /// What a failure says: an answer from before where there is one, else what the entry says.
+    pub(super) fn stand_in(&self, key: &[u8], failure: Failure) -> Answer {
+        let may_stand_in = match &self.settings.kind {
+            Kind::Policy(_) => true,
+            // The others are complete answers that an administrator must look at.
+            Kind::Map(_) => !matches!(
+                failure,
+                Failure::EmptyValue | Failure::UnexpectedValue | Failure::ErrorField(_) | Failure::TooLong(_)
+            ),
+        };
+        if may_stand_in && let Some(answer) = self.cache.stand_in(key) {
+            explain::note(|| format!("cache: an answer from before stands in for a failure ({failure})"));
+            debug!(name = self.settings.name, "an answer from before stands in");
+            return answer;
+        }
+        match &self.settings.kind {
+            Kind::Map(map) if map.failure_is_not_found => Answer::NotFound,
+            _ => Answer::Failed { failure, on_failure: self.on_failure().cloned() },
+        }
+    }
+
+    /// What a question that cannot be sent says. A path that leads elsewhere names no entry; for
+    /// the rest an administrator must choose another escaping.
+    pub(super) fn unsendable(&self, why: Unsendable) -> Answer {
+        let (reason, hint) = match why {
+            Unsendable::Elsewhere => (
+                "an insertion into the path of the target is empty, or leads elsewhere by a `..`",
+                Some("where an empty one means something, send another text for it: default(\"...\")"),
+            ),
+            Unsendable::Illegal => ("the template cannot send what is asked", None),
+        };
+        explain::note(|| format!("nobody is asked: {reason}"));
+        let failure = match (&self.settings.kind, why) {
+            (Kind::Map(_), Unsendable::Elsewhere) => return Answer::NotFound,
+            (Kind::Map(_), Unsendable::Illegal) => Failure::Malformed,
+            // A malformed request of Postfix closes its connection; this is not Postfix' doing.
+            (Kind::Policy(_), _) => Failure::UnexpectedValue,
+        };
+        info!(name = self.settings.name, class = failure.class(), hint, "lookup failed: {reason}");
+        Answer::Failed { failure, on_failure: self.on_failure().cloned() }
+    }
+}
