@@ -1,6 +1,5 @@
-//! The log of an API that is out of order: the first failure, then one line a minute with the
-//! number of those that went unsaid, and one when it works again. A busy mail server would bury
-//! everything else otherwise.
+//! Whether an API works, for the log and for `status`. During an outage the log has the first failure, then
+//! one line a minute with the number of omitted ones, and a line when the API answers again.
 
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,33 +15,31 @@ use crate::observe::metrics::Queue;
 
 const EVERY: Duration = Duration::from_secs(60);
 
-/// Whether one API is out of order, as far as its last answers tell.
+/// The health of one API.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
-    /// Read on every success, without the lock.
-    lasts: AtomicBool,
-    state: Mutex<Option<State>>,
+    /// Whether there is an outage; read on every success, without the lock.
+    is_out: AtomicBool,
+    outage: Mutex<Option<Outage>>,
     last: Mutex<Option<(Failure, Instant)>>,
 }
 
 #[derive(Debug)]
-struct State {
+struct Outage {
     since: Instant,
-    said: Instant,
-    unsaid: u64,
-    all: u64,
-}
-
-/// What has ended.
-#[derive(Debug, PartialEq, Eq)]
-struct Ended {
-    /// How long it lasted.
-    lasted: Duration,
-    /// How many lookups it has cost.
+    logged: Instant,
+    unlogged: u64,
     failures: u64,
 }
 
-/// Whether a failure is the API's, and not that of one request: only these come in crowds.
+/// An outage that is over.
+#[derive(Debug, PartialEq, Eq)]
+struct Ended {
+    lasted: Duration,
+    failures: u64,
+}
+
+/// Whether a failure concerns the API, not a single request.
 fn is_outage(failure: &Failure) -> bool {
     match failure {
         Failure::Status(status) => *status >= 500 || *status == 429,
@@ -57,7 +54,7 @@ fn is_outage(failure: &Failure) -> bool {
 }
 
 impl Health {
-    /// Notes a failure of any kind. Where it is to be said, how many went unsaid since the last one.
+    /// Notes a failure of any kind. `Some` if it is to be logged, with the number of omitted ones before it.
     pub(crate) fn note(&self, failure: &Failure) -> Option<Option<NonZeroU64>> {
         let now = Instant::now();
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((failure.clone(), now));
@@ -65,9 +62,9 @@ impl Health {
         unsaid.map(NonZeroU64::new)
     }
 
-    /// Notes an answer, and says in the log what that ends: an outage of `name` at `target`.
+    /// Notes an answer, and logs the end of an outage of the entry `name` at `target`.
     pub(crate) fn end(&self, name: &str, target: &Url) {
-        if !self.lasts.load(Ordering::Relaxed) {
+        if !self.is_out.load(Ordering::Relaxed) {
             return;
         }
         if let Some(Ended { lasted, failures }) = self.answered(Instant::now()) {
@@ -76,8 +73,7 @@ impl Health {
         }
     }
 
-    /// For an administrator: the entry `name` of `kind` at `target`, its queue, whether it has the
-    /// token that it wants, and how it fares.
+    /// The entry `name` of `kind` for `status`. `has_token` is `None` if the API wants no token.
     pub(crate) fn status(
         &self,
         kind: &str,
@@ -94,39 +90,39 @@ impl Health {
             "working": queue.busy,
             "waiting": queue.waiting,
             "has_token": has_token,
-            "is_out_of_order": self.lasts.load(Ordering::Relaxed),
+            "is_out_of_order": self.is_out.load(Ordering::Relaxed),
             "last_failure": last.as_ref().map(|(failure, _)| failure.to_string()),
             "last_failure_s_ago": last.as_ref().map(|(_, at)| at.elapsed().as_secs()),
         })
     }
 
-    /// Notes one such failure. Where it is to be said, how many went unsaid since the last one.
+    /// Notes a failure of the API. `Some` if it is to be logged, with the number of omitted ones before it.
     fn failed(&self, now: Instant) -> Option<u64> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        match &mut *state {
+        let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *outage {
             None => {
-                *state = Some(State { since: now, said: now, unsaid: 0, all: 1 });
-                self.lasts.store(true, Ordering::Relaxed);
+                *outage = Some(Outage { since: now, logged: now, unlogged: 0, failures: 1 });
+                self.is_out.store(true, Ordering::Relaxed);
                 Some(0)
             }
-            Some(state) => {
-                state.all += 1;
-                if now.duration_since(state.said) < EVERY {
-                    state.unsaid += 1;
+            Some(outage) => {
+                outage.failures += 1;
+                if now.duration_since(outage.logged) < EVERY {
+                    outage.unlogged += 1;
                     return None;
                 }
-                state.said = now;
-                Some(std::mem::take(&mut state.unsaid))
+                outage.logged = now;
+                Some(std::mem::take(&mut outage.unlogged))
             }
         }
     }
 
-    /// Notes an answer. Where it ends an outage, which one.
+    /// Notes an answer. Returns the outage that it ends.
     fn answered(&self, now: Instant) -> Option<Ended> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        self.lasts.store(false, Ordering::Relaxed);
-        let State { since, all, .. } = state.take()?;
-        Some(Ended { lasted: now.duration_since(since), failures: all })
+        let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
+        self.is_out.store(false, Ordering::Relaxed);
+        let Outage { since, failures, .. } = outage.take()?;
+        Some(Ended { lasted: now.duration_since(since), failures })
     }
 }
 
@@ -136,16 +132,16 @@ mod tests {
 
     #[test]
     fn the_first_then_one_a_minute_then_the_end() {
-        let (outage, start) = (Health::default(), Instant::now());
+        let (health, start) = (Health::default(), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
-        assert_eq!(outage.answered(at(0)), None);
-        assert_eq!(outage.failed(at(0)), Some(0));
-        assert_eq!([1, 2, 59].map(|second| outage.failed(at(second))), [None; 3]);
-        assert_eq!(outage.failed(at(60)), Some(3));
-        assert_eq!(outage.failed(at(61)), None);
-        assert_eq!(outage.failed(at(200)), Some(1));
-        assert_eq!(outage.answered(at(210)), Some(Ended { lasted: Duration::from_secs(210), failures: 7 }));
-        assert_eq!(outage.answered(at(211)), None);
-        assert_eq!(outage.failed(at(212)), Some(0), "the next one begins anew");
+        assert_eq!(health.answered(at(0)), None);
+        assert_eq!(health.failed(at(0)), Some(0));
+        assert_eq!([1, 2, 59].map(|second| health.failed(at(second))), [None; 3]);
+        assert_eq!(health.failed(at(60)), Some(3));
+        assert_eq!(health.failed(at(61)), None);
+        assert_eq!(health.failed(at(200)), Some(1));
+        assert_eq!(health.answered(at(210)), Some(Ended { lasted: Duration::from_secs(210), failures: 7 }));
+        assert_eq!(health.answered(at(211)), None);
+        assert_eq!(health.failed(at(212)), Some(0), "the next one begins anew");
     }
 }

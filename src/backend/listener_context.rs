@@ -1,56 +1,43 @@
-//! What stands between a listener and the targets that are asked through it: a pool of its own, and
-//! the gate that a target's full queue closes.
+//! What a listener gives to its lookups: its own worker pool, the gates of its admission, its counters.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::sync::Notify;
-
+use super::admission::{Gate, Pressure};
 use super::worker_pool::{Worker, WorkerPool};
 use crate::model::{Deadline, Failure};
 use crate::observe::metrics::Listener;
 
-/// How long a full queue may keep connections waiting.
-const BURST: Duration = Duration::from_millis(500);
-/// How often it looks then whether the queue moves.
-const LOOK: Duration = Duration::from_millis(100);
-/// A queue moves in which a lookup got a worker this long ago at the most.
-const MOVES: Duration = Duration::from_secs(1);
-
-/// What stands between a listener and the targets.
+/// A listener, as its requests see it. The default belongs to no listener.
 #[derive(Debug, Clone, Default)]
 pub struct ListenerContext {
-    /// Closed by the queue of the one target that is asked here. Where several are, one of them
-    /// must not keep out who asks another: then this is nobody's to wait for.
-    target: Arc<Gate>,
+    /// Closed by the full queue of an API. It counts only if the listener has a single entry: otherwise one
+    /// slow API would keep out the requests for others.
+    api_gate: Arc<Gate>,
     leads_to_one: Arc<AtomicBool>,
-    /// `worker_pool` of the listener, and what closes its own queue.
+    /// `worker_pool` of the listener, and the gate that its full queue closes.
     pool: Option<Arc<(WorkerPool, Gate)>>,
-    /// Where the listener's connections are counted.
-    listener: Option<Arc<Listener>>,
+    counters: Option<Arc<Listener>>,
 }
 
 impl ListenerContext {
-    /// The door of a listener with a pool of its own, or without; `leads_to_one` where all that
-    /// comes through it is for one target.
+    /// `pool` is the listener's `worker_pool`. `leads_to_one`: all its requests are for one entry.
     #[must_use]
-    pub fn new(pool: Option<WorkerPool>, leads_to_one: bool, listener: Arc<Listener>) -> Self {
-        let pool = pool.map(|pool| Arc::new((pool, Gate::default())));
+    pub fn new(pool: Option<WorkerPool>, leads_to_one: bool, counters: Arc<Listener>) -> Self {
         Self {
-            target: Arc::default(),
+            api_gate: Arc::default(),
             leads_to_one: Arc::new(leads_to_one.into()),
-            pool,
-            listener: Some(listener),
+            pool: pool.map(|pool| Arc::new((pool, Gate::default()))),
+            counters: Some(counters),
         }
     }
 
-    /// The same, after a reload has changed the number of targets.
+    /// Takes over a change by a reload.
     pub fn set_leads_to_one(&self, leads_to_one: bool) {
         self.leads_to_one.store(leads_to_one, Ordering::Relaxed);
     }
 
-    /// Waits for one of the listener's own workers.
+    /// Waits for a worker of the listener's own pool; `None` if it has no pool.
     ///
     /// # Errors
     /// As [`WorkerPool::enter`].
@@ -61,7 +48,7 @@ impl ListenerContext {
         }
     }
 
-    /// The same for a login, which is not held up behind a full queue.
+    /// The same for a login, which does not wait if the queue is full.
     ///
     /// # Errors
     /// As [`WorkerPool::enter_or_fail`].
@@ -72,114 +59,34 @@ impl ListenerContext {
         }
     }
 
-    /// What closes it.
     fn gates(&self) -> impl Iterator<Item = &Gate> {
-        let target = self.leads_to_one.load(Ordering::Relaxed).then_some(&*self.target);
-        target.into_iter().chain(self.pool.as_deref().map(|(_, gate)| gate))
+        let api = self.leads_to_one.load(Ordering::Relaxed).then_some(&*self.api_gate);
+        api.into_iter().chain(self.pool.as_deref().map(|(_, gate)| gate))
     }
 
-    /// Whether nobody who came in waits in a full queue that this listener must heed.
+    /// Whether the listener may accept at once.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.gates().all(Gate::is_open)
     }
 
-    /// Returns once that is so. A burst passes; but where a queue that moves has kept this door closed
-    /// for half a second, more come than the target can answer. Then they are let in, so that each of them
-    /// hears at once whether it can be answered in time (see `limit`).
-    pub async fn open(&self, pressure: &mut Pressure) {
+    /// Waits until the listener may accept a connection.
+    pub async fn admit(&self, pressure: &mut Pressure) {
         for gate in self.gates().filter(|gate| !gate.is_open()) {
-            let until = pressure.began() + BURST;
-            if Instant::now() < until || !gate.moves() {
-                if let Some(listener) = &self.listener {
-                    listener.held_up();
-                }
-                let look = || tokio::time::Instant::from(until.max(Instant::now() + LOOK));
-                while tokio::time::timeout_at(look(), gate.open()).await.is_err() && !gate.moves() {}
-                pressure.began();
-            }
+            let held_up = || self.counters.iter().for_each(|counters| counters.held_up());
+            gate.admit(pressure, held_up).await;
         }
     }
 
-    /// Where the connections are counted that came through it; `None` where it is nobody's.
+    /// The counters of the listener; `None` for the default.
     #[must_use]
     pub fn counters(&self) -> Option<&Arc<Listener>> {
-        self.listener.as_ref()
+        self.counters.as_ref()
     }
 
-    /// The gate that a target's full queue closes.
+    /// The gate that the full queue of an API closes.
     #[must_use]
-    pub fn target_gate(&self) -> &Gate {
-        &self.target
-    }
-}
-
-/// How long a door has been closed again and again.
-#[derive(Debug, Default)]
-pub struct Pressure(Option<(Instant, Instant)>);
-
-impl Pressure {
-    /// Notes that it is closed; since when it has been, with pauses shorter than [`BURST`].
-    fn began(&mut self) -> Instant {
-        let now = Instant::now();
-        let lasts = self.0.filter(|(_, last)| now.duration_since(*last) < BURST);
-        let began = lasts.map_or(now, |(began, _)| began);
-        self.0 = Some((began, now));
-        began
-    }
-}
-
-/// Closed while a lookup that came through it waits in a full queue.
-#[derive(Debug, Default)]
-pub struct Gate {
-    held: AtomicUsize,
-    freed: Notify,
-    /// When one of those who waited got a worker.
-    served: Mutex<Option<Instant>>,
-}
-
-impl Gate {
-    pub(super) fn hold(&self) -> Held<'_> {
-        self.held.fetch_add(1, Ordering::SeqCst);
-        Held(self)
-    }
-
-    fn is_open(&self) -> bool {
-        self.held.load(Ordering::SeqCst) == 0
-    }
-
-    /// Whether the queue that closes it moves.
-    fn moves(&self) -> bool {
-        let served = *self.served.lock().unwrap_or_else(PoisonError::into_inner);
-        served.is_some_and(|at| at.elapsed() < MOVES)
-    }
-
-    /// Returns once it is open.
-    pub async fn open(&self) {
-        loop {
-            let freed = self.freed.notified();
-            if self.is_open() {
-                return;
-            }
-            freed.await;
-        }
-    }
-}
-
-/// Keeps a gate closed.
-pub(super) struct Held<'a>(&'a Gate);
-
-impl Held<'_> {
-    /// Lets go, for whoever waited has got a worker.
-    pub(super) fn served(self) {
-        *self.0.served.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-    }
-}
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        if self.0.held.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.0.freed.notify_waiters();
-        }
+    pub fn api_gate(&self) -> &Gate {
+        &self.api_gate
     }
 }

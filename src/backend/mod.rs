@@ -1,5 +1,6 @@
 //! One HTTP API as an entry sees it: connections, the token of `backend_oidc_auth`, workers, health.
 
+pub mod admission;
 pub(crate) mod health;
 pub mod listener_context;
 mod service_time;

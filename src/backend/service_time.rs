@@ -1,7 +1,5 @@
-//! How long a worker is usually busy with one lookup: a running estimate of its mean and of how far
-//! single ones are from it, as RFC 6298 (2) has it for round trips.
-//!
-//! Several threads add to it without a lock, and may lose a sample: it is an estimate.
+//! How long a worker is busy with one lookup: running estimates of mean and deviation, as in RFC 6298 (2).
+//! Threads add to it without a lock; a lost sample does no harm.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -14,7 +12,7 @@ pub(super) struct ServiceTime {
 }
 
 impl ServiceTime {
-    /// Takes in one lookup's time.
+    /// Adds the time of one lookup.
     pub(super) fn add(&self, time: Duration) {
         let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).clamp(1, u64::MAX / 8);
         let mean = self.mean.load(Ordering::Relaxed);
@@ -28,12 +26,12 @@ impl ServiceTime {
         self.mean.store((7 * mean + time) / 8, Ordering::Relaxed);
     }
 
-    /// Zero while nothing is known.
+    /// The mean; zero before the first sample.
     pub(super) fn mean(&self) -> Duration {
         Duration::from_nanos(self.mean.load(Ordering::Relaxed))
     }
 
-    /// What all but a few stay below; zero while nothing is known.
+    /// Nearly all lookups take less; zero before the first sample.
     pub(super) fn usual(&self) -> Duration {
         let deviation = self.deviation.load(Ordering::Relaxed);
         self.mean() + Duration::from_nanos(deviation.saturating_mul(4))

@@ -1,27 +1,24 @@
-//! How many lookups run at a time, and what happens to those who wait.
+//! The worker pool of an entry or a listener: how many lookups run, how many wait, and for how long.
 //!
-//! A lookup waits for a worker as long as it can still be answered in time. Two rules keep an API that
-//! is asked more than it can answer from doing nothing but what comes too late:
+//! A lookup waits as long as it can still be answered in time. Two rules keep an overloaded API from working
+//! on answers that come too late:
 //!
-//! * No lookup begins with less time left than one usually takes (`service_time`).
-//! * A lookup behind so many others that its turn would come too late fails at once.
+//! * A lookup does not begin if it has less time left than a lookup usually takes (`service_time`).
+//! * A lookup fails at once if its turn would come too late.
 //!
-//! Both rest on an estimate, so a lookup that finds a free worker begins in any case. A queue that is long, but moves fast enough, turns
-//! none away: Postfix' processes wait, and are answered. benches/README.md has the figures, also
-//! of what was tried instead.
+//! Both rest on an estimate; a lookup that finds a free worker begins in any case. benches/README.md has the
+//! measurements.
 //!
-//! As long as the queue behind the workers is full, those who wait there keep their listener's
-//! [`ListenerContext`](super::listener_context::ListenerContext) closed: it accepts nobody until there is room, and the kernel's queue of
-//! connections fills. The bound is for each target, so that one slow API holds up no other; hence a
-//! listener through which several targets are asked stays open (but for a pool of its own), and so
-//! does the local socket.
+//! While the queue is full, the lookups beyond it keep the [`Gate`] of their listener closed: it accepts no
+//! connection, and the kernel's queue fills. A listener with several entries heeds only the gate of its own
+//! pool, and the local socket heeds none: one slow API must not hold up others.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::listener_context::Gate;
+use super::admission::Gate;
 use super::service_time::ServiceTime;
 use crate::model::{Deadline, Failure};
 use crate::observe::metrics::Queue;
@@ -36,18 +33,18 @@ pub struct WorkerPool {
     service_time: ServiceTime,
 }
 
-/// One worker, busy until this is dropped.
+/// A worker. It is free again when this is dropped.
 #[derive(Debug)]
 pub struct Worker<'l> {
     pool: &'l WorkerPool,
     since: Instant,
-    /// When the lookup's budget ends.
+    /// The end of the lookup's time limit.
     until: Instant,
     _permit: SemaphorePermit<'l>,
 }
 
 impl WorkerPool {
-    /// `workers` at a time, `max_queue` behind them.
+    /// `workers` concurrent lookups, and `max_queue` that wait.
     #[must_use]
     pub fn new(workers: usize, max_queue: usize) -> Self {
         let max_workers = workers.min(Semaphore::MAX_PERMITS);
@@ -56,7 +53,7 @@ impl WorkerPool {
         Self { workers, max_workers, waiting, max_queue, service_time }
     }
 
-    /// Who waits and who is served at this moment.
+    /// How many lookups wait and run now.
     #[must_use]
     pub fn queue(&self) -> Queue {
         Queue {
@@ -66,10 +63,10 @@ impl WorkerPool {
         }
     }
 
-    /// The same, but a full queue is not waited behind.
+    /// Waits for a worker, unless the queue is full.
     ///
     /// # Errors
-    /// [`Failure::Overload`] at once where the queue is full, else as [`Self::enter`].
+    /// [`Failure::Overload`] at once if the queue is full, else as [`Self::enter`].
     pub async fn enter_or_fail(&self, deadline: Deadline) -> Result<Worker<'_>, Failure> {
         if self.workers.available_permits() == 0 && self.waiting.load(Ordering::Relaxed) >= self.max_queue {
             return Err(Failure::Overload);
@@ -77,22 +74,22 @@ impl WorkerPool {
         self.enter(deadline, &Gate::default()).await
     }
 
-    /// Waits for a worker. It is free again when the guard is dropped.
+    /// Waits for a worker. `gate` is closed while the queue is full.
     ///
     /// # Errors
-    /// [`Failure::Overload`] where its turn would come too late, or does.
+    /// [`Failure::Overload`] if the turn of the lookup would come too late, or does.
     pub async fn enter(&self, deadline: Deadline, gate: &Gate) -> Result<Worker<'_>, Failure> {
         if let Ok(permit) = self.workers.try_acquire() {
             return Ok(self.worker(permit, deadline));
         }
-        let place = Place::take(self);
+        let turn = Waiting::begin(self);
         let patience = self.patience(deadline);
-        if self.expected_wait(place.ahead) > patience {
+        if self.expected_wait(turn.ahead) > patience {
             return Err(Failure::Overload);
         }
-        let held = place.beyond_queue().then(|| gate.hold());
+        let held = turn.beyond_queue().then(|| gate.hold());
         match tokio::time::timeout(patience, self.workers.acquire()).await {
-            // What was known when it began to wait may have been nothing yet.
+            // The estimate may be newer than the wait.
             Ok(Ok(_)) if deadline.remaining() < self.service_time.mean() => Err(Failure::Overload),
             Ok(Ok(permit)) => {
                 if let Some(held) = held {
@@ -100,7 +97,7 @@ impl WorkerPool {
                 }
                 Ok(self.worker(permit, deadline))
             }
-            // Never closed; and if it were, nothing could be asked.
+            // A time limit; the semaphore is never closed.
             Ok(Err(_)) | Err(_) => Err(Failure::Overload),
         }
     }
@@ -109,15 +106,15 @@ impl WorkerPool {
         Worker { pool: self, since: Instant::now(), until: deadline.instant(), _permit: permit }
     }
 
-    /// How long a lookup may wait, and begin in time all the same. Times that scatter widely leave it
-    /// half of its time, unless most lookups take longer than the other half.
+    /// How long a lookup may wait and still begin in time. If service times scatter widely, it may wait for
+    /// half of its time, unless the mean is longer than the other half.
     fn patience(&self, deadline: Deadline) -> Duration {
         let (left, mean) = (deadline.remaining(), self.service_time.mean());
         let least = if mean <= left / 2 { left / 2 } else { left.saturating_sub(mean) };
         left.saturating_sub(self.service_time.usual()).max(least)
     }
 
-    /// When the turn of a lookup comes that has so many ahead of it.
+    /// When the turn of a lookup comes that has `ahead` others before it.
     fn expected_wait(&self, ahead: usize) -> Duration {
         let turns = (ahead + 1) as f64 / self.max_workers as f64;
         Duration::try_from_secs_f64(self.service_time.mean().as_secs_f64() * turns).unwrap_or(Duration::MAX)
@@ -128,30 +125,30 @@ impl Drop for Worker<'_> {
     fn drop(&mut self) {
         let (now, time) = (Instant::now(), &self.pool.service_time);
         let busy = now.saturating_duration_since(self.since);
-        // One that its budget has cut short would have taken longer.
+        // A lookup that ran into its time limit would have taken longer.
         time.add(if now < self.until { busy } else { busy.max(time.mean()) });
     }
 }
 
-/// A place in the queue, given back by drop: whoever hangs up does not wait on.
-struct Place<'a> {
+/// A waiting lookup; it leaves the queue on drop.
+struct Waiting<'a> {
     pool: &'a WorkerPool,
-    /// How many there were before.
+    /// How many waited before it.
     ahead: usize,
 }
 
-impl<'a> Place<'a> {
-    fn take(pool: &'a WorkerPool) -> Self {
+impl<'a> Waiting<'a> {
+    fn begin(pool: &'a WorkerPool) -> Self {
         Self { pool, ahead: pool.waiting.fetch_add(1, Ordering::Relaxed) }
     }
 
-    /// Whether the queue is full with this one.
+    /// Whether this lookup fills the queue, or stands beyond it.
     fn beyond_queue(&self) -> bool {
         self.ahead + 1 >= self.pool.max_queue
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.pool.waiting.fetch_sub(1, Ordering::Relaxed);
     }

@@ -24,7 +24,8 @@ use tracing::warn;
 
 use super::Shared;
 use super::connection_limits::{ConnectionSlot, Permit};
-use crate::backend::listener_context::{ListenerContext, Pressure};
+use crate::backend::admission::Pressure;
+use crate::backend::listener_context::ListenerContext;
 use crate::broker::Generation;
 use crate::observe::metrics;
 use crate::observe::warnings::{RateLimitedWarning, RateLimitedWarnings};
@@ -85,7 +86,7 @@ pub(super) async fn accept<T, S, N, F>(
         let accepted = tokio::select! {
             // A connection in the kernel's queue may have sent a request already.
             biased;
-            accepted = async { acceptor.listener.open(&mut pressure).await; next().await } => accepted,
+            accepted = async { acceptor.listener.admit(&mut pressure).await; next().await } => accepted,
             _ = draining.begun() => {
                 // The runtime may not have seen such a connection yet.
                 if !draining.is_over() && acceptor.listener.is_open() && session::has(queue, PollFlags::IN) {
