@@ -1,10 +1,9 @@
-//! How many logins of one remote address, and of one name, are under way at a time: who guesses in
-//! parallel learns no faster than who guesses one by one.
+//! The limit of concurrent logins of a remote address and of a name: parallel guesses are no faster than
+//! guesses in sequence.
 //!
-//! An attempt lasts from before its API is asked until its answer has left; one that was denied
-//! lasts as long as its delay, also where its peer does not wait for it. It counts for its name only
-//! as long as the delay of a first denial: what an address has to wait longer for must not keep out
-//! others of that name. Further ones wait for their permit, in the order in which they came, and hold no
+//! An attempt begins before the API is asked and ends when its answer is sent. A denied one lasts as long as
+//! its delay, even if the peer hangs up. For its name it lasts only as long as the delay of a first denial: a
+//! longer delay of an address must not keep out other users of the name. Further ones wait for their permit, in the order in which they came, and hold no
 //! worker meanwhile. The table knows only those that are under way or wait, and is bounded besides.
 
 use std::collections::HashMap;
@@ -18,10 +17,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
 use crate::model::Deadline;
 
-/// Addresses and names at a time; beyond them a login fails.
+/// The most addresses and names in the table; beyond them a login fails.
 const MAX_SUBJECTS: usize = 64 * 1024;
 
-/// What is bounded.
+/// What the limit applies to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Subject {
     /// A remote address, or its network.
@@ -44,18 +43,18 @@ impl TooManyAttempts {
     }
 }
 
-/// Everything that is under way. Another bound is another key: a reload may change it.
+/// The open attempts. The limit is part of the key: a reload may change it.
 #[derive(Debug, Default)]
 pub(super) struct Attempts(Mutex<HashMap<(Subject, usize), AttemptLimit>>);
 
 #[derive(Debug)]
 struct AttemptLimit {
     permits: Arc<Semaphore>,
-    /// Those under way, and those that wait.
+    /// Running and waiting attempts.
     slots: usize,
 }
 
-/// One login that is under way, or waits: given back by drop.
+/// One running or waiting login of a subject; released on drop.
 #[derive(Debug)]
 struct AttemptSlot {
     attempts: Arc<Attempts>,
@@ -63,7 +62,7 @@ struct AttemptSlot {
     permit: Option<OwnedSemaphorePermit>,
 }
 
-/// One login under way. Dropped, it makes room at the end of what it has to last.
+/// A running login. If it is dropped, its slots are released at its end.
 #[derive(Debug)]
 pub(super) struct Attempt {
     slots: Vec<AttemptSlot>,
@@ -108,7 +107,6 @@ impl Attempts {
                 slot.permit = Some(permit);
                 return Some((slot, false));
             }
-            // Never closed; and if it were, nobody would have a permit.
             Err(TryAcquireError::Closed) => return None,
             Err(TryAcquireError::NoPermits) => {}
         }
@@ -185,7 +183,7 @@ impl Drop for Attempt {
         if slots.is_empty() || until <= Instant::now() {
             return;
         }
-        // Its peer has left, or could not wait so long. Without a runtime everything ends.
+        // The peer hung up, or the time limit came first. Without a runtime the process ends.
         if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(async move {
                 tokio::time::sleep_until(names_until.into()).await;

@@ -1,5 +1,5 @@
-//! What the log says of logins: each denial, for fail2ban, and failures, but for what an outage repeats.
-//! The entry and the remote address stand first, before anything that a user has typed.
+//! Log lines of logins: each denial (for fail2ban), and failures within the rate limit of an outage. The entry
+//! and the remote address come before anything that a user typed.
 
 use tracing::info;
 
@@ -10,11 +10,11 @@ use crate::model::brief::cut;
 use crate::model::{Answer, Failure, Login};
 use crate::observe::explain;
 
-/// The most that is said of a token.
+/// The most bytes of a token's detail.
 const LONGEST_DETAIL: usize = 600;
 
 impl LoginEntry {
-    /// Says whose login was denied, and why.
+    /// Logs a denial.
     pub(super) fn log_denial(&self, login: &Login, context: &RequestContext, reason: &str, detail: &str) {
         let (name, mechanism) = (self.settings.name.as_str(), login.mechanism.name());
         let (user, remote) = (login.credentials.user(), login.peer.client_ip.as_str());
@@ -26,7 +26,7 @@ impl LoginEntry {
         info!(name, remote, user, mechanism, reason, detail, session, request, "login denied");
     }
 
-    /// The answer to a login that had no turn. The log has one line a minute of them.
+    /// The answer to a login beyond `sasl_attempts`; logged once a minute.
     pub(super) fn put_off(&self, login: &Login, context: &RequestContext, why: TooManyAttempts) -> Answer {
         let failure = Failure::Overload;
         explain::note(|| format!("failed: {} (class {})", why.reason(), failure.class()));
@@ -40,7 +40,7 @@ impl LoginEntry {
         Answer::Failed { failure, on_failure: Some(self.settings.on_failure.clone()) }
     }
 
-    /// Says what failed, but for what an outage repeats.
+    /// Logs a failure, unless the rate limit of an outage holds the line back.
     pub(super) fn log_failure(&self, login: &Login, context: &RequestContext, failure: &Failure) {
         let Some(unsaid) = self.backend.health.note(failure) else { return };
         let (name, mechanism) = (self.settings.name.as_str(), login.mechanism.name());

@@ -5,9 +5,9 @@
 //! is sent once, on a connection that is sure to be alive, and kept nowhere. A token goes to `oidc`;
 //! the name that logs in is the token's, and a client that claimed another one is refused.
 //!
-//! Everything happens within 8 s of the line that completed the credentials. A few attempts of one
-//! address or name are under way at a time (`attempts`), and a denial is held back (`penalty`);
-//! what waits for either holds no worker.
+//! All of this takes at most 8 s from the line that completed the credentials. Concurrent attempts of an
+//! address or a name are limited (`attempts`), and a denial is delayed (`penalty`); neither wait holds a
+//! worker.
 
 mod answer;
 mod attempts;
@@ -52,15 +52,15 @@ pub struct LoginEntry {
     backend: Backend,
     verifier: Option<Verifier>,
     penalties: Arc<Penalties>,
-    /// Logins that had no turn: no fault of the API's.
+    /// The rate limit of log lines for logins beyond `sasl_attempts`; not the fault of the API.
     too_many: Health,
     metrics: Arc<Metrics>,
 }
 
-/// What an API or a token says of a login.
+/// The decision of an API or a token on a login.
 #[derive(Debug, PartialEq, Eq)]
 enum Decision {
-    /// This one has logged in.
+    /// The account that logged in.
     Accepted(String),
     /// For the SMTP client, and for the log where that says more.
     Denied { reason: String, detail: String },
@@ -122,7 +122,7 @@ impl LoginEntry {
         self.backend.status("login", name, url)
     }
 
-    /// What is on offer: tokens only where they can be verified.
+    /// The mechanisms on offer: those with tokens only if they can be verified.
     #[must_use]
     pub fn mechanisms(&self) -> Vec<Mechanism> {
         let tokens = self.verifier.is_some();
@@ -135,7 +135,7 @@ impl LoginEntry {
         &self.settings.on_failure
     }
 
-    /// Asks, and says in the log what was denied and what failed.
+    /// Asks the API or verifies the token; logs denials and failures.
     pub async fn ask(&self, login: &Login, context: &RequestContext) -> Answer {
         let deadline = Deadline::from(context.at, self.settings.timeout.min(LOGIN_BUDGET));
         let (remote, typed) = (address(&login.peer.client_ip), login.credentials.user());
@@ -219,7 +219,7 @@ impl LoginEntry {
             format!("API: {}{said}", reply.status)
         });
         Ok(match answer::read(&self.settings, user, &reply)? {
-            // An API that repeats what it was told must not have us repeat it.
+            // The API may repeat the password or its credentials; the reply must not.
             Decision::Denied { reason, .. }
                 if reason.contains(password.expose())
                     || theirs().matches(&reason)
@@ -227,7 +227,7 @@ impl LoginEntry {
             {
                 Decision::denied(answer::DENIED)
             }
-            // Only then: a secret that is cut in half is none that could be found.
+            // Shortened after the search: half of a secret would not be found.
             Decision::Denied { reason, .. } => Decision::denied(&one_line(&reason)),
             accepted => accepted,
         })

@@ -37,11 +37,11 @@ impl LookupEntry {
         );
     }
 
-    /// What a failure says: an answer from before where there is one, else what the entry says.
+    /// The answer to a failed lookup: an older one from the cache, else what the entry says.
     pub(super) fn stand_in(&self, key: &[u8], failure: Failure) -> Answer {
         let may_stand_in = match &self.settings.kind {
             Kind::Policy(_) => true,
-            // The others are complete answers that an administrator must look at.
+            // These are complete answers: an administrator must look at them.
             Kind::Map(_) => !matches!(
                 failure,
                 Failure::EmptyValue | Failure::UnexpectedValue | Failure::ErrorField(_) | Failure::TooLong(_)
@@ -58,8 +58,8 @@ impl LookupEntry {
         }
     }
 
-    /// What a question that cannot be sent says. A path that leads elsewhere names no entry; for
-    /// the rest an administrator must choose another escaping.
+    /// The answer to a lookup that cannot be sent. A path that leads elsewhere means "not found"; otherwise an
+    /// administrator must choose another escaping.
     pub(super) fn unsendable(&self, why: Unsendable) -> Answer {
         let (reason, hint) = match why {
             Unsendable::Elsewhere => (
@@ -68,7 +68,7 @@ impl LookupEntry {
             ),
             Unsendable::Illegal => ("the template cannot send what is asked", None),
         };
-        explain::note(|| format!("nobody is asked: {reason}"));
+        explain::note(|| format!("the API is not asked: {reason}"));
         let failure = match (&self.settings.kind, why) {
             (Kind::Map(_), Unsendable::Elsewhere) => return Answer::NotFound,
             (Kind::Map(_), Unsendable::Illegal) => Failure::Malformed,

@@ -1,11 +1,9 @@
-//! One HTTP API behind one entry of the configuration: a question becomes a request, the
-//! response an answer.
+//! One map or policy service: a lookup becomes an HTTP request, the answer of the API an [`Answer`].
 //!
-//! The way through: what needs no call is answered at once (`domains`, the cache); `request`
-//! renders; `flight` joins a lookup that is under way; `limit` waits for a worker; `exchange`
-//! brings the whole response; `answer` reads it with the help of `value`; the cache keeps it, or
-//! stands in for it. All of it happens within one deadline, and a lookup that is dropped gives
-//! everything back.
+//! `domains` and the cache may answer at once. Otherwise `request` renders, `shared` joins an identical lookup
+//! that runs, the worker pool grants a worker, the backend brings the whole HTTP answer, `answer` and `value`
+//! read it, and the cache keeps it. If the lookup fails, an older answer may stand in (`failed`). All of this
+//! has one deadline; a dropped lookup gives back what it holds.
 
 mod answer;
 pub mod cache;
@@ -163,7 +161,7 @@ impl LookupEntry {
         if let (LookupInput::Key(key), Kind::Map(map)) = (lookup, &self.settings.kind)
             && !map.serves(key)
         {
-            explain::note(|| "the key is of none of `domains`: nobody is asked".to_owned());
+            explain::note(|| "the key is of none of `domains`: the API is not asked".to_owned());
             return Answer::NotFound;
         }
         if self.settings.log_keys == LogKeys::Always {
@@ -177,7 +175,7 @@ impl LookupEntry {
         let key: Arc<[u8]> = self.cache.key(lookup).into();
         match self.cache.find(&key) {
             Cached::Fresh(answer) => {
-                explain::note(|| "cache: a fresh answer, nobody is asked".to_owned());
+                explain::note(|| "cache: a fresh answer, the API is not asked".to_owned());
                 return answer;
             }
             Cached::Stale(answer) => {
@@ -191,7 +189,7 @@ impl LookupEntry {
             Ok(rendered) => rendered,
             Err(why) => return self.unsendable(why),
         };
-        // Outside of what is shared: one listener's queue is no other's.
+        // The pool of a listener applies to its own lookups, not to shared ones.
         let outcome = match context.listener.enter(deadline).await {
             Ok(_listeners_worker) => self.look_up(rendered, &key, deadline, &context.listener).await,
             Err(failure) => Err(failure),
@@ -202,7 +200,7 @@ impl LookupEntry {
         })
     }
 
-    /// Asks; or waits for the same lookup, where one is under way and may be shared.
+    /// Asks the API, or joins an identical lookup that runs.
     async fn look_up(
         self: &Arc<Self>,
         rendered: Rendered,
@@ -216,14 +214,14 @@ impl LookupEntry {
         let rendered = Arc::new(rendered);
         loop {
             let joined = match self.join(&rendered, key, deadline, listener) {
-                // It ends with our budget.
+                // Its deadline is this one.
                 Role::Leader(lookup) => return lookup.await,
                 Role::Follower(joined) => joined.outcome(),
             };
-            // Seldom, and would make every connection larger.
+            // Boxed: it is rare, and would make every connection larger.
             match Box::pin(tokio::time::timeout_at(deadline.instant().into(), joined)).await {
                 Err(_) => return Err(Failure::Timeout),
-                // Its budget began before ours did.
+                // The time limit of the other lookup began earlier: try again.
                 Ok(Err(Failure::Timeout | Failure::Overload)) if !deadline.remaining().is_zero() => {}
                 Ok(outcome) => return outcome,
             }
@@ -241,7 +239,7 @@ impl LookupEntry {
         self.shared.join(key, || {
             let (target, rendered, listener) = (Arc::clone(self), Arc::clone(rendered), listener.clone());
             let (key, trace) = (Arc::clone(key), span::current());
-            // Whoever moves it on, it belongs to the trace of who began it.
+            // Its spans belong to the request that began it.
             span::within(trace, async move { target.exchange(&rendered, &key, deadline, &listener).await })
         })
     }
@@ -279,8 +277,8 @@ impl LookupEntry {
         outcome
     }
 
-    /// Asks anew in the background, while the old answer is given: once for each key, and
-    /// for so few at a time that workers are left for those who wait.
+    /// Refreshes a stale answer in the background: once for each key, and with few workers, so that the others
+    /// are left for waiting lookups.
     fn refresh(self: &Arc<Self>, lookup: LookupInput<'_>, key: &Arc<[u8]>, context: &RequestContext) {
         let Ok(place) = Arc::clone(&self.refreshing).try_acquire_owned() else { return };
         let Ok(rendered) = request::render(&self.settings, &self.path, lookup, context) else { return };
@@ -288,7 +286,7 @@ impl LookupEntry {
         let role = self.join(&Arc::new(rendered), key, deadline, &ListenerContext::default());
         let Role::Leader(lookup) = role else { return };
         tokio::spawn(async move {
-            // What became of it is in the cache and in the log.
+            // The result is in the cache or in the log.
             let _ = tokio::time::timeout_at(deadline.instant().into(), lookup).await;
             drop(place);
         });
@@ -309,7 +307,7 @@ impl MapSettings {
     /// Whether `domains` lets this key through. A key without `@` is a domain itself.
     fn serves(&self, key: &str) -> bool {
         let Some(domains) = &self.domains else { return true };
-        // What is no domain as far as we know is asked about: a bounce could not be taken back.
+        // An unreadable domain is looked up: a bounce could not be taken back.
         domain::comparable(domain::of_address(key)).is_none_or(|domain| domains.contains(&*domain))
     }
 }

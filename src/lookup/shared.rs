@@ -1,8 +1,7 @@
-//! Lookups that are under way, and those who wait for the same one.
+//! Identical lookups share one request to the API.
 //!
-//! Whoever begins a lookup moves it on, at hardly more cost than if nobody else could wait for it.
-//! Should they hang up before its end, one of those who wait goes on with it, and so on as long as
-//! one of them is left. So the first one hanging up neither loses it nor asks twice.
+//! The request that begins a lookup leads: it polls the lookup. Followers wait for the result. If the leader
+//! hangs up, a follower becomes the leader, so the lookup is neither lost nor sent twice.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -18,31 +17,31 @@ use crate::model::{Answer, Failure};
 
 type LookupResult = Result<Answer, Failure>;
 type LookupFuture = Pin<Box<dyn Future<Output = LookupResult> + Send>>;
-/// By key. Where both are locked, this is before any [`Progress`].
+/// Lock order: this map before any [`Progress`].
 type LookupsByKey = Arc<Mutex<HashMap<Arc<[u8]>, Arc<SharedLookup>>>>;
 
-/// What is under way.
+/// The running lookups of an entry.
 #[derive(Debug, Default)]
 pub(super) struct SharedLookups {
     known: LookupsByKey,
 }
 
-/// A place in one of them.
+/// The part of a request in a shared lookup.
 pub(super) enum Role {
-    /// Of whoever began it.
+    /// The request begins the lookup.
     Leader(Leader),
-    /// Of somebody else.
+    /// Another request leads.
     Follower(Follower),
 }
 
-/// Moves a lookup on.
+/// Polls a lookup.
 pub(super) struct Leader {
-    /// None once it has landed, or is left to somebody else.
+    /// `None` once it has ended or is abandoned.
     lookup: Option<LookupFuture>,
     slot: Slot,
 }
 
-/// Waits for a lookup that somebody else moves on.
+/// Waits for a lookup that another request leads.
 pub(super) struct Follower(Slot);
 
 struct Slot {
@@ -51,7 +50,7 @@ struct Slot {
     shared: Arc<SharedLookup>,
 }
 
-/// What all who wait for one lookup have in common.
+/// What leader and followers share.
 #[derive(Debug)]
 struct SharedLookup {
     state: Mutex<Progress>,
@@ -60,15 +59,15 @@ struct SharedLookup {
 
 #[derive(Debug)]
 struct Progress {
-    /// How many have a slot.
+    /// Leader and followers.
     participants: usize,
     phase: Phase,
 }
 
 enum Phase {
-    /// Somebody moves it on.
+    /// It has a leader.
     Running,
-    /// Whoever did has hung up.
+    /// The leader hung up.
     Abandoned(LookupFuture),
     Ended(LookupResult),
 }
@@ -102,7 +101,7 @@ impl Future for Leader {
         let Some(lookup) = &mut self.lookup else { return Poll::Pending };
         let outcome = ready!(lookup.as_mut().poll(cx));
         self.lookup = None;
-        // Whoever comes from now on asks anew.
+        // Later requests begin a new lookup.
         lock(&self.slot.known).remove(&self.slot.key);
         self.slot.put(Phase::Ended(outcome.clone()));
         Poll::Ready(outcome)
@@ -118,12 +117,12 @@ impl Drop for Leader {
 }
 
 impl Follower {
-    /// Waits for the outcome; moves the lookup on from where whoever did has hung up.
+    /// Waits for the result; leads the lookup if the leader hangs up.
     pub(super) async fn outcome(self) -> LookupResult {
         let shared = Arc::clone(&self.0.shared);
         loop {
             let mut changed = pin!(shared.changed.notified());
-            // From here on no change is missed.
+            // Registers before the state is read.
             changed.as_mut().enable();
             match self.0.take() {
                 Phase::Ended(outcome) => return outcome,
@@ -140,7 +139,7 @@ impl Slot {
         self.shared.changed.notify_waiters();
     }
 
-    /// How the lookup stands; one that was left is the caller's then.
+    /// The state of the lookup. The caller takes over an abandoned one.
     fn take(&self) -> Phase {
         let phase = &mut lock(&self.shared.state).phase;
         match phase {
@@ -151,7 +150,7 @@ impl Slot {
 }
 
 impl Drop for Slot {
-    /// The last one gives the lookup up.
+    /// The last participant ends an unfinished lookup.
     fn drop(&mut self) {
         if matches!(lock(&self.shared.state).phase, Phase::Ended(_)) {
             return;
