@@ -11,7 +11,7 @@ use tracing::info;
 use url::Url;
 
 use crate::model::Failure;
-use crate::observe::metrics::Queue;
+use crate::observe::metrics::WorkerCounts;
 
 const EVERY: Duration = Duration::from_secs(60);
 
@@ -79,7 +79,7 @@ impl Health {
         kind: &str,
         name: &str,
         target: &Url,
-        queue: &Queue,
+        queue: &WorkerCounts,
         has_token: Option<bool>,
     ) -> Value {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::admission::{Gate, Pressure};
 use super::worker_pool::{Worker, WorkerPool};
 use crate::model::{Deadline, Failure};
-use crate::observe::metrics::Listener;
+use crate::observe::metrics::ListenerMetrics;
 
 /// A listener, as its requests see it. The default belongs to no listener.
 #[derive(Debug, Clone, Default)]
@@ -17,13 +17,13 @@ pub struct ListenerContext {
     leads_to_one: Arc<AtomicBool>,
     /// `worker_pool` of the listener, and the gate that its full queue closes.
     pool: Option<Arc<(WorkerPool, Gate)>>,
-    counters: Option<Arc<Listener>>,
+    counters: Option<Arc<ListenerMetrics>>,
 }
 
 impl ListenerContext {
     /// `pool` is the listener's `worker_pool`. `leads_to_one`: all its requests are for one entry.
     #[must_use]
-    pub fn new(pool: Option<WorkerPool>, leads_to_one: bool, counters: Arc<Listener>) -> Self {
+    pub fn new(pool: Option<WorkerPool>, leads_to_one: bool, counters: Arc<ListenerMetrics>) -> Self {
         Self {
             api_gate: Arc::default(),
             leads_to_one: Arc::new(leads_to_one.into()),
@@ -80,7 +80,7 @@ impl ListenerContext {
 
     /// The counters of the listener; `None` for the default.
     #[must_use]
-    pub fn counters(&self) -> Option<&Arc<Listener>> {
+    pub fn counters(&self) -> Option<&Arc<ListenerMetrics>> {
         self.counters.as_ref()
     }
 

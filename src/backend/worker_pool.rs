@@ -21,7 +21,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::admission::Gate;
 use super::service_time::ServiceTime;
 use crate::model::{Deadline, Failure};
-use crate::observe::metrics::Queue;
+use crate::observe::metrics::WorkerCounts;
 
 /// Workers, and the queue behind them.
 #[derive(Debug)]
@@ -55,8 +55,8 @@ impl WorkerPool {
 
     /// How many lookups wait and run now.
     #[must_use]
-    pub fn queue(&self) -> Queue {
-        Queue {
+    pub fn queue(&self) -> WorkerCounts {
+        WorkerCounts {
             waiting: self.waiting.load(Ordering::Relaxed),
             busy: self.max_workers.saturating_sub(self.workers.available_permits()),
             workers: self.max_workers,

@@ -18,7 +18,7 @@ use crate::lookup::cache::Cache;
 use crate::lookup::template::LookupInput;
 use crate::lookup::{self, LookupEntry, RequestContext};
 use crate::model::{Answer, LOGIN_BUDGET, LONGEST_BUDGET, Mechanism, OnFailure, Protocol, Question};
-use crate::observe::metrics::{Component, Metrics, Outcome, Rows, UNKNOWN};
+use crate::observe::metrics::{Component, Metrics, Outcome, RequestsByListener, UNKNOWN};
 use crate::observe::span::{self, Tracer};
 use crate::observe::warnings::RateLimitedWarnings;
 use crate::oidc::Oidc;
@@ -31,7 +31,7 @@ pub struct Broker {
     policies: HashMap<String, CountedEntry<LookupEntry>>,
     logins: HashMap<String, CountedEntry<LoginEntry>>,
     /// Requests with names without entry, by protocol.
-    unknown_names: [Rows; 3],
+    unknown_names: [RequestsByListener; 3],
     /// The `on_failure` of a lookup in an unknown map.
     unknown_map: Option<OnFailure>,
     shared: Common,
@@ -43,7 +43,7 @@ pub struct Broker {
 #[derive(Debug)]
 struct CountedEntry<T> {
     entry: Arc<T>,
-    rows: Rows,
+    rows: RequestsByListener,
 }
 
 /// What all entries share. It outlives a reload.
@@ -242,7 +242,7 @@ impl Broker {
         answer
     }
 
-    async fn answer(&self, question: &Question, context: &RequestContext) -> (Answer, &Rows) {
+    async fn answer(&self, question: &Question, context: &RequestContext) -> (Answer, &RequestsByListener) {
         let [maps, policies, logins] = &self.unknown_names;
         match question {
             Question::Map { name, key } => match self.maps.get(name) {

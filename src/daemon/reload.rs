@@ -20,7 +20,7 @@ use crate::daemon::admin::{AdminReply, AdminRequest};
 use crate::daemon::log;
 use crate::daemon::query;
 use crate::export;
-use crate::export::endpoint::Endpoint;
+use crate::export::prometheus::PrometheusServer;
 use crate::server::activation::Activated;
 use crate::server::bind::{self, Bound};
 use crate::server::settings::Privileges;
@@ -36,7 +36,7 @@ pub(super) struct Daemon<'c> {
     broker: Arc<Broker>,
     /// The same broker, for the exporters.
     current: Arc<Generation>,
-    prometheus: Option<Endpoint>,
+    prometheus: Option<PrometheusServer>,
     manager: ServiceManager,
     fixed: Fixed,
     /// Counts configurations, from 1.
@@ -97,7 +97,7 @@ impl<'c> Daemon<'c> {
     }
 
     /// From now on every reload sets `current`, and the endpoint for Prometheus follows it.
-    pub(super) fn observed(mut self, current: Arc<Generation>, prometheus: Option<Endpoint>) -> Self {
+    pub(super) fn observed(mut self, current: Arc<Generation>, prometheus: Option<PrometheusServer>) -> Self {
         (self.current, self.prometheus) = (current, prometheus);
         self
     }

@@ -28,7 +28,7 @@ use super::service::ServiceManager;
 use super::signals::{Event, Signals, hold_signals};
 use crate::broker::{Broker, Generation};
 use crate::daemon::admin;
-use crate::export::endpoint::{self, Endpoint};
+use crate::export::prometheus::{self, PrometheusServer};
 use crate::export::{Current, Exporter};
 use crate::server::activation::Activated;
 use crate::server::bind::{self, Bound, UnixEndpoint};
@@ -110,7 +110,7 @@ impl Prepared {
         let identity = ProcessIdentity::of(&sockets.privileges).map_err(|error| error.to_string())?;
         let bound = bind::all(sockets, &activated).map_err(|error| error.to_string())?;
         let admin = bind::admin(sockets).map_err(|error| error.to_string())?;
-        let prometheus = config.server.prometheus.as_ref().map(endpoint::bind).transpose();
+        let prometheus = config.server.prometheus.as_ref().map(prometheus::bind).transpose();
         let prometheus = prometheus.map_err(|error| error.to_string())?;
         let connections = max_connections(config);
         let manager = ServiceManager::from_environment();
@@ -164,7 +164,7 @@ async fn serve(
     let settings = config.server.prometheus.clone();
     let endpoint = prometheus.zip(settings).map(|(listener, settings)| {
         info!(address = %settings.address, path = settings.path, "listening for Prometheus");
-        Endpoint::start(listener, settings, &exported)
+        PrometheusServer::start(listener, settings, &exported)
     });
     let endpoint = endpoint.transpose()?;
     let exporter = exporter.map(|exporter| exporter.start(&exported));

@@ -4,7 +4,7 @@
 use super::message::{
     CUMULATIVE, Data, Gauge, Histogram, HistogramPoint, KeyValue, Metric, Number, Point, Sum,
 };
-use crate::observe::metrics::family::{Family, Kind, Labels, Sample, Value};
+use crate::observe::metrics::family::{Family, Labels, MetricKind, Sample, SampleValue};
 use crate::observe::metrics::histogram::BOUNDS;
 
 /// Families as metrics, of what happened between `start` and `now` (nanoseconds since the epoch).
@@ -17,19 +17,21 @@ fn metric(family: Family, start: u64, now: u64) -> Metric {
     let (name, unit) = plain(name);
     let point = |sample: Sample| point(sample, start, now);
     let data = match kind {
-        Kind::Counter => Data::Sum(Sum {
+        MetricKind::Counter => Data::Sum(Sum {
             data_points: samples.into_iter().filter_map(point).collect(),
             aggregation_temporality: CUMULATIVE,
             is_monotonic: true,
         }),
         // An up-down counter, as in the Go program.
-        Kind::Gauge if name == "pfxhttp_listener_active_connections" => Data::Sum(Sum {
+        MetricKind::Gauge if name == "pfxhttp_listener_active_connections" => Data::Sum(Sum {
             data_points: samples.into_iter().filter_map(point).collect(),
             aggregation_temporality: CUMULATIVE,
             is_monotonic: false,
         }),
-        Kind::Gauge => Data::Gauge(Gauge { data_points: samples.into_iter().filter_map(point).collect() }),
-        Kind::Histogram => Data::Histogram(Histogram {
+        MetricKind::Gauge => {
+            Data::Gauge(Gauge { data_points: samples.into_iter().filter_map(point).collect() })
+        }
+        MetricKind::Histogram => Data::Histogram(Histogram {
             data_points: samples.into_iter().filter_map(|sample| histogram(sample, start, now)).collect(),
             aggregation_temporality: CUMULATIVE,
         }),
@@ -48,9 +50,9 @@ fn plain(name: &str) -> (&str, &'static str) {
 
 fn point(sample: Sample, start: u64, now: u64) -> Option<Point> {
     let value = match sample.value {
-        Value::Whole(number) => Number::Whole(i64::try_from(number).unwrap_or(i64::MAX)),
-        Value::Real(number) => Number::Real(number),
-        Value::Histogram(_) => return None,
+        SampleValue::Whole(number) => Number::Whole(i64::try_from(number).unwrap_or(i64::MAX)),
+        SampleValue::Real(number) => Number::Real(number),
+        SampleValue::Histogram(_) => return None,
     };
     Some(Point {
         start_time_unix_nano: start,
@@ -61,7 +63,7 @@ fn point(sample: Sample, start: u64, now: u64) -> Option<Point> {
 }
 
 fn histogram(sample: Sample, start: u64, now: u64) -> Option<HistogramPoint> {
-    let Value::Histogram(reading) = sample.value else { return None };
+    let SampleValue::Histogram(reading) = sample.value else { return None };
     Some(HistogramPoint {
         start_time_unix_nano: start,
         time_unix_nano: now,

@@ -13,10 +13,10 @@
 //! names of the configuration and words of fixed sets, never a key, a user's name or a path.
 //! Nothing waits for an export: a queue of 2048 spans, what does not fit is dropped and counted.
 
-pub mod endpoint;
 mod message;
 mod mirror;
 mod otlp;
+pub mod prometheus;
 pub mod settings;
 mod text;
 

@@ -28,7 +28,7 @@ use super::{Current, mirror};
 use crate::http::{Host, Http, HttpSettings, Request, path_of};
 use crate::model::{Deadline, Failure};
 use crate::observe::metrics::{Calls, Component, Metrics};
-use crate::observe::span::{Attribute, Span, Tracer};
+use crate::observe::span::{Span, SpanAttribute, Tracer};
 use crate::observe::warnings::RateLimitedWarnings;
 
 /// Finished spans that wait.
@@ -53,12 +53,12 @@ pub struct Exporter {
 
 /// What exports, while it runs.
 #[derive(Debug)]
-pub struct Running {
+pub struct RunningExporter {
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
 
-impl Running {
+impl RunningExporter {
     /// Exports what is there, if that can be done in time.
     pub async fn finish(self) {
         let _ = self.stop.send(());
@@ -88,10 +88,10 @@ impl Exporter {
 
     /// Exports from now on what `current` says.
     #[must_use]
-    pub fn start(self, current: &Arc<Current>) -> Running {
+    pub fn start(self, current: &Arc<Current>) -> RunningExporter {
         let (stop, stopping) = oneshot::channel();
         let task = tokio::spawn(self.run(Arc::clone(current), stopping));
-        Running { stop, task }
+        RunningExporter { stop, task }
     }
 
     async fn run(mut self, current: Arc<Current>, mut stopping: oneshot::Receiver<()>) {
@@ -236,8 +236,8 @@ fn span(span: Span) -> message::Span {
         KeyValue::new(
             key,
             match value {
-                Attribute::Text(text) => Any::Text(text),
-                Attribute::Number(number) => Any::Number(number),
+                SpanAttribute::Text(text) => Any::Text(text),
+                SpanAttribute::Number(number) => Any::Number(number),
             },
         )
     });

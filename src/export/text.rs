@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::observe::metrics::family::{Family, Kind, Labels, Value};
+use crate::observe::metrics::family::{Family, Labels, MetricKind, SampleValue};
 use crate::observe::metrics::histogram::BOUNDS;
 
 /// What the text is.
@@ -13,9 +13,9 @@ pub(super) fn encode(families: &[Family]) -> String {
     let mut out = String::with_capacity(16 * 1024);
     for family in families {
         let kind = match family.kind {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Histogram => "histogram",
+            MetricKind::Counter => "counter",
+            MetricKind::Gauge => "gauge",
+            MetricKind::Histogram => "histogram",
         };
         let name = family.name;
         // A text takes text.
@@ -27,11 +27,11 @@ pub(super) fn encode(families: &[Family]) -> String {
     out
 }
 
-fn value(out: &mut String, name: &str, labels: &Labels, value: Value) {
+fn value(out: &mut String, name: &str, labels: &Labels, value: SampleValue) {
     match value {
-        Value::Whole(number) => line(out, (name, ""), labels, None, &number),
-        Value::Real(number) => line(out, (name, ""), labels, None, &number),
-        Value::Histogram(reading) => {
+        SampleValue::Whole(number) => line(out, (name, ""), labels, None, &number),
+        SampleValue::Real(number) => line(out, (name, ""), labels, None, &number),
+        SampleValue::Histogram(reading) => {
             let mut below = 0;
             let bounds = BOUNDS.iter().map(|(_, bound)| *bound).chain(["+Inf"]);
             for (bound, count) in bounds.zip(reading.buckets) {
@@ -87,9 +87,9 @@ mod tests {
     fn a_label_holds_any_text() {
         let mut families = Families::default();
         let labels = vec![("name", "a\"b\\c\nd".to_owned()), ("other", "é".to_owned())];
-        families.add(Kind::Counter, "x_total", "What.", [(labels, Value::Whole(3))]);
-        families.one(Kind::Gauge, "y", "That.", Value::Real(0.5));
-        families.add(Kind::Gauge, "z", "Nothing.", []);
+        families.add(MetricKind::Counter, "x_total", "What.", [(labels, SampleValue::Whole(3))]);
+        families.one(MetricKind::Gauge, "y", "That.", SampleValue::Real(0.5));
+        families.add(MetricKind::Gauge, "z", "Nothing.", []);
         assert_eq!(
             encode(&families.0),
             "# HELP x_total What.\n# TYPE x_total counter\n\
@@ -105,7 +105,7 @@ mod tests {
             histogram.observe(Duration::from_millis(millis));
         }
         let mut families = Families::default();
-        families.one(Kind::Histogram, "t_seconds", "Time.", Value::Histogram(histogram.read()));
+        families.one(MetricKind::Histogram, "t_seconds", "Time.", SampleValue::Histogram(histogram.read()));
         let text = encode(&families.0);
         for line in [
             "t_seconds_bucket{le=\"0.005\"} 1\n",

@@ -1,6 +1,6 @@
 //! Connections of our own to one origin: made, kept, found dead, used again.
 //!
-//! A connection is hyper's two halves, the sender and the machine that moves bytes, kept as a
+//! A connection is hyper's two halves, the sender and the driver that moves bytes, kept as a
 //! pair and polled together by the task that asks: no task and no channel hop stands between.
 //! Whoever asks takes an idle connection (`pool`) or makes one. An answer that is not read to its
 //! end, or a lookup that is dropped, costs the connection.
@@ -28,8 +28,8 @@ use url::Url;
 use super::broken::{Broken, MAX_HEADERS, Stage, refuse_head, refuse_long, take};
 use super::pool::Pools;
 use super::reach::BoxError;
-use super::resolve::Names;
-use super::socket::{self, Signals, Socket, Sockets};
+use super::resolver::Resolver;
+use super::socket::{self, ApiSocket, SocketConnector, SocketFlags};
 use super::thread_index;
 use super::{CONNECT, Http, MAX_HEAD, Reply, Request, timely};
 use crate::http::timer::Timer;
@@ -44,25 +44,25 @@ const INTERIM: &str = "more than 8 interim answers (1xx)";
 const SURE: Duration = Duration::from_secs(1);
 const LATE: Broken = Broken { stage: Stage::Refused, failure: Failure::Timeout, reason: Cow::Borrowed("") };
 
-type Stream = MaybeHttpsStream<Socket>;
+type Stream = MaybeHttpsStream<ApiSocket>;
 
 /// The connections to one origin.
 #[derive(Debug)]
 pub(super) struct Direct {
     uri: Uri,
-    connector: HttpsConnector<Sockets>,
-    names: Names,
-    idle: Pools<Box<Link>>,
+    connector: HttpsConnector<SocketConnector>,
+    resolver: Resolver,
+    idle: Pools<Box<ApiConnection>>,
     open: Arc<AtomicUsize>,
     metrics: Arc<Metrics>,
 }
 
 /// One connection. It is large, and moved often: in a box.
 #[derive(Debug)]
-struct Link {
+struct ApiConnection {
     sender: SendRequest<Full<Bytes>>,
     /// None once it has ended: what it had not begun to send is given back then.
-    machine: Option<Connection<Stream, Full<Bytes>>>,
+    driver: Option<Connection<Stream, Full<Bytes>>>,
     /// Which place has made it.
     home: usize,
     /// For the deadlines of its exchanges.
@@ -71,14 +71,14 @@ struct Link {
     interim: Arc<AtomicUsize>,
     extensions: Extensions,
     /// For its socket.
-    signals: Arc<Signals>,
+    flags: Arc<SocketFlags>,
     _open: CountGuard,
 }
 
 impl Direct {
     pub(super) fn new(url: &Url, side: &Http) -> Self {
-        let Http { settings, names, idle, metrics, .. } = side;
-        let mut http = HttpConnector::new_with_resolver(names.clone());
+        let Http { settings, resolver, idle, metrics, .. } = side;
+        let mut http = HttpConnector::new_with_resolver(resolver.clone());
         http.enforce_http(false);
         http.set_nodelay(true);
         // Shared out among the addresses of a name.
@@ -88,57 +88,57 @@ impl Direct {
             .with_tls_config((*settings.tls).clone())
             .https_or_http()
             .enable_http1()
-            .wrap_connector(Sockets(http));
+            .wrap_connector(SocketConnector(http));
         let origin = url.origin().ascii_serialization();
         Self {
             uri: origin.parse().unwrap_or_default(),
             connector,
-            names: names.clone(),
-            idle: Pools::new(settings, idle, |link| link.is_alive()),
+            resolver: resolver.clone(),
+            idle: Pools::new(settings, idle, |connection| connection.is_alive()),
             open: Arc::default(),
             metrics: Arc::clone(metrics),
         }
     }
 
     /// How many there are.
-    pub(super) fn connections(&self) -> metrics::Pool {
-        metrics::Pool { idle: self.idle.len(), open: self.open.load(Ordering::Relaxed) }
+    pub(super) fn connections(&self) -> metrics::ConnectionCounts {
+        metrics::ConnectionCounts { idle: self.idle.len(), open: self.open.load(Ordering::Relaxed) }
     }
 
     /// Asks on a kept connection, else on a new one; on a new one, too, where the kept one fails.
     /// That its backend has closed it shows before a byte is written: then the next one is taken.
     pub(super) async fn exchange(&self, request: &Request<'_>, deadline: Deadline) -> Result<Reply, Broken> {
         // What is sent once goes out on one that was used a moment ago.
-        while let Some(link) = self.idle.take((!request.repeatable).then_some(SURE)) {
+        while let Some(connection) = self.idle.take((!request.repeatable).then_some(SURE)) {
             // The poller of this place has told of what came to its own connections before the request
             // did. A password wants certainty.
-            link.signals.begin(!request.repeatable || link.home != thread_index());
-            match self.ask(link, request, deadline).await {
+            connection.flags.begin(!request.repeatable || connection.home != thread_index());
+            match self.ask(connection, request, deadline).await {
                 Err(Broken { stage: Stage::Unsent, .. }) => {}
                 Err(Broken { stage: Stage::Lost, .. }) if request.repeatable => break,
                 other => return other,
             }
         }
-        let link = Box::pin(timely(deadline, self.connect(deadline))).await.map_err(|_| LATE)??;
-        link.signals.begin(false);
-        self.ask(link, request, deadline).await
+        let connection = Box::pin(timely(deadline, self.connect(deadline))).await.map_err(|_| LATE)??;
+        connection.flags.begin(false);
+        self.ask(connection, request, deadline).await
     }
 
     async fn ask(
         &self,
-        mut link: Box<Link>,
+        mut connection: Box<ApiConnection>,
         request: &Request<'_>,
         deadline: Deadline,
     ) -> Result<Reply, Broken> {
         let reply = {
             let request = self.http_request(request);
-            link.exchange(request, deadline)
+            connection.exchange(request, deadline)
         };
         let reply = reply.await?;
         // Whether it stays alive shows when it is used, and when the idle ones are looked through.
-        if link.is_ready() {
-            let home = link.home;
-            self.idle.put(link, home, reply.at);
+        if connection.is_ready() {
+            let home = connection.home;
+            self.idle.put(connection, home, reply.at);
         }
         Ok(reply)
     }
@@ -152,9 +152,9 @@ impl Direct {
         http
     }
 
-    async fn connect(&self, deadline: Deadline) -> Result<Box<Link>, Broken> {
+    async fn connect(&self, deadline: Deadline) -> Result<Box<ApiConnection>, Broken> {
         let stream = self.open().await.map_err(|error| Broken::unconnected(&*error, None))?;
-        let signals = socket::signals(&stream);
+        let flags = socket::flags(&stream);
         let handshake = Builder::new()
             .max_buf_size(MAX_HEAD)
             .max_headers(MAX_HEADERS)
@@ -162,14 +162,14 @@ impl Direct {
             .writev(false)
             .handshake(stream)
             .await;
-        let (sender, machine) = handshake.map_err(|error| Broken::on_the_way(&error))?;
+        let (sender, driver) = handshake.map_err(|error| Broken::on_the_way(&error))?;
         self.metrics.connections.add();
         let _open = CountGuard::new(&self.open);
         let timer = Timer::new(deadline.instant());
         let (interim, extensions) = count_interim();
         let home = thread_index();
-        let machine = Some(machine);
-        Ok(Box::new(Link { sender, machine, home, timer, interim, extensions, signals, _open }))
+        let driver = Some(driver);
+        Ok(Box::new(ApiConnection { sender, driver, home, timer, interim, extensions, flags, _open }))
     }
 
     /// A connection without a word on it: name, TCP and TLS.
@@ -182,20 +182,20 @@ impl Direct {
         let late = |_| Err(io::Error::from(io::ErrorKind::TimedOut).into());
         let opened = tokio::time::timeout(CONNECT, connecting).await.unwrap_or_else(late);
         if opened.is_err() {
-            self.names.turn(self.uri.host().unwrap_or_default());
+            self.resolver.turn(self.uri.host().unwrap_or_default());
         }
         opened
     }
 }
 
-impl Link {
+impl ApiConnection {
     /// Sends `request` and reads the whole answer, moving the bytes meanwhile.
     async fn exchange(
         &mut self,
         mut request: hyper::Request<Full<Bytes>>,
         deadline: Deadline,
     ) -> Result<Reply, Broken> {
-        let Self { sender, machine, timer, interim, extensions, signals, .. } = self;
+        let Self { sender, driver, timer, interim, extensions, flags, .. } = self;
         request.extensions_mut().clone_from(extensions);
         interim.store(0, Ordering::Relaxed);
         let response = {
@@ -210,7 +210,7 @@ impl Link {
                     None => Broken::on_the_way(error.error()),
                 })
             };
-            poll_fn(|cx| parts(machine, signals, (&mut *timer, deadline), cx, &mut head)).await?
+            poll_fn(|cx| parts(driver, flags, (&mut *timer, deadline), cx, &mut head)).await?
         };
         let mut reply = pin!(read(response));
         poll_fn(|cx| {
@@ -218,7 +218,7 @@ impl Link {
             if let Poll::Ready(reply) = reply.as_mut().poll(cx) {
                 return Poll::Ready(reply);
             }
-            parts(machine, signals, (&mut *timer, deadline), cx, |cx| reply.as_mut().poll(cx))
+            parts(driver, flags, (&mut *timer, deadline), cx, |cx| reply.as_mut().poll(cx))
         })
         .await
     }
@@ -231,38 +231,38 @@ impl Link {
     /// The same, after a look at whether the backend has left it open, as far as the kernel has told.
     fn is_alive(&mut self) -> bool {
         let mut context = Context::from_waker(std::task::Waker::noop());
-        !drive(&mut self.machine, &mut context) && self.sender.is_ready()
+        !drive(&mut self.driver, &mut context) && self.sender.is_ready()
     }
 }
 
 /// Moves bytes for as long as `poll` wants more and there are some.
 fn parts<T>(
-    machine: &mut Option<Connection<Stream, Full<Bytes>>>,
-    signals: &Signals,
+    driver: &mut Option<Connection<Stream, Full<Bytes>>>,
+    flags: &SocketFlags,
     (timer, deadline): (&mut Timer, Deadline),
     cx: &mut Context<'_>,
     mut poll: impl FnMut(&mut Context<'_>) -> Poll<Result<T, Broken>>,
 ) -> Poll<Result<T, Broken>> {
     loop {
-        let ended = drive(machine, cx);
+        let ended = drive(driver, cx);
         if let Poll::Ready(outcome) = poll(cx) {
             return Poll::Ready(outcome);
         }
         if ended {
             return Poll::Ready(Err(Broken::ended()));
         }
-        if !signals.waits() {
+        if !flags.waits() {
             return timer.poll(deadline.instant(), cx).map(|()| Err(LATE));
         }
     }
 }
 
 /// Moves bytes. True once that has come to its end.
-fn drive(machine: &mut Option<Connection<Stream, Full<Bytes>>>, cx: &mut Context<'_>) -> bool {
-    if machine.as_mut().is_some_and(|machine| Pin::new(machine).poll(cx).is_ready()) {
-        *machine = None;
+fn drive(driver: &mut Option<Connection<Stream, Full<Bytes>>>, cx: &mut Context<'_>) -> bool {
+    if driver.as_mut().is_some_and(|driver| Pin::new(driver).poll(cx).is_ready()) {
+        *driver = None;
     }
-    machine.is_none()
+    driver.is_none()
 }
 
 /// A count, and what makes hyper count there.
@@ -292,7 +292,7 @@ async fn read(response: Response<Incoming>) -> Result<Reply, Broken> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Arm, HttpSettings};
+    use super::super::{HttpSettings, Route};
     use super::*;
     use hyper::Method;
     use std::io::{Read, Write};
@@ -307,7 +307,7 @@ mod tests {
             consume_budget().await;
         }
         let host = http.host(&url).expect("no proxy");
-        let Arm::Direct(direct) = &host.arm else { panic!("no proxy") };
+        let Route::Direct(direct) = &host.route else { panic!("no proxy") };
         let headers = host.headers(&Default::default());
         let (path, body) = ("/".parse().expect("a path"), Bytes::from_static(b"{}"));
         let (method, headers, own) = (Method::POST, &headers, &[]);

@@ -29,7 +29,7 @@ impl Http {
         if !matches!(self.proxies.of(url), Ok(None)) {
             return false;
         }
-        let found = timeout(CONNECT, self.names.clone().all(name)).await.unwrap_or_default();
+        let found = timeout(CONNECT, self.resolver.clone().all(name)).await.unwrap_or_default();
         found.iter().any(|address| match address.ip() {
             IpAddr::V4(address) => is_internal_v4(address),
             IpAddr::V6(address) => is_internal_v6(address),
@@ -163,7 +163,7 @@ mod tests {
         ] {
             let addresses: Vec<_> = addresses.iter().map(|text| text.parse().expect("an address")).collect();
             for http in [&direct, &behind_a_proxy] {
-                http.names.know(name, &addresses);
+                http.resolver.know(name, &addresses);
             }
             assert_eq!(is_internal(&direct, name).await, due, "{name}");
             assert!(!is_internal(&behind_a_proxy, name).await, "{name}: nobody here looks it up");

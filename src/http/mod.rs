@@ -7,7 +7,7 @@
 //! the answer is complete is sent once more, on a new one, where the caller allows it.
 //!
 //! Two arms: connections of our own (`direct`), and reqwest where a proxy stands between
-//! (`proxied`). Both use the same TLS configuration and the same names.
+//! (`proxied`). Both use the same TLS configuration and the same resolver.
 
 mod broken;
 pub(crate) mod compress;
@@ -19,7 +19,7 @@ mod pool;
 mod proxied;
 mod proxy;
 mod reach;
-mod resolve;
+mod resolver;
 pub mod settings;
 mod socket;
 mod thread_index;
@@ -42,16 +42,16 @@ use url::{Position, Url};
 use crate::model::weak_map::WeakMap;
 use crate::model::{Deadline, Failure};
 use crate::observe::explain;
-use crate::observe::metrics::{Calls, Metrics, Pool};
+use crate::observe::metrics::{Calls, ConnectionCounts, Metrics};
 use crate::observe::span;
 use crate::observe::warnings::RateLimitedWarnings;
 use broken::Broken;
 use direct::Direct;
 use proxied::Proxied;
 use proxy::Proxies;
-pub(crate) use proxy::{complaints as proxy_complaints, is_loopback, is_read as is_proxy_variable};
+pub(crate) use proxy::{is_loopback, is_read as is_proxy_variable, unusable as proxy_complaints};
 pub use reach::{Reached, Unreached};
-use resolve::Names;
+use resolver::Resolver;
 pub use settings::HttpSettings;
 pub use thread_index::{set_thread_index, thread_count, thread_index};
 
@@ -71,7 +71,7 @@ pub const USER_AGENT: &str = concat!("PostfixToHTTP/", env!("CARGO_PKG_VERSION")
 pub struct Http {
     settings: HttpSettings,
     metrics: Arc<Metrics>,
-    names: Names,
+    resolver: Resolver,
     proxies: Proxies,
     /// Idle connections of all hosts.
     idle: Arc<AtomicUsize>,
@@ -82,7 +82,7 @@ pub struct Http {
 /// One origin (scheme, host, port), and the connections to it.
 #[derive(Debug)]
 pub struct Host {
-    arm: Arm,
+    route: Route,
     origin: Url,
     /// `max_connections_per_host`.
     permits: Option<Semaphore>,
@@ -91,11 +91,11 @@ pub struct Host {
 }
 
 #[derive(Debug)]
-enum Arm {
+enum Route {
     Direct(Direct),
     Proxied(Proxied),
     /// The proxy that should stand there cannot be used, for this reason.
-    Barred(String),
+    Unusable(String),
 }
 
 /// A request.
@@ -166,7 +166,7 @@ impl Http {
             proxies: Proxies::new(settings.proxy.as_ref()),
             settings,
             metrics: Arc::clone(metrics),
-            names: Names::default(),
+            resolver: Resolver::default(),
             idle: Arc::default(),
             hosts: WeakMap::default(),
         }
@@ -180,11 +180,11 @@ impl Http {
 
     /// The connections to each origin, but for those that a proxy stands before.
     #[must_use]
-    pub fn pools(&self) -> Vec<(String, Pool)> {
+    pub fn pools(&self) -> Vec<(String, ConnectionCounts)> {
         let hosts = self.hosts.all().into_iter();
-        let pools = hosts.filter_map(|(origin, host)| match &host.arm {
-            Arm::Direct(direct) => Some((origin, direct.connections())),
-            Arm::Proxied(_) | Arm::Barred(_) => None,
+        let pools = hosts.filter_map(|(origin, host)| match &host.route {
+            Route::Direct(direct) => Some((origin, direct.connections())),
+            Route::Proxied(_) | Route::Unusable(_) => None,
         });
         pools.collect()
     }
@@ -213,13 +213,13 @@ impl Http {
     /// Where its proxy cannot be used.
     pub fn host(&self, url: &Url) -> Result<Arc<Host>, reqwest::Error> {
         self.hosts.get_or_try_make(url.origin().ascii_serialization(), || {
-            let arm = match self.proxies.of(url) {
-                Ok(Some(proxy)) => Arm::Proxied(Proxied::new(url, &proxy, &self.settings, &self.names)?),
-                Ok(None) => Arm::Direct(Direct::new(url, self)),
-                Err(why) => Arm::Barred(why),
+            let route = match self.proxies.of(url) {
+                Ok(Some(proxy)) => Route::Proxied(Proxied::new(url, &proxy, &self.settings, &self.resolver)?),
+                Ok(None) => Route::Direct(Direct::new(url, self)),
+                Err(why) => Route::Unusable(why),
             };
             let permits = self.settings.max_connections_per_host.map(Semaphore::new);
-            Ok(Host { arm, origin: url.clone(), permits, warnings: RateLimitedWarnings::default() })
+            Ok(Host { route, origin: url.clone(), permits, warnings: RateLimitedWarnings::default() })
         })
     }
 }
@@ -268,7 +268,7 @@ impl Host {
     async fn traced(
         &self,
         request: &Request<'_>,
-        span: span::Client,
+        span: span::ClientSpan,
         deadline: Deadline,
     ) -> Result<Reply, Failure> {
         let mut own = request.own.to_vec();
@@ -290,10 +290,10 @@ impl Host {
                 Err(_) => Box::pin(timely(deadline, permits.acquire())).await?.ok(),
             },
         };
-        let outcome = match &self.arm {
-            Arm::Direct(direct) => direct.exchange(request, deadline).await,
-            Arm::Proxied(proxied) => Box::pin(timely(deadline, proxied.exchange(request))).await?,
-            Arm::Barred(why) => Err(Broken::refused(Failure::Connect, why.clone())),
+        let outcome = match &self.route {
+            Route::Direct(direct) => direct.exchange(request, deadline).await,
+            Route::Proxied(proxied) => Box::pin(timely(deadline, proxied.exchange(request))).await?,
+            Route::Unusable(why) => Err(Broken::refused(Failure::Connect, why.clone())),
         };
         outcome.map_err(|broken| self.tell(broken))
     }

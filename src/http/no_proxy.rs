@@ -9,7 +9,7 @@
 //! | any of these but a network, with `:port` behind it | the same, at that port |
 //! | `*` | every host |
 //!
-//! Entries stand between commas or blanks. Names are compared without case, as A-labels. A name is
+//! Entries stand between commas or blanks. Resolver are compared without case, as A-labels. A name is
 //! not looked up: an address stands for a URL that holds one.
 
 use std::net::IpAddr;
@@ -23,13 +23,13 @@ pub(super) struct NoProxy(Vec<Rule>);
 
 #[derive(Debug, PartialEq, Eq)]
 struct Rule {
-    hosts: Hosts,
+    hosts: HostPattern,
     /// `None`: any.
     port: Option<u16>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Hosts {
+enum HostPattern {
     All,
     Network(IpNet),
     /// A name, and whether it is among them; all below it are.
@@ -58,7 +58,7 @@ impl NoProxy {
     }
 }
 
-impl Hosts {
+impl HostPattern {
     fn has(&self, host: &Host<&str>) -> bool {
         let address = match host {
             Host::Domain(_) => None,
@@ -83,17 +83,17 @@ impl Hosts {
 /// `None`: it means nothing.
 fn rule(entry: &str) -> Option<Rule> {
     if entry == "*" {
-        return Some(Rule { hosts: Hosts::All, port: None });
+        return Some(Rule { hosts: HostPattern::All, port: None });
     }
     if let Some(network) = network(entry) {
-        return Some(Rule { hosts: Hosts::Network(network), port: None });
+        return Some(Rule { hosts: HostPattern::Network(network), port: None });
     }
     let (host, port) = match entry.rsplit_once(':') {
         Some((host, port)) => (host, Some(port.parse().ok()?)),
         None => (entry, None),
     };
     let hosts = match network(host).filter(|_| !host.contains('/')) {
-        Some(network) => Hosts::Network(network),
+        Some(network) => HostPattern::Network(network),
         None => domain(host)?,
     };
     Some(Rule { hosts, port })
@@ -106,10 +106,10 @@ fn network(text: &str) -> Option<IpNet> {
     address.or_else(|| text.parse::<IpNet>().ok())
 }
 
-fn domain(text: &str) -> Option<Hosts> {
+fn domain(text: &str) -> Option<HostPattern> {
     let below = text.strip_prefix("*.").or_else(|| text.strip_prefix('.'));
     match Host::parse(below.unwrap_or(text).trim_end_matches('.')) {
-        Ok(Host::Domain(name)) if is_name(&name) => Some(Hosts::Domain(name, below.is_none())),
+        Ok(Host::Domain(name)) if is_name(&name) => Some(HostPattern::Domain(name, below.is_none())),
         _ => None,
     }
 }

@@ -21,14 +21,14 @@ type IsAlive<L> = fn(&mut L) -> bool;
 /// The idle connections to one origin.
 #[derive(Debug)]
 pub(super) struct Pools<L> {
-    places: Box<[Arc<Place<L>>]>,
+    places: Box<[Arc<ThreadConnections<L>>]>,
     /// `max_connections_per_host`: one place takes another's before it makes one more.
     is_bounded: bool,
 }
 
 /// Those of one place.
 #[derive(Debug)]
-struct Place<L> {
+struct ThreadConnections<L> {
     idle: Mutex<Vec<Idle<L>>>,
     is_alive: IsAlive<L>,
     timeout: Duration,
@@ -44,7 +44,7 @@ struct Place<L> {
 
 #[derive(Debug)]
 struct Idle<L> {
-    link: L,
+    connection: L,
     since: Instant,
 }
 
@@ -53,7 +53,7 @@ impl<L: Send + 'static> Pools<L> {
     pub(super) fn new(settings: &HttpSettings, everywhere: &Arc<AtomicUsize>, is_alive: IsAlive<L>) -> Self {
         let here = Arc::default();
         let place = |_| {
-            Arc::new(Place {
+            Arc::new(ThreadConnections {
                 idle: Mutex::default(),
                 is_alive,
                 timeout: settings.idle_connection_timeout,
@@ -83,13 +83,13 @@ impl<L: Send + 'static> Pools<L> {
         places.find_map(|place| place.take(used_within, self.is_bounded))
     }
 
-    /// Keeps `link`, which was made at the place `home` and used until `since`, if it may be kept.
-    pub(super) fn put(&self, link: L, home: usize, since: Instant) {
-        Place::put(&self.places[home], link, since);
+    /// Keeps `connection`, which was made at the place `home` and used until `since`, if it may be kept.
+    pub(super) fn put(&self, connection: L, home: usize, since: Instant) {
+        ThreadConnections::put(&self.places[home], connection, since);
     }
 }
 
-impl<L: Send + 'static> Place<L> {
+impl<L: Send + 'static> ThreadConnections<L> {
     fn lock(&self) -> MutexGuard<'_, Vec<Idle<L>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -105,7 +105,7 @@ impl<L: Send + 'static> Place<L> {
             let kept = self.lock().pop_if(ends)?;
             self.less(1);
             if is_young(&kept) {
-                return Some(kept.link);
+                return Some(kept.connection);
             }
             if makes_room && age(&kept) < self.timeout {
                 return None;
@@ -113,11 +113,11 @@ impl<L: Send + 'static> Place<L> {
         }
     }
 
-    fn put(place: &Arc<Self>, link: L, since: Instant) {
+    fn put(place: &Arc<Self>, connection: L, since: Instant) {
         if !place.has_room() {
             return;
         }
-        place.lock().push(Idle { link, since });
+        place.lock().push(Idle { connection, since });
         if place.watched.swap(true, Ordering::Relaxed) {
             return;
         }
@@ -141,7 +141,7 @@ impl<L: Send + 'static> Place<L> {
     fn sweep(&self) -> bool {
         let mut idle = self.lock();
         let before = idle.len();
-        idle.retain_mut(|kept| kept.since.elapsed() < self.timeout && (self.is_alive)(&mut kept.link));
+        idle.retain_mut(|kept| kept.since.elapsed() < self.timeout && (self.is_alive)(&mut kept.connection));
         self.less(before - idle.len());
         if idle.is_empty() {
             self.watched.store(false, Ordering::Relaxed);
@@ -150,7 +150,7 @@ impl<L: Send + 'static> Place<L> {
     }
 }
 
-impl<L> Place<L> {
+impl<L> ThreadConnections<L> {
     fn bounds(&self) -> [(&AtomicUsize, usize); 2] {
         [(&self.here, self.max_here), (&self.everywhere, self.max_everywhere)]
     }
@@ -176,7 +176,7 @@ impl<L> Place<L> {
     }
 }
 
-impl<L> Drop for Place<L> {
+impl<L> Drop for ThreadConnections<L> {
     fn drop(&mut self) {
         let left = self.idle.get_mut().unwrap_or_else(PoisonError::into_inner).len();
         self.less(left);
@@ -188,23 +188,23 @@ mod tests {
     use super::*;
 
     /// A connection that is alive as long as its number is even.
-    type Link = Arc<AtomicUsize>;
+    type TestConnection = Arc<AtomicUsize>;
 
-    fn pools(max_idle: usize, bound: Option<usize>, everywhere: &Arc<AtomicUsize>) -> Pools<Link> {
+    fn pools(max_idle: usize, bound: Option<usize>, everywhere: &Arc<AtomicUsize>) -> Pools<TestConnection> {
         let settings = HttpSettings {
             max_connections_per_host: bound,
             idle_connection_timeout: Duration::from_millis(200),
             ..HttpSettings::plain(max_idle)
         };
-        Pools::new(&settings, everywhere, |link| link.load(Ordering::Relaxed).is_multiple_of(2))
+        Pools::new(&settings, everywhere, |connection| connection.load(Ordering::Relaxed).is_multiple_of(2))
     }
 
-    fn link(number: usize) -> Link {
+    fn connection(number: usize) -> TestConnection {
         Arc::new(AtomicUsize::new(number))
     }
 
-    fn taken(pools: &Pools<Link>, used_within: Option<Duration>) -> Option<usize> {
-        pools.take(used_within).map(|link| link.load(Ordering::Relaxed))
+    fn taken(pools: &Pools<TestConnection>, used_within: Option<Duration>) -> Option<usize> {
+        pools.take(used_within).map(|connection| connection.load(Ordering::Relaxed))
     }
 
     #[tokio::test]
@@ -212,16 +212,16 @@ mod tests {
         let everywhere = Arc::default();
         let other = thread_count() - 1;
         let free = pools(3, None, &everywhere);
-        free.put(link(2), other, Instant::now());
-        free.put(link(4), 0, Instant::now());
-        free.put(link(6), 0, Instant::now());
+        free.put(connection(2), other, Instant::now());
+        free.put(connection(4), 0, Instant::now());
+        free.put(connection(6), 0, Instant::now());
         // No further one could be kept: before one is made, another's is taken.
         assert_eq!([(); 4].map(|()| taken(&free, None)), [Some(6), Some(4), None, None]);
         let full = pools(1, None, &everywhere);
-        full.put(link(2), other, Instant::now());
+        full.put(connection(2), other, Instant::now());
         assert_eq!(taken(&full, None), Some(2));
         let bounded = pools(9, Some(9), &everywhere);
-        bounded.put(link(2), other, Instant::now());
+        bounded.put(connection(2), other, Instant::now());
         assert_eq!(taken(&bounded, None), Some(2));
     }
 
@@ -230,14 +230,14 @@ mod tests {
         let everywhere = Arc::new(AtomicUsize::new(0));
         let count = || everywhere.load(Ordering::Relaxed);
         let first = pools(2, None, &everywhere);
-        let lost = link(2);
+        let lost = connection(2);
         first.put(Arc::clone(&lost), 0, Instant::now());
         for number in [4, 6, 8] {
-            first.put(link(number), 0, Instant::now());
+            first.put(connection(number), 0, Instant::now());
         }
         assert_eq!((first.len(), count()), (2, 2), "the others are beyond the bound");
         let second = pools(2, None, &everywhere);
-        second.put(link(2), 0, Instant::now());
+        second.put(connection(2), 0, Instant::now());
         assert_eq!(count(), 3);
         drop(second);
         assert_eq!(count(), 2);
@@ -249,7 +249,7 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         assert_eq!((first.len(), taken(&first, None)), (0, None), "too old");
-        first.put(link(2), 0, Instant::now());
+        first.put(connection(2), 0, Instant::now());
         while count() > 0 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -260,7 +260,7 @@ mod tests {
         let everywhere = Arc::default();
         for (bound, left) in [(None, 1), (Some(1), 0)] {
             let pools = pools(2, bound, &everywhere);
-            pools.put(link(2), 0, Instant::now());
+            pools.put(connection(2), 0, Instant::now());
             assert_eq!(taken(&pools, Some(Duration::ZERO)), None);
             assert_eq!(pools.len(), left, "{bound:?}");
         }

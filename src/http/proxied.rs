@@ -21,8 +21,8 @@ use tokio::task::JoinSet;
 use url::{Origin, Url};
 
 use super::broken::{Broken, MAX_HEADERS, Stage, refuse_head, refuse_long, take};
-use super::reach::{ConnectOnly, Ended, Reached, Unreached};
-use super::resolve::Names;
+use super::reach::{ConnectOnly, ConnectResult, Reached, Unreached};
+use super::resolver::Resolver;
 use super::{CONNECT, HttpSettings, Reply, Request, USER_AGENT, proxy};
 use crate::model::Failure;
 use crate::observe::explain;
@@ -41,7 +41,7 @@ struct Clients {
     origin: Origin,
     /// The proxy's name, whose addresses have their turns.
     proxy: String,
-    names: Names,
+    resolver: Resolver,
     /// What the proxy is told about us.
     credentials: Redactor,
     /// Keeps connections.
@@ -49,7 +49,7 @@ struct Clients {
     /// Makes one for each request.
     fresh: reqwest::Client,
     /// Makes one, and sends nothing on it.
-    wordless: reqwest::Client,
+    connect_only: reqwest::Client,
 }
 
 impl Proxied {
@@ -57,14 +57,14 @@ impl Proxied {
         url: &Url,
         proxy: &proxy::Proxy,
         settings: &HttpSettings,
-        names: &Names,
+        resolver: &Resolver,
     ) -> Result<Self, reqwest::Error> {
         // It takes the credentials out of the URL.
         let through = Proxy::all(proxy.0.clone())?;
         let builder = || {
             reqwest::Client::builder()
                 .tls_backend_preconfigured((*settings.tls).clone())
-                .dns_resolver(names.clone())
+                .dns_resolver(resolver.clone())
                 .user_agent(USER_AGENT)
                 .http1_only()
                 .http1_max_headers(MAX_HEADERS)
@@ -80,12 +80,12 @@ impl Proxied {
         let clients = Clients {
             origin: url.origin(),
             proxy: proxy.0.host_str().unwrap_or_default().to_owned(),
-            names: names.clone(),
+            resolver: resolver.clone(),
             credentials: proxy.redactor(),
             kept: client(settings.max_idle_connections_per_host)?,
             fresh: client(0)?,
             // It keeps the time itself.
-            wordless: builder().connector_layer(ConnectOnly).build()?,
+            connect_only: builder().connector_layer(ConnectOnly).build()?,
         };
         Ok(Self { clients: Arc::new(clients), home: OnceLock::new() })
     }
@@ -143,11 +143,11 @@ impl Clients {
     async fn reach(&self) -> Result<Reached, Unreached> {
         let url = self.url("/").ok_or_else(Unreached::late)?;
         let is_tunnelled = url.scheme() == "https";
-        let Err(error) = self.wordless.get(url).send().await else { return Ok(Reached::Origin) };
+        let Err(error) = self.connect_only.get(url).send().await else { return Ok(Reached::Origin) };
         match ended(&error) {
-            Some(Ended(Ok(()))) if is_tunnelled => Ok(Reached::Origin),
-            Some(Ended(Ok(()))) => Ok(Reached::Proxy),
-            Some(Ended(Err(why))) => Err(why.clone().through(&self.proxy)),
+            Some(ConnectResult(Ok(()))) if is_tunnelled => Ok(Reached::Origin),
+            Some(ConnectResult(Ok(()))) => Ok(Reached::Proxy),
+            Some(ConnectResult(Err(why))) => Err(why.clone().through(&self.proxy)),
             None => Err(Unreached::of(&error).through(&self.proxy)),
         }
     }
@@ -182,13 +182,13 @@ impl Clients {
         if !error.is_connect() {
             return Broken::on_the_way(&error.without_url());
         }
-        self.names.turn(&self.proxy);
+        self.resolver.turn(&self.proxy);
         Broken::unconnected(&error.without_url(), Some(&self.proxy))
     }
 }
 
 /// What [`ConnectOnly`] put among the causes.
-fn ended<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Ended> {
+fn ended<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e ConnectResult> {
     error.downcast_ref().or_else(|| error.source().and_then(ended))
 }
 
@@ -201,7 +201,7 @@ mod tests {
         let api: Url = "https://api.example:8443/x".parse().expect("a URL");
         let settings = HttpSettings::plain(1);
         let proxy = proxy::Proxy("http://127.0.0.1:1".parse().expect("a URL"));
-        let proxied = Proxied::new(&api, &proxy, &settings, &Names::default()).expect("a client");
+        let proxied = Proxied::new(&api, &proxy, &settings, &Resolver::default()).expect("a client");
         for path in [
             "//evil.example/x",
             "/\\evil.example/x",

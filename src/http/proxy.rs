@@ -3,7 +3,7 @@
 //! count for loopback. The rules are Go's; ALL_PROXY, which Go does not know, is curl's.
 //!
 //! What a variable names and cannot be used is a failure of each exchange that would go there: nothing
-//! ever goes around a proxy. [`complaints`] says so when the configuration is read.
+//! ever goes around a proxy. [`unusable`] says so when the configuration is read.
 
 use std::fmt;
 
@@ -31,8 +31,8 @@ pub(super) struct Proxy(pub(super) Url);
 
 /// What the variables say.
 pub(super) struct Environment {
-    http: Way,
-    https: Way,
+    http: ProxyChoice,
+    https: ProxyChoice,
     no: NoProxy,
     /// Entries of NO_PROXY that mean nothing, and their variable.
     strange: Vec<(String, String)>,
@@ -40,16 +40,16 @@ pub(super) struct Environment {
 
 /// How the origins of one scheme are reached.
 #[derive(Clone)]
-enum Way {
+enum ProxyChoice {
     Direct,
     Through(Url),
     /// What a variable says cannot be used.
-    Barred(Complaint),
+    Unusable(UnusableProxy),
 }
 
 /// A variable that cannot be used, and why. Its value may hold a password, and is no part of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Complaint {
+pub(crate) struct UnusableProxy {
     /// The variable's name.
     pub(crate) variable: String,
     /// One line.
@@ -98,17 +98,17 @@ impl Proxies {
     /// # Errors
     /// Why the one that should stand there cannot be used.
     pub(super) fn of(&self, url: &Url) -> Result<Option<Proxy>, String> {
-        let way = match self {
+        let choice = match self {
             Self::Always(proxy) => return Ok(Some(Proxy(proxy.clone()))),
             Self::Environment(_) if is_loopback(url) => return Ok(None),
             Self::Environment(said) if said.no.has(url) => return Ok(None),
             Self::Environment(said) if url.scheme() == "https" => &said.https,
             Self::Environment(said) => &said.http,
         };
-        match way {
-            Way::Direct => Ok(None),
-            Way::Through(proxy) => Ok(Some(Proxy(proxy.clone()))),
-            Way::Barred(Complaint { variable, why }) => Err(format!("{variable} {why}")),
+        match choice {
+            ProxyChoice::Direct => Ok(None),
+            ProxyChoice::Through(proxy) => Ok(Some(Proxy(proxy.clone()))),
+            ProxyChoice::Unusable(UnusableProxy { variable, why }) => Err(format!("{variable} {why}")),
         }
     }
 }
@@ -119,25 +119,25 @@ pub(crate) fn is_read(name: &str) -> bool {
 }
 
 /// What of these variables cannot be used.
-pub(crate) fn complaints(variable: impl Fn(&str) -> Option<String>) -> Vec<Complaint> {
+pub(crate) fn unusable(variable: impl Fn(&str) -> Option<String>) -> Vec<UnusableProxy> {
     let Environment { http, https, strange, .. } = Environment::read(variable);
-    let mut complaints: Vec<_> = [http, https]
+    let mut unusable: Vec<_> = [http, https]
         .into_iter()
-        .filter_map(|way| match way {
-            Way::Barred(complaint) => Some(complaint),
-            Way::Direct | Way::Through(_) => None,
+        .filter_map(|choice| match choice {
+            ProxyChoice::Unusable(unusable) => Some(unusable),
+            ProxyChoice::Direct | ProxyChoice::Through(_) => None,
         })
         .collect();
-    for complaint in &mut complaints {
-        complaint.why.push_str("; what would go through it fails");
+    for unusable in &mut unusable {
+        unusable.why.push_str("; what would go through it fails");
     }
     // ALL_PROXY may stand for both.
-    complaints.dedup();
-    let strange = strange.into_iter().map(|(variable, entry)| Complaint {
+    unusable.dedup();
+    let strange = strange.into_iter().map(|(variable, entry)| UnusableProxy {
         variable,
         why: format!("has an entry that is no name, address or network, and has no effect: {entry}"),
     });
-    complaints.into_iter().chain(strange).collect()
+    unusable.into_iter().chain(strange).collect()
 }
 
 impl Environment {
@@ -150,17 +150,17 @@ impl Environment {
             let said = |name: String| Some((variable(&name)?, name)).filter(|(text, _)| !text.is_empty());
             names.into_iter().find_map(said)
         };
-        let way = |name: &str| match first(name).or_else(|| first("ALL_PROXY")) {
-            None => Way::Direct,
+        let choice = |name: &str| match first(name).or_else(|| first("ALL_PROXY")) {
+            None => ProxyChoice::Direct,
             Some((text, variable)) => match proxy(&text) {
-                Ok(url) => Way::Through(url),
-                Err(why) => Way::Barred(Complaint { variable, why }),
+                Ok(url) => ProxyChoice::Through(url),
+                Err(why) => ProxyChoice::Unusable(UnusableProxy { variable, why }),
             },
         };
         let (list, variable) = first("NO_PROXY").unwrap_or_default();
         let (no, strange) = NoProxy::read(&list);
         let strange = strange.into_iter().map(|entry| (variable.clone(), entry)).collect();
-        Self { http: way("HTTP_PROXY"), https: way("HTTPS_PROXY"), no, strange }
+        Self { http: choice("HTTP_PROXY"), https: choice("HTTPS_PROXY"), no, strange }
     }
 }
 
@@ -222,8 +222,8 @@ mod tests {
     }
 
     fn complaints_of(variables: Variables<'_>) -> Vec<(String, String)> {
-        let complaints = complaints(|name| of(variables, name));
-        complaints.into_iter().map(|Complaint { variable, why }| (variable, why)).collect()
+        let unusable = unusable(|name| of(variables, name));
+        unusable.into_iter().map(|UnusableProxy { variable, why }| (variable, why)).collect()
     }
 
     fn proxy_of(rules: &Proxies, url: &str) -> Option<String> {

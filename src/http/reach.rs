@@ -23,7 +23,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::handshake::{self, NO_TLS};
-use super::{Arm, CONNECT, Host};
+use super::{CONNECT, Host, Route};
 use crate::model::Deadline;
 
 /// How long it is listened to: longer than any way there and back.
@@ -92,13 +92,13 @@ impl Host {
     /// What is in the way.
     pub async fn reach(&self, deadline: Deadline) -> Result<Reached, Unreached> {
         let reach = async {
-            match &self.arm {
-                Arm::Direct(direct) => match direct.open().await {
+            match &self.route {
+                Route::Direct(direct) => match direct.open().await {
                     Ok(stream) => stays_open(stream).await.map(|()| Reached::Origin),
                     Err(error) => Err(Unreached::of(&*error)),
                 },
-                Arm::Proxied(proxied) => proxied.reach().await,
-                Arm::Barred(why) => Err(Unreached(why.clone())),
+                Route::Proxied(proxied) => proxied.reach().await,
+                Route::Unusable(why) => Err(Unreached(why.clone())),
             }
         };
         timeout_at(deadline.instant().into(), reach).await.unwrap_or(Err(Unreached::late()))
@@ -117,7 +117,7 @@ async fn stays_open(stream: impl Read + Unpin) -> Result<(), Unreached> {
     }
 }
 
-/// Lets reqwest connect, and then has it fail: what comes of it is an [`Ended`] among the causes,
+/// Lets reqwest connect, and then has it fail: what comes of it is an [`ConnectResult`] among the causes,
 /// and the request is never sent.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ConnectOnly;
@@ -128,15 +128,15 @@ pub(super) struct Connector<S>(S);
 
 /// What came of connecting.
 #[derive(Debug)]
-pub(super) struct Ended(pub(super) Result<(), Unreached>);
+pub(super) struct ConnectResult(pub(super) Result<(), Unreached>);
 
-impl fmt::Display for Ended {
+impl fmt::Display for ConnectResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("no request was to follow")
     }
 }
 
-impl Error for Ended {}
+impl Error for ConnectResult {}
 
 impl<S> Layer<S> for ConnectOnly {
     type Service = Connector<S>;
@@ -168,7 +168,7 @@ where
                 Ok(Err(error)) => Err(Unreached::of(&*error)),
                 Err(_) => Err(Unreached::late()),
             };
-            Err(Ended(outcome).into())
+            Err(ConnectResult(outcome).into())
         }
         .boxed()
     }

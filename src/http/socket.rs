@@ -1,5 +1,5 @@
 //! The TCP connection below TLS and HTTP, with what only the socket can do. hyper and rustls own
-//! it; [`Signals`] are how the exchange above them asks, and what it asks for happens when hyper
+//! it; [`SocketFlags`] are how the exchange above them asks, and what it asks for happens when hyper
 //! reads next.
 //!
 //! * To acknowledge at once. A backend that writes head and body apart, with Nagle's algorithm, waits
@@ -28,14 +28,14 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-use super::resolve::Names;
+use super::resolver::Resolver;
 
 /// How often within one exchange, for a long body brings many acknowledgements of its own.
 const ACKNOWLEDGED: u8 = 8;
 
 /// What the exchange and the socket tell each other. One task at a time has both.
 #[derive(Debug, Default)]
-pub(super) struct Signals {
+pub(super) struct SocketFlags {
     /// Bytes have come since a read found none.
     came: AtomicBool,
     /// Bytes came, and then a read found none.
@@ -48,7 +48,7 @@ pub(super) struct Signals {
     looks: AtomicBool,
 }
 
-impl Signals {
+impl SocketFlags {
     /// Another exchange begins. With `looks` what has come before it is seen, and fails it.
     pub(super) fn begin(&self, looks: bool) {
         for flag in [&self.came, &self.stopped, &self.acknowledges] {
@@ -72,18 +72,18 @@ impl Signals {
 
 /// A connection.
 #[derive(Debug)]
-pub(super) struct Socket {
+pub(super) struct ApiSocket {
     tcp: TokioIo<TcpStream>,
-    signals: Arc<Signals>,
+    flags: Arc<SocketFlags>,
 }
 
-impl Socket {
+impl ApiSocket {
     fn new(tcp: TokioIo<TcpStream>) -> Self {
-        Self { tcp, signals: Arc::default() }
+        Self { tcp, flags: Arc::default() }
     }
 
     fn found_nothing(&self) {
-        let Signals { came, stopped, acknowledges, .. } = &*self.signals;
+        let SocketFlags { came, stopped, acknowledges, .. } = &*self.flags;
         if came.load(Relaxed) {
             came.store(false, Relaxed);
             stopped.store(true, Relaxed);
@@ -105,36 +105,36 @@ impl Socket {
     }
 }
 
-/// The signals of a stream's socket.
-pub(super) fn signals(stream: &MaybeHttpsStream<Socket>) -> Arc<Signals> {
+/// The flags of a stream's socket.
+pub(super) fn flags(stream: &MaybeHttpsStream<ApiSocket>) -> Arc<SocketFlags> {
     let socket = match stream {
         MaybeHttpsStream::Http(socket) => socket,
         MaybeHttpsStream::Https(tls) => tls.inner().get_ref().0.inner(),
     };
-    Arc::clone(&socket.signals)
+    Arc::clone(&socket.flags)
 }
 
-impl Read for Socket {
+impl Read for ApiSocket {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.signals.looks.load(Relaxed) {
-            this.signals.looks.store(false, Relaxed);
+        if this.flags.looks.load(Relaxed) {
+            this.flags.looks.store(false, Relaxed);
             this.look()?;
         }
         let read = Pin::new(&mut this.tcp).poll_read(context, buffer);
         match &read {
             Poll::Pending => this.found_nothing(),
-            Poll::Ready(_) => this.signals.came.store(true, Relaxed),
+            Poll::Ready(_) => this.flags.came.store(true, Relaxed),
         }
         read
     }
 }
 
-impl Write for Socket {
+impl Write for ApiSocket {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -164,7 +164,7 @@ impl Write for Socket {
     }
 }
 
-impl Connection for Socket {
+impl Connection for ApiSocket {
     fn connected(&self) -> Connected {
         self.tcp.connected()
     }
@@ -172,20 +172,20 @@ impl Connection for Socket {
 
 /// Makes them.
 #[derive(Debug, Clone)]
-pub(super) struct Sockets(pub(super) HttpConnector<Names>);
+pub(super) struct SocketConnector(pub(super) HttpConnector<Resolver>);
 
-type Connects = <HttpConnector<Names> as Service<Uri>>::Future;
+type Connects = <HttpConnector<Resolver> as Service<Uri>>::Future;
 
-impl Service<Uri> for Sockets {
-    type Response = Socket;
-    type Error = <HttpConnector<Names> as Service<Uri>>::Error;
-    type Future = MapOk<Connects, fn(TokioIo<TcpStream>) -> Socket>;
+impl Service<Uri> for SocketConnector {
+    type Response = ApiSocket;
+    type Error = <HttpConnector<Resolver> as Service<Uri>>::Error;
+    type Future = MapOk<Connects, fn(TokioIo<TcpStream>) -> ApiSocket>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.0.poll_ready(context)
     }
 
     fn call(&mut self, to: Uri) -> Self::Future {
-        self.0.call(to).map_ok(Socket::new)
+        self.0.call(to).map_ok(ApiSocket::new)
     }
 }

@@ -13,7 +13,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, ServerConfig};
 
-use super::verifier::Verifier;
+use super::verifier::CertificateVerifier;
 
 /// The certificates that a server's must lead to.
 #[derive(Debug, Clone, Copy)]
@@ -70,10 +70,10 @@ pub fn client(trust: Trust<'_>, identity: Option<Identity<'_>>) -> Result<Arc<Cl
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::System(error.to_string()))?;
     let verifier = match trust {
-        Trust::System => Verifier::of_system_now(provider)?,
-        Trust::SystemLater => Verifier::of_system(provider),
-        Trust::File(path) => Verifier::of(certificates(path).map_err(Error::RootCa)?, provider)?,
-        Trust::Anything => Verifier::none(provider),
+        Trust::System => CertificateVerifier::of_system_now(provider)?,
+        Trust::SystemLater => CertificateVerifier::of_system(provider),
+        Trust::File(path) => CertificateVerifier::of(certificates(path).map_err(Error::RootCa)?, provider)?,
+        Trust::Anything => CertificateVerifier::none(provider),
     };
     let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
     let config = match identity {

@@ -21,15 +21,15 @@ use rustls_platform_verifier as platform;
 
 use super::tls::Error;
 
-/// Looks at the certificate as `believes` says.
+/// Looks at the certificate as `trust` says.
 #[derive(Debug)]
-pub(super) struct Verifier {
+pub(super) struct CertificateVerifier {
     provider: Arc<CryptoProvider>,
-    believes: Believes,
+    trust: CertificateTrust,
 }
 
 #[derive(Debug)]
-enum Believes {
+enum CertificateTrust {
     /// `skip_verify`.
     Anything,
     /// The system's certificates, read with the first handshake.
@@ -40,14 +40,14 @@ enum Believes {
 
 /// Why webpki knows no authority for a certificate.
 #[derive(Debug)]
-pub(super) struct Stranger {
+pub(super) struct UnknownAuthority {
     /// It signed itself.
     by_itself: bool,
     /// `root_ca` is set.
     of_file: bool,
 }
 
-impl fmt::Display for Stranger {
+impl fmt::Display for UnknownAuthority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match (self.by_itself, self.of_file) {
             (true, true) => "the certificate is signed by itself, and is not in root_ca",
@@ -60,24 +60,24 @@ impl fmt::Display for Stranger {
     }
 }
 
-impl StdError for Stranger {}
+impl StdError for UnknownAuthority {}
 
-impl Verifier {
-    /// One that believes whoever answers.
+impl CertificateVerifier {
+    /// One that trust whoever answers.
     pub(super) fn none(provider: Arc<CryptoProvider>) -> Self {
-        Self { provider, believes: Believes::Anything }
+        Self { provider, trust: CertificateTrust::Anything }
     }
 
     /// The system's certificates, later.
     pub(super) fn of_system(provider: Arc<CryptoProvider>) -> Self {
-        Self { provider, believes: Believes::System(OnceLock::new()) }
+        Self { provider, trust: CertificateTrust::System(OnceLock::new()) }
     }
 
     /// The system's certificates, read now.
     pub(super) fn of_system_now(provider: Arc<CryptoProvider>) -> Result<Self, Error> {
         let read = platform::Verifier::new(Arc::clone(&provider));
         let read = read.map_err(|error| Error::System(error.to_string()))?;
-        Ok(Self { provider, believes: Believes::System(OnceLock::from(Ok(read))) })
+        Ok(Self { provider, trust: CertificateTrust::System(OnceLock::from(Ok(read))) })
     }
 
     /// These certificates, and what leads to them.
@@ -86,7 +86,7 @@ impl Verifier {
         provider: Arc<CryptoProvider>,
     ) -> Result<Self, Error> {
         let rules = rules(&certificates, &provider).map_err(Error::RootCa)?;
-        Ok(Self { provider, believes: Believes::File { rules, certificates } })
+        Ok(Self { provider, trust: CertificateTrust::File { rules, certificates } })
     }
 
     /// In place of an error that says little of a certificate which webpki knows no authority for.
@@ -106,8 +106,8 @@ impl Verifier {
             error if is_authority(error) => true,
             _ => return error,
         };
-        let of_file = matches!(self.believes, Believes::File { .. });
-        CertificateError::Other(OtherError(Arc::new(Stranger { by_itself, of_file }))).into()
+        let of_file = matches!(self.trust, CertificateTrust::File { .. });
+        CertificateError::Other(OtherError(Arc::new(UnknownAuthority { by_itself, of_file }))).into()
     }
 }
 
@@ -162,7 +162,7 @@ fn is_about_its_signer(error: &rustls::Error) -> bool {
     }
 }
 
-impl ServerCertVerifier for Verifier {
+impl ServerCertVerifier for CertificateVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -171,14 +171,14 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let outcome = match &self.believes {
-            Believes::Anything => return Ok(ServerCertVerified::assertion()),
-            Believes::System(verifier) => {
+        let outcome = match &self.trust {
+            CertificateTrust::Anything => return Ok(ServerCertVerified::assertion()),
+            CertificateTrust::System(verifier) => {
                 let read = || platform::Verifier::new(Arc::clone(&self.provider));
                 let verifier = verifier.get_or_init(read).as_ref().map_err(Clone::clone)?;
                 verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
             }
-            Believes::File { rules, certificates } => {
+            CertificateTrust::File { rules, certificates } => {
                 match rules.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
                     Err(_) if certificates.contains(end_entity) => named(rules, end_entity, server_name, now),
                     outcome => outcome,

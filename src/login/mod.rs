@@ -35,9 +35,9 @@ use crate::model::domain::is_same_user;
 use crate::model::secret::Secret;
 use crate::model::{Answer, Credentials, Deadline, Failure, LOGIN_BUDGET, Login, Mechanism, OnFailure, Peer};
 use crate::observe::explain;
-use crate::observe::metrics::{Component, Metrics, Queue};
+use crate::observe::metrics::{Component, Metrics, WorkerCounts};
 use crate::observe::redact::{REDACTED, Redactor};
-use crate::oidc::{Oidc, Verdict, Verifier};
+use crate::oidc::{Oidc, TokenVerdict, TokenVerifier};
 use attempts::Attempt;
 pub use penalty::Penalties;
 pub use settings::{Fields, Settings};
@@ -50,7 +50,7 @@ const LONG_BODY: usize = 128 * 1024;
 pub struct LoginEntry {
     settings: Settings,
     backend: Backend,
-    verifier: Option<Verifier>,
+    verifier: Option<TokenVerifier>,
     penalties: Arc<Penalties>,
     /// The rate limit of log lines for logins beyond `sasl_attempts`; not the fault of the API.
     too_many: Health,
@@ -111,7 +111,7 @@ impl LoginEntry {
 
     /// Its workers, and who waits for one.
     #[must_use]
-    pub fn queue(&self) -> Queue {
+    pub fn queue(&self) -> WorkerCounts {
         self.backend.pool.queue()
     }
 
@@ -265,16 +265,16 @@ impl LoginEntry {
             return Err(Failure::Provider);
         };
         match verifier.verify(token, peer, self.settings.default_local_port, deadline).await? {
-            Verdict::Account(account) if claimed.is_empty() || is_same_user(claimed, &account) => {
+            TokenVerdict::Account(account) if claimed.is_empty() || is_same_user(claimed, &account) => {
                 Ok(Decision::Accepted(account))
             }
-            Verdict::Account(account) => Ok(Decision::Denied {
+            TokenVerdict::Account(account) => Ok(Decision::Denied {
                 reason: "invalid token".to_owned(),
                 detail: format!(
                     "the token is for {account:?}; sasl_oidc_auth.account_claim says which claim names the account"
                 ),
             }),
-            Verdict::Refused(refusal) => {
+            TokenVerdict::Refused(refusal) => {
                 self.metrics.tokens.theirs_refused.add();
                 Ok(Decision::Denied { reason: refusal.reason.to_owned(), detail: refusal.detail })
             }

@@ -20,7 +20,7 @@ use moka::sync::Cache as Moka;
 use super::template::LookupInput;
 use super::{CacheSettings, Kind, Settings, verb};
 use crate::model::{Answer, Attribute};
-use crate::observe::metrics::{Metrics, Stock};
+use crate::observe::metrics::{CacheCounters, Metrics};
 
 /// What moka spends on an entry, besides key and value.
 const OVERHEAD: usize = 480;
@@ -99,7 +99,7 @@ pub struct EntryCache {
     settings: CacheSettings,
     /// `None` for a map.
     policy: Option<PolicyKey>,
-    stock: Arc<Stock>,
+    cache_counters: Arc<CacheCounters>,
 }
 
 #[derive(Debug, Clone)]
@@ -174,7 +174,7 @@ impl Cache {
             entries: self.entries.clone(),
             settings: settings.cache,
             policy,
-            stock: metrics.stock(settings.component(), &settings.name),
+            cache_counters: metrics.cache_counters(settings.component(), &settings.name),
         }
     }
 }
@@ -234,9 +234,9 @@ impl EntryCache {
         }
         let found = self.get(key).map_or(Cached::Nothing, |entry| self.judge(&entry));
         match found {
-            Cached::Fresh(_) => self.stock.hits.add(),
-            Cached::Stale(_) => self.stock.stale.add(),
-            Cached::Nothing => self.stock.misses.add(),
+            Cached::Fresh(_) => self.cache_counters.hits.add(),
+            Cached::Stale(_) => self.cache_counters.stale.add(),
+            Cached::Nothing => self.cache_counters.misses.add(),
         }
         found
     }
@@ -262,7 +262,7 @@ impl EntryCache {
         let entry = self.get(key)?;
         let stands = *entry.answer != Answer::NotFound && entry.since.elapsed() < self.settings.outage;
         stands.then(|| {
-            self.stock.stand_ins.add();
+            self.cache_counters.stand_ins.add();
             (*entry.answer).clone()
         })
     }
@@ -363,7 +363,7 @@ mod tests {
             entries: entries.clone(),
             settings,
             policy: None,
-            stock: Arc::default(),
+            cache_counters: Arc::default(),
         };
         let value = Answer::Value("v".to_owned());
         entry_cache.keep(b"new", &value);

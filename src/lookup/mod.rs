@@ -30,7 +30,7 @@ use crate::model::brief::brief;
 use crate::model::domain;
 use crate::model::{Answer, Deadline, Failure, OnFailure};
 use crate::observe::explain;
-use crate::observe::metrics::Queue;
+use crate::observe::metrics::WorkerCounts;
 use crate::observe::span;
 use crate::observe::warnings::RateLimitedWarnings;
 use crate::oidc::Oidc;
@@ -124,7 +124,7 @@ impl LookupEntry {
 
     /// Its workers, and who waits for one.
     #[must_use]
-    pub fn queue(&self) -> Queue {
+    pub fn queue(&self) -> WorkerCounts {
         self.backend.pool.queue()
     }
 

@@ -48,18 +48,18 @@ pub(crate) struct Span {
     pub(crate) is_server: bool,
     pub(crate) start: u64,
     pub(crate) end: u64,
-    pub(crate) attributes: Vec<(&'static str, Attribute)>,
+    pub(crate) attributes: Vec<(&'static str, SpanAttribute)>,
     pub(crate) failed: bool,
 }
 
 /// The value of an attribute.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Attribute {
+pub(crate) enum SpanAttribute {
     Text(String),
     Number(i64),
 }
 
-impl From<&str> for Attribute {
+impl From<&str> for SpanAttribute {
     fn from(text: &str) -> Self {
         Self::Text(text.to_owned())
     }
@@ -156,20 +156,20 @@ pub(crate) fn within<F: Future>(context: Option<Context>, future: F) -> impl Fut
 }
 
 /// An HTTP exchange below the current context; `None` where there is none.
-pub(crate) fn child() -> Option<Client> {
+pub(crate) fn child() -> Option<ClientSpan> {
     let parent = current()?;
     let context = Context { span: random(), ..parent.clone() };
-    Some(Client { context, parent: parent.span, since: Instant::now() })
+    Some(ClientSpan { context, parent: parent.span, since: Instant::now() })
 }
 
 /// The client span of an exchange that is under way.
-pub(crate) struct Client {
+pub(crate) struct ClientSpan {
     context: Context,
     parent: [u8; 8],
     since: Instant,
 }
 
-impl Client {
+impl ClientSpan {
     /// For the header of that name.
     pub(crate) fn traceparent(&self) -> Option<HeaderValue> {
         self.context.traceparent()
@@ -187,15 +187,17 @@ impl Client {
             ("server.address", host.into()),
         ];
         if let Some(port) = port {
-            attributes.push(("server.port", Attribute::Number(port.into())));
+            attributes.push(("server.port", SpanAttribute::Number(port.into())));
         }
         match outcome {
-            Ok(status) => attributes.push(("http.response.status_code", Attribute::Number(status.into()))),
+            Ok(status) => {
+                attributes.push(("http.response.status_code", SpanAttribute::Number(status.into())))
+            }
             Err(failure) => attributes.push(("error.type", failure.class().into())),
         }
         let failed = outcome.map_or(true, |status| status >= 400);
         if let Ok(status @ 400..) = outcome {
-            attributes.push(("error.type", Attribute::Text(status.to_string())));
+            attributes.push(("error.type", SpanAttribute::Text(status.to_string())));
         }
         let (start, end) = times(self.since);
         let Context { tracer, trace, span, .. } = self.context;

@@ -13,8 +13,8 @@ use tokio::time::Instant;
 
 use super::client::Client;
 use super::fetched::{self, Fetched, Kept, Newer};
-use super::json::{self, Object};
-use super::provider::Endpoint;
+use super::json::{self, JsonObject};
+use super::provider::ProviderEndpoint;
 use crate::model::{Deadline, Failure};
 
 /// The life of a token whose `expires_in` says nothing.
@@ -83,7 +83,7 @@ impl Bearer {
         refused: &Arc<Token>,
         deadline: Deadline,
     ) -> Result<Option<Arc<Token>>, Failure> {
-        self.client.provider.contact.metrics().tokens.ours_refused.add();
+        self.client.provider.http.metrics().tokens.ours_refused.add();
         match self.token.newer(refused, deadline).await {
             Newer::Another(token) if token.0 == refused.0 => Ok(None),
             Newer::Another(token) => Ok(Some(token)),
@@ -95,7 +95,7 @@ impl Bearer {
 
 async fn fetch(client: Arc<Client>) -> Option<Kept<Token>> {
     let kept = fetch_uncounted(&client).await;
-    let tokens = &client.provider.contact.metrics().tokens;
+    let tokens = &client.provider.http.metrics().tokens;
     if kept.is_some() {
         tokens.fetched.add()
     } else {
@@ -112,7 +112,7 @@ async fn fetch_uncounted(client: &Client) -> Option<Kept<Token>> {
     if !scope.is_empty() {
         fields.push(("scope", &scope));
     }
-    let answer = client.post(Endpoint::Token, &fields, fetched::limit()).await?;
+    let answer = client.post(ProviderEndpoint::Token, &fields, fetched::limit()).await?;
     match read(&answer) {
         Ok((token, life)) => {
             let ends = began + life - (life / 10).min(Duration::from_secs(5));
@@ -120,14 +120,14 @@ async fn fetch_uncounted(client: &Client) -> Option<Kept<Token>> {
             Some(Kept { value: Arc::new(token), renew, fresh: ends, ends })
         }
         Err(lack) => {
-            client.provider.contact.complain(format_args!("{}: {lack}", Endpoint::Token.name()));
+            client.provider.http.report(format_args!("{}: {lack}", ProviderEndpoint::Token.name()));
             None
         }
     }
 }
 
 /// RFC 6749 5.1. Numbers that are written as texts are common, and mean the same.
-fn read(answer: &Object) -> Result<(Token, Duration), &'static str> {
+fn read(answer: &JsonObject) -> Result<(Token, Duration), &'static str> {
     let text = json::text(answer, "access_token").filter(|text| !text.is_empty());
     let text = text.ok_or("access_token is missing")?;
     if !text.bytes().all(|byte| byte.is_ascii_graphic()) {

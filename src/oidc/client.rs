@@ -14,10 +14,10 @@ use serde_json::json;
 use url::form_urlencoded::{Serializer, byte_serialize};
 use zeroize::Zeroizing;
 
-use super::contact::{Address, Message};
-use super::json::Object;
+use super::json::JsonObject;
 use super::private_key::PrivateKey;
-use super::provider::{Document, Endpoint, Provider};
+use super::provider::{DiscoveryDocument, Provider, ProviderEndpoint};
+use super::provider_http::{EndpointUrl, Message};
 use super::settings::{Authentication, ClientSettings};
 use crate::model::{Deadline, Failure};
 
@@ -35,24 +35,24 @@ impl Client {
     /// Posts `fields` and reads the JSON object that comes back. What goes wrong is told to the log.
     pub(super) async fn post(
         &self,
-        endpoint: Endpoint,
+        endpoint: ProviderEndpoint,
         fields: &[(&str, &str)],
         deadline: Deadline,
-    ) -> Option<Object> {
+    ) -> Option<JsonObject> {
         let (document, address) = self.provider.with(endpoint, deadline).await?;
-        let contact = &self.provider.contact;
+        let http = &self.provider.http;
         let calls = match endpoint {
-            Endpoint::Introspection => &contact.errands.introspection,
-            Endpoint::Token | Endpoint::Keys => &contact.errands.token,
+            ProviderEndpoint::Introspection => &http.calls.introspection,
+            ProviderEndpoint::Token | ProviderEndpoint::Keys => &http.calls.token,
         };
         let has_assertion = matches!(self.settings.authentication, Authentication::PrivateKey(_));
         let mut attempts = if has_assertion { 2 } else { 1 };
         let reply = loop {
             let Some(message) = self.message(endpoint, fields, &document, &address) else {
-                contact.complain(format_args!("{}: no assertion could be signed", endpoint.name()));
+                http.report(format_args!("{}: no assertion could be signed", endpoint.name()));
                 return None;
             };
-            let reply = contact.exchange(calls, &address, message, deadline).await;
+            let reply = http.exchange(calls, &address, message, deadline).await;
             attempts -= 1;
             // A connection that was lost: an assertion is good for one attempt, so the next one
             // needs another, and the exchange may not repeat it for us.
@@ -60,15 +60,15 @@ impl Client {
                 break reply;
             }
         };
-        contact.object(&format!("{} for client {:?}", endpoint.name(), self.settings.client_id), reply)
+        http.object(&format!("{} for client {:?}", endpoint.name(), self.settings.client_id), reply)
     }
 
     fn message(
         &self,
-        endpoint: Endpoint,
+        endpoint: ProviderEndpoint,
         fields: &[(&str, &str)],
-        document: &Document,
-        address: &Address,
+        document: &DiscoveryDocument,
+        address: &EndpointUrl,
     ) -> Option<Message> {
         let mut form = Serializer::new(String::new());
         form.extend_pairs(fields);
@@ -88,7 +88,7 @@ impl Client {
             }
             Authentication::PrivateKey(key) => {
                 // RFC 7523 3: the token endpoint's URL names the provider at its other endpoints, too.
-                let audience = document.address(Endpoint::Token).map_or(address, |token| token);
+                let audience = document.address(ProviderEndpoint::Token).map_or(address, |token| token);
                 let assertion = assertion(key, id, &audience.text, document.signing(endpoint))?;
                 form.append_pair("client_id", id)
                     .append_pair("client_assertion_type", ASSERTION_TYPE)

@@ -43,26 +43,26 @@ pub(super) struct Kept<T> {
 }
 
 /// The value, and who fetches it.
-pub(super) struct Fetched<T>(Arc<Inner<T>>);
+pub(super) struct Fetched<T>(Arc<FetchedInner<T>>);
 
-struct Inner<T> {
-    state: Mutex<State<T>>,
+struct FetchedInner<T> {
+    state: Mutex<FetchState<T>>,
     fetch: Fetch<T>,
 }
 
 /// `None`: it failed, and said why to the log.
 type Fetch<T> = Box<dyn Fn() -> BoxFuture<'static, Option<Kept<T>>> + Send + Sync>;
 
-struct State<T> {
+struct FetchState<T> {
     kept: Option<Kept<T>>,
     /// When the fetch of it began.
     since: Option<Instant>,
-    flight: Option<Flight<T>>,
+    flight: Option<FetchInProgress<T>>,
     failed: Option<Instant>,
     replaced: Option<Instant>,
 }
 
-struct Flight<T> {
+struct FetchInProgress<T> {
     began: Instant,
     landing: Shared<oneshot::Receiver<Option<Arc<T>>>>,
 }
@@ -83,8 +83,8 @@ impl<T: Send + Sync + 'static> Fetched<T> {
     where
         F: Future<Output = Option<Kept<T>>> + Send + 'static,
     {
-        let state = State { kept: None, since: None, flight: None, failed: None, replaced: None };
-        Self(Arc::new(Inner { state: Mutex::new(state), fetch: Box::new(move || fetch().boxed()) }))
+        let state = FetchState { kept: None, since: None, flight: None, failed: None, replaced: None };
+        Self(Arc::new(FetchedInner { state: Mutex::new(state), fetch: Box::new(move || fetch().boxed()) }))
     }
 
     /// The value; `None` where none can be had before `deadline`.
@@ -154,7 +154,7 @@ impl<T: Send + Sync + 'static> Fetched<T> {
     }
 
     /// The fetch under way, or a new one; `None` so soon after a failure.
-    fn join(&self, state: &mut State<T>) -> Option<Flight<T>> {
+    fn join(&self, state: &mut FetchState<T>) -> Option<FetchInProgress<T>> {
         if let Some(flight) = &state.flight {
             return Some(flight.clone());
         }
@@ -163,7 +163,7 @@ impl<T: Send + Sync + 'static> Fetched<T> {
             return None;
         }
         let (land, landing) = oneshot::channel();
-        let flight = Flight { began, landing: landing.shared() };
+        let flight = FetchInProgress { began, landing: landing.shared() };
         state.flight = Some(flight.clone());
         let mut fetching = Fetching { inner: Arc::clone(&self.0), began, outcome: None, land: Some(land) };
         tokio::spawn(async move {
@@ -175,21 +175,21 @@ impl<T: Send + Sync + 'static> Fetched<T> {
     }
 }
 
-impl<T> Clone for Flight<T> {
+impl<T> Clone for FetchInProgress<T> {
     fn clone(&self) -> Self {
         Self { began: self.began, landing: self.landing.clone() }
     }
 }
 
-impl<T> Inner<T> {
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
+impl<T> FetchedInner<T> {
+    fn lock(&self) -> MutexGuard<'_, FetchState<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Dropped when a fetch ends, also when it panics: then the next one may begin.
 struct Fetching<T> {
-    inner: Arc<Inner<T>>,
+    inner: Arc<FetchedInner<T>>,
     began: Instant,
     outcome: Option<Kept<T>>,
     land: Option<oneshot::Sender<Option<Arc<T>>>>,

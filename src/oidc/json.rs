@@ -10,11 +10,11 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 /// A JSON object.
-pub(super) type Object = Map<String, Value>;
+pub(super) type JsonObject = Map<String, Value>;
 
-/// Why a text is no [`Object`].
+/// Why a text is no [`JsonObject`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NoObject {
+pub(super) enum ObjectError {
     /// It is no JSON, or some other value.
     Shape,
     /// A name stands in it more than once.
@@ -22,12 +22,12 @@ pub(super) enum NoObject {
 }
 
 /// Reads `text`.
-pub(super) fn object(text: &[u8]) -> Result<Object, NoObject> {
-    let Members(members) = serde_json::from_slice(text).map_err(|_| NoObject::Shape)?;
-    let mut object = Object::new();
+pub(super) fn object(text: &[u8]) -> Result<JsonObject, ObjectError> {
+    let Members(members) = serde_json::from_slice(text).map_err(|_| ObjectError::Shape)?;
+    let mut object = JsonObject::new();
     for (name, value) in members {
         if object.insert(name, value).is_some() {
-            return Err(NoObject::Repeated);
+            return Err(ObjectError::Repeated);
         }
     }
     Ok(object)
@@ -35,12 +35,12 @@ pub(super) fn object(text: &[u8]) -> Result<Object, NoObject> {
 
 /// Reads what a provider has answered: some write a byte order mark in front, which RFC 8259 8.1
 /// lets a reader skip.
-pub(super) fn answer(body: &[u8]) -> Result<Object, NoObject> {
+pub(super) fn answer(body: &[u8]) -> Result<JsonObject, ObjectError> {
     object(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body))
 }
 
 /// The member `name`, if it is a text.
-pub(super) fn text<'o>(object: &'o Object, name: &str) -> Option<&'o str> {
+pub(super) fn text<'o>(object: &'o JsonObject, name: &str) -> Option<&'o str> {
     object.get(name).and_then(Value::as_str)
 }
 
@@ -77,18 +77,18 @@ mod tests {
     #[test]
     fn an_object_names_each_thing_once() {
         assert!(object(br#"{"a": 1, "b": {"a": 2}}"#).is_ok_and(|object| object.len() == 2));
-        assert_eq!(object(br#"{"a": 1, "a": 1}"#), Err(NoObject::Repeated));
-        assert_eq!(object(br#"{"a": 1, "\u0061": 1}"#), Err(NoObject::Repeated));
+        assert_eq!(object(br#"{"a": 1, "a": 1}"#), Err(ObjectError::Repeated));
+        assert_eq!(object(br#"{"a": 1, "\u0061": 1}"#), Err(ObjectError::Repeated));
         for text in
             ["", "[]", "1", "null", "\"a\"", "{", "{}x", "{\"a\": 1e999}", "{\"a\": NaN}", "\u{feff}{}"]
         {
-            assert_eq!(object(text.as_bytes()), Err(NoObject::Shape), "{text}");
+            assert_eq!(object(text.as_bytes()), Err(ObjectError::Shape), "{text}");
         }
-        assert_eq!(object(b"{\"a\": \"\xff\"}"), Err(NoObject::Shape));
+        assert_eq!(object(b"{\"a\": \"\xff\"}"), Err(ObjectError::Shape));
         assert!(answer("\u{feff}{\"a\": 1}".as_bytes()).is_ok_and(|object| object.len() == 1));
         assert!(answer(b"{}").is_ok());
-        assert_eq!(answer("\u{feff}\u{feff}{}".as_bytes()), Err(NoObject::Shape));
+        assert_eq!(answer("\u{feff}\u{feff}{}".as_bytes()), Err(ObjectError::Shape));
         let deep = format!("{{\"a\": {}}}", "[".repeat(100_000));
-        assert_eq!(object(deep.as_bytes()), Err(NoObject::Shape));
+        assert_eq!(object(deep.as_bytes()), Err(ObjectError::Shape));
     }
 }

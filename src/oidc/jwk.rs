@@ -16,11 +16,11 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::algorithm::Algorithm;
-use super::contact::Message;
 use super::fetched::{self, Kept};
-use super::json::{self, Object};
+use super::json::{self, JsonObject};
 use super::jws::Jws;
-use super::provider::{Endpoint, Provider};
+use super::provider::{Provider, ProviderEndpoint};
+use super::provider_http::Message;
 
 const MOST_KEYS: usize = 64;
 /// How many keys are tried for one token: each costs time.
@@ -32,19 +32,19 @@ const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 /// The keys of one provider.
 #[derive(Debug)]
 pub(super) struct KeySet {
-    keys: Vec<Key>,
+    keys: Vec<PublicKey>,
     /// Whether there were more than we keep.
     is_cut: bool,
 }
 
-struct Key {
+struct PublicKey {
     kid: Option<String>,
     /// `alg`, where the key is for that one alone.
     algorithm: Option<Algorithm>,
-    kind: Kind,
+    kind: KeyMaterial,
 }
 
-enum Kind {
+enum KeyMaterial {
     Rsa(DecodingKey),
     P256(DecodingKey),
     P384(DecodingKey),
@@ -70,13 +70,13 @@ pub(super) enum Signature {
 /// Fetches the keys.
 pub(super) async fn fetch(provider: Arc<Provider>, ttl: Duration) -> Option<Kept<KeySet>> {
     let deadline = fetched::limit();
-    let (_, address) = provider.with(Endpoint::Keys, deadline).await?;
-    let contact = &provider.contact;
-    let reply = contact.exchange(&contact.errands.keys, &address, Message::get(), deadline).await;
-    let object = contact.object(Endpoint::Keys.name(), reply)?;
+    let (_, address) = provider.with(ProviderEndpoint::Keys, deadline).await?;
+    let http = &provider.http;
+    let reply = http.exchange(&http.calls.keys, &address, Message::get(), deadline).await;
+    let object = http.object(ProviderEndpoint::Keys.name(), reply)?;
     let keys = KeySet::read(&object);
     if keys.keys.is_empty() {
-        contact.complain(format_args!("{}: no usable key", Endpoint::Keys.name()));
+        http.report(format_args!("{}: no usable key", ProviderEndpoint::Keys.name()));
         return None;
     }
     let now = Instant::now();
@@ -86,13 +86,13 @@ pub(super) async fn fetch(provider: Arc<Provider>, ttl: Duration) -> Option<Kept
 
 impl KeySet {
     /// Reads `{"keys": […]}`.
-    pub(super) fn read(object: &Object) -> Self {
+    pub(super) fn read(object: &JsonObject) -> Self {
         let keys = object.get("keys").and_then(Value::as_array).into_iter().flatten();
         let usable = keys.filter_map(|key| {
-            let key = key.as_object().ok_or("it is no object").and_then(Key::read);
+            let key = key.as_object().ok_or("it is no object").and_then(PublicKey::read);
             key.inspect_err(|flaw| debug!(flaw, "a provider's key is left out")).ok()
         });
-        let mut keys: Vec<Key> = usable.take(MOST_KEYS + 1).collect();
+        let mut keys: Vec<PublicKey> = usable.take(MOST_KEYS + 1).collect();
         let is_cut = keys.len() > MOST_KEYS;
         keys.truncate(MOST_KEYS);
         Self { keys, is_cut }
@@ -101,14 +101,15 @@ impl KeySet {
     /// Verifies with the key that `token` names, or with those that fit it.
     pub(super) fn verify(&self, token: &Jws<'_>) -> Signature {
         let unknown = if self.is_cut { Signature::Undecided } else { Signature::UnknownKey };
-        let named: Vec<&Key> =
+        let named: Vec<&PublicKey> =
             self.keys.iter().filter(|key| token.kid.is_none() || key.kid == token.kid).collect();
-        let fitting: Vec<&Key> = named.iter().copied().filter(|key| key.fits(token.algorithm)).collect();
+        let fitting: Vec<&PublicKey> =
+            named.iter().copied().filter(|key| key.fits(token.algorithm)).collect();
         if fitting.is_empty() {
             // A known name with an algorithm that its key is not for.
             return if token.kid.is_some() && !named.is_empty() { Signature::Bad } else { unknown };
         }
-        let is_good = |key: &&Key| key.verify(token.algorithm, token.message, token.signature);
+        let is_good = |key: &&PublicKey| key.verify(token.algorithm, token.message, token.signature);
         if fitting.iter().take(MOST_TRIES).any(is_good) {
             return Signature::Good;
         }
@@ -121,8 +122,8 @@ impl KeySet {
     }
 }
 
-impl Key {
-    fn read(jwk: &Object) -> Result<Self, &'static str> {
+impl PublicKey {
+    fn read(jwk: &JsonObject) -> Result<Self, &'static str> {
         if jwk.get("use").is_some_and(|usage| !usage.is_null() && usage != "sig") {
             return Err("its use is not sig");
         }
@@ -137,7 +138,7 @@ impl Key {
             Some(Value::String(kid)) => Some(kid.clone()),
             Some(_) => return Err("its kid is no text"),
         };
-        let kind = Kind::read(jwk)?;
+        let kind = KeyMaterial::read(jwk)?;
         let algorithm = match jwk.get("alg") {
             None => None,
             Some(name) => {
@@ -155,11 +156,11 @@ impl Key {
 
     fn fits(&self, algorithm: Algorithm) -> bool {
         let fits_kind = match &self.kind {
-            Kind::Rsa(_) => Algorithm::RSA.contains(&algorithm),
-            Kind::P256(_) => algorithm == Algorithm::Es256,
-            Kind::P384(_) => algorithm == Algorithm::Es384,
-            Kind::P521(_) => algorithm == Algorithm::Es512,
-            Kind::Ed25519(_) => algorithm == Algorithm::EdDsa,
+            KeyMaterial::Rsa(_) => Algorithm::RSA.contains(&algorithm),
+            KeyMaterial::P256(_) => algorithm == Algorithm::Es256,
+            KeyMaterial::P384(_) => algorithm == Algorithm::Es384,
+            KeyMaterial::P521(_) => algorithm == Algorithm::Es512,
+            KeyMaterial::Ed25519(_) => algorithm == Algorithm::EdDsa,
         };
         fits_kind && self.algorithm.is_none_or(|own| own == algorithm)
     }
@@ -180,15 +181,19 @@ impl Key {
             Algorithm::EdDsa => Known::EdDSA,
         };
         match &self.kind {
-            Kind::Rsa(key) | Kind::P256(key) | Kind::P384(key) | Kind::Ed25519(key) => {
+            KeyMaterial::Rsa(key)
+            | KeyMaterial::P256(key)
+            | KeyMaterial::P384(key)
+            | KeyMaterial::Ed25519(key) => {
                 jsonwebtoken::crypto::verify(signature, message.as_bytes(), key, known).unwrap_or(false)
             }
-            Kind::P521(_) => false,
+            KeyMaterial::P521(_) => false,
         }
     }
 
     fn verify_p521(&self, message: &str, signature: &str) -> bool {
-        let (Kind::P521(point), Ok(signature)) = (&self.kind, URL_SAFE_NO_PAD.decode(signature)) else {
+        let (KeyMaterial::P521(point), Ok(signature)) = (&self.kind, URL_SAFE_NO_PAD.decode(signature))
+        else {
             return false;
         };
         let key = UnparsedPublicKey::new(&ECDSA_P521_SHA512_FIXED, point);
@@ -196,14 +201,14 @@ impl Key {
     }
 }
 
-impl std::fmt::Debug for Key {
+impl std::fmt::Debug for PublicKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Key").field("kid", &self.kid).finish_non_exhaustive()
+        f.debug_struct("PublicKey").field("kid", &self.kid).finish_non_exhaustive()
     }
 }
 
-impl Kind {
-    fn read(jwk: &Object) -> Result<Self, &'static str> {
+impl KeyMaterial {
+    fn read(jwk: &JsonObject) -> Result<Self, &'static str> {
         let member = |name| -> Result<Vec<u8>, &'static str> {
             let text = json::text(jwk, name).ok_or("it is not complete")?;
             URL_SAFE_NO_PAD.decode(text).map_err(|_| "it is no base64url")

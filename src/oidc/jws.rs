@@ -9,11 +9,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
 use super::algorithm::Algorithm;
-use super::json::{self, NoObject, Object};
+use super::json::{self, JsonObject, ObjectError};
 
 /// What a token looks like.
 #[derive(Debug)]
-pub(super) enum Form<'t> {
+pub(super) enum TokenForm<'t> {
     /// A signed JWT.
     Signed(Jws<'t>),
     /// A JWT that is not acceptable, and why.
@@ -38,40 +38,40 @@ pub(super) struct Jws<'t> {
 
 impl<'t> Jws<'t> {
     /// Looks at `token`.
-    pub(super) fn read(token: &'t str) -> Form<'t> {
+    pub(super) fn read(token: &'t str) -> TokenForm<'t> {
         let mut dots = token.match_indices('.').map(|(at, _)| at);
         let (Some(first), Some(second), None) = (dots.next(), dots.next(), dots.next()) else {
-            return Form::Opaque;
+            return TokenForm::Opaque;
         };
         let (head, claims, signature) = (&token[..first], &token[first + 1..second], &token[second + 1..]);
-        let Ok(head) = URL_SAFE_NO_PAD.decode(head) else { return Form::Opaque };
+        let Ok(head) = URL_SAFE_NO_PAD.decode(head) else { return TokenForm::Opaque };
         let head = match json::object(&head) {
             Ok(head) if head.contains_key("alg") => head,
-            Err(NoObject::Repeated) => return Form::Refused("its header says something twice"),
-            _ => return Form::Opaque,
+            Err(ObjectError::Repeated) => return TokenForm::Refused("its header says something twice"),
+            _ => return TokenForm::Opaque,
         };
         let (algorithm, kid, is_access_token) = match header(&head) {
             Ok(header) => header,
-            Err(flaw) => return Form::Refused(flaw),
+            Err(flaw) => return TokenForm::Refused(flaw),
         };
         // Of one length each, and no second spelling of the same bytes: the decoder is strict.
         let (Ok(claims), Ok(_)) = (URL_SAFE_NO_PAD.decode(claims), URL_SAFE_NO_PAD.decode(signature)) else {
-            return Form::Refused("it is no base64url");
+            return TokenForm::Refused("it is no base64url");
         };
         let message = &token[..second];
-        Form::Signed(Self { algorithm, kid, is_access_token, message, signature, claims })
+        TokenForm::Signed(Self { algorithm, kid, is_access_token, message, signature, claims })
     }
 
     /// What it says; to be believed once the signature has been verified.
-    pub(super) fn claims(&self) -> Result<Object, &'static str> {
+    pub(super) fn claims(&self) -> Result<JsonObject, &'static str> {
         json::object(&self.claims).map_err(|flaw| match flaw {
-            NoObject::Shape => "its claims are no JSON object",
-            NoObject::Repeated => "its claims say something twice",
+            ObjectError::Shape => "its claims are no JSON object",
+            ObjectError::Repeated => "its claims say something twice",
         })
     }
 }
 
-fn header(head: &Object) -> Result<(Algorithm, Option<String>, bool), &'static str> {
+fn header(head: &JsonObject) -> Result<(Algorithm, Option<String>, bool), &'static str> {
     if head.contains_key("crit") {
         return Err("its header demands an extension (crit)");
     }

@@ -9,7 +9,6 @@ mod algorithm;
 mod bearer;
 mod claims;
 mod client;
-mod contact;
 mod fetched;
 mod issuer;
 mod json;
@@ -17,6 +16,7 @@ mod jwk;
 mod jws;
 mod private_key;
 mod provider;
+mod provider_http;
 mod reach;
 pub mod settings;
 mod verify;
@@ -35,11 +35,11 @@ use fetched::Fetched;
 pub use issuer::{Issuers, TENANT};
 use jwk::KeySet;
 pub use private_key::PrivateKey;
-pub use provider::Endpoint;
 use provider::Provider;
-pub use reach::{Found, Needs};
+pub use provider::ProviderEndpoint;
+pub use reach::{Needs, ReachedProvider};
 pub use settings::{Authentication, ClientSettings, TokenSettings, Validation};
-pub use verify::{Refusal, Verdict, Verifier};
+pub use verify::{TokenRefusal, TokenVerdict, TokenVerifier};
 
 /// All that is known of identity providers: documents, keys and tokens, each fetched once for all
 /// who need it.
@@ -63,14 +63,14 @@ impl Oidc {
     }
 
     /// Judges tokens at a provider. Its keys are shared by all who keep them equally long.
-    pub fn verifier(&self, settings: &TokenSettings) -> Verifier {
+    pub fn verifier(&self, settings: &TokenSettings) -> TokenVerifier {
         let client = self.client(&settings.client);
         let ttl = settings.jwks_cache_ttl;
         let keys = self.keys.get_or_make((settings.client.configuration_uri.clone(), ttl), || {
             let provider = Arc::clone(&client.provider);
             Fetched::new(move || jwk::fetch(Arc::clone(&provider), ttl))
         });
-        Verifier { settings: settings.clone(), client, keys }
+        TokenVerifier { settings: settings.clone(), client, keys }
     }
 
     fn client(&self, settings: &ClientSettings) -> Client {

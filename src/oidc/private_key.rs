@@ -26,10 +26,10 @@ use crate::model::secret::Secret;
 pub struct PrivateKey {
     /// What tells two keys apart.
     pem: Secret,
-    pair: Arc<Pair>,
+    pair: Arc<SigningKey>,
 }
 
-enum Pair {
+enum SigningKey {
     Rsa(RsaKeyPair),
     Ec(EcdsaKeyPair, Algorithm),
     Ed25519(Ed25519KeyPair),
@@ -51,12 +51,12 @@ impl PrivateKey {
     /// The algorithm to sign with at a provider that takes `supported`; empty: it does not say.
     pub(super) fn algorithm(&self, supported: &[String]) -> Algorithm {
         match &*self.pair {
-            Pair::Rsa(_) => {
+            SigningKey::Rsa(_) => {
                 let is_supported = |known: &Algorithm| supported.iter().any(|name| name == known.name());
                 Algorithm::RSA.into_iter().find(is_supported).unwrap_or(Algorithm::Rs256)
             }
-            Pair::Ec(_, algorithm) => *algorithm,
-            Pair::Ed25519(_) => Algorithm::EdDsa,
+            SigningKey::Ec(_, algorithm) => *algorithm,
+            SigningKey::Ed25519(_) => Algorithm::EdDsa,
         }
     }
 
@@ -65,13 +65,13 @@ impl PrivateKey {
     pub(super) fn sign(&self, algorithm: Algorithm, message: &[u8]) -> Option<Vec<u8>> {
         let random = SystemRandom::new();
         match &*self.pair {
-            Pair::Rsa(pair) => {
+            SigningKey::Rsa(pair) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
                 pair.sign(padding(algorithm)?, &random, message, &mut signature).ok()?;
                 Some(signature)
             }
-            Pair::Ec(pair, _) => Some(pair.sign(&random, message).ok()?.as_ref().to_vec()),
-            Pair::Ed25519(pair) => Some(pair.try_sign(message).ok()?.as_ref().to_vec()),
+            SigningKey::Ec(pair, _) => Some(pair.sign(&random, message).ok()?.as_ref().to_vec()),
+            SigningKey::Ed25519(pair) => Some(pair.try_sign(message).ok()?.as_ref().to_vec()),
         }
     }
 }
@@ -88,14 +88,14 @@ fn padding(algorithm: Algorithm) -> Option<&'static dyn RsaEncoding> {
     })
 }
 
-fn read(pem: &str) -> Result<Pair, String> {
+fn read(pem: &str) -> Result<SigningKey, String> {
     let (label, der) = block(pem)?;
     let pair = match label {
-        "RSA PRIVATE KEY" => RsaKeyPair::from_der(&der).ok().map(Pair::Rsa),
+        "RSA PRIVATE KEY" => RsaKeyPair::from_der(&der).ok().map(SigningKey::Rsa),
         "EC PRIVATE KEY" => ec(&der),
         "PRIVATE KEY" => {
-            let rsa = || RsaKeyPair::from_pkcs8(&der).ok().map(Pair::Rsa);
-            let ed25519 = || Ed25519KeyPair::from_pkcs8(&der).ok().map(Pair::Ed25519);
+            let rsa = || RsaKeyPair::from_pkcs8(&der).ok().map(SigningKey::Rsa);
+            let ed25519 = || Ed25519KeyPair::from_pkcs8(&der).ok().map(SigningKey::Ed25519);
             rsa().or_else(|| ec(&der)).or_else(ed25519)
         }
         "ENCRYPTED PRIVATE KEY" => return Err(ENCRYPTED.to_owned()),
@@ -107,7 +107,7 @@ fn read(pem: &str) -> Result<Pair, String> {
 
 const ENCRYPTED: &str = "the key is encrypted; it must be one without a passphrase";
 
-fn ec(der: &[u8]) -> Option<Pair> {
+fn ec(der: &[u8]) -> Option<SigningKey> {
     let curves = [
         (&ECDSA_P256_SHA256_FIXED_SIGNING, Algorithm::Es256),
         (&ECDSA_P384_SHA384_FIXED_SIGNING, Algorithm::Es384),
@@ -115,7 +115,7 @@ fn ec(der: &[u8]) -> Option<Pair> {
     ];
     // Takes SEC1 as well as PKCS#8.
     let read = |(signing, algorithm)| {
-        EcdsaKeyPair::from_private_key_der(signing, der).ok().map(|pair| Pair::Ec(pair, algorithm))
+        EcdsaKeyPair::from_private_key_der(signing, der).ok().map(|pair| SigningKey::Ec(pair, algorithm))
     };
     curves.into_iter().find_map(read)
 }

@@ -15,10 +15,10 @@ use serde_json::Value;
 use tokio::time::Instant;
 use url::Url;
 
-use super::contact::{Address, Contact, Message};
 use super::fetched::{self, Fetched, Kept, Newer};
 use super::issuer;
-use super::json::{self, Object};
+use super::json::{self, JsonObject};
+use super::provider_http::{EndpointUrl, Message, ProviderHttp};
 use crate::http::Http;
 use crate::model::Deadline;
 
@@ -28,24 +28,24 @@ const ENDS: Duration = Duration::from_hours(24);
 
 /// One provider: how to talk to it, and what it says of itself.
 pub(super) struct Provider {
-    pub(super) contact: Arc<Contact>,
-    document: Fetched<Document>,
+    pub(super) http: Arc<ProviderHttp>,
+    document: Fetched<DiscoveryDocument>,
 }
 
 /// What is used of a discovery document.
 #[derive(Debug)]
-pub(super) struct Document {
+pub(super) struct DiscoveryDocument {
     /// `issuer`.
     pub(super) issuer: Option<String>,
     /// What is strange in it, but does no harm.
     pub(super) remark: Option<String>,
-    endpoints: [Result<Arc<Address>, &'static str>; 3],
+    endpoints: [Result<Arc<EndpointUrl>, &'static str>; 3],
     signing: [Vec<String>; 2],
 }
 
 /// Which endpoint of a provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Endpoint {
+pub enum ProviderEndpoint {
     /// Gives us tokens.
     Token,
     /// Judges tokens (RFC 7662).
@@ -54,7 +54,7 @@ pub enum Endpoint {
     Keys,
 }
 
-impl Endpoint {
+impl ProviderEndpoint {
     const ALL: [Self; 3] = [Self::Token, Self::Introspection, Self::Keys];
 
     /// Its name in the document.
@@ -69,26 +69,26 @@ impl Endpoint {
 
 impl Provider {
     pub(super) fn new(http: Arc<Http>, uri: &Url) -> Self {
-        let contact = Arc::new(Contact::new(http, uri));
-        let asked = Arc::clone(&contact);
-        let home = Arc::new(Address::new(uri.clone(), uri.as_str()));
+        let http = Arc::new(ProviderHttp::new(http, uri));
+        let asked = Arc::clone(&http);
+        let home = Arc::new(EndpointUrl::new(uri.clone(), uri.as_str()));
         let has_been_strange = Arc::new(AtomicBool::new(false));
         let document =
             Fetched::new(move || fetch(Arc::clone(&asked), Arc::clone(&home), Arc::clone(&has_been_strange)));
-        Self { contact, document }
+        Self { http, document }
     }
 
     /// What the provider says of itself.
-    pub(super) async fn document(&self, deadline: Deadline) -> Option<Arc<Document>> {
+    pub(super) async fn document(&self, deadline: Deadline) -> Option<Arc<DiscoveryDocument>> {
         self.document.get(deadline).await
     }
 
     /// The same, with this endpoint in it. A document that lacks it may have been mended since.
     pub(super) async fn with(
         &self,
-        endpoint: Endpoint,
+        endpoint: ProviderEndpoint,
         deadline: Deadline,
-    ) -> Option<(Arc<Document>, Arc<Address>)> {
+    ) -> Option<(Arc<DiscoveryDocument>, Arc<EndpointUrl>)> {
         let mut document = self.document(deadline).await?;
         if document.address(endpoint).is_err()
             && let Newer::Another(newer) = self.document.newer(&document, deadline).await
@@ -98,17 +98,17 @@ impl Provider {
         match document.address(endpoint).cloned() {
             Ok(address) => Some((document, address)),
             Err(lack) => {
-                self.contact.complain(format_args!("discovery: {} {lack}", endpoint.name()));
+                self.http.report(format_args!("discovery: {} {lack}", endpoint.name()));
                 None
             }
         }
     }
 }
 
-impl Document {
-    fn read(object: &Object, uri: &Url) -> Self {
-        let endpoints = Endpoint::ALL.map(|endpoint| address(object.get(endpoint.name()), uri));
-        let signing = [Endpoint::Token, Endpoint::Introspection].map(|endpoint| {
+impl DiscoveryDocument {
+    fn read(object: &JsonObject, uri: &Url) -> Self {
+        let endpoints = ProviderEndpoint::ALL.map(|endpoint| address(object.get(endpoint.name()), uri));
+        let signing = [ProviderEndpoint::Token, ProviderEndpoint::Introspection].map(|endpoint| {
             let name = format!("{}_auth_signing_alg_values_supported", endpoint.name());
             let names = object.get(&name).and_then(Value::as_array).into_iter().flatten();
             names.filter_map(Value::as_str).take(64).map(str::to_owned).collect()
@@ -126,15 +126,15 @@ impl Document {
 
     /// Takes no endpoint on an internal host, unless the document comes from one itself: else whoever
     /// can write a document out there could have us ask, and tell secrets to, a neighbour of ours.
-    async fn refuse_internal(&mut self, contact: &Contact, uri: &Url) {
+    async fn refuse_internal(&mut self, http: &ProviderHttp, uri: &Url) {
         let looks = self.endpoints.iter().map(|endpoint| async move {
             match endpoint {
-                Ok(address) => address.url.host() != uri.host() && contact.is_internal(&address.url).await,
+                Ok(address) => address.url.host() != uri.host() && http.is_internal(&address.url).await,
                 Err(_) => false,
             }
         });
         let are_internal = join_all(looks).await;
-        if !are_internal.contains(&true) || contact.is_internal(uri).await {
+        if !are_internal.contains(&true) || http.is_internal(uri).await {
             return;
         }
         for (endpoint, _) in
@@ -145,24 +145,28 @@ impl Document {
     }
 
     /// Where an endpoint is.
-    pub(super) fn address(&self, endpoint: Endpoint) -> Result<&Arc<Address>, &'static str> {
+    pub(super) fn address(&self, endpoint: ProviderEndpoint) -> Result<&Arc<EndpointUrl>, &'static str> {
         let [token, introspection, keys] = &self.endpoints;
         let address = match endpoint {
-            Endpoint::Token => token,
-            Endpoint::Introspection => introspection,
-            Endpoint::Keys => keys,
+            ProviderEndpoint::Token => token,
+            ProviderEndpoint::Introspection => introspection,
+            ProviderEndpoint::Keys => keys,
         };
         address.as_ref().map_err(|lack| *lack)
     }
 
     /// The algorithms of assertions that an endpoint takes; empty where nothing is said.
-    pub(super) fn signing(&self, endpoint: Endpoint) -> &[String] {
+    pub(super) fn signing(&self, endpoint: ProviderEndpoint) -> &[String] {
         let [token, introspection] = &self.signing;
-        if endpoint == Endpoint::Introspection && !introspection.is_empty() { introspection } else { token }
+        if endpoint == ProviderEndpoint::Introspection && !introspection.is_empty() {
+            introspection
+        } else {
+            token
+        }
     }
 }
 
-fn address(value: Option<&Value>, uri: &Url) -> Result<Arc<Address>, &'static str> {
+fn address(value: Option<&Value>, uri: &Url) -> Result<Arc<EndpointUrl>, &'static str> {
     let Some(value) = value else { return Err("is missing") };
     let text = value.as_str().ok_or("is no text")?;
     let url = Url::parse(text).map_err(|_| "is no URL")?;
@@ -172,32 +176,32 @@ fn address(value: Option<&Value>, uri: &Url) -> Result<Arc<Address>, &'static st
     if uri.scheme() == "https" && url.scheme() == "http" {
         return Err("is without TLS, while configuration_uri is https");
     }
-    Ok(Arc::new(Address::new(url, text)))
+    Ok(Arc::new(EndpointUrl::new(url, text)))
 }
 
 async fn fetch(
-    contact: Arc<Contact>,
-    home: Arc<Address>,
+    http: Arc<ProviderHttp>,
+    home: Arc<EndpointUrl>,
     has_been_strange: Arc<AtomicBool>,
-) -> Option<Kept<Document>> {
-    let discovery = &contact.errands.discovery;
-    let reply = contact.exchange(discovery, &home, Message::get(), fetched::limit()).await;
-    let object = contact.object("discovery", reply)?;
+) -> Option<Kept<DiscoveryDocument>> {
+    let discovery = &http.calls.discovery;
+    let reply = http.exchange(discovery, &home, Message::get(), fetched::limit()).await;
+    let object = http.object("discovery", reply)?;
     // What says nothing (an error, a maintenance) is no successor of a document that is good.
-    if !Endpoint::ALL.iter().any(|endpoint| object.contains_key(endpoint.name())) {
-        contact.complain(format_args!("discovery: the answer names no endpoint"));
+    if !ProviderEndpoint::ALL.iter().any(|endpoint| object.contains_key(endpoint.name())) {
+        http.report(format_args!("discovery: the answer names no endpoint"));
         return None;
     }
-    let mut document = Document::read(&object, &home.url);
-    document.refuse_internal(&contact, &home.url).await;
+    let mut document = DiscoveryDocument::read(&object, &home.url);
+    document.refuse_internal(&http, &home.url).await;
     // The document before this one is there until this one is: its connections go over.
     for address in document.endpoints.iter().flatten() {
-        contact.keep(address);
+        http.keep(address);
     }
     if let Some(remark) = &document.remark
         && !has_been_strange.swap(true, Ordering::Relaxed)
     {
-        contact.remark(remark);
+        http.remark(remark);
     }
     let now = Instant::now();
     let kept = Kept { value: Arc::new(document), renew: now + RENEW, fresh: now + FRESH, ends: now + ENDS };
@@ -210,9 +214,9 @@ mod tests {
 
     fn read(uri: &str, token: &str) -> Result<String, &'static str> {
         let object = json::object(format!(r#"{{"token_endpoint": {token}}}"#).as_bytes()).expect("an object");
-        let document = Document::read(&object, &Url::parse(uri).expect("a URL"));
-        assert_eq!(document.address(Endpoint::Keys).err(), Some("is missing"));
-        document.address(Endpoint::Token).map(|address| address.text.clone())
+        let document = DiscoveryDocument::read(&object, &Url::parse(uri).expect("a URL"));
+        assert_eq!(document.address(ProviderEndpoint::Keys).err(), Some("is missing"));
+        document.address(ProviderEndpoint::Token).map(|address| address.text.clone())
     }
 
     #[test]

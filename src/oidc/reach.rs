@@ -16,21 +16,21 @@ use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use super::Oidc;
-use super::contact::Contact;
 use super::issuer;
 use super::jwk;
-use super::provider::{Document, Endpoint, Provider};
+use super::provider::{DiscoveryDocument, Provider, ProviderEndpoint};
+use super::provider_http::ProviderHttp;
 use super::settings::{Authentication, ClientSettings, TokenSettings, Validation};
 use crate::http::Unreached;
 use crate::model::Deadline;
 
 impl Validation {
     /// What of a provider is needed for it.
-    fn endpoints(self) -> &'static [Endpoint] {
+    fn endpoints(self) -> &'static [ProviderEndpoint] {
         match self {
-            Self::Introspection => &[Endpoint::Introspection],
-            Self::Jwks => &[Endpoint::Keys],
-            Self::Auto => &[Endpoint::Keys, Endpoint::Introspection],
+            Self::Introspection => &[ProviderEndpoint::Introspection],
+            Self::Jwks => &[ProviderEndpoint::Keys],
+            Self::Auto => &[ProviderEndpoint::Keys, ProviderEndpoint::Introspection],
         }
     }
 }
@@ -38,16 +38,16 @@ impl Validation {
 /// What is needed of a provider.
 #[derive(Debug, Default)]
 pub struct Needs {
-    endpoints: Vec<Endpoint>,
+    endpoints: Vec<ProviderEndpoint>,
     /// Those of them that are told `client_secret`.
-    told: Vec<Endpoint>,
+    told: Vec<ProviderEndpoint>,
     /// The issuer that its tokens name.
     issuer: bool,
 }
 
 /// A provider that is there.
 #[derive(Debug)]
-pub struct Found {
+pub struct ReachedProvider {
     /// What is strange about it, as in the log.
     pub remark: Option<String>,
     /// The origins that are told `client_secret`.
@@ -58,7 +58,7 @@ impl Needs {
     /// Those of `backend_oidc_auth`.
     #[must_use]
     pub fn of_client(client: &ClientSettings) -> Self {
-        Self::new(&[Endpoint::Token], client)
+        Self::new(&[ProviderEndpoint::Token], client)
     }
 
     /// Those of `sasl_oidc_auth`.
@@ -68,11 +68,11 @@ impl Needs {
         Self { issuer: settings.issuers.are_discovered(), ..needs }
     }
 
-    fn new(endpoints: &[Endpoint], client: &ClientSettings) -> Self {
+    fn new(endpoints: &[ProviderEndpoint], client: &ClientSettings) -> Self {
         let has_secret =
             matches!(client.authentication, Authentication::SecretBasic(_) | Authentication::SecretPost(_));
         // Keys are for everybody.
-        let told = endpoints.iter().filter(|endpoint| has_secret && **endpoint != Endpoint::Keys);
+        let told = endpoints.iter().filter(|endpoint| has_secret && **endpoint != ProviderEndpoint::Keys);
         Self { endpoints: endpoints.to_vec(), told: told.copied().collect(), issuer: false }
     }
 
@@ -87,10 +87,10 @@ impl Needs {
     }
 
     /// What of it is wrong in the document itself.
-    fn lack(&self, document: &Document) -> Option<String> {
+    fn lack(&self, document: &DiscoveryDocument) -> Option<String> {
         match document.issuer.as_deref().filter(|_| self.issuer) {
             Some(discovered) => issuer::pattern(discovered),
-            None if self.issuer && self.endpoints.contains(&Endpoint::Keys) => {
+            None if self.issuer && self.endpoints.contains(&ProviderEndpoint::Keys) => {
                 Some(issuer::MISSING.to_owned())
             }
             None => None,
@@ -103,10 +103,15 @@ impl Oidc {
     ///
     /// # Errors
     /// All that is wrong, in one line without secrets.
-    pub async fn reach(&self, uri: &Url, needs: &Needs, deadline: Deadline) -> Result<Found, String> {
+    pub async fn reach(
+        &self,
+        uri: &Url,
+        needs: &Needs,
+        deadline: Deadline,
+    ) -> Result<ReachedProvider, String> {
         let provider = self.provider(uri);
         let Some(document) = provider.document(deadline).await else {
-            return Err(self.trouble(&provider.contact, "discovery", uri, deadline).await);
+            return Err(self.trouble(&provider.http, "discovery", uri, deadline).await);
         };
         let needed = needs.endpoints.iter();
         let wrong = join_all(
@@ -121,24 +126,24 @@ impl Oidc {
         let mut told: Vec<_> = told.map(|address| address.url.origin().ascii_serialization()).collect();
         told.sort();
         told.dedup();
-        Ok(Found { remark: document.remark.clone(), told })
+        Ok(ReachedProvider { remark: document.remark.clone(), told })
     }
 
     async fn reach_endpoint(
         &self,
         provider: &Arc<Provider>,
-        document: &Document,
+        document: &DiscoveryDocument,
         uri: &Url,
-        endpoint: Endpoint,
+        endpoint: ProviderEndpoint,
         deadline: Deadline,
     ) -> Result<(), String> {
         let name = endpoint.name();
         let url = &document.address(endpoint).map_err(|lack| format!("discovery: {name} {lack}"))?.url;
-        if endpoint == Endpoint::Keys {
+        if endpoint == ProviderEndpoint::Keys {
             let keys = jwk::fetch(Arc::clone(provider), Duration::ZERO);
             return match timeout_at(deadline.instant().into(), keys).await {
                 Ok(Some(_)) => Ok(()),
-                _ => Err(self.trouble(&provider.contact, name, url, deadline).await),
+                _ => Err(self.trouble(&provider.http, name, url, deadline).await),
             };
         }
         // Where the document came from there is somebody.
@@ -154,13 +159,13 @@ impl Oidc {
     }
 
     /// Why nothing was fetched from `url`: what is in the way there, else what was told to the log.
-    async fn trouble(&self, contact: &Contact, what: &str, url: &Url, deadline: Deadline) -> String {
+    async fn trouble(&self, http: &ProviderHttp, what: &str, url: &Url, deadline: Deadline) -> String {
         if Instant::now().into_std() < deadline.instant()
             && let Err(why) = self.connect(url, deadline).await
         {
             return unreached(what, url, &why);
         }
-        contact.last_trouble().unwrap_or_else(|| format!("{what}: no complete answer in time"))
+        http.last_error().unwrap_or_else(|| format!("{what}: no complete answer in time"))
     }
 }
 

@@ -12,14 +12,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::claims::{NoAccount, Rules, Source};
+use super::claims::{ClaimsSource, NoAccount, Rules};
 use super::client::Client;
 use super::fetched::{Fetched, Newer};
 use super::issuer;
-use super::json::Object;
+use super::json::JsonObject;
 use super::jwk::{KeySet, Signature};
-use super::jws::{Form, Jws};
-use super::provider::Endpoint;
+use super::jws::{Jws, TokenForm};
+use super::provider::ProviderEndpoint;
 use super::settings::{TokenSettings, Validation};
 use crate::model::secret::Secret;
 use crate::model::{Deadline, Failure, Peer};
@@ -28,7 +28,7 @@ use crate::model::{Deadline, Failure, Peer};
 const LONGEST: usize = 16 * 1024;
 
 /// Judges the tokens of one entry.
-pub struct Verifier {
+pub struct TokenVerifier {
     pub(super) settings: TokenSettings,
     pub(super) client: Client,
     pub(super) keys: Arc<Fetched<KeySet>>,
@@ -36,23 +36,23 @@ pub struct Verifier {
 
 /// What becomes of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum TokenVerdict {
     /// It is good: this name logs in, and no other.
     Account(String),
     /// It is not.
-    Refused(Refusal),
+    Refused(TokenRefusal),
 }
 
 /// Why a token is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub struct TokenRefusal {
     /// For the SMTP client.
     pub reason: &'static str,
     /// For the log: what is wrong with it; never the token itself.
     pub detail: String,
 }
 
-impl Refusal {
+impl TokenRefusal {
     /// `invalid token`.
     pub(super) fn invalid(detail: String) -> Self {
         Self { reason: "invalid token", detail }
@@ -64,7 +64,7 @@ impl Refusal {
     }
 }
 
-impl Verifier {
+impl TokenVerifier {
     /// Judges `token`. An introspection is told of `peer`, which may lack a local port.
     ///
     /// # Errors
@@ -75,15 +75,15 @@ impl Verifier {
         peer: &Peer,
         default_local_port: Option<u16>,
         deadline: Deadline,
-    ) -> Result<Verdict, Failure> {
-        let invalid = |detail: &str| Ok(Verdict::Refused(Refusal::invalid(detail.to_owned())));
+    ) -> Result<TokenVerdict, Failure> {
+        let invalid = |detail: &str| Ok(TokenVerdict::Refused(TokenRefusal::invalid(detail.to_owned())));
         if token.expose().is_empty() || token.expose().len() > LONGEST {
             return invalid("it is empty, or longer than 16 KiB");
         }
         if self.settings.validation != Validation::Introspection {
             match Jws::read(token.expose()) {
-                Form::Refused(flaw) => return invalid(flaw),
-                Form::Signed(jwt) => {
+                TokenForm::Refused(flaw) => return invalid(flaw),
+                TokenForm::Signed(jwt) => {
                     if let Some(verdict) = self.verify_here(&jwt, deadline).await? {
                         return Ok(verdict);
                     }
@@ -91,17 +91,17 @@ impl Verifier {
                         return Err(Failure::Provider);
                     }
                 }
-                Form::Opaque if self.settings.validation == Validation::Jwks => {
+                TokenForm::Opaque if self.settings.validation == Validation::Jwks => {
                     return invalid("it is no signed JWT, and validation is jwks");
                 }
-                Form::Opaque => {}
+                TokenForm::Opaque => {}
             }
         }
         self.introspect(token, peer, default_local_port, deadline).await
     }
 
     /// `None`: what is needed for it cannot be had.
-    async fn verify_here(&self, jwt: &Jws<'_>, deadline: Deadline) -> Result<Option<Verdict>, Failure> {
+    async fn verify_here(&self, jwt: &Jws<'_>, deadline: Deadline) -> Result<Option<TokenVerdict>, Failure> {
         let deadline = match self.settings.validation {
             // The other half is for the introspection.
             Validation::Auto => {
@@ -111,7 +111,8 @@ impl Verifier {
             Validation::Jwks | Validation::Introspection => deadline,
         };
         let Some(signature) = self.signature(jwt, deadline).await? else { return Ok(None) };
-        let refused = |detail: &str| Ok(Some(Verdict::Refused(Refusal::invalid(detail.to_owned()))));
+        let refused =
+            |detail: &str| Ok(Some(TokenVerdict::Refused(TokenRefusal::invalid(detail.to_owned()))));
         match signature {
             Signature::Good => {}
             Signature::Bad => return refused("its signature is not that of the key"),
@@ -125,13 +126,13 @@ impl Verifier {
             let Some(document) = self.client.provider.document(deadline).await else { return Ok(None) };
             issuer = document.issuer.clone();
             if issuer.is_none() {
-                self.client.provider.contact.complain(format_args!("{}", issuer::MISSING));
+                self.client.provider.http.report(format_args!("{}", issuer::MISSING));
                 return Ok(None);
             }
         }
         match jwt.claims() {
             Ok(claims) => {
-                let source = Source::Jwt { is_access_token: jwt.is_access_token };
+                let source = ClaimsSource::Jwt { is_access_token: jwt.is_access_token };
                 self.judge(&claims, issuer.as_deref(), source).map(Some)
             }
             Err(flaw) => refused(flaw),
@@ -160,20 +161,25 @@ impl Verifier {
         }
     }
 
-    fn judge(&self, claims: &Object, issuer: Option<&str>, source: Source) -> Result<Verdict, Failure> {
+    fn judge(
+        &self,
+        claims: &JsonObject,
+        issuer: Option<&str>,
+        source: ClaimsSource,
+    ) -> Result<TokenVerdict, Failure> {
         // Before 1970 every token is from the future.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64());
         let rules = Rules { settings: &self.settings, issuer, source, now };
         match rules.account(claims) {
-            Ok(name) => Ok(Verdict::Account(name)),
-            Err(NoAccount::Refused(refusal)) => Ok(Verdict::Refused(refusal)),
+            Ok(name) => Ok(TokenVerdict::Account(name)),
+            Err(NoAccount::Refused(refusal)) => Ok(TokenVerdict::Refused(refusal)),
             Err(NoAccount::Unclear(trouble)) => Err(self.unclear(&trouble)),
         }
     }
 
     /// The provider's word says nothing of a token: that is no denial.
     fn unclear(&self, trouble: &str) -> Failure {
-        self.client.provider.contact.complain(format_args!("{trouble}"));
+        self.client.provider.http.report(format_args!("{trouble}"));
         Failure::Provider
     }
 
@@ -183,7 +189,7 @@ impl Verifier {
         peer: &Peer,
         default_local_port: Option<u16>,
         deadline: Deadline,
-    ) -> Result<Verdict, Failure> {
+    ) -> Result<TokenVerdict, Failure> {
         let scope = self.settings.client.scopes.join(" ");
         let port = match default_local_port {
             Some(port) if peer.local_port.is_empty() => port.to_string(),
@@ -200,27 +206,29 @@ impl Verifier {
             ("local_port", &port),
         ];
         fields.retain(|(_, value)| !value.is_empty());
-        let answer = self.client.post(Endpoint::Introspection, &fields, deadline).await;
+        let answer = self.client.post(ProviderEndpoint::Introspection, &fields, deadline).await;
         let answer = answer.ok_or(Failure::Provider)?;
         match answer.get("active") {
             Some(Value::Bool(true)) => {}
             Some(Value::Bool(false)) => {
                 let reason = "token is not active";
-                return Ok(Verdict::Refused(Refusal { reason, detail: reason.to_owned() }));
+                return Ok(TokenVerdict::Refused(TokenRefusal { reason, detail: reason.to_owned() }));
             }
             // RFC 7662 2.2: it is required, and a boolean.
             active => {
                 let lack = if active.is_some() { "is no boolean" } else { "is missing" };
-                return Err(self.unclear(&format!("{}: active {lack}", Endpoint::Introspection.name())));
+                return Err(
+                    self.unclear(&format!("{}: active {lack}", ProviderEndpoint::Introspection.name()))
+                );
             }
         }
         let document = self.client.provider.document(deadline).await.ok_or(Failure::Provider)?;
-        self.judge(&answer, document.issuer.as_deref(), Source::Introspection)
+        self.judge(&answer, document.issuer.as_deref(), ClaimsSource::Introspection)
     }
 }
 
-impl fmt::Debug for Verifier {
+impl fmt::Debug for TokenVerifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Verifier").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("TokenVerifier").field("settings", &self.settings).finish_non_exhaustive()
     }
 }

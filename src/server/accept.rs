@@ -51,7 +51,7 @@ pub(super) struct Acceptor {
     pub(super) generation: Arc<Generation>,
     pub(super) draining: Draining,
     pub(super) shared: Shared,
-    pub(super) counted: Arc<metrics::Listener>,
+    pub(super) counted: Arc<metrics::ListenerMetrics>,
 }
 
 /// The warnings of one listener.

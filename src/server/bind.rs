@@ -23,7 +23,7 @@ pub use super::unix::UnixEndpoint;
 use crate::backend::worker_pool::WorkerPool;
 use crate::lookup::PoolSettings;
 use crate::model::Protocol;
-use crate::observe::metrics::{Component, Listener, Metrics};
+use crate::observe::metrics::{Component, ListenerMetrics, Metrics};
 use crate::server::session::Wire;
 
 /// The service manager's name for the socket of `server.ipc`.
@@ -85,7 +85,7 @@ impl Spec {
 
     /// The counters of its connections.
     #[must_use]
-    pub fn counted(&self, metrics: &Metrics) -> Arc<Listener> {
+    pub fn counted(&self, metrics: &Metrics) -> Arc<ListenerMetrics> {
         let component = self.wire.protocol().map_or(Component::Local, Component::from);
         metrics.listener(component, &self.label)
     }

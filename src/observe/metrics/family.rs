@@ -7,13 +7,13 @@ use super::histogram::Reading;
 pub(crate) struct Family {
     pub(crate) name: &'static str,
     pub(crate) help: &'static str,
-    pub(crate) kind: Kind,
+    pub(crate) kind: MetricKind,
     pub(crate) samples: Vec<Sample>,
 }
 
 /// What the numbers of a family are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum MetricKind {
     Counter,
     Gauge,
     Histogram,
@@ -23,14 +23,14 @@ pub(crate) enum Kind {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Sample {
     pub(crate) labels: Labels,
-    pub(crate) value: Value,
+    pub(crate) value: SampleValue,
 }
 
 pub(crate) type Labels = Vec<(&'static str, String)>;
 
 /// What a series says.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Value {
+pub(crate) enum SampleValue {
     Whole(u64),
     Real(f64),
     Histogram(Reading),
@@ -44,10 +44,10 @@ impl Families {
     /// A family, unless it has no series.
     pub(crate) fn add(
         &mut self,
-        kind: Kind,
+        kind: MetricKind,
         name: &'static str,
         help: &'static str,
-        samples: impl IntoIterator<Item = (Labels, Value)>,
+        samples: impl IntoIterator<Item = (Labels, SampleValue)>,
     ) {
         let samples = samples.into_iter().map(|(labels, value)| Sample { labels, value });
         let samples: Vec<_> = samples.collect();
@@ -57,7 +57,13 @@ impl Families {
     }
 
     /// A family of one number.
-    pub(crate) fn one(&mut self, kind: Kind, name: &'static str, help: &'static str, value: Value) {
+    pub(crate) fn one(
+        &mut self,
+        kind: MetricKind,
+        name: &'static str,
+        help: &'static str,
+        value: SampleValue,
+    ) {
         self.add(kind, name, help, [(Vec::new(), value)]);
     }
 }

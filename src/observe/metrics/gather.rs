@@ -2,16 +2,16 @@
 
 use std::sync::atomic::Ordering;
 
-use super::family::{Families, Family, Kind, Labels, Value};
+use super::family::{Families, Family, Labels, MetricKind, SampleValue};
 use super::{Component, Metrics, process};
 
 /// What is under way in the generation that serves; nobody counts it, it is looked at.
 #[derive(Debug, Default)]
 pub struct Load {
     /// One for each entry.
-    pub queues: Vec<(Component, String, Queue)>,
+    pub queues: Vec<(Component, String, WorkerCounts)>,
     /// One for each origin.
-    pub pools: Vec<(String, Pool)>,
+    pub pools: Vec<(String, ConnectionCounts)>,
     /// Answers in the cache.
     pub cached: u64,
     /// The memory that they take.
@@ -20,7 +20,7 @@ pub struct Load {
 
 /// The workers of an entry, and the queue behind them.
 #[derive(Debug, Clone, Copy)]
-pub struct Queue {
+pub struct WorkerCounts {
     /// Lookups that wait.
     pub waiting: usize,
     /// Workers in use.
@@ -31,7 +31,7 @@ pub struct Queue {
 
 /// The connections to one origin.
 #[derive(Debug, Clone, Copy)]
-pub struct Pool {
+pub struct ConnectionCounts {
     /// Those that are kept.
     pub idle: usize,
     /// All of them.
@@ -59,31 +59,36 @@ impl Metrics {
     fn lifecycle(&self, families: &mut Families) {
         let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
         families.add(
-            Kind::Gauge,
+            MetricKind::Gauge,
             "pfxhttp_build_info",
             "Which version this is.",
-            [(version, Value::Whole(1))],
+            [(version, SampleValue::Whole(1))],
         );
-        let ok = |count| [(vec![("result", "ok".to_owned())], Value::Whole(count))];
+        let ok = |count| [(vec![("result", "ok".to_owned())], SampleValue::Whole(count))];
         let (name, help) = ("pfxhttp_observability_startups_total", "Starts that became ready.");
-        families.add(Kind::Counter, name, help, ok(self.startups.read()));
+        families.add(MetricKind::Counter, name, help, ok(self.startups.read()));
         let (name, help) = ("pfxhttp_observability_shutdowns_total", "Stops that were asked for.");
-        families.add(Kind::Counter, name, help, ok(self.shutdowns.read()));
+        families.add(MetricKind::Counter, name, help, ok(self.shutdowns.read()));
         let reloads = ["ok", "error"].into_iter().zip(&self.reloads);
-        let reloads =
-            reloads.map(|(result, count)| (vec![("result", result.to_owned())], Value::Whole(count.read())));
-        families.add(Kind::Counter, "pfxhttp_config_reloads_total", "Reloads of the configuration.", reloads);
+        let reloads = reloads
+            .map(|(result, count)| (vec![("result", result.to_owned())], SampleValue::Whole(count.read())));
+        families.add(
+            MetricKind::Counter,
+            "pfxhttp_config_reloads_total",
+            "Reloads of the configuration.",
+            reloads,
+        );
         families.one(
-            Kind::Gauge,
+            MetricKind::Gauge,
             "pfxhttp_config_last_reload_successful",
             "Whether the last reload, or the start, took the configuration.",
-            Value::Whole(u64::from(!self.last_reload_failed.load(Ordering::Relaxed))),
+            SampleValue::Whole(u64::from(!self.last_reload_failed.load(Ordering::Relaxed))),
         );
         families.one(
-            Kind::Gauge,
+            MetricKind::Gauge,
             "pfxhttp_config_last_reload_success_timestamp_seconds",
             "When the configuration was read that is served.",
-            Value::Whole(self.configured.load(Ordering::Relaxed)),
+            SampleValue::Whole(self.configured.load(Ordering::Relaxed)),
         );
     }
 
@@ -99,21 +104,22 @@ impl Metrics {
                 ("close", "error", panicked.count()),
                 ("queue_full", "error", listener.held_up.read()),
             ] {
-                events.push((with(&base, &[("event", event), ("result", result)]), Value::Whole(count)));
+                events
+                    .push((with(&base, &[("event", event), ("result", result)]), SampleValue::Whole(count)));
             }
             for (result, reading) in [("ok", ended), ("error", panicked)] {
                 if reading.count() > 0 {
-                    lasted.push((with(&base, &[("result", result)]), Value::Histogram(reading)));
+                    lasted.push((with(&base, &[("result", result)]), SampleValue::Histogram(reading)));
                 }
             }
-            active.push((base, Value::Whole(listener.active.load(Ordering::Relaxed))));
+            active.push((base, SampleValue::Whole(listener.active.load(Ordering::Relaxed))));
         }
         let name = "pfxhttp_listener_connections_total";
-        families.add(Kind::Counter, name, "What happened to connections of listeners.", events);
+        families.add(MetricKind::Counter, name, "What happened to connections of listeners.", events);
         let name = "pfxhttp_listener_active_connections";
-        families.add(Kind::Gauge, name, "Connections that are open, idle ones among them.", active);
+        families.add(MetricKind::Gauge, name, "Connections that are open, idle ones among them.", active);
         let name = "pfxhttp_listener_connection_duration_seconds";
-        families.add(Kind::Histogram, name, "How long connections lasted.", lasted);
+        families.add(MetricKind::Histogram, name, "How long connections lasted.", lasted);
     }
 
     fn application(&self, families: &mut Families) {
@@ -122,14 +128,19 @@ impl Metrics {
             let base = with(&labels(component, &name), &[("listener", &listener)]);
             for (outcome, reading) in requests.read() {
                 let labels = with(&base, &[("outcome", outcome.word())]);
-                totals.push((labels.clone(), Value::Whole(reading.count())));
-                took.push((labels, Value::Histogram(reading)));
+                totals.push((labels.clone(), SampleValue::Whole(reading.count())));
+                took.push((labels, SampleValue::Histogram(reading)));
             }
         }
         let name = "pfxhttp_application_requests_total";
-        families.add(Kind::Counter, name, "Requests of Postfix and others, by what came of them.", totals);
+        families.add(
+            MetricKind::Counter,
+            name,
+            "Requests of Postfix and others, by what came of them.",
+            totals,
+        );
         let name = "pfxhttp_application_request_duration_seconds";
-        families.add(Kind::Histogram, name, "From the last byte of a request to its answer.", took);
+        families.add(MetricKind::Histogram, name, "From the last byte of a request to its answer.", took);
     }
 
     fn backends(&self, families: &mut Families) {
@@ -138,71 +149,75 @@ impl Metrics {
             let base = with(&labels(component, &name), &[("method", method)]);
             for (class, result, reading) in calls.read() {
                 let labels = with(&base, &[("status_class", class), ("result", result)]);
-                totals.push((labels.clone(), Value::Whole(reading.count())));
-                took.push((labels, Value::Histogram(reading)));
+                totals.push((labels.clone(), SampleValue::Whole(reading.count())));
+                took.push((labels, SampleValue::Histogram(reading)));
             }
         }
         let name = "pfxhttp_backend_http_requests_total";
-        families.add(Kind::Counter, name, "Requests to HTTP APIs and identity providers.", totals);
+        families.add(MetricKind::Counter, name, "Requests to HTTP APIs and identity providers.", totals);
         let name = "pfxhttp_backend_http_request_duration_seconds";
-        families.add(Kind::Histogram, name, "From sending a request to the end of its answer.", took);
+        families.add(MetricKind::Histogram, name, "From sending a request to the end of its answer.", took);
         families.one(
-            Kind::Counter,
+            MetricKind::Counter,
             "pfxhttp_backend_connections_opened_total",
             "Connections that were made to HTTP APIs; far fewer than requests where they are kept.",
-            Value::Whole(self.connections.read()),
+            SampleValue::Whole(self.connections.read()),
         );
     }
 
     fn cache(&self, families: &mut Families, load: &Load) {
         let mut lookups = Vec::new();
         let mut stand_ins = Vec::new();
-        for ((component, name), stock) in self.stocks.all() {
+        for ((component, name), cache_counters) in self.cache_counters.all() {
             let base = labels(component, &name);
-            for (result, count) in [("hit", &stock.hits), ("stale", &stock.stale), ("miss", &stock.misses)] {
-                lookups.push((with(&base, &[("result", result)]), Value::Whole(count.read())));
+            for (result, count) in [
+                ("hit", &cache_counters.hits),
+                ("stale", &cache_counters.stale),
+                ("miss", &cache_counters.misses),
+            ] {
+                lookups.push((with(&base, &[("result", result)]), SampleValue::Whole(count.read())));
             }
-            stand_ins.push((base, Value::Whole(stock.stand_ins.read())));
+            stand_ins.push((base, SampleValue::Whole(cache_counters.stand_ins.read())));
         }
         let name = "pfxhttp_cache_lookups_total";
-        families.add(Kind::Counter, name, "Lookups in the cache before an API is asked.", lookups);
+        families.add(MetricKind::Counter, name, "Lookups in the cache before an API is asked.", lookups);
         let name = "pfxhttp_cache_stand_ins_total";
         families.add(
-            Kind::Counter,
+            MetricKind::Counter,
             name,
             "Answers from before that were given instead of failures.",
             stand_ins,
         );
         let (name, help) = ("pfxhttp_cache_entries", "Answers in the cache.");
-        families.one(Kind::Gauge, name, help, Value::Whole(load.cached));
+        families.one(MetricKind::Gauge, name, help, SampleValue::Whole(load.cached));
         let (name, help) = ("pfxhttp_cache_size_bytes", "The memory that the cache takes.");
-        families.one(Kind::Gauge, name, help, Value::Whole(load.cached_bytes));
+        families.one(MetricKind::Gauge, name, help, SampleValue::Whole(load.cached_bytes));
     }
 
     fn spans(&self, families: &mut Families) {
         let (exported, dropped) = (self.spans.exported.read(), self.spans.dropped.read());
         if exported + dropped > 0 {
             let results = [("ok", exported), ("dropped", dropped)];
-            let results =
-                results.map(|(result, count)| (vec![("result", result.to_owned())], Value::Whole(count)));
+            let results = results
+                .map(|(result, count)| (vec![("result", result.to_owned())], SampleValue::Whole(count)));
             let name = "pfxhttp_otlp_spans_total";
-            families.add(Kind::Counter, name, "Finished spans, by what became of them.", results);
+            families.add(MetricKind::Counter, name, "Finished spans, by what became of them.", results);
         }
     }
 
     fn tokens(&self, families: &mut Families) {
         let tokens = &self.tokens;
         let fetches = [("ok", &tokens.fetched), ("error", &tokens.failed)];
-        let fetches =
-            fetches.map(|(result, count)| (vec![("result", result.to_owned())], Value::Whole(count.read())));
+        let fetches = fetches
+            .map(|(result, count)| (vec![("result", result.to_owned())], SampleValue::Whole(count.read())));
         let name = "pfxhttp_oidc_token_fetches_total";
-        families.add(Kind::Counter, name, "Tokens of our own that were asked for.", fetches);
+        families.add(MetricKind::Counter, name, "Tokens of our own that were asked for.", fetches);
         let refusals = [("backend", &tokens.ours_refused), ("client", &tokens.theirs_refused)];
-        let refusals =
-            refusals.map(|(whose, count)| (vec![("token", whose.to_owned())], Value::Whole(count.read())));
+        let refusals = refusals
+            .map(|(whose, count)| (vec![("token", whose.to_owned())], SampleValue::Whole(count.read())));
         let name = "pfxhttp_oidc_token_refusals_total";
         families.add(
-            Kind::Counter,
+            MetricKind::Counter,
             name,
             "Tokens that were refused: ours by a backend, or a mail client's by us.",
             refusals,
@@ -212,26 +227,32 @@ impl Metrics {
 
 /// What is only looked at.
 fn standing(families: &mut Families, load: &Load) {
-    let each = |pick: fn(&Queue) -> usize| {
+    let each = |pick: fn(&WorkerCounts) -> usize| {
         let queues = load.queues.iter();
-        queues
-            .map(move |(component, name, queue)| (labels(*component, name), Value::Whole(pick(queue) as u64)))
+        queues.map(move |(component, name, queue)| {
+            (labels(*component, name), SampleValue::Whole(pick(queue) as u64))
+        })
     };
     let name = "pfxhttp_target_queue_waiting";
-    families.add(Kind::Gauge, name, "Lookups that wait for a worker.", each(|queue| queue.waiting));
+    families.add(MetricKind::Gauge, name, "Lookups that wait for a worker.", each(|queue| queue.waiting));
     let name = "pfxhttp_target_workers_busy";
-    families.add(Kind::Gauge, name, "Workers in use.", each(|queue| queue.busy));
+    families.add(MetricKind::Gauge, name, "Workers in use.", each(|queue| queue.busy));
     let name = "pfxhttp_target_workers";
-    families.add(Kind::Gauge, name, "Workers that there are (max_workers).", each(|queue| queue.workers));
+    families.add(
+        MetricKind::Gauge,
+        name,
+        "Workers that there are (max_workers).",
+        each(|queue| queue.workers),
+    );
     let pools = load.pools.iter().flat_map(|(origin, pool)| {
         let active = pool.open.saturating_sub(pool.idle);
         [("idle", pool.idle), ("active", active)].map(|(state, count)| {
             let labels = vec![("backend", origin.clone()), ("state", state.to_owned())];
-            (labels, Value::Whole(count as u64))
+            (labels, SampleValue::Whole(count as u64))
         })
     });
     let name = "pfxhttp_backend_connections";
-    families.add(Kind::Gauge, name, "Connections to HTTP APIs that are not behind a proxy.", pools);
+    families.add(MetricKind::Gauge, name, "Connections to HTTP APIs that are not behind a proxy.", pools);
 }
 
 fn labels(component: Component, name: &str) -> Labels {

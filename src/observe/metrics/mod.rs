@@ -25,9 +25,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::model::weak_map::WeakMap;
-pub use gather::{Load, Pool, Queue};
+pub use gather::{ConnectionCounts, Load, WorkerCounts};
 pub use outcome::{Component, Outcome};
-pub use series::{Calls, Counter, Listener, Open, Requests, Row, Rows, Stock};
+pub use series::{
+    CacheCounters, Calls, Counter, ListenerMetrics, ListenerRequests, OpenConnection, Requests,
+    RequestsByListener,
+};
 
 /// The label for what the configuration does not name.
 pub(crate) const UNKNOWN: &str = "unknown";
@@ -42,9 +45,9 @@ type Name = (Component, String);
 #[derive(Debug)]
 pub struct Metrics {
     requests: WeakMap<(Component, String, String), Requests>,
-    listeners: WeakMap<Name, Listener>,
+    listeners: WeakMap<Name, ListenerMetrics>,
     calls: WeakMap<(Component, String, &'static str), Calls>,
-    stocks: WeakMap<Name, Stock>,
+    cache_counters: WeakMap<Name, CacheCounters>,
     /// Tokens of our own: got, not got, refused by an API.
     pub tokens: Tokens,
     /// Reloads that changed over, and those that did not.
@@ -88,7 +91,7 @@ impl Default for Metrics {
             requests: WeakMap::default(),
             listeners: WeakMap::default(),
             calls: WeakMap::default(),
-            stocks: WeakMap::default(),
+            cache_counters: WeakMap::default(),
             tokens: Tokens::default(),
             reloads: Default::default(),
             last_reload_failed: AtomicBool::new(false),
@@ -104,7 +107,7 @@ impl Default for Metrics {
 impl Metrics {
     /// The requests for an entry that come through `listeners`, or through none of them; for `None`
     /// those for names that are no entry's.
-    pub fn rows(&self, component: Component, name: Option<&str>, listeners: &[Name]) -> Rows {
+    pub fn rows(&self, component: Component, name: Option<&str>, listeners: &[Name]) -> RequestsByListener {
         let name = name.unwrap_or(UNKNOWN);
         let requests = |listener: &str| {
             let listener = if listener.is_empty() { DEFAULT } else { listener };
@@ -116,16 +119,16 @@ impl Metrics {
             kind => kind == component && label == name,
         };
         let known = listeners.iter().filter(leads_here);
-        let known = known.map(|(kind, label)| Row {
+        let known = known.map(|(kind, label)| ListenerRequests {
             listener: self.listener(*kind, label),
             label: label.clone(),
             requests: requests(label),
         });
-        Rows { known: known.collect(), other: requests(NONE) }
+        RequestsByListener { known: known.collect(), other: requests(NONE) }
     }
 
     /// The connections of a listener.
-    pub fn listener(&self, component: Component, name: &str) -> Arc<Listener> {
+    pub fn listener(&self, component: Component, name: &str) -> Arc<ListenerMetrics> {
         let name = if name.is_empty() { DEFAULT } else { name };
         self.listeners.get_or_make((component, name.to_owned()), Default::default)
     }
@@ -136,8 +139,8 @@ impl Metrics {
     }
 
     /// What the cache does for an entry.
-    pub fn stock(&self, component: Component, name: &str) -> Arc<Stock> {
-        self.stocks.get_or_make((component, name.to_owned()), Default::default)
+    pub fn cache_counters(&self, component: Component, name: &str) -> Arc<CacheCounters> {
+        self.cache_counters.get_or_make((component, name.to_owned()), Default::default)
     }
 
     /// A reload has changed over to another configuration, or has not.

@@ -6,7 +6,7 @@ use std::fs;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::{SysconfVar, sysconf};
 
-use super::family::{Families, Kind, Value};
+use super::family::{Families, MetricKind, SampleValue};
 
 /// Adds what is known.
 pub(super) fn add(families: &mut Families) {
@@ -14,11 +14,16 @@ pub(super) fn add(families: &mut Families) {
         let name = "process_open_fds";
         // Without the one that counts.
         let fds = fds.saturating_sub(1) as u64;
-        families.one(Kind::Gauge, name, "Number of open file descriptors.", Value::Whole(fds));
+        families.one(MetricKind::Gauge, name, "Number of open file descriptors.", SampleValue::Whole(fds));
     }
     if let Ok((soft, _)) = getrlimit(Resource::RLIMIT_NOFILE) {
         let name = "process_max_fds";
-        families.one(Kind::Gauge, name, "Maximum number of open file descriptors.", Value::Whole(soft));
+        families.one(
+            MetricKind::Gauge,
+            name,
+            "Maximum number of open file descriptors.",
+            SampleValue::Whole(soft),
+        );
     }
     let Some(stat) = fs::read_to_string("/proc/self/stat").ok().and_then(|text| Stat::read(&text)) else {
         return;
@@ -30,23 +35,33 @@ pub(super) fn add(families: &mut Families) {
     let second = of_system(SysconfVar::CLK_TCK, 100) as f64;
     let page = of_system(SysconfVar::PAGE_SIZE, 4096);
     families.one(
-        Kind::Counter,
+        MetricKind::Counter,
         "process_cpu_seconds_total",
         "Total user and system CPU time spent in seconds.",
-        Value::Real(stat.ticks as f64 / second),
+        SampleValue::Real(stat.ticks as f64 / second),
     );
     let name = "process_virtual_memory_bytes";
-    families.one(Kind::Gauge, name, "Virtual memory size in bytes.", Value::Whole(stat.virtual_bytes));
-    let resident = Value::Whole(stat.resident_pages * page);
-    families.one(Kind::Gauge, "process_resident_memory_bytes", "Resident memory size in bytes.", resident);
+    families.one(
+        MetricKind::Gauge,
+        name,
+        "Virtual memory size in bytes.",
+        SampleValue::Whole(stat.virtual_bytes),
+    );
+    let resident = SampleValue::Whole(stat.resident_pages * page);
+    families.one(
+        MetricKind::Gauge,
+        "process_resident_memory_bytes",
+        "Resident memory size in bytes.",
+        resident,
+    );
     let name = "process_threads";
-    families.one(Kind::Gauge, name, "Number of threads.", Value::Whole(stat.threads));
+    families.one(MetricKind::Gauge, name, "Number of threads.", SampleValue::Whole(stat.threads));
     if let Some(boot) = fs::read_to_string("/proc/stat").ok().and_then(|text| boot_time(&text)) {
         families.one(
-            Kind::Gauge,
+            MetricKind::Gauge,
             "process_start_time_seconds",
             "Start time of the process since unix epoch in seconds.",
-            Value::Real(boot as f64 + stat.started as f64 / second),
+            SampleValue::Real(boot as f64 + stat.started as f64 / second),
         );
     }
 }

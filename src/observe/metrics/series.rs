@@ -44,29 +44,29 @@ impl Requests {
 
 /// The requests for one entry, by listener. There are few, and each is found by its address.
 #[derive(Debug)]
-pub struct Rows {
-    pub(super) known: Vec<Row>,
+pub struct RequestsByListener {
+    pub(super) known: Vec<ListenerRequests>,
     pub(super) other: Arc<Requests>,
 }
 
 /// Those through one listener.
 #[derive(Debug)]
-pub struct Row {
-    pub(super) listener: Arc<Listener>,
+pub struct ListenerRequests {
+    pub(super) listener: Arc<ListenerMetrics>,
     pub(super) label: String,
     pub(super) requests: Arc<Requests>,
 }
 
-impl Rows {
+impl RequestsByListener {
     /// Those through `listener`; `None`: not through any.
     #[must_use]
-    pub fn of(&self, listener: Option<&Arc<Listener>>) -> &Requests {
+    pub fn of(&self, listener: Option<&Arc<ListenerMetrics>>) -> &Requests {
         self.row(listener).map_or(&self.other, |row| &row.requests)
     }
 
     /// The name of `listener`, as it is counted.
     #[must_use]
-    pub fn label(&self, listener: Option<&Arc<Listener>>) -> &str {
+    pub fn label(&self, listener: Option<&Arc<ListenerMetrics>>) -> &str {
         match self.row(listener) {
             Some(row) if row.label.is_empty() => super::DEFAULT,
             Some(row) => &row.label,
@@ -74,7 +74,7 @@ impl Rows {
         }
     }
 
-    fn row(&self, listener: Option<&Arc<Listener>>) -> Option<&Row> {
+    fn row(&self, listener: Option<&Arc<ListenerMetrics>>) -> Option<&ListenerRequests> {
         let listener = listener?;
         self.known.iter().find(|row| Arc::ptr_eq(&row.listener, listener))
     }
@@ -82,7 +82,7 @@ impl Rows {
 
 /// The connections of one listener.
 #[derive(Debug, Default)]
-pub struct Listener {
+pub struct ListenerMetrics {
     pub(super) accepted: Counter,
     pub(super) refused: Counter,
     pub(super) held_up: Counter,
@@ -91,13 +91,13 @@ pub struct Listener {
     pub(super) panicked: Histogram,
 }
 
-impl Listener {
+impl ListenerMetrics {
     /// A connection begins; it ends with what is returned.
     #[must_use]
-    pub fn open(self: &Arc<Self>) -> Open {
+    pub fn open(self: &Arc<Self>) -> OpenConnection {
         self.accepted.add();
         self.active.fetch_add(1, Ordering::Relaxed);
-        Open { listener: Arc::clone(self), since: Instant::now() }
+        OpenConnection { listener: Arc::clone(self), since: Instant::now() }
     }
 
     /// A connection could not be accepted.
@@ -113,12 +113,12 @@ impl Listener {
 
 /// A connection.
 #[derive(Debug)]
-pub struct Open {
-    listener: Arc<Listener>,
+pub struct OpenConnection {
+    listener: Arc<ListenerMetrics>,
     since: Instant,
 }
 
-impl Drop for Open {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.listener.active.fetch_sub(1, Ordering::Relaxed);
         let is_bug = std::thread::panicking();
@@ -156,7 +156,7 @@ impl Calls {
 
 /// How the cache serves one entry.
 #[derive(Debug, Default)]
-pub struct Stock {
+pub struct CacheCounters {
     /// An answer without asking.
     pub hits: Counter,
     /// The same, which is asked anew meanwhile.
@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_connection_is_active_until_it_ends() {
-        let listener = Arc::new(Listener::default());
+        let listener = Arc::new(ListenerMetrics::default());
         let (one, other) = (listener.open(), listener.open());
         drop(one);
         assert_eq!((listener.accepted.read(), listener.active.load(Ordering::Relaxed)), (2, 1));

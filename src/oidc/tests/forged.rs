@@ -279,8 +279,8 @@ async fn no_forged_token_logs_in() {
         assert_eq!(verify(&verifier, &key.token(&honest)).await, good, "{name}");
         for (what, token) in &corpus {
             let verdict = verify(&verifier, token).await;
-            assert!(!matches!(verdict, Ok(super::Verdict::Account(_))), "{name}, {what}: {verdict:?}");
-            if let Ok(super::Verdict::Refused(refusal)) = verdict {
+            assert!(!matches!(verdict, Ok(super::TokenVerdict::Account(_))), "{name}, {what}: {verdict:?}");
+            if let Ok(super::TokenVerdict::Refused(refusal)) = verdict {
                 assert_eq!(refusal.reason, "invalid token");
                 assert!(refusal.detail.len() < 500 && !refusal.detail.contains(char::is_control), "{what}");
             }
@@ -309,7 +309,7 @@ async fn an_id_token_is_told_by_what_it_lacks() {
     let login = ("auth_time", json!(now()));
     for id in [&[][..], &[("amr", json!(["pwd"]))], &[("acr", json!("1")), ("email", json!("b@x"))]] {
         let verdict = judge("JWT", &[std::slice::from_ref(&login), id].concat()).await;
-        let Ok(super::Verdict::Refused(refusal)) = verdict else { panic!("{id:?}: {verdict:?}") };
+        let Ok(super::TokenVerdict::Refused(refusal)) = verdict else { panic!("{id:?}: {verdict:?}") };
         assert!(refusal.detail.contains("no access token"), "{}", refusal.detail);
     }
     for sign in ["scope", "scp", "client_id", "azp", "cid", "appid", "jti", "roles"] {
@@ -399,7 +399,10 @@ fn no_text_is_too_strange() {
     let mut runner = proptest::test_runner::TestRunner::new(config);
     let outcome = runner.run(&strategy, |token| {
         let verdict = runtime.block_on(verify(&verifier, &token));
-        prop_assert!(!matches!(verdict, Ok(super::Verdict::Account(_))), "there is no exp among the names");
+        prop_assert!(
+            !matches!(verdict, Ok(super::TokenVerdict::Account(_))),
+            "there is no exp among the names"
+        );
         Ok(())
     });
     outcome.unwrap_or_else(|error| panic!("{error}"));

@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::super::{Authentication, TokenSettings, Validation, Verdict};
+use super::super::{Authentication, TokenSettings, TokenVerdict, Validation};
 use super::provider::{Provider, Says};
 use super::signing::now;
 use super::{account, client, in_time, is_refused, oidc, secret, settings, verify};
 use crate::model::{Failure, Peer};
 
-async fn ask(change: impl Fn(&mut TokenSettings), says: Says) -> Result<Verdict, Failure> {
+async fn ask(change: impl Fn(&mut TokenSettings), says: Says) -> Result<TokenVerdict, Failure> {
     let (provider, oidc) = (Provider::start().await, oidc());
     provider.say("/introspect", says);
     let mut settings = settings(&provider, Validation::Introspection);
@@ -70,7 +70,7 @@ async fn what_the_answer_says_is_held_to_the_rules() {
 #[tokio::test]
 async fn an_answer_that_does_not_say_whether_a_token_is_active_denies_nobody() {
     let verdict = ask(|_| {}, Says::Json(200, json!({"active": false, "sub": "bob"}))).await;
-    let Ok(Verdict::Refused(refusal)) = verdict else { panic!("{verdict:?}") };
+    let Ok(TokenVerdict::Refused(refusal)) = verdict else { panic!("{verdict:?}") };
     assert_eq!(refusal.reason, "token is not active");
     for nothing in [
         json!({}),
@@ -134,7 +134,7 @@ async fn an_address_that_is_not_verified_names_nobody() {
     }
     for verified in [json!(false), json!("false"), json!(0), json!(""), json!("no"), json!([])] {
         let verdict = ask(email, says(verified.clone())).await;
-        let Ok(Verdict::Refused(refusal)) = verdict else { panic!("{verified}: {verdict:?}") };
+        let Ok(TokenVerdict::Refused(refusal)) = verdict else { panic!("{verified}: {verdict:?}") };
         assert!(refusal.detail.contains("email_verified"), "{}", refusal.detail);
         assert_eq!(ask(|_| {}, says(verified)).await, account("4711"), "another claim names the account");
     }
@@ -160,7 +160,7 @@ async fn settings_change_the_rules() {
     let named = json!({"active": true, "sub": "svc", "mail": "bob"});
     assert_eq!(ask(claim, answer(named)).await, account("bob"));
     let verdict = ask(claim, answer(json!({"active": true, "sub": "svc", "username": "bob"}))).await;
-    let Ok(Verdict::Refused(refusal)) = verdict else { panic!("{verdict:?}") };
+    let Ok(TokenVerdict::Refused(refusal)) = verdict else { panic!("{verdict:?}") };
     assert_eq!((refusal.reason, refusal.detail.as_str()), ("invalid token", "it has no mail"));
 
     let require = |settings: &mut TokenSettings| settings.require_audience = true;
@@ -169,7 +169,7 @@ async fn settings_change_the_rules() {
     assert_eq!(ask(any, answer(json!({"active": true, "sub": "bob", "aud": "x"}))).await, account("bob"));
 
     let verdict = ask(|_| {}, answer(json!({"active": true, "sub": "bob", "aud": "o\n\"ther"}))).await;
-    let Ok(Verdict::Refused(refusal)) = verdict else { panic!("{verdict:?}") };
+    let Ok(TokenVerdict::Refused(refusal)) = verdict else { panic!("{verdict:?}") };
     assert!(refusal.detail.contains("sasl_oidc_auth.audiences"), "{}", refusal.detail);
     assert!(refusal.detail.starts_with("the token is for \"o\"ther\""), "{}", refusal.detail);
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::{Issuers, TokenSettings, Validation, Verdict, Verifier};
+use super::super::{Issuers, TokenSettings, TokenVerdict, TokenVerifier, Validation};
 use super::provider::{Provider, Says};
 use super::signing::{Key, claims};
 use super::{account, is_refused, oidc, settings, verify};
@@ -21,7 +21,7 @@ async fn provider(issuer: Value, key: &Key) -> Provider {
     provider
 }
 
-fn verifier(provider: &Provider, validation: Validation, names: &[&str], tenants: &[&str]) -> Verifier {
+fn verifier(provider: &Provider, validation: Validation, names: &[&str], tenants: &[&str]) -> TokenVerifier {
     let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
     let issuers = Issuers { names: owned(names), tenants: owned(tenants) };
     oidc().verifier(&TokenSettings { issuers, ..settings(provider, validation) })
@@ -45,7 +45,7 @@ async fn a_pattern_without_issuers_denies_nobody() {
         let verifier = verifier(&provider, validation, &[], &[]);
         let token = key.token(&said(&of(TENANT), TENANT));
         assert_eq!(verify(&verifier, &token).await, Err(Failure::Provider), "{validation:?}");
-        let told = verifier.client.provider.contact.last_trouble().expect("the log was told");
+        let told = verifier.client.provider.http.last_error().expect("the log was told");
         assert!(told.contains("sasl_oidc_auth.issuers") && told.contains("tenants"), "{told}");
     }
     assert_eq!(provider.count("/introspect"), 0);
@@ -88,7 +88,7 @@ async fn the_listed_tenants_log_in_and_no_others() {
                 assert_eq!(verdict, account(BOB), "{claims}");
                 continue;
             }
-            let Ok(Verdict::Refused(refusal)) = verdict else { panic!("{claims}: {verdict:?}") };
+            let Ok(TokenVerdict::Refused(refusal)) = verdict else { panic!("{claims}: {verdict:?}") };
             assert!(refusal.detail.contains("sasl_oidc_auth.issuers"), "{}", refusal.detail);
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::super::algorithm::Algorithm;
-use super::super::{TokenSettings, Validation, Verifier};
+use super::super::{TokenSettings, TokenVerifier, Validation};
 use super::provider::{Provider, Says};
 use super::signing::{Key, base64url, claims};
 use super::{account, is_refused, later, oidc, settings, until, verify};
@@ -21,7 +21,7 @@ fn token(provider: &Provider, key: &Key) -> String {
     key.token(&claims(&provider.url("")))
 }
 
-async fn start(validation: Validation) -> (Provider, Arc<Verifier>) {
+async fn start(validation: Validation) -> (Provider, Arc<TokenVerifier>) {
     let provider = Provider::start().await;
     let verifier = oidc().verifier(&settings(&provider, validation));
     (provider, Arc::new(verifier))

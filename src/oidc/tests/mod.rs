@@ -15,7 +15,9 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::{Authentication, ClientSettings, Issuers, Oidc, TokenSettings, Validation, Verdict, Verifier};
+use super::{
+    Authentication, ClientSettings, Issuers, Oidc, TokenSettings, TokenVerdict, TokenVerifier, Validation,
+};
 use crate::http::{Http, HttpSettings};
 use crate::model::secret::Secret;
 use crate::model::{Deadline, Failure, Peer};
@@ -57,16 +59,16 @@ fn in_time() -> Deadline {
     Deadline::from(tokio::time::Instant::now().into_std(), Duration::from_secs(8))
 }
 
-async fn verify(verifier: &Verifier, token: &str) -> Result<Verdict, Failure> {
+async fn verify(verifier: &TokenVerifier, token: &str) -> Result<TokenVerdict, Failure> {
     verifier.verify(&secret(token), &Peer::default(), None, in_time()).await
 }
 
-fn account(name: &str) -> Result<Verdict, Failure> {
-    Ok(Verdict::Account(name.to_owned()))
+fn account(name: &str) -> Result<TokenVerdict, Failure> {
+    Ok(TokenVerdict::Account(name.to_owned()))
 }
 
-fn is_refused(verdict: &Result<Verdict, Failure>) -> bool {
-    matches!(verdict, Ok(Verdict::Refused(_)))
+fn is_refused(verdict: &Result<TokenVerdict, Failure>) -> bool {
+    matches!(verdict, Ok(TokenVerdict::Refused(_)))
 }
 
 /// So much later; between network exchanges alone, which know no such leaps.

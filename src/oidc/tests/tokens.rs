@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::super::json as objects;
 use super::super::jwk::{KeySet, Signature};
-use super::super::jws::{Form, Jws};
+use super::super::jws::{Jws, TokenForm};
 use super::super::{Authentication, Bearer};
 use super::provider::{Provider, Says};
 use super::signing::{Key, now};
@@ -224,7 +224,8 @@ async fn an_assertion_is_ours_and_used_once() {
             let kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
             assert_eq!(asked.field("client_assertion_type"), Some(kind));
             assert!(!asked.headers.contains_key("authorization"));
-            let Form::Signed(jwt) = Jws::read(asked.field("client_assertion").expect("an assertion")) else {
+            let TokenForm::Signed(jwt) = Jws::read(asked.field("client_assertion").expect("an assertion"))
+            else {
                 panic!("it is no JWT")
             };
             assert_eq!(jwt.algorithm, key.algorithm);

@@ -57,19 +57,19 @@ pub fn bind(settings: &Prometheus) -> io::Result<StdListener> {
 
 /// A server.
 #[derive(Debug)]
-pub struct Endpoint {
-    served: Arc<ArcSwap<Served>>,
+pub struct PrometheusServer {
+    served: Arc<ArcSwap<PreparedSettings>>,
 }
 
 /// What is served, and to whom.
 #[derive(Debug)]
-struct Served {
+struct PreparedSettings {
     settings: Prometheus,
     /// A hash of what stands behind `Basic`: equally long whatever it is made of.
     credentials: Option<[u8; 32]>,
 }
 
-impl Served {
+impl PreparedSettings {
     fn new(settings: Prometheus) -> Self {
         let pair = settings.credentials.as_ref();
         let credentials = pair.map(|pair| hash(STANDARD.encode(pair.expose()).as_bytes()));
@@ -90,21 +90,21 @@ fn hash(bytes: &[u8]) -> [u8; 32] {
     hash
 }
 
-impl Endpoint {
+impl PrometheusServer {
     /// Serves on `listener` what `current` says.
     ///
     /// # Errors
     /// Where the runtime refuses the socket.
     pub fn start(listener: StdListener, settings: Prometheus, current: &Arc<Current>) -> io::Result<Self> {
         let listener = TcpListener::from_std(listener)?;
-        let served = Arc::new(ArcSwap::from_pointee(Served::new(settings)));
+        let served = Arc::new(ArcSwap::from_pointee(PreparedSettings::new(settings)));
         tokio::spawn(accept(listener, Arc::clone(&served), Arc::clone(current)));
         Ok(Self { served })
     }
 
     /// From the next connection on it is served by `settings`, but for the address.
     pub fn follow(&self, settings: Prometheus) {
-        self.served.store(Arc::new(Served::new(settings)));
+        self.served.store(Arc::new(PreparedSettings::new(settings)));
     }
 }
 
@@ -112,15 +112,15 @@ impl Endpoint {
 type Clock = Arc<AtomicU64>;
 
 /// A connection that is open, or was until a moment ago.
-struct Open {
+struct ScrapeConnection {
     task: AbortHandle,
     /// When it last did something: came, or asked.
     active: Arc<AtomicU64>,
 }
 
-async fn accept(listener: TcpListener, served: Arc<ArcSwap<Served>>, current: Arc<Current>) {
+async fn accept(listener: TcpListener, served: Arc<ArcSwap<PreparedSettings>>, current: Arc<Current>) {
     let clock = Clock::default();
-    let mut connections: Vec<Open> = Vec::new();
+    let mut connections: Vec<ScrapeConnection> = Vec::new();
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(PAUSE).await;
@@ -128,28 +128,28 @@ async fn accept(listener: TcpListener, served: Arc<ArcSwap<Served>>, current: Ar
         };
         make_room(&mut connections);
         let active = Arc::new(AtomicU64::new(clock.fetch_add(1, Ordering::Relaxed)));
-        let connection = Connection {
+        let context = ConnectionContext {
             served: served.load_full(),
             current: Arc::clone(&current),
             clock: Arc::clone(&clock),
             active: Arc::clone(&active),
         };
         let task = tokio::spawn(async move {
-            if timeout(CONNECTION, serve(stream, connection)).await.is_err() {
+            if timeout(CONNECTION, serve(stream, context)).await.is_err() {
                 debug!("a connection of Prometheus was closed after {CONNECTION:?}");
             }
         });
-        connections.push(Open { task: task.abort_handle(), active });
+        connections.push(ScrapeConnection { task: task.abort_handle(), active });
     }
 }
 
 /// Leaves room for one more.
-fn make_room(connections: &mut Vec<Open>) {
+fn make_room(connections: &mut Vec<ScrapeConnection>) {
     connections.retain(|open| !open.task.is_finished());
     if connections.len() < CONNECTIONS {
         return;
     }
-    let active = |(_, open): &(usize, &Open)| open.active.load(Ordering::Relaxed);
+    let active = |(_, open): &(usize, &ScrapeConnection)| open.active.load(Ordering::Relaxed);
     if let Some((place, _)) = connections.iter().enumerate().min_by_key(active) {
         connections.swap_remove(place).task.abort();
         debug!("a connection of Prometheus that was idle has made room");
@@ -157,26 +157,26 @@ fn make_room(connections: &mut Vec<Open>) {
 }
 
 /// What a connection is served with.
-struct Connection {
-    served: Arc<Served>,
+struct ConnectionContext {
+    served: Arc<PreparedSettings>,
     current: Arc<Current>,
     clock: Clock,
     active: Arc<AtomicU64>,
 }
 
-async fn serve(stream: TcpStream, connection: Connection) {
-    let Some(tls) = connection.served.settings.tls.clone() else { return exchange(stream, connection).await };
+async fn serve(stream: TcpStream, context: ConnectionContext) {
+    let Some(tls) = context.served.settings.tls.clone() else { return exchange(stream, context).await };
     match timeout(HEAD, TlsAcceptor::from(tls).accept(stream)).await {
-        Ok(Ok(stream)) => exchange(stream, connection).await,
+        Ok(Ok(stream)) => exchange(stream, context).await,
         Ok(Err(error)) => debug!(%error, "no TLS with Prometheus"),
         Err(_) => debug!("no TLS with Prometheus in time"),
     }
 }
 
-async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin, connection: Connection) {
+async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin, context: ConnectionContext) {
     let service = service_fn(move |request| {
-        connection.active.store(connection.clock.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
-        let reply = reply(&request, &connection.served, &connection.current);
+        context.active.store(context.clock.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        let reply = reply(&request, &context.served, &context.current);
         async move { Ok::<_, Infallible>(reply) }
     });
     let served = http1::Builder::new()
@@ -190,7 +190,7 @@ async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin, connection: Conne
     }
 }
 
-fn reply(request: &Request<Incoming>, served: &Served, current: &Current) -> Response<Full<Bytes>> {
+fn reply(request: &Request<Incoming>, served: &PreparedSettings, current: &Current) -> Response<Full<Bytes>> {
     let mut reply = Response::new(Full::default());
     let headers = reply.headers_mut();
     if !served.admits(request.headers().get(AUTHORIZATION)) {
@@ -224,13 +224,13 @@ mod tests {
             tls: None,
         };
         assert!(!format!("{settings:?}").contains("pass"));
-        let served = Served::new(settings.clone());
+        let served = PreparedSettings::new(settings.clone());
         let admits = |header: &'static str| served.admits(Some(&HeaderValue::from_static(header)));
         assert!(admits("Basic dXNlcjpwYXNzOndvcmQ=") && admits("basic  dXNlcjpwYXNzOndvcmQ="));
         for header in ["Basic dXNlcjpwYXNz", "Basic", "Bearer dXNlcjpwYXNzOndvcmQ=", "", "Basic "] {
             assert!(!admits(header), "{header}");
         }
         assert!(!served.admits(None));
-        assert!(Served::new(Prometheus { credentials: None, ..settings }).admits(None));
+        assert!(PreparedSettings::new(Prometheus { credentials: None, ..settings }).admits(None));
     }
 }

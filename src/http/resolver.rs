@@ -1,4 +1,4 @@
-//! Names of hosts, through the system's resolver (getaddrinfo(3), so nsswitch.conf counts).
+//! Resolver of hosts, through the system's resolver (getaddrinfo(3), so nsswitch.conf counts).
 //!
 //! That resolver blocks a thread, and a dead one does so for many seconds. So a name is looked up
 //! once at a time, whoever waits for it; an answer is good for 30 s, and for up to 10 min while
@@ -29,29 +29,29 @@ const MOST: usize = 32;
 const PATIENCE: Duration = Duration::from_millis(250);
 
 type Addresses = Vec<SocketAddr>;
-type Lookup = Shared<BoxFuture<'static, Option<Addresses>>>;
+type PendingLookup = Shared<BoxFuture<'static, Option<Addresses>>>;
 
 /// What is known of all names.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Names(Arc<Mutex<HashMap<String, Known>>>);
+pub(super) struct Resolver(Arc<Mutex<HashMap<String, KnownName>>>);
 
 #[derive(Debug, Default)]
-struct Known {
+struct KnownName {
     addresses: Option<(Addresses, Instant)>,
     /// Which address is tried first.
     turn: usize,
-    lookup: Option<Lookup>,
+    lookup: Option<PendingLookup>,
 }
 
-impl Known {
+impl KnownName {
     /// Whether anybody is, or may be, answered out of it.
     fn is_of_use(&self) -> bool {
         self.lookup.is_some() || self.addresses.as_ref().is_some_and(|(_, at)| at.elapsed() < STALE)
     }
 }
 
-impl Names {
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Known>> {
+impl Resolver {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, KnownName>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -98,7 +98,7 @@ impl Names {
     }
 
     /// Looks a name up in a task, which goes on when nobody waits any more.
-    fn start(self, name: String) -> Lookup {
+    fn start(self, name: String) -> PendingLookup {
         let task = tokio::spawn(async move {
             let found: Option<Addresses> = match tokio::net::lookup_host((name.as_str(), 0)).await {
                 Ok(found) => Some(found.take(MOST).collect()),
@@ -118,11 +118,11 @@ impl Names {
 }
 
 #[cfg(test)]
-impl Names {
+impl Resolver {
     /// As if `name` had just been looked up.
     pub(super) fn know(&self, name: &str, addresses: &[SocketAddr]) {
         let addresses = Some((addresses.to_vec(), Instant::now()));
-        self.lock().insert(name.to_owned(), Known { addresses, ..Known::default() });
+        self.lock().insert(name.to_owned(), KnownName { addresses, ..KnownName::default() });
     }
 }
 
@@ -136,7 +136,7 @@ fn choose(addresses: &[SocketAddr], turn: usize) -> Addresses {
 }
 
 /// For hyper's connector.
-impl Service<Name> for Names {
+impl Service<Name> for Resolver {
     type Response = std::vec::IntoIter<SocketAddr>;
     type Error = io::Error;
     type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
@@ -153,7 +153,7 @@ impl Service<Name> for Names {
 }
 
 /// For reqwest's.
-impl reqwest::dns::Resolve for Names {
+impl reqwest::dns::Resolve for Resolver {
     fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
         let names = self.clone();
         let name = name.as_str().to_owned();
@@ -170,24 +170,27 @@ mod tests {
 
     #[tokio::test]
     async fn an_old_answer_stands_in_while_the_resolver_gives_none() {
-        let names = Names::default();
+        let names = Resolver::default();
         let address: SocketAddr = "192.0.2.1:0".parse().expect("an address");
         let old =
             |age| Some((vec![address], Instant::now().checked_sub(age).expect("an hour of uptime or none")));
         let ask = |name: &str| names.clone().resolve(name.to_owned());
-        names
-            .lock()
-            .insert("fresh.invalid".into(), Known { addresses: old(Duration::ZERO), ..Known::default() });
+        names.lock().insert(
+            "fresh.invalid".into(),
+            KnownName { addresses: old(Duration::ZERO), ..KnownName::default() },
+        );
         assert_eq!(ask("fresh.invalid").await.expect("fresh"), [address]);
         // RFC 6761: no resolver knows a name under .invalid.
-        names.lock().insert("old.invalid".into(), Known { addresses: old(FRESH), ..Known::default() });
+        names
+            .lock()
+            .insert("old.invalid".into(), KnownName { addresses: old(FRESH), ..KnownName::default() });
         assert_eq!(ask("old.invalid").await.expect("old"), [address]);
         assert!(ask("never.invalid").await.is_err());
     }
 
     #[tokio::test]
     async fn a_name_that_is_no_longer_asked_for_is_forgotten() {
-        let names = Names::default();
+        let names = Resolver::default();
         let address: SocketAddr = "192.0.2.1:0".parse().expect("an address");
         let ask = |name: &str| names.clone().resolve(name.to_owned());
         for number in 0..3 {
@@ -197,7 +200,7 @@ mod tests {
         let old = |age| Instant::now().checked_sub(age).expect("an hour of uptime or none");
         for (name, age) in [("fresh.invalid", FRESH), ("ended.invalid", STALE)] {
             let addresses = Some((vec![address], old(age)));
-            names.lock().insert(name.to_owned(), Known { addresses, turn: 7, ..Known::default() });
+            names.lock().insert(name.to_owned(), KnownName { addresses, turn: 7, ..KnownName::default() });
         }
         assert_eq!(ask("fresh.invalid").await.expect("an old answer"), [address]);
         assert!(names.lock().contains_key("ended.invalid"), "no name is new");
@@ -225,10 +228,12 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_asks_meanwhile_waits_for_the_same_lookup() {
-        let names = Names::default();
+        let names = Resolver::default();
         let (send, receive) = tokio::sync::oneshot::channel();
         let lookup = receive.map(Result::unwrap_or_default).boxed().shared();
-        names.lock().insert("slow.invalid".into(), Known { lookup: Some(lookup), ..Known::default() });
+        names
+            .lock()
+            .insert("slow.invalid".into(), KnownName { lookup: Some(lookup), ..KnownName::default() });
         let address: SocketAddr = "192.0.2.1:0".parse().expect("an address");
         let ask = || names.clone().resolve("slow.invalid".to_owned());
         let (one, other, _) = tokio::join!(ask(), ask(), async { send.send(Some(vec![address])) });

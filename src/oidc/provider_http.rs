@@ -10,7 +10,7 @@ use hyper::header::{ACCEPT, HeaderMap, HeaderValue};
 use tracing::{debug, warn};
 use url::Url;
 
-use super::json::{self, Object};
+use super::json::{self, JsonObject};
 use crate::http::{Host, Http, Reply, Request, path_of};
 use crate::model::{Deadline, Failure};
 use crate::observe::metrics::{Calls, Component, Metrics};
@@ -34,24 +34,24 @@ fn error_code(reply: &Reply) -> Option<&'static str> {
 
 /// One provider, as somebody to talk to.
 #[derive(Debug)]
-pub(super) struct Contact {
+pub(super) struct ProviderHttp {
     http: Arc<Http>,
     name: String,
-    pub(super) errands: Errands,
+    pub(super) calls: ProviderCalls,
     warnings: RateLimitedWarnings,
-    last_trouble: Mutex<Option<String>>,
+    last_error: Mutex<Option<String>>,
 }
 
 /// What a provider is asked for, each counted by itself.
 #[derive(Debug)]
-pub(super) struct Errands {
+pub(super) struct ProviderCalls {
     pub(super) discovery: Arc<Calls>,
     pub(super) token: Arc<Calls>,
     pub(super) introspection: Arc<Calls>,
     pub(super) keys: Arc<Calls>,
 }
 
-impl Errands {
+impl ProviderCalls {
     fn new(metrics: &Metrics) -> Self {
         let calls = |name, method| metrics.calls(Component::Oidc, name, method);
         Self {
@@ -66,13 +66,13 @@ impl Errands {
 /// Where something is asked: an endpoint, also as it was written, for there it is the audience of an
 /// assertion. It holds the connections to its origin, once there are any.
 #[derive(Debug)]
-pub(super) struct Address {
+pub(super) struct EndpointUrl {
     pub(super) url: Url,
     pub(super) text: String,
     host: OnceLock<Arc<Host>>,
 }
 
-impl Address {
+impl EndpointUrl {
     pub(super) fn new(url: Url, text: &str) -> Self {
         Self { url, text: text.to_owned(), host: OnceLock::new() }
     }
@@ -93,11 +93,11 @@ impl Message {
     }
 }
 
-impl Contact {
+impl ProviderHttp {
     pub(super) fn new(http: Arc<Http>, configuration_uri: &Url) -> Self {
         let name = configuration_uri.host_str().unwrap_or_default().to_owned();
-        let errands = Errands::new(http.metrics());
-        Self { http, name, errands, warnings: RateLimitedWarnings::default(), last_trouble: Mutex::default() }
+        let calls = ProviderCalls::new(http.metrics());
+        Self { http, name, calls, warnings: RateLimitedWarnings::default(), last_error: Mutex::default() }
     }
 
     /// Where what is asked is counted.
@@ -111,13 +111,13 @@ impl Contact {
     }
 
     /// Has `address` hold the connections to its origin that others hold now.
-    pub(super) fn keep(&self, address: &Address) {
+    pub(super) fn keep(&self, address: &EndpointUrl) {
         if let Some(host) = self.http.known_host(&address.url) {
             let _ = address.host.set(host);
         }
     }
 
-    fn host<'a>(&self, address: &'a Address) -> Result<&'a Host, Failure> {
+    fn host<'a>(&self, address: &'a EndpointUrl) -> Result<&'a Host, Failure> {
         if let Some(host) = address.host.get() {
             return Ok(host);
         }
@@ -129,7 +129,7 @@ impl Contact {
     pub(super) async fn exchange(
         &self,
         calls: &Calls,
-        address: &Address,
+        address: &EndpointUrl,
         mut message: Message,
         deadline: Deadline,
     ) -> Result<Reply, Failure> {
@@ -148,11 +148,11 @@ impl Contact {
     }
 
     /// The JSON object in a reply of status 200; anything else is told to the log. `what` was asked.
-    pub(super) fn object(&self, what: &str, reply: Result<Reply, Failure>) -> Option<Object> {
+    pub(super) fn object(&self, what: &str, reply: Result<Reply, Failure>) -> Option<JsonObject> {
         let reply = match reply {
             Ok(reply) => reply,
             Err(failure) => {
-                self.complain(format_args!("{what}: {failure} ({})", failure.class()));
+                self.report(format_args!("{what}: {failure} ({})", failure.class()));
                 return None;
             }
         };
@@ -163,30 +163,30 @@ impl Contact {
                 400 | 401 | 403 => "; check client_id, client_secret and auth_method",
                 _ => "",
             };
-            self.complain(format_args!("{what}: status {}{code}{ours}", reply.status));
+            self.report(format_args!("{what}: status {}{code}{ours}", reply.status));
             return None;
         }
         let object = json::answer(&reply.body);
         if object.is_err() {
-            self.complain(format_args!("{what}: the answer is no JSON object"));
+            self.report(format_args!("{what}: the answer is no JSON object"));
         }
         object.ok()
     }
 
     /// Tells the log of a trouble.
-    pub(super) fn complain(&self, trouble: fmt::Arguments<'_>) {
+    pub(super) fn report(&self, trouble: fmt::Arguments<'_>) {
         let trouble = trouble.to_string();
         if self.warnings.is_due(&trouble) {
             warn!(provider = self.name, trouble, "trouble with an identity provider");
         } else {
             debug!(provider = self.name, trouble, "trouble with an identity provider");
         }
-        *self.last_trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(trouble);
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(trouble);
     }
 
     /// What the log was told last.
-    pub(super) fn last_trouble(&self) -> Option<String> {
-        self.last_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(super) fn last_error(&self) -> Option<String> {
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Tells the log of what is strange, but does no harm.
