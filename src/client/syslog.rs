@@ -3,12 +3,14 @@
 
 use std::os::unix::net::UnixDatagram;
 
+use crate::model::brief::on_one_line;
+
 /// Facility mail (2), severity warning (4).
 const PRIORITY: u8 = (2 << 3) | 4;
 
 /// Logs `message` with control characters taken out, at most 800 characters of it.
 pub(super) fn warn(message: &str) {
-    let line: String = message.chars().take(800).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let line = on_one_line(message.chars().take(800));
     let line = format!("<{PRIORITY}>pfxhttp-client[{}]: {line}", std::process::id());
     if let Ok(socket) = UnixDatagram::unbound() {
         // A receiver that hangs must not delay a reply.

@@ -12,6 +12,7 @@ use url::{Position, Url};
 use crate::daemon::exit::say;
 use crate::http::{Http, Reached};
 use crate::model::Deadline;
+use crate::model::brief::without_controls;
 use crate::oidc::{ClientSettings, Needs, Oidc};
 use crate::settings::Settings;
 
@@ -130,7 +131,7 @@ impl Goal<'_> {
 
     /// One line. A query may hold a secret, and what is wrong may quote a certificate.
     fn line(&self, told: &str) -> String {
-        let told: String = told.chars().filter(|c| !c.is_control()).take(LONGEST).collect();
+        let told = without_controls(told, LONGEST);
         let used_by = self.used_by.join(", ");
         match self.what {
             What::Origin => {

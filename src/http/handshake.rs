@@ -6,6 +6,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
 
+use crate::model::brief::without_controls;
+
 /// What most often is behind it.
 pub(super) const NO_TLS: &str = "(does that port speak TLS? else its URL begins with http://)";
 
@@ -90,7 +92,7 @@ fn refusal(alert: AlertDescription) -> String {
 fn names(presented: &[String]) -> String {
     let bare = |name: &String| -> String {
         let inside = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')).unwrap_or(name);
-        inside.trim_matches('"').chars().filter(|c| !c.is_control()).take(LONGEST).collect()
+        without_controls(inside.trim_matches('"'), LONGEST)
     };
     let shown: Vec<_> = presented.iter().take(NAMES).map(bare).collect();
     let more = if presented.len() > NAMES { " and others" } else { "" };

@@ -30,7 +30,7 @@ use crate::http::{Http, Reply, compress};
 use crate::lookup::request::request_id;
 use crate::lookup::template::shown;
 use crate::lookup::{RequestContext, hex};
-use crate::model::brief::brief;
+use crate::model::brief::{brief, on_one_line};
 use crate::model::domain::is_same_user;
 use crate::model::secret::Secret;
 use crate::model::{Answer, Credentials, Deadline, Failure, LOGIN_BUDGET, Login, Mechanism, OnFailure, Peer};
@@ -293,7 +293,7 @@ async fn hold_back(mut attempt: Attempt, delay: Duration, context: &RequestConte
 
 /// A reason as a log and a mail client are shown it.
 fn one_line(reason: &str) -> String {
-    brief(reason).chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    on_one_line(brief(reason).chars())
 }
 
 /// A remote address as clients write it: in brackets, with a zone, as in SMTP.

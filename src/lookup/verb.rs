@@ -3,7 +3,7 @@
 
 use tracing::warn;
 
-use crate::model::Action;
+use crate::model::{Action, is_smtp_code};
 use crate::observe::warnings::RateLimitedWarnings;
 
 pub(super) fn warn_of_unknown(warnings: &RateLimitedWarnings, name: &str, action: &Action) {
@@ -35,21 +35,16 @@ fn is_known(verb: &str) -> bool {
     ];
     const RESTRICTIONS: [&str; 5] = ["permit", "reject_", "check_", "defer", "warn_if_reject"];
     let begins = |start: &str| verb.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start));
-    is_code(verb)
+    is_smtp_code(verb)
         || ACTIONS.iter().any(|action| action.eq_ignore_ascii_case(verb))
         || RESTRICTIONS.into_iter().any(begins)
-}
-
-/// `4NN` or `5NN`.
-fn is_code(verb: &str) -> bool {
-    verb.len() == 3 && verb.starts_with(['4', '5']) && verb.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Whether the action says "later": such an answer is not kept.
 pub(super) fn is_temporary(action: &Action) -> bool {
     let verb = action.verb();
     let defers = verb.get(..5).is_some_and(|head| head.eq_ignore_ascii_case("defer"));
-    defers || (is_code(verb) && verb.starts_with('4'))
+    defers || (is_smtp_code(verb) && verb.starts_with('4'))
 }
 
 #[cfg(test)]

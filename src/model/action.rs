@@ -55,6 +55,12 @@ impl fmt::Display for ActionError {
 
 impl std::error::Error for ActionError {}
 
+/// Whether `verb` is an SMTP code that access(5) takes for an action: `4NN` or `5NN`.
+#[cfg(feature = "broker")]
+pub(crate) fn is_smtp_code(verb: &str) -> bool {
+    verb.len() == 3 && verb.starts_with(['4', '5']) && verb.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 impl Action {
     /// Postfix cuts an SMTP reply at 510 bytes; a restriction list may be longer.
     pub const MAX_BYTES: usize = 8192;

@@ -9,8 +9,8 @@ use serde_json::Value;
 use super::issuer;
 use super::json::{self, JsonObject};
 use super::provider::ProviderEndpoint;
+use super::refusal::TokenRefusal;
 use super::settings::TokenSettings;
-use super::verify::TokenRefusal;
 use crate::model::is_account_name;
 
 /// How much later than `exp` a JWT still passes, in seconds: clocks differ.
@@ -259,10 +259,7 @@ fn is_true(value: &Value) -> bool {
 /// A claim, fit for a line of the log.
 fn shown(claim: &Value) -> String {
     match claim {
-        Value::String(text) => {
-            let text: String = text.chars().filter(|c| !c.is_control()).take(200).collect();
-            format!("\"{text}\"")
-        }
+        Value::String(text) => format!("\"{}\"", issuer::shown(text)),
         _ => "something that is no text".to_owned(),
     }
 }

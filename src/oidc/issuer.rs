@@ -5,7 +5,9 @@
 //! common endpoint does: `https://login.example/{tenantid}/v2.0`. Each of its tokens says which
 //! tenant it is from (`tid`). Anybody may have a tenant there, so those that count are listed.
 
-/// What stands in an issuer for the tenant.
+use crate::model::brief::without_controls;
+
+/// Stands in an issuer for the tenant.
 pub const TENANT: &str = "{tenantid}";
 
 /// `issuers` and `tenants`, none of them by default.
@@ -55,7 +57,7 @@ pub(super) fn is_pattern(issuer: &str) -> bool {
 
 /// A discovered issuer, fit for a line of the log.
 pub(super) fn shown(issuer: &str) -> String {
-    issuer.chars().filter(|c| !c.is_control()).take(200).collect()
+    without_controls(issuer, 200)
 }
 
 #[cfg(test)]

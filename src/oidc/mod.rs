@@ -18,6 +18,7 @@ mod private_key;
 mod provider;
 mod provider_http;
 mod reach;
+mod refusal;
 pub mod settings;
 mod verify;
 
@@ -38,8 +39,9 @@ pub use private_key::PrivateKey;
 use provider::Provider;
 pub use provider::ProviderEndpoint;
 pub use reach::{Needs, ReachedProvider};
+pub use refusal::TokenRefusal;
 pub use settings::{Authentication, ClientSettings, TokenSettings, Validation};
-pub use verify::{TokenRefusal, TokenVerdict, TokenVerifier};
+pub use verify::{TokenVerdict, TokenVerifier};
 
 /// All that is known of identity providers: documents, keys and tokens, each fetched once for all
 /// who need it.

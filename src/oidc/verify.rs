@@ -20,6 +20,7 @@ use super::json::JsonObject;
 use super::jwk::{KeySet, Signature};
 use super::jws::{Jws, TokenForm};
 use super::provider::ProviderEndpoint;
+use super::refusal::TokenRefusal;
 use super::settings::{TokenSettings, Validation};
 use crate::model::secret::Secret;
 use crate::model::{Deadline, Failure, Peer};
@@ -41,27 +42,6 @@ pub enum TokenVerdict {
     Account(String),
     /// It is not.
     Refused(TokenRefusal),
-}
-
-/// Why a token is refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TokenRefusal {
-    /// For the SMTP client.
-    pub reason: &'static str,
-    /// For the log: what is wrong with it; never the token itself.
-    pub detail: String,
-}
-
-impl TokenRefusal {
-    /// `invalid token`.
-    pub(super) fn invalid(detail: String) -> Self {
-        Self { reason: "invalid token", detail }
-    }
-
-    /// The same, for want of a claim.
-    pub(super) fn missing(claim: &str) -> Self {
-        Self::invalid(format!("it has no {claim}"))
-    }
 }
 
 impl TokenVerifier {

@@ -16,6 +16,7 @@
 //! late bytes for the next reply.
 
 use super::netstring;
+use crate::model::brief::on_one_line;
 use crate::model::{Answer, Failure, OnFailure, Protocol};
 
 /// What happens to the connection after the reply.
@@ -156,7 +157,7 @@ fn printable(text: &str) -> String {
 
 /// At most 200 characters, which is what Postfix logs of an error, none of them a control character.
 fn one_line(text: &str) -> String {
-    text.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect()
+    on_one_line(text.chars().take(200))
 }
 
 #[cfg(test)]

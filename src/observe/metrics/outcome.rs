@@ -1,7 +1,7 @@
 //! What came of a request, as one word out of a fixed set: the Go program's words, without those
 //! that came off the wire.
 
-use crate::model::{Action, Answer, Failure, OnFailure, Protocol};
+use crate::model::{Action, Answer, Failure, OnFailure, Protocol, is_smtp_code};
 use crate::wire::reply;
 
 /// What kind of entry is asked.
@@ -136,8 +136,8 @@ impl Outcome {
             return *outcome;
         }
         match verb.as_bytes() {
-            [b'4', rest @ ..] if is_code(rest) => Self::TempFail,
-            [b'5', rest @ ..] if is_code(rest) => Self::Reject,
+            [b'4', ..] if is_smtp_code(verb) => Self::TempFail,
+            [b'5', ..] if is_smtp_code(verb) => Self::Reject,
             _ if verb.eq_ignore_ascii_case("DEFER_IF_REJECT") => Self::TempFail,
             _ => Self::Unknown,
         }
@@ -163,11 +163,6 @@ impl Outcome {
             Self::Unknown => "unknown",
         }
     }
-}
-
-/// The rest of an SMTP code.
-fn is_code(rest: &[u8]) -> bool {
-    rest.len() == 2 && rest.iter().all(u8::is_ascii_digit)
 }
 
 /// What a map answers with PERM.
