@@ -19,6 +19,7 @@ mod pool;
 mod proxied;
 mod proxy;
 mod reach;
+mod request;
 mod resolver;
 pub mod settings;
 mod socket;
@@ -31,13 +32,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
-use hyper::body::Bytes;
-use hyper::header::{self, AUTHORIZATION, HeaderName, HeaderValue};
-use hyper::http::uri::PathAndQuery;
+use hyper::header::{self, HeaderName, HeaderValue};
 use reqwest::header::HeaderMap;
 use tokio::sync::Semaphore;
 use tracing::{debug, warn};
-use url::{Position, Url};
+use url::Url;
 
 use crate::model::weak_map::WeakMap;
 use crate::model::{Deadline, Failure};
@@ -51,6 +50,7 @@ use proxied::Proxied;
 use proxy::Proxies;
 pub(crate) use proxy::{is_loopback, is_read as is_proxy_variable, unusable as proxy_complaints};
 pub use reach::{Reached, Unreached};
+pub use request::{Headers, Reply, Request, path_of};
 use resolver::Resolver;
 pub use settings::HttpSettings;
 pub use thread_index::{set_thread_index, thread_count, thread_index};
@@ -96,66 +96,6 @@ enum Route {
     Proxied(Proxied),
     /// The proxy that should stand there cannot be used, for this reason.
     Unusable(String),
-}
-
-/// A request.
-#[derive(Debug, Clone)]
-pub struct Request<'a> {
-    /// GET or POST.
-    pub method: hyper::Method,
-    /// Path and query, from `/` on.
-    pub path: PathAndQuery,
-    /// Its headers.
-    pub headers: &'a Headers,
-    /// Headers that no other request has; where `headers` have one of these, too, that one holds.
-    pub own: &'a [(HeaderName, HeaderValue)],
-    /// Takes the place of any `Authorization` (RFC 6750 2.1).
-    pub authorization: Option<HeaderValue>,
-    /// Its body; empty for GET.
-    pub body: Bytes,
-    /// Whether it may be sent once more when a kept connection fails. What may not goes out on a
-    /// connection that is sure to be alive: a new one, or one that was used a second ago.
-    pub repeatable: bool,
-}
-
-/// The headers that all requests of one kind have, complete but for `Content-Length`: made once, by
-/// [`Host::headers`].
-#[derive(Debug, Clone)]
-pub struct Headers(HeaderMap);
-
-/// Path and query of `url`, as a request names them.
-#[must_use]
-pub fn path_of(url: &Url) -> PathAndQuery {
-    let path = &url[Position::BeforePath..Position::AfterQuery];
-    // Whatever a URL holds there is fit for a request.
-    path.parse().unwrap_or(PathAndQuery::from_static("/"))
-}
-
-impl Request<'_> {
-    /// All its headers, for one time that it is sent.
-    fn all_headers(&self) -> HeaderMap {
-        let mut headers = self.headers.0.clone();
-        for (name, value) in self.own {
-            headers.entry(name).or_insert_with(|| value.clone());
-        }
-        if let Some(authorization) = &self.authorization {
-            headers.insert(AUTHORIZATION, authorization.clone());
-        }
-        headers
-    }
-}
-
-/// A complete answer.
-#[derive(Debug)]
-pub struct Reply {
-    /// When it was complete.
-    pub at: Instant,
-    /// The status code.
-    pub status: u16,
-    /// The headers.
-    pub headers: HeaderMap,
-    /// The whole body, as it was sent.
-    pub body: Vec<u8>,
 }
 
 impl Http {
