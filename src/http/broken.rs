@@ -1,6 +1,6 @@
-//! Why there is no complete answer: a failure's class, and a reason in plain words for the log and
-//! for traces. A reason knows no secrets: it is about connections and the form of what came. What
-//! neither hyper nor reqwest refuses of an answer's head is refused here, for both arms.
+//! The failures of an exchange: the class, and a reason for the log and for `query --trace`. A reason
+//! contains no secrets: it describes the connection and the form of the answer. Limits of an answer that
+//! neither hyper nor reqwest checks are checked here, for both routes.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -14,7 +14,7 @@ use super::reach::Unreached;
 use super::{MAX_BODY, MAX_HEAD};
 use crate::model::Failure;
 
-/// The most header lines of an answer.
+/// Header lines of an answer.
 pub(super) const MAX_HEADERS: usize = 256;
 
 const ENDED: &str = "the connection ended before the answer did";
@@ -24,49 +24,49 @@ const ENDED: &str = "the connection ended before the answer did";
 pub(super) struct Broken {
     pub(super) stage: Stage,
     pub(super) failure: Failure,
-    /// One line; empty where the failure says it all.
+    /// One line; empty if the failure says enough.
     pub(super) reason: Cow<'static, str>,
 }
 
-/// How far the exchange had come.
+/// How far the exchange came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// The connection had failed before anything was written.
+    /// The connection failed before anything was written.
     Unsent,
-    /// The connection failed on the way.
+    /// The connection failed during the exchange.
     Lost,
-    /// Anything that a new connection would not mend.
+    /// A new connection would not help.
     Refused,
 }
 
 impl Broken {
-    /// What a new connection would not mend.
+    /// A failure that a new connection would not repair.
     pub(super) fn refused(failure: Failure, reason: impl Into<Cow<'static, str>>) -> Self {
         Self { stage: Stage::Refused, failure, reason: reason.into() }
     }
 
-    /// The connection ended on the way.
+    /// The connection ended during the exchange.
     pub(super) fn ended() -> Self {
         Self { stage: Stage::Lost, failure: Failure::Protocol, reason: ENDED.into() }
     }
 
-    /// There is no connection. `way` is what stands before the origin.
-    pub(super) fn unconnected(error: &(dyn Error + 'static), way: Option<&str>) -> Self {
+    /// No connection was made; `proxy` is the host of the proxy, if any.
+    pub(super) fn unconnected(error: &(dyn Error + 'static), proxy: Option<&str>) -> Self {
         let failure = if is_tls(error) { Failure::Tls } else { Failure::Connect };
         let why = Unreached::of(error);
-        let why = match way {
+        let why = match proxy {
             None => why,
             Some(proxy) => why.through(proxy),
         };
         Self::refused(failure, why.to_string())
     }
 
-    /// The connection broke; bytes that are no HTTP would be the same on another one.
-    pub(super) fn on_the_way(error: &(dyn Error + 'static)) -> Self {
+    /// The connection failed, or the bytes are no HTTP. The latter would be the same on another connection.
+    pub(super) fn in_exchange(error: &(dyn Error + 'static)) -> Self {
         let hyper = hyper_error(error);
         let is_parse = hyper.is_some_and(hyper::Error::is_parse);
         let stage = if is_parse { Stage::Refused } else { Stage::Lost };
-        // With TLS 1.3 a server judges our certificate behind the handshake.
+        // With TLS 1.3 a server verifies our certificate after the handshake.
         let failure = if is_tls(error) { Failure::Tls } else { Failure::Protocol };
         let reason = match hyper {
             Some(hyper) if hyper.is_parse_too_large() => {
@@ -78,23 +78,23 @@ impl Broken {
         Self { stage, failure, reason: reason.into() }
     }
 
-    /// The same of a request that was not written.
+    /// As [`Self::in_exchange`], for a request that was not written.
     pub(super) fn unsent(error: &hyper::Error) -> Self {
-        Self { stage: Stage::Unsent, ..Self::on_the_way(error) }
+        Self { stage: Stage::Unsent, ..Self::in_exchange(error) }
     }
 }
 
-/// The first error of hyper's in the chain.
+/// The first error of hyper in the chain.
 fn hyper_error<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e hyper::Error> {
     error.downcast_ref().or_else(|| error.source().and_then(hyper_error))
 }
 
-/// Whether TLS is what failed.
+/// Whether TLS failed.
 fn is_tls(error: &(dyn Error + 'static)) -> bool {
     any(error, |error| error.is::<rustls::Error>())
 }
 
-/// Whether the other side has closed the connection.
+/// Whether the peer closed the connection.
 fn is_end(error: &(dyn Error + 'static)) -> bool {
     any(error, |error| {
         let io = error.downcast_ref::<io::Error>().map(io::Error::kind);
@@ -103,16 +103,16 @@ fn is_end(error: &(dyn Error + 'static)) -> bool {
     })
 }
 
-/// Whether one of the chain is such an error. I/O errors do not count what they hold as their
-/// source.
+/// Whether an error of the chain is such an error. `source` of an I/O error does not return the error
+/// inside of it.
 fn any(error: &(dyn Error + 'static), is_it: fn(&(dyn Error + 'static)) -> bool) -> bool {
     let held = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
     let held = held.map(|held| -> &(dyn Error + 'static) { held });
     is_it(error) || held.or(error.source()).is_some_and(|inner| any(inner, is_it))
 }
 
-/// Refuses a head over the limit that the parser let through, and transfer codings that are not
-/// undone (RFC 9112 6.1): hyper knows `chunked` alone, and looks at the last one.
+/// Refuses a head over the limit, which the parser lets pass, and transfer codings that are not decoded
+/// (RFC 9112 6.1): hyper only knows `chunked`, and only looks at the last one.
 pub(super) fn refuse_head(headers: &HeaderMap, extensions: &Extensions) -> Result<(), Broken> {
     let reason = extensions.get::<ReasonPhrase>().map_or(0, |reason| reason.as_bytes().len());
     let lines = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
@@ -126,7 +126,7 @@ pub(super) fn refuse_head(headers: &HeaderMap, extensions: &Extensions) -> Resul
     Ok(())
 }
 
-/// Whether `chunked` is the one transfer coding. An empty item is no word, but hyper stumbles over it.
+/// Whether `chunked` is the only transfer coding. Empty items count: hyper fails on them.
 fn is_chunked(headers: &HeaderMap) -> bool {
     let values = headers.get_all(TRANSFER_ENCODING).iter();
     let mut codings = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
@@ -139,7 +139,10 @@ pub(super) fn refuse_long(announced: u64) -> Result<(), Broken> {
     if announced > MAX_BODY as u64 { Err(too_long()) } else { Ok(()) }
 }
 
-/// Takes a chunk of a body; what is over the limit makes it a failure.
+/// Appends a chunk to a body.
+///
+/// # Errors
+/// The body is over the limit.
 pub(super) fn take(body: &mut Vec<u8>, chunk: &[u8]) -> Result<(), Broken> {
     if body.len() + chunk.len() > MAX_BODY {
         return Err(too_long());

@@ -1,4 +1,4 @@
-//! gzip (RFC 1952) of bodies, where an entry asks for it. What may come out of one is bounded.
+//! gzip (RFC 1952) of bodies, if an entry uses it. The decompressed size is limited.
 
 use std::io::{Read, Write};
 
@@ -10,19 +10,19 @@ use hyper::header::CONTENT_ENCODING;
 use super::{MAX_BODY, Reply};
 use crate::model::Failure;
 
-/// The body as gzip.
+/// Compresses a body.
 pub(crate) fn deflate(body: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 2 + 32), Compression::fast());
-    // A Vec takes everything.
+    // Writing to a Vec cannot fail.
     let _ = encoder.write_all(body);
     encoder.finish().unwrap_or_default()
 }
 
-/// The body of a reply, inflated where it is gzip and `accepted`.
+/// The decompressed body of an answer; `None` if it is not compressed.
 ///
 /// # Errors
-/// [`Failure::Body`] for an encoding that was not asked for, for what is cut or corrupt, and for
-/// more than [`MAX_BODY`] bytes.
+/// [`Failure::Body`] for an encoding that was not requested, for a truncated or corrupt body, and for more
+/// than [`MAX_BODY`] bytes.
 pub(crate) fn inflate(reply: &Reply, accepted: bool) -> Result<Option<Vec<u8>>, Failure> {
     let Some(encoding) = reply.headers.get(CONTENT_ENCODING) else { return Ok(None) };
     match encoding.to_str().unwrap_or_default().trim() {

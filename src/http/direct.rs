@@ -1,9 +1,9 @@
-//! Connections of our own to one origin: made, kept, found dead, used again.
+//! Own connections to one origin.
 //!
-//! A connection is hyper's two halves, the sender and the driver that moves bytes, kept as a
-//! pair and polled together by the task that asks: no task and no channel hop stands between.
-//! Whoever asks takes an idle connection (`pool`) or makes one. An answer that is not read to its
-//! end, or a lookup that is dropped, costs the connection.
+//! A connection consists of hyper's sender and of the driver that moves the bytes. The task that makes the
+//! request polls both: neither another task nor a channel is involved. It takes an idle connection (`pool`)
+//! or makes a new one. If an answer is not read to its end, or a lookup is dropped, the connection is
+//! closed.
 
 use std::borrow::Cow;
 use std::future::poll_fn;
@@ -37,7 +37,7 @@ use crate::model::{Deadline, Failure};
 use crate::observe::count_guard::CountGuard;
 use crate::observe::metrics::{self, Metrics};
 
-/// Answers of 1xx before the real one (RFC 9110 15.2). A backend has use for one or two.
+/// Interim answers (RFC 9110 15.2). An API needs one or two.
 const MAX_INTERIM: usize = 8;
 const INTERIM: &str = "more than 8 interim answers (1xx)";
 /// A connection that was used this recently is not about to be closed.
@@ -57,20 +57,19 @@ pub(super) struct Direct {
     metrics: Arc<Metrics>,
 }
 
-/// One connection. It is large, and moved often: in a box.
+/// One connection. Boxed, because it is large and often moved.
 #[derive(Debug)]
 struct ApiConnection {
     sender: SendRequest<Full<Bytes>>,
-    /// None once it has ended: what it had not begun to send is given back then.
+    /// `None` after its end, which returns a request that it had not begun to send.
     driver: Option<Connection<Stream, Full<Bytes>>>,
-    /// Which place has made it.
+    /// The index of the thread that made it.
     home: usize,
     /// For the deadlines of its exchanges.
     timer: Timer,
-    /// Answers of 1xx within one exchange, and what hyper is given with each request to count them.
+    /// Counts interim answers of one exchange; the extensions make hyper count there.
     interim: Arc<AtomicUsize>,
     extensions: Extensions,
-    /// For its socket.
     flags: Arc<SocketFlags>,
     _open: CountGuard,
 }
@@ -81,7 +80,7 @@ impl Direct {
         let mut http = HttpConnector::new_with_resolver(resolver.clone());
         http.enforce_http(false);
         http.set_nodelay(true);
-        // Shared out among the addresses of a name.
+        // Divided among the addresses of a name.
         http.set_connect_timeout(Some(CONNECT));
         http.set_keepalive(Some(Duration::from_secs(60)));
         let connector = hyper_rustls::HttpsConnectorBuilder::new()
@@ -100,18 +99,18 @@ impl Direct {
         }
     }
 
-    /// How many there are.
+    /// The number of connections.
     pub(super) fn connections(&self) -> metrics::ConnectionCounts {
         metrics::ConnectionCounts { idle: self.idle.len(), open: self.open.load(Ordering::Relaxed) }
     }
 
-    /// Asks on a kept connection, else on a new one; on a new one, too, where the kept one fails.
-    /// That its backend has closed it shows before a byte is written: then the next one is taken.
+    /// Exchanges on a kept connection, otherwise on a new one. If the kept one fails, a repeatable request is
+    /// sent on a new one. If the API has closed it before a byte is written, the next kept one is used.
     pub(super) async fn exchange(&self, request: &Request<'_>, deadline: Deadline) -> Result<Reply, Broken> {
-        // What is sent once goes out on one that was used a moment ago.
+        // A request that is not repeatable needs a connection that was used a moment ago.
         while let Some(connection) = self.idle.take((!request.repeatable).then_some(SURE)) {
-            // The poller of this place has told of what came to its own connections before the request
-            // did. A password wants certainty.
+            // The poller of this thread has already reported bytes that came before the request, but not those
+            // of other threads' connections. A password requires certainty.
             connection.flags.begin(!request.repeatable || connection.home != thread_index());
             match self.ask(connection, request, deadline).await {
                 Err(Broken { stage: Stage::Unsent, .. }) => {}
@@ -135,7 +134,7 @@ impl Direct {
             connection.exchange(request, deadline)
         };
         let reply = reply.await?;
-        // Whether it stays alive shows when it is used, and when the idle ones are looked through.
+        // Whether it is still alive is checked when it is used, and when the pool is swept.
         if connection.is_ready() {
             let home = connection.home;
             self.idle.put(connection, home, reply.at);
@@ -162,7 +161,7 @@ impl Direct {
             .writev(false)
             .handshake(stream)
             .await;
-        let (sender, driver) = handshake.map_err(|error| Broken::on_the_way(&error))?;
+        let (sender, driver) = handshake.map_err(|error| Broken::in_exchange(&error))?;
         self.metrics.connections.add();
         let _open = CountGuard::new(&self.open);
         let timer = Timer::new(deadline.instant());
@@ -172,7 +171,7 @@ impl Direct {
         Ok(Box::new(ApiConnection { sender, driver, home, timer, interim, extensions, flags, _open }))
     }
 
-    /// A connection without a word on it: name, TCP and TLS.
+    /// Connects: name, TCP and TLS.
     pub(super) async fn open(&self) -> Result<Stream, BoxError> {
         let mut connector = self.connector.clone();
         let connecting = async {
@@ -189,7 +188,7 @@ impl Direct {
 }
 
 impl ApiConnection {
-    /// Sends `request` and reads the whole answer, moving the bytes meanwhile.
+    /// Sends `request` and reads the whole answer.
     async fn exchange(
         &mut self,
         mut request: hyper::Request<Full<Bytes>>,
@@ -199,7 +198,7 @@ impl ApiConnection {
         request.extensions_mut().clone_from(extensions);
         interim.store(0, Ordering::Relaxed);
         let response = {
-            // What hyper has given back must be seen, however much this task has done in its turn.
+            // A request that hyper returns must be seen, even if the task's budget is used up.
             let mut head = pin!(unconstrained(sender.try_send_request(request)));
             let mut head = |cx: &mut Context<'_>| {
                 if interim.load(Ordering::Relaxed) > MAX_INTERIM {
@@ -207,36 +206,36 @@ impl ApiConnection {
                 }
                 head.as_mut().poll(cx).map_err(|error| match error.message() {
                     Some(_) => Broken::unsent(error.error()),
-                    None => Broken::on_the_way(error.error()),
+                    None => Broken::in_exchange(error.error()),
                 })
             };
-            poll_fn(|cx| parts(driver, flags, (&mut *timer, deadline), cx, &mut head)).await?
+            poll_fn(|cx| poll_with_driver(driver, flags, (&mut *timer, deadline), cx, &mut head)).await?
         };
         let mut reply = pin!(read(response));
         poll_fn(|cx| {
-            // Most often it is all there.
+            // Usually the whole body is already there.
             if let Poll::Ready(reply) = reply.as_mut().poll(cx) {
                 return Poll::Ready(reply);
             }
-            parts(driver, flags, (&mut *timer, deadline), cx, |cx| reply.as_mut().poll(cx))
+            poll_with_driver(driver, flags, (&mut *timer, deadline), cx, |cx| reply.as_mut().poll(cx))
         })
         .await
     }
 
-    /// Whether it takes a request.
+    /// Whether it accepts a request.
     fn is_ready(&mut self) -> bool {
         self.sender.is_ready() || self.is_alive()
     }
 
-    /// The same, after a look at whether the backend has left it open, as far as the kernel has told.
+    /// As [`Self::is_ready`], and the API has not closed it, as far as the poller knows.
     fn is_alive(&mut self) -> bool {
         let mut context = Context::from_waker(std::task::Waker::noop());
         !drive(&mut self.driver, &mut context) && self.sender.is_ready()
     }
 }
 
-/// Moves bytes for as long as `poll` wants more and there are some.
-fn parts<T>(
+/// Moves bytes until `poll` is ready, or no more bytes are there.
+fn poll_with_driver<T>(
     driver: &mut Option<Connection<Stream, Full<Bytes>>>,
     flags: &SocketFlags,
     (timer, deadline): (&mut Timer, Deadline),
@@ -257,7 +256,7 @@ fn parts<T>(
     }
 }
 
-/// Moves bytes. True once that has come to its end.
+/// Moves bytes. True if the connection has ended.
 fn drive(driver: &mut Option<Connection<Stream, Full<Bytes>>>, cx: &mut Context<'_>) -> bool {
     if driver.as_mut().is_some_and(|driver| Pin::new(driver).poll(cx).is_ready()) {
         *driver = None;
@@ -265,7 +264,7 @@ fn drive(driver: &mut Option<Connection<Stream, Full<Bytes>>>, cx: &mut Context<
     driver.is_none()
 }
 
-/// A count, and what makes hyper count there.
+/// A counter, and the extensions that make hyper count there.
 fn count_interim() -> (Arc<AtomicUsize>, Extensions) {
     let interim = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&interim);
@@ -283,7 +282,7 @@ async fn read(response: Response<Incoming>) -> Result<Reply, Broken> {
     refuse_long(announced)?;
     let mut body = Vec::with_capacity(announced as usize);
     while let Some(frame) = incoming.frame().await {
-        if let Ok(chunk) = frame.map_err(|error| Broken::on_the_way(&error))?.into_data() {
+        if let Ok(chunk) = frame.map_err(|error| Broken::in_exchange(&error))?.into_data() {
             take(&mut body, &chunk)?;
         }
     }
@@ -301,7 +300,7 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
     use tokio::task::{JoinSet, consume_budget, yield_now};
 
-    /// Asks with what may be sent once only, after so many steps of a task's turn.
+    /// Sends a request that is not repeatable, after so many steps of the task's budget.
     async fn ask_once(http: Arc<Http>, url: Url, steps: usize) -> Option<u16> {
         for _ in 0..steps {
             consume_budget().await;
@@ -344,7 +343,7 @@ mod tests {
             }
             assert_eq!(http.idle(), KEPT);
             drop(backend);
-            // The poller hears of it.
+            // The poller notices it.
             yield_now().await;
             let asking = tokio::spawn(ask_once(Arc::clone(&http), url, steps));
             let accepted = tokio::time::timeout(Duration::from_secs(10), listener.accept()).await;
@@ -359,7 +358,7 @@ mod tests {
         stream.write_all(answer.as_bytes()).expect("it is read");
     }
 
-    /// The poller of this test's one thread hears of nothing between the two requests.
+    /// The poller of this test's only thread does not run between the two requests.
     #[tokio::test]
     async fn what_came_before_a_password_is_no_answer_to_it() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");

@@ -1,5 +1,5 @@
-//! Why a TLS handshake failed, in plain words: one line, without what a secret could stand in. A
-//! server's certificate is a stranger's text: names in it are cut, and lose control characters.
+//! The reason of a failed TLS handshake: one line without secrets. Names in a certificate are not trusted:
+//! they are cut, and control characters are removed.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -8,14 +8,14 @@ use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
 
 use crate::model::brief::without_controls;
 
-/// What most often is behind it.
+/// The most frequent cause.
 pub(super) const NO_TLS: &str = "(does that port speak TLS? else its URL begins with http://)";
 
 /// The names of a certificate that are shown, and how much of each.
 const NAMES: usize = 3;
 const LONGEST: usize = 80;
 
-/// Why.
+/// The reason, in one line.
 pub(super) fn reason(error: &Error) -> String {
     match error {
         Error::InvalidCertificate(error) => certificate(error),
@@ -60,13 +60,13 @@ fn certificate(error: &CertificateError) -> String {
                 .to_owned()
         }
         CertificateError::BadEncoding => "the certificate cannot be read".to_owned(),
-        // The verifier's own words, or webpki's.
+        // The text of our verifier, or of webpki.
         CertificateError::Other(other) => other.0.to_string(),
-        other => format!("the certificate is not believed: {other}"),
+        other => format!("the certificate is not trusted: {other}"),
     }
 }
 
-/// What the server says of us.
+/// The server ended the handshake.
 fn refusal(alert: AlertDescription) -> String {
     let why = match alert {
         AlertDescription::CertificateRequired => "it wants a certificate of ours (server.tls.cert)",
@@ -77,7 +77,7 @@ fn refusal(alert: AlertDescription) -> String {
         | AlertDescription::CertificateUnknown
         | AlertDescription::UnknownCA
         | AlertDescription::AccessDenied
-        | AlertDescription::DecryptError => "it does not believe our certificate (server.tls.cert)",
+        | AlertDescription::DecryptError => "it does not trust our certificate (server.tls.cert)",
         AlertDescription::ProtocolVersion => "it speaks neither TLS 1.2 nor 1.3",
         AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity => {
             "there is no cipher in common, or it wants a certificate of ours (server.tls.cert)"
@@ -88,7 +88,7 @@ fn refusal(alert: AlertDescription) -> String {
     format!("the server ended the handshake: {why} (alert {alert:?})")
 }
 
-/// As `DnsName("api.example")` and the like name them.
+/// Names from texts such as `DnsName("api.example")`.
 fn names(presented: &[String]) -> String {
     let bare = |name: &String| -> String {
         let inside = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')).unwrap_or(name);
@@ -100,7 +100,7 @@ fn names(presented: &[String]) -> String {
 }
 
 fn date(time: UnixTime) -> String {
-    // Behind the year 9999 there is no text for it.
+    // RFC 3339 ends with the year 9999.
     const LAST: u64 = 253_402_300_799;
     let time = UNIX_EPOCH + Duration::from_secs(time.as_secs().min(LAST));
     humantime::format_rfc3339_seconds(time).to_string()

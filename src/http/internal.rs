@@ -1,8 +1,8 @@
-//! Hosts that are not on the public Internet: this one, those of its networks, those behind carrier
-//! grade NAT. What somebody out there says must not send us to them.
+//! Internal hosts: this host, those of private networks, those behind carrier grade NAT. A public discovery
+//! document must not send requests to them.
 //!
-//! A name is judged by what it is, and by all addresses that it has at the moment. Limits: it may have
-//! others later; behind a proxy, which looks names up itself, a name is taken to be a public one.
+//! Both the name and all its current addresses are checked. Limits: it may have other addresses later; behind
+//! a proxy, which resolves names itself, a name counts as public.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -11,11 +11,11 @@ use url::{Host, Url};
 
 use super::{CONNECT, Http, is_loopback};
 
-/// Domains that are no public ones (RFC 6761, 6762, 8375; `internal` is reserved by ICANN).
+/// Domains that are not public (RFC 6761, 6762, 8375; `internal` is reserved by ICANN).
 const DOMAINS: [&str; 4] = [".local", ".internal", ".localdomain", ".home.arpa"];
 
 impl Http {
-    /// Whether the host of `url` is no public one, as far as can be told now.
+    /// Whether the host of `url` is internal, as far as is known now.
     pub(crate) async fn is_internal(&self, url: &Url) -> bool {
         let name = match url.host() {
             Some(Host::Ipv4(address)) => return is_internal_v4(address),
@@ -54,7 +54,7 @@ fn is_internal_v6(address: Ipv6Addr) -> bool {
     let [first, second, third, _, _, _, seventh, eighth] = address.segments();
     let v4 = |high: u16, low: u16| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
     match address.segments() {
-        // IPv4 in another dress: as it is mapped (RFC 4291 2.5.5) or translated (RFC 6052).
+        // IPv4: mapped (RFC 4291 2.5.5) or translated (RFC 6052).
         [0, 0, 0, 0, 0, 0 | 0xffff, _, _] | [0x64, 0xff9b, 0, 0, 0, 0, _, _] => {
             // `::` and `::1` are in 0.0.0.0/8.
             is_internal_v4(v4(seventh, eighth))

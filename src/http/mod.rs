@@ -1,13 +1,13 @@
-//! HTTP: one request, and its complete answer. Everything behind [`Host::exchange`] is
-//! connections; what an answer says is the caller's to judge. [`Host::reach`] connects, no more.
+//! HTTP: [`Host::exchange`] sends one request and returns one complete answer. The caller decides
+//! what the answer means. [`Host::reach`] only connects.
 //!
-//! HTTP/1.1 (RFC 9112), no redirects. Connecting (name, TCP, TLS) takes 2 s at most, the whole
-//! exchange the caller's deadline; head and body are bounded. Connections are kept and used
-//! again. A backend closes kept ones at any moment: a request whose kept connection fails before
-//! the answer is complete is sent once more, on a new one, where the caller allows it.
+//! HTTP/1.1 (RFC 9112), no redirects. To connect (name, TCP, TLS) takes at most 2 s, and the whole
+//! exchange ends at the caller's deadline. Head and body are limited. Connections are kept and used
+//! again. An API may close a kept connection at any moment: if it fails before the answer is complete,
+//! a repeatable request is sent once more, on a new connection.
 //!
-//! Two arms: connections of our own (`direct`), and reqwest where a proxy stands between
-//! (`proxied`). Both use the same TLS configuration and the same resolver.
+//! Two routes: own connections (`direct`), and reqwest through a proxy (`proxied`). Both use the same TLS
+//! configuration and the same resolver.
 
 mod broken;
 pub(crate) mod compress;
@@ -55,9 +55,9 @@ use resolver::Resolver;
 pub use settings::HttpSettings;
 pub use thread_index::{set_thread_index, thread_count, thread_index};
 
-/// The longest body that is read, as it is sent and as it is inflated.
+/// Bytes of a body, compressed and decompressed.
 pub const MAX_BODY: usize = 1024 * 1024;
-/// The longest head of an answer.
+/// Bytes of an answer's head.
 const MAX_HEAD: usize = 64 * 1024;
 /// W3C Trace Context.
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -66,7 +66,7 @@ const CONNECT: Duration = Duration::from_secs(2);
 /// `User-Agent` of every request that sets none.
 pub const USER_AGENT: &str = concat!("PostfixToHTTP/", env!("CARGO_PKG_VERSION"));
 
-/// The HTTP side that all targets share.
+/// The HTTP client that all APIs share.
 #[derive(Debug)]
 pub struct Http {
     settings: HttpSettings,
@@ -86,7 +86,6 @@ pub struct Host {
     origin: Url,
     /// `max_connections_per_host`.
     permits: Option<Semaphore>,
-    /// The reasons of failures that the log knows.
     warnings: RateLimitedWarnings,
 }
 
@@ -94,12 +93,12 @@ pub struct Host {
 enum Route {
     Direct(Direct),
     Proxied(Proxied),
-    /// The proxy that should stand there cannot be used, for this reason.
+    /// The proxy cannot be used, for this reason.
     Unusable(String),
 }
 
 impl Http {
-    /// No connection is made yet.
+    /// Makes no connection yet.
     #[must_use]
     pub fn new(settings: HttpSettings, metrics: &Arc<Metrics>) -> Self {
         Self {
@@ -112,13 +111,13 @@ impl Http {
         }
     }
 
-    /// Where its exchanges are counted.
+    /// The counters of its exchanges.
     #[must_use]
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }
 
-    /// The connections to each origin, but for those that a proxy stands before.
+    /// The connections to each origin, without those through a proxy.
     #[must_use]
     pub fn pools(&self) -> Vec<(String, ConnectionCounts)> {
         let hosts = self.hosts.all().into_iter();
@@ -129,28 +128,28 @@ impl Http {
         pools.collect()
     }
 
-    /// Idle connections that are kept, those through a proxy not counted.
+    /// The number of idle connections, without those through a proxy.
     #[must_use]
     pub fn idle(&self) -> usize {
         self.idle.load(std::sync::atomic::Ordering::Relaxed)
     }
 
-    /// What it was made of.
+    /// Its settings.
     #[must_use]
     pub fn settings(&self) -> &HttpSettings {
         &self.settings
     }
 
-    /// The connections to the origin of `url`, if somebody holds them.
+    /// The host of `url`, if it is in use.
     pub(crate) fn known_host(&self, url: &Url) -> Option<Arc<Host>> {
         self.hosts.get(&url.origin().ascii_serialization())
     }
 
-    /// The connections to the origin of `url`, which all its targets share. They are closed, and the
-    /// origin is forgotten, when nobody holds them any longer.
+    /// The host of `url`, which all APIs of one origin share. Its connections are closed when it is no
+    /// longer in use.
     ///
     /// # Errors
-    /// Where its proxy cannot be used.
+    /// The proxy cannot be used.
     pub fn host(&self, url: &Url) -> Result<Arc<Host>, reqwest::Error> {
         self.hosts.get_or_try_make(url.origin().ascii_serialization(), || {
             let route = match self.proxies.of(url) {
@@ -165,10 +164,10 @@ impl Http {
 }
 
 impl Host {
-    /// `headers`, with `Host` and `User-Agent` where they hold none.
+    /// `headers` with `Host` and `User-Agent`, if these are missing.
     #[must_use]
     pub fn headers(&self, headers: &HeaderMap) -> Headers {
-        // A copy's table is as large as this one: enough for what a single request adds.
+        // A copy has the same capacity: a request adds headers without another allocation.
         let mut all = HeaderMap::with_capacity(headers.len() + 8);
         all.extend(headers.clone());
         let origin = self.origin.origin().ascii_serialization();
@@ -181,11 +180,11 @@ impl Host {
         Headers(all)
     }
 
-    /// Sends `request` and reads the whole answer, which is counted in `calls`. Dropped in between,
-    /// it closes the connection.
+    /// Sends `request`, reads the whole answer, and counts it in `calls`. If the future is dropped, the
+    /// connection is closed.
     ///
     /// # Errors
-    /// The class of what went wrong.
+    /// The class of the failure.
     pub async fn exchange(
         &self,
         request: &Request<'_>,
@@ -194,7 +193,7 @@ impl Host {
     ) -> Result<Reply, Failure> {
         let began = Instant::now();
         let outcome = match span::child() {
-            None => self.uncounted(request, deadline).await,
+            None => self.exchange_uncounted(request, deadline).await,
             Some(span) => Box::pin(self.traced(request, span, deadline)).await,
         };
         match &outcome {
@@ -204,7 +203,7 @@ impl Host {
         outcome
     }
 
-    /// The same within a trace, which the API hears of.
+    /// Exchanges within a trace: the API receives `traceparent`.
     async fn traced(
         &self,
         request: &Request<'_>,
@@ -214,19 +213,19 @@ impl Host {
         let mut own = request.own.to_vec();
         own.extend(span.traceparent().map(|value| (TRACEPARENT, value)));
         let request = Request { own: &own, ..request.clone() };
-        let outcome = self.uncounted(&request, deadline).await;
+        let outcome = self.exchange_uncounted(&request, deadline).await;
         let host = self.origin.host_str().unwrap_or_default();
         let origin = (self.origin.scheme(), host, self.origin.port_or_known_default());
         span.end(request.method.as_str(), origin, outcome.as_ref().map(|reply| reply.status));
         outcome
     }
 
-    async fn uncounted(&self, request: &Request<'_>, deadline: Deadline) -> Result<Reply, Failure> {
+    async fn exchange_uncounted(&self, request: &Request<'_>, deadline: Deadline) -> Result<Reply, Failure> {
         let _permit = match &self.permits {
             None => None,
             Some(permits) => match permits.try_acquire() {
                 Ok(permit) => Some(permit),
-                // Never closed.
+                // The semaphore is never closed.
                 Err(_) => Box::pin(timely(deadline, permits.acquire())).await?.ok(),
             },
         };
@@ -235,11 +234,11 @@ impl Host {
             Route::Proxied(proxied) => Box::pin(timely(deadline, proxied.exchange(request))).await?,
             Route::Unusable(why) => Err(Broken::refused(Failure::Connect, why.clone())),
         };
-        outcome.map_err(|broken| self.tell(broken))
+        outcome.map_err(|broken| self.report(broken))
     }
 
-    /// Says why there is no answer: in a trace, and in the log once a minute for each reason.
-    fn tell(&self, broken: Broken) -> Failure {
+    /// Reports a failure to `query --trace`, and to the log once a minute for each reason.
+    fn report(&self, broken: Broken) -> Failure {
         let Broken { failure, reason, .. } = broken;
         if reason.is_empty() {
             return failure;
@@ -255,7 +254,7 @@ impl Host {
     }
 }
 
-/// What `doing` comes to, if it does so in time.
+/// The result of `doing`, if it is ready in time.
 async fn timely<T>(deadline: Deadline, doing: impl Future<Output = T>) -> Result<T, Failure> {
     tokio::time::timeout_at(deadline.instant().into(), doing).await.map_err(|_| Failure::Timeout)
 }

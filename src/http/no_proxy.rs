@@ -1,5 +1,5 @@
-//! `NO_PROXY`: which hosts are asked directly. The rules are those of Go's `httpproxy`, which curl
-//! shares but for one: a leading dot means subdomains alone.
+//! `NO_PROXY`: the hosts without a proxy. The rules are those of Go's `httpproxy`. curl has one other: its
+//! leading dot also stands for the name itself.
 //!
 //! | entry | stands for |
 //! |---|---|
@@ -9,7 +9,7 @@
 //! | any of these but a network, with `:port` behind it | the same, at that port |
 //! | `*` | every host |
 //!
-//! Entries stand between commas or blanks. Resolver are compared without case, as A-labels. A name is
+//! Entries are separated by commas or blanks. Resolver are compared without case, as A-labels. A name is
 //! not looked up: an address stands for a URL that holds one.
 
 use std::net::IpAddr;
@@ -37,20 +37,20 @@ enum HostPattern {
 }
 
 impl NoProxy {
-    /// The rules of `list`, and the entries that mean nothing.
+    /// The rules of `list`, and its invalid entries.
     pub(super) fn read(list: &str) -> (Self, Vec<String>) {
         let entries = list.split(|c: char| c == ',' || c.is_whitespace()).filter(|entry| !entry.is_empty());
-        let (mut rules, mut strange) = (Vec::new(), Vec::new());
+        let (mut rules, mut invalid) = (Vec::new(), Vec::new());
         for entry in entries {
             match rule(entry) {
                 Some(rule) => rules.push(rule),
-                None => strange.push(entry.to_owned()),
+                None => invalid.push(entry.to_owned()),
             }
         }
-        (Self(rules), strange)
+        (Self(rules), invalid)
     }
 
-    /// Whether the host of `url` is asked directly.
+    /// Whether the host of `url` has no proxy.
     pub(super) fn has(&self, url: &Url) -> bool {
         let port = url.port_or_known_default();
         let Some(host) = url.host() else { return false };
@@ -127,8 +127,8 @@ mod tests {
     use super::*;
 
     fn is_direct(list: &str, url: &str) -> bool {
-        let (rules, strange) = NoProxy::read(list);
-        assert!(strange.is_empty(), "{strange:?} of {list}");
+        let (rules, invalid) = NoProxy::read(list);
+        assert!(invalid.is_empty(), "{invalid:?} of {list}");
         rules.has(&url.parse().expect("a URL"))
     }
 
@@ -195,8 +195,8 @@ mod tests {
     #[test]
     fn what_means_nothing_is_told() {
         let list = "a.test,foo*,a.*.test,192.0.2,192.0.2.0/33,192.0.2.0/24:80,a.test:http,a.test:99999,\"b.test\",http://c.test,.,*.";
-        let (rules, strange) = NoProxy::read(list);
+        let (rules, invalid) = NoProxy::read(list);
         assert_eq!(rules.0.len(), 1);
-        assert_eq!(strange, list.split(',').skip(1).collect::<Vec<_>>());
+        assert_eq!(invalid, list.split(',').skip(1).collect::<Vec<_>>());
     }
 }

@@ -1,10 +1,10 @@
-//! Idle connections to one origin, each kept by the thread (`server::threads`) that has made it: its bytes
-//! wake that thread and no other.
+//! Idle connections to one origin. Each is kept by the thread (`server::threads`) that made it, because its
+//! bytes wake that thread.
 //!
-//! Whoever asks takes the one of its own place that was used last, for it is the least likely to be
-//! dead. Another place's is taken where the number of connections is bounded, or no further one
-//! could be kept. Nobody polls an idle one: that its backend has closed it shows when it is used, or
-//! when a task looks through them, at the latest every 5 s.
+//! A request takes the connection of its own thread that was used last: the API is least likely to have
+//! closed it. It takes another thread's if the number of connections is limited, or if no further one could
+//! be kept. Idle connections are not polled: whether the API has closed one is checked when it is used, and
+//! by a sweep at least every 5 s.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,31 +15,31 @@ use tokio::task::coop::unconstrained;
 use super::HttpSettings;
 use super::{thread_count, thread_index};
 
-/// How a connection is seen to be alive still.
+/// Whether a connection is still alive.
 type IsAlive<L> = fn(&mut L) -> bool;
 
 /// The idle connections to one origin.
 #[derive(Debug)]
 pub(super) struct Pools<L> {
-    places: Box<[Arc<ThreadConnections<L>>]>,
-    /// `max_connections_per_host`: one place takes another's before it makes one more.
-    is_bounded: bool,
+    threads: Box<[Arc<ThreadConnections<L>>]>,
+    /// `max_connections_per_host` is set: a thread takes another thread's before it makes a new one.
+    is_limited: bool,
 }
 
-/// Those of one place.
+/// Those of one thread.
 #[derive(Debug)]
 struct ThreadConnections<L> {
     idle: Mutex<Vec<Idle<L>>>,
     is_alive: IsAlive<L>,
     timeout: Duration,
-    /// Those of all places, and their bound.
+    /// Those of all threads, and their limit.
     here: Arc<AtomicUsize>,
     max_here: usize,
-    /// Those to all origins, and their bound.
+    /// Those to all origins, and their limit.
     everywhere: Arc<AtomicUsize>,
     max_everywhere: usize,
-    /// Whether a task looks through them.
-    watched: AtomicBool,
+    /// Whether a task sweeps them.
+    swept: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -49,10 +49,10 @@ struct Idle<L> {
 }
 
 impl<L: Send + 'static> Pools<L> {
-    /// None yet; `everywhere` counts those to all origins.
+    /// An empty pool; `everywhere` counts the idle connections to all origins.
     pub(super) fn new(settings: &HttpSettings, everywhere: &Arc<AtomicUsize>, is_alive: IsAlive<L>) -> Self {
         let here = Arc::default();
-        let place = |_| {
+        let thread = |_| {
             Arc::new(ThreadConnections {
                 idle: Mutex::default(),
                 is_alive,
@@ -61,31 +61,31 @@ impl<L: Send + 'static> Pools<L> {
                 max_here: settings.max_idle_connections_per_host,
                 everywhere: Arc::clone(everywhere),
                 max_everywhere: settings.max_idle_connections.unwrap_or(usize::MAX),
-                watched: AtomicBool::new(false),
+                swept: AtomicBool::new(false),
             })
         };
-        let is_bounded = settings.max_connections_per_host.is_some();
-        Self { places: (0..thread_count()).map(place).collect(), is_bounded }
+        let is_limited = settings.max_connections_per_host.is_some();
+        Self { threads: (0..thread_count()).map(thread).collect(), is_limited }
     }
 
-    /// How many there are.
+    /// The number of idle connections.
     pub(super) fn len(&self) -> usize {
-        self.places.iter().map(|place| place.lock().len()).sum()
+        self.threads.iter().map(|thread| thread.lock().len()).sum()
     }
 
-    /// One that was used at most that long ago, where that matters. Where the number of connections is
-    /// bounded, one that is too old for it makes room for a new one.
+    /// Takes one that was used within `used_within`. If the number of connections is limited, one that is too
+    /// old is closed, so that a new one can be made.
     pub(super) fn take(&self, used_within: Option<Duration>) -> Option<L> {
-        let others = self.is_bounded || self.places[0].is_full();
-        let places = if others { self.places.len() } else { 1 };
-        // From the own place on, around.
-        let mut places = self.places.iter().cycle().skip(thread_index()).take(places);
-        places.find_map(|place| place.take(used_within, self.is_bounded))
+        let others = self.is_limited || self.threads[0].is_full();
+        let threads = if others { self.threads.len() } else { 1 };
+        // The own thread first.
+        let mut threads = self.threads.iter().cycle().skip(thread_index()).take(threads);
+        threads.find_map(|thread| thread.take(used_within, self.is_limited))
     }
 
-    /// Keeps `connection`, which was made at the place `home` and used until `since`, if it may be kept.
+    /// Keeps `connection`, which the thread `home` made and which was used until `since`, if the limits allow it.
     pub(super) fn put(&self, connection: L, home: usize, since: Instant) {
-        ThreadConnections::put(&self.places[home], connection, since);
+        ThreadConnections::put(&self.threads[home], connection, since);
     }
 }
 
@@ -100,7 +100,7 @@ impl<L: Send + 'static> ThreadConnections<L> {
         let age = |kept: &Idle<L>| now.saturating_duration_since(kept.since);
         let is_young = |kept: &Idle<L>| age(kept) < used_within.min(self.timeout);
         loop {
-            // The last one is the youngest.
+            // The last one was used last.
             let ends = |kept: &mut Idle<L>| makes_room || is_young(kept) || age(kept) >= self.timeout;
             let kept = self.lock().pop_if(ends)?;
             self.less(1);
@@ -113,55 +113,55 @@ impl<L: Send + 'static> ThreadConnections<L> {
         }
     }
 
-    fn put(place: &Arc<Self>, connection: L, since: Instant) {
-        if !place.has_room() {
+    fn put(thread: &Arc<Self>, connection: L, since: Instant) {
+        if !thread.has_room() {
             return;
         }
-        place.lock().push(Idle { connection, since });
-        if place.watched.swap(true, Ordering::Relaxed) {
+        thread.lock().push(Idle { connection, since });
+        if thread.swept.swap(true, Ordering::Relaxed) {
             return;
         }
-        let place = Arc::downgrade(place);
+        let thread = Arc::downgrade(thread);
         tokio::spawn(async move {
             loop {
-                let Some(place) = place.upgrade() else { return };
-                // All of them are looked at, however many there are.
-                if unconstrained(async { place.sweep() }).await {
+                let Some(thread) = thread.upgrade() else { return };
+                // A sweep is not interrupted by the task's budget.
+                if unconstrained(async { thread.sweep() }).await {
                     return;
                 }
-                let pause = (place.timeout / 4).clamp(Duration::from_millis(20), Duration::from_secs(5));
-                drop(place);
+                let pause = (thread.timeout / 4).clamp(Duration::from_millis(20), Duration::from_secs(5));
+                drop(thread);
                 tokio::time::sleep(pause).await;
             }
         });
     }
 
-    /// Closes what has been idle for too long, and what its backend has closed. True where
-    /// nothing is left to watch.
+    /// Closes connections that were idle for too long, and those that the API has closed. True if none is
+    /// left.
     fn sweep(&self) -> bool {
         let mut idle = self.lock();
         let before = idle.len();
         idle.retain_mut(|kept| kept.since.elapsed() < self.timeout && (self.is_alive)(&mut kept.connection));
         self.less(before - idle.len());
         if idle.is_empty() {
-            self.watched.store(false, Ordering::Relaxed);
+            self.swept.store(false, Ordering::Relaxed);
         }
         idle.is_empty()
     }
 }
 
 impl<L> ThreadConnections<L> {
-    fn bounds(&self) -> [(&AtomicUsize, usize); 2] {
+    fn limits(&self) -> [(&AtomicUsize, usize); 2] {
         [(&self.here, self.max_here), (&self.everywhere, self.max_everywhere)]
     }
 
     fn is_full(&self) -> bool {
-        self.bounds().iter().any(|(count, most)| count.load(Ordering::Relaxed) >= *most)
+        self.limits().iter().any(|(count, most)| count.load(Ordering::Relaxed) >= *most)
     }
 
-    /// Counts one more, where it is within both bounds.
+    /// Counts one more, if both limits allow it.
     fn has_room(&self) -> bool {
-        let has_room = self.bounds().map(|(count, most)| count.fetch_add(1, Ordering::Relaxed) < most);
+        let has_room = self.limits().map(|(count, most)| count.fetch_add(1, Ordering::Relaxed) < most);
         if has_room == [true; 2] {
             return true;
         }
@@ -169,7 +169,7 @@ impl<L> ThreadConnections<L> {
         false
     }
 
-    /// Counts so many fewer.
+    /// Counts `count` fewer.
     fn less(&self, count: usize) {
         self.here.fetch_sub(count, Ordering::Relaxed);
         self.everywhere.fetch_sub(count, Ordering::Relaxed);
@@ -215,7 +215,7 @@ mod tests {
         free.put(connection(2), other, Instant::now());
         free.put(connection(4), 0, Instant::now());
         free.put(connection(6), 0, Instant::now());
-        // No further one could be kept: before one is made, another's is taken.
+        // No further one could be kept: another thread's is taken.
         assert_eq!([(); 4].map(|()| taken(&free, None)), [Some(6), Some(4), None, None]);
         let full = pools(1, None, &everywhere);
         full.put(connection(2), other, Instant::now());
@@ -235,15 +235,14 @@ mod tests {
         for number in [4, 6, 8] {
             first.put(connection(number), 0, Instant::now());
         }
-        assert_eq!((first.len(), count()), (2, 2), "the others are beyond the bound");
+        assert_eq!((first.len(), count()), (2, 2), "the others are over the limit");
         let second = pools(2, None, &everywhere);
         second.put(connection(2), 0, Instant::now());
         assert_eq!(count(), 3);
         drop(second);
         assert_eq!(count(), 2);
-        // Whoever closes one is not waited for.
         lost.store(1, Ordering::Relaxed);
-        first.places[0].sweep();
+        first.threads[0].sweep();
         assert_eq!((first.len(), count()), (1, 1));
         while count() > 0 {
             tokio::time::sleep(Duration::from_millis(10)).await;

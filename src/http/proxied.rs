@@ -1,13 +1,11 @@
-//! The way through a proxy, by reqwest: absolute-form for http, CONNECT for https (RFC 9112 3.2.2,
-//! RFC 9110 9.3.6). What the proxy does not carry is a failure: nothing ever goes around it.
+//! Exchanges through a proxy, by reqwest: absolute-form for http, CONNECT for https (RFC 9112 3.2.2,
+//! RFC 9110 9.3.6). If the proxy fails, the exchange fails: nothing bypasses a proxy.
 //!
-//! reqwest's connections belong to the runtime that made them, and are free again when that has said
-//! so; all that goes to one origin runs on one runtime, for no connection to be made for want of a
-//! word from another.
+//! A connection of reqwest belongs to the runtime that made it, and is only free again after that runtime
+//! has run. So all exchanges with one origin run on one runtime; otherwise unnecessary connections were made.
 //!
-//! reqwest does not tell whether a connection that failed was a kept one. So any request whose
-//! connection fails in mid-exchange is sent once more, where it may be, by a second client that
-//! keeps none.
+//! reqwest does not tell whether a connection that failed was a kept one. So a repeatable request is sent
+//! once more after any failure during the exchange, by a second client that keeps no connections.
 
 use std::error::Error;
 use std::sync::{Arc, OnceLock};
@@ -32,23 +30,23 @@ use crate::observe::redact::Redactor;
 #[derive(Debug)]
 pub(super) struct Proxied {
     clients: Arc<Clients>,
-    /// Where they run: there where the first request came from.
+    /// The runtime of the first request: all exchanges run there.
     home: OnceLock<Handle>,
 }
 
 #[derive(Debug)]
 struct Clients {
     origin: Origin,
-    /// The proxy's name, whose addresses have their turns.
+    /// The proxy's host, whose addresses are tried in turn.
     proxy: String,
     resolver: Resolver,
-    /// What the proxy is told about us.
+    /// The credentials for the proxy.
     credentials: Redactor,
     /// Keeps connections.
     kept: reqwest::Client,
-    /// Makes one for each request.
+    /// Makes a connection for each request.
     fresh: reqwest::Client,
-    /// Makes one, and sends nothing on it.
+    /// Connects, and sends nothing.
     connect_only: reqwest::Client,
 }
 
@@ -59,7 +57,7 @@ impl Proxied {
         settings: &HttpSettings,
         resolver: &Resolver,
     ) -> Result<Self, reqwest::Error> {
-        // It takes the credentials out of the URL.
+        // reqwest takes the credentials from the URL.
         let through = Proxy::all(proxy.0.clone())?;
         let builder = || {
             reqwest::Client::builder()
@@ -69,7 +67,7 @@ impl Proxied {
                 .http1_only()
                 .http1_max_headers(MAX_HEADERS)
                 .http1_allow_obsolete_multiline_headers_in_responses(true)
-                // Else reqwest would look for proxies itself.
+                // Otherwise reqwest reads the environment itself.
                 .no_proxy()
                 .proxy(through.clone())
                 .redirect(redirect::Policy::none())
@@ -84,7 +82,7 @@ impl Proxied {
             credentials: proxy.redactor(),
             kept: client(settings.max_idle_connections_per_host)?,
             fresh: client(0)?,
-            // It keeps the time itself.
+            // `ConnectOnly` has its own timeout.
             connect_only: builder().connector_layer(ConnectOnly).build()?,
         };
         Ok(Self { clients: Arc::new(clients), home: OnceLock::new() })
@@ -102,13 +100,13 @@ impl Proxied {
             body: request.body.clone(),
         };
         let (clients, repeatable) = (Arc::clone(&self.clients), request.repeatable);
-        // Dropped with this future: a lookup that is given up costs its connection.
+        // Dropped with this future: an aborted lookup closes its connection.
         let mut task = JoinSet::new();
         let home = self.home.get_or_init(Handle::current);
         task.spawn_on(async move { clients.exchange(call, repeatable).await }, home);
         match task.join_next().await {
             Some(Ok(outcome)) => outcome,
-            // The runtime ends, and the broker with it.
+            // The broker ends.
             Some(Err(_)) | None => Err(Broken::ended()),
         }
     }
@@ -119,7 +117,7 @@ impl Proxied {
     }
 }
 
-/// A request that no other one's memory is needed for.
+/// A request without borrowed data.
 #[derive(Clone)]
 struct Call {
     method: Method,
@@ -139,7 +137,7 @@ impl Clients {
         }
     }
 
-    /// Connects to the proxy, through it to an https origin, and hangs up.
+    /// Connects to the proxy, for https also to the origin, and closes the connection.
     async fn reach(&self) -> Result<Reached, Unreached> {
         let url = self.url("/").ok_or_else(Unreached::late)?;
         let is_tunnelled = url.scheme() == "https";
@@ -152,7 +150,7 @@ impl Clients {
         }
     }
 
-    /// The URL of a path. Never another origin: `//host` at its beginning is a part of it.
+    /// The URL of a path. It never has another origin: `//host` at the beginning is part of the path.
     fn url(&self, path: &str) -> Option<Url> {
         let url = Url::parse(&format!("{}{path}", self.origin.ascii_serialization())).ok()?;
         (path.starts_with('/') && url.origin() == self.origin).then_some(url)
@@ -177,17 +175,17 @@ impl Clients {
         Ok(Reply { at: Instant::now(), status, headers, body })
     }
 
-    /// Without the URL, which may hold what was asked.
+    /// The failure without the URL, which may contain a key or an address.
     fn broken(&self, error: reqwest::Error) -> Broken {
         if !error.is_connect() {
-            return Broken::on_the_way(&error.without_url());
+            return Broken::in_exchange(&error.without_url());
         }
         self.resolver.turn(&self.proxy);
         Broken::unconnected(&error.without_url(), Some(&self.proxy))
     }
 }
 
-/// What [`ConnectOnly`] put among the causes.
+/// The result that [`ConnectOnly`] put into the error chain.
 fn ended<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e ConnectResult> {
     error.downcast_ref().or_else(|| error.source().and_then(ended))
 }

@@ -1,9 +1,9 @@
-//! Which proxy stands before an origin: `server.http_client.proxy` for all of them; without it
-//! what HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY say, or else their names in lower case. They never
-//! count for loopback. The rules are Go's; ALL_PROXY, which Go does not know, is curl's.
+//! The proxy of an origin: `server.http_client.proxy` for all origins; without it HTTP_PROXY,
+//! HTTPS_PROXY, ALL_PROXY and NO_PROXY, or their names in lower case. These have no effect for loopback. The
+//! rules are those of Go; ALL_PROXY, which Go does not know, is curl's.
 //!
-//! What a variable names and cannot be used is a failure of each exchange that would go there: nothing
-//! ever goes around a proxy. [`unusable`] says so when the configuration is read.
+//! If a proxy cannot be used, each exchange through it fails: nothing bypasses a proxy. [`unusable`] reports
+//! this when the configuration is read.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ use crate::observe::redact::Redactor;
 
 /// The variables, in either case.
 const NAMES: [&str; 4] = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"];
-/// Where a web server says that it runs a program, HTTP_PROXY is what a client sent as `Proxy:`.
+/// With this variable set (CGI), HTTP_PROXY is the header `Proxy:` of a client.
 const CGI: &str = "REQUEST_METHOD";
 
 /// The rule.
@@ -25,44 +25,44 @@ pub(super) enum Proxies {
     Environment(Box<Environment>),
 }
 
-/// A proxy. Its URL holds what it is told about us.
+/// A proxy. Its URL contains the credentials.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Proxy(pub(super) Url);
 
-/// What the variables say.
+/// The variables.
 pub(super) struct Environment {
     http: ProxyChoice,
     https: ProxyChoice,
     no: NoProxy,
-    /// Entries of NO_PROXY that mean nothing, and their variable.
-    strange: Vec<(String, String)>,
+    /// Invalid entries of NO_PROXY, and their variable.
+    invalid: Vec<(String, String)>,
 }
 
-/// How the origins of one scheme are reached.
+/// The proxy of one scheme.
 #[derive(Clone)]
 enum ProxyChoice {
     Direct,
     Through(Url),
-    /// What a variable says cannot be used.
+    /// The variable cannot be used.
     Unusable(UnusableProxy),
 }
 
-/// A variable that cannot be used, and why. Its value may hold a password, and is no part of it.
+/// A variable that cannot be used, and the reason. Never contains its value, which may hold a password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct UnusableProxy {
-    /// The variable's name.
+    /// The name of the variable.
     pub(crate) variable: String,
     /// One line.
     pub(crate) why: String,
 }
 
 impl Proxy {
-    /// The credentials, however they are written.
+    /// Redacts the credentials in all spellings.
     pub(super) fn redactor(&self) -> Redactor {
         let mut redactor = Redactor::default();
         let pair = format!("{}:{}", self.0.username(), self.0.password().unwrap_or_default());
         redactor.add_pair(&pair);
-        // As it is sent: without `%`. A plus sign means itself here.
+        // Also percent-decoded, as they are sent. Here `+` is no space.
         let pair = pair.replace('+', "%2B");
         for (pair, _) in url::form_urlencoded::parse(pair.replace('=', "%3D").as_bytes()) {
             redactor.add_pair(&pair);
@@ -93,10 +93,10 @@ impl Proxies {
         }
     }
 
-    /// The proxy before the origin of `url`; `None`: it is asked directly.
+    /// The proxy for `url`; `None`: a direct connection.
     ///
     /// # Errors
-    /// Why the one that should stand there cannot be used.
+    /// The reason for which its proxy cannot be used.
     pub(super) fn of(&self, url: &Url) -> Result<Option<Proxy>, String> {
         let choice = match self {
             Self::Always(proxy) => return Ok(Some(Proxy(proxy.clone()))),
@@ -113,14 +113,14 @@ impl Proxies {
     }
 }
 
-/// Whether the variable `name` is one of those that are read here.
+/// Whether the variable `name` is read here.
 pub(crate) fn is_read(name: &str) -> bool {
     name == CGI || NAMES.iter().any(|known| *known == name || known.to_lowercase() == name)
 }
 
-/// What of these variables cannot be used.
+/// The variables that cannot be used.
 pub(crate) fn unusable(variable: impl Fn(&str) -> Option<String>) -> Vec<UnusableProxy> {
-    let Environment { http, https, strange, .. } = Environment::read(variable);
+    let Environment { http, https, invalid, .. } = Environment::read(variable);
     let mut unusable: Vec<_> = [http, https]
         .into_iter()
         .filter_map(|choice| match choice {
@@ -131,13 +131,13 @@ pub(crate) fn unusable(variable: impl Fn(&str) -> Option<String>) -> Vec<Unusabl
     for unusable in &mut unusable {
         unusable.why.push_str("; what would go through it fails");
     }
-    // ALL_PROXY may stand for both.
+    // ALL_PROXY may be used for both schemes.
     unusable.dedup();
-    let strange = strange.into_iter().map(|(variable, entry)| UnusableProxy {
+    let invalid = invalid.into_iter().map(|(variable, entry)| UnusableProxy {
         variable,
         why: format!("has an entry that is no name, address or network, and has no effect: {entry}"),
     });
-    unusable.into_iter().chain(strange).collect()
+    unusable.into_iter().chain(invalid).collect()
 }
 
 impl Environment {
@@ -158,13 +158,13 @@ impl Environment {
             },
         };
         let (list, variable) = first("NO_PROXY").unwrap_or_default();
-        let (no, strange) = NoProxy::read(&list);
-        let strange = strange.into_iter().map(|entry| (variable.clone(), entry)).collect();
-        Self { http: choice("HTTP_PROXY"), https: choice("HTTPS_PROXY"), no, strange }
+        let (no, invalid) = NoProxy::read(&list);
+        let invalid = invalid.into_iter().map(|entry| (variable.clone(), entry)).collect();
+        Self { http: choice("HTTP_PROXY"), https: choice("HTTPS_PROXY"), no, invalid }
     }
 }
 
-/// The proxy that a variable names, with http:// before it or without a scheme.
+/// The proxy in the value of a variable; the scheme is http by default.
 fn proxy(text: &str) -> Result<Url, String> {
     let text = text.trim();
     if text.starts_with(['"', '\'']) || text.ends_with(['"', '\'']) {
@@ -196,7 +196,7 @@ fn proxy(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
-/// Whether nobody but this host can be asked under `url`.
+/// Whether `url` names this host.
 pub(crate) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),

@@ -1,11 +1,9 @@
-//! Reaching an origin without asking it anything: name, TCP and TLS, by the connectors that the
-//! exchange uses. Not a byte of HTTP goes to it; a proxy is asked for a tunnel to an https origin,
-//! which is the way there.
+//! Connects to an origin without a request: name, TCP and TLS, by the connectors of the exchange. A proxy is
+//! asked for a tunnel to an https origin.
 //!
-//! A connection that was made may be of no use all the same: with TLS 1.3 a server judges our
-//! certificate after our side of the handshake is complete (RFC 8446 4.4.2.4), and what stands
-//! before a server that is down may accept and hang up. So a moment is spent listening: an origin
-//! that waits for a request is a good one.
+//! A new connection may still be useless: with TLS 1.3 a server verifies our certificate after our side of
+//! the handshake is complete (RFC 8446 4.4.2.4), and a load balancer before a server that is down may accept
+//! and close. So the connection must stay open for a moment.
 
 use std::error::Error;
 use std::fmt;
@@ -26,17 +24,17 @@ use super::handshake::{self, NO_TLS};
 use super::{CONNECT, Host, Route};
 use crate::model::Deadline;
 
-/// How long it is listened to: longer than any way there and back.
+/// How long it must stay open: longer than any round trip.
 const LISTEN: Duration = Duration::from_millis(500);
 
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 
-/// How far [`Host::reach`] came.
+/// What [`Host::reach`] connected to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reached {
-    /// To the origin.
+    /// The origin.
     Origin,
-    /// To its proxy, which does not go on to an http origin before there is a request.
+    /// Its proxy, which does not connect to an http origin before there is a request.
     Proxy,
 }
 
@@ -45,12 +43,12 @@ pub enum Reached {
 pub struct Unreached(String);
 
 impl Unreached {
-    /// It took too long.
+    /// A timeout.
     pub(super) fn late() -> Self {
         Self("timed out".to_owned())
     }
 
-    /// What `error` comes down to: the end of its chain. What an I/O error holds is not its source.
+    /// The last error in the chain of `error`. The error inside of an I/O error is not its source.
     pub(crate) fn of(error: &(dyn Error + 'static)) -> Self {
         if let Some(error) = error.downcast_ref::<rustls::Error>() {
             return Self(format!("TLS: {}", handshake::reason(error)));
@@ -71,7 +69,7 @@ impl Unreached {
         }
     }
 
-    /// The same, on the way through this proxy.
+    /// Names the proxy.
     pub(super) fn through(self, proxy: &str) -> Self {
         Self(format!("through the proxy {proxy}: {self}"))
     }
@@ -86,10 +84,10 @@ impl fmt::Display for Unreached {
 impl Error for Unreached {}
 
 impl Host {
-    /// Connects as [`Self::exchange`] would, and hangs up without a request.
+    /// Connects as [`Self::exchange`] does, and closes the connection without a request.
     ///
     /// # Errors
-    /// What is in the way.
+    /// The reason for which there is no connection.
     pub async fn reach(&self, deadline: Deadline) -> Result<Reached, Unreached> {
         let reach = async {
             match &self.route {
@@ -105,7 +103,7 @@ impl Host {
     }
 }
 
-/// Whether the other side of a new connection waits for what we say.
+/// Whether the peer of a new connection waits for a request.
 async fn stays_open(stream: impl Read + Unpin) -> Result<(), Unreached> {
     let closed = || Err(Unreached("it closes the connection at once".to_owned()));
     match timeout(LISTEN, TokioIo::new(stream).read(&mut [0])).await {
@@ -117,8 +115,8 @@ async fn stays_open(stream: impl Read + Unpin) -> Result<(), Unreached> {
     }
 }
 
-/// Lets reqwest connect, and then has it fail: what comes of it is an [`ConnectResult`] among the causes,
-/// and the request is never sent.
+/// Lets reqwest connect, and then fail: the error chain contains a [`ConnectResult`], and the request is
+/// never sent.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ConnectOnly;
 
@@ -126,7 +124,7 @@ pub(super) struct ConnectOnly;
 #[derive(Debug, Clone)]
 pub(super) struct Connector<S>(S);
 
-/// What came of connecting.
+/// The result of connecting.
 #[derive(Debug)]
 pub(super) struct ConnectResult(pub(super) Result<(), Unreached>);
 

@@ -1,11 +1,9 @@
-//! Resolver of hosts, through the system's resolver (getaddrinfo(3), so nsswitch.conf counts).
+//! Names of hosts, through the system's resolver (getaddrinfo(3), so nsswitch.conf applies).
 //!
-//! That resolver blocks a thread, and a dead one does so for many seconds. So a name is looked up
-//! once at a time, whoever waits for it; an answer is good for 30 s, and for up to 10 min while
-//! the resolver gives none. At most two addresses of a name are tried, of both families where
-//! there are both; when neither answers, the next ones have their turn. A name whose answer has ended
-//! is forgotten when the next new one comes, so there are as many as were asked for in the last 10 min.
-//! A numeric address is never looked up.
+//! That resolver blocks a thread, for many seconds if its server is dead. So there is one lookup of a name at
+//! a time, which all requests share. An answer is fresh for 30 s, and is used for up to 10 min if the resolver
+//! fails. At most two addresses are tried, one of each family if there are both; if neither can be connected
+//! to, the next ones are tried. Names that were not used for 10 min are removed when a new one is added.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -23,28 +21,28 @@ use tower_service::Service;
 
 const FRESH: Duration = Duration::from_secs(30);
 const STALE: Duration = Duration::from_secs(600);
-/// The most addresses of a name that are remembered.
+/// Addresses of a name that are kept.
 const MOST: usize = 32;
-/// How long a new answer is waited for where there is an old one.
+/// The wait for a new answer if there is an old one.
 const PATIENCE: Duration = Duration::from_millis(250);
 
 type Addresses = Vec<SocketAddr>;
 type PendingLookup = Shared<BoxFuture<'static, Option<Addresses>>>;
 
-/// What is known of all names.
+/// The cache of all names.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Resolver(Arc<Mutex<HashMap<String, KnownName>>>);
 
 #[derive(Debug, Default)]
 struct KnownName {
     addresses: Option<(Addresses, Instant)>,
-    /// Which address is tried first.
+    /// The index of the address that is tried first.
     turn: usize,
     lookup: Option<PendingLookup>,
 }
 
 impl KnownName {
-    /// Whether anybody is, or may be, answered out of it.
+    /// Whether it has a lookup or a usable answer.
     fn is_of_use(&self) -> bool {
         self.lookup.is_some() || self.addresses.as_ref().is_some_and(|(_, at)| at.elapsed() < STALE)
     }
@@ -83,21 +81,21 @@ impl Resolver {
             .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("cannot resolve {name}")))
     }
 
-    /// All addresses of `name`, with port 0; none where there is no answer.
+    /// All addresses of `name`, with port 0; none if there is no answer.
     pub(super) async fn all(self, name: &str) -> Addresses {
         let found = self.clone().resolve(name.to_owned()).await.unwrap_or_default();
         let known = self.lock().get(name).and_then(|known| known.addresses.clone());
         known.map_or(found, |(addresses, _)| addresses)
     }
 
-    /// Neither of the addresses of `name` could be connected to: others have their turn.
+    /// Uses other addresses of `name` from now on: these could not be connected to.
     pub(super) fn turn(&self, name: &str) {
         if let Some(known) = self.lock().get_mut(name) {
             known.turn = known.turn.wrapping_add(1);
         }
     }
 
-    /// Looks a name up in a task, which goes on when nobody waits any more.
+    /// Looks a name up in a task of its own, which continues if no request waits for it.
     fn start(self, name: String) -> PendingLookup {
         let task = tokio::spawn(async move {
             let found: Option<Addresses> = match tokio::net::lookup_host((name.as_str(), 0)).await {
@@ -119,14 +117,14 @@ impl Resolver {
 
 #[cfg(test)]
 impl Resolver {
-    /// As if `name` had just been looked up.
+    /// Adds a fresh answer.
     pub(super) fn know(&self, name: &str, addresses: &[SocketAddr]) {
         let addresses = Some((addresses.to_vec(), Instant::now()));
         self.lock().insert(name.to_owned(), KnownName { addresses, ..KnownName::default() });
     }
 }
 
-/// Two of the addresses, from the `turn`th on: of both families, where there are both.
+/// Two of the addresses, from the `turn`th on; one of each family if there are both.
 fn choose(addresses: &[SocketAddr], turn: usize) -> Addresses {
     let mut rest = addresses.iter().cycle().skip(turn % addresses.len().max(1)).take(addresses.len());
     let Some(first) = rest.next() else { return Vec::new() };
@@ -135,7 +133,7 @@ fn choose(addresses: &[SocketAddr], turn: usize) -> Addresses {
     std::iter::once(first).chain(other_family.or(rest.first()).copied()).copied().collect()
 }
 
-/// For hyper's connector.
+/// For the connector of hyper.
 impl Service<Name> for Resolver {
     type Response = std::vec::IntoIter<SocketAddr>;
     type Error = io::Error;
@@ -152,7 +150,7 @@ impl Service<Name> for Resolver {
     }
 }
 
-/// For reqwest's.
+/// For reqwest.
 impl reqwest::dns::Resolve for Resolver {
     fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
         let names = self.clone();

@@ -1,14 +1,13 @@
-//! The TCP connection below TLS and HTTP, with what only the socket can do. hyper and rustls own
-//! it; [`SocketFlags`] are how the exchange above them asks, and what it asks for happens when hyper
-//! reads next.
+//! The TCP connection below TLS and HTTP. hyper and rustls own it, so the exchange above them sets
+//! [`SocketFlags`], and the next read acts on them.
 //!
-//! * To acknowledge at once. A backend that writes head and body apart, with Nagle's algorithm, waits
-//!   for our acknowledgement before it sends the body, and Linux delays that by 40 ms.
-//! * To look at the socket itself. The poller may not have told yet of bytes that are there: a
-//!   request would go out, and what came before it would be taken for its answer.
+//! * Quick acknowledgement. An API that writes head and body separately, with Nagle's algorithm, sends the
+//!   body only after our acknowledgement, and Linux delays that by 40 ms.
+//! * A look at the socket itself. The poller may not have reported bytes yet that arrived before the request:
+//!   they would be taken for its answer.
 //!
-//! An answer in one piece costs no system call; a password costs one. reqwest does not let anyone near
-//! its sockets: behind a proxy there is neither, but there each password has a connection of its own.
+//! An answer in one piece costs no system call; a password costs one. reqwest does not give access to its
+//! sockets: behind a proxy there is neither, but each password has its own connection there.
 
 use std::io::{self, ErrorKind};
 use std::mem::MaybeUninit;
@@ -30,26 +29,26 @@ use tower_service::Service;
 
 use super::resolver::Resolver;
 
-/// How often within one exchange, for a long body brings many acknowledgements of its own.
+/// Quick acknowledgements of one exchange: a long body causes acknowledgements anyway.
 const ACKNOWLEDGED: u8 = 8;
 
-/// What the exchange and the socket tell each other. One task at a time has both.
+/// Shared by the exchange and the socket, which one task uses.
 #[derive(Debug, Default)]
 pub(super) struct SocketFlags {
-    /// Bytes have come since a read found none.
+    /// Bytes came since the last read that found none.
     came: AtomicBool,
     /// Bytes came, and then a read found none.
     stopped: AtomicBool,
-    /// The next read that finds nothing acknowledges what came.
+    /// The next read that finds nothing acknowledges the bytes before.
     acknowledges: AtomicBool,
-    /// How often it may.
+    /// Quick acknowledgements left.
     left: AtomicU8,
-    /// The next read looks at the socket itself first.
+    /// The next read checks the socket itself first.
     looks: AtomicBool,
 }
 
 impl SocketFlags {
-    /// Another exchange begins. With `looks` what has come before it is seen, and fails it.
+    /// Begins an exchange. With `looks`, bytes that came before it make it fail.
     pub(super) fn begin(&self, looks: bool) {
         for flag in [&self.came, &self.stopped, &self.acknowledges] {
             flag.store(false, Relaxed);
@@ -58,7 +57,7 @@ impl SocketFlags {
         self.looks.store(looks, Relaxed);
     }
 
-    /// The answer is not complete. True where it stopped on the way: the next read acknowledges what came.
+    /// Called while the answer is incomplete. True if it stopped: the next read acknowledges.
     pub(super) fn waits(&self) -> bool {
         let left = self.left.load(Relaxed);
         if left == 0 || !self.stopped.swap(false, Relaxed) {
@@ -70,7 +69,7 @@ impl SocketFlags {
     }
 }
 
-/// A connection.
+/// A TCP connection.
 #[derive(Debug)]
 pub(super) struct ApiSocket {
     tcp: TokioIo<TcpStream>,
@@ -90,7 +89,7 @@ impl ApiSocket {
         }
         if acknowledges.load(Relaxed) {
             acknowledges.store(false, Relaxed);
-            // Without it the answer comes all the same, later.
+            // If this fails, the answer comes later.
             let _ = self.tcp.inner().set_quickack(true);
         }
     }
@@ -170,7 +169,7 @@ impl Connection for ApiSocket {
     }
 }
 
-/// Makes them.
+/// Makes sockets.
 #[derive(Debug, Clone)]
 pub(super) struct SocketConnector(pub(super) HttpConnector<Resolver>);
 

@@ -1,8 +1,7 @@
-//! One timer for one wait after another.
+//! One timer for many waits, one after the other.
 //!
-//! Most waits end long before their time. Setting a timer for each of them costs more than all else
-//! about it, so this one stays where it is as long as it ends too early: it is moved when it gets
-//! there, and at once only where it would end too late.
+//! Most waits end long before their deadline, and setting a timer for each costs more than the wait. So the
+//! timer is only set again when it expires too early, or if it would expire too late.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -11,7 +10,7 @@ use std::time::Instant;
 
 use tokio::time::{Instant as Clock, Sleep, sleep_until};
 
-/// A timer. It belongs to the runtime in which it was made, and wakes whoever has polled it last.
+/// A timer. It belongs to the runtime in which it was made, and wakes the task that polled it last.
 #[derive(Debug)]
 pub(crate) struct Timer(Pin<Box<Sleep>>);
 

@@ -1,9 +1,7 @@
-//! TLS towards HTTP APIs: one configuration for every connection, with or without a proxy.
+//! TLS: one configuration for all connections to APIs, and one for the Prometheus server.
 //!
-//! TLS 1.2 is the floor (RFC 9325). Certificates are verified against the system's, or against
-//! `root_ca` alone where that is set (`verifier`). Files are read when the configuration is, so that a bad one
-//! is an error then and never later.
-//! The endpoint for Prometheus is a server of the same making.
+//! TLS 1.2 is the minimum (RFC 9325). Certificates are verified with the system's, or with `root_ca` alone if
+//! that is set (`verifier`). Files are read with the configuration, so that errors appear then.
 
 use std::fmt;
 use std::path::Path;
@@ -15,30 +13,29 @@ use rustls::{ClientConfig, ServerConfig};
 
 use super::verifier::CertificateVerifier;
 
-/// The certificates that a server's must lead to.
+/// The trusted certificates.
 #[derive(Debug, Clone, Copy)]
 pub enum Trust<'a> {
     /// The system's (on Debian the package ca-certificates), read now.
     System,
-    /// The system's, read when the first server shows its certificate: where nothing is asked over
-    /// TLS, a machine may be without any.
+    /// The system's, read at the first handshake: a machine without TLS may have none.
     SystemLater,
-    /// Those in this PEM file, and no others: `root_ca`.
+    /// Only those in this PEM file: `root_ca`.
     File(&'a Path),
-    /// Any: `skip_verify`.
+    /// Any certificate: `skip_verify`.
     Anything,
 }
 
-/// The certificate that we show, and its key: PEM files `cert` and `key`.
+/// The certificate to present, and its key: PEM files `cert` and `key`.
 #[derive(Debug, Clone, Copy)]
 pub struct Identity<'a> {
-    /// The certificate, with its chain behind it.
+    /// The certificate, followed by its chain.
     pub cert: &'a Path,
     /// PKCS#8, PKCS#1 or SEC1.
     pub key: &'a Path,
 }
 
-/// Which file is unusable, and why. No key's content is part of it.
+/// The file that cannot be used, and the reason. Never contains a part of a key.
 #[derive(Debug)]
 pub enum Error {
     /// `root_ca`.
@@ -60,7 +57,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Reads the files and makes the configuration.
+/// Reads the files and makes the configuration of a client.
 ///
 /// # Errors
 /// The file that cannot be used.
@@ -87,7 +84,7 @@ pub fn client(trust: Trust<'_>, identity: Option<Identity<'_>>) -> Result<Arc<Cl
     Ok(Arc::new(config))
 }
 
-/// A server that shows `identity`; with `only_1_3` it speaks nothing older.
+/// The configuration of a server that presents `identity`; with `only_1_3` without TLS 1.2.
 ///
 /// # Errors
 /// The file that cannot be used.
@@ -104,7 +101,7 @@ pub fn server(identity: Identity<'_>, only_1_3: bool) -> Result<Arc<ServerConfig
     config.map(Arc::new).map_err(|error| Error::Key(error.to_string()))
 }
 
-/// At least one.
+/// Reads at least one certificate.
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let read = CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)

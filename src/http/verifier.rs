@@ -1,11 +1,11 @@
-//! Whose certificate is believed: rustls' own rules (webpki), and in front of them what they lack.
+//! The verification of a server's certificate: the rules of rustls (webpki), with three additions.
 //!
-//! * A certificate that stands in `root_ca` itself is believed, byte for byte, for its names and as long as
-//!   it is valid. webpki refuses it where it says CA:TRUE, as `openssl req -x509` makes them.
-//! * Who signed a certificate that is not believed shows in the reason.
-//! * The system's certificates may be read with the first handshake.
+//! * A certificate that is itself in `root_ca` is trusted for its names while it is valid. webpki refuses it if
+//!   it has CA:TRUE, as `openssl req -x509` makes it.
+//! * The reason of a refusal says whether the certificate is self-signed, and whether `root_ca` is set.
+//! * The system's certificates may be read at the first handshake.
 //!
-//! In any case the server must hold the key of the certificate that it shows.
+//! The server must always prove that it has the key of the certificate.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -23,7 +23,7 @@ use rustls_platform_verifier as platform;
 
 use super::tls::Error;
 
-/// Looks at the certificate as `trust` says.
+/// Verifies certificates.
 #[derive(Debug)]
 pub(super) struct CertificateVerifier {
     provider: Arc<CryptoProvider>,
@@ -34,24 +34,24 @@ pub(super) struct CertificateVerifier {
 enum CertificateTrust {
     /// `skip_verify`.
     Anything,
-    /// The system's certificates, read with the first handshake.
+    /// The system's certificates, read at the first handshake.
     System(OnceLock<Result<platform::Verifier, rustls::Error>>),
     /// `root_ca`.
     File { rules: Arc<WebPkiServerVerifier>, certificates: Vec<CertificateDer<'static>> },
 }
 
-/// Why webpki knows no authority for a certificate.
+/// The certificate is signed by an authority that is not trusted.
 #[derive(Debug)]
 pub(super) struct UnknownAuthority {
-    /// It signed itself.
-    by_itself: bool,
+    /// It is self-signed.
+    is_self_signed: bool,
     /// `root_ca` is set.
-    of_file: bool,
+    has_root_ca: bool,
 }
 
 impl fmt::Display for UnknownAuthority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match (self.by_itself, self.of_file) {
+        f.write_str(match (self.is_self_signed, self.has_root_ca) {
             (true, true) => "the certificate is signed by itself, and is not in root_ca",
             (true, false) => "the certificate is signed by itself, and no root_ca names it",
             (false, true) => "the certificate is signed by an authority that is not in root_ca",
@@ -65,24 +65,24 @@ impl fmt::Display for UnknownAuthority {
 impl StdError for UnknownAuthority {}
 
 impl CertificateVerifier {
-    /// One that trust whoever answers.
+    /// Trusts any certificate.
     pub(super) fn none(provider: Arc<CryptoProvider>) -> Self {
         Self { provider, trust: CertificateTrust::Anything }
     }
 
-    /// The system's certificates, later.
+    /// Trusts the system's certificates, which are read later.
     pub(super) fn of_system(provider: Arc<CryptoProvider>) -> Self {
         Self { provider, trust: CertificateTrust::System(OnceLock::new()) }
     }
 
-    /// The system's certificates, read now.
+    /// Trusts the system's certificates, which are read now.
     pub(super) fn of_system_now(provider: Arc<CryptoProvider>) -> Result<Self, Error> {
         let read = platform::Verifier::new(Arc::clone(&provider));
         let read = read.map_err(|error| Error::System(error.to_string()))?;
         Ok(Self { provider, trust: CertificateTrust::System(OnceLock::from(Ok(read))) })
     }
 
-    /// These certificates, and what leads to them.
+    /// Trusts these certificates and those that they signed.
     pub(super) fn of(
         certificates: Vec<CertificateDer<'static>>,
         provider: Arc<CryptoProvider>,
@@ -95,7 +95,7 @@ impl CertificateVerifier {
         &self.provider.signature_verification_algorithms
     }
 
-    /// In place of an error that says little of a certificate which webpki knows no authority for.
+    /// Replaces the error of webpki for an unknown authority by one that explains it.
     fn explained(
         &self,
         error: rustls::Error,
@@ -103,17 +103,17 @@ impl CertificateVerifier {
         name: &ServerName<'_>,
         now: UnixTime,
     ) -> rustls::Error {
-        let by_itself = match &error {
+        let is_self_signed = match &error {
             rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
                 let itself = rules(&[shown.clone().into_owned()], &self.provider);
                 itself.is_ok_and(|rules| rules.verify_server_cert(shown, &[], name, &[], now).is_ok())
             }
-            // Nearly always; an authority's is no server's else.
+            // An authority's certificate is hardly ever used by a server, unless it is self-signed.
             error if is_authority(error) => true,
             _ => return error,
         };
-        let of_file = matches!(self.trust, CertificateTrust::File { .. });
-        CertificateError::Other(OtherError(Arc::new(UnknownAuthority { by_itself, of_file }))).into()
+        let has_root_ca = matches!(self.trust, CertificateTrust::File { .. });
+        CertificateError::Other(OtherError(Arc::new(UnknownAuthority { is_self_signed, has_root_ca }))).into()
     }
 }
 
@@ -129,7 +129,7 @@ fn rules(
     builder.build().map_err(|error| error.to_string())
 }
 
-/// Looks at a certificate of `root_ca` itself, whatever else the server shows.
+/// Verifies a certificate that is itself in `root_ca`.
 fn named(
     rules: &WebPkiServerVerifier,
     shown: &CertificateDer<'_>,
@@ -145,14 +145,14 @@ fn named(
     }
 }
 
-/// Whether the certificate is refused for being an authority's. webpki's error is not ours to name.
+/// Whether the certificate is refused because it is an authority's. The error type is private to webpki.
 fn is_authority(error: &rustls::Error) -> bool {
     let rustls::Error::InvalidCertificate(CertificateError::Other(other)) = error else { return false };
     other.0.to_string() == "CaUsedAsEndEntity"
 }
 
-/// Whether `error` is about who signed a certificate, and what for: webpki looks at its dates
-/// before (RFC 5280 6.1.3), so that they are good then.
+/// Whether `error` is about the signer or the purpose of a certificate. webpki checks the dates before
+/// (RFC 5280 6.1.3).
 fn is_about_its_signer(error: &rustls::Error) -> bool {
     match error {
         rustls::Error::InvalidCertificate(error_of_it) => match error_of_it {

@@ -92,7 +92,7 @@ fn a_broker_certificate_that_is_not_trusted() {
     for versions in [&[&TLS12][..], &[&TLS13]] {
         let serve = || authority.server(Flaw::None).serve(versions, Some(&authority));
         assert_handshake(serve(), &trusted, "a certificate of ours (server.tls.cert)");
-        assert_handshake(serve(), &foreign, "it does not believe our certificate (server.tls.cert)");
+        assert_handshake(serve(), &foreign, "it does not trust our certificate (server.tls.cert)");
     }
 }
 
