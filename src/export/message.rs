@@ -1,5 +1,5 @@
 //! The messages of OTLP that are sent, with the numbers of opentelemetry-proto 1.x (trace, metrics,
-//! common, resource, each `v1`). What is never said has no field here.
+//! common, resource, each `v1`). Fields that are never sent are left out.
 
 use prost::{Message, Oneof};
 
@@ -47,9 +47,9 @@ pub(super) struct Span {
     pub(super) status: Option<Status>,
 }
 
-/// `kind` of a span that answers.
+/// `kind` of a server span.
 pub(super) const SERVER: i32 = 2;
-/// `kind` of a span that asks.
+/// `kind` of a client span.
 pub(super) const CLIENT: i32 = 3;
 
 #[derive(Message)]

@@ -1,5 +1,4 @@
-//! The metrics as OTLP has them: without the suffixes of Prometheus, for what they say is said
-//! otherwise, and cumulative since the start.
+//! The metrics as messages of OTLP: cumulative since the start, without the suffixes of Prometheus.
 
 use super::message::{
     CUMULATIVE, Data, Gauge, Histogram, HistogramPoint, KeyValue, Metric, Number, Point, Sum,
@@ -39,7 +38,7 @@ fn metric(family: Family, start: u64, now: u64) -> Metric {
     Metric { name: name.to_owned(), description: help.to_owned(), unit: unit.to_owned(), data: Some(data) }
 }
 
-/// The name without its suffixes, and the unit that they name (UCUM).
+/// The name without its suffixes, and the unit (UCUM).
 fn plain(name: &str) -> (&str, &'static str) {
     let name = name.strip_suffix("_total").unwrap_or(name);
     if let Some(name) = name.strip_suffix("_seconds") {

@@ -1,17 +1,17 @@
-//! OpenTelemetry: spans of what is asked, and the metrics, to a collector over OTLP/HTTP
-//! (`server.observability`, keys `otel_…`; OTLP 1.x, binary protobuf).
+//! Export of metrics and spans (`server.observability`): a server for Prometheus, and OTLP/HTTP to a
+//! collector (OTLP 1.x, binary protobuf).
 //!
 //! | file | does |
 //! |---|---|
-//! | `span` | begins spans, hands finished ones to a queue; `traceparent` |
-//! | `message` | the parts of OTLP that are sent |
-//! | `export` | empties the queue into requests; the metrics once a minute |
-//! | `mirror` | metrics as OTLP has them |
+//! | `prometheus`, `text` | the server for Prometheus, and its text format |
+//! | `otlp` | sends spans from the queue, and the metrics once a minute |
+//! | `message` | the messages of OTLP that are sent |
+//! | `mirror` | metrics as messages of OTLP |
 //!
-//! Each request is a trace: a server span, and below it a client span for every HTTP exchange that
-//! is made for it. What several requests share (tokens, keys, discovery) is in no trace. A span holds
-//! names of the configuration and words of fixed sets, never a key, a user's name or a path.
-//! Nothing waits for an export: a queue of 2048 spans, what does not fit is dropped and counted.
+//! Each request is a trace: a server span, and a client span for each HTTP exchange below it. Exchanges that
+//! requests share (tokens, keys, discovery) are in no trace. A span contains names of the configuration and
+//! words of fixed sets, never a key, a user name or a path. No request waits for an export: spans that do
+//! not fit into the queue of 2048 are dropped and counted.
 
 mod message;
 mod mirror;
@@ -27,11 +27,11 @@ use crate::observe::metrics::family::Family;
 
 pub use otlp::Exporter;
 
-/// What is exported, as it is at the moment of the call.
+/// The source of what is exported, at the moment of the call.
 pub struct Current {
-    /// All that is counted; with `true` also what the process uses.
+    /// All metrics; with `true` also those of the process.
     pub(crate) families: Box<dyn Fn(bool) -> Vec<Family> + Send + Sync>,
-    /// How collectors are reached.
+    /// The HTTP settings for the collector.
     pub http: Box<dyn Fn() -> HttpSettings + Send + Sync>,
 }
 

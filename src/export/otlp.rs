@@ -1,9 +1,9 @@
-//! The way to the collector: batches of at most 512 spans, at the latest 1 s after the first of
-//! them; the metrics every minute; and both once more when the broker stops, within 2 s.
+//! Exports to the collector: batches of at most 512 spans, at the latest 1 s after the first of them; the
+//! metrics every minute; and both once more when the broker stops, within 2 s.
 //!
-//! It goes over an HTTP side of its own, with the TLS settings and the proxy of all others, which a
-//! reload may change. An export that fails is not repeated: what was in it is counted as dropped, and the log is told once
-//! a minute.
+//! It has an HTTP client of its own, with the TLS settings and the proxy of all others, which a reload may
+//! change. An export that fails is not repeated: its spans are counted as dropped, and a warning is logged at
+//! most once a minute.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -31,7 +31,7 @@ use crate::observe::metrics::{Calls, Component, Metrics};
 use crate::observe::span::{Span, SpanAttribute, Tracer};
 use crate::observe::warnings::RateLimitedWarnings;
 
-/// Finished spans that wait.
+/// Finished spans in the queue.
 const QUEUE: usize = 2048;
 const BATCH: usize = 512;
 const DELAY: Duration = Duration::from_secs(1);
@@ -39,7 +39,7 @@ const METRICS: Duration = Duration::from_mins(1);
 const EXPORT: Duration = Duration::from_secs(10);
 const LAST: Duration = Duration::from_secs(2);
 
-/// What exports, before it runs.
+/// The exporter, before it runs.
 pub struct Exporter {
     settings: Otlp,
     metrics: Arc<Metrics>,
@@ -51,7 +51,7 @@ pub struct Exporter {
     started: u64,
 }
 
-/// What exports, while it runs.
+/// The running exporter.
 #[derive(Debug)]
 pub struct RunningExporter {
     stop: oneshot::Sender<()>,
@@ -59,7 +59,7 @@ pub struct RunningExporter {
 }
 
 impl RunningExporter {
-    /// Exports what is there, if that can be done in time.
+    /// Exports what is left, within 2 s.
     pub async fn finish(self) {
         let _ = self.stop.send(());
         let _ = timeout(LAST, self.task).await;
@@ -67,10 +67,10 @@ impl RunningExporter {
 }
 
 impl Exporter {
-    /// Nothing is sent yet.
+    /// Sends nothing yet.
     ///
     /// # Errors
-    /// Where its proxy cannot be used.
+    /// The proxy cannot be used.
     pub fn new(settings: Otlp, http: HttpSettings, metrics: &Arc<Metrics>) -> Result<Self, reqwest::Error> {
         let host = Http::new(http.clone(), metrics).host(&settings.endpoint)?;
         let (queue, spans) = mpsc::channel(QUEUE);
@@ -80,13 +80,13 @@ impl Exporter {
         Ok(Self { settings, metrics, tracer, spans, http, host, warnings, started: now() })
     }
 
-    /// What begins spans; `None` where only metrics are exported.
+    /// Begins spans; `None` if only metrics are exported.
     #[must_use]
     pub fn tracer(&self) -> Option<Arc<Tracer>> {
         self.tracer.clone()
     }
 
-    /// Exports from now on what `current` says.
+    /// Exports `current` from now on.
     #[must_use]
     pub fn start(self, current: &Arc<Current>) -> RunningExporter {
         let (stop, stopping) = oneshot::channel();
@@ -97,7 +97,7 @@ impl Exporter {
     async fn run(mut self, current: Arc<Current>, mut stopping: oneshot::Receiver<()>) {
         let traces = self.metrics.calls(Component::Otlp, "traces", "POST");
         let numbers = self.metrics.calls(Component::Otlp, "metrics", "POST");
-        // Else the queue would look closed where nobody begins spans.
+        // Keeps the queue open if no other tracer exists.
         let _open = self.tracer.clone();
         let mut minute = interval_at(Instant::now() + METRICS, METRICS);
         minute.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -109,7 +109,7 @@ impl Exporter {
                 _ = &mut stopping => (true, self.settings.metrics),
                 _ = minute.tick(), if self.settings.metrics => (false, true),
                 1.. = self.spans.recv_many(&mut batch, BATCH), if self.settings.traces => {
-                    // More of them come together.
+                    // Waits for more spans.
                     let full = async {
                         while batch.len() < BATCH && self.spans.recv_many(&mut batch, 1).await > 0 {}
                     };
@@ -137,7 +137,7 @@ impl Exporter {
         }
     }
 
-    /// Reaches the collector as `current` says.
+    /// Applies the HTTP settings of `current`.
     fn follow(&mut self, current: &Current) {
         let http = (current.http)();
         if http == self.http {
@@ -181,7 +181,7 @@ impl Exporter {
         self.send("v1/metrics", message.encode_to_vec(), calls).await;
     }
 
-    /// Whether the collector has taken it.
+    /// Sends a message. True if the collector accepted it.
     async fn send(&self, signal: &str, body: Vec<u8>, calls: &Calls) -> bool {
         let path = path(&self.settings.endpoint, signal);
         let mut headers = self.settings.headers.clone();

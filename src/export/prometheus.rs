@@ -1,9 +1,8 @@
-//! The server that Prometheus asks: HTTP/1.1, plain or over TLS, GET and HEAD of one path.
+//! The server for Prometheus: HTTP/1.1, plain or over TLS, GET and HEAD of one path.
 //!
-//! It takes no part in answering Postfix: at most 64 connections, each for 30 s at the most, each
-//! head and each TLS handshake within 5 s. A further connection takes the place of the one that has been
-//! idle for the longest time, so that idle ones delay nobody. Credentials (RFC 7617) are compared in constant time,
-//! before anything else is said. A reload changes everything but the address.
+//! At most 64 connections, each for at most 30 s; each head and each TLS handshake within 5 s. A further
+//! connection replaces the one that was idle longest. Credentials (RFC 7617) are compared in constant time,
+//! before anything else. A reload changes everything but the address.
 
 use std::convert::Infallible;
 use std::io;
@@ -41,10 +40,10 @@ const CONNECTIONS: usize = 64;
 /// After an accept that failed.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Listens, before anything is served.
+/// Binds the address.
 ///
 /// # Errors
-/// Why that address cannot be had.
+/// The address cannot be bound.
 pub fn bind(settings: &Prometheus) -> io::Result<StdListener> {
     let said = |error: io::Error| {
         let address = settings.address;
@@ -55,17 +54,17 @@ pub fn bind(settings: &Prometheus) -> io::Result<StdListener> {
     Ok(listener)
 }
 
-/// A server.
+/// The server.
 #[derive(Debug)]
 pub struct PrometheusServer {
     served: Arc<ArcSwap<PreparedSettings>>,
 }
 
-/// What is served, and to whom.
+/// The settings, with the credentials hashed.
 #[derive(Debug)]
 struct PreparedSettings {
     settings: Prometheus,
-    /// A hash of what stands behind `Basic`: equally long whatever it is made of.
+    /// A hash of the credentials in Base64, for a comparison in constant time.
     credentials: Option<[u8; 32]>,
 }
 
@@ -91,10 +90,10 @@ fn hash(bytes: &[u8]) -> [u8; 32] {
 }
 
 impl PrometheusServer {
-    /// Serves on `listener` what `current` says.
+    /// Serves `current` on `listener`.
     ///
     /// # Errors
-    /// Where the runtime refuses the socket.
+    /// The runtime refuses the socket.
     pub fn start(listener: StdListener, settings: Prometheus, current: &Arc<Current>) -> io::Result<Self> {
         let listener = TcpListener::from_std(listener)?;
         let served = Arc::new(ArcSwap::from_pointee(PreparedSettings::new(settings)));
@@ -102,19 +101,19 @@ impl PrometheusServer {
         Ok(Self { served })
     }
 
-    /// From the next connection on it is served by `settings`, but for the address.
+    /// Uses `settings` for new connections, but for the address.
     pub fn follow(&self, settings: Prometheus) {
         self.served.store(Arc::new(PreparedSettings::new(settings)));
     }
 }
 
-/// Counts what happens at the endpoint, so that it can be told what was last.
+/// Numbers the events of all connections, to find the one that was idle longest.
 type Clock = Arc<AtomicU64>;
 
-/// A connection that is open, or was until a moment ago.
+/// A connection, open or ended.
 struct ScrapeConnection {
     task: AbortHandle,
-    /// When it last did something: came, or asked.
+    /// The number of its last event: accepted, or a request.
     active: Arc<AtomicU64>,
 }
 
@@ -143,7 +142,7 @@ async fn accept(listener: TcpListener, served: Arc<ArcSwap<PreparedSettings>>, c
     }
 }
 
-/// Leaves room for one more.
+/// Makes room for one more.
 fn make_room(connections: &mut Vec<ScrapeConnection>) {
     connections.retain(|open| !open.task.is_finished());
     if connections.len() < CONNECTIONS {
@@ -156,7 +155,7 @@ fn make_room(connections: &mut Vec<ScrapeConnection>) {
     }
 }
 
-/// What a connection is served with.
+/// The context of a connection.
 struct ConnectionContext {
     served: Arc<PreparedSettings>,
     current: Arc<Current>,

@@ -5,10 +5,10 @@ use std::fmt::Write;
 use crate::observe::metrics::family::{Family, Labels, MetricKind, SampleValue};
 use crate::observe::metrics::histogram::BOUNDS;
 
-/// What the text is.
+/// The media type.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Writes families down.
+/// The families as text.
 pub(super) fn encode(families: &[Family]) -> String {
     let mut out = String::with_capacity(16 * 1024);
     for family in families {
@@ -18,7 +18,6 @@ pub(super) fn encode(families: &[Family]) -> String {
             MetricKind::Histogram => "histogram",
         };
         let name = family.name;
-        // A text takes text.
         let _ = writeln!(out, "# HELP {name} {}\n# TYPE {name} {kind}", family.help);
         for sample in &family.samples {
             value(&mut out, name, &sample.labels, sample.value);

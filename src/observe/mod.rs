@@ -1,4 +1,4 @@
-//! What is counted, traced and warned of. The rooms above hold counters and spans; `export` hands them on.
+//! Metrics, spans, warnings and explanations. The rooms above use them; `export` exports them.
 
 pub(crate) mod count_guard;
 pub(crate) mod explain;

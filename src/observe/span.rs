@@ -1,9 +1,7 @@
-//! Spans: begun where a question comes in and where an exchange begins, ended by drop, so that a
-//! lookup that is given up ends as well.
+//! Spans of OpenTelemetry: one for each request, and one for each HTTP exchange.
 //!
-//! The context of a request goes along with its future (`within`), wherever that is polled. A trace
-//! is sampled or not by its id, once; the `traceparent` of W3C Trace Context says so to an API, which
-//! also hears of a trace that is not sampled.
+//! The context of a request belongs to its future (`within`), whichever thread polls it. The id of a trace
+//! decides whether it is sampled. An API receives the `traceparent` of W3C Trace Context in both cases.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -24,11 +22,11 @@ tokio::task_local! {
 pub struct Tracer {
     queue: mpsc::Sender<Span>,
     metrics: Arc<Metrics>,
-    /// Of trace ids, those whose last 63 bits are below this are sampled.
+    /// Traces are sampled if the last 63 bits of their id are below this.
     below: u64,
 }
 
-/// Where in which trace something happens.
+/// The trace and the span of a request.
 #[derive(Debug, Clone)]
 pub struct Context {
     tracer: Arc<Tracer>,
@@ -66,9 +64,8 @@ impl From<&str> for SpanAttribute {
 }
 
 impl Tracer {
-    /// Samples this part of the traces, and hands their spans to `queue`.
+    /// Samples the ratio of the traces, and sends their spans to `queue`.
     pub(crate) fn new(queue: mpsc::Sender<Span>, metrics: &Arc<Metrics>, ratio: f64) -> Self {
-        // A float becomes the nearest number that there is.
         let below = (ratio * (1_u64 << 63) as f64) as u64;
         Self { queue, metrics: Arc::clone(metrics), below }
     }
@@ -138,31 +135,31 @@ impl Context {
     }
 }
 
-/// Since the epoch, in nanoseconds.
+/// Start and end, in nanoseconds since the epoch.
 fn times(since: Instant) -> (u64, u64) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let nanos = |time: std::time::Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
     (nanos(now.saturating_sub(since.elapsed())), nanos(now))
 }
 
-/// The context that this is polled in.
+/// The context of the current task.
 pub(crate) fn current() -> Option<Context> {
     CURRENT.try_with(Clone::clone).ok().flatten()
 }
 
-/// `future`, polled in `context`, or in none.
+/// Polls `future` in `context`, or without one.
 pub(crate) fn within<F: Future>(context: Option<Context>, future: F) -> impl Future<Output = F::Output> {
     CURRENT.scope(context, future)
 }
 
-/// An HTTP exchange below the current context; `None` where there is none.
+/// Begins the span of an HTTP exchange; `None` without a context.
 pub(crate) fn child() -> Option<ClientSpan> {
     let parent = current()?;
     let context = Context { span: random(), ..parent.clone() };
     Some(ClientSpan { context, parent: parent.span, since: Instant::now() })
 }
 
-/// The client span of an exchange that is under way.
+/// The client span of an exchange in progress.
 pub(crate) struct ClientSpan {
     context: Context,
     parent: [u8; 8],
@@ -170,7 +167,7 @@ pub(crate) struct ClientSpan {
 }
 
 impl ClientSpan {
-    /// For the header of that name.
+    /// The value of the header `traceparent`.
     pub(crate) fn traceparent(&self) -> Option<HeaderValue> {
         self.context.traceparent()
     }

@@ -1,5 +1,5 @@
-//! The signature algorithms of JOSE (RFC 7518 3.1, RFC 8037 3.1, RFC 9864) that are spoken here:
-//! none that takes a shared secret, and never `none`.
+//! The signature algorithms of JOSE (RFC 7518 3.1, RFC 8037 3.1, RFC 9864) that are supported:
+//! none with a shared secret, and never `none`.
 
 /// A signature algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub(super) enum Algorithm {
 }
 
 impl Algorithm {
-    /// Those of an RSA key, the one that is preferred first.
+    /// Those of an RSA key, in order of preference.
     pub(super) const RSA: [Self; 6] =
         [Self::Rs256, Self::Rs384, Self::Rs512, Self::Ps256, Self::Ps384, Self::Ps512];
 
@@ -34,14 +34,14 @@ impl Algorithm {
         Self::EdDsa,
     ];
 
-    /// The one of this name, which is case-sensitive (RFC 7515 4.1.1).
+    /// The algorithm of this name, which is case-sensitive (RFC 7515 4.1.1).
     pub(super) fn of(name: &str) -> Option<Self> {
         // RFC 9864 gives EdDSA with this curve a name of its own.
         let name = if name == "Ed25519" { "EdDSA" } else { name };
         Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
     }
 
-    /// The name, as `alg` holds it.
+    /// The name in `alg`.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Rs256 => "RS256",

@@ -1,7 +1,7 @@
-//! Our own tokens: client credentials (RFC 6749 4.4), kept as long as they are good.
+//! The broker's own tokens: client credentials (RFC 6749 4.4), kept until they expire.
 //!
-//! A token is renewed in the background when less than 30 s of it are left, or a fifth of its
-//! life where that is less, and used until 5 s, or a tenth, before its end.
+//! A token is renewed in the background 30 s before it expires, or a fifth of its life if that is less. It is
+//! used until 5 s, or a tenth of its life, before it expires.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use super::json::{self, JsonObject};
 use super::provider::ProviderEndpoint;
 use crate::model::{Deadline, Failure};
 
-/// The life of a token whose `expires_in` says nothing.
+/// The life of a token without a valid `expires_in`.
 const USUAL_LIFE: Duration = Duration::from_hours(1);
 /// No token is used for longer.
 const LONGEST_LIFE: Duration = Duration::from_hours(24);
@@ -58,7 +58,7 @@ impl Bearer {
         Self { client, token: Fetched::new(move || fetch(Arc::clone(&asking))) }
     }
 
-    /// Whether there is one that is good now.
+    /// Whether there is a valid token.
     #[must_use]
     pub fn has_token(&self) -> bool {
         self.token.is_there()
@@ -67,17 +67,16 @@ impl Bearer {
     /// The current token.
     ///
     /// # Errors
-    /// [`Failure::Provider`] where none can be had before `deadline`.
+    /// [`Failure::Provider`] if there is none before `deadline`.
     pub async fn token(&self, deadline: Deadline) -> Result<Arc<Token>, Failure> {
         self.token.get(deadline).await.ok_or(Failure::Provider)
     }
 
-    /// Another token than `refused`, to which a backend said 401; `None` where asking for one makes
-    /// no sense now: the last one was fetched for this reason less than 10 s ago, or the provider
-    /// gives the same one again.
+    /// Replaces `refused`, which an API answered with 401. `None` if a token was replaced less than 10 s ago,
+    /// or if the provider issues the same one again.
     ///
     /// # Errors
-    /// [`Failure::Provider`] where none can be had before `deadline`.
+    /// [`Failure::Provider`] if there is none before `deadline`.
     pub async fn after_refusal(
         &self,
         refused: &Arc<Token>,
@@ -105,7 +104,7 @@ async fn fetch(client: Arc<Client>) -> Option<Kept<Token>> {
 }
 
 async fn fetch_uncounted(client: &Client) -> Option<Kept<Token>> {
-    // Its life is counted from here: it cannot have begun earlier.
+    // Its life cannot have begun earlier.
     let began = Instant::now();
     let scope = client.settings.scopes.join(" ");
     let mut fields = vec![("grant_type", "client_credentials")];
@@ -126,7 +125,7 @@ async fn fetch_uncounted(client: &Client) -> Option<Kept<Token>> {
     }
 }
 
-/// RFC 6749 5.1. Numbers that are written as texts are common, and mean the same.
+/// Reads an answer (RFC 6749 5.1). Numbers are often written as strings.
 fn read(answer: &JsonObject) -> Result<(Token, Duration), &'static str> {
     let text = json::text(answer, "access_token").filter(|text| !text.is_empty());
     let text = text.ok_or("access_token is missing")?;

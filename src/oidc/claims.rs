@@ -1,8 +1,8 @@
-//! What a token must say, and who logs in with it: one set of rules for JWTs and for what an
-//! introspection answers (RFC 7519 4.1, RFC 9068 4, RFC 7662 2.2).
+//! The rules for claims, and the account name: the same for JWTs and for introspection (RFC 7519 4.1,
+//! RFC 9068 4, RFC 7662 2.2).
 //!
-//! An introspection's answer comes from the provider itself, so what it leaves out is not missed;
-//! what it says must be right all the same, and what makes no sense there is the provider's trouble.
+//! The answer of an introspection comes from the provider itself, so claims may be missing in it. Those that
+//! are there must be right. A malformed one is a failure of the provider, not of the token.
 
 use serde_json::Value;
 
@@ -15,11 +15,11 @@ use crate::model::is_account_name;
 
 /// How much later than `exp` a JWT still passes, in seconds: clocks differ.
 const LEEWAY: f64 = 30.0;
-/// How far ahead `nbf` and `iat` may be.
+/// How far `nbf` and `iat` may be in the future, in seconds.
 const AHEAD: f64 = 60.0;
 const LONGEST_NAME: usize = 255;
 
-/// What tokens are called that are for something else.
+/// Types of tokens that are no access tokens.
 const OTHER_KINDS: [&str; 9] = [
     "id",
     "id_token",
@@ -32,26 +32,26 @@ const OTHER_KINDS: [&str; 9] = [
     "logout+jwt",
 ];
 
-/// What an access token says of its client and of what it is good for, by one name or another: one
-/// of these, where it tells when its user has logged in (RFC 9068 2.2). An ID token has none.
+/// Claims about the client or the scope. An access token with `auth_time` has one of them (RFC 9068 2.2), an
+/// ID token has none.
 const OF_ACCESS: [&str; 8] = ["scope", "scp", "client_id", "cid", "appid", "azp", "roles", "jti"];
 
-/// Where claims come from.
+/// The source of the claims.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ClaimsSource {
     Jwt {
-        /// By its header.
+        /// As its header says.
         is_access_token: bool,
     },
     Introspection,
 }
 
-/// Why nobody logs in.
+/// The reason for which there is no account.
 #[derive(Debug)]
 pub(super) enum NoAccount {
-    /// The token is no good.
+    /// The token is refused.
     Refused(TokenRefusal),
-    /// What the provider says cannot be understood, which proves nothing; why, for the log.
+    /// The answer of the provider is invalid, so nothing is known about the token; the reason, for the log.
     Unclear(String),
 }
 
@@ -65,7 +65,7 @@ impl From<TokenRefusal> for NoAccount {
 #[derive(Debug)]
 pub(super) struct Rules<'r> {
     pub(super) settings: &'r TokenSettings,
-    /// The discovered one, where that counts.
+    /// The discovered issuer, if it applies.
     pub(super) issuer: Option<&'r str>,
     pub(super) source: ClaimsSource,
     /// Seconds since 1970.
@@ -73,7 +73,7 @@ pub(super) struct Rules<'r> {
 }
 
 impl Rules<'_> {
-    /// The name that logs in.
+    /// The account that logs in.
     pub(super) fn account(&self, claims: &JsonObject) -> Result<String, NoAccount> {
         self.kind(claims)?;
         self.issuer(claims)?;
@@ -87,9 +87,9 @@ impl Rules<'_> {
     }
 
     /// An ID token tells a web application who its user is, a refresh token gets others, a logout
-    /// token ends a session: none of them is a key to anything (OpenID Connect Core 1.0 2 and
-    /// 3.3.2.11, Back-Channel Logout 1.0 2.4; `typ` is Keycloak's, `token_use` Cognito's). One that
-    /// shows no sign of what it is cannot be told from an access token.
+    /// token ends a session: none of them gives access (OpenID Connect Core 1.0 2 and
+    /// 3.3.2.11, Back-Channel Logout 1.0 2.4; `typ` is Keycloak's, `token_use` Cognito's). A token
+    /// without any of these signs cannot be distinguished from an access token.
     fn kind(&self, claims: &JsonObject) -> Result<(), TokenRefusal> {
         let sign = ["nonce", "at_hash", "c_hash", "s_hash", "events"].into_iter();
         let mut sign = sign.filter(|name| !self.is_introspection() && claims.contains_key(*name));
@@ -128,7 +128,7 @@ impl Rules<'_> {
             return Err(NoAccount::Unclear(trouble));
         }
         match iss {
-            // Which tenant it is from must be known where that counts.
+            // With `tenants` set, the tenant must be known.
             None if self.is_introspection() && issuers.tenants.is_empty() => Ok(()),
             None => Err(TokenRefusal::missing("iss").into()),
             Some(iss) if is_right(iss) => Ok(()),
@@ -158,7 +158,7 @@ impl Rules<'_> {
         Ok(())
     }
 
-    /// Seconds since 1970. Some providers' introspection writes them as a text.
+    /// A time in seconds since 1970. Some providers' introspection writes it as a string.
     fn time(&self, claims: &JsonObject, name: &str) -> Result<Option<f64>, NoAccount> {
         let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         match claim(claims, name) {
@@ -173,8 +173,7 @@ impl Rules<'_> {
         }
     }
 
-    /// RFC 8725 3.9: a token that was made for another application is not for us. Providers differ
-    /// in where they say that.
+    /// Refuses a token for another application (RFC 8725 3.9). Providers name it in different claims.
     fn audience(&self, claims: &JsonObject) -> Result<(), NoAccount> {
         let Some(audiences) = &self.settings.audiences else { return Ok(()) };
         let mut found = Vec::new();
@@ -220,7 +219,7 @@ impl Rules<'_> {
         let Some(chosen) = chosen.filter(|name| claim(claims, name).is_some()) else {
             return Err(TokenRefusal::missing(wanted).into());
         };
-        // OpenID Connect Core 1.0 5.1: else its user may have made it up.
+        // Otherwise the user may have chosen any address (OpenID Connect Core 1.0 5.1).
         if chosen == "email" && !claim(claims, "email_verified").is_none_or(is_true) {
             return Err(TokenRefusal::invalid("its email is not verified (email_verified)".to_owned()).into());
         }
@@ -231,7 +230,7 @@ impl Rules<'_> {
         }
     }
 
-    /// A claim that is no text where one is due: a fault of the token, or of the provider that is asked.
+    /// A claim that should be a string: an error of the token, or of the provider's introspection.
     fn malformed(&self, claim: &str) -> NoAccount {
         match self.source {
             ClaimsSource::Jwt { .. } => TokenRefusal::invalid(format!("its {claim} is no text")).into(),
@@ -242,12 +241,12 @@ impl Rules<'_> {
     }
 }
 
-/// What `name` says; `null` says nothing.
+/// The claim `name`; `null` counts as missing.
 fn claim<'c>(claims: &'c JsonObject, name: &str) -> Option<&'c Value> {
     claims.get(name).filter(|value| !value.is_null())
 }
 
-/// `true`, also as some providers write it.
+/// Whether it is true, also as a string or 1.
 fn is_true(value: &Value) -> bool {
     match value {
         Value::Bool(is_true) => *is_true,
@@ -256,7 +255,7 @@ fn is_true(value: &Value) -> bool {
     }
 }
 
-/// A claim, fit for a line of the log.
+/// A claim, for the log.
 fn shown(claim: &Value) -> String {
     match claim {
         Value::String(text) => format!("\"{}\"", issuer::shown(text)),

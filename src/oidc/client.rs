@@ -1,5 +1,5 @@
-//! Us, at a provider: a form to its token or introspection endpoint, and how it says who asks
-//! (RFC 6749 2.3.1, RFC 7523 2.2).
+//! The broker as a client of a provider: forms to its token or introspection endpoint, with client
+//! authentication (RFC 6749 2.3.1, RFC 7523 2.2).
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,17 +22,17 @@ use super::settings::{Authentication, ClientSettings};
 use crate::model::{Deadline, Failure};
 
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-/// How long an assertion is good for, in seconds.
+/// The life of an assertion, in seconds.
 const ASSERTION_LIFE: u64 = 240;
 
-/// What both of our roles share: asking for tokens, and asking about them.
+/// A client of a provider, for own tokens and for introspection.
 pub(super) struct Client {
     pub(super) provider: Arc<Provider>,
     pub(super) settings: ClientSettings,
 }
 
 impl Client {
-    /// Posts `fields` and reads the JSON object that comes back. What goes wrong is told to the log.
+    /// Posts `fields` and reads the JSON object of the answer. Failures are logged.
     pub(super) async fn post(
         &self,
         endpoint: ProviderEndpoint,
@@ -54,8 +54,8 @@ impl Client {
             };
             let reply = http.exchange(calls, &address, message, deadline).await;
             attempts -= 1;
-            // A connection that was lost: an assertion is good for one attempt, so the next one
-            // needs another, and the exchange may not repeat it for us.
+            // The connection failed. An assertion is valid once, so the exchange may not repeat it; the next
+            // attempt has a new one.
             if attempts == 0 || reply.as_ref().err() != Some(&Failure::Protocol) {
                 break reply;
             }
@@ -100,7 +100,7 @@ impl Client {
     }
 }
 
-/// RFC 6749 2.3.1: both are form-encoded first, or a colon in the id would move the boundary.
+/// RFC 6749 2.3.1: both parts are form-encoded first, because an id may contain a colon.
 fn basic(id: &str, secret: &str) -> Option<HeaderValue> {
     let mut pair = Zeroizing::new(String::new());
     pair.extend(byte_serialize(id.as_bytes()));
@@ -112,7 +112,7 @@ fn basic(id: &str, secret: &str) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// A new one for each attempt: its `jti` is used once.
+/// A new assertion for each attempt: its `jti` is used once.
 fn assertion(key: &PrivateKey, id: &str, audience: &str, supported: &[String]) -> Option<String> {
     let mut number = [0; 24];
     aws_lc_rs::rand::fill(&mut number).ok()?;

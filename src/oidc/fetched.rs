@@ -1,10 +1,9 @@
-//! One thing that is fetched from a provider, for all who need it.
+//! A value that is fetched from a provider, and shared.
 //!
-//! It is kept while it is fresh and fetched by one task at a time, whoever waits: a waiter that
-//! leaves loses nothing, and waits no longer than its own deadline. Shortly before it would end
-//! it is renewed in the background. While it cannot be renewed the old one serves until its end.
-//! A fetch takes 8 s at most; after one that failed there is none for 1 s, and those who ask
-//! meanwhile fail at once, unless the old one serves. No lock is held while anybody waits.
+//! One task fetches it, and requests wait for it until their own deadlines; the fetch continues if they leave.
+//! Shortly before it is no longer fresh it is renewed in the background. If it cannot be renewed, the old value
+//! is used until it expires. A fetch takes at most 8 s. After a failure there is no fetch for 1 s: without an
+//! old value, requests fail at once meanwhile. No lock is held while a request waits.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,31 +17,31 @@ use crate::model::Deadline;
 
 /// The longest that a fetch may take.
 const FETCH: Duration = Duration::from_secs(8);
-/// How long nothing is fetched after a failure.
+/// The pause after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long a fetch is waited for where an old value could serve.
+/// The wait for a fetch if there is an old value.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// A value that is no good although it is fresh is replaced this often.
+/// The interval in which a fresh value that is refused may be replaced.
 const REPLACE: Duration = Duration::from_secs(10);
 
-/// When a fetch that begins now is over.
+/// The deadline of a fetch that begins now.
 pub(super) fn limit() -> Deadline {
     Deadline::from(Instant::now().into_std(), FETCH)
 }
 
-/// A value, and when it is due for what.
+/// A value and its times.
 #[derive(Debug)]
 pub(super) struct Kept<T> {
     pub(super) value: Arc<T>,
-    /// From here on it is renewed in the background.
+    /// From then on it is renewed in the background.
     pub(super) renew: Instant,
-    /// From here on its successor is waited for.
+    /// From then on requests wait for a new one.
     pub(super) fresh: Instant,
-    /// From here on it serves no more.
+    /// From then on it is not used.
     pub(super) ends: Instant,
 }
 
-/// The value, and who fetches it.
+/// The shared value.
 pub(super) struct Fetched<T>(Arc<FetchedInner<T>>);
 
 struct FetchedInner<T> {
@@ -50,12 +49,12 @@ struct FetchedInner<T> {
     fetch: Fetch<T>,
 }
 
-/// `None`: it failed, and said why to the log.
+/// `None`: it failed, and logged the reason.
 type Fetch<T> = Box<dyn Fn() -> BoxFuture<'static, Option<Kept<T>>> + Send + Sync>;
 
 struct FetchState<T> {
     kept: Option<Kept<T>>,
-    /// When the fetch of it began.
+    /// The time at which its fetch began.
     since: Option<Instant>,
     flight: Option<FetchInProgress<T>>,
     failed: Option<Instant>,
@@ -67,13 +66,13 @@ struct FetchInProgress<T> {
     landing: Shared<oneshot::Receiver<Option<Arc<T>>>>,
 }
 
-/// What [`Fetched::newer`] came to.
+/// The result of [`Fetched::newer`].
 pub(super) enum Newer<T> {
     /// A value that was fetched after the one in question.
     Another(Arc<T>),
-    /// One was fetched for this reason a moment ago.
+    /// A value was replaced a moment ago.
     TooSoon,
-    /// None can be had.
+    /// The fetch failed.
     Failed,
 }
 
@@ -87,7 +86,7 @@ impl<T: Send + Sync + 'static> Fetched<T> {
         Self(Arc::new(FetchedInner { state: Mutex::new(state), fetch: Box::new(move || fetch().boxed()) }))
     }
 
-    /// The value; `None` where none can be had before `deadline`.
+    /// The value; `None` if there is none before `deadline`.
     pub(super) async fn get(&self, deadline: Deadline) -> Option<Arc<T>> {
         let (old, flight) = {
             let mut state = self.0.lock();
@@ -114,7 +113,7 @@ impl<T: Send + Sync + 'static> Fetched<T> {
         }
     }
 
-    /// Whether it is there and good.
+    /// Whether there is a value that has not expired.
     pub(super) fn is_there(&self) -> bool {
         let now = Instant::now();
         self.0.lock().kept.as_ref().is_some_and(|kept| now < kept.ends)
@@ -127,7 +126,7 @@ impl<T: Send + Sync + 'static> Fetched<T> {
         is_it && state.since.is_some_and(|then| Instant::now() < then + REPLACE)
     }
 
-    /// Another value than `seen`, which is no good. What others have fetched since is taken.
+    /// Another value than `seen`, which was refused: a newer one if there is one, otherwise it is fetched.
     pub(super) async fn newer(&self, seen: &Arc<T>, deadline: Deadline) -> Newer<T> {
         let flight = {
             let mut state = self.0.lock();
@@ -153,7 +152,7 @@ impl<T: Send + Sync + 'static> Fetched<T> {
         }
     }
 
-    /// The fetch under way, or a new one; `None` so soon after a failure.
+    /// The fetch in progress, or a new one; `None` during the pause after a failure.
     fn join(&self, state: &mut FetchState<T>) -> Option<FetchInProgress<T>> {
         if let Some(flight) = &state.flight {
             return Some(flight.clone());
@@ -210,7 +209,7 @@ impl<T> Drop for Fetching<T> {
         }
         drop(state);
         if let Some(land) = self.land.take() {
-            // Nobody may be left that waits.
+            // No request may be waiting.
             let _ = land.send(value);
         }
     }

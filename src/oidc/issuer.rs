@@ -1,5 +1,4 @@
-//! Whose tokens log in (`iss`, RFC 7519 4.1.1): those of the issuer that the discovery document
-//! names, or those of `issuers`.
+//! The accepted issuers (`iss`, RFC 7519 4.1.1): that of the discovery document, or those of `issuers`.
 //!
 //! A provider that serves many organisations may name itself by a pattern, as Microsoft Entra's
 //! common endpoint does: `https://login.example/{tenantid}/v2.0`. Each of its tokens says which
@@ -10,17 +9,17 @@ use crate::model::brief::without_controls;
 /// Stands in an issuer for the tenant.
 pub const TENANT: &str = "{tenantid}";
 
-/// `issuers` and `tenants`, none of them by default.
+/// `issuers` and `tenants`, both empty by default.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Issuers {
-    /// In the place of the discovered one. With [`TENANT`], it is one for each of `tenants`.
+    /// Replace the discovered issuer. [`TENANT`] stands for each of `tenants`.
     pub names: Vec<String>,
-    /// The `tid` of tokens that may log in.
+    /// The accepted `tid`.
     pub tenants: Vec<String>,
 }
 
 impl Issuers {
-    /// Whether the discovered one counts.
+    /// Whether the discovered issuer applies.
     #[must_use]
     pub fn are_discovered(&self) -> bool {
         self.names.is_empty()
@@ -36,7 +35,7 @@ impl Issuers {
     }
 }
 
-/// A document without one.
+/// The document has no issuer.
 pub(super) const MISSING: &str = "discovery: issuer is missing";
 
 /// What to do about a discovered issuer that is a pattern.
@@ -55,7 +54,7 @@ pub(super) fn is_pattern(issuer: &str) -> bool {
     issuer.contains(['{', '}']) || escaped.contains("%7b") || escaped.contains("%7d")
 }
 
-/// A discovered issuer, fit for a line of the log.
+/// A text from outside, for the log.
 pub(super) fn shown(issuer: &str) -> String {
     without_controls(issuer, 200)
 }

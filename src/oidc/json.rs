@@ -1,7 +1,6 @@
-//! JSON objects from outside, in which each name stands once.
+//! JSON objects of providers and tokens, with unique names.
 //!
-//! Two readers of `{"sub": "a", "sub": "b"}` may take it for two things (RFC 8259 4), so it is
-//! refused wherever a provider or a token says something.
+//! Two readers of `{"sub": "a", "sub": "b"}` may read different values (RFC 8259 4), so it is refused.
 
 use std::fmt;
 
@@ -12,12 +11,12 @@ use serde_json::{Map, Value};
 /// A JSON object.
 pub(super) type JsonObject = Map<String, Value>;
 
-/// Why a text is no [`JsonObject`].
+/// The reason for which a text is no [`JsonObject`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ObjectError {
     /// It is no JSON, or some other value.
     Shape,
-    /// A name stands in it more than once.
+    /// A name occurs more than once.
     Repeated,
 }
 
@@ -33,8 +32,7 @@ pub(super) fn object(text: &[u8]) -> Result<JsonObject, ObjectError> {
     Ok(object)
 }
 
-/// Reads what a provider has answered: some write a byte order mark in front, which RFC 8259 8.1
-/// lets a reader skip.
+/// Reads the answer of a provider. A byte order mark is skipped, as RFC 8259 8.1 allows.
 pub(super) fn answer(body: &[u8]) -> Result<JsonObject, ObjectError> {
     object(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body))
 }

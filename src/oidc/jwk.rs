@@ -1,8 +1,8 @@
 //! A provider's public keys (JWK Set, RFC 7517), and signatures made with them.
 //!
-//! A key decides which algorithms may be used with it; what a token says must be one of those. At
-//! most 64 keys are kept; those that are not for signatures, or make no sense, are left out.
-//! The set is fresh for `jwks_cache_ttl`; the old one serves 1 h longer while it cannot be fetched.
+//! The key decides which algorithms may be used with it; the algorithm of a token must be one of those. At
+//! most 64 keys are kept; invalid keys and those that are not for signatures are left out. The set is fresh for
+//! `jwks_cache_ttl`; if it cannot be fetched again, the old one is used for 1 h longer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -106,7 +106,7 @@ impl KeySet {
         let fitting: Vec<&PublicKey> =
             named.iter().copied().filter(|key| key.fits(token.algorithm)).collect();
         if fitting.is_empty() {
-            // A known name with an algorithm that its key is not for.
+            // The key exists, but is for another algorithm.
             return if token.kid.is_some() && !named.is_empty() { Signature::Bad } else { unknown };
         }
         let is_good = |key: &&PublicKey| key.verify(token.algorithm, token.message, token.signature);
@@ -236,7 +236,7 @@ impl KeyMaterial {
 }
 
 fn rsa(modulus: &[u8], exponent: &[u8]) -> Result<DecodingKey, &'static str> {
-    // Some write a zero in front, for the sign (against RFC 7518 2).
+    // Some providers add a leading zero (against RFC 7518 2).
     let trimmed =
         |number: &[u8]| -> Vec<u8> { number.iter().copied().skip_while(|byte| *byte == 0).collect() };
     let (modulus, exponent) = (trimmed(modulus), trimmed(exponent));

@@ -1,8 +1,6 @@
-//! A mail client's token as a JWT in compact form (RFC 7515 7.1, RFC 7519), before anything in it
-//! is believed.
+//! A mail client's token as a JWT in compact form (RFC 7515 7.1, RFC 7519), not yet verified.
 //!
-//! The header's `jku`, `x5u`, `jwk` and `x5c` are not looked at: a token does not bring its own
-//! keys. `none` and the algorithms with shared secrets are refused by name (RFC 8725 3.1, 3.2).
+//! The headers `jku`, `x5u`, `jwk` and `x5c` are ignored: a token may not bring its own keys. `none` and the algorithms with shared secrets are refused by name (RFC 8725 3.1, 3.2).
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,14 +9,14 @@ use serde_json::Value;
 use super::algorithm::Algorithm;
 use super::json::{self, JsonObject, ObjectError};
 
-/// What a token looks like.
+/// The form of a token.
 #[derive(Debug)]
 pub(super) enum TokenForm<'t> {
     /// A signed JWT.
     Signed(Jws<'t>),
-    /// A JWT that is not acceptable, and why.
+    /// A JWT that is refused, and the reason.
     Refused(&'static str),
-    /// Something that only its provider can read.
+    /// A token that only its provider can read.
     Opaque,
 }
 
@@ -27,17 +25,17 @@ pub(super) enum TokenForm<'t> {
 pub(super) struct Jws<'t> {
     pub(super) algorithm: Algorithm,
     pub(super) kid: Option<String>,
-    /// Whether it calls itself one (RFC 9068 2.1).
+    /// Whether `typ` says so (RFC 9068 2.1).
     pub(super) is_access_token: bool,
     /// What is signed.
     pub(super) message: &'t str,
-    /// As it stands in the token.
+    /// In base64url.
     pub(super) signature: &'t str,
     claims: Vec<u8>,
 }
 
 impl<'t> Jws<'t> {
-    /// Looks at `token`.
+    /// Reads `token`.
     pub(super) fn read(token: &'t str) -> TokenForm<'t> {
         let mut dots = token.match_indices('.').map(|(at, _)| at);
         let (Some(first), Some(second), None) = (dots.next(), dots.next(), dots.next()) else {
@@ -54,7 +52,7 @@ impl<'t> Jws<'t> {
             Ok(header) => header,
             Err(flaw) => return TokenForm::Refused(flaw),
         };
-        // Of one length each, and no second spelling of the same bytes: the decoder is strict.
+        // The decoder is strict: each value has one spelling.
         let (Ok(claims), Ok(_)) = (URL_SAFE_NO_PAD.decode(claims), URL_SAFE_NO_PAD.decode(signature)) else {
             return TokenForm::Refused("it is no base64url");
         };
@@ -62,7 +60,7 @@ impl<'t> Jws<'t> {
         TokenForm::Signed(Self { algorithm, kid, is_access_token, message, signature, claims })
     }
 
-    /// What it says; to be believed once the signature has been verified.
+    /// The claims. Not trusted before the signature is verified.
     pub(super) fn claims(&self) -> Result<JsonObject, &'static str> {
         json::object(&self.claims).map_err(|flaw| match flaw {
             ObjectError::Shape => "its claims are no JSON object",

@@ -1,9 +1,8 @@
-//! OpenID Connect: our own tokens for the APIs that are asked (RFC 6749 4.4), and the tokens that
-//! mail clients log in with (RFC 7662, RFC 7519).
+//! OpenID Connect: the broker's own tokens for APIs (RFC 6749 4.4), and the tokens of mail clients
+//! (RFC 7662, RFC 7519).
 //!
-//! Whatever a provider gives (discovery document, keys, our tokens) is fetched once for all who
-//! need it, see `fetched`, and is kept as long as somebody does. What it says of a mail client's
-//! token is not kept.
+//! Discovery documents, keys and own tokens are fetched once for all entries that need them (`fetched`), and
+//! kept while they are in use. The result for a mail client's token is not kept.
 
 mod algorithm;
 mod bearer;
@@ -43,8 +42,7 @@ pub use refusal::TokenRefusal;
 pub use settings::{Authentication, ClientSettings, TokenSettings, Validation};
 pub use verify::{TokenVerdict, TokenVerifier};
 
-/// All that is known of identity providers: documents, keys and tokens, each fetched once for all
-/// who need it.
+/// The identity providers: documents, keys and own tokens, each fetched once for all entries.
 pub struct Oidc {
     http: Arc<Http>,
     providers: WeakMap<Url, Provider>,
@@ -53,18 +51,18 @@ pub struct Oidc {
 }
 
 impl Oidc {
-    /// Nothing is fetched yet.
+    /// Fetches nothing yet.
     #[must_use]
     pub fn new(http: Arc<Http>) -> Self {
         Self { http, providers: WeakMap::default(), bearers: WeakMap::default(), keys: WeakMap::default() }
     }
 
-    /// Our tokens at a provider; the same for equal settings, as long as somebody holds it.
+    /// Own tokens; shared by entries with equal settings.
     pub fn bearer(&self, settings: &ClientSettings) -> Arc<Bearer> {
         self.bearers.get_or_make(settings.clone(), || Bearer::new(self.client(settings)))
     }
 
-    /// Judges tokens at a provider. Its keys are shared by all who keep them equally long.
+    /// Verifies tokens of mail clients. Entries with the same provider and TTL share its keys.
     pub fn verifier(&self, settings: &TokenSettings) -> TokenVerifier {
         let client = self.client(&settings.client);
         let ttl = settings.jwks_cache_ttl;

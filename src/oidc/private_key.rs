@@ -1,8 +1,7 @@
-//! The private key of `private_key_jwt`: read once, when the configuration is, and able to sign
-//! from then on.
+//! The private key of `private_key_jwt`, read with the configuration.
 //!
 //! PEM (RFC 7468) of PKCS#8 (RFC 5958), PKCS#1 for RSA (RFC 8017) and SEC1 for EC (RFC 5915).
-//! Encrypted keys are refused: there is nobody who could type the passphrase.
+//! Encrypted keys are refused: the broker cannot ask for a passphrase.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -21,10 +20,10 @@ use zeroize::Zeroizing;
 use super::algorithm::Algorithm;
 use crate::model::secret::Secret;
 
-/// `private_key_file`, read when the configuration is.
+/// The key in `private_key_file`.
 #[derive(Clone)]
 pub struct PrivateKey {
-    /// What tells two keys apart.
+    /// For comparisons.
     pem: Secret,
     pair: Arc<SigningKey>,
 }
@@ -40,7 +39,7 @@ impl PrivateKey {
     /// (SEC1 or PKCS#8), Ed25519 (PKCS#8).
     ///
     /// # Errors
-    /// A sentence on what is wrong with it; never a part of the key.
+    /// The reason, without any part of the key.
     pub fn read(pem: Secret) -> Result<Self, String> {
         let pair = read(pem.expose())?;
         let key = Self { pem, pair: Arc::new(pair) };
@@ -48,7 +47,7 @@ impl PrivateKey {
         if able { Ok(key) } else { Err("the key cannot sign".to_owned()) }
     }
 
-    /// The algorithm to sign with at a provider that takes `supported`; empty: it does not say.
+    /// The algorithm for a provider that accepts `supported`; empty: unknown.
     pub(super) fn algorithm(&self, supported: &[String]) -> Algorithm {
         match &*self.pair {
             SigningKey::Rsa(_) => {

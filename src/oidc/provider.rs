@@ -1,10 +1,10 @@
-//! A provider's discovery document (OpenID Connect Discovery 1.0 4, RFC 8414 3): where its
-//! endpoints are.
+//! The discovery document of a provider (OpenID Connect Discovery 1.0 4, RFC 8414 3): the URLs of its
+//! endpoints.
 //!
-//! It is fresh for 10 min and shared by all who name the same `configuration_uri`; while it cannot
-//! be fetched again the old one serves for 24 h. Behind https no endpoint without TLS is taken, and no
-//! internal one where the document itself comes from a public host (when it is fetched: limits of that
-//! are in `exchange::internal`). Other public origins are: some providers are spread over several.
+//! It is fresh for 10 min and shared by all entries with the same `configuration_uri`; if it cannot be fetched
+//! again, the old one is used for 24 h. A document from https may not name endpoints without TLS, and one from
+//! a public host may not name internal ones (checked when it is fetched; limits: `http::internal`). Other
+//! public origins are accepted: some providers use several.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,31 +26,31 @@ const RENEW: Duration = Duration::from_mins(8);
 const FRESH: Duration = Duration::from_mins(10);
 const ENDS: Duration = Duration::from_hours(24);
 
-/// One provider: how to talk to it, and what it says of itself.
+/// One provider: its HTTP side and its discovery document.
 pub(super) struct Provider {
     pub(super) http: Arc<ProviderHttp>,
     document: Fetched<DiscoveryDocument>,
 }
 
-/// What is used of a discovery document.
+/// The used fields of a discovery document.
 #[derive(Debug)]
 pub(super) struct DiscoveryDocument {
     /// `issuer`.
     pub(super) issuer: Option<String>,
-    /// What is strange in it, but does no harm.
+    /// A deviation that does no harm.
     pub(super) remark: Option<String>,
     endpoints: [Result<Arc<EndpointUrl>, &'static str>; 3],
     signing: [Vec<String>; 2],
 }
 
-/// Which endpoint of a provider.
+/// An endpoint of a provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProviderEndpoint {
-    /// Gives us tokens.
+    /// Issues own tokens.
     Token,
-    /// Judges tokens (RFC 7662).
+    /// Says whether a token is valid (RFC 7662).
     Introspection,
-    /// Holds its public keys.
+    /// Publishes its keys.
     Keys,
 }
 
@@ -72,18 +72,18 @@ impl Provider {
         let http = Arc::new(ProviderHttp::new(http, uri));
         let asked = Arc::clone(&http);
         let home = Arc::new(EndpointUrl::new(uri.clone(), uri.as_str()));
-        let has_been_strange = Arc::new(AtomicBool::new(false));
+        let has_remarked = Arc::new(AtomicBool::new(false));
         let document =
-            Fetched::new(move || fetch(Arc::clone(&asked), Arc::clone(&home), Arc::clone(&has_been_strange)));
+            Fetched::new(move || fetch(Arc::clone(&asked), Arc::clone(&home), Arc::clone(&has_remarked)));
         Self { http, document }
     }
 
-    /// What the provider says of itself.
+    /// The discovery document.
     pub(super) async fn document(&self, deadline: Deadline) -> Option<Arc<DiscoveryDocument>> {
         self.document.get(deadline).await
     }
 
-    /// The same, with this endpoint in it. A document that lacks it may have been mended since.
+    /// The document with this endpoint. If it is missing, the document is fetched again.
     pub(super) async fn with(
         &self,
         endpoint: ProviderEndpoint,
@@ -113,19 +113,19 @@ impl DiscoveryDocument {
             let names = object.get(&name).and_then(Value::as_array).into_iter().flatten();
             names.filter_map(Value::as_str).take(64).map(str::to_owned).collect()
         });
-        // What is no URL says nothing of who issues (OpenID Connect Discovery 1.0 3).
+        // An issuer must be a URL (OpenID Connect Discovery 1.0 3).
         let is_url = |issuer: &&str| issuer.starts_with("https://") || issuer.starts_with("http://");
         let issuer = json::text(object, "issuer").filter(is_url).map(str::to_owned);
-        let strange = issuer.as_deref().filter(|issuer| !issuer::is_pattern(issuer));
-        let strange = strange.filter(|issuer| !uri.as_str().starts_with(*issuer));
-        let remark = strange.map(|issuer| {
+        let deviation = issuer.as_deref().filter(|issuer| !issuer::is_pattern(issuer));
+        let deviation = deviation.filter(|issuer| !uri.as_str().starts_with(*issuer));
+        let remark = deviation.map(|issuer| {
             format!("its issuer is {:?}, which configuration_uri does not begin with", issuer::shown(issuer))
         });
         Self { issuer, remark, endpoints, signing }
     }
 
-    /// Takes no endpoint on an internal host, unless the document comes from one itself: else whoever
-    /// can write a document out there could have us ask, and tell secrets to, a neighbour of ours.
+    /// Refuses endpoints on internal hosts, unless the document comes from one itself: otherwise a public
+    /// document could make the broker send requests and secrets to an internal host.
     async fn refuse_internal(&mut self, http: &ProviderHttp, uri: &Url) {
         let looks = self.endpoints.iter().map(|endpoint| async move {
             match endpoint {
@@ -144,7 +144,7 @@ impl DiscoveryDocument {
         }
     }
 
-    /// Where an endpoint is.
+    /// The URL of an endpoint, or the reason for which there is none.
     pub(super) fn address(&self, endpoint: ProviderEndpoint) -> Result<&Arc<EndpointUrl>, &'static str> {
         let [token, introspection, keys] = &self.endpoints;
         let address = match endpoint {
@@ -155,7 +155,7 @@ impl DiscoveryDocument {
         address.as_ref().map_err(|lack| *lack)
     }
 
-    /// The algorithms of assertions that an endpoint takes; empty where nothing is said.
+    /// The algorithms of assertions that an endpoint accepts; empty if the document does not say.
     pub(super) fn signing(&self, endpoint: ProviderEndpoint) -> &[String] {
         let [token, introspection] = &self.signing;
         if endpoint == ProviderEndpoint::Introspection && !introspection.is_empty() {
@@ -182,24 +182,24 @@ fn address(value: Option<&Value>, uri: &Url) -> Result<Arc<EndpointUrl>, &'stati
 async fn fetch(
     http: Arc<ProviderHttp>,
     home: Arc<EndpointUrl>,
-    has_been_strange: Arc<AtomicBool>,
+    has_remarked: Arc<AtomicBool>,
 ) -> Option<Kept<DiscoveryDocument>> {
     let discovery = &http.calls.discovery;
     let reply = http.exchange(discovery, &home, Message::get(), fetched::limit()).await;
     let object = http.object("discovery", reply)?;
-    // What says nothing (an error, a maintenance) is no successor of a document that is good.
+    // A document without endpoints (an error, a maintenance page) does not replace a valid one.
     if !ProviderEndpoint::ALL.iter().any(|endpoint| object.contains_key(endpoint.name())) {
         http.report(format_args!("discovery: the answer names no endpoint"));
         return None;
     }
     let mut document = DiscoveryDocument::read(&object, &home.url);
     document.refuse_internal(&http, &home.url).await;
-    // The document before this one is there until this one is: its connections go over.
+    // The previous document still exists: the new one takes over its connections.
     for address in document.endpoints.iter().flatten() {
         http.keep(address);
     }
     if let Some(remark) = &document.remark
-        && !has_been_strange.swap(true, Ordering::Relaxed)
+        && !has_remarked.swap(true, Ordering::Relaxed)
     {
         http.remark(remark);
     }

@@ -1,5 +1,5 @@
-//! Talking to a provider, and telling the log when that fails: each trouble once a minute, with
-//! what was wrong, and never with what either side said.
+//! HTTP exchanges with a provider. Failures are logged once a minute each, never with the content of a
+//! message.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -16,7 +16,7 @@ use crate::model::{Deadline, Failure};
 use crate::observe::metrics::{Calls, Component, Metrics};
 use crate::observe::warnings::RateLimitedWarnings;
 
-/// What a provider may say is wrong with us (RFC 6749 5.2); anything else is not repeated.
+/// Error codes that are logged (RFC 6749 5.2); others are not.
 const CODES: [&str; 6] = [
     "invalid_client",
     "invalid_grant",
@@ -32,7 +32,7 @@ fn error_code(reply: &Reply) -> Option<&'static str> {
     CODES.into_iter().find(|known| *known == code)
 }
 
-/// One provider, as somebody to talk to.
+/// The HTTP side of one provider.
 #[derive(Debug)]
 pub(super) struct ProviderHttp {
     http: Arc<Http>,
@@ -42,7 +42,7 @@ pub(super) struct ProviderHttp {
     last_error: Mutex<Option<String>>,
 }
 
-/// What a provider is asked for, each counted by itself.
+/// The counters of a provider, by endpoint.
 #[derive(Debug)]
 pub(super) struct ProviderCalls {
     pub(super) discovery: Arc<Calls>,
@@ -63,8 +63,8 @@ impl ProviderCalls {
     }
 }
 
-/// Where something is asked: an endpoint, also as it was written, for there it is the audience of an
-/// assertion. It holds the connections to its origin, once there are any.
+/// The URL of an endpoint, also as it was written, because that is the audience of an assertion. It holds the
+/// connections to its origin.
 #[derive(Debug)]
 pub(super) struct EndpointUrl {
     pub(super) url: Url,
@@ -78,7 +78,7 @@ impl EndpointUrl {
     }
 }
 
-/// What is sent.
+/// A request to an endpoint.
 pub(super) struct Message {
     pub(super) method: Method,
     pub(super) headers: HeaderMap,
@@ -100,17 +100,17 @@ impl ProviderHttp {
         Self { http, name, calls, warnings: RateLimitedWarnings::default(), last_error: Mutex::default() }
     }
 
-    /// Where what is asked is counted.
+    /// The metrics.
     pub(super) fn metrics(&self) -> &Metrics {
         self.http.metrics()
     }
 
-    /// Whether the host of `url` is no public one.
+    /// Whether the host of `url` is internal.
     pub(super) async fn is_internal(&self, url: &Url) -> bool {
         self.http.is_internal(url).await
     }
 
-    /// Has `address` hold the connections to its origin that others hold now.
+    /// Makes `address` hold existing connections to its origin.
     pub(super) fn keep(&self, address: &EndpointUrl) {
         if let Some(host) = self.http.known_host(&address.url) {
             let _ = address.host.set(host);
@@ -125,7 +125,7 @@ impl ProviderHttp {
         Ok(address.host.get_or_init(|| host))
     }
 
-    /// Sends `message` to `address`, which is counted in `calls`.
+    /// Sends `message` to `address`, and counts it in `calls`.
     pub(super) async fn exchange(
         &self,
         calls: &Calls,
@@ -147,7 +147,7 @@ impl ProviderHttp {
         host.exchange(&request, calls, deadline).await
     }
 
-    /// The JSON object in a reply of status 200; anything else is told to the log. `what` was asked.
+    /// The JSON object in an answer with status 200; anything else is logged. `what` names the request.
     pub(super) fn object(&self, what: &str, reply: Result<Reply, Failure>) -> Option<JsonObject> {
         let reply = match reply {
             Ok(reply) => reply,
@@ -157,7 +157,7 @@ impl ProviderHttp {
             }
         };
         if reply.status != 200 {
-            // At the endpoints where we name ourselves these are about us (RFC 6749 5.2).
+            // At endpoints with client authentication these are about our client (RFC 6749 5.2).
             let code = error_code(&reply).map(|code| format!(" ({code})")).unwrap_or_default();
             let ours = match reply.status {
                 400 | 401 | 403 => "; check client_id, client_secret and auth_method",
@@ -173,7 +173,7 @@ impl ProviderHttp {
         object.ok()
     }
 
-    /// Tells the log of a trouble.
+    /// Logs a failure.
     pub(super) fn report(&self, trouble: fmt::Arguments<'_>) {
         let trouble = trouble.to_string();
         if self.warnings.is_due(&trouble) {
@@ -184,12 +184,12 @@ impl ProviderHttp {
         *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(trouble);
     }
 
-    /// What the log was told last.
+    /// The last logged failure.
     pub(super) fn last_error(&self) -> Option<String> {
         self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Tells the log of what is strange, but does no harm.
+    /// Logs a deviation that does no harm.
     pub(super) fn remark(&self, remark: &str) {
         warn!(
             provider = self.name,

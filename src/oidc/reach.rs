@@ -1,12 +1,11 @@
-//! Whether a provider would serve us: its discovery document is fetched, its keys where tokens are
-//! verified here, and what other endpoints are needed is connected to.
+//! Checks a provider: fetches its discovery document, its keys if tokens are verified locally, and connects
+//! to the other endpoints that are needed.
 //!
-//! What is said of it in the log is said here, too, and where `client_secret` would go: a discovery
-//! document may send it to any public origin.
+//! The result also contains the deviations that the log reports, and the origins that would receive
+//! `client_secret`: a discovery document may name any public origin.
 //!
-//! No token is fetched, and none is asked about. A token is a credential that would be good from
-//! then on for whoever finds it, it counts against the provider's limits, and a secret that is wrong
-//! may lock our client out; and there is no mail client's token to ask about.
+//! No token is fetched: it would be a valid credential, it counts against the provider's limits, and a wrong
+//! secret may lock the client out. No token is introspected: there is no mail client's token.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +24,7 @@ use crate::http::Unreached;
 use crate::model::Deadline;
 
 impl Validation {
-    /// What of a provider is needed for it.
+    /// The endpoints that it needs.
     fn endpoints(self) -> &'static [ProviderEndpoint] {
         match self {
             Self::Introspection => &[ProviderEndpoint::Introspection],
@@ -35,22 +34,22 @@ impl Validation {
     }
 }
 
-/// What is needed of a provider.
+/// The needs of entries at a provider.
 #[derive(Debug, Default)]
 pub struct Needs {
     endpoints: Vec<ProviderEndpoint>,
-    /// Those of them that are told `client_secret`.
+    /// Those that receive `client_secret`.
     told: Vec<ProviderEndpoint>,
     /// The issuer that its tokens name.
     issuer: bool,
 }
 
-/// A provider that is there.
+/// A provider that passed the check.
 #[derive(Debug)]
 pub struct ReachedProvider {
-    /// What is strange about it, as in the log.
+    /// A deviation, as in the log.
     pub remark: Option<String>,
-    /// The origins that are told `client_secret`.
+    /// The origins that receive `client_secret`.
     pub told: Vec<String>,
 }
 
@@ -71,12 +70,12 @@ impl Needs {
     fn new(endpoints: &[ProviderEndpoint], client: &ClientSettings) -> Self {
         let has_secret =
             matches!(client.authentication, Authentication::SecretBasic(_) | Authentication::SecretPost(_));
-        // Keys are for everybody.
+        // Keys are public.
         let told = endpoints.iter().filter(|endpoint| has_secret && **endpoint != ProviderEndpoint::Keys);
         Self { endpoints: endpoints.to_vec(), told: told.copied().collect(), issuer: false }
     }
 
-    /// What both need.
+    /// Adds the needs of `other`.
     pub fn add(&mut self, other: Self) {
         for (all, more) in [(&mut self.endpoints, other.endpoints), (&mut self.told, other.told)] {
             let more = more.into_iter().filter(|endpoint| !all.contains(endpoint));
@@ -86,7 +85,7 @@ impl Needs {
         self.issuer |= other.issuer;
     }
 
-    /// What of it is wrong in the document itself.
+    /// The error in the document itself.
     fn lack(&self, document: &DiscoveryDocument) -> Option<String> {
         match document.issuer.as_deref().filter(|_| self.issuer) {
             Some(discovered) => issuer::pattern(discovered),
@@ -99,10 +98,10 @@ impl Needs {
 }
 
 impl Oidc {
-    /// Whether the provider at `uri` is there, with what is needed of it.
+    /// Checks the provider at `uri`.
     ///
     /// # Errors
-    /// All that is wrong, in one line without secrets.
+    /// All errors, in one line without secrets.
     pub async fn reach(
         &self,
         uri: &Url,
@@ -146,7 +145,7 @@ impl Oidc {
                 _ => Err(self.trouble(&provider.http, name, url, deadline).await),
             };
         }
-        // Where the document came from there is somebody.
+        // The document came from this origin.
         if url.origin() == uri.origin() {
             return Ok(());
         }
@@ -158,7 +157,7 @@ impl Oidc {
         host.reach(deadline).await.map(drop)
     }
 
-    /// Why nothing was fetched from `url`: what is in the way there, else what was told to the log.
+    /// The reason for which nothing was fetched from `url`: that of a connection, otherwise the logged one.
     async fn trouble(&self, http: &ProviderHttp, what: &str, url: &Url, deadline: Deadline) -> String {
         if Instant::now().into_std() < deadline.instant()
             && let Err(why) = self.connect(url, deadline).await

@@ -1,9 +1,9 @@
-//! Whether a mail client's token is good, and for whom.
+//! The verification of a mail client's token.
 //!
-//! `jwks` verifies JWTs here and refuses everything else. `introspection` asks the provider
-//! (RFC 7662) about every token, and keeps no answer. `auto` verifies JWTs here, and asks where
-//! that cannot be done: about other tokens, and while the keys cannot be had. A JWT that fails the
-//! verification is refused in both; nobody is asked for a second opinion.
+//! `jwks` verifies JWTs locally and refuses all other tokens. `introspection` asks the provider (RFC 7662)
+//! about each token, and keeps no answer. `auto` verifies JWTs locally, and asks the provider about other
+//! tokens, and while the keys are not available. A JWT with a wrong signature is refused without
+//! introspection.
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,30 +25,30 @@ use super::settings::{TokenSettings, Validation};
 use crate::model::secret::Secret;
 use crate::model::{Deadline, Failure, Peer};
 
-/// The longest token.
+/// Bytes of a token.
 const LONGEST: usize = 16 * 1024;
 
-/// Judges the tokens of one entry.
+/// Verifies the tokens of one entry.
 pub struct TokenVerifier {
     pub(super) settings: TokenSettings,
     pub(super) client: Client,
     pub(super) keys: Arc<Fetched<KeySet>>,
 }
 
-/// What becomes of a token.
+/// The result of a verification.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TokenVerdict {
-    /// It is good: this name logs in, and no other.
+    /// The token is valid, for this account only.
     Account(String),
-    /// It is not.
+    /// The token is refused.
     Refused(TokenRefusal),
 }
 
 impl TokenVerifier {
-    /// Judges `token`. An introspection is told of `peer`, which may lack a local port.
+    /// Verifies `token`. Introspection receives `peer`, with the default if it has no local port.
     ///
     /// # Errors
-    /// [`Failure::Provider`] where the token cannot be judged now.
+    /// [`Failure::Provider`] if the token cannot be verified now.
     pub async fn verify(
         &self,
         token: &Secret,
@@ -80,10 +80,10 @@ impl TokenVerifier {
         self.introspect(token, peer, default_local_port, deadline).await
     }
 
-    /// `None`: what is needed for it cannot be had.
+    /// `None`: the keys or the issuer are not available.
     async fn verify_here(&self, jwt: &Jws<'_>, deadline: Deadline) -> Result<Option<TokenVerdict>, Failure> {
         let deadline = match self.settings.validation {
-            // The other half is for the introspection.
+            // The other half is left for the introspection.
             Validation::Auto => {
                 let now = Instant::now().into_std();
                 Deadline::from(now, deadline.instant().saturating_duration_since(now) / 2)
@@ -98,7 +98,7 @@ impl TokenVerifier {
             Signature::Bad => return refused("its signature is not that of the key"),
             Signature::UnknownKey => return refused("its key is none of the provider's"),
             Signature::Unproven => return refused("its signature is that of none of the provider's keys"),
-            // A limit of ours decides nothing.
+            // Our own limit proves nothing about the token.
             Signature::Undecided => return Err(Failure::Provider),
         }
         let mut issuer = None;
@@ -113,21 +113,21 @@ impl TokenVerifier {
         match jwt.claims() {
             Ok(claims) => {
                 let source = ClaimsSource::Jwt { is_access_token: jwt.is_access_token };
-                self.judge(&claims, issuer.as_deref(), source).map(Some)
+                self.apply_rules(&claims, issuer.as_deref(), source).map(Some)
             }
             Err(flaw) => refused(flaw),
         }
     }
 
-    /// What the provider's keys say of `jwt`. `None`: they cannot be had.
+    /// Verifies the signature of `jwt`. `None`: the keys are not available.
     async fn signature(&self, jwt: &Jws<'_>, deadline: Deadline) -> Result<Option<Signature>, Failure> {
         let Some(keys) = self.keys.get(deadline).await else { return Ok(None) };
         let signature = keys.verify(jwt);
         let is_final = match signature {
             Signature::Good | Signature::Undecided => true,
-            // The provider may have begun to use a new key.
+            // The provider may use a new key.
             Signature::UnknownKey | Signature::Unproven => false,
-            // Or a new one under an old name.
+            // Or a new key with an old name.
             Signature::Bad => self.keys.is_recent(&keys),
         };
         if is_final {
@@ -136,18 +136,17 @@ impl TokenVerifier {
         match self.keys.newer(&keys, deadline).await {
             Newer::Another(keys) => Ok(Some(keys.verify(jwt))),
             Newer::TooSoon | Newer::Failed if signature == Signature::UnknownKey => Ok(None),
-            // A key of the provider's has been tried: nobody else is to be asked about that.
+            // A key of the provider was tried: no introspection.
             Newer::TooSoon | Newer::Failed => Err(Failure::Provider),
         }
     }
 
-    fn judge(
+    fn apply_rules(
         &self,
         claims: &JsonObject,
         issuer: Option<&str>,
         source: ClaimsSource,
     ) -> Result<TokenVerdict, Failure> {
-        // Before 1970 every token is from the future.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64());
         let rules = Rules { settings: &self.settings, issuer, source, now };
         match rules.account(claims) {
@@ -157,7 +156,7 @@ impl TokenVerifier {
         }
     }
 
-    /// The provider's word says nothing of a token: that is no denial.
+    /// An invalid answer of the provider is no denial.
     fn unclear(&self, trouble: &str) -> Failure {
         self.client.provider.http.report(format_args!("{trouble}"));
         Failure::Provider
@@ -175,7 +174,7 @@ impl TokenVerifier {
             Some(port) if peer.local_port.is_empty() => port.to_string(),
             _ => peer.local_port.clone(),
         };
-        // Not the peer's client_id: what a mail client calls itself is none of the provider's names.
+        // Not the peer's client_id, which the mail client chose.
         let mut fields = vec![
             ("token", token.expose()),
             ("token_type_hint", "access_token"),
@@ -203,7 +202,7 @@ impl TokenVerifier {
             }
         }
         let document = self.client.provider.document(deadline).await.ok_or(Failure::Provider)?;
-        self.judge(&answer, document.issuer.as_deref(), ClaimsSource::Introspection)
+        self.apply_rules(&answer, document.issuer.as_deref(), ClaimsSource::Introspection)
     }
 }
 

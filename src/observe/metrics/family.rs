@@ -1,4 +1,4 @@
-//! Metrics at one moment: families of samples, whoever reads them.
+//! Metrics at one moment: families of samples, for all exporters.
 
 use super::histogram::Reading;
 
@@ -11,7 +11,7 @@ pub(crate) struct Family {
     pub(crate) samples: Vec<Sample>,
 }
 
-/// What the numbers of a family are.
+/// The type of a family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MetricKind {
     Counter,
@@ -28,7 +28,7 @@ pub(crate) struct Sample {
 
 pub(crate) type Labels = Vec<(&'static str, String)>;
 
-/// What a series says.
+/// The value of a series.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum SampleValue {
     Whole(u64),
@@ -36,12 +36,12 @@ pub(crate) enum SampleValue {
     Histogram(Reading),
 }
 
-/// Families in the making.
+/// A list of families.
 #[derive(Debug, Default)]
 pub(crate) struct Families(pub(crate) Vec<Family>);
 
 impl Families {
-    /// A family, unless it has no series.
+    /// Adds a family, unless it has no series.
     pub(crate) fn add(
         &mut self,
         kind: MetricKind,
@@ -56,7 +56,7 @@ impl Families {
         }
     }
 
-    /// A family of one number.
+    /// Adds a family of one series without labels.
     pub(crate) fn one(
         &mut self,
         kind: MetricKind,

@@ -1,16 +1,16 @@
-//! Everything that is counted, at one moment. Names and labels stand here and nowhere else.
+//! All metrics at one moment. Only this file knows their names and labels.
 
 use std::sync::atomic::Ordering;
 
 use super::family::{Families, Family, Labels, MetricKind, SampleValue};
 use super::{Component, Metrics, process};
 
-/// What is under way in the generation that serves; nobody counts it, it is looked at.
+/// The current load, which is read when metrics are gathered.
 #[derive(Debug, Default)]
 pub struct Load {
-    /// One for each entry.
+    /// For each entry.
     pub queues: Vec<(Component, String, WorkerCounts)>,
-    /// One for each origin.
+    /// For each origin.
     pub pools: Vec<(String, ConnectionCounts)>,
     /// Answers in the cache.
     pub cached: u64,
@@ -18,28 +18,28 @@ pub struct Load {
     pub cached_bytes: u64,
 }
 
-/// The workers of an entry, and the queue behind them.
+/// The workers of an entry, and its queue.
 #[derive(Debug, Clone, Copy)]
 pub struct WorkerCounts {
     /// Lookups that wait.
     pub waiting: usize,
     /// Workers in use.
     pub busy: usize,
-    /// Workers that there are.
+    /// All workers.
     pub workers: usize,
 }
 
 /// The connections to one origin.
 #[derive(Debug, Clone, Copy)]
 pub struct ConnectionCounts {
-    /// Those that are kept.
+    /// Idle connections.
     pub idle: usize,
-    /// All of them.
+    /// All connections.
     pub open: usize,
 }
 
 impl Metrics {
-    /// All series. `runtime`: also those of the process.
+    /// All families; with `runtime` also those of the process.
     pub(crate) fn families(&self, load: &Load, runtime: bool) -> Vec<Family> {
         let mut families = Families::default();
         self.lifecycle(&mut families);
@@ -47,7 +47,7 @@ impl Metrics {
         self.application(&mut families);
         self.backends(&mut families);
         self.cache(&mut families, load);
-        standing(&mut families, load);
+        load_gauges(&mut families, load);
         self.tokens(&mut families);
         self.spans(&mut families);
         if runtime {
@@ -225,8 +225,8 @@ impl Metrics {
     }
 }
 
-/// What is only looked at.
-fn standing(families: &mut Families, load: &Load) {
+/// Gauges of the current load.
+fn load_gauges(families: &mut Families, load: &Load) {
     let each = |pick: fn(&WorkerCounts) -> usize| {
         let queues = load.queues.iter();
         queues.map(move |(component, name, queue)| {

@@ -1,11 +1,9 @@
-//! How long things took, counted into the buckets of the Go program. An observation is three
-//! atomic additions.
+//! Histograms of durations, with the buckets of the Go program. An observation is two atomic additions.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// The upper bounds of the buckets but the last one, which has none: as nanoseconds, and as text in
-/// seconds.
+/// The upper bounds of all buckets but the last: in nanoseconds, and as text in seconds.
 pub(crate) const BOUNDS: [(u64, &str); 11] = [
     (5_000_000, "0.005"),
     (10_000_000, "0.01"),
@@ -27,12 +25,12 @@ pub(crate) struct Histogram {
     nanos: AtomicU64,
 }
 
-/// What a histogram held at one moment.
+/// The content of a histogram.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Reading {
-    /// Each bucket by itself.
+    /// Not cumulative.
     pub(crate) buckets: [u64; BOUNDS.len() + 1],
-    /// All durations together, in seconds.
+    /// The sum, in seconds.
     pub(crate) sum: f64,
 }
 

@@ -1,17 +1,14 @@
-//! What the broker counts, and how Prometheus reads it (`server.observability`).
+//! The metrics of the broker.
 //!
 //! | file | holds |
 //! |---|---|
-//! | `series`, `histogram` | counters, as those hold them who count |
-//! | `known` | which of them there are, by their labels |
-//! | `outcome` | what came of a request, as one of a few words |
-//! | `gather` → `family` | all of it at one moment |
-//! | `text`, `endpoint` | that in Prometheus' text format, and the server that gives it out |
+//! | `series`, `histogram` | the counters of an entry or a listener |
+//! | `outcome` | the label `outcome` of a request |
+//! | `gather` → `family` | all series at one moment |
 //!
-//! Names, labels and buckets are those of the Go program, so that its dashboards go on working.
-//! Labels are bounded: they hold names of the configuration (`unknown` for any other), and words of
-//! fixed sets. A duration is service time, from the last byte of a request to its answer. Everything
-//! is counted whether or not it is ever read.
+//! Names, labels and buckets are those of the Go program, for its dashboards. The set of labels is limited:
+//! names of the configuration (`unknown` for all others), and words of fixed sets. A duration is from the
+//! last byte of a request to its answer. Everything is counted, also if it is never exported.
 
 pub(crate) mod family;
 mod gather;
@@ -32,28 +29,29 @@ pub use series::{
     RequestsByListener,
 };
 
-/// The label for what the configuration does not name.
+/// The label for names that are not in the configuration.
 pub(crate) const UNKNOWN: &str = "unknown";
-/// The label for what has no name, as in the Go program.
+/// The label for listeners without a name, as in the Go program.
 const DEFAULT: &str = "default";
-/// The label for what came through no listener.
+/// The label for requests without a listener.
 const NONE: &str = "none";
 
 type Name = (Component, String);
 
-/// All that is counted. It outlives every generation of the configuration.
+/// All metrics. They outlive each configuration: the counters of an entry continue across a reload, and end
+/// with the last request of an entry that was removed.
 #[derive(Debug)]
 pub struct Metrics {
     requests: WeakMap<(Component, String, String), Requests>,
     listeners: WeakMap<Name, ListenerMetrics>,
     calls: WeakMap<(Component, String, &'static str), Calls>,
     cache_counters: WeakMap<Name, CacheCounters>,
-    /// Tokens of our own: got, not got, refused by an API.
+    /// Tokens.
     pub tokens: Tokens,
-    /// Reloads that changed over, and those that did not.
+    /// Reloads that succeeded, and those that failed.
     reloads: [Counter; 2],
     last_reload_failed: AtomicBool,
-    /// Of the configuration that is served, in seconds since 1970.
+    /// The time at which the current configuration was read, in seconds since 1970.
     configured: AtomicU64,
     startups: Counter,
     shutdowns: Counter,
@@ -63,25 +61,25 @@ pub struct Metrics {
     pub spans: Spans,
 }
 
-/// What became of finished spans.
+/// Finished spans.
 #[derive(Debug, Default)]
 pub struct Spans {
-    /// The collector has taken them.
+    /// Accepted by the collector.
     pub exported: Counter,
-    /// The queue was full, or the collector did not take them.
+    /// Dropped, because the queue was full or the collector failed.
     pub dropped: Counter,
 }
 
-/// What became of tokens.
+/// Tokens.
 #[derive(Debug, Default)]
 pub struct Tokens {
-    /// Got from a provider.
+    /// Own tokens that a provider issued.
     pub fetched: Counter,
-    /// Not got.
+    /// Requests for own tokens that failed.
     pub failed: Counter,
-    /// Our own, to which an API said 401.
+    /// Own tokens that an API answered with 401.
     pub ours_refused: Counter,
-    /// Mail clients', which are not good.
+    /// Tokens of mail clients that were refused.
     pub theirs_refused: Counter,
 }
 
@@ -105,8 +103,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// The requests for an entry that come through `listeners`, or through none of them; for `None`
-    /// those for names that are no entry's.
+    /// The requests for an entry, by listener; `None`: requests for unknown names.
     pub fn rows(&self, component: Component, name: Option<&str>, listeners: &[Name]) -> RequestsByListener {
         let name = name.unwrap_or(UNKNOWN);
         let requests = |listener: &str| {
@@ -138,12 +135,12 @@ impl Metrics {
         self.calls.get_or_make((component, name.to_owned(), method), Default::default)
     }
 
-    /// What the cache does for an entry.
+    /// The cache of an entry.
     pub fn cache_counters(&self, component: Component, name: &str) -> Arc<CacheCounters> {
         self.cache_counters.get_or_make((component, name.to_owned()), Default::default)
     }
 
-    /// A reload has changed over to another configuration, or has not.
+    /// Counts a reload, which changed the configuration or failed.
     pub fn reloaded(&self, changed: bool) {
         self.reloads[usize::from(!changed)].add();
         self.last_reload_failed.store(!changed, Ordering::Relaxed);
@@ -152,12 +149,12 @@ impl Metrics {
         }
     }
 
-    /// The broker is ready.
+    /// Counts a start.
     pub fn started(&self) {
         self.startups.add();
     }
 
-    /// The broker stops.
+    /// Counts a stop.
     pub fn stopping(&self) {
         self.shutdowns.add();
     }

@@ -1,5 +1,4 @@
-//! What came of a request, as one word out of a fixed set: the Go program's words, without those
-//! that came off the wire.
+//! The outcome of a request, as one word of a fixed set: the words of the Go program.
 
 use crate::model::{Action, Answer, Failure, OnFailure, Protocol, is_smtp_code};
 use crate::wire::reply;
@@ -46,18 +45,18 @@ impl From<Protocol> for Component {
     }
 }
 
-/// What came of a request.
+/// The outcome of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// A value, an accepted login, an action that lets pass.
     Ok,
-    /// A map holds nothing.
+    /// The map has no value.
     NotFound,
-    /// Something failed that may be better soon; an action that says "later".
+    /// A temporary failure, or an action that defers.
     TempFail,
-    /// The budget ended.
+    /// The time limit ended.
     Timeout,
-    /// Something failed that an administrator must look at, or a login was denied.
+    /// A permanent failure, or a denied login.
     Fail,
     /// A policy has no opinion.
     Dunno,
@@ -143,7 +142,7 @@ impl Outcome {
         }
     }
 
-    /// As the label `outcome` names it.
+    /// The label `outcome`.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -165,7 +164,7 @@ impl Outcome {
     }
 }
 
-/// What a map answers with PERM.
+/// Whether a map replies PERM.
 fn is_permanent(failure: &Failure) -> bool {
     match failure {
         Failure::Status(code) => !reply::is_temporary(*code),

@@ -1,5 +1,5 @@
-//! The process itself (proc(5), `/proc/self`), under the names that Prometheus' own libraries use.
-//! What cannot be read, as in a chroot without /proc, is left out.
+//! Metrics of the process (proc(5), `/proc/self`), with the names of Prometheus' client libraries. Values
+//! that cannot be read, as in a chroot without /proc, are left out.
 
 use std::fs;
 
@@ -8,11 +8,11 @@ use nix::unistd::{SysconfVar, sysconf};
 
 use super::family::{Families, MetricKind, SampleValue};
 
-/// Adds what is known.
+/// Adds the families.
 pub(super) fn add(families: &mut Families) {
     if let Some(fds) = fs::read_dir("/proc/self/fd").ok().map(Iterator::count) {
         let name = "process_open_fds";
-        // Without the one that counts.
+        // Without the descriptor of the directory.
         let fds = fds.saturating_sub(1) as u64;
         families.one(MetricKind::Gauge, name, "Number of open file descriptors.", SampleValue::Whole(fds));
     }
@@ -66,7 +66,7 @@ pub(super) fn add(families: &mut Families) {
     }
 }
 
-/// What is used of `/proc/self/stat`; times in ticks.
+/// Fields of `/proc/self/stat`; times in ticks.
 #[derive(Debug, PartialEq, Eq)]
 struct Stat {
     ticks: u64,

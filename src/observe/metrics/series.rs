@@ -1,5 +1,5 @@
-//! What is counted, each as those hold it who count: made when an entry or a listener is, so that
-//! a request costs a few atomic additions, and takes no memory.
+//! Counters. They are made together with an entry or a listener, so that a request costs a few atomic
+//! additions and no allocation.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use super::histogram::{Histogram, Reading};
 use super::outcome::Outcome;
 
-/// Counts up.
+/// A counter.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// One more.
+    /// Adds one.
     pub fn add(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
@@ -23,15 +23,15 @@ impl Counter {
     }
 }
 
-/// A histogram that is there from its first observation on.
+/// A histogram that is allocated at its first observation.
 type Lazy = OnceLock<Box<Histogram>>;
 
-/// What came of the requests for one entry through one listener.
+/// The requests for one entry through one listener, by outcome.
 #[derive(Debug, Default)]
 pub struct Requests([Lazy; Outcome::ALL.len()]);
 
 impl Requests {
-    /// One more, which took this long from its last byte on.
+    /// Counts a request; `took` is from its last byte to the answer.
     pub fn count(&self, outcome: Outcome, took: Duration) {
         self.0[outcome as usize].get_or_init(Box::default).observe(took);
     }
@@ -42,14 +42,14 @@ impl Requests {
     }
 }
 
-/// The requests for one entry, by listener. There are few, and each is found by its address.
+/// The requests for one entry, by listener. There are few listeners, which are compared by pointer.
 #[derive(Debug)]
 pub struct RequestsByListener {
     pub(super) known: Vec<ListenerRequests>,
     pub(super) other: Arc<Requests>,
 }
 
-/// Those through one listener.
+/// The requests through one listener.
 #[derive(Debug)]
 pub struct ListenerRequests {
     pub(super) listener: Arc<ListenerMetrics>,
@@ -58,13 +58,13 @@ pub struct ListenerRequests {
 }
 
 impl RequestsByListener {
-    /// Those through `listener`; `None`: not through any.
+    /// The requests through `listener`; `None`: without a listener.
     #[must_use]
     pub fn of(&self, listener: Option<&Arc<ListenerMetrics>>) -> &Requests {
         self.row(listener).map_or(&self.other, |row| &row.requests)
     }
 
-    /// The name of `listener`, as it is counted.
+    /// The label of `listener`.
     #[must_use]
     pub fn label(&self, listener: Option<&Arc<ListenerMetrics>>) -> &str {
         match self.row(listener) {
@@ -92,7 +92,7 @@ pub struct ListenerMetrics {
 }
 
 impl ListenerMetrics {
-    /// A connection begins; it ends with what is returned.
+    /// Counts a connection until the returned value is dropped.
     #[must_use]
     pub fn open(self: &Arc<Self>) -> OpenConnection {
         self.accepted.add();
@@ -100,18 +100,18 @@ impl ListenerMetrics {
         OpenConnection { listener: Arc::clone(self), since: Instant::now() }
     }
 
-    /// A connection could not be accepted.
+    /// Counts a connection that was not accepted.
     pub fn refused(&self) {
         self.refused.add();
     }
 
-    /// Nobody is accepted until a full queue has room.
+    /// Counts a pause of accepting, because the queue of the entry is full.
     pub fn held_up(&self) {
         self.held_up.add();
     }
 }
 
-/// A connection.
+/// A connection in progress.
 #[derive(Debug)]
 pub struct OpenConnection {
     listener: Arc<ListenerMetrics>,
@@ -127,7 +127,7 @@ impl Drop for OpenConnection {
     }
 }
 
-/// What came of the HTTP exchanges of one entry, or of one errand at identity providers.
+/// The HTTP exchanges of one entry, or with one endpoint of identity providers, by status class.
 #[derive(Debug, Default)]
 pub struct Calls([Lazy; Calls::CLASSES.len()]);
 
@@ -142,7 +142,7 @@ impl Calls {
         ("5xx", "status_code"),
     ];
 
-    /// One more, with the status of a complete answer where there was one.
+    /// Counts an exchange; `None`: without a complete answer.
     pub fn count(&self, status: Option<u16>, took: Duration) {
         let class = status.map_or(0, |status| usize::from(status / 100).min(5));
         self.0[class].get_or_init(Box::default).observe(took);
@@ -154,16 +154,16 @@ impl Calls {
     }
 }
 
-/// How the cache serves one entry.
+/// The cache of one entry.
 #[derive(Debug, Default)]
 pub struct CacheCounters {
-    /// An answer without asking.
+    /// Fresh answers.
     pub hits: Counter,
-    /// The same, which is asked anew meanwhile.
+    /// Stale answers, which are refreshed in the background.
     pub stale: Counter,
-    /// Nothing was there, or nothing that was still good.
+    /// No usable answer.
     pub misses: Counter,
-    /// An answer from before, where a lookup failed.
+    /// Old answers that replaced failures.
     pub stand_ins: Counter,
 }
 
