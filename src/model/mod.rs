@@ -195,7 +195,7 @@ impl fmt::Display for Failure {
             Self::Malformed => "the request cannot be sent",
             Self::EmptyValue => "the value is empty",
             Self::UnexpectedValue => {
-                "the value cannot be sent: it is not a text, or Postfix would misread it (a code needs a text after it, and an action must not begin with `action=`)"
+                "the value cannot be sent: it is not a text, or Postfix would misread it (a code needs a text behind it, and an action must not begin with `action=`)"
             }
             Self::ErrorField(_) => "the error field names an error",
             Self::TooLong(bytes) => return write!(f, "the value is too long: {bytes} bytes"),

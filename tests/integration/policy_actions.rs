@@ -69,7 +69,7 @@ fn a_value_that_begins_with_action_is_explained_in_the_log() {
     assert_eq!(site.policy(Way::Unix, "checks").ask(&[("recipient", "a@example.com")]), FAILED);
     let log = site.broker.log();
     assert!(
-        site.broker.logged(&["lookup failed", "class=\"value\"", "no action begins with `action=`"]),
+        site.broker.logged(&["lookup failed", "class=\"value\"", "an action must not begin with `action=`"]),
         "{log}"
     );
 }
