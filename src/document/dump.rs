@@ -27,20 +27,25 @@ pub(super) enum Origin {
 /// The values that hold, in the order in which they were read.
 #[derive(Default)]
 pub(super) struct Dump {
-    lines: Vec<(KeyPath, Value, Origin)>,
+    lines: Vec<(KeyPath, Option<(Value, Origin)>)>,
 }
 
 impl Dump {
     /// Notes a value. What is noted later holds.
     pub(super) fn set(&mut self, path: &KeyPath, value: Value, origin: Origin) {
-        self.lines.push((path.clone(), value, origin));
+        self.lines.push((path.clone(), Some((value, origin))));
+    }
+
+    /// Keeps the place of a key whose default is not known yet, so that the order is always the same.
+    pub(super) fn reserve(&mut self, path: &KeyPath) {
+        self.lines.push((path.clone(), None));
     }
 
     /// The text; with `changed_only` without what is set nowhere.
     pub(super) fn to_yaml(&self, changed_only: bool) -> String {
         let mut tree = Tree::default();
-        for (path, value, origin) in &self.lines {
-            tree.put(path, value, origin);
+        for (path, value) in &self.lines {
+            tree.put(path, value.as_ref());
         }
         let mut text = String::new();
         tree.write(&mut text, 0, changed_only);
@@ -58,7 +63,7 @@ struct Tree<'d> {
 }
 
 impl<'d> Tree<'d> {
-    fn put(&mut self, path: &'d KeyPath, value: &'d Value, origin: &'d Origin) {
+    fn put(&mut self, path: &'d KeyPath, value: Option<&'d (Value, Origin)>) {
         let mut tree = self;
         for step in path.steps() {
             tree.leaf = None;
@@ -68,7 +73,9 @@ impl<'d> Tree<'d> {
             }
             tree = &mut tree.members[at].1;
         }
-        *tree = Self { leaf: Some((value, origin, path)), ..Self::default() };
+        if let Some((value, origin)) = value {
+            *tree = Self { leaf: Some((value, origin, path)), ..Self::default() };
+        }
     }
 
     /// Whether something in it is shown.

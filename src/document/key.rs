@@ -193,9 +193,20 @@ impl<'d> Key<'d> {
 
     /// Notes the value that holds, for the effective configuration.
     pub(super) fn note(&self, value: serde_yaml::Value, origin: Origin) {
-        if !self.block.is_template && !self.is_part && self.document().record.is_none() {
+        if self.is_dumped() {
             self.document().dump.borrow_mut().set(self.path(), value, origin);
         }
+    }
+
+    /// Keeps the key's place in the effective configuration.
+    pub(super) fn reserve(&self) {
+        if self.is_dumped() {
+            self.document().dump.borrow_mut().reserve(self.path());
+        }
+    }
+
+    fn is_dumped(&self) -> bool {
+        !self.block.is_template && !self.is_part && self.document().record.is_none()
     }
 }
 

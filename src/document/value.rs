@@ -126,8 +126,9 @@ impl<'d> Key<'d> {
             Some(Err(refusal)) => (None, self.refuse(refusal)),
             read => (read.and_then(Result::ok), None),
         };
-        if let (Some(value), Some(spot)) = (&value, &spot) {
-            self.note_spot(show(value), spot);
+        match (&value, &spot) {
+            (Some(value), Some(spot)) => self.note_spot(show(value), spot),
+            _ => self.reserve(),
         }
         Found { key: self.clone(), value, wrong, show: Some(Box::new(show)) }
     }
