@@ -339,16 +339,8 @@ entries:
         };
         for (variable, text, expected) in [
             ("P_A_B", "true", "P_A_B : matches two keys: a-b and a_b"),
-            (
-                "P_NONE",
-                "1",
-                "P_NONE warning : matches no key of this configuration, and has no effect".into(),
-            ),
-            (
-                "P_LIST_0",
-                "1",
-                "P_LIST_0 warning : matches no key of this configuration, and has no ef".into(),
-            ),
+            ("P_NONE", "1", "P_NONE warning : matches no key of this configuration, and has no effect"),
+            ("P_LIST_0", "1", "P_LIST_0 warning : matches no key of this configuration, and has no ef"),
             ("P_PAIRS", "a=b", "P_PAIRS pairs: keys and values cannot come out of a variable"),
             ("P_LIST", "[1", "P_LIST list: expected a list, as [a, b] or a,b"),
         ] {
