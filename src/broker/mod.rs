@@ -94,17 +94,17 @@ pub struct Terms {
 
 /// The settings of a generation.
 #[derive(Debug)]
-pub struct Settings<'s> {
+pub struct BrokerSettings<'s> {
     /// `server.http_client` and `server.tls`.
     pub http: &'s HttpSettings,
     /// `server.response_cache.max_bytes`.
     pub cache_bytes: u64,
     /// `socket_maps`.
-    pub maps: &'s [lookup::Settings],
+    pub maps: &'s [lookup::LookupSettings],
     /// `policy_services`.
-    pub policies: &'s [lookup::Settings],
+    pub policies: &'s [lookup::LookupSettings],
     /// `dovecot_sasl`.
-    pub logins: &'s [login::Settings],
+    pub logins: &'s [login::LoginSettings],
     /// Component and name of all listeners and of the local socket, sorted, each once.
     pub listeners: Vec<(Component, String)>,
 }
@@ -114,7 +114,7 @@ impl Broker {
     ///
     /// # Errors
     /// The HTTP client cannot be set up.
-    pub fn new(settings: &Settings<'_>) -> Result<Self, reqwest::Error> {
+    pub fn new(settings: &BrokerSettings<'_>) -> Result<Self, reqwest::Error> {
         let metrics = Arc::default();
         let http = Arc::new(Http::new(settings.http.clone(), &metrics));
         let cache_bytes = settings.cache_bytes;
@@ -141,7 +141,7 @@ impl Broker {
     ///
     /// # Errors
     /// As [`Self::new`].
-    pub fn next(&self, settings: &Settings<'_>) -> Result<Self, reqwest::Error> {
+    pub fn next(&self, settings: &BrokerSettings<'_>) -> Result<Self, reqwest::Error> {
         let mut shared = self.shared.clone();
         if *shared.http.settings() != *settings.http {
             shared.http = Arc::new(Http::new(settings.http.clone(), &shared.metrics));
@@ -158,13 +158,13 @@ impl Broker {
 
     /// Whether `settings` needs a cache of another size, which only a restart makes.
     #[must_use]
-    pub fn needs_another_cache(&self, settings: &Settings<'_>) -> bool {
+    pub fn needs_another_cache(&self, settings: &BrokerSettings<'_>) -> bool {
         self.shared.cache_bytes != settings.cache_bytes
     }
 
     /// How many entries `settings` adds, changes or removes.
     #[must_use]
-    pub fn entries_changed(&self, settings: &Settings<'_>) -> usize {
+    pub fn entries_changed(&self, settings: &BrokerSettings<'_>) -> usize {
         let maps = differences(settings.maps, self.maps.len(), |new| {
             self.maps.get(&new.name).map(|old| old.entry.settings())
         });
@@ -177,11 +177,15 @@ impl Broker {
         maps + policies + logins
     }
 
-    fn build(settings: &Settings<'_>, shared: Common, before: Option<&Self>) -> Result<Self, reqwest::Error> {
+    fn build(
+        settings: &BrokerSettings<'_>,
+        shared: Common,
+        before: Option<&Self>,
+    ) -> Result<Self, reqwest::Error> {
         let keeps_http = before.is_some_and(|before| Arc::ptr_eq(&before.shared.http, &shared.http));
         let listeners = &settings.listeners;
         let rows = |component, name: Option<&str>| shared.metrics.rows(component, name, listeners);
-        let targets = |entries: &[lookup::Settings],
+        let targets = |entries: &[lookup::LookupSettings],
                        before: Option<&HashMap<String, CountedEntry<LookupEntry>>>| {
             let targets = entries.iter().map(|settings| {
                 let old = before.and_then(|before| before.get(&settings.name)).map(|old| &old.entry);

@@ -5,7 +5,7 @@ use tracing::warn;
 
 use super::Broker;
 use crate::document::nearest;
-use crate::lookup::{Kind, Settings};
+use crate::lookup::{Kind, LookupSettings};
 use crate::model::brief::brief;
 use crate::model::{Answer, Failure, OnFailure, Protocol};
 
@@ -70,7 +70,7 @@ fn did_you_mean(near: Option<&str>) -> String {
 
 /// The `on_failure` of a lookup in an unknown map: TEMP if any map is for Sendmail, because PERM would
 /// bounce mail there.
-pub(super) fn unknown_map(maps: &[Settings]) -> Option<OnFailure> {
-    let is_told_temp = |map: &Settings| matches!(&map.kind, Kind::Map(map) if map.perm_as_temp);
+pub(super) fn unknown_map(maps: &[LookupSettings]) -> Option<OnFailure> {
+    let is_told_temp = |map: &LookupSettings| matches!(&map.kind, Kind::Map(map) if map.perm_as_temp);
     maps.iter().any(is_told_temp).then_some(OnFailure::Temp)
 }

@@ -16,7 +16,7 @@ use crate::command::cli::{CacheCommand, Cli, QueryCommand};
 use crate::daemon::admin::{AdminReply, AdminRequest};
 use crate::daemon::exit::{OS, TEMPORARY, USAGE, say};
 use crate::daemon::query::{self, Query, QueryReply};
-use crate::settings::Settings;
+use crate::settings::Configuration;
 
 /// More than a line of the protocol may have.
 const LONGEST_PASSWORD: u64 = 32 * 1024;
@@ -59,7 +59,7 @@ pub(super) fn query(cli: &Cli, command: &QueryCommand, trace: bool) -> ExitCode 
 }
 
 /// Answers in this process, without sockets.
-fn here(config: &Settings, query: &Query) -> Result<QueryReply, String> {
+fn here(config: &Configuration, query: &Query) -> Result<QueryReply, String> {
     let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
     let broker = Arc::new(Broker::new(&config.broker()).map_err(|error| error.to_string())?);
     let said = runtime.block_on(query::ask(&broker, query));

@@ -10,7 +10,7 @@ use crate::command::cli::Cli;
 use crate::daemon::exit::{CONFIG, OS, UNAVAILABLE, say};
 use crate::lookup;
 use crate::server::{reach, rights};
-use crate::settings::{Settings, Severity};
+use crate::settings::{Configuration, Severity};
 
 pub(super) fn check(cli: &Cli, strict: bool, online: bool) -> ExitCode {
     let (file, read) = cli.location().read(false);
@@ -46,7 +46,7 @@ pub(super) fn check(cli: &Cli, strict: bool, online: bool) -> ExitCode {
     }
 }
 
-fn reached(file: &impl Display, config: &Settings, strict: bool) -> ExitCode {
+fn reached(file: &impl Display, config: &Configuration, strict: bool) -> ExitCode {
     match online::check(config) {
         Ok(counts) if counts.bad == 0 && (!strict || counts.warnings == 0) => {
             good(file, config, &format!("; reached: {counts}"))
@@ -66,8 +66,9 @@ fn reached(file: &impl Display, config: &Settings, strict: bool) -> ExitCode {
     }
 }
 
-fn good(file: &impl Display, config: &Settings, more: &str) -> ExitCode {
-    let names = |entries: &[lookup::Settings]| names_of(entries.iter().map(|entry| entry.name.as_str()));
+fn good(file: &impl Display, config: &Configuration, more: &str) -> ExitCode {
+    let names =
+        |entries: &[lookup::LookupSettings]| names_of(entries.iter().map(|entry| entry.name.as_str()));
     let (maps, policies) = (names(&config.maps), names(&config.policies));
     let logins = names_of(config.logins.iter().map(|entry| entry.name.as_str()));
     let listeners = config.server.sockets.listen.len();

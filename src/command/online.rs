@@ -14,7 +14,7 @@ use crate::http::{Http, Reached};
 use crate::model::Deadline;
 use crate::model::brief::without_controls;
 use crate::oidc::{ClientSettings, Needs, Oidc};
-use crate::settings::Settings;
+use crate::settings::Configuration;
 
 /// The time limit of the whole check.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -72,7 +72,7 @@ impl Good {
 ///
 /// # Errors
 /// The runtime cannot be started.
-pub(super) fn check(config: &Settings) -> std::io::Result<Counts> {
+pub(super) fn check(config: &Configuration) -> std::io::Result<Counts> {
     let runtime = tokio::runtime::Runtime::new()?;
     let Goals { origins, providers } = Goals::of(config);
     let counts = (origins.len(), providers.len());
@@ -152,7 +152,7 @@ struct Goals<'c> {
 }
 
 impl<'c> Goals<'c> {
-    fn of(config: &'c Settings) -> Self {
+    fn of(config: &'c Configuration) -> Self {
         let mut goals = Self::default();
         for (kind, entries) in [("map", &config.maps), ("policy", &config.policies)] {
             for entry in entries {

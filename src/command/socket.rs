@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::command::cli::Cli;
 use crate::daemon::admin::{AdminReply, AdminRequest};
 use crate::daemon::exit::{CONFIG, TEMPORARY, say};
-use crate::settings::{Problem, Settings, Severity};
+use crate::settings::{Configuration, Problem, Severity};
 
 /// A policy may take 90 s.
 const PATIENCE: Duration = Duration::from_secs(100);
@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(100);
 /// The path of the admin socket, and the configuration that it comes from.
 pub(super) struct AdminSocket {
     path: PathBuf,
-    pub(super) config: Result<Settings, Vec<Problem>>,
+    pub(super) config: Result<Configuration, Vec<Problem>>,
 }
 
 impl AdminSocket {

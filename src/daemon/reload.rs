@@ -25,7 +25,7 @@ use crate::server::activation::Activated;
 use crate::server::bind::{self, Bound};
 use crate::server::settings::Privileges;
 use crate::server::{Changes, Listeners};
-use crate::settings::{Location, Problem, Server, Settings, Severity};
+use crate::settings::{Configuration, Location, Problem, Server, Severity};
 
 /// The running daemon.
 pub(super) struct Daemon<'c> {
@@ -74,7 +74,7 @@ impl Fixed {
 impl<'c> Daemon<'c> {
     pub(super) fn new(
         location: &'c Location,
-        config: &Settings,
+        config: &Configuration,
         broker: Arc<Broker>,
         listeners: Listeners,
         activated: Activated,
@@ -209,7 +209,7 @@ impl<'c> Daemon<'c> {
     }
 
     /// Prepares everything that can fail, and logs the failure.
-    fn prepare(&self) -> Result<(Settings, Broker, bind::Plan), String> {
+    fn prepare(&self) -> Result<(Configuration, Broker, bind::Plan), String> {
         let jail = self.fixed.privileges.chroot.as_deref();
         let inside = jail.map(|jail| format!(" (inside chroot {})", jail.display())).unwrap_or_default();
         let (file, read) = self.location.read(jail.is_some());
@@ -246,7 +246,7 @@ impl<'c> Daemon<'c> {
     }
 
     /// The keys whose change takes effect after a restart.
-    fn needs_a_restart(&self, config: &Settings) -> Vec<&'static str> {
+    fn needs_a_restart(&self, config: &Configuration) -> Vec<&'static str> {
         let now = Fixed::of(&config.server);
         let fixed = [
             ("server.admin.path, mode", self.fixed.admin != now.admin),

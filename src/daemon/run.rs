@@ -35,7 +35,7 @@ use crate::server::bind::{self, Bound, UnixEndpoint};
 use crate::server::privilege::{ProcessIdentity, drop_privileges, keep_to_itself};
 use crate::server::threads::Threads;
 use crate::server::{ConnectionLimits, Listeners, Shared};
-use crate::settings::{Location, Settings};
+use crate::settings::{Configuration, Location};
 
 /// Descriptors for other uses than connections of Postfix: connections to APIs, files, the runtime.
 const RESERVED_DESCRIPTORS: u64 = 256;
@@ -98,7 +98,7 @@ impl Prepared {
     ///
     /// # Errors
     /// The first step that fails, as a sentence.
-    fn new(config: &Settings, activated: Activated) -> Result<Self, String> {
+    fn new(config: &Configuration, activated: Activated) -> Result<Self, String> {
         let broker = Broker::new(&config.broker()).map_err(|error| format!("cannot set up TLS: {error}"))?;
         let exporter = config.server.otlp.clone();
         let exporter = exporter.map(|otlp| Exporter::new(otlp, config.server.http.clone(), broker.metrics()));
@@ -144,7 +144,7 @@ fn exported(generation: &Arc<Generation>) -> Current {
 
 async fn serve(
     location: &Location,
-    config: &Settings,
+    config: &Configuration,
     prepared: Prepared,
     held: SigSet,
 ) -> io::Result<ExitCode> {
@@ -199,7 +199,7 @@ async fn serve(
 }
 
 /// The limits of connections. A quarter is reserved for logins, if there are any.
-fn limits(config: &Settings, connections: usize) -> ConnectionLimits {
+fn limits(config: &Configuration, connections: usize) -> ConnectionLimits {
     let for_logins = if config.logins.is_empty() { 0 } else { (connections / 4).clamp(1, 1024) };
     ConnectionLimits::new(connections, for_logins, config.server.max_connections_per_address)
 }
@@ -266,7 +266,7 @@ async fn watch(threads: Threads, turned: mpsc::Sender<()>) {
 }
 
 /// Raises the soft limit of descriptors to the hard one, and says how many connections fit.
-fn max_connections(config: &Settings) -> usize {
+fn max_connections(config: &Configuration) -> usize {
     let descriptors = match getrlimit(Resource::RLIMIT_NOFILE) {
         Ok((soft, hard)) if soft < hard => {
             setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map_or(soft, |()| hard)

@@ -6,7 +6,7 @@
 //! URL, and an API in trouble are failures: a user whose password is right must not be told that
 //! it is wrong.
 
-use super::{Decision, Settings, fields};
+use super::{Decision, LoginSettings, fields};
 use crate::http::Reply;
 use crate::model::{Failure, is_account_name};
 
@@ -19,7 +19,7 @@ const MAX_USER: usize = 512;
 ///
 /// # Errors
 /// The failure, by the table of logins in the README.
-pub(super) fn read(settings: &Settings, user: &str, reply: &Reply) -> Result<Decision, Failure> {
+pub(super) fn read(settings: &LoginSettings, user: &str, reply: &Reply) -> Result<Decision, Failure> {
     if let Some(fields) = &settings.fields {
         return fields::read(settings, fields, user, reply);
     }
@@ -67,7 +67,7 @@ pub(super) fn hint(failure: &Failure) -> Option<String> {
 }
 
 /// Whether a response refuses our token, and says nothing of the user.
-pub(super) fn refuses_our_token(settings: &Settings, reply: &Reply) -> bool {
+pub(super) fn refuses_our_token(settings: &LoginSettings, reply: &Reply) -> bool {
     reply.status == 401 && !reply.headers.contains_key("auth-status") && !fields::denies(settings, reply)
 }
 

@@ -6,7 +6,7 @@
 
 use super::answer::{self, DENIED};
 use super::settings::Fields;
-use super::{Decision, Settings};
+use super::{Decision, LoginSettings};
 use crate::http::{Reply, compress};
 use crate::lookup::value::{Depth, Field, Object, Value};
 use crate::model::Failure;
@@ -17,7 +17,7 @@ use crate::observe::explain;
 /// # Errors
 /// The failure, by the second table of logins in the README.
 pub(super) fn read(
-    settings: &Settings,
+    settings: &LoginSettings,
     fields: &Fields,
     user: &str,
     reply: &Reply,
@@ -60,7 +60,7 @@ pub(super) fn read(
 }
 
 /// Whether a response with a status of `denied_status` says by itself that it speaks of the user.
-pub(super) fn denies(settings: &Settings, reply: &Reply) -> bool {
+pub(super) fn denies(settings: &LoginSettings, reply: &Reply) -> bool {
     let Some(fields) = settings.fields.as_ref().filter(|_| settings.denied_status.contains(&reply.status))
     else {
         return false;

@@ -40,7 +40,7 @@ use crate::observe::redact::{REDACTED, Redactor};
 use crate::oidc::{Oidc, TokenVerdict, TokenVerifier};
 use attempts::Attempt;
 pub use penalty::Penalties;
-pub use settings::{Fields, Settings};
+pub use settings::{Fields, LoginSettings};
 
 /// A body from which on its reading takes long enough to let others have a turn before.
 const LONG_BODY: usize = 128 * 1024;
@@ -48,7 +48,7 @@ const LONG_BODY: usize = 128 * 1024;
 /// One entry, ready to be asked.
 #[derive(Debug)]
 pub struct LoginEntry {
-    settings: Settings,
+    settings: LoginSettings,
     backend: Backend,
     verifier: Option<TokenVerifier>,
     penalties: Arc<Penalties>,
@@ -78,7 +78,7 @@ impl LoginEntry {
     /// # Errors
     /// Where its proxy cannot be used.
     pub fn new(
-        settings: Settings,
+        settings: LoginSettings,
         http: &Http,
         oidc: &Oidc,
         penalties: &Arc<Penalties>,
@@ -105,7 +105,7 @@ impl LoginEntry {
 
     /// What the configuration says of it.
     #[must_use]
-    pub fn settings(&self) -> &Settings {
+    pub fn settings(&self) -> &LoginSettings {
         &self.settings
     }
 
@@ -118,7 +118,7 @@ impl LoginEntry {
     /// For an administrator.
     #[must_use]
     pub fn status(&self) -> Value {
-        let Settings { name, url, .. } = &self.settings;
+        let LoginSettings { name, url, .. } = &self.settings;
         self.backend.status("login", name, url)
     }
 
@@ -308,8 +308,8 @@ mod tests {
     use super::*;
     use crate::lookup::PoolSettings;
 
-    pub(super) fn settings() -> Settings {
-        Settings {
+    pub(super) fn settings() -> LoginSettings {
+        LoginSettings {
             name: "smtp".to_owned(),
             url: "http://127.0.0.1:1/auth".parse().expect("a URL"),
             headers: reqwest::header::HeaderMap::new(),
@@ -350,7 +350,7 @@ mod tests {
             credentials: Credentials::Password { user: "u".to_owned(), password: password.clone() },
             peer: Peer { service: "smtp".to_owned(), ..Peer::default() },
         };
-        let body = |settings: &Settings, login: &Login| {
+        let body = |settings: &LoginSettings, login: &Login| {
             let body = request::body(settings, login, "u", &password);
             String::from_utf8(body.to_vec()).expect("UTF-8")
         };

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use moka::ops::compute::Op;
 use moka::sync::Cache;
 
-use super::Settings;
+use super::LoginSettings;
 use super::attempts::{Attempt, Attempts, Subject, TooManyAttempts};
 use crate::model::Deadline;
 use crate::model::domain;
@@ -75,7 +75,7 @@ impl Penalties {
     /// Where its turn does not come in time.
     pub(super) async fn begin(
         &self,
-        settings: &Settings,
+        settings: &LoginSettings,
         remote: Option<IpAddr>,
         user: &str,
         at: Instant,
@@ -104,7 +104,7 @@ impl Penalties {
 
     /// Counts a denial of `user` by the entry of `settings`, and says how long to hold it back. An
     /// address that is not known, or excluded, costs `failure_delay` alone.
-    pub(super) fn denied(&self, settings: &Settings, remote: Option<IpAddr>, user: &str) -> Duration {
+    pub(super) fn denied(&self, settings: &LoginSettings, remote: Option<IpAddr>, user: &str) -> Duration {
         let counted = remote.filter(|address| settings.penalty && !is_exempt(settings, *address));
         let Some(address) = counted else { return settings.failure_delay };
         let account = self.hash(user);
@@ -181,7 +181,7 @@ impl Denials {
     }
 }
 
-fn is_exempt(settings: &Settings, address: IpAddr) -> bool {
+fn is_exempt(settings: &LoginSettings, address: IpAddr) -> bool {
     let address = address.to_canonical();
     address.is_loopback() || settings.penalty_exempt.iter().any(|network| network.contains(&address))
 }
@@ -203,7 +203,7 @@ mod tests {
     use crate::login::tests::settings;
     use futures_util::FutureExt;
 
-    fn seconds(penalties: &Penalties, settings: &Settings, remote: &str) -> u64 {
+    fn seconds(penalties: &Penalties, settings: &LoginSettings, remote: &str) -> u64 {
         penalties.denied(settings, remote.parse().ok(), "u").as_secs()
     }
 

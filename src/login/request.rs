@@ -5,13 +5,13 @@ use hyper::body::Bytes;
 use hyper::header::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
-use super::Settings;
+use super::LoginSettings;
 use crate::http::{Headers, Request, compress, path_of};
 use crate::model::Login;
 use crate::model::secret::Secret;
 
 /// The body: every member a string, in the order of the alphabet; what is not known is left out.
-pub(super) fn body(settings: &Settings, login: &Login, user: &str, password: &Secret) -> Bytes {
+pub(super) fn body(settings: &LoginSettings, login: &Login, user: &str, password: &Secret) -> Bytes {
     let peer = &login.peer;
     let default_port = settings.default_local_port.map(|port| port.to_string()).unwrap_or_default();
     let local_port = if peer.local_port.is_empty() { &default_port } else { &peer.local_port };
@@ -41,7 +41,7 @@ pub(super) fn body(settings: &Settings, login: &Login, user: &str, password: &Se
 
 /// The request around it, with the headers that it has alone. A password is sent once.
 pub(super) fn request<'r>(
-    settings: &'r Settings,
+    settings: &'r LoginSettings,
     body: Bytes,
     headers: &'r Headers,
     own: &'r [(HeaderName, HeaderValue)],

@@ -25,7 +25,7 @@ const ON_FAILURE: &[(&str, OnFailure)] =
 
 /// One entry of `dovecot_sasl`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Settings {
+pub struct LoginSettings {
     /// The entry's name.
     pub name: String,
     /// `target`: http or https, with a host.
@@ -77,7 +77,7 @@ pub struct Fields {
     pub reason: Option<Field>,
 }
 
-impl Settings {
+impl LoginSettings {
     /// The URLs of its API and of its identity providers.
     pub fn urls(&self) -> impl Iterator<Item = &Url> {
         let clients = self.bearer.iter().chain(self.tokens.iter().map(|tokens| &tokens.client));
@@ -86,11 +86,11 @@ impl Settings {
 }
 
 /// Reads the entries of `dovecot_sasl`.
-pub fn read(entries: &Entries<'_>, inherited: &Inherited) -> Vec<Settings> {
+pub fn read(entries: &Entries<'_>, inherited: &Inherited) -> Vec<LoginSettings> {
     entries.read(|name, keys| entry(name, keys, inherited))
 }
 
-fn entry(name: &str, entry: &Section<'_>, inherited: &Inherited) -> Option<Settings> {
+fn entry(name: &str, entry: &Section<'_>, inherited: &Inherited) -> Option<LoginSettings> {
     let is_grpc = settings::grpc(entry);
     let url = settings::target(entry, None, !is_grpc).map(|(url, _)| url);
     if let Some(url) = &url {
@@ -105,7 +105,7 @@ fn entry(name: &str, entry: &Section<'_>, inherited: &Inherited) -> Option<Setti
         settings::statuses(entry, "denied_status", status_code, "is `status_code`, which accepts");
     let accept_bare_status = entry.key("accept_bare_status").flag().or(false);
     let (penalty, penalty_exempt) = penalty(entry);
-    Some(Settings {
+    Some(LoginSettings {
         name: name.to_owned(),
         headers,
         compress_request,

@@ -5,7 +5,7 @@
 //! is a failure.
 
 use super::value::{self, Depth, Document, Field, Object, Value};
-use super::{Absent, Kind, MapSettings, Settings, request};
+use super::{Absent, Kind, LookupSettings, MapSettings, request};
 use crate::http::{Reply, compress};
 use crate::model::{Answer, Failure};
 
@@ -13,7 +13,7 @@ use crate::model::{Answer, Failure};
 ///
 /// # Errors
 /// The failure, by the outcome table of the README.
-pub(super) fn read(settings: &Settings, reply: &Reply) -> Result<Answer, Failure> {
+pub(super) fn read(settings: &LookupSettings, reply: &Reply) -> Result<Answer, Failure> {
     if reply.status != settings.status_code {
         return match &settings.kind {
             Kind::Map(map) if map.not_found_status.contains(&reply.status) => Ok(Answer::NotFound),
@@ -42,7 +42,7 @@ pub(super) fn read(settings: &Settings, reply: &Reply) -> Result<Answer, Failure
 }
 
 /// What an administrator who looks into a failure may want to set.
-pub(super) fn hint(settings: &Settings, failure: &Failure) -> Option<String> {
+pub(super) fn hint(settings: &LookupSettings, failure: &Failure) -> Option<String> {
     let Failure::Status(code @ (404 | 410)) = failure else { return None };
     Some(match &settings.kind {
         Kind::Map(_) => format!(
@@ -56,7 +56,7 @@ pub(super) fn hint(settings: &Settings, failure: &Failure) -> Option<String> {
 }
 
 /// Whether the error field is there, and says that there was none.
-fn says_no_error(settings: &Settings, body: &Object<'_>) -> Result<bool, Failure> {
+fn says_no_error(settings: &LookupSettings, body: &Object<'_>) -> Result<bool, Failure> {
     let Some(field) = &settings.error_field else { return Ok(false) };
     let Some(error) = field.find(body, Depth::Any)? else { return Ok(false) };
     let text = value::error_text(error)?;

@@ -18,7 +18,7 @@ use moka::Expiry;
 use moka::sync::Cache as Moka;
 
 use super::template::LookupInput;
-use super::{CacheSettings, Kind, Settings, verb};
+use super::{CacheSettings, Kind, LookupSettings, verb};
 use crate::model::{Answer, Attribute};
 use crate::observe::metrics::{CacheCounters, Metrics};
 
@@ -160,7 +160,7 @@ impl Cache {
 
     /// A new target's part.
     #[must_use]
-    pub fn entry_cache(&self, settings: &Settings, metrics: &Metrics) -> EntryCache {
+    pub fn entry_cache(&self, settings: &LookupSettings, metrics: &Metrics) -> EntryCache {
         let policy = match &settings.kind {
             Kind::Map(_) => None,
             Kind::Policy(policy) => Some(match &policy.cache_key {

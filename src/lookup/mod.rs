@@ -37,7 +37,7 @@ use crate::oidc::Oidc;
 use cache::{Cache, Cached, EntryCache};
 use request::Rendered;
 pub use settings::{
-    Absent, CacheSettings, Kind, LogKeys, MapSettings, Method, PolicySettings, PoolSettings, Settings,
+    Absent, CacheSettings, Kind, LogKeys, LookupSettings, MapSettings, Method, PolicySettings, PoolSettings,
 };
 use shared::{Role, SharedLookups};
 use template::LookupInput;
@@ -58,7 +58,7 @@ pub struct RequestContext {
 /// One HTTP API, ready to be asked.
 #[derive(Debug)]
 pub struct LookupEntry {
-    settings: Settings,
+    settings: LookupSettings,
     /// Where no template makes it.
     path: PathAndQuery,
     backend: Backend,
@@ -75,13 +75,18 @@ impl LookupEntry {
     ///
     /// # Errors
     /// Where its proxy cannot be used.
-    pub fn new(settings: Settings, http: &Http, oidc: &Oidc, cache: &Cache) -> Result<Self, reqwest::Error> {
+    pub fn new(
+        settings: LookupSettings,
+        http: &Http,
+        oidc: &Oidc,
+        cache: &Cache,
+    ) -> Result<Self, reqwest::Error> {
         let cache = cache.entry_cache(&settings, http.metrics());
         Self::with_cache(settings, http, oidc, cache)
     }
 
     fn with_cache(
-        settings: Settings,
+        settings: LookupSettings,
         http: &Http,
         oidc: &Oidc,
         cache: EntryCache,
@@ -118,7 +123,7 @@ impl LookupEntry {
 
     /// What the configuration says of it.
     #[must_use]
-    pub fn settings(&self) -> &Settings {
+    pub fn settings(&self) -> &LookupSettings {
         &self.settings
     }
 
@@ -131,7 +136,7 @@ impl LookupEntry {
     /// For an administrator.
     #[must_use]
     pub fn status(&self, kind: &str) -> Value {
-        let Settings { name, url, .. } = &self.settings;
+        let LookupSettings { name, url, .. } = &self.settings;
         self.backend.status(kind, name, url)
     }
 

@@ -14,7 +14,7 @@ use url::Position;
 
 use super::template::shown::{self, Shown};
 use super::template::{Input, LookupInput, Unsendable};
-use super::{Method, RequestContext, Settings};
+use super::{LookupSettings, Method, RequestContext};
 use crate::http::{Headers, Request, compress};
 use crate::model::Attribute;
 use crate::observe::explain;
@@ -37,7 +37,7 @@ pub(super) struct Rendered {
 
 impl Rendered {
     /// For `query --trace`. Headers may hold secrets: they are named only.
-    pub(super) fn note(&self, settings: &Settings) -> String {
+    pub(super) fn note(&self, settings: &LookupSettings) -> String {
         let origin = settings.url.origin().ascii_serialization();
         let own = self.headers.iter().map(|(name, _)| name);
         let own = own.filter(|name| !settings.headers.contains_key(*name));
@@ -63,7 +63,7 @@ impl Rendered {
 
 /// Renders the request of one question.
 pub(super) fn render(
-    settings: &Settings,
+    settings: &LookupSettings,
     fixed: &PathAndQuery,
     lookup: LookupInput<'_>,
     context: &RequestContext,
@@ -93,14 +93,14 @@ pub(super) fn render(
 }
 
 /// Path and body for a note, which from now on shows nothing of what was left out of them.
-fn for_people(settings: &Settings, input: Input<'_>) -> Result<(String, String), Unsendable> {
+fn for_people(settings: &LookupSettings, input: Input<'_>) -> Result<(String, String), Unsendable> {
     explain::redact(|| redactor(settings));
     let [path, body] = parts(settings, input)?;
     let packed = if settings.compress_request { " (sent as gzip)" } else { "" };
     Ok((path.text, format!("{}{packed}", body.text)))
 }
 
-fn parts(settings: &Settings, input: Input<'_>) -> Result<[Shown; 2], Unsendable> {
+fn parts(settings: &LookupSettings, input: Input<'_>) -> Result<[Shown; 2], Unsendable> {
     let path = match &settings.path {
         Some(template) => template.shown(input)?,
         None => shown::path(&settings.url[Position::BeforePath..Position::AfterQuery]),
@@ -110,7 +110,7 @@ fn parts(settings: &Settings, input: Input<'_>) -> Result<[Shown; 2], Unsendable
 }
 
 /// What the entry itself tells its API: in headers, in the query, in the payload.
-pub(super) fn redactor(settings: &Settings) -> Redactor {
+pub(super) fn redactor(settings: &LookupSettings) -> Redactor {
     let mut redactor = Redactor::of_headers(&settings.headers);
     let nothing = Input { name: &settings.name, lookup: LookupInput::Key(""), delimiters: "" };
     for part in parts(settings, nothing).into_iter().flatten() {
@@ -137,7 +137,11 @@ fn hex(bytes: &[u8], digits: &mut [u8]) {
 }
 
 /// `fixed`, unless a template makes it.
-fn path(settings: &Settings, fixed: &PathAndQuery, input: Input<'_>) -> Result<PathAndQuery, Unsendable> {
+fn path(
+    settings: &LookupSettings,
+    fixed: &PathAndQuery,
+    input: Input<'_>,
+) -> Result<PathAndQuery, Unsendable> {
     let Some(template) = &settings.path else { return Ok(fixed.clone()) };
     let mut path = Vec::new();
     template.render_path(input, &mut path)?;

@@ -17,7 +17,7 @@ use super::accounts::user_id;
 use super::activation::Activated;
 use super::directory::Own;
 use super::privilege::ProcessIdentity;
-use super::settings::{Endpoint, Settings};
+use super::settings::{Endpoint, SocketSettings};
 use super::unix;
 pub use super::unix::UnixEndpoint;
 use crate::backend::worker_pool::WorkerPool;
@@ -143,7 +143,7 @@ pub(super) struct Wanted {
 ///
 /// # Errors
 /// The first endpoint that cannot be used.
-pub fn all(settings: &Settings, activated: &Activated) -> Result<Vec<Bound>, Error> {
+pub fn all(settings: &SocketSettings, activated: &Activated) -> Result<Vec<Bound>, Error> {
     let own = own(settings);
     let bound =
         specs(settings)?.into_iter().map(|spec| Ok(Bound { socket: bind(&spec, activated, own)?, spec }));
@@ -151,7 +151,7 @@ pub fn all(settings: &Settings, activated: &Activated) -> Result<Vec<Bound>, Err
 }
 
 /// Who besides root may write to the directories of sockets; `None` if this process is not root.
-fn own(settings: &Settings) -> Option<Own> {
+fn own(settings: &SocketSettings) -> Option<Own> {
     // The names may be unknown in the jail. An unknown user is not allowed to write.
     let identity = || ProcessIdentity::of(&settings.privileges).ok();
     geteuid().is_root().then(|| identity().as_ref().map(Own::of).unwrap_or_default())
@@ -161,7 +161,7 @@ fn own(settings: &Settings) -> Option<Own> {
 ///
 /// # Errors
 /// It cannot be made.
-pub fn admin(settings: &Settings) -> Result<UnixEndpoint, Error> {
+pub fn admin(settings: &SocketSettings) -> Result<UnixEndpoint, Error> {
     // A socket of another user cannot be tested by connecting. Its broker does not run any more: otherwise
     // the local socket would have been in use.
     unix::make_anew(&settings.admin, own(settings))
@@ -172,7 +172,7 @@ pub fn admin(settings: &Settings) -> Result<UnixEndpoint, Error> {
 /// # Errors
 /// The first endpoint that cannot be used.
 pub fn plan<'b>(
-    settings: &Settings,
+    settings: &SocketSettings,
     activated: &Activated,
     present: impl Iterator<Item = &'b Bound>,
 ) -> Result<Plan, Error> {
@@ -209,7 +209,7 @@ pub fn plan<'b>(
 }
 
 /// The configured endpoints, the local socket first.
-fn specs(settings: &Settings) -> Result<Vec<Spec>, Error> {
+fn specs(settings: &SocketSettings) -> Result<Vec<Spec>, Error> {
     let ipc = &settings.ipc;
     let mut allowed = HashSet::new();
     for user in &ipc.allow_users {

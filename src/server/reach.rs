@@ -8,7 +8,7 @@ use std::path::Path;
 
 use nix::unistd::{Gid, User, getegid, geteuid, getgrouplist};
 
-use super::settings::{Endpoint, Settings, UnixSocket};
+use super::settings::{Endpoint, SocketSettings, UnixSocket};
 
 /// Bits of others: read and write, and search of a directory.
 const READ_WRITE: u32 = 0o6;
@@ -41,7 +41,7 @@ impl Visitor {
 
 /// A sentence for each listener that user postfix cannot open; none if there is no such user.
 #[must_use]
-pub fn closed_to_postfix(settings: &Settings) -> Vec<String> {
+pub fn closed_to_postfix(settings: &SocketSettings) -> Vec<String> {
     let Some(postfix) = Visitor::named("postfix") else { return Vec::new() };
     let broker = settings.privileges.user.as_deref();
     let broker = broker.and_then(|name| User::from_name(name).ok().flatten());

@@ -14,7 +14,7 @@ use super::accounts::{group_id, user_id};
 use super::directory::{Own, other_writer_at};
 use super::privilege::{self, ProcessIdentity};
 use super::reach::Visitor;
-use super::settings::{Endpoint, Settings, UnixSocket};
+use super::settings::{Endpoint, SocketSettings, UnixSocket};
 use crate::document::Place;
 
 /// The bits that creating a file in a directory needs.
@@ -31,7 +31,7 @@ pub struct Missing {
 
 /// Checks what a start by `config`, read from `file`, needs.
 #[must_use]
-pub fn missing(file: &Path, settings: &Settings) -> Missing {
+pub fn missing(file: &Path, settings: &SocketSettings) -> Missing {
     let mut missing = Missing::default();
     let privileges = &settings.privileges;
     let identity = ProcessIdentity::of(privileges);
@@ -70,7 +70,7 @@ pub fn missing(file: &Path, settings: &Settings) -> Missing {
 }
 
 /// The unix sockets, with or without those that a service manager may make.
-fn sockets(settings: &Settings, handed_over: bool) -> impl Iterator<Item = &UnixSocket> {
+fn sockets(settings: &SocketSettings, handed_over: bool) -> impl Iterator<Item = &UnixSocket> {
     let listeners = settings.listen.iter().filter_map(move |listener| match &listener.endpoint {
         Endpoint::Unix(socket) if handed_over || listener.systemd_socket_name.is_none() => Some(socket),
         _ => None,
@@ -90,7 +90,7 @@ struct Maker {
 }
 
 impl Maker {
-    fn of(settings: &Settings) -> Option<Self> {
+    fn of(settings: &SocketSettings) -> Option<Self> {
         let (maker, is_root) = match settings.privileges.user.as_deref() {
             Some(name) => {
                 let uid = user_id(name).ok()?;

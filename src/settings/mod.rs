@@ -2,7 +2,7 @@
 //!
 //! A room reads its own keys in its file `settings`. This file calls them in order, and gives the settings
 //! of one room to another. One run finds all problems; if one of them is an error, there are no
-//! [`Settings`]. No message shows a value that may be a secret.
+//! [`Configuration`]. No message shows a value that may be a secret.
 
 mod process;
 mod source;
@@ -31,25 +31,25 @@ pub use source::{Location, environment};
 
 /// A configuration that passed every check.
 #[derive(Debug)]
-pub struct Settings {
+pub struct Configuration {
     /// `server`.
     pub server: Server,
     /// `socket_maps`.
-    pub maps: Vec<lookup::Settings>,
+    pub maps: Vec<lookup::LookupSettings>,
     /// `policy_services`.
-    pub policies: Vec<lookup::Settings>,
+    pub policies: Vec<lookup::LookupSettings>,
     /// `dovecot_sasl`.
-    pub logins: Vec<login::Settings>,
+    pub logins: Vec<login::LoginSettings>,
 }
 
-impl Settings {
+impl Configuration {
     /// What a generation of the broker is made of.
     #[must_use]
-    pub fn broker(&self) -> broker::Settings<'_> {
+    pub fn broker(&self) -> broker::BrokerSettings<'_> {
         let listeners = self.server.sockets.listen.iter();
         let named = listeners.map(|listener| (Component::from(listener.protocol), listener.name.clone()));
         let listeners: BTreeSet<_> = named.chain([(Component::Local, LOCAL.to_owned())]).collect();
-        broker::Settings {
+        broker::BrokerSettings {
             http: &self.server.http,
             cache_bytes: self.server.cache_bytes,
             maps: &self.maps,
@@ -64,7 +64,7 @@ impl Settings {
 #[derive(Debug)]
 pub struct Server {
     /// `server.listen`, `ipc`, `admin`; `run_as_user`, `run_as_group`, `chroot`.
-    pub sockets: server::Settings,
+    pub sockets: server::SocketSettings,
     /// `server.logging`.
     pub logging: Logging,
     /// `server.http_client` and `server.tls`, but for `timeout`, which entries inherit.
@@ -82,7 +82,7 @@ pub struct Server {
 }
 
 /// A configuration and its warnings, or all problems in the order of the file.
-pub type Read = Result<(Settings, Vec<Problem>), Vec<Problem>>;
+pub type Read = Result<(Configuration, Vec<Problem>), Vec<Problem>>;
 
 /// How a configuration is read, besides its text.
 #[derive(Debug, Clone, Copy)]
@@ -112,7 +112,7 @@ pub fn parse_as(file_name: &Path, text: &str, options: Options<'_>) -> Read {
 }
 
 /// As [`Read`], with something more.
-type ReadAnd<T> = Result<(Settings, Vec<Problem>, T), Vec<Problem>>;
+type ReadAnd<T> = Result<(Configuration, Vec<Problem>, T), Vec<Problem>>;
 
 fn parse_and<T>(
     file_name: &Path,
@@ -205,7 +205,7 @@ fn may_hold_secret(key: &str) -> bool {
 }
 
 /// Reads every key of the document.
-fn read(document: &Document<'_>, is_jailed: bool) -> Option<Settings> {
+fn read(document: &Document<'_>, is_jailed: bool) -> Option<Configuration> {
     let top = document.top("Top");
     let server = top.key("server").section("Server");
     let logging = Logging::read(&server);
@@ -223,14 +223,14 @@ fn read(document: &Document<'_>, is_jailed: bool) -> Option<Settings> {
     let maps = lookup::settings::read(&map_entries, Names::Map, &inherited);
     let policies = lookup::settings::read(&policy_entries, Names::Policy, &inherited);
     let logins = login::settings::read(&login_entries, &inherited);
-    let lookups = maps.iter().chain(&policies).flat_map(lookup::Settings::urls);
+    let lookups = maps.iter().chain(&policies).flat_map(lookup::LookupSettings::urls);
     let needs_tls =
-        lookups.chain(logins.iter().flat_map(login::Settings::urls)).any(|url| url.scheme() == "https");
+        lookups.chain(logins.iter().flat_map(login::LoginSettings::urls)).any(|url| url.scheme() == "https");
     let http = http::settings::read(&server, needs_tls);
     let names = |entries: &Entries<'_>| entries.list.iter().map(|(name, _)| name.clone()).collect();
-    let names = server::Names { policies: names(&policy_entries), logins: names(&login_entries) };
+    let names = server::EntryNames { policies: names(&policy_entries), logins: names(&login_entries) };
     let ipc = server::ipc(&server);
-    let sockets = server::Settings {
+    let sockets = server::SocketSettings {
         listen: server::listeners(&server, &names, &ipc),
         admin: server::admin(&server, &ipc),
         ipc,
@@ -250,5 +250,5 @@ fn read(document: &Document<'_>, is_jailed: bool) -> Option<Settings> {
         // Last: a problem of this must not hide the others'.
         http: http?,
     };
-    Some(Settings { server, maps, policies, logins })
+    Some(Configuration { server, maps, policies, logins })
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::header::AUTHORIZATION;
 
 use super::headers::{RequestSettings, request};
-use super::{Absent, Inherited, Method, Settings, cache, grpc, kind, template};
+use super::{Absent, Inherited, LookupSettings, Method, cache, grpc, kind, template};
 use crate::document::{Kind, Section};
 use crate::http::settings::{no_effect, warn_of_plain_http};
 use crate::lookup::template::Names;
@@ -20,7 +20,12 @@ const METHODS: &[(&str, Method)] = &[("POST", Method::Post), ("GET", Method::Get
 const ABSENT_VALUE: &[(&str, Absent)] = &[("not_found", Absent::NotFound), ("error", Absent::Failure)];
 
 /// Reads the entry `name`.
-pub(super) fn read(name: &str, entry: &Section<'_>, names: Names, inherited: &Inherited) -> Option<Settings> {
+pub(super) fn read(
+    name: &str,
+    entry: &Section<'_>,
+    names: Names,
+    inherited: &Inherited,
+) -> Option<LookupSettings> {
     of_logins(entry);
     let target = template::target(entry, Some(names), true);
     let method = entry.key("method").choice(METHODS).or(Method::Post);
@@ -43,7 +48,7 @@ pub(super) fn read(name: &str, entry: &Section<'_>, names: Names, inherited: &In
     }
     let status_code = status_code(entry);
     let timeout = entry.key("timeout").duration(MIN_TIMEOUT..=LONGEST_BUDGET);
-    Some(Settings {
+    Some(LookupSettings {
         name: name.to_owned(),
         status_code,
         error_field: error_field.get(),

@@ -56,13 +56,13 @@ pub struct Inherited {
 }
 
 /// Reads the entries of `socket_maps` or `policy_services`; `names` says which of them.
-pub fn read(entries: &Entries<'_>, names: Names, inherited: &Inherited) -> Vec<Settings> {
+pub fn read(entries: &Entries<'_>, names: Names, inherited: &Inherited) -> Vec<LookupSettings> {
     entries.read(|name, entry| entry::read(name, entry, names, inherited))
 }
 
 /// An entry of `socket_maps` or `policy_services`, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
+pub struct LookupSettings {
     /// The entry's name.
     pub name: String,
     /// Which protocol asks.
@@ -105,7 +105,7 @@ pub struct Settings {
     pub log_keys: LogKeys,
 }
 
-impl Settings {
+impl LookupSettings {
     /// The URLs of its API and of its identity provider.
     pub fn urls(&self) -> impl Iterator<Item = &Url> {
         self.bearer.iter().map(|client| &client.configuration_uri).chain([&self.url])

@@ -29,7 +29,7 @@ enum Family {
 const FAMILIES: [(&str, Family); 3] = [("tcp", Family::Tcp), ("tcp6", Family::Tcp6), ("unix", Family::Unix)];
 
 /// The names of the entries that a listener may ask.
-pub struct Names {
+pub struct EntryNames {
     /// Those of `policy_services`.
     pub policies: Vec<String>,
     /// Those of `dovecot_sasl`.
@@ -37,7 +37,7 @@ pub struct Names {
 }
 
 /// Reads `server.listen`.
-pub fn listeners(server: &Section<'_>, names: &Names, ipc: &Ipc) -> Vec<Listener> {
+pub fn listeners(server: &Section<'_>, names: &EntryNames, ipc: &Ipc) -> Vec<Listener> {
     let mut listeners = Vec::new();
     let mut endpoints: Vec<(Section<'_>, Endpoint)> = Vec::new();
     // That of the local socket.
@@ -64,7 +64,7 @@ pub fn listeners(server: &Section<'_>, names: &Names, ipc: &Ipc) -> Vec<Listener
 }
 
 /// The protocol, and the name.
-fn name(block: &Section<'_>, names: &Names) -> (Option<Protocol>, String) {
+fn name(block: &Section<'_>, names: &EntryNames) -> (Option<Protocol>, String) {
     let kind = block.key("kind").choice(&KINDS);
     let key = block.key("name");
     let name = key.word().get().unwrap_or_default();

@@ -12,12 +12,12 @@ use crate::document::Place;
 use crate::lookup;
 use crate::model::Protocol;
 
-pub use listeners::{Names, listeners};
+pub use listeners::{EntryNames, listeners};
 pub use sockets::{DEFAULT_IPC, account, admin, ipc};
 
 /// The sockets of the broker.
 #[derive(Debug)]
-pub struct Settings {
+pub struct SocketSettings {
     /// `server.listen`; may be empty.
     pub listen: Vec<Listener>,
     /// `server.ipc`.

@@ -7,7 +7,7 @@ fn under(text: &str, variables: &[(&str, &str)]) -> Read {
     parse_as(Path::new("pfxhttp.yml"), text, options(Syntax::Yaml, &pairs))
 }
 
-fn good_under(text: &str, variables: &[(&str, &str)]) -> Settings {
+fn good_under(text: &str, variables: &[(&str, &str)]) -> Configuration {
     let (config, warnings) = under(text, variables).unwrap_or_else(|problems| panic!("{}", shown(&problems)));
     assert!(warnings.is_empty(), "{}", shown(&warnings));
     config

@@ -1,7 +1,7 @@
 //! `dovecot_sasl`: what an entry becomes, and what it is told.
 
 use super::*;
-use crate::login::{Fields, Settings};
+use crate::login::{Fields, LoginSettings};
 use crate::lookup::PoolSettings;
 use crate::lookup::value::Field;
 use crate::model::secret::Secret;
@@ -21,7 +21,7 @@ fn login(lines: &str) -> String {
     )
 }
 
-fn settings(lines: &str) -> Settings {
+fn settings(lines: &str) -> LoginSettings {
     good(&login(lines)).logins.remove(0)
 }
 

@@ -32,7 +32,7 @@ fn options(syntax: Syntax, environment: &[(String, String)]) -> Options<'_> {
     Options { syntax: Some(syntax), environment, is_jailed: false }
 }
 
-fn good(text: &str) -> Settings {
+fn good(text: &str) -> Configuration {
     let (config, warnings) = check(text).unwrap_or_else(|problems| panic!("{}", shown(&problems)));
     assert!(warnings.is_empty(), "{}", shown(&warnings));
     config

@@ -72,7 +72,7 @@ fn the_same_configuration_gives_the_same_settings() {
     let shown = |syntax, text| {
         let (config, warnings) = read(syntax, text).unwrap_or_else(|problems| panic!("{}", shown(&problems)));
         assert!(warnings.is_empty(), "{warnings:?}");
-        let Settings { server, maps, .. } = config;
+        let Configuration { server, maps, .. } = config;
         format!(
             "{:?} {:?} {:?} {maps:?}",
             server.sockets.listen, server.logging, server.http.max_connections_per_host
