@@ -84,7 +84,7 @@ impl Generation {
 /// What the broker tells a client about its requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Terms {
-    /// The longest time limit among them; for an unknown name, the longest possible one.
+    /// The longest time limit of its entries; for an unknown name, the longest possible one.
     pub budget: Duration,
     /// The entry's `on_failure`; `None` for maps and unknown names.
     pub on_failure: Option<OnFailure>,

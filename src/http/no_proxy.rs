@@ -9,7 +9,7 @@
 //! | any of these but a network, with `:port` behind it | the same, at that port |
 //! | `*` | every host |
 //!
-//! Entries are separated by commas or blanks. Resolver are compared without case, as A-labels. A name is
+//! Entries are separated by commas or blanks. Names are compared without case, as A-labels. A name is
 //! not looked up: an address stands for a URL that holds one.
 
 use std::net::IpAddr;

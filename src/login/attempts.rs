@@ -3,8 +3,9 @@
 //!
 //! An attempt begins before the API is asked and ends when its answer is sent. A denied one lasts as long as
 //! its delay, even if the peer hangs up. For its name it lasts only as long as the delay of a first denial: a
-//! longer delay of an address must not keep out other users of the name. Further ones wait for their permit, in the order in which they came, and hold no
-//! worker meanwhile. The table knows only those that are under way or wait, and is bounded besides.
+//! longer delay of an address must not keep out other users of the name. Further ones wait for their
+//! permit, in the order in which they came, and hold no worker meanwhile. The table knows only those that
+//! are under way or wait, and is bounded besides.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -73,9 +74,9 @@ pub(super) struct Attempt {
 }
 
 impl Attempts {
-    /// Waits for the permit of each of `all`, `most` of which may be under way, until `deadline`. A
-    /// login that asked `at` begins then, or when it had to wait, with its permit; it lasts for
-    /// `least`, unless its answer is another one.
+    /// Waits until `deadline` for a permit of each subject in `all`; a subject has `most` permits. The
+    /// attempt begins at `at`, or with its last permit if it had to wait. It holds its permits for `least`,
+    /// or as long as its own answer says.
     pub(super) async fn begin(
         self: &Arc<Self>,
         all: impl IntoIterator<Item = Subject>,

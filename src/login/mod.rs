@@ -2,7 +2,8 @@
 //!
 //! A password goes to the entry's API, in the JSON of Nauthilus' `/api/v1/auth/json`, and the
 //! answer is in the response's status and headers (`answer`), or in fields of its body (`fields`). It
-//! is sent once, on a connection that is sure to be alive, and kept nowhere. A token goes to `oidc`;
+//! is sent on a connection that is sure to be alive, not repeated but for an API that refuses our own token, and
+//! kept nowhere. A token goes to `oidc`;
 //! the name that logs in is the token's, and a client that claimed another one is refused.
 //!
 //! All of this takes at most 8 s from the line that completed the credentials. Concurrent attempts of an

@@ -1,12 +1,11 @@
-//! What guesses cost: how long a denial is held back, and how many attempts are under way.
+//! The delay of denials, by remote address.
 //!
 //! The delay begins with the entry's `failure_delay` and grows with each further denial of one remote
-//! address, up to 6 s, so that the answer still comes within the 8 s that Postfix waits for. A success
-//! clears what its own account has cost its address, and halves the rest: whoever has an account must
-//! not clear what he has cost others. No delay is counted for a user, whom anybody could lock out that
-//! way, and attempts for a name are not bounded where that name has logged in from before. 15
-//! minutes without a denial clear an address. An IPv6 address counts as its /64, which one host has to
-//! itself. The tables are bounded: what was heard of least makes room.
+//! address, up to 6 s, so that the reply still comes before Postfix gives up. A success clears the denials
+//! of its own account and halves the others of its address: an attacker with an account must not clear the
+//! denials of other accounts. Denials are not counted by user, or an attacker could lock out any user. An
+//! address without a denial for 15 minutes is forgotten. An IPv6 address counts as its /64, which one host
+//! has to itself. The tables are limited: the least recently used entries are dropped.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -93,7 +92,7 @@ impl Penalties {
 
     /// What a login of `user` from there counts for.
     fn bounded(&self, remote: Option<IpAddr>, user: &str) -> [Option<Subject>; 2] {
-        // Those without an address are one why.
+        // Logins without an address count as one address.
         let address = network(remote.unwrap_or(Ipv4Addr::UNSPECIFIED.into()));
         // A token's name may be the provider's to tell.
         let name = (!user.is_empty()).then(|| self.hash(user));

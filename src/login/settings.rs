@@ -18,7 +18,7 @@ use crate::model::{LOGIN_BUDGET, OnFailure};
 use crate::oidc;
 use crate::oidc::{ClientSettings, TokenSettings};
 
-/// The longest one is shorter than the time after which Postfix gives up.
+/// The range of `failure_delay`: after the longest, a denial still arrives before Postfix gives up.
 const FAILURE_DELAY: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(6);
 const ON_FAILURE: &[(&str, OnFailure)] =
     &[("auto", OnFailure::Auto), ("disconnect", OnFailure::Disconnect), ("fail", OnFailure::Fail)];

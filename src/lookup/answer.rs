@@ -1,4 +1,4 @@
-//! The reading of an HTTP answer: the only place where a definitive answer is made.
+//! The reading of an HTTP answer: the only place that makes a definitive answer of what an API says.
 //!
 //! It takes a complete response with the accepted status, a body that is a JSON object (or any
 //! JSON document where `value_field` names that), and no error in its error field. Everything else

@@ -2,7 +2,7 @@
 //! are not too old.
 //!
 //! One cache for all targets, bounded in bytes: an entry weighs its key, its text and what the
-//! cache itself spends on it (about 480 bytes with moka 0.12, measured). Each target has a entry_cache in
+//! cache itself spends on it (about 480 bytes with moka 0.12, measured). Each entry has its own part of
 //! it. What is kept is definitive and came out of an accepted answer; "not found" takes away what
 //! was known before, and a failure changes nothing. An action is never kept if it says "later".
 //!
@@ -146,7 +146,7 @@ impl Cache {
         self.entries.run_pending_tasks();
     }
 
-    /// Takes away what numbers of these numbers have kept, and says how much that was.
+    /// Removes what the entries with these numbers have kept, and returns how many answers that was.
     pub fn sweep(&self, numbers: &HashSet<u64>) -> usize {
         let meant = self.entries.iter().map(|(key, _)| key).filter(|key| numbers.contains(&key.entry_cache));
         meant.filter(|key| self.entries.remove(&**key).is_some()).count()

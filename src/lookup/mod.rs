@@ -59,19 +59,19 @@ pub struct RequestContext {
 #[derive(Debug)]
 pub struct LookupEntry {
     settings: LookupSettings,
-    /// Where no template makes it.
+    /// The path and query of a request, unless a template makes it.
     path: PathAndQuery,
     backend: Backend,
     cache: EntryCache,
     shared: SharedLookups,
     /// Lookups in the background.
     refreshing: Arc<Semaphore>,
-    /// First words of actions.
+    /// Warnings of actions that Postfix does not know.
     warnings: RateLimitedWarnings,
 }
 
 impl LookupEntry {
-    /// The API of `settings`, behind the HTTP side and the cache that all targets share.
+    /// The API of `settings`, with the HTTP client and the cache that all entries share.
     ///
     /// # Errors
     /// Where its proxy cannot be used.

@@ -1,9 +1,9 @@
 //! From a question to an HTTP request: path, headers, body.
 //!
 //! A policy request carries an `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header):
-//! Postfix repeats a request whose connection broke, and so do we. It is a hash of the entry's
-//! name and the attributes where `instance` tells messages apart, else of the request's own id,
-//! too; equal whenever the same request is sent again.
+//! the broker repeats a request whose connection broke, and so does Postfix. It is a hash of the entry's
+//! name and the attributes, which `instance` tells apart from those of other messages. Without `instance`
+//! it is also of the request's id, and only the broker's own repetitions have the same.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use hyper::Method as HttpMethod;

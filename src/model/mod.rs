@@ -1,12 +1,12 @@
-//! Requests and answers: the types that every layer shares.
+//! Requests and answers: the types that all rooms share.
 //!
 //! A request of Postfix, through a listener, the local socket or `query`, becomes a [`Question`]; its result
 //! is an [`Answer`]. Both travel over the local socket, so their layout is part of the frame version
 //! (`wire::ipc`).
 //!
 //! The rule for all of them: a [`Failure`] never becomes a definitive answer unless the administrator wrote
-//! so in `on_failure`. Definitive answers of lookups are made in one place, `lookup::answer`, out of a
-//! complete and valid HTTP response.
+//! so in `on_failure`. What an API says becomes an answer in one place, `lookup::answer`, out of a complete
+//! and valid HTTP response; without asking, only `domains` and keys that cannot exist are not found.
 
 use std::fmt;
 

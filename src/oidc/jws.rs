@@ -1,6 +1,7 @@
 //! A mail client's token as a JWT in compact form (RFC 7515 7.1, RFC 7519), not yet verified.
 //!
-//! The headers `jku`, `x5u`, `jwk` and `x5c` are ignored: a token may not bring its own keys. `none` and the algorithms with shared secrets are refused by name (RFC 8725 3.1, 3.2).
+//! The headers `jku`, `x5u`, `jwk` and `x5c` are ignored: a token may not bring its own keys. `none` and
+//! the algorithms with shared secrets are refused by name (RFC 8725 3.1, 3.2).
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -46,7 +46,7 @@ pub(super) struct DiscoveryDocument {
 /// An endpoint of a provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProviderEndpoint {
-    /// Issues own tokens.
+    /// Issues the broker's own tokens.
     Token,
     /// Says whether a token is valid (RFC 7662).
     Introspection,

@@ -49,7 +49,7 @@ impl UnixEndpoint {
     /// Changes mode and owner of the listening socket.
     pub(super) fn change_rights(&self, socket: &UnixSocket, own: Option<Own>) -> Result<(), Error> {
         let Some(name) = &self.name else { return Ok(()) };
-        let dressed = place(&socket.path, own).and_then(|(directory, name_there)| {
+        let changed = place(&socket.path, own).and_then(|(directory, name_there)| {
             let lost = |source| ("cannot find it".to_owned(), source);
             let found = directory.find(name_there).map_err(lost)?;
             if found.inode() != name.inode {
@@ -57,7 +57,7 @@ impl UnixEndpoint {
             }
             set_rights(&directory, name_there, &found, socket)
         });
-        dressed.map_err(|failed| error(&socket.path, failed))
+        changed.map_err(|failed| error(&socket.path, failed))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The configuration: the settings of every room, read from one document.
 //!
 //! A room reads its own keys in its file `settings`. This file calls them in order, and gives the settings
-//! of one room to another. One run finds all problems; if one of them is an error, there are no
+//! of one room to another. One run finds all problems; if one of them is an error, there is no
 //! [`Configuration`]. No message shows a value that may be a secret.
 
 mod process;

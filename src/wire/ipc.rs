@@ -189,7 +189,7 @@ pub fn encode<T: Serialize>(value: &T, limit: usize, out: &mut Vec<u8>) -> Resul
     Ok(())
 }
 
-/// Appends an [`RequestFrame`] without owning its question.
+/// Appends a [`RequestFrame`] without owning its question.
 ///
 /// # Errors
 /// [`Error::TooLong`], which no question decoded by `wire` is.

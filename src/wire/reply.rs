@@ -87,7 +87,8 @@ fn map_failure(failure: &Failure) -> String {
     }
 }
 
-/// Statuses that are temporary, or that concern our credentials and not the key: 5xx, 408 Request Timeout, 425 Too Early, 429 Too Many Requests (RFC 9110, 8470, 6585), 401, 403.
+/// Statuses that are temporary, or that concern our credentials and not the key: 5xx, 408 Request Timeout,
+/// 425 Too Early, 429 Too Many Requests (RFC 9110, 8470, 6585), 401, 403.
 #[must_use]
 pub fn is_temporary(status: u16) -> bool {
     matches!(status, 401 | 403 | 408 | 425 | 429 | 500..=599)

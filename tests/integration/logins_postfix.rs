@@ -1,5 +1,5 @@
-//! Logins with passwords through a real Postfix: what each outcome is in SMTP, over unix, TCP and spawned clients,
-//! with swaks, curl and the test's own sessions.
+//! Logins with passwords through a real Postfix: what each outcome is in SMTP, over unix, TCP and spawned
+//! clients, with swaks, curl and the test's own sessions.
 
 use std::time::{Duration, Instant};
 

@@ -146,7 +146,7 @@ fn none_of_a_hundred_faults_changes_anything() {
         victim.refuses(&format!("{name} is {content:?}"), due);
         fs::write(&path, whole).expect("a file");
     }
-    // To open a FIFO waits for its writer.
+    // Opening a FIFO waits for its writer.
     for (name, _, due) in FILES.iter().filter(|(_, content, _)| content.is_none()) {
         let (path, aside) = (directory.join(name), directory.join("aside"));
         fs::rename(&path, &aside).expect("a file");
