@@ -31,18 +31,18 @@ json\t'JSON'"
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_needs_command" -s V -l version -d 'Print version'
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_needs_command" -f -a "check" -d 'Read and check the configuration as a start would: exit 0, or 78 with every error\'s place'
-complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_needs_command" -f -a "config" -d 'The configuration that holds'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_needs_command" -f -a "config" -d 'The configuration in effect'
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_needs_command" -f -a "query" -d 'Ask as Postfix would: prints the bytes that it would get, or "(connection closed)"'
-complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_needs_command" -f -a "status" -d 'Say how the running broker goes'
-complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_needs_command" -f -a "reload" -d 'Make the running broker read its configuration again; 75 where it did not take it'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_needs_command" -f -a "status" -d 'Show the status of the running broker'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_needs_command" -f -a "reload" -d 'Make the running broker read its configuration again: exit 75 if it rejects it'
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_needs_command" -f -a "cache" -d 'The running broker\'s cache'
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_needs_command" -f -a "demo" -d 'Show the main job on a sample API inside of this program; needs no configuration and no root'
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand check" -l config -d 'The configuration [default: pfxhttp.yml, .yaml, .toml or .json in /usr/local/etc/pfxhttp, /etc/pfxhttp, ~/.pfxhttp or the current directory]' -r -F
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand check" -l format -d 'The syntax of FILE [default: by its extension, else yaml]' -r -f -a "yaml\t'YAML'
 toml\t'TOML'
 json\t'JSON'"
-complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand check" -l strict -d 'Take warnings for errors'
-complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand check" -l online -d 'Where nothing is wrong, also reach every target and provider: 69 if one cannot be used'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand check" -l strict -d 'Treat warnings as errors'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand check" -l online -d 'If nothing is wrong, also reach every target and provider: exit 69 if one cannot be used'
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand config; and not __fish_seen_subcommand_from dump" -l config -d 'The configuration [default: pfxhttp.yml, .yaml, .toml or .json in /usr/local/etc/pfxhttp, /etc/pfxhttp, ~/.pfxhttp or the current directory]' -r -F
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand config; and not __fish_seen_subcommand_from dump" -l format -d 'The syntax of FILE [default: by its extension, else yaml]' -r -f -a "yaml\t'YAML'

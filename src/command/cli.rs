@@ -51,14 +51,14 @@ pub enum Format {
 pub enum Command {
     /// Read and check the configuration as a start would: exit 0, or 78 with every error's place
     Check {
-        /// Take warnings for errors
+        /// Treat warnings as errors
         #[arg(long)]
         strict: bool,
-        /// Where nothing is wrong, also reach every target and provider: 69 if one cannot be used
+        /// If nothing is wrong, also reach every target and provider: exit 69 if one cannot be used
         #[arg(long)]
         online: bool,
     },
-    /// The configuration that holds
+    /// The configuration in effect
     #[command(subcommand)]
     Config(ConfigCommand),
     /// Ask as Postfix would: prints the bytes that it would get, or "(connection closed)"
@@ -70,13 +70,13 @@ pub enum Command {
         #[command(subcommand)]
         query: QueryCommand,
     },
-    /// Say how the running broker goes
+    /// Show the status of the running broker
     Status {
         /// As JSON
         #[arg(long)]
         json: bool,
     },
-    /// Make the running broker read its configuration again; 75 where it did not take it
+    /// Make the running broker read its configuration again: exit 75 if it rejects it
     Reload,
     /// The running broker's cache
     #[command(subcommand)]

@@ -206,7 +206,8 @@ impl<'d> Key<'d> {
     }
 
     fn is_dumped(&self) -> bool {
-        !self.block.is_template && !self.is_part && self.document().record.is_none()
+        let document = self.document();
+        document.is_dumped.get() && !self.block.is_template && !self.is_part && document.record.is_none()
     }
 }
 

@@ -111,6 +111,7 @@ mod tests {
         let variables: Vec<_> =
             variables.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
         let document = document(text, &variables);
+        document.keep_effective();
         let value = read(&document.top("Top"));
         document.end(Record::default, |_, _| None);
         let (Ok(((), problems)) | Err(problems)) = document.finish(Some(()));

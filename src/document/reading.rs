@@ -3,7 +3,7 @@
 //! Problems are collected, so that one run tells all of them: at most 100, in the order of the file,
 //! each once. A key that nothing asked for is unknown.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
@@ -55,6 +55,8 @@ pub struct Document<'t> {
     asked: RefCell<HashMap<*const Node, BTreeSet<&'static str>>>,
     problems: RefCell<Vec<Problem>>,
     pub(super) dump: RefCell<Dump>,
+    /// Whether the effective configuration is wanted.
+    pub(super) is_dumped: Cell<bool>,
     /// Which keys there are, if this document is read to learn that.
     pub(super) record: Option<RefCell<Record>>,
 }
@@ -117,6 +119,7 @@ impl<'t> Document<'t> {
             asked: RefCell::default(),
             problems: faults.into(),
             dump: RefCell::default(),
+            is_dumped: Cell::new(false),
             record: None,
         }
     }
@@ -160,7 +163,13 @@ impl<'t> Document<'t> {
         if let Some(message) = wrong {
             self.report(Severity::Error, &layer.path, &layer.at(), message);
         }
-        Section { document: self, definition, layers: [layer].into(), is_template: false }
+        Section {
+            document: self,
+            definition,
+            layers: [layer].into(),
+            is_template: false,
+            has_no_effect: false,
+        }
     }
 
     /// Line `number`, from 1, as it stands in the file: for searching, not for showing.
@@ -286,7 +295,12 @@ impl<'t> Document<'t> {
         }
     }
 
-    /// The configuration as it holds, in YAML: each value with its origin as a comment.
+    /// Keeps what is read from now on for [`Self::effective`].
+    pub fn keep_effective(&self) {
+        self.is_dumped.set(true);
+    }
+
+    /// The configuration that is in effect, in YAML: each value with its origin as a comment.
     #[must_use]
     pub fn effective(&self, changed_only: bool) -> String {
         self.dump.borrow().to_yaml(changed_only)

@@ -6,6 +6,8 @@ use super::node::{Node, Value};
 pub struct Refusal {
     pub(super) message: String,
     pub(super) hint: Option<String>,
+    /// Whether the value is not of the key's kind.
+    pub(super) is_wrong_kind: bool,
 }
 
 impl From<&str> for Refusal {
@@ -30,7 +32,7 @@ impl Refusal {
 
 /// That a value is refused, without a hint.
 pub(super) fn refusal(message: impl Into<String>) -> Refusal {
-    Refusal { message: message.into(), hint: None }
+    Refusal { message: message.into(), hint: None, is_wrong_kind: false }
 }
 
 /// That `node` is not what is expected.
@@ -42,7 +44,8 @@ pub(super) fn unexpected(expected: &str, node: &Node) -> Refusal {
     };
     let is_block = matches!(node.value, Value::Map(_));
     let quotes = if expected == "a string" && is_block { " (put it in quotes)" } else { "" };
-    refusal(format!("expected {expected}{quotes}, found {found}"))
+    let message = format!("expected {expected}{quotes}, found {found}");
+    Refusal { message, hint: None, is_wrong_kind: true }
 }
 
 /// A text. What YAML takes for a number or a boolean is none.

@@ -35,6 +35,8 @@ pub struct Section<'d> {
     pub(super) layers: Rc<[Layer<'d>]>,
     /// Whether this is `defaults`, or has no effect: read for the faults of its own values.
     pub(super) is_template: bool,
+    /// Whether its keys have no effect: only the kinds of their values are checked.
+    pub(super) has_no_effect: bool,
 }
 
 impl<'d> Layer<'d> {
@@ -70,7 +72,7 @@ impl<'d> Section<'d> {
     /// nothing else.
     #[must_use]
     pub fn without_effect(&self) -> Self {
-        Self { is_template: true, ..self.clone() }
+        Self { is_template: true, has_no_effect: true, ..self.clone() }
     }
 
     /// The key `name`.

@@ -135,6 +135,9 @@ impl<'d> Key<'d> {
 
     /// Reports what is wrong with the value.
     fn refuse(&self, refusal: Refusal) -> Option<Reported<'d>> {
+        if self.block.has_no_effect && !refusal.is_wrong_kind {
+            return Some(Reported::nothing());
+        }
         let told = self.fault(&self.spot()?, refusal.message);
         Some(match refusal.hint {
             Some(hint) => told.hint(hint),

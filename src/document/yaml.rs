@@ -156,9 +156,24 @@ impl Reader {
             let message = "an alias (`*name`) without its anchor (`&name`) before it";
             return self.builder.fault(place, message, "a text that begins with `*` stands in quotes");
         }
-        let hint = "look at the indentation of this line and the one before";
-        self.builder.broken(place, format!("this is not YAML: {}", error.info()), hint)
+        self.builder.broken(place, format!("this is not YAML: {}", error.info()), hint(error.info()))
     }
+}
+
+/// What helps with an error of the parser: its usual cause.
+fn hint(info: &str) -> &'static str {
+    const HINTS: [(&str, &str); 5] = [
+        ("quoted scalar", "is the quote that begins here closed?"),
+        ("trailing content", "a quote ends the text: put a text that has double quotes in single quotes"),
+        (
+            "mapping values",
+            "is a `:` missing behind a key on the line before, or the blank behind a `:` on this line?",
+        ),
+        ("tabs", "indent with blanks"),
+        ("simple key", "is a `:` missing behind a key?"),
+    ];
+    let hint = HINTS.iter().find(|(part, _)| info.contains(part)).map(|(_, hint)| *hint);
+    hint.unwrap_or("look at the indentation of this line and the one before")
 }
 
 fn place(span: Span) -> Place {

@@ -108,7 +108,8 @@ pub fn parse(file_name: &Path, text: &str) -> Read {
 /// # Errors
 /// All problems in the order of the file.
 pub fn parse_as(file_name: &Path, text: &str, options: Options<'_>) -> Read {
-    parse_and(file_name, text, options, [], |_| ()).map(|(settings, warnings, ())| (settings, warnings))
+    parse_and(file_name, text, options, [], false, |_| ())
+        .map(|(settings, warnings, ())| (settings, warnings))
 }
 
 /// As [`Read`], with something more.
@@ -119,11 +120,15 @@ fn parse_and<T>(
     text: &str,
     options: Options<'_>,
     warnings: impl IntoIterator<Item = Problem>,
+    is_dumped: bool,
     then: impl FnOnce(&Document<'_>) -> T,
 ) -> ReadAnd<T> {
     let text = source::normal(text);
     let document = Document::read(&text, sources(file_name, options));
     document.add(warnings);
+    if is_dumped {
+        document.keep_effective();
+    }
     // A tree of a part of the text would bring problems that are none.
     let settings = if document.is_broken() { None } else { read(&document, options.is_jailed) };
     if !document.is_broken() {

@@ -34,7 +34,7 @@ impl Location {
     /// Reads the configuration with the variables of the process. `is_jailed` says whether the process is
     /// in its `server.chroot`. Beside the result stands the file.
     pub fn read(&self, is_jailed: bool) -> (PathBuf, super::Read) {
-        let (path, read) = self.read_and(is_jailed, |_| ());
+        let (path, read) = self.read_and(is_jailed, false, |_| ());
         (path, read.map(|(settings, warnings, ())| (settings, warnings)))
     }
 
@@ -44,7 +44,7 @@ impl Location {
     /// # Errors
     /// All problems in the order of the file.
     pub fn dump(&self, changed_only: bool) -> Result<(String, Vec<Problem>), Vec<Problem>> {
-        let (_, read) = self.read_and(false, |document| document.effective(changed_only));
+        let (_, read) = self.read_and(false, true, |document| document.effective(changed_only));
         read.map(|(_, warnings, text)| (text, warnings))
     }
 
@@ -57,7 +57,12 @@ impl Location {
         super::admin_socket(path, &read(path).map(|(text, _)| text).unwrap_or_default(), options)
     }
 
-    fn read_and<T>(&self, is_jailed: bool, then: impl FnOnce(&Document<'_>) -> T) -> (PathBuf, ReadAnd<T>) {
+    fn read_and<T>(
+        &self,
+        is_jailed: bool,
+        is_dumped: bool,
+        then: impl FnOnce(&Document<'_>) -> T,
+    ) -> (PathBuf, ReadAnd<T>) {
         let found = match &self.file {
             Some(path) => Ok((path.clone(), None)),
             None => search(&directories()),
@@ -69,7 +74,9 @@ impl Location {
         let environment = environment();
         let options = Options { syntax: self.syntax, environment: &environment, is_jailed };
         let read = match read(&path) {
-            Ok((text, exposed)) => parse_and(&path, &text, options, beside.into_iter().chain(exposed), then),
+            Ok((text, exposed)) => {
+                parse_and(&path, &text, options, beside.into_iter().chain(exposed), is_dumped, then)
+            }
             Err(problem) => Err(vec![*problem]),
         };
         (path, read)

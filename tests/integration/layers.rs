@@ -1,7 +1,7 @@
 //! The rooms of the library import each other as the table in `src/lib.rs` says, and in no circle.
 //!
 //! The sources are read as text: comments, literals and what is `#[cfg(test)]` are left out, and every path that
-//! begins with `crate` counts, in `use` trees and in code. Limits: what a macro puts together is not seen.
+//! begins with `crate`, or leads there by `super`, counts, in `use` trees and in code. Limits: what a macro puts together is not seen.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -166,13 +166,20 @@ fn without_tests(tokens: &[String]) -> Vec<String> {
     kept
 }
 
-/// The first names of all paths that begin with `crate`.
-fn imports(tokens: &[String]) -> BTreeSet<String> {
+/// The first names of all paths that begin with `crate`, or lead there by `super` from a module that has
+/// `depth` others above it.
+fn imports(tokens: &[String], depth: usize) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for (at, pair) in tokens.windows(2).enumerate() {
-        if pair[0] != "crate" || pair[1] != "::" {
-            continue;
-        }
+        // A run of `super` counts from its first one.
+        let is_inside = at > 1 && tokens[at - 1] == "::";
+        let steps = tokens[at..].chunks(2).take_while(|step| *step == ["super", "::"]).count();
+        let way = match pair[0].as_str() {
+            "crate" if pair[1] == "::" => 2,
+            "super" if pair[1] == "::" && !is_inside && steps == depth => 2 * steps,
+            _ => continue,
+        };
+        let at = at + way - 2;
         let Some(first) = tokens.get(at + 2) else { continue };
         if first != "{" {
             found.insert(first.clone());
@@ -198,11 +205,16 @@ fn imports(tokens: &[String]) -> BTreeSet<String> {
     found
 }
 
+/// How many `super` lead from the module of a file to the crate.
+fn depth(file: &Path) -> usize {
+    file.components().count() - usize::from(file.ends_with("mod.rs"))
+}
+
 fn graph() -> Graph {
     let mut graph = Graph::new();
     for (room, file) in files() {
         let text = fs::read_to_string(source().join(&file)).expect("a file");
-        for other in imports(&without_tests(&tokens(&text))) {
+        for other in imports(&without_tests(&tokens(&text)), depth(&file)) {
             if other != room {
                 graph.entry((room.clone(), other)).or_default().insert(file.clone());
             }
@@ -315,8 +327,10 @@ fn imports_are_read_as_rust_has_them() {
         ("#[cfg(test)]\nmod tests { use crate::a; fn f() { } }\nuse crate::b;", "b"),
         ("#[cfg(test)]\nuse crate::a;\nuse crate::b;", "b"),
         ("pub(crate) fn f() {} pub(in crate::a) struct S;", "a"),
+        ("use super::sibling; use super::super::a::X; use super::super::{b, c::d};", "a b c"),
+        ("fn f() { super::super::a::g(super::here()) }", "a"),
     ] {
-        let found: Vec<_> = imports(&without_tests(&tokens(text))).into_iter().collect();
+        let found: Vec<_> = imports(&without_tests(&tokens(text)), 2).into_iter().collect();
         assert_eq!(found.join(" "), due, "{text}");
     }
 }
