@@ -17,6 +17,57 @@ fn all_blocks_are_told_in_one_run_in_order() {
     assert!(lines.is_sorted());
 }
 
+/// One run tells all that is wrong, each with its place and most with what helps.
+#[test]
+fn all_mistakes_of_a_file_are_told_in_one_run() {
+    let text = r#"sever: {}
+server:
+  listen:
+    - {kind: socket_mapp, type: tcp, address: 127.0.0.1}
+    - {kind: policy_service, name: Recipients, type: unix, address: run/x}
+    - {kind: socket_map, type: tcp, address: localhost.example}
+  ipc: {mode: 0660}
+  logging: {level: Debug, jsn: true}
+  http_client: {timeout: 30}
+  timeout: 5s
+  max_connections: -1
+socket_maps:
+  m:
+    target: ftp://h/
+    payload: '{"k": {{ .Kye }}}'
+    value_feld: v
+    status_code: 999
+    custom_headers: {A: b}
+policy_services:
+  recipients: {target: http://localhost/, payload: x, value_field: v, on_failure: "450"}
+"#;
+    let told = told(text);
+    for (expected, hint) in [
+        ("1:1 sever: unknown key", "`server`"),
+        ("4:14 server.listen[0].kind: must be one of", "`socket_map`"),
+        ("5:36 server.listen[1].name: there is no entry", "\"recipients\""),
+        ("5:69 server.listen[1].address: must be an absolute path", ""),
+        ("6:46 server.listen[2].address: numeric addresses only", "127.0.0.1"),
+        ("7:15 server.ipc.mode: a mode must stand in quotes", "0660"),
+        ("8:20 server.logging.level: must be one of", "`debug`"),
+        ("8:27 server.logging.jsn: unknown key", "`json`"),
+        ("9:26 server.http_client.timeout: a duration needs a unit", "30s"),
+        ("10:3 server.timeout: unknown key", "server.http_client.timeout"),
+        ("11:20 server.max_connections: expected a whole number", ""),
+        ("13:3 socket_maps.m: `value_field` is missing", ""),
+        ("14:13 socket_maps.m.target: a URL begins with", ""),
+        ("15:21 socket_maps.m.payload: a map has no `.Kye`", "`.Key`"),
+        ("16:5 socket_maps.m.value_feld: unknown key", "`value_field`"),
+        ("17:18 socket_maps.m.status_code: must be from 100 to 599", ""),
+        ("18:21 socket_maps.m.custom_headers: expected a list", "`- `"),
+        ("20:83 policy_services.recipients.on_failure: a code needs a text", "access(5)"),
+    ] {
+        let found = told.iter().any(|told| told.starts_with(expected) && told.contains(hint));
+        assert!(found, "{expected} ({hint}) is not told:\n{}", told.join("\n"));
+    }
+    assert_eq!(told.len(), 18, "{told:#?}");
+}
+
 #[test]
 fn a_problem_is_printed_with_its_place_and_without_its_line() {
     let text = map("    custom_headers: []\n    status_code: 99  # odd\n");
