@@ -14,7 +14,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// A queue moves if one of its lookups got a worker within this time.
 const MOVES: Duration = Duration::from_secs(1);
 
-/// How long the gates of a listener have been closed, with pauses shorter than [`BURST`].
+/// How long the gates of a listener have been closed, with pauses shorter than `BURST`.
 #[derive(Debug, Default)]
 pub struct Pressure(Option<(Instant, Instant)>);
 

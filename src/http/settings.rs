@@ -151,7 +151,7 @@ fn tls(section: &Section<'_>, needs_tls: bool) -> Option<Arc<ClientConfig>> {
 }
 
 /// A hash of the values of `server.tls`, and of the contents of the files; taken before these are read for
-/// good, so that a change in between is one of the next reload. [`tls`] reports a file that cannot be read.
+/// good, so that a change in between is one of the next reload. [`tls()`] reports a file that cannot be read.
 fn tls_inputs(section: &Section<'_>, needs_tls: bool) -> [u8; 32] {
     let enabled = section.key("enabled").flag().or(false);
     let files = ["root_ca", "cert", "key"].map(|name| section.key(name).text());
