@@ -62,7 +62,8 @@ impl Variables {
 
     /// The variable that sets the key at `path`.
     pub(super) fn of(&self, path: &KeyPath) -> Option<&Variable> {
-        if self.all.is_empty() {
+        // Often there are none but those for proxies: then no name is made of the path.
+        if self.all.iter().all(|variable| variable.folded.is_none()) {
             return None;
         }
         let steps = path.steps().iter().map(|step| match step {

@@ -58,6 +58,19 @@ pub use section::Section;
 pub use syntax::Syntax;
 pub use value::Found;
 
+/// Warns of each of `keys` that is set; `why` is what follows "has no effect".
+pub fn no_effect<'d>(keys: impl IntoIterator<Item = Key<'d>>, why: &str) {
+    for key in keys.into_iter().filter(Key::is_set) {
+        key.warning(format!("has no effect {why}"));
+    }
+}
+
+/// A number as a size in memory.
+#[must_use]
+pub fn size(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}
+
 /// The one of `known` that was probably meant by `word`: it differs by case, by `-` for `_`, or by a
 /// few letters.
 #[must_use]

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::file::NO_CREDENTIALS;
 use super::place::Place;
+use crate::model::brief::on_one_line;
 
 /// Whether the document can be used all the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,5 +99,5 @@ impl fmt::Display for Problem {
 }
 
 fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    on_one_line(text.chars())
 }

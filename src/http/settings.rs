@@ -19,7 +19,7 @@ use url::Url;
 
 use super::is_loopback;
 use super::tls::{self, Identity, Trust};
-use crate::document::{Found, HIDDEN, Holds, Key, Section};
+use crate::document::{Found, HIDDEN, Holds, Key, Section, no_effect, size};
 
 /// The ranges of the Go program.
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(1);
@@ -194,18 +194,6 @@ pub(crate) fn usable<T>(section: &Section<'_>, made: Result<T, tls::Error>) -> O
         tls::Error::System(text) => section.error(text),
     };
     made.map_err(told).ok()
-}
-
-/// Warns of each of `keys` that is set; `why` is what follows "has no effect".
-pub(crate) fn no_effect<'d>(keys: impl IntoIterator<Item = Key<'d>>, why: &str) {
-    for key in keys.into_iter().filter(Key::is_set) {
-        key.warning(format!("has no effect {why}"));
-    }
-}
-
-/// A number as a size in memory.
-pub(crate) fn size(count: u64) -> usize {
-    usize::try_from(count).unwrap_or(usize::MAX)
 }
 
 /// The URL `text`, the value of `key`: http or https, with a host.

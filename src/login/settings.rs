@@ -9,8 +9,8 @@ use ipnet::IpNet;
 use reqwest::header::HeaderMap;
 use url::Url;
 
-use crate::document::{Entries, Kind, Refusal, Section};
-use crate::http::settings::{no_effect, size, warn_of_plain_http};
+use crate::document::{Entries, Kind, Refusal, Section, no_effect, size};
+use crate::http::settings::warn_of_plain_http;
 use crate::lookup::PoolSettings;
 use crate::lookup::settings::{self, Inherited, MIN_TIMEOUT, RequestSettings};
 use crate::lookup::value::Field;

@@ -10,8 +10,8 @@ use url::Url;
 
 use super::issuer::{Issuers, TENANT};
 use super::private_key::PrivateKey;
-use crate::document::{Found, Key, Kind, SecretKey, Section};
-use crate::http::settings::{no_effect, plain_url, shown, warn_of_plain_http};
+use crate::document::{Found, Key, Kind, SecretKey, Section, no_effect};
+use crate::http::settings::{plain_url, shown, warn_of_plain_http};
 use crate::model::secret::Secret;
 
 const JWKS_TTL: RangeInclusive<Duration> = Duration::from_mins(1)..=Duration::from_hours(168);

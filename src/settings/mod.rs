@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::broker;
-use crate::document::{CREDENTIALS, Document, Entries, Record, Sources};
+use crate::document::{CREDENTIALS, Document, Entries, Record, Sources, size};
 use crate::export;
 use crate::export::settings::{Otlp, Prometheus};
 use crate::http::{self, HttpSettings, proxy_complaints};
@@ -243,7 +243,7 @@ fn read(document: &Document<'_>, is_jailed: bool) -> Option<Configuration> {
         has_one_map: map_entries.list.len() == 1,
     };
     let (prometheus, otlp) = export::settings::read(&server);
-    let connections = |name| server.key(name).count(1..=u64::MAX).get().map(http::settings::size);
+    let connections = |name| server.key(name).count(1..=u64::MAX).get().map(size);
     let server = Server {
         sockets,
         logging,

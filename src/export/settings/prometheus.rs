@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use rustls::ServerConfig;
 
-use crate::document::{Key, Section, numeric};
-use crate::http::settings::{basic_authorization, identity, no_effect, usable};
+use crate::document::{Key, Section, no_effect, numeric};
+use crate::http::settings::{basic_authorization, identity, usable};
 use crate::http::tls::{self, Identity};
 use crate::model::secret::Secret;
 

@@ -4,8 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::CacheSettings;
-use crate::document::Section;
-use crate::http::settings::no_effect;
+use crate::document::{Section, no_effect};
 use crate::lookup::template::Names;
 
 const WEEK: Duration = Duration::from_hours(168);

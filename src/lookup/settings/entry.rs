@@ -6,8 +6,8 @@ use reqwest::header::AUTHORIZATION;
 
 use super::headers::{RequestSettings, request};
 use super::{Absent, Inherited, LookupSettings, Method, cache, grpc, kind, template};
-use crate::document::{Kind, Section};
-use crate::http::settings::{no_effect, warn_of_plain_http};
+use crate::document::{Kind, Section, no_effect};
+use crate::http::settings::warn_of_plain_http;
 use crate::lookup::template::Names;
 use crate::lookup::value::Field;
 use crate::model::LONGEST_BUDGET;

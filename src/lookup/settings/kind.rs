@@ -4,8 +4,7 @@ use std::borrow::Cow;
 
 use super::entry::statuses;
 use super::{Inherited, Kind, MapSettings, PolicySettings};
-use crate::document::{self, Refusal, Section, nearest};
-use crate::http::settings::{no_effect, size};
+use crate::document::{self, Refusal, Section, nearest, no_effect, size};
 use crate::lookup::template::ATTRIBUTES;
 use crate::model::OnFailure;
 use crate::model::domain;

@@ -1,8 +1,7 @@
 //! `worker_pool`, of `server` and of a listener.
 
 use super::PoolSettings;
-use crate::document::{Found, Section};
-use crate::http::settings::{no_effect, size};
+use crate::document::{Found, Section, no_effect, size};
 
 /// More lookups than a host could have connections for.
 const MAX_WORKERS: u64 = 1 << 20;
