@@ -37,30 +37,28 @@ impl AdminSocket {
         }
     }
 
-    /// Sends `what` to the broker, and warns if the broker may not have the configuration of the file.
+    /// Sends `what` to the broker, and warns if the broker may not have the configuration of the file. A
+    /// reload reads the file again, and says so itself.
     pub(super) fn order(&self, what: &AdminRequest) -> io::Result<AdminReply> {
         let told = order(&self.path, what)?;
-        if let Some(first) = self.error() {
-            let path = self.path.display();
-            say(&[
-                format!("warning: {}", first.summary()),
-                format!("warning: the broker at {path} goes on with what it has read before"),
-            ]);
+        if self.is_broken() && !matches!(what, AdminRequest::Reload) {
+            say(self.config.as_ref().err().map_or(&[], Vec::as_slice));
+            say(&[format!("warning: the broker at {} still uses what it read before", self.path.display())]);
         }
         Ok(told)
     }
 
-    /// The first error of the configuration; not that this process lacks the broker's credentials.
-    fn error(&self) -> Option<&Problem> {
+    /// Whether the configuration has an error, other than that this process lacks the broker's credentials.
+    fn is_broken(&self) -> bool {
         let is_error =
-            |problem: &&Problem| problem.severity == Severity::Error && !problem.lacks_credentials();
-        self.config.as_ref().err().and_then(|problems| problems.iter().find(is_error))
+            |problem: &Problem| problem.severity == Severity::Error && !problem.lacks_credentials();
+        self.config.as_ref().is_err_and(|problems| problems.iter().any(is_error))
     }
 
     /// Prints why there is no reply.
     pub(super) fn complain(&self, error: &io::Error) -> ExitCode {
         let path = self.path.display();
-        let is_broken = self.error().is_some();
+        let is_broken = self.is_broken();
         if let (true, Err(problems)) = (is_broken, &self.config) {
             say(problems);
         }

@@ -25,7 +25,7 @@ use crate::server::activation::Activated;
 use crate::server::bind::{self, Bound};
 use crate::server::settings::Privileges;
 use crate::server::{Changes, Listeners};
-use crate::settings::{Configuration, Location, Problem, Server, Severity};
+use crate::settings::{Configuration, Location, Server, Severity};
 
 /// The running daemon.
 pub(super) struct Daemon<'c> {
@@ -118,21 +118,25 @@ impl<'c> Daemon<'c> {
                 AdminReply::Status { status: tokio::task::block_in_place(|| self.status()) }
             }
             AdminRequest::Reload => match self.reload() {
-                Ok(restart) if restart.is_empty() => {
-                    AdminReply::Done { what: format!("generation {} is in force", self.generation) }
-                }
+                Ok(restart) if restart.is_empty() => AdminReply::Done {
+                    what: format!("reloaded; configuration {} is active", self.generation),
+                },
                 Ok(restart) => {
                     let (generation, keys) = (self.generation, restart.join("; "));
                     AdminReply::Done {
-                        what: format!("generation {generation} is in force; this needs a restart: {keys}"),
+                        what: format!(
+                            "reloaded; configuration {generation} is active; these keys need a restart: {keys}"
+                        ),
                     }
                 }
-                Err(why) => AdminReply::Refused { why: format!("nothing has changed: {why}") },
+                Err(why) => AdminReply::Refused {
+                    why: format!("not reloaded; the running configuration stays\n{}", why.join("\n")),
+                },
             },
             AdminRequest::Purge { name, key } => {
                 let purge = || self.broker.purge(name.as_deref(), key.as_deref());
                 match tokio::task::block_in_place(purge) {
-                    Ok(count) => AdminReply::Done { what: format!("answers forgotten: {count}") },
+                    Ok(count) => AdminReply::Done { what: removed(count) },
                     Err(why) => AdminReply::Refused { why },
                 }
             }
@@ -159,8 +163,8 @@ impl<'c> Daemon<'c> {
     /// Reads the configuration again and applies it. Returns the keys that need a restart.
     ///
     /// # Errors
-    /// The reason why nothing has changed, which is also logged.
-    pub(super) fn reload(&mut self) -> Result<Vec<&'static str>, String> {
+    /// All reasons, a line each, which are also logged. Nothing has changed then.
+    pub(super) fn reload(&mut self) -> Result<Vec<&'static str>, Vec<String>> {
         self.manager.tell_of_reload();
         let outcome = self.try_to_reload();
         self.reloaded = Some(outcome.is_ok());
@@ -169,11 +173,11 @@ impl<'c> Daemon<'c> {
         outcome
     }
 
-    fn try_to_reload(&mut self) -> Result<Vec<&'static str>, String> {
+    fn try_to_reload(&mut self) -> Result<Vec<&'static str>, Vec<String>> {
         // This waits for files and names. The other threads go on serving.
         let prepared = tokio::task::block_in_place(|| self.prepare());
         let (config, broker, plan) = prepared.inspect_err(|_| {
-            error!(generation = self.generation, "the configuration was not reloaded: nothing has changed");
+            error!(generation = self.generation, "not reloaded; the running configuration stays");
         })?;
         let broker = Arc::new(broker);
         let entries_changed = self.broker.entries_changed(&config.broker());
@@ -208,40 +212,35 @@ impl<'c> Daemon<'c> {
         Ok(restart)
     }
 
-    /// Prepares everything that can fail, and logs the failure.
-    fn prepare(&self) -> Result<(Configuration, Broker, bind::Plan), String> {
+    /// Prepares everything that can fail, and logs each failure.
+    fn prepare(&self) -> Result<(Configuration, Broker, bind::Plan), Vec<String>> {
         let jail = self.fixed.privileges.chroot.as_deref();
         let inside = jail.map(|jail| format!(" (inside chroot {})", jail.display())).unwrap_or_default();
-        let (file, read) = self.location.read(jail.is_some());
+        let refuse = |why: String| {
+            let why = format!("{why}{inside}");
+            error!("{why}");
+            why
+        };
+        let (_, read) = self.location.read(jail.is_some());
         let (config, warnings) = match read {
             Ok(read) => read,
             Err(problems) => {
-                for problem in &problems {
-                    match problem.severity {
-                        Severity::Error => error!(file = %file.display(), "{}{inside}", problem.summary()),
-                        Severity::Warning => warn!("{}", problem.summary()),
-                    }
-                }
-                let first = problems.iter().find(|problem| problem.severity == Severity::Error);
-                return Err(first.map(Problem::summary).unwrap_or_default() + &inside);
+                let (errors, warnings): (Vec<_>, Vec<_>) =
+                    problems.iter().partition(|problem| problem.severity == Severity::Error);
+                warnings.iter().for_each(|warning| warn!("{}", warning.summary()));
+                return Err(errors.iter().map(|error| refuse(error.summary())).collect());
             }
         };
         for warning in warnings {
             warn!("{}", warning.summary());
         }
-        let broker = match self.broker.next(&config.broker()) {
-            Ok(broker) => broker,
-            Err(error) => {
-                error!(%error, "cannot set up the HTTP client{inside}");
-                return Err(format!("cannot set up the HTTP client: {error}{inside}"));
-            }
-        };
+        let broker = self
+            .broker
+            .next(&config.broker())
+            .map_err(|error| vec![refuse(format!("cannot set up the HTTP client: {error}"))])?;
         match bind::plan(&config.server.sockets, &self.activated, self.listeners.bound()) {
             Ok(plan) => Ok((config, broker, plan)),
-            Err(error) => {
-                error!("{error}{inside}");
-                Err(format!("{error}{inside}"))
-            }
+            Err(error) => Err(vec![refuse(error.to_string())]),
         }
     }
 
@@ -267,4 +266,8 @@ impl<'c> Daemon<'c> {
         ];
         fixed.into_iter().filter(|(_, has_changed)| *has_changed).map(|(key, _)| key).collect()
     }
+}
+
+fn removed(count: usize) -> String {
+    format!("{count} cached {} removed", if count == 1 { "answer" } else { "answers" })
 }

@@ -59,10 +59,10 @@ fn status_reload_and_purge() {
 
     api.answer_with(|_| Reply::json(r#"{"value": "new"}"#));
     let purged = run(&file, &["cache", "purge", "fresh", "a"], "");
-    assert_eq!(text(&purged), "answers forgotten: 1\n");
+    assert_eq!(text(&purged), "1 cached answer removed\n");
     assert_eq!((peer.look_up("fresh", "a"), peer.look_up("fresh", "b")), ("OK new".into(), "OK old".into()));
     assert_eq!(status()["cache"]["entries"], 2, "the removed answer is not counted");
-    assert_eq!(text(&run(&file, &["cache", "purge"], "")), "answers forgotten: 2\n");
+    assert_eq!(text(&run(&file, &["cache", "purge"], "")), "2 cached answers removed\n");
     assert_eq!(status()["cache"]["entries"], 0);
     assert_eq!(peer.look_up("fresh", "b"), "OK new");
     for (words, why) in [
@@ -76,14 +76,21 @@ fn status_reload_and_purge() {
     }
 
     let reloaded = run(&file, &["reload"], "");
-    assert_eq!(text(&reloaded), "generation 2 is in force\n");
+    assert_eq!(text(&reloaded), "reloaded; configuration 2 is active\n");
     assert_eq!((&status()["generation"], &status()["reloaded"]), (&2.into(), &true.into()));
     let good = fs::read_to_string(&file).expect("the configuration");
+    fs::write(&file, format!("{good}nonsense: 1\nfolly: 2\n")).expect("the configuration can be written");
+    let refused = text(&run(&file, &["reload"], ""));
+    assert!(
+        refused.contains("nonsense: unknown key\n") && refused.contains("folly: unknown key\n"),
+        "{refused}"
+    );
+    assert_eq!(refused.matches("unknown key").count(), 2, "{refused}");
     // The part of the file before the fault still says where the socket is.
     fs::write(&file, format!("{good}nonsense: [")).expect("the configuration can be written");
     let refused = run(&file, &["reload"], "");
     assert_eq!(refused.status.code(), Some(75), "{}", text(&refused));
-    assert!(text(&refused).contains("nothing has changed: "), "{}", text(&refused));
+    assert!(text(&refused).contains("not reloaded; the running configuration stays\n"), "{}", text(&refused));
     let told = run(&file, &["status"], "");
     assert!(told.status.success() && text(&told).contains("warning: "), "{}", text(&told));
     assert!(run(&file, &["cache", "purge"], "").status.success());
@@ -93,7 +100,7 @@ fn status_reload_and_purge() {
     assert_eq!((&status()["generation"], &status()["reloaded"]), (&2.into(), &false.into()));
     config(directory.path(), &api).server("max_connections: 400").write();
     let reloaded = run(&file, &["reload"], "");
-    assert!(text(&reloaded).contains("needs a restart: server.max_connections"), "{}", text(&reloaded));
+    assert!(text(&reloaded).contains("need a restart: server.max_connections"), "{}", text(&reloaded));
 }
 
 #[test]

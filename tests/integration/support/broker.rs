@@ -243,7 +243,7 @@ impl Broker {
     /// Sends SIGHUP and waits for the result: true if the configuration was accepted.
     pub(crate) fn reload(&self) -> bool {
         let count = |text: &str| self.log.text().matches(text).count();
-        let outcomes = || (count(" configuration reloaded"), count("was not reloaded"));
+        let outcomes = || (count(" configuration reloaded"), count("not reloaded; "));
         let before = outcomes();
         kill_process(self.pid(), Signal::HUP).expect("a child can be signalled");
         let ended = wait_until(PATIENCE, || outcomes() != before);
