@@ -59,7 +59,7 @@ impl Backend {
     /// # Errors
     /// Its proxy cannot be used.
     pub fn new(settings: BackendSettings<'_>, http: &Http, oidc: &Oidc) -> Result<Self, reqwest::Error> {
-        let host = http.host(settings.url)?;
+        let host = http.host(settings.url);
         Ok(Self {
             headers: host.headers(settings.headers),
             host,

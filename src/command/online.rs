@@ -106,16 +106,13 @@ pub(super) fn check(config: &Configuration) -> std::io::Result<Counts> {
 impl Goal<'_> {
     async fn look(&self, http: &Http, oidc: &Oidc, deadline: Deadline) -> Result<Good, String> {
         match &self.what {
-            What::Origin => {
-                let host = http.host(self.url).map_err(|_| "not reached: its proxy cannot be used")?;
-                match host.reach(deadline).await {
-                    Ok(Reached::Origin) => Ok(Good::new("reached")),
-                    Ok(Reached::Proxy) => {
-                        Ok(Good::new("its proxy is reached, which goes no further without a request"))
-                    }
-                    Err(why) => Err(format!("not reached: {why}")),
+            What::Origin => match http.host(self.url).reach(deadline).await {
+                Ok(Reached::Origin) => Ok(Good::new("reached")),
+                Ok(Reached::Proxy) => {
+                    Ok(Good::new("its proxy is reached, which goes no further without a request"))
                 }
-            }
+                Err(why) => Err(format!("not reached: {why}")),
+            },
             What::Provider(needs) => {
                 let found = oidc.reach(self.url, needs, deadline).await?;
                 let told = match &found.told[..] {

@@ -72,7 +72,7 @@ impl Exporter {
     /// # Errors
     /// The proxy cannot be used.
     pub fn new(settings: Otlp, http: HttpSettings, metrics: &Arc<Metrics>) -> Result<Self, reqwest::Error> {
-        let host = Http::new(http.clone(), metrics).host(&settings.endpoint)?;
+        let host = Http::new(http.clone(), metrics).host(&settings.endpoint);
         let (queue, spans) = mpsc::channel(QUEUE);
         let tracer = settings.traces.then(|| Arc::new(Tracer::new(queue, metrics, settings.sample_ratio)));
         let metrics = Arc::clone(metrics);
@@ -144,10 +144,7 @@ impl Exporter {
             return;
         }
         self.http = http;
-        match Http::new(self.http.clone(), &self.metrics).host(&self.settings.endpoint) {
-            Ok(host) => self.host = host,
-            Err(error) => warn!(%error, "the way to the collector stays as it was"),
-        }
+        self.host = Http::new(self.http.clone(), &self.metrics).host(&self.settings.endpoint);
     }
 
     async fn export_spans(&self, batch: Vec<Span>, calls: &Calls) {

@@ -1,6 +1,6 @@
 //! The failures of an exchange: the class, and a reason for the log and for `query --trace`. A reason
 //! contains no secrets: it describes the connection and the form of the answer. Limits of an answer that
-//! neither hyper nor reqwest checks are checked here, for both routes.
+//! hyper does not check are checked here.
 
 use std::borrow::Cow;
 use std::error::Error;

@@ -1,4 +1,4 @@
-//! Own connections to one origin.
+//! Connections to one origin, and exchanges on them.
 //!
 //! A connection consists of hyper's sender and of the driver that moves the bytes. The task that makes the
 //! request polls both: neither another task nor a channel is involved. It takes an idle connection (`pool`)
@@ -7,7 +7,6 @@
 
 use std::borrow::Cow;
 use std::future::poll_fn;
-use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,43 +14,47 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Full};
+use hyper::Response;
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
+use hyper::header::PROXY_AUTHORIZATION;
 use hyper::http::Extensions;
-use hyper::{Response, Uri};
-use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::proxy::matcher::Intercept;
 use tokio::task::coop::unconstrained;
-use tower_service::Service;
 use url::Url;
 
 use super::broken::{Broken, MAX_HEADERS, Stage, refuse_head, refuse_long, take};
+use super::connector::{Connector, Stream};
 use super::pool::Pools;
-use super::reach::BoxError;
-use super::resolver::Resolver;
-use super::socket::{self, ApiSocket, SocketConnector, SocketFlags};
+use super::proxy::Proxy;
+use super::socket::SocketFlags;
 use super::thread_index;
-use super::{CONNECT, Http, MAX_HEAD, Reply, Request, timely};
-use crate::http::timer::Timer;
+use super::timer::Timer;
+use super::{Http, MAX_HEAD, Reply, Request, timely};
 use crate::model::{Deadline, Failure};
 use crate::observe::count_guard::CountGuard;
-use crate::observe::metrics::{self, Metrics};
+use crate::observe::explain;
+use crate::observe::metrics::{ConnectionCounts, Metrics};
+use crate::observe::redact::Redactor;
 
 /// Interim answers (RFC 9110 15.2). An API needs one or two.
 const MAX_INTERIM: usize = 8;
 const INTERIM: &str = "more than 8 interim answers (1xx)";
 /// A connection that was used this recently is not about to be closed.
 const SURE: Duration = Duration::from_secs(1);
-const LATE: Broken = Broken { stage: Stage::Refused, failure: Failure::Timeout, reason: Cow::Borrowed("") };
+const LATE: Broken = refused(Failure::Timeout);
+const MALFORMED: Broken = refused(Failure::Malformed);
 
-type Stream = MaybeHttpsStream<ApiSocket>;
+const fn refused(failure: Failure) -> Broken {
+    Broken { stage: Stage::Refused, failure, reason: Cow::Borrowed("") }
+}
 
 /// The connections to one origin.
 #[derive(Debug)]
 pub(super) struct Direct {
-    uri: Uri,
-    connector: HttpsConnector<SocketConnector>,
-    resolver: Resolver,
+    pub(super) connector: Connector,
+    /// The credentials for the proxy.
+    credentials: Option<Redactor>,
     idle: Pools<Box<ApiConnection>>,
     open: Arc<AtomicUsize>,
     metrics: Arc<Metrics>,
@@ -75,38 +78,29 @@ struct ApiConnection {
 }
 
 impl Direct {
-    pub(super) fn new(url: &Url, side: &Http) -> Self {
-        let Http { settings, resolver, idle, metrics, .. } = side;
-        let mut http = HttpConnector::new_with_resolver(resolver.clone());
-        http.enforce_http(false);
-        http.set_nodelay(true);
-        // Divided among the addresses of a name.
-        http.set_connect_timeout(Some(CONNECT));
-        http.set_keepalive(Some(Duration::from_secs(60)));
-        let connector = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_tls_config((*settings.tls).clone())
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(SocketConnector(http));
-        let origin = url.origin().ascii_serialization();
-        Self {
-            uri: origin.parse().unwrap_or_default(),
-            connector,
-            resolver: resolver.clone(),
-            idle: Pools::new(settings, idle, |connection| connection.is_alive()),
+    /// # Errors
+    /// The reason for which the proxy cannot be used.
+    pub(super) fn new(url: &Url, proxy: Option<&Proxy>, http: &Http) -> Result<Self, String> {
+        Ok(Self {
+            connector: Connector::new(url, proxy, http)?,
+            credentials: proxy.map(Proxy::redactor),
+            idle: Pools::new(&http.settings, &http.idle, |connection| connection.is_alive()),
             open: Arc::default(),
-            metrics: Arc::clone(metrics),
-        }
+            metrics: Arc::clone(&http.metrics),
+        })
     }
 
     /// The number of connections.
-    pub(super) fn connections(&self) -> metrics::ConnectionCounts {
-        metrics::ConnectionCounts { idle: self.idle.len(), open: self.open.load(Ordering::Relaxed) }
+    pub(super) fn connections(&self) -> ConnectionCounts {
+        ConnectionCounts { idle: self.idle.len(), open: self.open.load(Ordering::Relaxed) }
     }
 
     /// Exchanges on a kept connection, otherwise on a new one. If the kept one fails, a repeatable request is
     /// sent on a new one. If the API has closed it before a byte is written, the next kept one is used.
     pub(super) async fn exchange(&self, request: &Request<'_>, deadline: Deadline) -> Result<Reply, Broken> {
+        if let Some(credentials) = &self.credentials {
+            explain::redact(|| credentials.clone());
+        }
         // A request that is not repeatable needs a connection that was used a moment ago.
         while let Some(connection) = self.idle.take((!request.repeatable).then_some(SURE)) {
             // The poller of this thread has already reported bytes that came before the request, but not those
@@ -130,7 +124,7 @@ impl Direct {
         deadline: Deadline,
     ) -> Result<Reply, Broken> {
         let reply = {
-            let request = self.http_request(request);
+            let request = self.http_request(request).ok_or(MALFORMED)?;
             connection.exchange(request, deadline)
         };
         let reply = reply.await?;
@@ -142,18 +136,21 @@ impl Direct {
         Ok(reply)
     }
 
-    fn http_request(&self, request: &Request<'_>) -> hyper::Request<Full<Bytes>> {
+    fn http_request(&self, request: &Request<'_>) -> Option<hyper::Request<Full<Bytes>>> {
         let mut http = hyper::Request::new(Full::new(request.body.clone()));
         *http.method_mut() = request.method.clone();
-        // Origin-form (RFC 9112 3.2.1).
-        *http.uri_mut() = request.path.clone().into();
+        *http.uri_mut() = self.connector.target(&request.path)?;
         *http.headers_mut() = request.all_headers();
-        http
+        if let Some(authorization) = self.connector.forwarder().and_then(Intercept::basic_auth) {
+            http.headers_mut().entry(PROXY_AUTHORIZATION).or_insert_with(|| authorization.clone());
+        }
+        Some(http)
     }
 
     async fn connect(&self, deadline: Deadline) -> Result<Box<ApiConnection>, Broken> {
-        let stream = self.open().await.map_err(|error| Broken::unconnected(&*error, None))?;
-        let flags = socket::flags(&stream);
+        let opened = self.connector.open().await;
+        let proxy = self.connector.proxy_host();
+        let (stream, flags) = opened.map_err(|error| Broken::unconnected(&*error, proxy))?;
         let handshake = Builder::new()
             .max_buf_size(MAX_HEAD)
             .max_headers(MAX_HEADERS)
@@ -169,21 +166,6 @@ impl Direct {
         let home = thread_index();
         let driver = Some(driver);
         Ok(Box::new(ApiConnection { sender, driver, home, timer, interim, extensions, flags, _open }))
-    }
-
-    /// Connects: name, TCP and TLS.
-    pub(super) async fn open(&self) -> Result<Stream, BoxError> {
-        let mut connector = self.connector.clone();
-        let connecting = async {
-            poll_fn(|cx| connector.poll_ready(cx)).await?;
-            connector.call(self.uri.clone()).await
-        };
-        let late = |_| Err(io::Error::from(io::ErrorKind::TimedOut).into());
-        let opened = tokio::time::timeout(CONNECT, connecting).await.unwrap_or_else(late);
-        if opened.is_err() {
-            self.resolver.turn(self.uri.host().unwrap_or_default());
-        }
-        opened
     }
 }
 
@@ -291,7 +273,7 @@ async fn read(response: Response<Incoming>) -> Result<Reply, Broken> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{HttpSettings, Route};
+    use super::super::HttpSettings;
     use super::*;
     use hyper::Method;
     use std::io::{Read, Write};
@@ -305,8 +287,8 @@ mod tests {
         for _ in 0..steps {
             consume_budget().await;
         }
-        let host = http.host(&url).expect("no proxy");
-        let Route::Direct(direct) = &host.route else { panic!("no proxy") };
+        let host = http.host(&url);
+        let Ok(direct) = &host.direct else { panic!("no proxy") };
         let headers = host.headers(&Default::default());
         let (path, body) = ("/".parse().expect("a path"), Bytes::from_static(b"{}"));
         let (method, headers, own) = (Method::POST, &headers, &[]);
@@ -328,7 +310,7 @@ mod tests {
             let address = listener.local_addr().expect("an address");
             let url: Url = format!("http://{address}/").parse().expect("a URL");
             let http = Arc::new(Http::new(HttpSettings::plain(KEPT), &Arc::default()));
-            let _held = http.host(&url).expect("no proxy");
+            let _held = http.host(&url);
             let mut asking = JoinSet::new();
             let mut backend = Vec::new();
             for _ in 0..KEPT {
@@ -381,7 +363,7 @@ mod tests {
             rest.len()
         });
         let http = Arc::new(Http::new(HttpSettings::plain(8), &Arc::default()));
-        let held = http.host(&url).expect("no proxy");
+        let held = http.host(&url);
         assert_eq!(ask_once(Arc::clone(&http), url.clone(), 0).await, Some(200));
         assert_eq!(http.idle(), 1);
         ask.send(()).expect("it waits");

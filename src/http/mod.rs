@@ -6,17 +6,16 @@
 //! again. An API may close a kept connection at any moment: if it fails before the answer is complete,
 //! a repeatable request is sent once more, on a new connection.
 //!
-//! Two routes: own connections (`direct`), and reqwest through a proxy (`proxied`). Both use the same TLS
-//! configuration and the same resolver.
+//! A proxy is only a step of connecting (`connector`): all exchanges use the same connections (`direct`).
 
 mod broken;
 pub(crate) mod compress;
+mod connector;
 mod direct;
 mod handshake;
 mod internal;
 mod no_proxy;
 mod pool;
-mod proxied;
 mod proxy;
 mod reach;
 mod request;
@@ -32,8 +31,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
-use hyper::header::{self, HeaderName, HeaderValue};
-use reqwest::header::HeaderMap;
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use tokio::sync::Semaphore;
 use tracing::{debug, warn};
 use url::Url;
@@ -46,7 +44,6 @@ use crate::observe::span;
 use crate::observe::warnings::RateLimitedWarnings;
 use broken::Broken;
 use direct::Direct;
-use proxied::Proxied;
 use proxy::Proxies;
 pub(crate) use proxy::{is_loopback, is_read as is_proxy_variable, unusable as proxy_complaints};
 pub use reach::{Reached, Unreached};
@@ -82,19 +79,12 @@ pub struct Http {
 /// One origin (scheme, host, port), and the connections to it.
 #[derive(Debug)]
 pub struct Host {
-    route: Route,
+    /// `Err`: its proxy cannot be used, for this reason.
+    direct: Result<Direct, String>,
     origin: Url,
     /// `max_connections_per_host`.
     permits: Option<Semaphore>,
     warnings: RateLimitedWarnings,
-}
-
-#[derive(Debug)]
-enum Route {
-    Direct(Direct),
-    Proxied(Proxied),
-    /// The proxy cannot be used, for this reason.
-    Unusable(String),
 }
 
 impl Http {
@@ -117,18 +107,16 @@ impl Http {
         &self.metrics
     }
 
-    /// The connections to each origin, without those through a proxy.
+    /// The connections to each origin.
     #[must_use]
     pub fn pools(&self) -> Vec<(String, ConnectionCounts)> {
         let hosts = self.hosts.all().into_iter();
-        let pools = hosts.filter_map(|(origin, host)| match &host.route {
-            Route::Direct(direct) => Some((origin, direct.connections())),
-            Route::Proxied(_) | Route::Unusable(_) => None,
-        });
+        let pools =
+            hosts.filter_map(|(origin, host)| Some((origin, host.direct.as_ref().ok()?.connections())));
         pools.collect()
     }
 
-    /// The number of idle connections, without those through a proxy.
+    /// The number of idle connections.
     #[must_use]
     pub fn idle(&self) -> usize {
         self.idle.load(std::sync::atomic::Ordering::Relaxed)
@@ -147,18 +135,11 @@ impl Http {
 
     /// The host of `url`, which all APIs of one origin share. Its connections are closed when it is no
     /// longer in use.
-    ///
-    /// # Errors
-    /// The proxy cannot be used.
-    pub fn host(&self, url: &Url) -> Result<Arc<Host>, reqwest::Error> {
-        self.hosts.get_or_try_make(url.origin().ascii_serialization(), || {
-            let route = match self.proxies.of(url) {
-                Ok(Some(proxy)) => Route::Proxied(Proxied::new(url, &proxy, &self.settings, &self.resolver)?),
-                Ok(None) => Route::Direct(Direct::new(url, self)),
-                Err(why) => Route::Unusable(why),
-            };
+    pub fn host(&self, url: &Url) -> Arc<Host> {
+        self.hosts.get_or_make(url.origin().ascii_serialization(), || {
+            let direct = self.proxies.of(url).and_then(|proxy| Direct::new(url, proxy.as_ref(), self));
             let permits = self.settings.max_connections_per_host.map(Semaphore::new);
-            Ok(Host { route, origin: url.clone(), permits, warnings: RateLimitedWarnings::default() })
+            Host { direct, origin: url.clone(), permits, warnings: RateLimitedWarnings::default() }
         })
     }
 }
@@ -229,10 +210,9 @@ impl Host {
                 Err(_) => Box::pin(timely(deadline, permits.acquire())).await?.ok(),
             },
         };
-        let outcome = match &self.route {
-            Route::Direct(direct) => direct.exchange(request, deadline).await,
-            Route::Proxied(proxied) => Box::pin(timely(deadline, proxied.exchange(request))).await?,
-            Route::Unusable(why) => Err(Broken::refused(Failure::Connect, why.clone())),
+        let outcome = match &self.direct {
+            Ok(direct) => direct.exchange(request, deadline).await,
+            Err(why) => Err(Broken::refused(Failure::Connect, why.clone())),
         };
         outcome.map_err(|broken| self.report(broken))
     }

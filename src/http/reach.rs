@@ -1,5 +1,4 @@
-//! Connects to an origin without a request: name, TCP and TLS, by the connectors of the exchange. A proxy is
-//! asked for a tunnel to an https origin.
+//! Connects to an origin without a request, by the connector of the exchange.
 //!
 //! A new connection may still be useless: with TLS 1.3 a server verifies our certificate after our side of
 //! the handshake is complete (RFC 8446 4.4.2.4), and a load balancer before a server that is down may accept
@@ -8,20 +7,15 @@
 use std::error::Error;
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use hyper::rt::Read;
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncReadExt;
 use tokio::time::{timeout, timeout_at};
-use tower_layer::Layer;
-use tower_service::Service;
 
+use super::Host;
 use super::handshake::{self, NO_TLS};
-use super::{CONNECT, Host, Route};
 use crate::model::Deadline;
 
 /// How long it must stay open: longer than any round trip.
@@ -90,14 +84,19 @@ impl Host {
     /// The reason for which there is no connection.
     pub async fn reach(&self, deadline: Deadline) -> Result<Reached, Unreached> {
         let reach = async {
-            match &self.route {
-                Route::Direct(direct) => match direct.open().await {
-                    Ok(stream) => stays_open(stream).await.map(|()| Reached::Origin),
-                    Err(error) => Err(Unreached::of(&*error)),
-                },
-                Route::Proxied(proxied) => proxied.reach().await,
-                Route::Unusable(why) => Err(Unreached(why.clone())),
+            let connector = match &self.direct {
+                Ok(direct) => &direct.connector,
+                Err(why) => return Err(Unreached(why.clone())),
+            };
+            let reached = match connector.open().await {
+                Ok((stream, _)) => stays_open(stream).await,
+                Err(error) => Err(Unreached::of(&*error)),
+            };
+            match connector.proxy_host() {
+                Some(proxy) => reached.map_err(|why| why.through(proxy))?,
+                None => reached?,
             }
+            Ok(if connector.forwarder().is_some() { Reached::Proxy } else { Reached::Origin })
         };
         timeout_at(deadline.instant().into(), reach).await.unwrap_or(Err(Unreached::late()))
     }
@@ -112,62 +111,5 @@ async fn stays_open(stream: impl Read + Unpin) -> Result<(), Unreached> {
         Ok(Ok(_)) => Err(Unreached("it speaks first, which HTTP does not".to_owned())),
         Ok(Err(error)) if error.kind() == ErrorKind::UnexpectedEof => closed(),
         Ok(Err(error)) => Err(Unreached::of(&error)),
-    }
-}
-
-/// Lets reqwest connect, and then fail: the error chain contains a [`ConnectResult`], and the request is
-/// never sent.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct ConnectOnly;
-
-/// A connector under [`ConnectOnly`].
-#[derive(Debug, Clone)]
-pub(super) struct Connector<S>(S);
-
-/// The result of connecting.
-#[derive(Debug)]
-pub(super) struct ConnectResult(pub(super) Result<(), Unreached>);
-
-impl fmt::Display for ConnectResult {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no request was to follow")
-    }
-}
-
-impl Error for ConnectResult {}
-
-impl<S> Layer<S> for ConnectOnly {
-    type Service = Connector<S>;
-
-    fn layer(&self, inner: S) -> Connector<S> {
-        Connector(inner)
-    }
-}
-
-impl<S, R> Service<R> for Connector<S>
-where
-    S: Service<R, Error = BoxError>,
-    S::Response: Read + Unpin + Send + 'static,
-    S::Future: Send + 'static,
-{
-    type Response = S::Response;
-    type Error = BoxError;
-    type Future = BoxFuture<'static, Result<S::Response, BoxError>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.0.poll_ready(context)
-    }
-
-    fn call(&mut self, to: R) -> Self::Future {
-        let connecting = timeout(CONNECT, self.0.call(to));
-        async move {
-            let outcome = match connecting.await {
-                Ok(Ok(stream)) => stays_open(stream).await,
-                Ok(Err(error)) => Err(Unreached::of(&*error)),
-                Err(_) => Err(Unreached::late()),
-            };
-            Err(ConnectResult(outcome).into())
-        }
-        .boxed()
     }
 }

@@ -150,18 +150,6 @@ impl Service<Name> for Resolver {
     }
 }
 
-/// For reqwest.
-impl reqwest::dns::Resolve for Resolver {
-    fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
-        let names = self.clone();
-        let name = name.as_str().to_owned();
-        Box::pin(async move {
-            let addresses: reqwest::dns::Addrs = Box::new(names.resolve(name).await?.into_iter());
-            Ok(addresses)
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

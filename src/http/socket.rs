@@ -6,8 +6,7 @@
 //! * A look at the socket itself. The poller may not have reported bytes yet that arrived before the request:
 //!   they would be taken for its answer.
 //!
-//! An answer in one piece costs no system call; a password costs one. reqwest does not give access to its
-//! sockets: behind a proxy there is neither, but each password has its own connection there.
+//! An answer in one piece costs no system call; a password costs one.
 
 use std::io::{self, ErrorKind};
 use std::mem::MaybeUninit;
@@ -16,18 +15,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
 use std::task::{Context, Poll};
 
-use futures_util::TryFutureExt;
-use futures_util::future::MapOk;
-use hyper::Uri;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_rustls::MaybeHttpsStream;
-use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use hyper_util::rt::TokioIo;
 use socket2::SockRef;
 use tokio::net::TcpStream;
-use tower_service::Service;
-
-use super::resolver::Resolver;
 
 /// Quick acknowledgements of one exchange: a long body causes acknowledgements anyway.
 const ACKNOWLEDGED: u8 = 8;
@@ -72,13 +64,22 @@ impl SocketFlags {
 /// A TCP connection.
 #[derive(Debug)]
 pub(super) struct ApiSocket {
-    tcp: TokioIo<TcpStream>,
+    /// With TLS if the proxy is https.
+    stream: MaybeHttpsStream<TokioIo<TcpStream>>,
     flags: Arc<SocketFlags>,
 }
 
 impl ApiSocket {
-    fn new(tcp: TokioIo<TcpStream>) -> Self {
-        Self { tcp, flags: Arc::default() }
+    pub(super) fn new(stream: MaybeHttpsStream<TokioIo<TcpStream>>) -> (Self, Arc<SocketFlags>) {
+        let flags = Arc::default();
+        (Self { stream, flags: Arc::clone(&flags) }, flags)
+    }
+
+    fn tcp(&self) -> &TcpStream {
+        match &self.stream {
+            MaybeHttpsStream::Http(tcp) => tcp.inner(),
+            MaybeHttpsStream::Https(tls) => tls.inner().get_ref().0.inner().inner(),
+        }
     }
 
     fn found_nothing(&self) {
@@ -90,27 +91,18 @@ impl ApiSocket {
         if acknowledges.load(Relaxed) {
             acknowledges.store(false, Relaxed);
             // If this fails, the answer comes later.
-            let _ = self.tcp.inner().set_quickack(true);
+            let _ = self.tcp().set_quickack(true);
         }
     }
 
     fn look(&self) -> io::Result<()> {
-        match SockRef::from(self.tcp.inner()).peek(&mut [MaybeUninit::uninit()]) {
+        match SockRef::from(self.tcp()).peek(&mut [MaybeUninit::uninit()]) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
             Err(error) => Err(error),
             Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
             Ok(_) => Err(io::Error::new(ErrorKind::InvalidData, "bytes came before they were asked for")),
         }
     }
-}
-
-/// The flags of a stream's socket.
-pub(super) fn flags(stream: &MaybeHttpsStream<ApiSocket>) -> Arc<SocketFlags> {
-    let socket = match stream {
-        MaybeHttpsStream::Http(socket) => socket,
-        MaybeHttpsStream::Https(tls) => tls.inner().get_ref().0.inner(),
-    };
-    Arc::clone(&socket.flags)
 }
 
 impl Read for ApiSocket {
@@ -124,7 +116,7 @@ impl Read for ApiSocket {
             this.flags.looks.store(false, Relaxed);
             this.look()?;
         }
-        let read = Pin::new(&mut this.tcp).poll_read(context, buffer);
+        let read = Pin::new(&mut this.stream).poll_read(context, buffer);
         match &read {
             Poll::Pending => this.found_nothing(),
             Poll::Ready(_) => this.flags.came.store(true, Relaxed),
@@ -139,19 +131,19 @@ impl Write for ApiSocket {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.tcp).poll_write(context, bytes)
+        Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_flush(context)
+        Pin::new(&mut self.stream).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_shutdown(context)
+        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.tcp.is_write_vectored()
+        self.stream.is_write_vectored()
     }
 
     fn poll_write_vectored(
@@ -159,32 +151,6 @@ impl Write for ApiSocket {
         context: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.tcp).poll_write_vectored(context, pieces)
-    }
-}
-
-impl Connection for ApiSocket {
-    fn connected(&self) -> Connected {
-        self.tcp.connected()
-    }
-}
-
-/// Makes sockets.
-#[derive(Debug, Clone)]
-pub(super) struct SocketConnector(pub(super) HttpConnector<Resolver>);
-
-type Connects = <HttpConnector<Resolver> as Service<Uri>>::Future;
-
-impl Service<Uri> for SocketConnector {
-    type Response = ApiSocket;
-    type Error = <HttpConnector<Resolver> as Service<Uri>>::Error;
-    type Future = MapOk<Connects, fn(TokioIo<TcpStream>) -> ApiSocket>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.0.poll_ready(context)
-    }
-
-    fn call(&mut self, to: Uri) -> Self::Future {
-        self.0.call(to).map_ok(ApiSocket::new)
+        Pin::new(&mut self.stream).poll_write_vectored(context, pieces)
     }
 }

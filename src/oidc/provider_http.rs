@@ -117,12 +117,8 @@ impl ProviderHttp {
         }
     }
 
-    fn host<'a>(&self, address: &'a EndpointUrl) -> Result<&'a Host, Failure> {
-        if let Some(host) = address.host.get() {
-            return Ok(host);
-        }
-        let host = self.http.host(&address.url).map_err(|_| Failure::Connect)?;
-        Ok(address.host.get_or_init(|| host))
+    fn host<'a>(&self, address: &'a EndpointUrl) -> &'a Host {
+        address.host.get_or_init(|| self.http.host(&address.url))
     }
 
     /// Sends `message` to `address`, and counts it in `calls`.
@@ -133,7 +129,7 @@ impl ProviderHttp {
         mut message: Message,
         deadline: Deadline,
     ) -> Result<Reply, Failure> {
-        let host = self.host(address)?;
+        let host = self.host(address);
         message.headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         let request = Request {
             method: message.method,

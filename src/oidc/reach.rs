@@ -153,7 +153,7 @@ impl Oidc {
     }
 
     async fn connect(&self, url: &Url, deadline: Deadline) -> Result<(), Unreached> {
-        let host = self.http.host(url).map_err(|error| Unreached::of(&error))?;
+        let host = self.http.host(url);
         host.reach(deadline).await.map(drop)
     }
 

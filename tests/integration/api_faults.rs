@@ -221,18 +221,12 @@ fn interim_answers_are_skipped_up_to_a_bound() {
     let interim = "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n";
     let with = |count: usize| interim.repeat(count) + &ok("Content-Length: 14\r\n", VALUE);
     let three = ("three interim answers", kept(&with(3)), "OK v");
-    plays(std::slice::from_ref(&three));
-    // Behind a proxy the request goes through reqwest, which reports no interim answers: the deadline
-    // is the bound there.
     let continues = "HTTP/1.1 100 Continue\r\n\r\n".repeat(100);
-    play(
-        &[
-            three,
-            ("a hundred interim answers", kept(&with(100)), TEMP),
-            ("a hundred continues", kept(&(continues + &with(0))), TEMP),
-        ],
-        false,
-    );
+    plays(&[
+        three,
+        ("a hundred interim answers", kept(&with(100)), TEMP),
+        ("a hundred continues", kept(&(continues + &with(0))), TEMP),
+    ]);
 }
 
 /// Interim answers are counted for each answer, not for each connection.

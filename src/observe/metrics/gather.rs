@@ -252,7 +252,7 @@ fn load_gauges(families: &mut Families, load: &Load) {
         })
     });
     let name = "pfxhttp_backend_connections";
-    families.add(MetricKind::Gauge, name, "Connections to HTTP APIs that are not behind a proxy.", pools);
+    families.add(MetricKind::Gauge, name, "Connections to HTTP APIs.", pools);
 }
 
 fn labels(component: Component, name: &str) -> Labels {

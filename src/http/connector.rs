@@ -1,0 +1,158 @@
+//! Connects to one origin: name, TCP and TLS. Through a proxy: a tunnel to an https origin (RFC 9110 9.3.6),
+//! and to an http origin a proxy that forwards requests. If the proxy fails, nothing bypasses it.
+
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::Uri;
+use hyper::header::{HeaderMap, HeaderValue, USER_AGENT as USER_AGENT_NAME};
+use hyper::http::uri::{PathAndQuery, Scheme};
+use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tower_service::Service;
+use url::Url;
+
+use super::proxy::Proxy;
+use super::reach::BoxError;
+use super::resolver::Resolver;
+use super::socket::{ApiSocket, SocketFlags};
+use super::{CONNECT, Http, USER_AGENT};
+
+/// A connection to an origin.
+pub(super) type Stream = MaybeHttpsStream<ApiSocket>;
+
+/// Connects to one origin.
+#[derive(Debug)]
+pub(super) struct Connector {
+    origin: Uri,
+    proxy: Option<Intercept>,
+    tcp: HttpConnector<Resolver>,
+    tls: Arc<ClientConfig>,
+    resolver: Resolver,
+}
+
+impl Connector {
+    /// # Errors
+    /// The reason for which the proxy cannot be used.
+    pub(super) fn new(url: &Url, proxy: Option<&Proxy>, http: &Http) -> Result<Self, String> {
+        let origin: Uri = url.origin().ascii_serialization().parse().unwrap_or_default();
+        // Takes the credentials out of the proxy's URL.
+        let intercept = |proxy: &Proxy| {
+            let intercept = Matcher::builder().all(proxy.0.as_str()).build().intercept(&origin);
+            intercept.ok_or_else(|| "the URL of the proxy cannot be used".to_owned())
+        };
+        let proxy = proxy.map(intercept).transpose()?;
+        let resolver = http.resolver.clone();
+        let mut tcp = HttpConnector::new_with_resolver(resolver.clone());
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        // Divided among the addresses of a name.
+        tcp.set_connect_timeout(Some(CONNECT));
+        tcp.set_keepalive(Some(Duration::from_secs(60)));
+        Ok(Self { origin, proxy, tcp, tls: Arc::clone(&http.settings.tls), resolver })
+    }
+
+    /// Makes a connection within 2 s. After a failure other addresses are tried.
+    pub(super) async fn open(&self) -> Result<(Stream, Arc<SocketFlags>), BoxError> {
+        let late = |_| Err(io::Error::from(ErrorKind::TimedOut).into());
+        let opened = timeout(CONNECT, self.connect()).await.unwrap_or_else(late);
+        if opened.is_err() {
+            let first = self.proxy.as_ref().map_or(&self.origin, Intercept::uri);
+            self.resolver.turn(first.host().unwrap_or_default());
+        }
+        opened
+    }
+
+    async fn connect(&self) -> Result<(Stream, Arc<SocketFlags>), BoxError> {
+        let mut tcp = self.tcp.clone();
+        let stream = match &self.proxy {
+            None => MaybeHttpsStream::Http(tcp.call(self.origin.clone()).await?),
+            Some(proxy) => {
+                let mut hop = HttpsConnector::from((tcp, Arc::clone(&self.tls)));
+                if self.is_https() {
+                    let user_agent = (USER_AGENT_NAME, HeaderValue::from_static(USER_AGENT));
+                    let headers = HeaderMap::from_iter([user_agent]);
+                    let mut tunnel = Tunnel::new(proxy.uri().clone(), hop).with_headers(headers);
+                    if let Some(authorization) = proxy.basic_auth() {
+                        tunnel = tunnel.with_auth(authorization.clone());
+                    }
+                    tunnel.call(self.origin.clone()).await?
+                } else {
+                    hop.call(proxy.uri().clone()).await?
+                }
+            }
+        };
+        let (socket, flags) = ApiSocket::new(stream);
+        if !self.is_https() {
+            return Ok((MaybeHttpsStream::Http(socket), flags));
+        }
+        let host = self.origin.host().unwrap_or_default().trim_matches(['[', ']']);
+        let name = ServerName::try_from(host.to_owned())?;
+        let tls = TlsConnector::from(Arc::clone(&self.tls)).connect(name, TokioIo::new(socket)).await?;
+        Ok((MaybeHttpsStream::Https(TokioIo::new(tls)), flags))
+    }
+
+    fn is_https(&self) -> bool {
+        self.origin.scheme() == Some(&Scheme::HTTPS)
+    }
+
+    /// The host of the proxy.
+    pub(super) fn proxy_host(&self) -> Option<&str> {
+        self.proxy.as_ref().map(|proxy| proxy.uri().host().unwrap_or_default())
+    }
+
+    /// The proxy that reads the requests: that of an http origin.
+    pub(super) fn forwarder(&self) -> Option<&Intercept> {
+        self.proxy.as_ref().filter(|_| !self.is_https())
+    }
+
+    /// The target of a request: in absolute-form for a proxy that forwards it, otherwise in origin-form
+    /// (RFC 9112 3.2). `None` if `path` does not begin with `/`: it would continue the host.
+    pub(super) fn target(&self, path: &PathAndQuery) -> Option<Uri> {
+        if !path.as_str().starts_with('/') {
+            return None;
+        }
+        if self.forwarder().is_none() {
+            return Some(path.clone().into());
+        }
+        let mut parts = self.origin.clone().into_parts();
+        parts.path_and_query = Some(path.clone());
+        Uri::from_parts(parts).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::HttpSettings;
+    use super::*;
+
+    #[test]
+    fn a_path_never_chooses_the_host() {
+        let api: Url = "http://api.example:8443/x".parse().expect("a URL");
+        let proxy = Proxy("http://127.0.0.1:1".parse().expect("a URL"));
+        let http = Http::new(HttpSettings::plain(1), &Arc::default());
+        let connector = Connector::new(&api, Some(&proxy), &http).expect("a proxy");
+        for path in [
+            "//evil.example/x",
+            "/\\evil.example/x",
+            "///evil.example",
+            "/http://evil.example/",
+            "/@evil.example/",
+        ] {
+            let target = connector.target(&path.parse().expect("a path")).expect("a URL").to_string();
+            let url: Url = target.parse().expect("a URL");
+            assert_eq!((url.host_str(), url.port()), (Some("api.example"), Some(8443)), "{path}");
+        }
+        for path in ["evil", "@evil.example/", ":1/x", ".evil.example/", "?@evil.example/", "*"] {
+            assert!(path.parse().ok().and_then(|path| connector.target(&path)).is_none(), "{path}");
+        }
+    }
+}
