@@ -7,10 +7,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::signature::{ECDSA_P521_SHA512_FIXED, UnparsedPublicKey};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ECDSA_P521_SHA512_FIXED, ED25519,
+    RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512,
+    RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA512, RsaParameters,
+    RsaPublicKeyComponents, UnparsedPublicKey, VerificationAlgorithm,
+};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::DecodingKey;
 use serde_json::Value;
 use tokio::time::Instant;
 use tracing::debug;
@@ -37,20 +41,19 @@ pub(super) struct KeySet {
     is_cut: bool,
 }
 
+#[derive(Debug)]
 struct PublicKey {
     kid: Option<String>,
-    /// `alg`, where the key is for that one alone.
+    /// `alg`, if the key is for that one alone.
     algorithm: Option<Algorithm>,
-    kind: KeyMaterial,
+    material: KeyMaterial,
 }
 
+#[derive(Debug)]
 enum KeyMaterial {
-    Rsa(DecodingKey),
-    P256(DecodingKey),
-    P384(DecodingKey),
-    /// An uncompressed point (SEC1 2.3.3); jsonwebtoken does not know this curve.
-    P521(Vec<u8>),
-    Ed25519(DecodingKey),
+    Rsa(RsaPublicKeyComponents<Vec<u8>>),
+    /// A point on the curve of this algorithm.
+    Curve(Algorithm, UnparsedPublicKey<Vec<u8>>),
 }
 
 /// What a set says of a token.
@@ -109,7 +112,7 @@ impl KeySet {
             // The key exists, but is for another algorithm.
             return if token.kid.is_some() && !named.is_empty() { Signature::Bad } else { unknown };
         }
-        let is_good = |key: &&PublicKey| key.verify(token.algorithm, token.message, token.signature);
+        let is_good = |key: &&PublicKey| key.verify(token);
         if fitting.iter().take(MOST_TRIES).any(is_good) {
             return Signature::Good;
         }
@@ -138,16 +141,11 @@ impl PublicKey {
             Some(Value::String(kid)) => Some(kid.clone()),
             Some(_) => return Err("its kid is no text"),
         };
-        let kind = KeyMaterial::read(jwk)?;
-        let algorithm = match jwk.get("alg") {
-            None => None,
-            Some(name) => {
-                let algorithm =
-                    name.as_str().and_then(Algorithm::of).ok_or("its alg is not for signatures")?;
-                Some(algorithm)
-            }
-        };
-        let key = Self { kid, algorithm, kind };
+        let material = KeyMaterial::read(jwk)?;
+        let known = |name: &Value| name.as_str().and_then(Algorithm::of);
+        let algorithm = jwk.get("alg").map(|name| known(name).ok_or("its alg is not for signatures"));
+        let algorithm = algorithm.transpose()?;
+        let key = Self { kid, algorithm, material };
         if algorithm.is_some_and(|algorithm| !key.fits(algorithm)) {
             return Err("its alg does not fit its kind");
         }
@@ -155,56 +153,34 @@ impl PublicKey {
     }
 
     fn fits(&self, algorithm: Algorithm) -> bool {
-        let fits_kind = match &self.kind {
+        let fits_material = match &self.material {
             KeyMaterial::Rsa(_) => Algorithm::RSA.contains(&algorithm),
-            KeyMaterial::P256(_) => algorithm == Algorithm::Es256,
-            KeyMaterial::P384(_) => algorithm == Algorithm::Es384,
-            KeyMaterial::P521(_) => algorithm == Algorithm::Es512,
-            KeyMaterial::Ed25519(_) => algorithm == Algorithm::EdDsa,
+            KeyMaterial::Curve(own, _) => *own == algorithm,
         };
-        fits_kind && self.algorithm.is_none_or(|own| own == algorithm)
+        fits_material && self.algorithm.is_none_or(|own| own == algorithm)
     }
 
-    /// `algorithm` must fit.
-    fn verify(&self, algorithm: Algorithm, message: &str, signature: &str) -> bool {
-        use jsonwebtoken::Algorithm as Known;
-        let known = match algorithm {
-            Algorithm::Rs256 => Known::RS256,
-            Algorithm::Rs384 => Known::RS384,
-            Algorithm::Rs512 => Known::RS512,
-            Algorithm::Ps256 => Known::PS256,
-            Algorithm::Ps384 => Known::PS384,
-            Algorithm::Ps512 => Known::PS512,
-            Algorithm::Es256 => Known::ES256,
-            Algorithm::Es384 => Known::ES384,
-            Algorithm::Es512 => return self.verify_p521(message, signature),
-            Algorithm::EdDsa => Known::EdDSA,
-        };
-        match &self.kind {
-            KeyMaterial::Rsa(key)
-            | KeyMaterial::P256(key)
-            | KeyMaterial::P384(key)
-            | KeyMaterial::Ed25519(key) => {
-                jsonwebtoken::crypto::verify(signature, message.as_bytes(), key, known).unwrap_or(false)
-            }
-            KeyMaterial::P521(_) => false,
+    /// Whether the signature of `token` is that of this key, which must fit its algorithm.
+    fn verify(&self, token: &Jws<'_>) -> bool {
+        let (message, signature) = (token.message.as_bytes(), &token.signature);
+        match &self.material {
+            KeyMaterial::Rsa(key) => parameters(token.algorithm)
+                .is_some_and(|parameters| key.verify(parameters, message, signature).is_ok()),
+            KeyMaterial::Curve(_, key) => key.verify(message, signature).is_ok(),
         }
-    }
-
-    fn verify_p521(&self, message: &str, signature: &str) -> bool {
-        let (KeyMaterial::P521(point), Ok(signature)) = (&self.kind, URL_SAFE_NO_PAD.decode(signature))
-        else {
-            return false;
-        };
-        let key = UnparsedPublicKey::new(&ECDSA_P521_SHA512_FIXED, point);
-        key.verify(message.as_bytes(), &signature).is_ok()
     }
 }
 
-impl std::fmt::Debug for PublicKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PublicKey").field("kid", &self.kid).finish_non_exhaustive()
-    }
+fn parameters(algorithm: Algorithm) -> Option<&'static RsaParameters> {
+    Some(match algorithm {
+        Algorithm::Rs256 => &RSA_PKCS1_2048_8192_SHA256,
+        Algorithm::Rs384 => &RSA_PKCS1_2048_8192_SHA384,
+        Algorithm::Rs512 => &RSA_PKCS1_2048_8192_SHA512,
+        Algorithm::Ps256 => &RSA_PSS_2048_8192_SHA256,
+        Algorithm::Ps384 => &RSA_PSS_2048_8192_SHA384,
+        Algorithm::Ps512 => &RSA_PSS_2048_8192_SHA512,
+        Algorithm::Es256 | Algorithm::Es384 | Algorithm::Es512 | Algorithm::EdDsa => return None,
+    })
 }
 
 impl KeyMaterial {
@@ -214,42 +190,40 @@ impl KeyMaterial {
             URL_SAFE_NO_PAD.decode(text).map_err(|_| "it is no base64url")
         };
         // RFC 7518 6.2.1.2: of the curve's length, leading zeros included.
-        let point = |length: usize| -> Result<Vec<u8>, &'static str> {
-            let (x, y) = (member("x")?, member("y")?);
-            if x.len() != length || y.len() != length {
-                return Err("its coordinates are not of its curve's length");
-            }
-            Ok([&[4], x.as_slice(), &y].concat())
+        let coordinate = |name, length: usize| {
+            let wrong = "its coordinates are not of its curve's length";
+            member(name).and_then(|bytes| if bytes.len() == length { Ok(bytes) } else { Err(wrong) })
+        };
+        // Uncompressed (SEC1 2.3.3).
+        let point = |length| {
+            coordinate("x", length).and_then(|x| Ok([vec![4], x, coordinate("y", length)?].concat()))
+        };
+        let curve = |algorithm, verification: &'static dyn VerificationAlgorithm, key| {
+            Ok(Self::Curve(algorithm, UnparsedPublicKey::new(verification, key)))
         };
         match (json::text(jwk, "kty"), json::text(jwk, "crv")) {
             (Some("RSA"), _) => rsa(&member("n")?, &member("e")?).map(Self::Rsa),
-            (Some("EC"), Some("P-256")) => Ok(Self::P256(DecodingKey::from_ec_der(&point(32)?))),
-            (Some("EC"), Some("P-384")) => Ok(Self::P384(DecodingKey::from_ec_der(&point(48)?))),
-            (Some("EC"), Some("P-521")) => point(66).map(Self::P521),
-            (Some("OKP"), Some("Ed25519")) => match member("x")? {
-                x if x.len() == 32 => Ok(Self::Ed25519(DecodingKey::from_ed_der(&x))),
-                _ => Err("it is not of its curve's length"),
-            },
+            (Some("EC"), Some("P-256")) => curve(Algorithm::Es256, &ECDSA_P256_SHA256_FIXED, point(32)?),
+            (Some("EC"), Some("P-384")) => curve(Algorithm::Es384, &ECDSA_P384_SHA384_FIXED, point(48)?),
+            (Some("EC"), Some("P-521")) => curve(Algorithm::Es512, &ECDSA_P521_SHA512_FIXED, point(66)?),
+            (Some("OKP"), Some("Ed25519")) => curve(Algorithm::EdDsa, &ED25519, coordinate("x", 32)?),
             _ => Err("it is of a kind that is not used here"),
         }
     }
 }
 
-fn rsa(modulus: &[u8], exponent: &[u8]) -> Result<DecodingKey, &'static str> {
+fn rsa(modulus: &[u8], exponent: &[u8]) -> Result<RsaPublicKeyComponents<Vec<u8>>, &'static str> {
     // Some providers add a leading zero (against RFC 7518 2).
     let trimmed =
         |number: &[u8]| -> Vec<u8> { number.iter().copied().skip_while(|byte| *byte == 0).collect() };
-    let (modulus, exponent) = (trimmed(modulus), trimmed(exponent));
-    let bits = modulus.first().map_or(0, |first| modulus.len() * 8 - first.leading_zeros() as usize);
+    let (n, e) = (trimmed(modulus), trimmed(exponent));
+    let bits = n.first().map_or(0, |first| n.len() * 8 - first.leading_zeros() as usize);
     if !RSA_BITS.contains(&bits) {
         return Err("it has fewer than 2048 bits, or more than 8192");
     }
     // With an exponent of 1 the message is its own signature.
-    if exponent.len() > 8
-        || exponent.as_slice() <= [1].as_slice()
-        || exponent.last().is_none_or(|last| last % 2 == 0)
-    {
+    if e.len() > 8 || e.as_slice() <= [1].as_slice() || e.last().is_none_or(|last| last % 2 == 0) {
         return Err("its exponent is none");
     }
-    Ok(DecodingKey::from_rsa_raw_components(&modulus, &exponent))
+    Ok(RsaPublicKeyComponents { n, e })
 }

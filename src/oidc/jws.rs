@@ -30,8 +30,7 @@ pub(super) struct Jws<'t> {
     pub(super) is_access_token: bool,
     /// What is signed.
     pub(super) message: &'t str,
-    /// In base64url.
-    pub(super) signature: &'t str,
+    pub(super) signature: Vec<u8>,
     claims: Vec<u8>,
 }
 
@@ -54,7 +53,8 @@ impl<'t> Jws<'t> {
             Err(flaw) => return TokenForm::Refused(flaw),
         };
         // The decoder is strict: each value has one spelling.
-        let (Ok(claims), Ok(_)) = (URL_SAFE_NO_PAD.decode(claims), URL_SAFE_NO_PAD.decode(signature)) else {
+        let decoded = (URL_SAFE_NO_PAD.decode(claims), URL_SAFE_NO_PAD.decode(signature));
+        let (Ok(claims), Ok(signature)) = decoded else {
             return TokenForm::Refused("it is no base64url");
         };
         let message = &token[..second];
