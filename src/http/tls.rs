@@ -3,7 +3,6 @@
 //! TLS 1.2 is the minimum (RFC 9325). Certificates are verified with the system's, or with `root_ca` alone if
 //! that is set (`verifier`). Files are read with the configuration, so that errors appear then.
 
-use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -48,14 +47,13 @@ pub enum Error {
     System(String),
 }
 
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::RootCa(text) | Self::Cert(text) | Self::Key(text) | Self::System(text)) = self;
-        f.write_str(text)
+impl Identity<'_> {
+    fn read(self) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), Error> {
+        let chain = certificates(self.cert).map_err(Error::Cert)?;
+        let key = PrivateKeyDer::from_pem_file(self.key).map_err(|error| Error::Key(error.to_string()))?;
+        Ok((chain, key))
     }
 }
-
-impl std::error::Error for Error {}
 
 /// Reads the files and makes the configuration of a client.
 ///
@@ -66,18 +64,12 @@ pub fn client(trust: Trust<'_>, identity: Option<Identity<'_>>) -> Result<Arc<Cl
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::System(error.to_string()))?;
-    let verifier = match trust {
-        Trust::System => CertificateVerifier::of_system_now(provider)?,
-        Trust::SystemLater => CertificateVerifier::of_system(provider),
-        Trust::File(path) => CertificateVerifier::of(certificates(path).map_err(Error::RootCa)?, provider)?,
-        Trust::Anything => CertificateVerifier::none(provider),
-    };
+    let verifier = CertificateVerifier::new(trust, provider)?;
     let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
     let config = match identity {
         None => builder.with_no_client_auth(),
-        Some(Identity { cert, key }) => {
-            let chain = certificates(cert).map_err(Error::Cert)?;
-            let key = PrivateKeyDer::from_pem_file(key).map_err(|error| Error::Key(error.to_string()))?;
+        Some(identity) => {
+            let (chain, key) = identity.read()?;
             builder.with_client_auth_cert(chain, key).map_err(|error| Error::Key(error.to_string()))?
         }
     };
@@ -95,14 +87,13 @@ pub fn server(identity: Identity<'_>, only_1_3: bool) -> Result<Arc<ServerConfig
     let builder = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)
         .map_err(|error| Error::System(error.to_string()))?;
-    let chain = certificates(identity.cert).map_err(Error::Cert)?;
-    let key = PrivateKeyDer::from_pem_file(identity.key).map_err(|error| Error::Key(error.to_string()))?;
+    let (chain, key) = identity.read()?;
     let config = builder.with_no_client_auth().with_single_cert(chain, key);
     config.map(Arc::new).map_err(|error| Error::Key(error.to_string()))
 }
 
 /// Reads at least one certificate.
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let read = CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| error.to_string())?;

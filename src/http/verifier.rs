@@ -8,7 +8,6 @@
 //! The server must always prove that it has the key of the certificate.
 
 use std::error::Error as StdError;
-use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -21,9 +20,8 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
 use rustls_platform_verifier as platform;
 
-use super::tls::Error;
+use super::tls::{Error, Trust, certificates};
 
-/// Verifies certificates.
 #[derive(Debug)]
 pub(super) struct CertificateVerifier {
     provider: Arc<CryptoProvider>,
@@ -40,55 +38,23 @@ enum CertificateTrust {
     File { rules: Arc<WebPkiServerVerifier>, certificates: Vec<CertificateDer<'static>> },
 }
 
-/// The certificate is signed by an authority that is not trusted.
-#[derive(Debug)]
-pub(super) struct UnknownAuthority {
-    /// It is self-signed.
-    is_self_signed: bool,
-    /// `root_ca` is set.
-    has_root_ca: bool,
-}
-
-impl fmt::Display for UnknownAuthority {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match (self.is_self_signed, self.has_root_ca) {
-            (true, true) => "the certificate is signed by itself, and is not in root_ca",
-            (true, false) => "the certificate is signed by itself, and no root_ca names it",
-            (false, true) => "the certificate is signed by an authority that is not in root_ca",
-            (false, false) => {
-                "the certificate is signed by an authority that this system does not know, and no root_ca names it"
-            }
-        })
-    }
-}
-
-impl StdError for UnknownAuthority {}
-
 impl CertificateVerifier {
-    /// Trusts any certificate.
-    pub(super) fn none(provider: Arc<CryptoProvider>) -> Self {
-        Self { provider, trust: CertificateTrust::Anything }
-    }
-
-    /// Trusts the system's certificates, which are read later.
-    pub(super) fn of_system(provider: Arc<CryptoProvider>) -> Self {
-        Self { provider, trust: CertificateTrust::System(OnceLock::new()) }
-    }
-
-    /// Trusts the system's certificates, which are read now.
-    pub(super) fn of_system_now(provider: Arc<CryptoProvider>) -> Result<Self, Error> {
-        let read = platform::Verifier::new(Arc::clone(&provider));
-        let read = read.map_err(|error| Error::System(error.to_string()))?;
-        Ok(Self { provider, trust: CertificateTrust::System(OnceLock::from(Ok(read))) })
-    }
-
-    /// Trusts these certificates and those that they signed.
-    pub(super) fn of(
-        certificates: Vec<CertificateDer<'static>>,
-        provider: Arc<CryptoProvider>,
-    ) -> Result<Self, Error> {
-        let rules = rules(&certificates, &provider).map_err(Error::RootCa)?;
-        Ok(Self { provider, trust: CertificateTrust::File { rules, certificates } })
+    pub(super) fn new(trust: Trust<'_>, provider: Arc<CryptoProvider>) -> Result<Self, Error> {
+        let trust = match trust {
+            Trust::Anything => CertificateTrust::Anything,
+            Trust::SystemLater => CertificateTrust::System(OnceLock::new()),
+            Trust::System => {
+                let read = platform::Verifier::new(Arc::clone(&provider));
+                let read = read.map_err(|error| Error::System(error.to_string()))?;
+                CertificateTrust::System(OnceLock::from(Ok(read)))
+            }
+            Trust::File(path) => {
+                let certificates = certificates(path).map_err(Error::RootCa)?;
+                let rules = rules(&certificates, &provider).map_err(Error::RootCa)?;
+                CertificateTrust::File { rules, certificates }
+            }
+        };
+        Ok(Self { provider, trust })
     }
 
     fn algorithms(&self) -> &WebPkiSupportedAlgorithms {
@@ -113,7 +79,16 @@ impl CertificateVerifier {
             _ => return error,
         };
         let has_root_ca = matches!(self.trust, CertificateTrust::File { .. });
-        CertificateError::Other(OtherError(Arc::new(UnknownAuthority { is_self_signed, has_root_ca }))).into()
+        let reason: Box<dyn StdError + Send + Sync> = match (is_self_signed, has_root_ca) {
+            (true, true) => "the certificate is signed by itself, and is not in root_ca",
+            (true, false) => "the certificate is signed by itself, and no root_ca names it",
+            (false, true) => "the certificate is signed by an authority that is not in root_ca",
+            (false, false) => {
+                "the certificate is signed by an authority that this system does not know, and no root_ca names it"
+            }
+        }
+        .into();
+        CertificateError::Other(OtherError(reason.into())).into()
     }
 }
 
@@ -154,18 +129,17 @@ fn is_authority(error: &rustls::Error) -> bool {
 /// Whether `error` is about the signer or the purpose of a certificate. webpki checks the dates before
 /// (RFC 5280 6.1.3).
 fn is_about_its_signer(error: &rustls::Error) -> bool {
-    match error {
-        rustls::Error::InvalidCertificate(error_of_it) => match error_of_it {
+    matches!(
+        error,
+        rustls::Error::InvalidCertificate(
             CertificateError::UnknownIssuer
-            | CertificateError::BadSignature
-            | CertificateError::InvalidPurpose
-            | CertificateError::InvalidPurposeContext { .. }
-            | CertificateError::UnsupportedSignatureAlgorithmContext { .. }
-            | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => true,
-            _ => is_authority(error),
-        },
-        _ => false,
-    }
+                | CertificateError::BadSignature
+                | CertificateError::InvalidPurpose
+                | CertificateError::InvalidPurposeContext { .. }
+                | CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+                | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. }
+        )
+    ) || is_authority(error)
 }
 
 impl ServerCertVerifier for CertificateVerifier {
