@@ -10,7 +10,8 @@ use hyper::ext::ReasonPhrase;
 use hyper::header::{HeaderMap, TRANSFER_ENCODING};
 use hyper::http::Extensions;
 
-use super::reach::Unreached;
+use super::connector::Connector;
+use super::handshake::{inner, reason};
 use super::{MAX_BODY, MAX_HEAD};
 use crate::model::Failure;
 
@@ -50,15 +51,10 @@ impl Broken {
         Self { stage: Stage::Lost, failure: Failure::Protocol, reason: ENDED.into() }
     }
 
-    /// No connection was made; `proxy` is the host of the proxy, if any.
-    pub(super) fn unconnected(error: &(dyn Error + 'static), proxy: Option<&str>) -> Self {
+    /// No connection was made.
+    pub(super) fn unconnected(error: &(dyn Error + 'static), connector: &Connector) -> Self {
         let failure = if is_tls(error) { Failure::Tls } else { Failure::Connect };
-        let why = Unreached::of(error);
-        let why = match proxy {
-            None => why,
-            Some(proxy) => why.through(proxy),
-        };
-        Self::refused(failure, why.to_string())
+        Self::refused(failure, connector.through_proxy(reason(error)))
     }
 
     /// The connection failed, or the bytes are no HTTP. The latter would be the same on another connection.
@@ -73,7 +69,7 @@ impl Broken {
                 format!("its head has more than {MAX_HEADERS} lines, or more than {} KiB", MAX_HEAD / 1024)
             }
             _ if is_end(error) => ENDED.to_owned(),
-            _ => Unreached::of(error).to_string(),
+            _ => reason(error),
         };
         Self { stage, failure, reason: reason.into() }
     }
@@ -86,29 +82,19 @@ impl Broken {
 
 /// The first error of hyper in the chain.
 fn hyper_error<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e hyper::Error> {
-    error.downcast_ref().or_else(|| error.source().and_then(hyper_error))
+    error.downcast_ref().or_else(|| inner(error).and_then(hyper_error))
 }
 
 /// Whether TLS failed.
 fn is_tls(error: &(dyn Error + 'static)) -> bool {
-    any(error, |error| error.is::<rustls::Error>())
+    error.is::<rustls::Error>() || inner(error).is_some_and(is_tls)
 }
 
 /// Whether the peer closed the connection.
 fn is_end(error: &(dyn Error + 'static)) -> bool {
-    any(error, |error| {
-        let io = error.downcast_ref::<io::Error>().map(io::Error::kind);
-        let is_cut = error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message);
-        io == Some(io::ErrorKind::UnexpectedEof) || is_cut
-    })
-}
-
-/// Whether an error of the chain is such an error. `source` of an I/O error does not return the error
-/// inside of it.
-fn any(error: &(dyn Error + 'static), is_it: fn(&(dyn Error + 'static)) -> bool) -> bool {
-    let held = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-    let held = held.map(|held| -> &(dyn Error + 'static) { held });
-    is_it(error) || held.or(error.source()).is_some_and(|inner| any(inner, is_it))
+    let io = error.downcast_ref::<io::Error>().map(io::Error::kind);
+    let is_cut = error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message);
+    io == Some(io::ErrorKind::UnexpectedEof) || is_cut || inner(error).is_some_and(is_end)
 }
 
 /// Refuses a head over the limit, which the parser lets pass, and transfer codings that are not decoded

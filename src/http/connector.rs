@@ -1,6 +1,7 @@
 //! Connects to one origin: name, TCP and TLS. Through a proxy: a tunnel to an https origin (RFC 9110 9.3.6),
 //! and to an http origin a proxy that forwards requests. If the proxy fails, nothing bypasses it.
 
+use std::error::Error;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,12 +21,11 @@ use tokio_rustls::TlsConnector;
 use tower_service::Service;
 use url::Url;
 
-use super::proxy::Proxy;
-use super::reach::BoxError;
 use super::resolver::Resolver;
 use super::socket::{ApiSocket, SocketFlags};
 use super::{CONNECT, Http, USER_AGENT};
 
+type BoxError = Box<dyn Error + Send + Sync>;
 /// A connection to an origin.
 pub(super) type Stream = MaybeHttpsStream<ApiSocket>;
 
@@ -42,11 +42,11 @@ pub(super) struct Connector {
 impl Connector {
     /// # Errors
     /// The reason for which the proxy cannot be used.
-    pub(super) fn new(url: &Url, proxy: Option<&Proxy>, http: &Http) -> Result<Self, String> {
+    pub(super) fn new(url: &Url, proxy: Option<&Url>, http: &Http) -> Result<Self, String> {
         let origin: Uri = url.origin().ascii_serialization().parse().unwrap_or_default();
         // Takes the credentials out of the proxy's URL.
-        let intercept = |proxy: &Proxy| {
-            let intercept = Matcher::builder().all(proxy.0.as_str()).build().intercept(&origin);
+        let intercept = |proxy: &Url| {
+            let intercept = Matcher::builder().all(proxy.as_str()).build().intercept(&origin);
             intercept.ok_or_else(|| "the URL of the proxy cannot be used".to_owned())
         };
         let proxy = proxy.map(intercept).transpose()?;
@@ -81,7 +81,7 @@ impl Connector {
                     let user_agent = (USER_AGENT_NAME, HeaderValue::from_static(USER_AGENT));
                     let headers = HeaderMap::from_iter([user_agent]);
                     let mut tunnel = Tunnel::new(proxy.uri().clone(), hop).with_headers(headers);
-                    if let Some(authorization) = proxy.basic_auth() {
+                    if let Some(authorization) = self.proxy_authorization() {
                         tunnel = tunnel.with_auth(authorization.clone());
                     }
                     tunnel.call(self.origin.clone()).await?
@@ -104,14 +104,22 @@ impl Connector {
         self.origin.scheme() == Some(&Scheme::HTTPS)
     }
 
-    /// The host of the proxy.
-    pub(super) fn proxy_host(&self) -> Option<&str> {
-        self.proxy.as_ref().map(|proxy| proxy.uri().host().unwrap_or_default())
+    /// Says in the reason of a failed connection that a proxy was to make it.
+    pub(super) fn through_proxy(&self, reason: String) -> String {
+        match &self.proxy {
+            Some(proxy) => format!("through the proxy {}: {reason}", proxy.uri().host().unwrap_or_default()),
+            None => reason,
+        }
     }
 
-    /// The proxy that reads the requests: that of an http origin.
-    pub(super) fn forwarder(&self) -> Option<&Intercept> {
-        self.proxy.as_ref().filter(|_| !self.is_https())
+    /// The credentials for the proxy.
+    pub(super) fn proxy_authorization(&self) -> Option<&HeaderValue> {
+        self.proxy.as_ref().and_then(Intercept::basic_auth)
+    }
+
+    /// Whether a proxy reads the requests: that of an http origin.
+    pub(super) fn is_forwarded(&self) -> bool {
+        self.proxy.is_some() && !self.is_https()
     }
 
     /// The target of a request: in absolute-form for a proxy that forwards it, otherwise in origin-form
@@ -120,7 +128,7 @@ impl Connector {
         if !path.as_str().starts_with('/') {
             return None;
         }
-        if self.forwarder().is_none() {
+        if !self.is_forwarded() {
             return Some(path.clone().into());
         }
         let mut parts = self.origin.clone().into_parts();
@@ -137,7 +145,7 @@ mod tests {
     #[test]
     fn a_path_never_chooses_the_host() {
         let api: Url = "http://api.example:8443/x".parse().expect("a URL");
-        let proxy = Proxy("http://127.0.0.1:1".parse().expect("a URL"));
+        let proxy = "http://127.0.0.1:1".parse().expect("a URL");
         let http = Http::new(HttpSettings::plain(1), &Arc::default());
         let connector = Connector::new(&api, Some(&proxy), &http).expect("a proxy");
         for path in [

@@ -19,14 +19,12 @@ use hyper::body::{Body, Bytes, Incoming};
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper::header::PROXY_AUTHORIZATION;
 use hyper::http::Extensions;
-use hyper_util::client::proxy::matcher::Intercept;
 use tokio::task::coop::unconstrained;
 use url::Url;
 
 use super::broken::{Broken, MAX_HEADERS, Stage, refuse_head, refuse_long, take};
 use super::connector::{Connector, Stream};
 use super::pool::Pools;
-use super::proxy::Proxy;
 use super::socket::SocketFlags;
 use super::thread_index;
 use super::timer::Timer;
@@ -80,10 +78,11 @@ struct ApiConnection {
 impl Direct {
     /// # Errors
     /// The reason for which the proxy cannot be used.
-    pub(super) fn new(url: &Url, proxy: Option<&Proxy>, http: &Http) -> Result<Self, String> {
+    pub(super) fn new(url: &Url, http: &Http) -> Result<Self, String> {
+        let connector = Connector::new(url, http.proxies.of(url)?.as_ref(), http)?;
         Ok(Self {
-            connector: Connector::new(url, proxy, http)?,
-            credentials: proxy.map(Proxy::redactor),
+            credentials: connector.proxy_authorization().map(|value| Redactor::of_values([value])),
+            connector,
             idle: Pools::new(&http.settings, &http.idle, |connection| connection.is_alive()),
             open: Arc::default(),
             metrics: Arc::clone(&http.metrics),
@@ -141,7 +140,9 @@ impl Direct {
         *http.method_mut() = request.method.clone();
         *http.uri_mut() = self.connector.target(&request.path)?;
         *http.headers_mut() = request.all_headers();
-        if let Some(authorization) = self.connector.forwarder().and_then(Intercept::basic_auth) {
+        if let Some(authorization) =
+            self.connector.proxy_authorization().filter(|_| self.connector.is_forwarded())
+        {
             http.headers_mut().entry(PROXY_AUTHORIZATION).or_insert_with(|| authorization.clone());
         }
         Some(http)
@@ -149,8 +150,7 @@ impl Direct {
 
     async fn connect(&self, deadline: Deadline) -> Result<Box<ApiConnection>, Broken> {
         let opened = self.connector.open().await;
-        let proxy = self.connector.proxy_host();
-        let (stream, flags) = opened.map_err(|error| Broken::unconnected(&*error, proxy))?;
+        let (stream, flags) = opened.map_err(|error| Broken::unconnected(&*error, &self.connector))?;
         let handshake = Builder::new()
             .max_buf_size(MAX_HEAD)
             .max_headers(MAX_HEADERS)

@@ -1,6 +1,8 @@
-//! The reason of a failed TLS handshake: one line without secrets. Names in a certificate are not trusted:
+//! The reason of a failed connection: one line without secrets. Names in a certificate are not trusted:
 //! they are cut, and control characters are removed.
 
+use std::error::Error as StdError;
+use std::io::{self, ErrorKind};
 use std::time::{Duration, UNIX_EPOCH};
 
 use rustls::pki_types::UnixTime;
@@ -8,15 +10,35 @@ use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
 
 use crate::model::brief::without_controls;
 
+pub(super) const LATE: &str = "timed out";
 /// The most frequent cause.
-pub(super) const NO_TLS: &str = "(does that port speak TLS? else its URL begins with http://)";
+const NO_TLS: &str = "(does that port speak TLS? else its URL begins with http://)";
 
 /// The names of a certificate that are shown, and how much of each.
 const NAMES: usize = 3;
 const LONGEST: usize = 80;
 
-/// The reason, in one line.
-pub(super) fn reason(error: &Error) -> String {
+/// The last error in the chain of `error`.
+pub(super) fn reason(error: &(dyn StdError + 'static)) -> String {
+    if let Some(error) = error.downcast_ref() {
+        return format!("TLS: {}", tls(error));
+    }
+    match (error.downcast_ref().map(io::Error::kind), inner(error)) {
+        (Some(ErrorKind::TimedOut), _) => LATE.to_owned(),
+        (Some(ErrorKind::ConnectionRefused), _) => "connection refused".to_owned(),
+        (Some(ErrorKind::UnexpectedEof), _) => format!("it closed the connection in the handshake {NO_TLS}"),
+        (_, Some(inner)) => reason(inner),
+        (_, None) => error.to_string(),
+    }
+}
+
+/// The next error in the chain: inside of an I/O error, which does not return it as its source.
+pub(super) fn inner<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e (dyn StdError + 'static)> {
+    let held = error.downcast_ref().and_then(io::Error::get_ref);
+    held.map(|held| -> &(dyn StdError + 'static) { held }).or_else(|| error.source())
+}
+
+fn tls(error: &Error) -> String {
     match error {
         Error::InvalidCertificate(error) => certificate(error),
         Error::AlertReceived(alert) => refusal(*alert),

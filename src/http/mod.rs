@@ -46,7 +46,7 @@ use broken::Broken;
 use direct::Direct;
 use proxy::Proxies;
 pub(crate) use proxy::{is_loopback, is_read as is_proxy_variable, unusable as proxy_complaints};
-pub use reach::{Reached, Unreached};
+pub use reach::Reached;
 pub use request::{Headers, Reply, Request, path_of};
 use resolver::Resolver;
 pub use settings::HttpSettings;
@@ -137,7 +137,7 @@ impl Http {
     /// longer in use.
     pub fn host(&self, url: &Url) -> Arc<Host> {
         self.hosts.get_or_make(url.origin().ascii_serialization(), || {
-            let direct = self.proxies.of(url).and_then(|proxy| Direct::new(url, proxy.as_ref(), self));
+            let direct = Direct::new(url, self);
             let permits = self.settings.max_connections_per_host.map(Semaphore::new);
             Host { direct, origin: url.clone(), permits, warnings: RateLimitedWarnings::default() }
         })

@@ -10,42 +10,24 @@ use std::fmt;
 use url::{Host, Url};
 
 use super::no_proxy::{self, NoProxy};
-use crate::observe::redact::Redactor;
 
 /// The variables, in either case.
 const NAMES: [&str; 4] = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"];
 /// With this variable set (CGI), HTTP_PROXY is the header `Proxy:` of a client.
 const CGI: &str = "REQUEST_METHOD";
 
-/// The rule.
-pub(super) enum Proxies {
-    /// The configuration's.
-    Always(Url),
-    /// The environment's.
-    Environment(Box<Environment>),
-}
-
-/// A proxy. Its URL contains the credentials.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Proxy(pub(super) Url);
-
-/// The variables.
-pub(super) struct Environment {
+/// The proxies of all origins.
+pub(super) struct Proxies {
     http: ProxyChoice,
     https: ProxyChoice,
-    no: NoProxy,
-    /// Invalid entries of NO_PROXY, and their variable.
-    invalid: Vec<(String, String)>,
+    /// The hosts without a proxy, loopback included; `None`: all have the proxy of the configuration.
+    no: Option<NoProxy>,
+    /// Entries of NO_PROXY.
+    invalid: Vec<UnusableProxy>,
 }
 
-/// The proxy of one scheme.
-#[derive(Clone)]
-enum ProxyChoice {
-    Direct,
-    Through(Url),
-    /// The variable cannot be used.
-    Unusable(UnusableProxy),
-}
+/// The proxy of one scheme, with its credentials; `None`: direct connections.
+type ProxyChoice = Result<Option<Url>, UnusableProxy>;
 
 /// A variable that cannot be used, and the reason. Never contains its value, which may hold a password.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,59 +38,62 @@ pub(crate) struct UnusableProxy {
     pub(crate) why: String,
 }
 
-impl Proxy {
-    /// Redacts the credentials in all spellings.
-    pub(super) fn redactor(&self) -> Redactor {
-        let mut redactor = Redactor::default();
-        let pair = format!("{}:{}", self.0.username(), self.0.password().unwrap_or_default());
-        redactor.add_pair(&pair);
-        // Also percent-decoded, as they are sent. Here `+` is no space.
-        let pair = pair.replace('+', "%2B");
-        for (pair, _) in url::form_urlencoded::parse(pair.replace('=', "%3D").as_bytes()) {
-            redactor.add_pair(&pair);
-        }
-        redactor
-    }
-}
-
 impl fmt::Debug for Proxies {
     /// Without credentials.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Always(_) => "Always",
-            Self::Environment(_) => "Environment",
-        })
+        f.debug_struct("Proxies").finish_non_exhaustive()
     }
 }
 
 impl Proxies {
     pub(super) fn new(configured: Option<&Url>) -> Self {
-        match configured {
-            Some(url) => Self::Always(url.clone()),
-            None => {
-                let text =
-                    |name: &str| std::env::var_os(name).map(|text| text.to_string_lossy().into_owned());
-                Self::Environment(Box::new(Environment::read(text)))
-            }
+        if let Some(url) = configured {
+            let choice = || Ok(Some(url.clone()));
+            return Self { http: choice(), https: choice(), no: None, invalid: Vec::new() };
         }
+        Self::read(|name| std::env::var_os(name).map(|text| text.to_string_lossy().into_owned()))
     }
 
     /// The proxy for `url`; `None`: a direct connection.
     ///
     /// # Errors
     /// The reason for which its proxy cannot be used.
-    pub(super) fn of(&self, url: &Url) -> Result<Option<Proxy>, String> {
-        let choice = match self {
-            Self::Always(proxy) => return Ok(Some(Proxy(proxy.clone()))),
-            Self::Environment(_) if is_loopback(url) => return Ok(None),
-            Self::Environment(said) if said.no.has(url) => return Ok(None),
-            Self::Environment(said) if url.scheme() == "https" => &said.https,
-            Self::Environment(said) => &said.http,
+    pub(super) fn of(&self, url: &Url) -> Result<Option<Url>, String> {
+        if self.no.as_ref().is_some_and(|no| is_loopback(url) || no.has(url)) {
+            return Ok(None);
+        }
+        let choice = if url.scheme() == "https" { &self.https } else { &self.http };
+        choice.clone().map_err(|UnusableProxy { variable, why }| format!("{variable} {why}"))
+    }
+
+    /// Reads the environment.
+    fn read(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let is_cgi = variable(CGI).is_some();
+        let first = |name: &str| {
+            let small = name.to_lowercase();
+            let names =
+                if is_cgi && name == "HTTP_PROXY" { vec![small] } else { vec![name.to_owned(), small] };
+            let said = |name: String| Some((variable(&name)?, name)).filter(|(text, _)| !text.is_empty());
+            names.into_iter().find_map(said)
         };
-        match choice {
-            ProxyChoice::Direct => Ok(None),
-            ProxyChoice::Through(proxy) => Ok(Some(Proxy(proxy.clone()))),
-            ProxyChoice::Unusable(UnusableProxy { variable, why }) => Err(format!("{variable} {why}")),
+        let choice = |name: &str| match first(name).or_else(|| first("ALL_PROXY")) {
+            None => Ok(None),
+            Some((text, variable)) => match proxy(&text) {
+                Ok(url) => Ok(Some(url)),
+                Err(why) => Err(UnusableProxy { variable, why }),
+            },
+        };
+        let (list, variable) = first("NO_PROXY").unwrap_or_default();
+        let (no, invalid) = NoProxy::read(&list);
+        let invalid = invalid.into_iter().map(|entry| UnusableProxy {
+            variable: variable.clone(),
+            why: format!("has an entry that is no name, address or network, and has no effect: {entry}"),
+        });
+        Self {
+            http: choice("HTTP_PROXY"),
+            https: choice("HTTPS_PROXY"),
+            no: Some(no),
+            invalid: invalid.collect(),
         }
     }
 }
@@ -120,48 +105,14 @@ pub(crate) fn is_read(name: &str) -> bool {
 
 /// The variables that cannot be used.
 pub(crate) fn unusable(variable: impl Fn(&str) -> Option<String>) -> Vec<UnusableProxy> {
-    let Environment { http, https, invalid, .. } = Environment::read(variable);
-    let mut unusable: Vec<_> = [http, https]
-        .into_iter()
-        .filter_map(|choice| match choice {
-            ProxyChoice::Unusable(unusable) => Some(unusable),
-            ProxyChoice::Direct | ProxyChoice::Through(_) => None,
-        })
-        .collect();
+    let Proxies { http, https, invalid, .. } = Proxies::read(variable);
+    let mut unusable: Vec<_> = [http, https].into_iter().filter_map(Result::err).collect();
     for unusable in &mut unusable {
         unusable.why.push_str("; what would go through it fails");
     }
     // ALL_PROXY may be used for both schemes.
     unusable.dedup();
-    let invalid = invalid.into_iter().map(|(variable, entry)| UnusableProxy {
-        variable,
-        why: format!("has an entry that is no name, address or network, and has no effect: {entry}"),
-    });
     unusable.into_iter().chain(invalid).collect()
-}
-
-impl Environment {
-    fn read(variable: impl Fn(&str) -> Option<String>) -> Self {
-        let is_cgi = variable(CGI).is_some();
-        let first = |name: &str| {
-            let small = name.to_lowercase();
-            let names =
-                if is_cgi && name == "HTTP_PROXY" { vec![small] } else { vec![name.to_owned(), small] };
-            let said = |name: String| Some((variable(&name)?, name)).filter(|(text, _)| !text.is_empty());
-            names.into_iter().find_map(said)
-        };
-        let choice = |name: &str| match first(name).or_else(|| first("ALL_PROXY")) {
-            None => ProxyChoice::Direct,
-            Some((text, variable)) => match proxy(&text) {
-                Ok(url) => ProxyChoice::Through(url),
-                Err(why) => ProxyChoice::Unusable(UnusableProxy { variable, why }),
-            },
-        };
-        let (list, variable) = first("NO_PROXY").unwrap_or_default();
-        let (no, invalid) = NoProxy::read(&list);
-        let invalid = invalid.into_iter().map(|entry| (variable.clone(), entry)).collect();
-        Self { http: choice("HTTP_PROXY"), https: choice("HTTPS_PROXY"), no, invalid }
-    }
 }
 
 /// The proxy in the value of a variable; the scheme is http by default.
@@ -218,7 +169,7 @@ mod tests {
     }
 
     fn proxies(variables: Variables<'_>) -> Proxies {
-        Proxies::Environment(Box::new(Environment::read(|name| of(variables, name))))
+        Proxies::read(|name| of(variables, name))
     }
 
     fn complaints_of(variables: Variables<'_>) -> Vec<(String, String)> {
@@ -228,7 +179,7 @@ mod tests {
 
     fn proxy_of(rules: &Proxies, url: &str) -> Option<String> {
         let proxy = rules.of(&url.parse().expect("a URL")).expect("it can be used");
-        proxy.map(|proxy| proxy.0.to_string())
+        proxy.map(|proxy| proxy.to_string())
     }
 
     #[test]

@@ -20,7 +20,6 @@ use super::jwk;
 use super::provider::{DiscoveryDocument, Provider, ProviderEndpoint};
 use super::provider_http::ProviderHttp;
 use super::settings::{Authentication, ClientSettings, TokenSettings, Validation};
-use crate::http::Unreached;
 use crate::model::Deadline;
 
 impl Validation {
@@ -149,18 +148,13 @@ impl Oidc {
         if url.origin() == uri.origin() {
             return Ok(());
         }
-        self.connect(url, deadline).await.map_err(|why| unreached(name, url, &why))
-    }
-
-    async fn connect(&self, url: &Url, deadline: Deadline) -> Result<(), Unreached> {
-        let host = self.http.host(url);
-        host.reach(deadline).await.map(drop)
+        self.http.host(url).reach(deadline).await.map(drop).map_err(|why| unreached(name, url, &why))
     }
 
     /// The reason for which nothing was fetched from `url`: that of a connection, otherwise the logged one.
     async fn trouble(&self, http: &ProviderHttp, what: &str, url: &Url, deadline: Deadline) -> String {
         if Instant::now().into_std() < deadline.instant()
-            && let Err(why) = self.connect(url, deadline).await
+            && let Err(why) = self.http.host(url).reach(deadline).await
         {
             return unreached(what, url, &why);
         }
@@ -168,6 +162,6 @@ impl Oidc {
     }
 }
 
-fn unreached(what: &str, url: &Url, why: &Unreached) -> String {
+fn unreached(what: &str, url: &Url, why: &str) -> String {
     format!("{what}: {} is not reached: {why}", url.origin().ascii_serialization())
 }
