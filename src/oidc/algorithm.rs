@@ -1,6 +1,8 @@
 //! The signature algorithms of JOSE (RFC 7518 3.1, RFC 8037 3.1, RFC 9864) that are supported:
 //! none with a shared secret, and never `none`.
 
+use aws_lc_rs::signature::{self, RsaEncoding, RsaParameters};
+
 /// A signature algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Algorithm {
@@ -44,5 +46,18 @@ impl Algorithm {
     /// The name in `alg`.
     pub(super) fn name(self) -> &'static str {
         NAMES.into_iter().find(|(_, known)| *known == self).map_or("", |(name, _)| name)
+    }
+
+    /// How a signature of an RSA key is verified and made.
+    pub(super) fn rsa(self) -> Option<(&'static RsaParameters, &'static dyn RsaEncoding)> {
+        Some(match self {
+            Self::Rs256 => (&signature::RSA_PKCS1_2048_8192_SHA256, &signature::RSA_PKCS1_SHA256),
+            Self::Rs384 => (&signature::RSA_PKCS1_2048_8192_SHA384, &signature::RSA_PKCS1_SHA384),
+            Self::Rs512 => (&signature::RSA_PKCS1_2048_8192_SHA512, &signature::RSA_PKCS1_SHA512),
+            Self::Ps256 => (&signature::RSA_PSS_2048_8192_SHA256, &signature::RSA_PSS_SHA256),
+            Self::Ps384 => (&signature::RSA_PSS_2048_8192_SHA384, &signature::RSA_PSS_SHA384),
+            Self::Ps512 => (&signature::RSA_PSS_2048_8192_SHA512, &signature::RSA_PSS_SHA512),
+            Self::Es256 | Self::Es384 | Self::Es512 | Self::EdDsa => return None,
+        })
     }
 }

@@ -3,7 +3,6 @@
 //! A token is renewed in the background 30 s before it expires, or a fifth of its life if that is less. It is
 //! used until 5 s, or a tenth of its life, before it expires.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,12 +22,14 @@ const USUAL_LIFE: Duration = Duration::from_hours(1);
 const LONGEST_LIFE: Duration = Duration::from_hours(24);
 
 /// Gets tokens for one client at one provider, and keeps the current one.
+#[derive(Debug)]
 pub struct Bearer {
     client: Arc<Client>,
     token: Fetched<Token>,
 }
 
-/// An access token, ready to be sent (RFC 6750 2.1).
+/// An access token, ready to be sent (RFC 6750 2.1): a sensitive header, so that it is not shown.
+#[derive(Debug)]
 pub struct Token(HeaderValue);
 
 impl Token {
@@ -36,18 +37,6 @@ impl Token {
     #[must_use]
     pub fn header(&self) -> &HeaderValue {
         &self.0
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token(…)")
-    }
-}
-
-impl fmt::Debug for Bearer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bearer").field("client", &self.client).finish_non_exhaustive()
     }
 }
 
@@ -82,7 +71,7 @@ impl Bearer {
         refused: &Arc<Token>,
         deadline: Deadline,
     ) -> Result<Option<Arc<Token>>, Failure> {
-        self.client.provider.http.metrics().tokens.ours_refused.add();
+        self.client.provider.http.http.metrics().tokens.ours_refused.add();
         match self.token.newer(refused, deadline).await {
             Newer::Another(token) if token.0 == refused.0 => Ok(None),
             Newer::Another(token) => Ok(Some(token)),
@@ -94,12 +83,9 @@ impl Bearer {
 
 async fn fetch(client: Arc<Client>) -> Option<Kept<Token>> {
     let kept = fetch_uncounted(&client).await;
-    let tokens = &client.provider.http.metrics().tokens;
-    if kept.is_some() {
-        tokens.fetched.add()
-    } else {
-        tokens.failed.add()
-    }
+    let tokens = &client.provider.http.http.metrics().tokens;
+    let count = if kept.is_some() { &tokens.fetched } else { &tokens.failed };
+    count.add();
     kept
 }
 

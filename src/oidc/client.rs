@@ -1,15 +1,12 @@
 //! The broker as a client of a provider: forms to its token or introspection endpoint, with client
 //! authentication (RFC 6749 2.3.1, RFC 7523 2.2).
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use hyper::Method;
-use hyper::body::Bytes;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::header::HeaderValue;
 use serde_json::json;
 use url::form_urlencoded::{Serializer, byte_serialize};
 use zeroize::Zeroizing;
@@ -17,7 +14,7 @@ use zeroize::Zeroizing;
 use super::json::JsonObject;
 use super::private_key::PrivateKey;
 use super::provider::{DiscoveryDocument, Provider, ProviderEndpoint};
-use super::provider_http::{EndpointUrl, Message};
+use super::provider_http::{EndpointUrl, Form};
 use super::settings::{Authentication, ClientSettings};
 use crate::model::{Deadline, Failure};
 
@@ -26,6 +23,7 @@ const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-be
 const ASSERTION_LIFE: u64 = 240;
 
 /// A client of a provider, for own tokens and for introspection.
+#[derive(Debug)]
 pub(super) struct Client {
     pub(super) provider: Arc<Provider>,
     pub(super) settings: ClientSettings,
@@ -48,11 +46,11 @@ impl Client {
         let has_assertion = matches!(self.settings.authentication, Authentication::PrivateKey(_));
         let mut attempts = if has_assertion { 2 } else { 1 };
         let reply = loop {
-            let Some(message) = self.message(endpoint, fields, &document, &address) else {
+            let Some(form) = self.form(endpoint, fields, &document, &address) else {
                 http.report(format_args!("{}: no assertion could be signed", endpoint.name()));
                 return None;
             };
-            let reply = http.exchange(calls, &address, message, deadline).await;
+            let reply = http.exchange(calls, &address, Some(form), deadline).await;
             attempts -= 1;
             // The connection failed. An assertion is valid once, so the exchange may not repeat it; the next
             // attempt has a new one.
@@ -63,19 +61,17 @@ impl Client {
         http.object(&format!("{} for client {:?}", endpoint.name(), self.settings.client_id), reply)
     }
 
-    fn message(
+    fn form(
         &self,
         endpoint: ProviderEndpoint,
         fields: &[(&str, &str)],
         document: &DiscoveryDocument,
         address: &EndpointUrl,
-    ) -> Option<Message> {
+    ) -> Option<Form> {
         let mut form = Serializer::new(String::new());
         form.extend_pairs(fields);
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
         let id = self.settings.client_id.as_str();
-        let mut repeatable = true;
+        let (mut authorization, mut repeatable) = (None, true);
         match &self.settings.authentication {
             Authentication::None => {
                 form.append_pair("client_id", id);
@@ -83,9 +79,7 @@ impl Client {
             Authentication::SecretPost(secret) => {
                 form.append_pair("client_id", id).append_pair("client_secret", secret.expose());
             }
-            Authentication::SecretBasic(secret) => {
-                headers.insert(AUTHORIZATION, basic(id, secret.expose())?);
-            }
+            Authentication::SecretBasic(secret) => authorization = Some(basic(id, secret.expose())?),
             Authentication::PrivateKey(key) => {
                 // RFC 7523 3: the token endpoint's URL names the provider at its other endpoints, too.
                 let audience = document.address(ProviderEndpoint::Token).map_or(address, |token| token);
@@ -96,7 +90,7 @@ impl Client {
                 repeatable = false;
             }
         }
-        Some(Message { method: Method::POST, headers, body: Bytes::from(form.finish()), repeatable })
+        Some(Form { authorization, body: form.finish(), repeatable })
     }
 }
 
@@ -127,10 +121,4 @@ fn assertion(key: &PrivateKey, id: &str, audience: &str, supported: &[String]) -
     let message = format!("{}.{}", part(&header), part(&claims));
     let signature = key.sign(algorithm, message.as_bytes())?;
     Some(format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature)))
-}
-
-impl fmt::Debug for Client {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.settings.fmt(f)
-    }
 }

@@ -5,6 +5,7 @@
 //! is used until it expires. A fetch takes at most 8 s. After a failure there is no fetch for 1 s: without an
 //! old value, requests fail at once meanwhile. No lock is held while a request waits.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -171,6 +172,12 @@ impl<T: Send + Sync + 'static> Fetched<T> {
             drop(fetching);
         });
         Some(flight)
+    }
+}
+
+impl<T> fmt::Debug for Fetched<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fetched").finish_non_exhaustive()
     }
 }
 

@@ -9,8 +9,6 @@ use std::time::Duration;
 
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ECDSA_P521_SHA512_FIXED, ED25519,
-    RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512,
-    RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA512, RsaParameters,
     RsaPublicKeyComponents, UnparsedPublicKey, VerificationAlgorithm,
 };
 use base64::Engine;
@@ -24,7 +22,6 @@ use super::fetched::{self, Kept};
 use super::json::{self, JsonObject};
 use super::jws::Jws;
 use super::provider::{Provider, ProviderEndpoint};
-use super::provider_http::Message;
 
 const MOST_KEYS: usize = 64;
 /// How many keys are tried for one token: each costs time.
@@ -75,8 +72,7 @@ pub(super) async fn fetch(provider: Arc<Provider>, ttl: Duration) -> Option<Kept
     let deadline = fetched::limit();
     let (_, address) = provider.with(ProviderEndpoint::Keys, deadline).await?;
     let http = &provider.http;
-    let reply = http.exchange(&http.calls.keys, &address, Message::get(), deadline).await;
-    let object = http.object(ProviderEndpoint::Keys.name(), reply)?;
+    let object = http.get(ProviderEndpoint::Keys.name(), &http.calls.keys, &address, deadline).await?;
     let keys = KeySet::read(&object);
     if keys.keys.is_empty() {
         http.report(format_args!("{}: no usable key", ProviderEndpoint::Keys.name()));
@@ -164,23 +160,13 @@ impl PublicKey {
     fn verify(&self, token: &Jws<'_>) -> bool {
         let (message, signature) = (token.message.as_bytes(), &token.signature);
         match &self.material {
-            KeyMaterial::Rsa(key) => parameters(token.algorithm)
-                .is_some_and(|parameters| key.verify(parameters, message, signature).is_ok()),
+            KeyMaterial::Rsa(key) => {
+                let rsa = token.algorithm.rsa();
+                rsa.is_some_and(|(parameters, _)| key.verify(parameters, message, signature).is_ok())
+            }
             KeyMaterial::Curve(_, key) => key.verify(message, signature).is_ok(),
         }
     }
-}
-
-fn parameters(algorithm: Algorithm) -> Option<&'static RsaParameters> {
-    Some(match algorithm {
-        Algorithm::Rs256 => &RSA_PKCS1_2048_8192_SHA256,
-        Algorithm::Rs384 => &RSA_PKCS1_2048_8192_SHA384,
-        Algorithm::Rs512 => &RSA_PKCS1_2048_8192_SHA512,
-        Algorithm::Ps256 => &RSA_PSS_2048_8192_SHA256,
-        Algorithm::Ps384 => &RSA_PSS_2048_8192_SHA384,
-        Algorithm::Ps512 => &RSA_PSS_2048_8192_SHA512,
-        Algorithm::Es256 | Algorithm::Es384 | Algorithm::Es512 | Algorithm::EdDsa => return None,
-    })
 }
 
 impl KeyMaterial {

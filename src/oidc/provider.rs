@@ -18,7 +18,7 @@ use url::Url;
 use super::fetched::{self, Fetched, Kept, Newer};
 use super::issuer;
 use super::json::{self, JsonObject};
-use super::provider_http::{EndpointUrl, Message, ProviderHttp};
+use super::provider_http::{EndpointUrl, ProviderHttp};
 use crate::http::Http;
 use crate::model::Deadline;
 
@@ -27,6 +27,7 @@ const FRESH: Duration = Duration::from_mins(10);
 const ENDS: Duration = Duration::from_hours(24);
 
 /// One provider: its HTTP side and its discovery document.
+#[derive(Debug)]
 pub(super) struct Provider {
     pub(super) http: Arc<ProviderHttp>,
     document: Fetched<DiscoveryDocument>,
@@ -126,7 +127,7 @@ impl DiscoveryDocument {
 
     /// Refuses endpoints on internal hosts, unless the document comes from one itself: otherwise a public
     /// document could make the broker send requests and secrets to an internal host.
-    async fn refuse_internal(&mut self, http: &ProviderHttp, uri: &Url) {
+    async fn refuse_internal(&mut self, http: &Http, uri: &Url) {
         let looks = self.endpoints.iter().map(|endpoint| async move {
             match endpoint {
                 Ok(address) => address.url.host() != uri.host() && http.is_internal(&address.url).await,
@@ -184,16 +185,14 @@ async fn fetch(
     home: Arc<EndpointUrl>,
     has_remarked: Arc<AtomicBool>,
 ) -> Option<Kept<DiscoveryDocument>> {
-    let discovery = &http.calls.discovery;
-    let reply = http.exchange(discovery, &home, Message::get(), fetched::limit()).await;
-    let object = http.object("discovery", reply)?;
+    let object = http.get("discovery", &http.calls.discovery, &home, fetched::limit()).await?;
     // A document without endpoints (an error, a maintenance page) does not replace a valid one.
     if !ProviderEndpoint::ALL.iter().any(|endpoint| object.contains_key(endpoint.name())) {
         http.report(format_args!("discovery: the answer names no endpoint"));
         return None;
     }
     let mut document = DiscoveryDocument::read(&object, &home.url);
-    document.refuse_internal(&http, &home.url).await;
+    document.refuse_internal(&http.http, &home.url).await;
     // The previous document still exists: the new one takes over its connections.
     for address in document.endpoints.iter().flatten() {
         http.keep(address);

@@ -5,15 +5,14 @@ use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use hyper::Method;
-use hyper::body::Bytes;
-use hyper::header::{ACCEPT, HeaderMap, HeaderValue};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use tracing::{debug, warn};
 use url::Url;
 
 use super::json::{self, JsonObject};
 use crate::http::{Host, Http, Reply, Request, path_of};
 use crate::model::{Deadline, Failure};
-use crate::observe::metrics::{Calls, Component, Metrics};
+use crate::observe::metrics::{Calls, Component};
 use crate::observe::warnings::RateLimitedWarnings;
 
 /// Error codes that are logged (RFC 6749 5.2); others are not.
@@ -35,7 +34,7 @@ fn error_code(reply: &Reply) -> Option<&'static str> {
 /// The HTTP side of one provider.
 #[derive(Debug)]
 pub(super) struct ProviderHttp {
-    http: Arc<Http>,
+    pub(super) http: Arc<Http>,
     name: String,
     pub(super) calls: ProviderCalls,
     warnings: RateLimitedWarnings,
@@ -49,18 +48,6 @@ pub(super) struct ProviderCalls {
     pub(super) token: Arc<Calls>,
     pub(super) introspection: Arc<Calls>,
     pub(super) keys: Arc<Calls>,
-}
-
-impl ProviderCalls {
-    fn new(metrics: &Metrics) -> Self {
-        let calls = |name, method| metrics.calls(Component::Oidc, name, method);
-        Self {
-            discovery: calls("discovery", "GET"),
-            token: calls("token", "POST"),
-            introspection: calls("introspection", "POST"),
-            keys: calls("jwks", "GET"),
-        }
-    }
 }
 
 /// The URL of an endpoint, also as it was written, because that is the audience of an assertion. It holds the
@@ -78,36 +65,29 @@ impl EndpointUrl {
     }
 }
 
-/// A request to an endpoint.
-pub(super) struct Message {
-    pub(super) method: Method,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
+/// A form to be posted.
+pub(super) struct Form {
+    pub(super) authorization: Option<HeaderValue>,
+    pub(super) body: String,
+    /// Whether it may be sent once more if a kept connection fails.
     pub(super) repeatable: bool,
-}
-
-impl Message {
-    /// A GET.
-    pub(super) fn get() -> Self {
-        Self { method: Method::GET, headers: HeaderMap::new(), body: Bytes::new(), repeatable: true }
-    }
 }
 
 impl ProviderHttp {
     pub(super) fn new(http: Arc<Http>, configuration_uri: &Url) -> Self {
-        let name = configuration_uri.host_str().unwrap_or_default().to_owned();
-        let calls = ProviderCalls::new(http.metrics());
-        Self { http, name, calls, warnings: RateLimitedWarnings::default(), last_error: Mutex::default() }
-    }
-
-    /// The metrics.
-    pub(super) fn metrics(&self) -> &Metrics {
-        self.http.metrics()
-    }
-
-    /// Whether the host of `url` is internal.
-    pub(super) async fn is_internal(&self, url: &Url) -> bool {
-        self.http.is_internal(url).await
+        let calls = |name, method| http.metrics().calls(Component::Oidc, name, method);
+        Self {
+            name: configuration_uri.host_str().unwrap_or_default().to_owned(),
+            calls: ProviderCalls {
+                discovery: calls("discovery", "GET"),
+                token: calls("token", "POST"),
+                introspection: calls("introspection", "POST"),
+                keys: calls("jwks", "GET"),
+            },
+            http,
+            warnings: RateLimitedWarnings::default(),
+            last_error: Mutex::default(),
+        }
     }
 
     /// Makes `address` hold existing connections to its origin.
@@ -117,28 +97,42 @@ impl ProviderHttp {
         }
     }
 
-    fn host<'a>(&self, address: &'a EndpointUrl) -> &'a Host {
-        address.host.get_or_init(|| self.http.host(&address.url))
+    /// Gets the JSON object at `address`. Failures are logged; `what` names the request.
+    pub(super) async fn get(
+        &self,
+        what: &str,
+        calls: &Calls,
+        address: &EndpointUrl,
+        deadline: Deadline,
+    ) -> Option<JsonObject> {
+        self.object(what, self.exchange(calls, address, None, deadline).await)
     }
 
-    /// Sends `message` to `address`, and counts it in `calls`.
+    /// Posts `form` to `address`, or gets it, and counts that in `calls`.
     pub(super) async fn exchange(
         &self,
         calls: &Calls,
         address: &EndpointUrl,
-        mut message: Message,
+        form: Option<Form>,
         deadline: Deadline,
     ) -> Result<Reply, Failure> {
-        let host = self.host(address);
-        message.headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        let host = address.host.get_or_init(|| self.http.host(&address.url));
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        let method = if form.is_some() { Method::POST } else { Method::GET };
+        if form.is_some() {
+            let urlencoded = HeaderValue::from_static("application/x-www-form-urlencoded");
+            headers.insert(CONTENT_TYPE, urlencoded);
+        }
+        let form = form.unwrap_or(Form { authorization: None, body: String::new(), repeatable: true });
         let request = Request {
-            method: message.method,
+            method,
             path: path_of(&address.url),
-            headers: &host.headers(&message.headers),
+            headers: &host.headers(&headers),
             own: &[],
-            authorization: None,
-            body: message.body,
-            repeatable: message.repeatable,
+            authorization: form.authorization,
+            body: form.body.into(),
+            repeatable: form.repeatable,
         };
         host.exchange(&request, calls, deadline).await
     }
