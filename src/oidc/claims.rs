@@ -9,7 +9,6 @@ use serde_json::Value;
 use super::issuer;
 use super::json::{self, JsonObject};
 use super::provider::ProviderEndpoint;
-use super::refusal::TokenRefusal;
 use super::settings::TokenSettings;
 use crate::model::is_account_name;
 
@@ -46,6 +45,15 @@ pub(super) enum ClaimsSource {
     Introspection,
 }
 
+/// Why a token is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenRefusal {
+    /// For the SMTP client.
+    pub reason: &'static str,
+    /// For the log. Never contains the token.
+    pub detail: String,
+}
+
 /// The reason for which there is no account.
 #[derive(Debug)]
 pub(super) enum NoAccount {
@@ -55,10 +63,18 @@ pub(super) enum NoAccount {
     Unclear(String),
 }
 
-impl From<TokenRefusal> for NoAccount {
-    fn from(refusal: TokenRefusal) -> Self {
-        Self::Refused(refusal)
+impl TokenRefusal {
+    pub(super) fn invalid(detail: impl Into<String>) -> Self {
+        Self { reason: "invalid token", detail: detail.into() }
     }
+}
+
+fn invalid(detail: impl Into<String>) -> NoAccount {
+    NoAccount::Refused(TokenRefusal::invalid(detail))
+}
+
+fn missing(claim: &str) -> NoAccount {
+    invalid(format!("it has no {claim}"))
 }
 
 /// The rules for one token.
@@ -86,15 +102,16 @@ impl Rules<'_> {
         self.source == ClaimsSource::Introspection
     }
 
-    /// An ID token tells a web application who its user is, a refresh token gets others, a logout
-    /// token ends a session: none of them gives access (OpenID Connect Core 1.0 2 and
-    /// 3.3.2.11, Back-Channel Logout 1.0 2.4; `typ` is Keycloak's, `token_use` Cognito's). A token
-    /// without any of these signs cannot be distinguished from an access token.
-    fn kind(&self, claims: &JsonObject) -> Result<(), TokenRefusal> {
-        let sign = ["nonce", "at_hash", "c_hash", "s_hash", "events"].into_iter();
-        let mut sign = sign.filter(|name| !self.is_introspection() && claims.contains_key(*name));
-        if let Some(sign) = sign.next() {
-            return Err(TokenRefusal::invalid(format!("it holds {sign}, so it is no access token")));
+    /// Refuses an ID token, which tells a web application who its user is, a refresh token, which gets others,
+    /// and a logout token, which ends a session: none of them gives access (OpenID Connect Core 1.0 2 and
+    /// 3.3.2.11, Back-Channel Logout 1.0 2.4; `typ` is Keycloak's, `token_use` Cognito's). A token without any
+    /// of these signs cannot be distinguished from an access token.
+    fn kind(&self, claims: &JsonObject) -> Result<(), NoAccount> {
+        let mut signs = ["nonce", "at_hash", "c_hash", "s_hash", "events"].into_iter();
+        if !self.is_introspection()
+            && let Some(sign) = signs.find(|name| claims.contains_key(*name))
+        {
+            return Err(invalid(format!("it holds {sign}, so it is no access token")));
         }
         let kinds: &[&str] = match self.source {
             ClaimsSource::Jwt { .. } => &["typ", "token_use"],
@@ -103,13 +120,13 @@ impl Rules<'_> {
         let named = kinds.iter().filter_map(|name| json::text(claims, name)).map(str::to_ascii_lowercase);
         let named: Vec<_> = named.collect();
         if let Some(kind) = named.iter().find(|kind| OTHER_KINDS.contains(&kind.as_str())) {
-            return Err(TokenRefusal::invalid(format!("it is of kind {kind:?}, and no access token")));
+            return Err(invalid(format!("it is of kind {kind:?}, and no access token")));
         }
         let is_bare = self.source == ClaimsSource::Jwt { is_access_token: false } && named.is_empty();
         let says = |name: &str| claim(claims, name).is_some();
         if is_bare && says("auth_time") && !OF_ACCESS.iter().any(|name| says(name)) {
             let why = "it tells of a login (auth_time) and of no client or scope, so it is no access token";
-            return Err(TokenRefusal::invalid(why.to_owned()));
+            return Err(invalid(why));
         }
         Ok(())
     }
@@ -130,29 +147,27 @@ impl Rules<'_> {
         match iss {
             // With `tenants` set, the tenant must be known.
             None if self.is_introspection() && issuers.tenants.is_empty() => Ok(()),
-            None => Err(TokenRefusal::missing("iss").into()),
+            None => Err(missing("iss")),
             Some(iss) if is_right(iss) => Ok(()),
-            Some(iss) if self.is_introspection() && !iss.is_string() => Err(self.malformed("iss")),
+            Some(iss) if self.is_introspection() && !iss.is_string() => Err(self.malformed("iss", "text")),
             Some(iss) => {
                 let from = tenant.map(|tenant| format!(" for tenant {}", shown(&Value::from(tenant))));
                 let named = if issuers.are_discovered() { "" } else { "; see sasl_oidc_auth.issuers" };
                 let from = from.unwrap_or_default();
-                Err(TokenRefusal::invalid(format!("it was issued by {}{from}{named}", shown(iss))).into())
+                Err(invalid(format!("it was issued by {}{from}{named}", shown(iss))))
             }
         }
     }
 
     fn times(&self, claims: &JsonObject) -> Result<(), NoAccount> {
         match self.time(claims, "exp")? {
-            Some(exp) if self.now >= exp + LEEWAY => {
-                return Err(TokenRefusal::invalid("it has expired".to_owned()).into());
-            }
-            None if !self.is_introspection() => return Err(TokenRefusal::missing("exp").into()),
+            Some(exp) if self.now >= exp + LEEWAY => return Err(invalid("it has expired")),
+            None if !self.is_introspection() => return Err(missing("exp")),
             _ => {}
         }
         for name in ["nbf", "iat"] {
             if self.time(claims, name)?.is_some_and(|time| time > self.now + AHEAD) {
-                return Err(TokenRefusal::invalid(format!("its {name} is in the future")).into());
+                return Err(invalid(format!("its {name} is in the future")));
             }
         }
         Ok(())
@@ -165,11 +180,7 @@ impl Rules<'_> {
             None => Ok(None),
             Some(Value::Number(number)) => Ok(number.as_f64()),
             Some(Value::String(text)) if self.is_introspection() && is_digits(text) => Ok(text.parse().ok()),
-            Some(_) if self.is_introspection() => Err(NoAccount::Unclear(format!(
-                "{}: {name} is no number",
-                ProviderEndpoint::Introspection.name()
-            ))),
-            Some(_) => Err(TokenRefusal::invalid(format!("its {name} is no number")).into()),
+            Some(_) => Err(self.malformed(name, "number")),
         }
     }
 
@@ -180,30 +191,25 @@ impl Rules<'_> {
         for name in ["aud", "azp", "client_id"] {
             match claim(claims, name) {
                 None => {}
-                Some(Value::String(one)) => found.push(one.as_str()),
-                Some(Value::Array(several)) if name == "aud" => {
-                    for one in several {
-                        found.push(one.as_str().ok_or_else(|| self.malformed(name))?);
-                    }
-                }
-                Some(_) => return Err(self.malformed(name)),
+                Some(Value::Array(several)) if name == "aud" => found.extend(several),
+                Some(one) => found.push(one),
+            }
+            if found.iter().any(|one| !one.is_string()) {
+                return Err(self.malformed(name, "text"));
             }
         }
-        if found.iter().any(|one| audiences.iter().any(|ours| ours == one)) {
+        if found.iter().any(|one| audiences.iter().any(|ours| one.as_str() == Some(ours))) {
             return Ok(());
         }
         match found.first() {
-            Some(one) => Err(TokenRefusal::invalid(format!(
+            Some(one) => Err(invalid(format!(
                 "the token is for {}; add that to sasl_oidc_auth.audiences to accept it",
-                shown(&Value::from(*one))
-            ))
-            .into()),
+                shown(one)
+            ))),
             None if self.is_introspection() && !self.settings.require_audience => Ok(()),
-            None => Err(TokenRefusal::invalid(
-                "the token does not say whom it is for (aud, azp, client_id); see sasl_oidc_auth.audiences"
-                    .to_owned(),
-            )
-            .into()),
+            None => Err(invalid(
+                "the token does not say whom it is for (aud, azp, client_id); see sasl_oidc_auth.audiences",
+            )),
         }
     }
 
@@ -212,30 +218,29 @@ impl Rules<'_> {
             ClaimsSource::Jwt { .. } => &["username", "preferred_username", "sub"],
             ClaimsSource::Introspection => &["username", "sub"],
         };
-        let (chosen, wanted) = match &self.settings.account_claim {
-            Some(claim) => (Some(claim.as_str()), claim.as_str()),
-            None => (usual.iter().copied().find(|name| claim(claims, name).is_some()), "username or sub"),
-        };
-        let Some(chosen) = chosen.filter(|name| claim(claims, name).is_some()) else {
-            return Err(TokenRefusal::missing(wanted).into());
-        };
+        let says = |name: &&str| claim(claims, name).is_some();
+        let chosen = match &self.settings.account_claim {
+            Some(claim) => Some(claim.as_str()).filter(says).ok_or_else(|| missing(claim)),
+            None => usual.iter().copied().find(says).ok_or_else(|| missing("username or sub")),
+        }?;
         // Otherwise the user may have chosen any address (OpenID Connect Core 1.0 5.1).
         if chosen == "email" && !claim(claims, "email_verified").is_none_or(is_true) {
-            return Err(TokenRefusal::invalid("its email is not verified (email_verified)".to_owned()).into());
+            return Err(invalid("its email is not verified (email_verified)"));
         }
         match json::text(claims, chosen) {
             Some(name) if name.len() <= LONGEST_NAME && is_account_name(name) => Ok(name.to_owned()),
-            None if self.is_introspection() => Err(self.malformed(chosen)),
-            _ => Err(TokenRefusal::invalid(format!("its {chosen} is no name that can log in")).into()),
+            None if self.is_introspection() => Err(self.malformed(chosen, "text")),
+            _ => Err(invalid(format!("its {chosen} is no name that can log in"))),
         }
     }
 
-    /// A claim that should be a string: an error of the token, or of the provider's introspection.
-    fn malformed(&self, claim: &str) -> NoAccount {
+    /// A claim that should be a text or a number: an error of the token, or of the provider's introspection.
+    fn malformed(&self, claim: &str, due: &str) -> NoAccount {
         match self.source {
-            ClaimsSource::Jwt { .. } => TokenRefusal::invalid(format!("its {claim} is no text")).into(),
+            ClaimsSource::Jwt { .. } => invalid(format!("its {claim} is no {due}")),
             ClaimsSource::Introspection => {
-                NoAccount::Unclear(format!("{}: {claim} is no text", ProviderEndpoint::Introspection.name()))
+                let endpoint = ProviderEndpoint::Introspection.name();
+                NoAccount::Unclear(format!("{endpoint}: {claim} is no {due}"))
             }
         }
     }

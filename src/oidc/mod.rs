@@ -17,7 +17,6 @@ mod private_key;
 mod provider;
 mod provider_http;
 mod reach;
-mod refusal;
 pub mod settings;
 mod verify;
 
@@ -29,6 +28,7 @@ use url::Url;
 use crate::http::Http;
 use crate::model::weak_map::WeakMap;
 pub use bearer::{Bearer, Token};
+pub use claims::TokenRefusal;
 use client::Client;
 use fetched::Fetched;
 pub use issuer::{Issuers, TENANT};
@@ -37,7 +37,6 @@ pub use private_key::PrivateKey;
 use provider::Provider;
 pub use provider::ProviderEndpoint;
 pub use reach::{Needs, ReachedProvider};
-pub use refusal::TokenRefusal;
 pub use settings::{Authentication, ClientSettings, TokenSettings, Validation};
 pub use verify::{TokenVerdict, TokenVerifier};
 

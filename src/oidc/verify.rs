@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::claims::{ClaimsSource, NoAccount, Rules};
+use super::claims::{ClaimsSource, NoAccount, Rules, TokenRefusal};
 use super::client::Client;
 use super::fetched::{Fetched, Newer};
 use super::issuer;
@@ -19,7 +19,6 @@ use super::json::JsonObject;
 use super::jwk::{KeySet, Signature};
 use super::jws::{Jws, TokenForm};
 use super::provider::ProviderEndpoint;
-use super::refusal::TokenRefusal;
 use super::settings::{TokenSettings, Validation};
 use crate::model::secret::Secret;
 use crate::model::{Deadline, Failure, Peer};
@@ -56,7 +55,7 @@ impl TokenVerifier {
         default_local_port: Option<u16>,
         deadline: Deadline,
     ) -> Result<TokenVerdict, Failure> {
-        let invalid = |detail: &str| Ok(TokenVerdict::Refused(TokenRefusal::invalid(detail.to_owned())));
+        let invalid = |detail: &str| Ok(TokenVerdict::Refused(TokenRefusal::invalid(detail)));
         if token.expose().is_empty() || token.expose().len() > LONGEST {
             return invalid("it is empty, or longer than 16 KiB");
         }
@@ -91,8 +90,7 @@ impl TokenVerifier {
             Validation::Jwks | Validation::Introspection => deadline,
         };
         let Some(signature) = self.signature(jwt, deadline).await? else { return Ok(None) };
-        let refused =
-            |detail: &str| Ok(Some(TokenVerdict::Refused(TokenRefusal::invalid(detail.to_owned()))));
+        let refused = |detail: &str| Ok(Some(TokenVerdict::Refused(TokenRefusal::invalid(detail))));
         match signature {
             Signature::Good => {}
             Signature::Bad => return refused("its signature is not that of the key"),
