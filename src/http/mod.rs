@@ -22,7 +22,6 @@ mod request;
 mod resolver;
 pub mod settings;
 mod socket;
-mod thread_index;
 pub(crate) mod timer;
 pub mod tls;
 mod verifier;
@@ -44,13 +43,13 @@ use crate::observe::span;
 use crate::observe::warnings::RateLimitedWarnings;
 use broken::Broken;
 use direct::Direct;
+pub use pool::{set_thread_index, thread_count, thread_index};
 use proxy::Proxies;
 pub(crate) use proxy::{is_loopback, is_read as is_proxy_variable, unusable as proxy_complaints};
 pub use reach::Reached;
 pub use request::{Headers, Reply, Request, path_of};
 use resolver::Resolver;
 pub use settings::HttpSettings;
-pub use thread_index::{set_thread_index, thread_count, thread_index};
 
 /// Bytes of a body, compressed and decompressed.
 pub const MAX_BODY: usize = 1024 * 1024;

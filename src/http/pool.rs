@@ -6,14 +6,37 @@
 //! be kept. Idle connections are not polled: whether the API has closed one is checked when it is used, and
 //! by a sweep at least every 5 s.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::task::coop::unconstrained;
 
 use super::HttpSettings;
-use super::{thread_count, thread_index};
+
+thread_local! {
+    static INDEX: Cell<usize> = const { Cell::new(0) };
+}
+
+/// The index of this thread: from 1 on for those of `server::threads`, 0 for all others.
+#[must_use]
+pub fn thread_index() -> usize {
+    INDEX.get()
+}
+
+/// Gives this thread its index.
+pub fn set_thread_index(index: usize) {
+    INDEX.set(index);
+}
+
+/// How many indices there are: one for each processor, and 0.
+#[must_use]
+pub fn thread_count() -> usize {
+    static COUNT: OnceLock<usize> = OnceLock::new();
+    1 + *COUNT.get_or_init(|| thread::available_parallelism().map_or(1, usize::from))
+}
 
 /// Whether a connection is still alive.
 type IsAlive<L> = fn(&mut L) -> bool;

@@ -7,7 +7,6 @@
 //! public origins are accepted: some providers use several.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -30,7 +29,7 @@ const ENDS: Duration = Duration::from_hours(24);
 #[derive(Debug)]
 pub(super) struct Provider {
     pub(super) http: Arc<ProviderHttp>,
-    document: Fetched<DiscoveryDocument>,
+    pub(super) document: Fetched<DiscoveryDocument>,
 }
 
 /// The used fields of a discovery document.
@@ -40,12 +39,13 @@ pub(super) struct DiscoveryDocument {
     pub(super) issuer: Option<String>,
     /// A deviation that does no harm.
     pub(super) remark: Option<String>,
+    /// In the order of [`ProviderEndpoint::ALL`].
     endpoints: [Result<Arc<EndpointUrl>, &'static str>; 3],
     signing: [Vec<String>; 2],
 }
 
 /// An endpoint of a provider.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ProviderEndpoint {
     /// Issues the broker's own tokens.
     Token,
@@ -73,15 +73,7 @@ impl Provider {
         let http = Arc::new(ProviderHttp::new(http, uri));
         let asked = Arc::clone(&http);
         let home = Arc::new(EndpointUrl::new(uri.clone(), uri.as_str()));
-        let has_remarked = Arc::new(AtomicBool::new(false));
-        let document =
-            Fetched::new(move || fetch(Arc::clone(&asked), Arc::clone(&home), Arc::clone(&has_remarked)));
-        Self { http, document }
-    }
-
-    /// The discovery document.
-    pub(super) async fn document(&self, deadline: Deadline) -> Option<Arc<DiscoveryDocument>> {
-        self.document.get(deadline).await
+        Self { http, document: Fetched::new(move || fetch(Arc::clone(&asked), Arc::clone(&home))) }
     }
 
     /// The document with this endpoint. If it is missing, the document is fetched again.
@@ -90,7 +82,7 @@ impl Provider {
         endpoint: ProviderEndpoint,
         deadline: Deadline,
     ) -> Option<(Arc<DiscoveryDocument>, Arc<EndpointUrl>)> {
-        let mut document = self.document(deadline).await?;
+        let mut document = self.document.get(deadline).await?;
         if document.address(endpoint).is_err()
             && let Newer::Another(newer) = self.document.newer(&document, deadline).await
         {
@@ -147,13 +139,7 @@ impl DiscoveryDocument {
 
     /// The URL of an endpoint, or the reason for which there is none.
     pub(super) fn address(&self, endpoint: ProviderEndpoint) -> Result<&Arc<EndpointUrl>, &'static str> {
-        let [token, introspection, keys] = &self.endpoints;
-        let address = match endpoint {
-            ProviderEndpoint::Token => token,
-            ProviderEndpoint::Introspection => introspection,
-            ProviderEndpoint::Keys => keys,
-        };
-        address.as_ref().map_err(|lack| *lack)
+        self.endpoints[endpoint as usize].as_ref().map_err(|lack| *lack)
     }
 
     /// The algorithms of assertions that an endpoint accepts; empty if the document does not say.
@@ -180,11 +166,7 @@ fn address(value: Option<&Value>, uri: &Url) -> Result<Arc<EndpointUrl>, &'stati
     Ok(Arc::new(EndpointUrl::new(url, text)))
 }
 
-async fn fetch(
-    http: Arc<ProviderHttp>,
-    home: Arc<EndpointUrl>,
-    has_remarked: Arc<AtomicBool>,
-) -> Option<Kept<DiscoveryDocument>> {
+async fn fetch(http: Arc<ProviderHttp>, home: Arc<EndpointUrl>) -> Option<Kept<DiscoveryDocument>> {
     let object = http.get("discovery", &http.calls.discovery, &home, fetched::limit()).await?;
     // A document without endpoints (an error, a maintenance page) does not replace a valid one.
     if !ProviderEndpoint::ALL.iter().any(|endpoint| object.contains_key(endpoint.name())) {
@@ -197,9 +179,7 @@ async fn fetch(
     for address in document.endpoints.iter().flatten() {
         http.keep(address);
     }
-    if let Some(remark) = &document.remark
-        && !has_remarked.swap(true, Ordering::Relaxed)
-    {
+    if let Some(remark) = &document.remark {
         http.remark(remark);
     }
     let now = Instant::now();

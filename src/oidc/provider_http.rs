@@ -2,7 +2,7 @@
 //! message.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
 
 use hyper::Method;
 use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -39,6 +39,7 @@ pub(super) struct ProviderHttp {
     pub(super) calls: ProviderCalls,
     warnings: RateLimitedWarnings,
     last_error: Mutex<Option<String>>,
+    remarked: Once,
 }
 
 /// The counters of a provider, by endpoint.
@@ -87,6 +88,7 @@ impl ProviderHttp {
             http,
             warnings: RateLimitedWarnings::default(),
             last_error: Mutex::default(),
+            remarked: Once::new(),
         }
     }
 
@@ -179,11 +181,9 @@ impl ProviderHttp {
         self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Logs a deviation that does no harm.
+    /// Logs a deviation that does no harm, once.
     pub(super) fn remark(&self, remark: &str) {
-        warn!(
-            provider = self.name,
-            remark, "an identity provider does what others do not; its tokens are taken all the same"
-        );
+        let message = "an identity provider does what others do not; its tokens are taken all the same";
+        self.remarked.call_once(|| warn!(provider = self.name, remark, "{message}"));
     }
 }

@@ -7,6 +7,7 @@
 //! No token is fetched: it would be a valid credential, it counts against the provider's limits, and a wrong
 //! secret may lock the client out. No token is introspected: there is no mail client's token.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,23 +23,11 @@ use super::provider_http::ProviderHttp;
 use super::settings::{Authentication, ClientSettings, TokenSettings, Validation};
 use crate::model::Deadline;
 
-impl Validation {
-    /// The endpoints that it needs.
-    fn endpoints(self) -> &'static [ProviderEndpoint] {
-        match self {
-            Self::Introspection => &[ProviderEndpoint::Introspection],
-            Self::Jwks => &[ProviderEndpoint::Keys],
-            Self::Auto => &[ProviderEndpoint::Keys, ProviderEndpoint::Introspection],
-        }
-    }
-}
-
 /// The needs of entries at a provider.
 #[derive(Debug, Default)]
 pub struct Needs {
-    endpoints: Vec<ProviderEndpoint>,
-    /// Those that receive `client_secret`.
-    told: Vec<ProviderEndpoint>,
+    /// The endpoints, and whether they receive `client_secret`.
+    endpoints: BTreeMap<ProviderEndpoint, bool>,
     /// The issuer that its tokens name.
     issuer: bool,
 }
@@ -56,42 +45,42 @@ impl Needs {
     /// Those of `backend_oidc_auth`.
     #[must_use]
     pub fn of_client(client: &ClientSettings) -> Self {
-        Self::new(&[ProviderEndpoint::Token], client)
+        Self::new(&[ProviderEndpoint::Token], client, false)
     }
 
     /// Those of `sasl_oidc_auth`.
     #[must_use]
     pub fn of_tokens(settings: &TokenSettings) -> Self {
-        let needs = Self::new(settings.validation.endpoints(), &settings.client);
-        Self { issuer: settings.issuers.are_discovered(), ..needs }
+        let endpoints: &[_] = match settings.validation {
+            Validation::Introspection => &[ProviderEndpoint::Introspection],
+            Validation::Jwks => &[ProviderEndpoint::Keys],
+            Validation::Auto => &[ProviderEndpoint::Keys, ProviderEndpoint::Introspection],
+        };
+        Self::new(endpoints, &settings.client, settings.issuers.are_discovered())
     }
 
-    fn new(endpoints: &[ProviderEndpoint], client: &ClientSettings) -> Self {
+    fn new(endpoints: &[ProviderEndpoint], client: &ClientSettings, issuer: bool) -> Self {
         let has_secret =
             matches!(client.authentication, Authentication::SecretBasic(_) | Authentication::SecretPost(_));
         // Keys are public.
-        let told = endpoints.iter().filter(|endpoint| has_secret && **endpoint != ProviderEndpoint::Keys);
-        Self { endpoints: endpoints.to_vec(), told: told.copied().collect(), issuer: false }
+        let is_told = |endpoint| has_secret && endpoint != ProviderEndpoint::Keys;
+        Self { endpoints: endpoints.iter().map(|endpoint| (*endpoint, is_told(*endpoint))).collect(), issuer }
     }
 
     /// Adds the needs of `other`.
     pub fn add(&mut self, other: Self) {
-        for (all, more) in [(&mut self.endpoints, other.endpoints), (&mut self.told, other.told)] {
-            let more = more.into_iter().filter(|endpoint| !all.contains(endpoint));
-            let more: Vec<_> = more.collect();
-            all.extend(more);
+        for (endpoint, is_told) in other.endpoints {
+            *self.endpoints.entry(endpoint).or_default() |= is_told;
         }
         self.issuer |= other.issuer;
     }
 
     /// The error in the document itself.
     fn lack(&self, document: &DiscoveryDocument) -> Option<String> {
-        match document.issuer.as_deref().filter(|_| self.issuer) {
+        match &document.issuer {
+            _ if !self.issuer => None,
             Some(discovered) => issuer::pattern(discovered),
-            None if self.issuer && self.endpoints.contains(&ProviderEndpoint::Keys) => {
-                Some(issuer::MISSING.to_owned())
-            }
-            None => None,
+            None => self.endpoints.contains_key(&ProviderEndpoint::Keys).then(|| issuer::MISSING.to_owned()),
         }
     }
 }
@@ -108,10 +97,10 @@ impl Oidc {
         deadline: Deadline,
     ) -> Result<ReachedProvider, String> {
         let provider = self.provider(uri);
-        let Some(document) = provider.document(deadline).await else {
+        let Some(document) = provider.document.get(deadline).await else {
             return Err(self.trouble(&provider.http, "discovery", uri, deadline).await);
         };
-        let needed = needs.endpoints.iter();
+        let needed = needs.endpoints.keys();
         let wrong = join_all(
             needed.map(|endpoint| self.reach_endpoint(&provider, &document, uri, *endpoint, deadline)),
         );
@@ -120,11 +109,10 @@ impl Oidc {
         if !wrong.is_empty() {
             return Err(wrong.join("; "));
         }
-        let told = needs.told.iter().filter_map(|endpoint| document.address(*endpoint).ok());
-        let mut told: Vec<_> = told.map(|address| address.url.origin().ascii_serialization()).collect();
-        told.sort();
-        told.dedup();
-        Ok(ReachedProvider { remark: document.remark.clone(), told })
+        let told = needs.endpoints.iter().filter(|(_, is_told)| **is_told);
+        let told = told.filter_map(|(endpoint, _)| document.address(*endpoint).ok());
+        let told: BTreeSet<_> = told.map(|address| address.url.origin().ascii_serialization()).collect();
+        Ok(ReachedProvider { remark: document.remark.clone(), told: told.into_iter().collect() })
     }
 
     async fn reach_endpoint(

@@ -101,7 +101,7 @@ impl TokenVerifier {
         }
         let mut issuer = None;
         if self.settings.issuers.are_discovered() {
-            let Some(document) = self.client.provider.document(deadline).await else { return Ok(None) };
+            let Some(document) = self.client.provider.document.get(deadline).await else { return Ok(None) };
             issuer = document.issuer.clone();
             if issuer.is_none() {
                 self.client.provider.http.report(format_args!("{}", issuer::MISSING));
@@ -199,7 +199,7 @@ impl TokenVerifier {
                 );
             }
         }
-        let document = self.client.provider.document(deadline).await.ok_or(Failure::Provider)?;
+        let document = self.client.provider.document.get(deadline).await.ok_or(Failure::Provider)?;
         self.apply_rules(&answer, document.issuer.as_deref(), ClaimsSource::Introspection)
     }
 }

@@ -40,14 +40,14 @@ async fn a_host_is_forgotten_with_the_document_that_named_it() {
     let provider = oidc.provider(&settings.configuration_uri);
     for renewed in 2..5 {
         later(Duration::from_mins(11)).await;
-        assert!(provider.document(in_time()).await.is_some());
+        assert!(provider.document.get(in_time()).await.is_some());
         assert_eq!(home.count("/configuration"), renewed);
         assert_eq!(pools(&oidc), due(&[&home, &first]));
     }
     name(&second);
     second.say("/token", Says::Json(200, json!({"access_token": "another"})));
     later(Duration::from_mins(11)).await;
-    assert!(provider.document(in_time()).await.is_some());
+    assert!(provider.document.get(in_time()).await.is_some());
     assert_eq!(pools(&oidc), due(&[&home]));
     assert!(bearer.after_refusal(&old, in_time()).await.expect("no failure").is_some());
     assert_eq!(pools(&oidc), due(&[&home, &second]));
