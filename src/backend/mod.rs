@@ -58,7 +58,11 @@ impl Backend {
     ///
     /// # Errors
     /// Its proxy cannot be used.
-    pub fn new(settings: BackendSettings<'_>, http: &Http, oidc: &Oidc) -> Result<Self, reqwest::Error> {
+    pub fn new(
+        settings: BackendSettings<'_>,
+        http: &Http,
+        oidc: &Oidc,
+    ) -> Result<Self, std::convert::Infallible> {
         let host = http.host(settings.url);
         Ok(Self {
             headers: host.headers(settings.headers),

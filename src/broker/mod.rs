@@ -114,7 +114,7 @@ impl Broker {
     ///
     /// # Errors
     /// The HTTP client cannot be set up.
-    pub fn new(settings: &BrokerSettings<'_>) -> Result<Self, reqwest::Error> {
+    pub fn new(settings: &BrokerSettings<'_>) -> Result<Self, std::convert::Infallible> {
         let metrics = Arc::default();
         let http = Arc::new(Http::new(settings.http.clone(), &metrics));
         let cache_bytes = settings.cache_bytes;
@@ -141,7 +141,7 @@ impl Broker {
     ///
     /// # Errors
     /// As [`Self::new`].
-    pub fn next(&self, settings: &BrokerSettings<'_>) -> Result<Self, reqwest::Error> {
+    pub fn next(&self, settings: &BrokerSettings<'_>) -> Result<Self, std::convert::Infallible> {
         let mut shared = self.shared.clone();
         if *shared.http.settings() != *settings.http {
             shared.http = Arc::new(Http::new(settings.http.clone(), &shared.metrics));
@@ -181,7 +181,7 @@ impl Broker {
         settings: &BrokerSettings<'_>,
         shared: Common,
         before: Option<&Self>,
-    ) -> Result<Self, reqwest::Error> {
+    ) -> Result<Self, std::convert::Infallible> {
         let keeps_http = before.is_some_and(|before| Arc::ptr_eq(&before.shared.http, &shared.http));
         let listeners = &settings.listeners;
         let rows = |component, name: Option<&str>| shared.metrics.rows(component, name, listeners);
@@ -201,7 +201,7 @@ impl Broker {
                 let rows = rows(settings.component(), Some(&settings.name));
                 Ok((settings.name.clone(), CountedEntry { entry: target, rows }))
             });
-            targets.collect::<Result<_, reqwest::Error>>()
+            targets.collect::<Result<_, std::convert::Infallible>>()
         };
         let logins = settings.logins.iter().map(|settings| {
             let old = before.and_then(|before| before.logins.get(&settings.name)).map(|old| &old.entry);
@@ -216,7 +216,7 @@ impl Broker {
             Ok((settings.name.clone(), CountedEntry { entry: logins, rows }))
         });
         Ok(Self {
-            logins: logins.collect::<Result<_, reqwest::Error>>()?,
+            logins: logins.collect::<Result<_, std::convert::Infallible>>()?,
             maps: targets(settings.maps, before.map(|before| &before.maps))?,
             policies: targets(settings.policies, before.map(|before| &before.policies))?,
             unknown_names: Protocol::ALL.map(|protocol| rows(protocol.into(), None)),

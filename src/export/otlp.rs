@@ -71,7 +71,11 @@ impl Exporter {
     ///
     /// # Errors
     /// The proxy cannot be used.
-    pub fn new(settings: Otlp, http: HttpSettings, metrics: &Arc<Metrics>) -> Result<Self, reqwest::Error> {
+    pub fn new(
+        settings: Otlp,
+        http: HttpSettings,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, std::convert::Infallible> {
         let host = Http::new(http.clone(), metrics).host(&settings.endpoint);
         let (queue, spans) = mpsc::channel(QUEUE);
         let tracer = settings.traces.then(|| Arc::new(Tracer::new(queue, metrics, settings.sample_ratio)));

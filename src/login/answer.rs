@@ -118,7 +118,7 @@ pub(super) fn legal_account(name: String) -> Result<String, Failure> {
 mod tests {
     use super::*;
     use crate::login::tests::settings;
-    use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+    use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
     fn reply(status: u16, headers: &[(&str, &[u8])]) -> Reply {
         let mut map = HeaderMap::new();

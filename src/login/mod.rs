@@ -83,7 +83,7 @@ impl LoginEntry {
         http: &Http,
         oidc: &Oidc,
         penalties: &Arc<Penalties>,
-    ) -> Result<Self, reqwest::Error> {
+    ) -> Result<Self, std::convert::Infallible> {
         let backend = BackendSettings {
             component: Component::Login,
             name: &settings.name,
@@ -313,7 +313,7 @@ mod tests {
         LoginSettings {
             name: "smtp".to_owned(),
             url: "http://127.0.0.1:1/auth".parse().expect("a URL"),
-            headers: reqwest::header::HeaderMap::new(),
+            headers: hyper::header::HeaderMap::new(),
             compress_request: false,
             compress_response: false,
             timeout: LOGIN_BUDGET,

@@ -5,8 +5,8 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use hyper::header::HeaderMap;
 use ipnet::IpNet;
-use reqwest::header::HeaderMap;
 use url::Url;
 
 use crate::document::{Entries, Kind, Refusal, Section, no_effect, size};

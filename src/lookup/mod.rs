@@ -80,7 +80,7 @@ impl LookupEntry {
         http: &Http,
         oidc: &Oidc,
         cache: &Cache,
-    ) -> Result<Self, reqwest::Error> {
+    ) -> Result<Self, std::convert::Infallible> {
         let cache = cache.entry_cache(&settings, http.metrics());
         Self::with_cache(settings, http, oidc, cache)
     }
@@ -90,7 +90,7 @@ impl LookupEntry {
         http: &Http,
         oidc: &Oidc,
         cache: EntryCache,
-    ) -> Result<Self, reqwest::Error> {
+    ) -> Result<Self, std::convert::Infallible> {
         let backend = BackendSettings {
             component: settings.component(),
             name: &settings.name,
@@ -116,7 +116,7 @@ impl LookupEntry {
     ///
     /// # Errors
     /// As [`Self::new`].
-    pub fn moved(&self, http: &Http, oidc: &Oidc) -> Result<Self, reqwest::Error> {
+    pub fn moved(&self, http: &Http, oidc: &Oidc) -> Result<Self, std::convert::Infallible> {
         let settings = self.settings.clone();
         Self::with_cache(settings, http, oidc, self.cache.clone())
     }

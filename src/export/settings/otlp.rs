@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
 use crate::document::{Key, Kind, Section};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::header::AUTHORIZATION;
+use hyper::header::AUTHORIZATION;
 
 use super::headers::{RequestSettings, request};
 use super::{Absent, Inherited, LookupSettings, Method, cache, grpc, kind, template};

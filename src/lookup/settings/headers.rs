@@ -3,7 +3,7 @@
 //!
 //! No header's value reaches a message, and none is shown by `Debug`.
 
-use reqwest::header::{
+use hyper::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue,
 };
 

@@ -22,7 +22,7 @@ mod template;
 use std::collections::HashSet;
 use std::time::Duration;
 
-use reqwest::header::HeaderMap;
+use hyper::header::HeaderMap;
 use url::Url;
 
 use crate::document::Entries;

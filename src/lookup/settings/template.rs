@@ -2,7 +2,7 @@
 //!
 //! An error in a template is reported at its own place, not at the beginning of the text.
 
-use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use hyper::header::{CONTENT_TYPE, HeaderMap};
 use url::Url;
 
 use super::Method;
