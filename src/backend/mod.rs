@@ -55,23 +55,16 @@ pub struct BackendSettings<'s> {
 
 impl Backend {
     /// The API of `settings`, reached through `http`, with tokens from `oidc`.
-    ///
-    /// # Errors
-    /// Its proxy cannot be used.
-    pub fn new(
-        settings: BackendSettings<'_>,
-        http: &Http,
-        oidc: &Oidc,
-    ) -> Result<Self, std::convert::Infallible> {
+    pub fn new(settings: BackendSettings<'_>, http: &Http, oidc: &Oidc) -> Self {
         let host = http.host(settings.url);
-        Ok(Self {
+        Self {
             headers: host.headers(settings.headers),
             host,
             bearer: settings.bearer.map(|bearer| oidc.bearer(bearer)),
             calls: http.metrics().calls(settings.component, settings.name, settings.method),
             pool: WorkerPool::new(settings.workers, settings.queue),
             health: Health::default(),
-        })
+        }
     }
 
     /// The state of the API for `status`. `kind` and `name` are the entry's.

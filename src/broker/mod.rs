@@ -111,10 +111,7 @@ pub struct BrokerSettings<'s> {
 
 impl Broker {
     /// The entries of `settings`.
-    ///
-    /// # Errors
-    /// The HTTP client cannot be set up.
-    pub fn new(settings: &BrokerSettings<'_>) -> Result<Self, std::convert::Infallible> {
+    pub fn new(settings: &BrokerSettings<'_>) -> Self {
         let metrics = Arc::default();
         let http = Arc::new(Http::new(settings.http.clone(), &metrics));
         let cache_bytes = settings.cache_bytes;
@@ -138,10 +135,7 @@ impl Broker {
     }
 
     /// The next generation. Connections, tokens and cached answers of unchanged entries are kept.
-    ///
-    /// # Errors
-    /// As [`Self::new`].
-    pub fn next(&self, settings: &BrokerSettings<'_>) -> Result<Self, std::convert::Infallible> {
+    pub fn next(&self, settings: &BrokerSettings<'_>) -> Self {
         let mut shared = self.shared.clone();
         if *shared.http.settings() != *settings.http {
             shared.http = Arc::new(Http::new(settings.http.clone(), &shared.metrics));
@@ -177,11 +171,7 @@ impl Broker {
         maps + policies + logins
     }
 
-    fn build(
-        settings: &BrokerSettings<'_>,
-        shared: Common,
-        before: Option<&Self>,
-    ) -> Result<Self, std::convert::Infallible> {
+    fn build(settings: &BrokerSettings<'_>, shared: Common, before: Option<&Self>) -> Self {
         let keeps_http = before.is_some_and(|before| Arc::ptr_eq(&before.shared.http, &shared.http));
         let listeners = &settings.listeners;
         let rows = |component, name: Option<&str>| shared.metrics.rows(component, name, listeners);
@@ -192,16 +182,16 @@ impl Broker {
                 let old = old.filter(|old| old.settings() == settings);
                 let target = match old {
                     Some(old) if keeps_http => Arc::clone(old),
-                    Some(old) => Arc::new(old.moved(&shared.http, &shared.oidc)?),
+                    Some(old) => Arc::new(old.moved(&shared.http, &shared.oidc)),
                     None => {
                         let Common { http, oidc, cache, .. } = &shared;
-                        Arc::new(LookupEntry::new(settings.clone(), http, oidc, cache)?)
+                        Arc::new(LookupEntry::new(settings.clone(), http, oidc, cache))
                     }
                 };
                 let rows = rows(settings.component(), Some(&settings.name));
-                Ok((settings.name.clone(), CountedEntry { entry: target, rows }))
+                (settings.name.clone(), CountedEntry { entry: target, rows })
             });
-            targets.collect::<Result<_, std::convert::Infallible>>()
+            targets.collect()
         };
         let logins = settings.logins.iter().map(|settings| {
             let old = before.and_then(|before| before.logins.get(&settings.name)).map(|old| &old.entry);
@@ -209,21 +199,21 @@ impl Broker {
                 Some(old) => Arc::clone(old),
                 None => {
                     let Common { http, oidc, penalties, .. } = &shared;
-                    Arc::new(LoginEntry::new(settings.clone(), http, oidc, penalties)?)
+                    Arc::new(LoginEntry::new(settings.clone(), http, oidc, penalties))
                 }
             };
             let rows = rows(Component::Login, Some(&settings.name));
-            Ok((settings.name.clone(), CountedEntry { entry: logins, rows }))
+            (settings.name.clone(), CountedEntry { entry: logins, rows })
         });
-        Ok(Self {
-            logins: logins.collect::<Result<_, std::convert::Infallible>>()?,
-            maps: targets(settings.maps, before.map(|before| &before.maps))?,
-            policies: targets(settings.policies, before.map(|before| &before.policies))?,
+        Self {
+            logins: logins.collect(),
+            maps: targets(settings.maps, before.map(|before| &before.maps)),
+            policies: targets(settings.policies, before.map(|before| &before.policies)),
             unknown_names: Protocol::ALL.map(|protocol| rows(protocol.into(), None)),
             unknown_map: names::unknown_map(settings.maps),
             warnings: RateLimitedWarnings::default(),
             shared,
-        })
+        }
     }
 
     /// The counters.

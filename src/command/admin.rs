@@ -61,7 +61,7 @@ pub(super) fn query(cli: &Cli, command: &QueryCommand, trace: bool) -> ExitCode 
 /// Answers in this process, without sockets.
 fn here(config: &Configuration, query: &Query) -> Result<QueryReply, String> {
     let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
-    let broker = Arc::new(Broker::new(&config.broker()).map_err(|error| error.to_string())?);
+    let broker = Arc::new(Broker::new(&config.broker()));
     let said = runtime.block_on(query::ask(&broker, query));
     runtime.shutdown_background();
     Ok(said)

@@ -149,7 +149,7 @@ fn play(directory: &Path, runtime: &Runtime) -> io::Result<usize> {
     let text = configuration(directory, &api)?;
     let (config, _) = settings::parse(Path::new("demo.yml"), &text)
         .map_err(|problems| io::Error::other(problems.iter().map(ToString::to_string).collect::<String>()))?;
-    let broker = Arc::new(Broker::new(&config.broker()).map_err(io::Error::other)?);
+    let broker = Arc::new(Broker::new(&config.broker()));
     let bound = bind::all(&config.server.sockets, &Activated::default()).map_err(io::Error::other)?;
     let (alive, _all_gone) = mpsc::channel(1);
     let shared = Shared { limits: ConnectionLimits::new(64, 0, None), alive, threads: Threads::start()? };

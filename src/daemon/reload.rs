@@ -234,10 +234,7 @@ impl<'c> Daemon<'c> {
         for warning in warnings {
             warn!("{}", warning.summary());
         }
-        let broker = self
-            .broker
-            .next(&config.broker())
-            .map_err(|error| vec![refuse(format!("cannot set up the HTTP client: {error}"))])?;
+        let broker = self.broker.next(&config.broker());
         match bind::plan(&config.server.sockets, &self.activated, self.listeners.bound()) {
             Ok(plan) => Ok((config, broker, plan)),
             Err(error) => Err(vec![refuse(error.to_string())]),

@@ -99,11 +99,9 @@ impl Prepared {
     /// # Errors
     /// The first step that fails, as a sentence.
     fn new(config: &Configuration, activated: Activated) -> Result<Self, String> {
-        let broker = Broker::new(&config.broker()).map_err(|error| format!("cannot set up TLS: {error}"))?;
+        let broker = Broker::new(&config.broker());
         let exporter = config.server.otlp.clone();
         let exporter = exporter.map(|otlp| Exporter::new(otlp, config.server.http.clone(), broker.metrics()));
-        let exporter =
-            exporter.transpose().map_err(|error| format!("cannot export to a collector: {error}"))?;
         let broker = Arc::new(broker.traced(exporter.as_ref().and_then(Exporter::tracer)));
         let sockets = &config.server.sockets;
         // Also the user that may write to the directories of sockets.

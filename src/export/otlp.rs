@@ -68,20 +68,13 @@ impl RunningExporter {
 
 impl Exporter {
     /// Sends nothing yet.
-    ///
-    /// # Errors
-    /// The proxy cannot be used.
-    pub fn new(
-        settings: Otlp,
-        http: HttpSettings,
-        metrics: &Arc<Metrics>,
-    ) -> Result<Self, std::convert::Infallible> {
+    pub fn new(settings: Otlp, http: HttpSettings, metrics: &Arc<Metrics>) -> Self {
         let host = Http::new(http.clone(), metrics).host(&settings.endpoint);
         let (queue, spans) = mpsc::channel(QUEUE);
         let tracer = settings.traces.then(|| Arc::new(Tracer::new(queue, metrics, settings.sample_ratio)));
         let metrics = Arc::clone(metrics);
         let warnings = RateLimitedWarnings::default();
-        Ok(Self { settings, metrics, tracer, spans, http, host, warnings, started: now() })
+        Self { settings, metrics, tracer, spans, http, host, warnings, started: now() }
     }
 
     /// Begins spans; `None` if only metrics are exported.

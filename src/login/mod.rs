@@ -75,15 +75,7 @@ impl Decision {
 
 impl LoginEntry {
     /// The entry of `settings`, behind what all entries share.
-    ///
-    /// # Errors
-    /// Where its proxy cannot be used.
-    pub fn new(
-        settings: LoginSettings,
-        http: &Http,
-        oidc: &Oidc,
-        penalties: &Arc<Penalties>,
-    ) -> Result<Self, std::convert::Infallible> {
+    pub fn new(settings: LoginSettings, http: &Http, oidc: &Oidc, penalties: &Arc<Penalties>) -> Self {
         let backend = BackendSettings {
             component: Component::Login,
             name: &settings.name,
@@ -94,14 +86,14 @@ impl LoginEntry {
             workers: settings.pool.workers,
             queue: settings.pool.queue,
         };
-        Ok(Self {
-            backend: Backend::new(backend, http, oidc)?,
+        Self {
+            backend: Backend::new(backend, http, oidc),
             verifier: settings.tokens.as_ref().map(|tokens| oidc.verifier(tokens)),
             penalties: Arc::clone(penalties),
             too_many: Health::default(),
             metrics: Arc::clone(http.metrics()),
             settings,
-        })
+        }
     }
 
     /// What the configuration says of it.

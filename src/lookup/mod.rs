@@ -72,25 +72,12 @@ pub struct LookupEntry {
 
 impl LookupEntry {
     /// The API of `settings`, with the HTTP client and the cache that all entries share.
-    ///
-    /// # Errors
-    /// Where its proxy cannot be used.
-    pub fn new(
-        settings: LookupSettings,
-        http: &Http,
-        oidc: &Oidc,
-        cache: &Cache,
-    ) -> Result<Self, std::convert::Infallible> {
+    pub fn new(settings: LookupSettings, http: &Http, oidc: &Oidc, cache: &Cache) -> Self {
         let cache = cache.entry_cache(&settings, http.metrics());
         Self::with_cache(settings, http, oidc, cache)
     }
 
-    fn with_cache(
-        settings: LookupSettings,
-        http: &Http,
-        oidc: &Oidc,
-        cache: EntryCache,
-    ) -> Result<Self, std::convert::Infallible> {
+    fn with_cache(settings: LookupSettings, http: &Http, oidc: &Oidc, cache: EntryCache) -> Self {
         let backend = BackendSettings {
             component: settings.component(),
             name: &settings.name,
@@ -101,22 +88,19 @@ impl LookupEntry {
             workers: settings.pool.workers,
             queue: settings.pool.queue,
         };
-        Ok(Self {
-            backend: Backend::new(backend, http, oidc)?,
+        Self {
+            backend: Backend::new(backend, http, oidc),
             cache,
             shared: SharedLookups::default(),
             refreshing: Arc::new(Semaphore::new((settings.pool.workers / 4).clamp(1, 64))),
             warnings: RateLimitedWarnings::default(),
             path: path_of(&settings.url),
             settings,
-        })
+        }
     }
 
     /// The same entry over other connections, with the answers that it has kept.
-    ///
-    /// # Errors
-    /// As [`Self::new`].
-    pub fn moved(&self, http: &Http, oidc: &Oidc) -> Result<Self, std::convert::Infallible> {
+    pub fn moved(&self, http: &Http, oidc: &Oidc) -> Self {
         let settings = self.settings.clone();
         Self::with_cache(settings, http, oidc, self.cache.clone())
     }

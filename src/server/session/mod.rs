@@ -281,7 +281,7 @@ mod tests {
     fn connect(wire: Wire) -> Served {
         let text = "policy_services:\n  p:\n    target: \"http://127.0.0.1:1/\"\n    payload: '{}'\n    value_field: action\n";
         let (config, _) = settings::parse(Path::new("pfxhttp.yml"), text).expect("a configuration");
-        let broker = Arc::new(Broker::new(&config.broker()).expect("an HTTP side"));
+        let broker = Arc::new(Broker::new(&config.broker()));
         let (drain, draining) = watch::channel(None);
         let (peer, stream) = UnixStream::pair().expect("a socket pair");
         let generation = Arc::new(Generation::new(broker));
