@@ -27,32 +27,17 @@ impl<K: Eq + Hash, V> WeakMap<K, V> {
     }
 
     /// The value of `key`, or a new one.
-    ///
-    /// # Errors
-    /// That of `make`.
-    pub(crate) fn get_or_try_make<E>(
-        &self,
-        key: K,
-        make: impl FnOnce() -> Result<V, E>,
-    ) -> Result<Arc<V>, E> {
+    pub(crate) fn get_or_make(&self, key: K, make: impl FnOnce() -> V) -> Arc<V> {
         let mut values = self.lock();
         if let Some(value) = values.get(&key).and_then(Weak::upgrade) {
-            return Ok(value);
+            return value;
         }
-        let value = Arc::new(make()?);
+        let value = Arc::new(make());
         if values.len() == values.capacity() {
             values.retain(|_, value| value.strong_count() > 0);
         }
         values.insert(key, Arc::downgrade(&value));
-        Ok(value)
-    }
-
-    /// The value of `key`, or a new one.
-    pub(crate) fn get_or_make(&self, key: K, make: impl FnOnce() -> V) -> Arc<V> {
-        match self.get_or_try_make(key, || Ok::<_, std::convert::Infallible>(make())) {
-            Ok(value) => value,
-            Err(never) => match never {},
-        }
+        value
     }
 
     /// All values in use, in the order of their keys.
