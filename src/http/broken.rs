@@ -11,7 +11,7 @@ use hyper::header::{HeaderMap, TRANSFER_ENCODING};
 use hyper::http::Extensions;
 
 use super::connector::Connector;
-use super::handshake::{inner, reason};
+use super::reason::{self, inner};
 use super::{MAX_BODY, MAX_HEAD};
 use crate::model::Failure;
 
@@ -54,7 +54,7 @@ impl Broken {
     /// No connection was made.
     pub(super) fn unconnected(error: &(dyn Error + 'static), connector: &Connector) -> Self {
         let failure = if is_tls(error) { Failure::Tls } else { Failure::Connect };
-        Self::refused(failure, connector.through_proxy(reason(error)))
+        Self::refused(failure, connector.through_proxy(reason::of(error)))
     }
 
     /// The connection failed, or the bytes are no HTTP. The latter would be the same on another connection.
@@ -69,7 +69,7 @@ impl Broken {
                 format!("its head has more than {MAX_HEADERS} lines, or more than {} KiB", MAX_HEAD / 1024)
             }
             _ if is_end(error) => ENDED.to_owned(),
-            _ => reason(error),
+            _ => reason::of(error),
         };
         Self { stage, failure, reason: reason.into() }
     }

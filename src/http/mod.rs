@@ -6,18 +6,18 @@
 //! again. An API may close a kept connection at any moment: if it fails before the answer is complete,
 //! a repeatable request is sent once more, on a new connection.
 //!
-//! A proxy is only a step of connecting (`connector`): all exchanges use the same connections (`direct`).
+//! A proxy is only a step of connecting (`connector`): all exchanges use the same connections (`connections`).
 
 mod broken;
 pub(crate) mod compress;
+mod connections;
 mod connector;
-mod direct;
-mod handshake;
 mod internal;
 mod no_proxy;
 mod pool;
 mod proxy;
 mod reach;
+mod reason;
 mod request;
 mod resolver;
 pub mod settings;
@@ -42,7 +42,7 @@ use crate::observe::metrics::{Calls, ConnectionCounts, Metrics};
 use crate::observe::span;
 use crate::observe::warnings::RateLimitedWarnings;
 use broken::Broken;
-use direct::Direct;
+use connections::Connections;
 pub use pool::{set_thread_index, thread_count, thread_index};
 use proxy::Proxies;
 pub(crate) use proxy::{is_loopback, is_read as is_proxy_variable, unusable as proxy_complaints};
@@ -79,7 +79,7 @@ pub struct Http {
 #[derive(Debug)]
 pub struct Host {
     /// `Err`: its proxy cannot be used, for this reason.
-    direct: Result<Direct, String>,
+    connections: Result<Connections, String>,
     origin: Url,
     /// `max_connections_per_host`.
     permits: Option<Semaphore>,
@@ -111,7 +111,7 @@ impl Http {
     pub fn pools(&self) -> Vec<(String, ConnectionCounts)> {
         let hosts = self.hosts.all().into_iter();
         let pools =
-            hosts.filter_map(|(origin, host)| Some((origin, host.direct.as_ref().ok()?.connections())));
+            hosts.filter_map(|(origin, host)| Some((origin, host.connections.as_ref().ok()?.counts())));
         pools.collect()
     }
 
@@ -136,9 +136,9 @@ impl Http {
     /// longer in use.
     pub fn host(&self, url: &Url) -> Arc<Host> {
         self.hosts.get_or_make(url.origin().ascii_serialization(), || {
-            let direct = Direct::new(url, self);
+            let connections = Connections::new(url, self);
             let permits = self.settings.max_connections_per_host.map(Semaphore::new);
-            Host { direct, origin: url.clone(), permits, warnings: RateLimitedWarnings::default() }
+            Host { connections, origin: url.clone(), permits, warnings: RateLimitedWarnings::default() }
         })
     }
 }
@@ -209,8 +209,8 @@ impl Host {
                 Err(_) => Box::pin(timely(deadline, permits.acquire())).await?.ok(),
             },
         };
-        let outcome = match &self.direct {
-            Ok(direct) => direct.exchange(request, deadline).await,
+        let outcome = match &self.connections {
+            Ok(connections) => connections.exchange(request, deadline).await,
             Err(why) => Err(Broken::refused(Failure::Connect, why.clone())),
         };
         outcome.map_err(|broken| self.report(broken))

@@ -13,7 +13,7 @@ use tokio::io::AsyncReadExt;
 use tokio::time::{timeout, timeout_at};
 
 use super::Host;
-use super::handshake;
+use super::reason;
 use crate::model::Deadline;
 
 /// How long it must stay open: longer than any round trip.
@@ -35,15 +35,15 @@ impl Host {
     /// The reason for which there is no connection: one line without secrets.
     pub async fn reach(&self, deadline: Deadline) -> Result<Reached, String> {
         let reach = async {
-            let connector = &self.direct.as_ref()?.connector;
+            let connector = &self.connections.as_ref()?.connector;
             let reached = match connector.open().await {
                 Ok((stream, _)) => stays_open(stream).await,
-                Err(error) => Err(handshake::reason(&*error)),
+                Err(error) => Err(reason::of(&*error)),
             };
             reached.map_err(|reason| connector.through_proxy(reason))?;
             Ok(if connector.is_forwarded() { Reached::Proxy } else { Reached::Origin })
         };
-        timeout_at(deadline.instant().into(), reach).await.unwrap_or_else(|_| Err(handshake::LATE.to_owned()))
+        timeout_at(deadline.instant().into(), reach).await.unwrap_or_else(|_| Err(reason::LATE.to_owned()))
     }
 }
 
@@ -55,6 +55,6 @@ async fn stays_open(stream: impl Read + Unpin) -> Result<(), String> {
         Ok(Ok(0)) => Err(closed.to_owned()),
         Ok(Ok(_)) => Err("it speaks first, which HTTP does not".to_owned()),
         Ok(Err(error)) if error.kind() == ErrorKind::UnexpectedEof => Err(closed.to_owned()),
-        Ok(Err(error)) => Err(handshake::reason(&error)),
+        Ok(Err(error)) => Err(reason::of(&error)),
     }
 }

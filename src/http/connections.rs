@@ -49,7 +49,7 @@ const fn refused(failure: Failure) -> Broken {
 
 /// The connections to one origin.
 #[derive(Debug)]
-pub(super) struct Direct {
+pub(super) struct Connections {
     pub(super) connector: Connector,
     /// The credentials for the proxy.
     credentials: Option<Redactor>,
@@ -75,7 +75,7 @@ struct ApiConnection {
     _open: CountGuard,
 }
 
-impl Direct {
+impl Connections {
     /// # Errors
     /// The reason for which the proxy cannot be used.
     pub(super) fn new(url: &Url, http: &Http) -> Result<Self, String> {
@@ -90,7 +90,7 @@ impl Direct {
     }
 
     /// The number of connections.
-    pub(super) fn connections(&self) -> ConnectionCounts {
+    pub(super) fn counts(&self) -> ConnectionCounts {
         ConnectionCounts { idle: self.idle.len(), open: self.open.load(Ordering::Relaxed) }
     }
 
@@ -288,13 +288,13 @@ mod tests {
             consume_budget().await;
         }
         let host = http.host(&url);
-        let Ok(direct) = &host.direct else { panic!("no proxy") };
+        let Ok(connections) = &host.connections else { panic!("no proxy") };
         let headers = host.headers(&Default::default());
         let (path, body) = ("/".parse().expect("a path"), Bytes::from_static(b"{}"));
         let (method, headers, own) = (Method::POST, &headers, &[]);
         let request = Request { method, path, headers, own, authorization: None, body, repeatable: false };
         let deadline = Deadline::after(Duration::from_secs(10));
-        direct.exchange(&request, deadline).await.ok().map(|reply| reply.status)
+        connections.exchange(&request, deadline).await.ok().map(|reply| reply.status)
     }
 
     async fn answer(stream: &mut TcpStream) {

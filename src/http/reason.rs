@@ -19,7 +19,7 @@ const NAMES: usize = 3;
 const LONGEST: usize = 80;
 
 /// The last error in the chain of `error`.
-pub(super) fn reason(error: &(dyn StdError + 'static)) -> String {
+pub(super) fn of(error: &(dyn StdError + 'static)) -> String {
     if let Some(error) = error.downcast_ref() {
         return format!("TLS: {}", tls(error));
     }
@@ -27,7 +27,7 @@ pub(super) fn reason(error: &(dyn StdError + 'static)) -> String {
         (Some(ErrorKind::TimedOut), _) => LATE.to_owned(),
         (Some(ErrorKind::ConnectionRefused), _) => "connection refused".to_owned(),
         (Some(ErrorKind::UnexpectedEof), _) => format!("it closed the connection in the handshake {NO_TLS}"),
-        (_, Some(inner)) => reason(inner),
+        (_, Some(inner)) => of(inner),
         (_, None) => error.to_string(),
     }
 }
