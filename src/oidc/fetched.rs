@@ -57,14 +57,14 @@ struct FetchState<T> {
     kept: Option<Kept<T>>,
     /// The time at which its fetch began.
     since: Option<Instant>,
-    flight: Option<FetchInProgress<T>>,
+    running: Option<FetchInProgress<T>>,
     failed: Option<Instant>,
     replaced: Option<Instant>,
 }
 
 struct FetchInProgress<T> {
     began: Instant,
-    landing: Shared<oneshot::Receiver<Option<Arc<T>>>>,
+    result: Shared<oneshot::Receiver<Option<Arc<T>>>>,
 }
 
 /// The result of [`Fetched::newer`].
@@ -83,13 +83,13 @@ impl<T: Send + Sync + 'static> Fetched<T> {
     where
         F: Future<Output = Option<Kept<T>>> + Send + 'static,
     {
-        let state = FetchState { kept: None, since: None, flight: None, failed: None, replaced: None };
+        let state = FetchState { kept: None, since: None, running: None, failed: None, replaced: None };
         Self(Arc::new(FetchedInner { state: Mutex::new(state), fetch: Box::new(move || fetch().boxed()) }))
     }
 
     /// The value; `None` if there is none before `deadline`.
     pub(super) async fn get(&self, deadline: Deadline) -> Option<Arc<T>> {
-        let (old, flight) = {
+        let (old, running) = {
             let mut state = self.0.lock();
             let now = Instant::now();
             let mut old = None;
@@ -105,10 +105,10 @@ impl<T: Send + Sync + 'static> Fetched<T> {
             }
             (old, self.join(&mut state))
         };
-        let Some(flight) = flight else { return old };
+        let Some(running) = running else { return old };
         let deadline = Instant::from_std(deadline.instant());
-        let until = if old.is_some() { deadline.min(flight.began + PATIENCE) } else { deadline };
-        match timeout_at(until, flight.landing).await {
+        let until = if old.is_some() { deadline.min(running.began + PATIENCE) } else { deadline };
+        match timeout_at(until, running.result).await {
             Ok(Ok(Some(value))) => Some(value),
             _ => old,
         }
@@ -129,7 +129,7 @@ impl<T: Send + Sync + 'static> Fetched<T> {
 
     /// Another value than `seen`, which was refused: a newer one if there is one, otherwise it is fetched.
     pub(super) async fn newer(&self, seen: &Arc<T>, deadline: Deadline) -> Newer<T> {
-        let flight = {
+        let running = {
             let mut state = self.0.lock();
             let now = Instant::now();
             if let Some(kept) = &state.kept
@@ -138,7 +138,7 @@ impl<T: Send + Sync + 'static> Fetched<T> {
             {
                 return Newer::Another(Arc::clone(&kept.value));
             }
-            if state.flight.is_none() {
+            if state.running.is_none() {
                 if state.replaced.is_some_and(|then| now < then + REPLACE) {
                     return Newer::TooSoon;
                 }
@@ -146,8 +146,8 @@ impl<T: Send + Sync + 'static> Fetched<T> {
             }
             self.join(&mut state)
         };
-        let Some(flight) = flight else { return Newer::Failed };
-        match timeout_at(deadline.instant().into(), flight.landing).await {
+        let Some(running) = running else { return Newer::Failed };
+        match timeout_at(deadline.instant().into(), running.result).await {
             Ok(Ok(Some(value))) => Newer::Another(value),
             _ => Newer::Failed,
         }
@@ -155,23 +155,23 @@ impl<T: Send + Sync + 'static> Fetched<T> {
 
     /// The fetch in progress, or a new one; `None` during the pause after a failure.
     fn join(&self, state: &mut FetchState<T>) -> Option<FetchInProgress<T>> {
-        if let Some(flight) = &state.flight {
-            return Some(flight.clone());
+        if let Some(running) = &state.running {
+            return Some(running.clone());
         }
         let began = Instant::now();
         if state.failed.is_some_and(|failed| began < failed + PAUSE) {
             return None;
         }
-        let (land, landing) = oneshot::channel();
-        let flight = FetchInProgress { began, landing: landing.shared() };
-        state.flight = Some(flight.clone());
-        let mut fetching = Fetching { inner: Arc::clone(&self.0), began, outcome: None, land: Some(land) };
+        let (send, result) = oneshot::channel();
+        let running = FetchInProgress { began, result: result.shared() };
+        state.running = Some(running.clone());
+        let mut fetching = Fetching { inner: Arc::clone(&self.0), began, outcome: None, send: Some(send) };
         tokio::spawn(async move {
             let fetch = (fetching.inner.fetch)();
             fetching.outcome = timeout(FETCH, fetch).await.ok().flatten();
             drop(fetching);
         });
-        Some(flight)
+        Some(running)
     }
 }
 
@@ -183,7 +183,7 @@ impl<T> fmt::Debug for Fetched<T> {
 
 impl<T> Clone for FetchInProgress<T> {
     fn clone(&self) -> Self {
-        Self { began: self.began, landing: self.landing.clone() }
+        Self { began: self.began, result: self.result.clone() }
     }
 }
 
@@ -198,14 +198,14 @@ struct Fetching<T> {
     inner: Arc<FetchedInner<T>>,
     began: Instant,
     outcome: Option<Kept<T>>,
-    land: Option<oneshot::Sender<Option<Arc<T>>>>,
+    send: Option<oneshot::Sender<Option<Arc<T>>>>,
 }
 
 impl<T> Drop for Fetching<T> {
     fn drop(&mut self) {
         let value = self.outcome.as_ref().map(|kept| Arc::clone(&kept.value));
         let mut state = self.inner.lock();
-        state.flight = None;
+        state.running = None;
         match self.outcome.take() {
             Some(kept) => {
                 state.kept = Some(kept);
@@ -215,9 +215,9 @@ impl<T> Drop for Fetching<T> {
             None => state.failed = Some(Instant::now()),
         }
         drop(state);
-        if let Some(land) = self.land.take() {
+        if let Some(send) = self.send.take() {
             // No request may be waiting.
-            let _ = land.send(value);
+            let _ = send.send(value);
         }
     }
 }
@@ -376,6 +376,6 @@ mod tests {
         assert_eq!(cell.get(in_time()).await, None);
         sleep(PAUSE).await;
         assert_eq!(cell.get(in_time()).await, None);
-        assert!(cell.0.lock().flight.is_none());
+        assert!(cell.0.lock().running.is_none());
     }
 }
