@@ -20,7 +20,6 @@ pub(super) const MAX_HEADERS: usize = 256;
 
 const ENDED: &str = "the connection ended before the answer did";
 
-/// Why there is no complete answer.
 #[derive(Debug)]
 pub(super) struct Broken {
     pub(super) stage: Stage,
@@ -46,12 +45,10 @@ impl Broken {
         Self { stage: Stage::Refused, failure, reason: reason.into() }
     }
 
-    /// The connection ended during the exchange.
     pub(super) fn ended() -> Self {
         Self { stage: Stage::Lost, failure: Failure::Protocol, reason: ENDED.into() }
     }
 
-    /// No connection was made.
     pub(super) fn unconnected(error: &(dyn Error + 'static), connector: &Connector) -> Self {
         let failure = if is_tls(error) { Failure::Tls } else { Failure::Connect };
         Self::refused(failure, connector.through_proxy(reason::of(error)))
@@ -80,12 +77,10 @@ impl Broken {
     }
 }
 
-/// The first error of hyper in the chain.
 fn hyper_error<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e hyper::Error> {
     error.downcast_ref().or_else(|| inner(error).and_then(hyper_error))
 }
 
-/// Whether TLS failed.
 fn is_tls(error: &(dyn Error + 'static)) -> bool {
     error.is::<rustls::Error>() || inner(error).is_some_and(is_tls)
 }
@@ -120,7 +115,6 @@ fn is_chunked(headers: &HeaderMap) -> bool {
     first && codings.next().is_none()
 }
 
-/// Refuses a body whose announced length is over the limit.
 pub(super) fn refuse_long(announced: u64) -> Result<(), Broken> {
     if announced > MAX_BODY as u64 { Err(too_long()) } else { Ok(()) }
 }

@@ -10,7 +10,6 @@ use hyper::header::CONTENT_ENCODING;
 use super::{MAX_BODY, Reply};
 use crate::model::Failure;
 
-/// Compresses a body.
 pub(crate) fn deflate(body: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 2 + 32), Compression::fast());
     // Writing to a Vec cannot fail.

@@ -47,11 +47,9 @@ const fn refused(failure: Failure) -> Broken {
     Broken { stage: Stage::Refused, failure, reason: Cow::Borrowed("") }
 }
 
-/// The connections to one origin.
 #[derive(Debug)]
 pub(super) struct Connections {
     pub(super) connector: Connector,
-    /// The credentials for the proxy.
     credentials: Option<Redactor>,
     idle: Pools<Box<ApiConnection>>,
     open: Arc<AtomicUsize>,
@@ -66,7 +64,6 @@ struct ApiConnection {
     driver: Option<Connection<Stream, Full<Bytes>>>,
     /// The index of the thread that made it.
     home: usize,
-    /// For the deadlines of its exchanges.
     timer: Timer,
     /// Counts interim answers of one exchange; the extensions make hyper count there.
     interim: Arc<AtomicUsize>,
@@ -89,7 +86,6 @@ impl Connections {
         })
     }
 
-    /// The number of connections.
     pub(super) fn counts(&self) -> ConnectionCounts {
         ConnectionCounts { idle: self.idle.len(), open: self.open.load(Ordering::Relaxed) }
     }
@@ -170,7 +166,6 @@ impl Connections {
 }
 
 impl ApiConnection {
-    /// Sends `request` and reads the whole answer.
     async fn exchange(
         &mut self,
         mut request: hyper::Request<Full<Bytes>>,
@@ -204,7 +199,6 @@ impl ApiConnection {
         .await
     }
 
-    /// Whether it accepts a request.
     fn is_ready(&mut self) -> bool {
         self.sender.is_ready() || self.is_alive()
     }
@@ -246,7 +240,6 @@ fn drive(driver: &mut Option<Connection<Stream, Full<Bytes>>>, cx: &mut Context<
     driver.is_none()
 }
 
-/// A counter, and the extensions that make hyper count there.
 fn count_interim() -> (Arc<AtomicUsize>, Extensions) {
     let interim = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&interim);

@@ -26,10 +26,8 @@ use super::socket::{ApiSocket, SocketFlags};
 use super::{CONNECT, Http, USER_AGENT};
 
 type BoxError = Box<dyn Error + Send + Sync>;
-/// A connection to an origin.
 pub(super) type Stream = MaybeHttpsStream<ApiSocket>;
 
-/// Connects to one origin.
 #[derive(Debug)]
 pub(super) struct Connector {
     origin: Uri,
@@ -112,7 +110,6 @@ impl Connector {
         }
     }
 
-    /// The credentials for the proxy.
     pub(super) fn proxy_authorization(&self) -> Option<&HeaderValue> {
         self.proxy.as_ref().and_then(Intercept::basic_auth)
     }

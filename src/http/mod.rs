@@ -27,7 +27,7 @@ pub mod tls;
 mod verifier;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -55,7 +55,6 @@ pub use settings::HttpSettings;
 pub const MAX_BODY: usize = 1024 * 1024;
 /// Bytes of an answer's head.
 const MAX_HEAD: usize = 64 * 1024;
-/// W3C Trace Context.
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const CONNECT: Duration = Duration::from_secs(2);
 
@@ -109,16 +108,14 @@ impl Http {
     /// The connections to each origin.
     #[must_use]
     pub fn pools(&self) -> Vec<(String, ConnectionCounts)> {
-        let hosts = self.hosts.all().into_iter();
-        let pools =
-            hosts.filter_map(|(origin, host)| Some((origin, host.connections.as_ref().ok()?.counts())));
-        pools.collect()
+        let counts = |host: &Host| host.connections.as_ref().ok().map(Connections::counts);
+        self.hosts.all().into_iter().filter_map(|(origin, host)| Some((origin, counts(&host)?))).collect()
     }
 
     /// The number of idle connections.
     #[must_use]
     pub fn idle(&self) -> usize {
-        self.idle.load(std::sync::atomic::Ordering::Relaxed)
+        self.idle.load(Ordering::Relaxed)
     }
 
     /// Its settings.
@@ -233,7 +230,6 @@ impl Host {
     }
 }
 
-/// The result of `doing`, if it is ready in time.
 async fn timely<T>(deadline: Deadline, doing: impl Future<Output = T>) -> Result<T, Failure> {
     tokio::time::timeout_at(deadline.instant().into(), doing).await.map_err(|_| Failure::Timeout)
 }

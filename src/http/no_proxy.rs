@@ -17,22 +17,18 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use url::{Host, Url};
 
-/// The rules of one list.
-#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct NoProxy(Vec<Rule>);
 
-#[derive(Debug, PartialEq, Eq)]
 struct Rule {
     hosts: HostPattern,
     /// `None`: any.
     port: Option<u16>,
 }
 
-#[derive(Debug, PartialEq, Eq)]
 enum HostPattern {
     All,
     Network(IpNet),
-    /// A name, and whether it is among them; all below it are.
+    /// All names below this one; also the name itself, if so.
     Domain(String, bool),
 }
 
@@ -50,7 +46,6 @@ impl NoProxy {
         (Self(rules), invalid)
     }
 
-    /// Whether the host of `url` has no proxy.
     pub(super) fn has(&self, url: &Url) -> bool {
         let port = url.port_or_known_default();
         let Some(host) = url.host() else { return false };
@@ -80,7 +75,6 @@ impl HostPattern {
     }
 }
 
-/// `None`: it means nothing.
 fn rule(entry: &str) -> Option<Rule> {
     if entry == "*" {
         return Some(Rule { hosts: HostPattern::All, port: None });

@@ -38,10 +38,8 @@ pub fn thread_count() -> usize {
     1 + *COUNT.get_or_init(|| thread::available_parallelism().map_or(1, usize::from))
 }
 
-/// Whether a connection is still alive.
 type IsAlive<L> = fn(&mut L) -> bool;
 
-/// The idle connections to one origin.
 #[derive(Debug)]
 pub(super) struct Pools<L> {
     threads: Box<[Arc<ThreadConnections<L>>]>,
@@ -91,7 +89,6 @@ impl<L: Send + 'static> Pools<L> {
         Self { threads: (0..thread_count()).map(thread).collect(), is_limited }
     }
 
-    /// The number of idle connections.
     pub(super) fn len(&self) -> usize {
         self.threads.iter().map(|thread| thread.lock().len()).sum()
     }
@@ -192,7 +189,6 @@ impl<L> ThreadConnections<L> {
         false
     }
 
-    /// Counts `count` fewer.
     fn less(&self, count: usize) {
         self.here.fetch_sub(count, Ordering::Relaxed);
         self.everywhere.fetch_sub(count, Ordering::Relaxed);

@@ -16,7 +16,6 @@ const NAMES: [&str; 4] = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"];
 /// With this variable set (CGI), HTTP_PROXY is the header `Proxy:` of a client.
 const CGI: &str = "REQUEST_METHOD";
 
-/// The proxies of all origins.
 pub(super) struct Proxies {
     http: ProxyChoice,
     https: ProxyChoice,
@@ -32,9 +31,7 @@ type ProxyChoice = Result<Option<Url>, UnusableProxy>;
 /// A variable that cannot be used, and the reason. Never contains its value, which may hold a password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct UnusableProxy {
-    /// The name of the variable.
     pub(crate) variable: String,
-    /// One line.
     pub(crate) why: String,
 }
 
@@ -66,7 +63,6 @@ impl Proxies {
         choice.clone().map_err(|UnusableProxy { variable, why }| format!("{variable} {why}"))
     }
 
-    /// Reads the environment.
     fn read(variable: impl Fn(&str) -> Option<String>) -> Self {
         let is_cgi = variable(CGI).is_some();
         let first = |name: &str| {
@@ -103,7 +99,6 @@ pub(crate) fn is_read(name: &str) -> bool {
     name == CGI || NAMES.iter().any(|known| *known == name || known.to_lowercase() == name)
 }
 
-/// The variables that cannot be used.
 pub(crate) fn unusable(variable: impl Fn(&str) -> Option<String>) -> Vec<UnusableProxy> {
     let Proxies { http, https, invalid, .. } = Proxies::read(variable);
     let mut unusable: Vec<_> = [http, https].into_iter().filter_map(Result::err).collect();

@@ -88,7 +88,6 @@ fn certificate(error: &CertificateError) -> String {
     }
 }
 
-/// The server ended the handshake.
 fn refusal(alert: AlertDescription) -> String {
     let why = match alert {
         AlertDescription::CertificateRequired => "it wants a certificate of ours (server.tls.cert)",

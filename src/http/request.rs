@@ -40,7 +40,6 @@ pub fn path_of(url: &Url) -> PathAndQuery {
 }
 
 impl Request<'_> {
-    /// All headers, for one transmission.
     pub(super) fn all_headers(&self) -> HeaderMap {
         let mut headers = self.headers.0.clone();
         for (name, value) in self.own {

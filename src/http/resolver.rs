@@ -29,7 +29,6 @@ const PATIENCE: Duration = Duration::from_millis(250);
 type Addresses = Vec<SocketAddr>;
 type PendingLookup = Shared<BoxFuture<'static, Option<Addresses>>>;
 
-/// The cache of all names.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Resolver(Arc<Mutex<HashMap<String, KnownName>>>);
 
@@ -42,7 +41,6 @@ struct KnownName {
 }
 
 impl KnownName {
-    /// Whether it has a lookup or a usable answer.
     fn is_of_use(&self) -> bool {
         self.lookup.is_some() || self.addresses.as_ref().is_some_and(|(_, at)| at.elapsed() < STALE)
     }
@@ -117,7 +115,6 @@ impl Resolver {
 
 #[cfg(test)]
 impl Resolver {
-    /// Adds a fresh answer.
     pub(super) fn know(&self, name: &str, addresses: &[SocketAddr]) {
         let addresses = Some((addresses.to_vec(), Instant::now()));
         self.lock().insert(name.to_owned(), KnownName { addresses, ..KnownName::default() });
@@ -133,7 +130,6 @@ fn choose(addresses: &[SocketAddr], turn: usize) -> Addresses {
     std::iter::once(first).chain(other_family.or(rest.first()).copied()).copied().collect()
 }
 
-/// For the connector of hyper.
 impl Service<Name> for Resolver {
     type Response = std::vec::IntoIter<SocketAddr>;
     type Error = io::Error;

@@ -61,7 +61,6 @@ impl SocketFlags {
     }
 }
 
-/// A TCP connection.
 #[derive(Debug)]
 pub(super) struct ApiSocket {
     /// With TLS if the proxy is https.

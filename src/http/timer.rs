@@ -15,7 +15,6 @@ use tokio::time::{Instant as Clock, Sleep, sleep_until};
 pub(crate) struct Timer(Pin<Box<Sleep>>);
 
 impl Timer {
-    /// Set for `until`.
     #[must_use]
     pub(crate) fn new(until: Instant) -> Self {
         Self(Box::pin(sleep_until(until.into())))
@@ -36,7 +35,6 @@ impl Timer {
         }
     }
 
-    /// Returns at `until`.
     pub(crate) async fn wait(&mut self, until: Instant) {
         poll_fn(|cx| self.poll(until, cx)).await;
     }

@@ -3,7 +3,6 @@
 
 use aws_lc_rs::signature::{self, RsaEncoding, RsaParameters};
 
-/// A signature algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Algorithm {
     Rs256,
@@ -43,7 +42,6 @@ impl Algorithm {
         NAMES.into_iter().find(|(known, _)| *known == name).map(|(_, algorithm)| algorithm)
     }
 
-    /// The name in `alg`.
     pub(super) fn name(self) -> &'static str {
         NAMES.into_iter().find(|(_, known)| *known == self).map_or("", |(name, _)| name)
     }

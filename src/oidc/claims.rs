@@ -18,7 +18,6 @@ const LEEWAY: f64 = 30.0;
 const AHEAD: f64 = 60.0;
 const LONGEST_NAME: usize = 255;
 
-/// Types of tokens that are no access tokens.
 const OTHER_KINDS: [&str; 9] = [
     "id",
     "id_token",
@@ -35,7 +34,6 @@ const OTHER_KINDS: [&str; 9] = [
 /// ID token has none.
 const OF_ACCESS: [&str; 8] = ["scope", "scp", "client_id", "cid", "appid", "azp", "roles", "jti"];
 
-/// The source of the claims.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ClaimsSource {
     Jwt {
@@ -57,7 +55,6 @@ pub struct TokenRefusal {
 /// The reason for which there is no account.
 #[derive(Debug)]
 pub(super) enum NoAccount {
-    /// The token is refused.
     Refused(TokenRefusal),
     /// The answer of the provider is invalid, so nothing is known about the token; the reason, for the log.
     Unclear(String),
@@ -77,7 +74,6 @@ fn missing(claim: &str) -> NoAccount {
     invalid(format!("it has no {claim}"))
 }
 
-/// The rules for one token.
 #[derive(Debug)]
 pub(super) struct Rules<'r> {
     pub(super) settings: &'r TokenSettings,
@@ -89,7 +85,6 @@ pub(super) struct Rules<'r> {
 }
 
 impl Rules<'_> {
-    /// The account that logs in.
     pub(super) fn account(&self, claims: &JsonObject) -> Result<String, NoAccount> {
         self.kind(claims)?;
         self.issuer(claims)?;
@@ -260,7 +255,6 @@ fn is_true(value: &Value) -> bool {
     }
 }
 
-/// A claim, for the log.
 fn shown(claim: &Value) -> String {
     match claim {
         Value::String(text) => format!("\"{}\"", issuer::shown(text)),

@@ -42,7 +42,6 @@ pub(super) struct Kept<T> {
     pub(super) ends: Instant,
 }
 
-/// The shared value.
 pub(super) struct Fetched<T>(Arc<FetchedInner<T>>);
 
 struct FetchedInner<T> {
@@ -73,12 +72,10 @@ pub(super) enum Newer<T> {
     Another(Arc<T>),
     /// A value was replaced a moment ago.
     TooSoon,
-    /// The fetch failed.
     Failed,
 }
 
 impl<T: Send + Sync + 'static> Fetched<T> {
-    /// Nothing is fetched yet.
     pub(super) fn new<F>(fetch: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Option<Kept<T>>> + Send + 'static,

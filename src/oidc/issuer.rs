@@ -35,7 +35,6 @@ impl Issuers {
     }
 }
 
-/// The document has no issuer.
 pub(super) const MISSING: &str = "discovery: issuer is missing";
 
 /// What to do about a discovered issuer that is a pattern.
@@ -54,7 +53,6 @@ pub(super) fn is_pattern(issuer: &str) -> bool {
     issuer.contains(['{', '}']) || escaped.contains("%7b") || escaped.contains("%7d")
 }
 
-/// A text from outside, for the log.
 pub(super) fn shown(issuer: &str) -> String {
     without_controls(issuer, 200)
 }

@@ -8,7 +8,6 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
-/// A JSON object.
 pub(super) type JsonObject = Map<String, Value>;
 
 /// The reason for which a text is no [`JsonObject`].
@@ -20,7 +19,6 @@ pub(super) enum ObjectError {
     Repeated,
 }
 
-/// Reads `text`.
 pub(super) fn object(text: &[u8]) -> Result<JsonObject, ObjectError> {
     let Members(members) = serde_json::from_slice(text).map_err(|_| ObjectError::Shape)?;
     let mut object = JsonObject::new();
@@ -37,7 +35,6 @@ pub(super) fn answer(body: &[u8]) -> Result<JsonObject, ObjectError> {
     object(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body))
 }
 
-/// The member `name`, if it is a text.
 pub(super) fn text<'o>(object: &'o JsonObject, name: &str) -> Option<&'o str> {
     object.get(name).and_then(Value::as_str)
 }

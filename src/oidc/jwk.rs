@@ -30,11 +30,9 @@ const MOST_TRIES: usize = 8;
 const BEYOND: Duration = Duration::from_hours(1);
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
-/// The keys of one provider.
 #[derive(Debug)]
 pub(super) struct KeySet {
     keys: Vec<PublicKey>,
-    /// Whether there were more than we keep.
     is_cut: bool,
 }
 
@@ -67,7 +65,6 @@ pub(super) enum Signature {
     Undecided,
 }
 
-/// Fetches the keys.
 pub(super) async fn fetch(provider: Arc<Provider>, ttl: Duration) -> Option<Kept<KeySet>> {
     let deadline = fetched::limit();
     let (_, address) = provider.with(ProviderEndpoint::Keys, deadline).await?;

@@ -10,10 +10,8 @@ use serde_json::Value;
 use super::algorithm::Algorithm;
 use super::json::{self, JsonObject, ObjectError};
 
-/// The form of a token.
 #[derive(Debug)]
 pub(super) enum TokenForm<'t> {
-    /// A signed JWT.
     Signed(Jws<'t>),
     /// A JWT that is refused, and the reason.
     Refused(&'static str),
@@ -21,7 +19,6 @@ pub(super) enum TokenForm<'t> {
     Opaque,
 }
 
-/// A signed JWT.
 #[derive(Debug)]
 pub(super) struct Jws<'t> {
     pub(super) algorithm: Algorithm,
@@ -35,7 +32,6 @@ pub(super) struct Jws<'t> {
 }
 
 impl<'t> Jws<'t> {
-    /// Reads `token`.
     pub(super) fn read(token: &'t str) -> TokenForm<'t> {
         let mut dots = token.match_indices('.').map(|(at, _)| at);
         let (Some(first), Some(second), None) = (dots.next(), dots.next(), dots.next()) else {

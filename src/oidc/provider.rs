@@ -25,7 +25,6 @@ const RENEW: Duration = Duration::from_mins(8);
 const FRESH: Duration = Duration::from_mins(10);
 const ENDS: Duration = Duration::from_hours(24);
 
-/// One provider: its HTTP side and its discovery document.
 #[derive(Debug)]
 pub(super) struct Provider {
     pub(super) http: Arc<ProviderHttp>,
@@ -35,7 +34,6 @@ pub(super) struct Provider {
 /// The used fields of a discovery document.
 #[derive(Debug)]
 pub(super) struct DiscoveryDocument {
-    /// `issuer`.
     pub(super) issuer: Option<String>,
     /// A deviation that does no harm.
     pub(super) remark: Option<String>,

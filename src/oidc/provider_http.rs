@@ -31,7 +31,6 @@ fn error_code(reply: &Reply) -> Option<&'static str> {
     CODES.into_iter().find(|known| *known == code)
 }
 
-/// The HTTP side of one provider.
 #[derive(Debug)]
 pub(super) struct ProviderHttp {
     pub(super) http: Arc<Http>,
@@ -42,7 +41,6 @@ pub(super) struct ProviderHttp {
     remarked: Once,
 }
 
-/// The counters of a provider, by endpoint.
 #[derive(Debug)]
 pub(super) struct ProviderCalls {
     pub(super) discovery: Arc<Calls>,
@@ -66,7 +64,6 @@ impl EndpointUrl {
     }
 }
 
-/// A form to be posted.
 pub(super) struct Form {
     pub(super) authorization: Option<HeaderValue>,
     pub(super) body: String,
@@ -165,7 +162,6 @@ impl ProviderHttp {
         object.ok()
     }
 
-    /// Logs a failure.
     pub(super) fn report(&self, trouble: fmt::Arguments<'_>) {
         let trouble = trouble.to_string();
         if self.warnings.is_due(&trouble) {
@@ -176,7 +172,6 @@ impl ProviderHttp {
         *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(trouble);
     }
 
-    /// The last logged failure.
     pub(super) fn last_error(&self) -> Option<String> {
         self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

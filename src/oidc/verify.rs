@@ -81,14 +81,10 @@ impl TokenVerifier {
 
     /// `None`: the keys or the issuer are not available.
     async fn verify_here(&self, jwt: &Jws<'_>, deadline: Deadline) -> Result<Option<TokenVerdict>, Failure> {
-        let deadline = match self.settings.validation {
-            // The other half is left for the introspection.
-            Validation::Auto => {
-                let now = Instant::now().into_std();
-                Deadline::from(now, deadline.instant().saturating_duration_since(now) / 2)
-            }
-            Validation::Jwks | Validation::Introspection => deadline,
-        };
+        let now = Instant::now().into_std();
+        // With `auto` the other half is left for the introspection.
+        let share = if self.settings.validation == Validation::Auto { 2 } else { 1 };
+        let deadline = Deadline::from(now, deadline.instant().saturating_duration_since(now) / share);
         let Some(signature) = self.signature(jwt, deadline).await? else { return Ok(None) };
         let refused = |detail: &str| Ok(Some(TokenVerdict::Refused(TokenRefusal::invalid(detail))));
         match signature {
@@ -194,9 +190,8 @@ impl TokenVerifier {
             // RFC 7662 2.2: it is required, and a boolean.
             active => {
                 let lack = if active.is_some() { "is no boolean" } else { "is missing" };
-                return Err(
-                    self.unclear(&format!("{}: active {lack}", ProviderEndpoint::Introspection.name()))
-                );
+                let endpoint = ProviderEndpoint::Introspection.name();
+                return Err(self.unclear(&format!("{endpoint}: active {lack}")));
             }
         }
         let document = self.client.provider.document.get(deadline).await.ok_or(Failure::Provider)?;
