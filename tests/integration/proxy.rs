@@ -132,6 +132,23 @@ fn a_proxy_may_require_a_password() {
     assert_eq!(sent, Some(("127.0.0.1:1", basic)));
 }
 
+#[test]
+fn a_proxy_may_speak_tls() {
+    let (plain, proxy, tls, _directory) = backends();
+    let target = "http://api.test.example/a?b=c";
+    let setup = Setup::start(|config| {
+        let config = config.proxy(&proxy.url("")).server(&tls).map("plain", target, &[]);
+        config.map("secure", "https://api.test.example/", &["timeout: 2s"])
+    });
+    let mut peer = setup.map();
+    assert_eq!((peer.look_up("plain", "k"), peer.look_up("plain", "l")), ("OK v".into(), "OK v".into()));
+    assert_eq!((proxy.last().path.as_str(), proxy.connections()), (target, 1));
+    assert_eq!(peer.look_up("secure", "k"), TEMP, "an answer is no tunnel");
+    let request = proxy.last();
+    assert_eq!((request.method.as_str(), request.path.as_str()), ("CONNECT", "api.test.example:443"));
+    assert_eq!(plain.connections(), 0);
+}
+
 const HTTP: [&str; 2] = ["HTTP_PROXY", "http_proxy"];
 const HTTPS: [&str; 2] = ["HTTPS_PROXY", "https_proxy"];
 
