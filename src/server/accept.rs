@@ -29,7 +29,7 @@ use crate::backend::listener_context::ListenerContext;
 use crate::broker::Generation;
 use crate::observe::metrics;
 use crate::observe::warnings::{RateLimitedWarning, RateLimitedWarnings};
-use crate::server::session::{self, Draining, Wire};
+use crate::server::session::{self, Draining, SessionProtocol};
 
 /// The pause after a failed accept.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -42,7 +42,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// What the connections of an endpoint share.
 #[derive(Debug, Clone)]
 pub(super) struct Acceptor {
-    pub(super) wire: Wire,
+    pub(super) wire: SessionProtocol,
     /// The listener's name.
     pub(super) label: Arc<str>,
     /// Networks of allowed peers; empty: all.
@@ -138,7 +138,7 @@ impl Acceptor {
             return None;
         }
         let slot = {
-            let is_login = matches!(self.wire, Wire::Login(_));
+            let is_login = matches!(self.wire, SessionProtocol::Login(_));
             self.shared.limits.admit(peer, is_login, !self.allow_from.is_empty())
         };
         let Some(address) = peer else { return slot };
@@ -168,7 +168,7 @@ impl Acceptor {
 
     /// Waits for a permit (`server.max_connections`); `None` if the endpoint is removed first.
     async fn permit(&self, warnings: &mut Warnings) -> Option<Permit> {
-        let (limits, is_login) = (&self.shared.limits, matches!(self.wire, Wire::Login(_)));
+        let (limits, is_login) = (&self.shared.limits, matches!(self.wire, SessionProtocol::Login(_)));
         if let Some(permit) = limits.try_permit(is_login) {
             return Some(permit);
         }

@@ -24,7 +24,7 @@ use crate::backend::worker_pool::WorkerPool;
 use crate::lookup::PoolSettings;
 use crate::model::Protocol;
 use crate::observe::metrics::{Component, ListenerMetrics, Metrics};
-use crate::server::session::Wire;
+use crate::server::session::SessionProtocol;
 
 /// The service manager's name for the socket of `server.ipc`.
 pub(crate) const LOCAL: &str = "ipc";
@@ -47,7 +47,7 @@ pub struct Spec {
     /// The address or path.
     pub endpoint: Endpoint,
     /// The protocol.
-    pub wire: Wire,
+    pub wire: SessionProtocol,
     /// Its name in metrics; may be empty.
     pub label: String,
     /// Its own worker pool.
@@ -222,7 +222,7 @@ fn specs(settings: &SocketSettings) -> Result<Vec<Spec>, Error> {
     let endpoint = Endpoint::Unix(ipc.socket.clone());
     let local = Spec {
         endpoint,
-        wire: Wire::Local(None),
+        wire: SessionProtocol::Local(None),
         label: LOCAL.to_owned(),
         pool: None,
         leads_to_one: false,
@@ -233,10 +233,10 @@ fn specs(settings: &SocketSettings) -> Result<Vec<Spec>, Error> {
     let listeners = settings.listen.iter().map(|listener| {
         let name = || listener.name.as_str().into();
         let (wire, leads_to_one) = match listener.protocol {
-            Protocol::Socketmap => (Wire::Socketmap, settings.has_one_map),
-            Protocol::Policy => (Wire::Policy(name()), true),
+            Protocol::Socketmap => (SessionProtocol::Socketmap, settings.has_one_map),
+            Protocol::Policy => (SessionProtocol::Policy(name()), true),
             // A full queue must not stop it: an smtpd whose handshake fails exits.
-            Protocol::Sasl => (Wire::Login(name()), false),
+            Protocol::Sasl => (SessionProtocol::Login(name()), false),
         };
         Spec {
             endpoint: listener.endpoint.clone(),
@@ -299,8 +299,8 @@ impl Bound {
     #[must_use]
     pub fn status(&self) -> Value {
         let name = match &self.spec.wire {
-            Wire::Socketmap | Wire::Local(_) => None,
-            Wire::Policy(name) | Wire::Login(name) => Some(name),
+            SessionProtocol::Socketmap | SessionProtocol::Local(_) => None,
+            SessionProtocol::Policy(name) | SessionProtocol::Login(name) => Some(name),
         };
         let kind = self.spec.wire.protocol().map_or("clients", Protocol::label);
         json!({ "endpoint": self.endpoint(), "kind": kind, "name": name.map(|name| &**name) })

@@ -36,7 +36,7 @@ use tokio::task::{AbortHandle, JoinError, JoinSet};
 use crate::backend::listener_context::ListenerContext;
 use crate::broker::{Broker, Generation};
 use crate::observe::warnings::RateLimitedWarnings;
-use crate::server::session::{Draining, Wire};
+use crate::server::session::{Draining, SessionProtocol};
 use crate::server::threads::Threads;
 use accept::{Acceptor, accept, admitted, prepare_tcp, prepare_tcp_login};
 use activation::Activated;
@@ -199,7 +199,7 @@ impl Listeners {
 
     /// Accepts on a copy of the descriptor, so that the socket outlives the task.
     fn spawn(&mut self, bound: &Bound, acceptor: Acceptor) -> io::Result<AbortHandle> {
-        let is_login = matches!(acceptor.wire, Wire::Login(_));
+        let is_login = matches!(acceptor.wire, SessionProtocol::Login(_));
         Ok(match &bound.socket {
             Socket::Tcp(listener) => {
                 let queue = OwnedFd::from(listener.try_clone()?);
@@ -213,7 +213,7 @@ impl Listeners {
                     accept(next, &queue, acceptor, prepare, TcpStream::from_std).await;
                 })
             }
-            Socket::Unix(socket) if matches!(acceptor.wire, Wire::Local(_)) => {
+            Socket::Unix(socket) if matches!(acceptor.wire, SessionProtocol::Local(_)) => {
                 let queue = OwnedFd::from(socket.listener.try_clone()?);
                 let listener = LocalListener::try_from(OwnedFd::from(socket.listener.try_clone()?))?;
                 let allowed = bound.spec.allowed.clone();

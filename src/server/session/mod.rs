@@ -40,7 +40,7 @@ const HALF_READ: Duration = Duration::from_secs(30);
 
 /// The protocol of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wire {
+pub enum SessionProtocol {
     /// socketmap_table(5).
     Socketmap,
     /// SMTPD_POLICY_README, to the entry of this name.
@@ -68,7 +68,7 @@ enum NextInput {
 /// is dropped with the first complete request.
 pub(crate) async fn serve<S>(
     mut stream: S,
-    mut wire: Wire,
+    mut wire: SessionProtocol,
     listener: ListenerContext,
     generation: Arc<Generation>,
     mut draining: Draining,
@@ -76,7 +76,7 @@ pub(crate) async fn serve<S>(
 ) where
     S: AsyncRead + AsyncWrite + AsFd + Unpin,
 {
-    if let Wire::Login(name) = &wire {
+    if let SessionProtocol::Login(name) = &wire {
         return login::serve(stream, name, &listener, &generation, draining, silent_guard).await;
     }
     let mut received = Vec::new();
@@ -134,7 +134,7 @@ pub(crate) async fn serve<S>(
     }
 }
 
-impl Wire {
+impl SessionProtocol {
     /// The protocol of Postfix; `None` on the local socket.
     pub(super) fn protocol(&self) -> Option<Protocol> {
         match self {
@@ -278,7 +278,7 @@ mod tests {
         _drain: watch::Sender<Option<Instant>>,
     }
 
-    fn connect(wire: Wire) -> Served {
+    fn connect(wire: SessionProtocol) -> Served {
         let text = "policy_services:\n  p:\n    target: \"http://127.0.0.1:1/\"\n    payload: '{}'\n    value_field: action\n";
         let (config, _) = settings::parse(Path::new("pfxhttp.yml"), text).expect("a configuration");
         let broker = Arc::new(Broker::new(&config.broker()));
@@ -320,8 +320,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_request_that_has_begun_is_given_up_after_30_seconds_without_a_byte() {
-        let policy = || Wire::Policy("p".into());
-        for (wire, pieces) in [(Wire::Socketmap, [b"9:un", b"know"]), (policy(), [b"requ", b"est="])] {
+        let policy = || SessionProtocol::Policy("p".into());
+        for (wire, pieces) in [(SessionProtocol::Socketmap, [b"9:un", b"know"]), (policy(), [b"requ", b"est="])] {
             let mut served = connect(wire);
             for piece in pieces {
                 served.send(piece).await;
@@ -333,7 +333,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_idle_policy_connection_is_kept() {
-        let mut served = connect(Wire::Policy("p".into()));
+        let mut served = connect(SessionProtocol::Policy("p".into()));
         for _ in 0..2 {
             sleep(Duration::from_secs(3600)).await;
             served.send(b"request=smtpd_access_policy\n\n").await;
@@ -343,10 +343,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_idle_map_connection_ends_after_five_minutes() {
-        let mut served = connect(Wire::Socketmap);
+        let mut served = connect(SessionProtocol::Socketmap);
         served.assert_ends_after(IDLE_MAP).await;
 
-        let mut served = connect(Wire::Socketmap);
+        let mut served = connect(SessionProtocol::Socketmap);
         sleep(IDLE_MAP - MARGIN).await;
         served.send(b"9:unknown k,").await;
         assert_eq!(served.receive().await, b"16:PERM unknown map,");
@@ -355,9 +355,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_client_greets_within_30_seconds_and_may_be_idle_then() {
-        connect(Wire::Local(None)).assert_ends_after(HALF_READ).await;
+        connect(SessionProtocol::Local(None)).assert_ends_after(HALF_READ).await;
 
-        let mut served = connect(Wire::Local(None));
+        let mut served = connect(SessionProtocol::Local(None));
         let mut bytes = Vec::new();
         Hello::encode(ipc::VERSION, &Service::Socketmap, &mut bytes).expect("short");
         served.send(&bytes).await;
