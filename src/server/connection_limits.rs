@@ -67,7 +67,7 @@ struct AddressCount {
 /// Counts a connection until it is dropped.
 #[derive(Debug)]
 pub(super) struct ConnectionSlot {
-    room: ConnectionLimits,
+    limits: ConnectionLimits,
     /// The number of the connection.
     pub(super) serial: u64,
     group: Option<Group>,
@@ -78,7 +78,7 @@ pub(super) struct ConnectionSlot {
 /// A connection is silent until this is dropped.
 #[derive(Debug)]
 pub(crate) struct SilentGuard {
-    room: ConnectionLimits,
+    limits: ConnectionLimits,
     serial: u64,
 }
 
@@ -140,7 +140,7 @@ impl ConnectionLimits {
             known.silent.insert(serial);
         }
         drop(held);
-        Some(ConnectionSlot { room: self.clone(), serial, group, replaces_another })
+        Some(ConnectionSlot { limits: self.clone(), serial, group, replaces_another })
     }
 
     /// A permit, if one is free.
@@ -208,19 +208,19 @@ impl HeldSlots {
 impl ConnectionSlot {
     /// The guard for the task of the connection.
     pub(super) fn silent_guard(&self) -> SilentGuard {
-        SilentGuard { room: self.room.clone(), serial: self.serial }
+        SilentGuard { limits: self.limits.clone(), serial: self.serial }
     }
 }
 
 impl Drop for SilentGuard {
     fn drop(&mut self) {
-        self.room.held().heard(self.serial);
+        self.limits.held().heard(self.serial);
     }
 }
 
 impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        let mut held = self.room.held();
+        let mut held = self.limits.held();
         held.heard(self.serial);
         let Some(group) = self.group else { return };
         if let Some(known) = held.addresses.get_mut(&group) {
@@ -251,11 +251,11 @@ mod tests {
         permit: Permit,
     }
 
-    async fn serve(room: &ConnectionLimits, peer: Option<IpAddr>, is_login: bool) -> Option<Serving> {
-        let slot = room.admit(peer, is_login, false)?;
-        let permit = room.try_permit(is_login)?;
+    async fn serve(limits: &ConnectionLimits, peer: Option<IpAddr>, is_login: bool) -> Option<Serving> {
+        let slot = limits.admit(peer, is_login, false)?;
+        let permit = limits.try_permit(is_login)?;
         let task = tokio::spawn(std::future::pending());
-        room.is_served_by(slot.serial, task.abort_handle(), permit.is_reserved);
+        limits.is_served_by(slot.serial, task.abort_handle(), permit.is_reserved);
         Some(Serving { slot, task, permit })
     }
 
@@ -266,15 +266,15 @@ mod tests {
 
     #[tokio::test]
     async fn the_oldest_that_never_asked_makes_room() {
-        let room = ConnectionLimits::new(4, 1, Some(10));
+        let limits = ConnectionLimits::new(4, 1, Some(10));
         let mut served = Vec::new();
         for is_login in [false, false, false, true] {
-            served.push(serve(&room, None, is_login).await.expect("there is room"));
+            served.push(serve(&limits, None, is_login).await.expect("there is room"));
         }
-        assert!(served[3].permit.is_reserved && room.try_permit(true).is_none());
+        assert!(served[3].permit.is_reserved && limits.try_permit(true).is_none());
         drop(served[0].slot.silent_guard());
-        assert!(!room.close_oldest_silent(true, Duration::from_secs(60)), "all have just come");
-        let close_oldest_silent = |is_login| room.close_oldest_silent(is_login, Duration::ZERO);
+        assert!(!limits.close_oldest_silent(true, Duration::from_secs(60)), "all have just come");
+        let close_oldest_silent = |is_login| limits.close_oldest_silent(is_login, Duration::ZERO);
         assert!(close_oldest_silent(false), "the second one is the oldest that never asked");
         assert!(
             close_oldest_silent(false) && !close_oldest_silent(false),
@@ -286,16 +286,16 @@ mod tests {
             closed.push(was_closed(served).await);
         }
         assert_eq!(closed, [false, true, true, true]);
-        let held = room.held();
+        let held = limits.held();
         assert!(held.silent.is_empty() && held.addresses.is_empty(), "{held:?}");
     }
 
     #[tokio::test]
     async fn the_bound_that_nobody_set_is_for_strangers() {
-        let room = ConnectionLimits::new(8, 2, None);
+        let limits = ConnectionLimits::new(8, 2, None);
         let count = |text: &str, is_login, is_named| {
             let peer = Some(text.parse().expect("an address"));
-            let seats: Vec<_> = (0..10).map_while(|_| room.admit(peer, is_login, is_named)).collect();
+            let seats: Vec<_> = (0..10).map_while(|_| limits.admit(peer, is_login, is_named)).collect();
             seats.len()
         };
         assert_eq!(count("192.0.2.1", false, false), 6);
@@ -304,30 +304,30 @@ mod tests {
             assert_eq!(count(local, false, false), 10, "{local}");
         }
         let peer = Some([192, 0, 2, 2].into());
-        let _lookups: Vec<_> = (0..6).map_while(|_| room.admit(peer, false, false)).collect();
-        assert!(room.admit(peer, false, false).is_none());
-        assert!(room.admit(peer, true, false).is_some(), "logins are counted apart");
+        let _lookups: Vec<_> = (0..6).map_while(|_| limits.admit(peer, false, false)).collect();
+        assert!(limits.admit(peer, false, false).is_none());
+        assert!(limits.admit(peer, true, false).is_some(), "logins are counted apart");
     }
 
     #[tokio::test]
     async fn an_address_has_so_many_connections_and_no_more() {
-        let room = ConnectionLimits::new(100, 0, Some(2));
+        let limits = ConnectionLimits::new(100, 0, Some(2));
         let address = |text: &str| Some(text.parse().expect("an address"));
-        let one = serve(&room, address("192.0.2.1"), false).await.expect("the first");
-        let two = serve(&room, address("::ffff:192.0.2.1"), false).await.expect("the second");
+        let one = serve(&limits, address("192.0.2.1"), false).await.expect("the first");
+        let two = serve(&limits, address("::ffff:192.0.2.1"), false).await.expect("the second");
         drop(one.slot.silent_guard());
-        let three = serve(&room, address("192.0.2.1"), false).await.expect("in the second one's place");
+        let three = serve(&limits, address("192.0.2.1"), false).await.expect("in the second one's place");
         drop(three.slot.silent_guard());
         assert!(was_closed(two).await, "it had never asked");
-        assert!(serve(&room, address("192.0.2.1"), false).await.is_none(), "both have asked");
-        assert!(serve(&room, address("192.0.2.2"), false).await.is_some());
+        assert!(serve(&limits, address("192.0.2.1"), false).await.is_none(), "both have asked");
+        assert!(serve(&limits, address("192.0.2.2"), false).await.is_some());
         assert!(!was_closed(one).await);
-        assert!(serve(&room, address("192.0.2.1"), false).await.is_some(), "one is gone");
+        assert!(serve(&limits, address("192.0.2.1"), false).await.is_some(), "one is gone");
         let _held = [
-            serve(&room, address("2001:db8::1"), false).await,
-            serve(&room, address("2001:db8::2"), false).await,
+            serve(&limits, address("2001:db8::1"), false).await,
+            serve(&limits, address("2001:db8::2"), false).await,
         ];
-        let held = room.held();
+        let held = limits.held();
         assert_eq!(held.addresses[&("2001:db8::".parse().expect("an address"), false)].connections, 2);
         assert_eq!(held.addresses.len(), 2, "{held:?}");
     }

@@ -187,8 +187,8 @@ impl Directory {
             Some(way) => way,
             None => self.own_path()?.to_owned(),
         };
-        let room = ADDRESS.saturating_sub(way.as_os_str().len() + 1);
-        let temporary = unguessable(name, room);
+        let longest = ADDRESS.saturating_sub(way.as_os_str().len() + 1);
+        let temporary = unguessable(name, longest);
         let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
         // The initial mode of the file, less the umask.
         rustix::fs::fchmod(&socket, Mode::from_raw_mode(0o600))?;
@@ -329,10 +329,10 @@ fn through_proc(fd: BorrowedFd<'_>) -> Option<PathBuf> {
     fs::symlink_metadata(&path).is_ok().then_some(path)
 }
 
-/// A random hidden name of at most `room` bytes, which contains the beginning of `name` for lists of sockets.
-fn unguessable(name: &OsStr, room: usize) -> OsString {
+/// A random hidden name of at most `longest` bytes. It contains the beginning of `name`, for lists of sockets.
+fn unguessable(name: &OsStr, longest: usize) -> OsString {
     let random = format!(".{:016x}", RandomState::new().hash_one(name));
-    let kept = name.len().min(room.saturating_sub(1 + random.len()));
+    let kept = name.len().min(longest.saturating_sub(1 + random.len()));
     let kept = OsStr::from_bytes(&name.as_bytes()[..kept]);
     [OsStr::new("."), kept, OsStr::new(&random)].into_iter().collect()
 }
