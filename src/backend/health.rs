@@ -58,8 +58,8 @@ impl Health {
     pub(crate) fn note(&self, failure: &Failure) -> Option<Option<NonZeroU64>> {
         let now = Instant::now();
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((failure.clone(), now));
-        let unsaid = if is_outage(failure) { self.failed(now) } else { Some(0) };
-        unsaid.map(NonZeroU64::new)
+        let suppressed = if is_outage(failure) { self.failed(now) } else { Some(0) };
+        suppressed.map(NonZeroU64::new)
     }
 
     /// Notes an answer, and logs the end of an outage of the entry `name` at `target`.

@@ -30,19 +30,19 @@ impl LoginEntry {
     pub(super) fn put_off(&self, login: &Login, context: &RequestContext, why: TooManyAttempts) -> Answer {
         let failure = Failure::Overload;
         explain::note(|| format!("failed: {} (class {})", why.reason(), failure.class()));
-        if let Some(unsaid) = self.too_many.note(&failure) {
+        if let Some(suppressed) = self.too_many.note(&failure) {
             let (name, mechanism) = (self.settings.name.as_str(), login.mechanism.name());
             let (user, remote) = (login.credentials.user(), login.peer.client_ip.as_str());
             let (session, request) = (hex(context.session), hex(context.id));
             let (class, failure) = (failure.class(), why.reason());
-            info!(name, remote, user, mechanism, class, failure, session, request, unsaid, "login failed");
+            info!(name, remote, user, mechanism, class, failure, session, request, suppressed, "login failed");
         }
         Answer::Failed { failure, on_failure: Some(self.settings.on_failure.clone()) }
     }
 
     /// Logs a failure, unless the rate limit of an outage holds the line back.
     pub(super) fn log_failure(&self, login: &Login, context: &RequestContext, failure: &Failure) {
-        let Some(unsaid) = self.backend.health.note(failure) else { return };
+        let Some(suppressed) = self.backend.health.note(failure) else { return };
         let (name, mechanism) = (self.settings.name.as_str(), login.mechanism.name());
         let (user, remote) = (login.credentials.user(), login.peer.client_ip.as_str());
         let target = self.settings.url.host_str().unwrap_or_default();
@@ -60,7 +60,7 @@ impl LoginEntry {
             mechanism,
             session,
             request,
-            unsaid,
+            suppressed,
             "login failed"
         );
     }

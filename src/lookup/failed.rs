@@ -11,7 +11,7 @@ use crate::observe::explain;
 impl LookupEntry {
     /// Logs a failed lookup, unless the rate limit of an outage holds the line back.
     pub(super) fn log(&self, failure: &Failure, lookup: LookupInput<'_>, context: &RequestContext) {
-        let Some(unsaid) = self.backend.health.note(failure) else { return };
+        let Some(suppressed) = self.backend.health.note(failure) else { return };
         let name = self.settings.name.as_str();
         let target = self.settings.url.host_str().unwrap_or_default();
         let (class, duration_ms) = (failure.class(), millis(context.at));
@@ -32,7 +32,7 @@ impl LookupEntry {
             key,
             queue_id,
             instance,
-            unsaid,
+            suppressed,
             "lookup failed"
         );
     }

@@ -118,8 +118,8 @@ impl Acceptor {
             return;
         }
         self.counted.refused();
-        if let Some(unsaid) = warnings.failed.is_due() {
-            warn!(%error, unsaid, "cannot accept a connection");
+        if let Some(suppressed) = warnings.failed.is_due() {
+            warn!(%error, suppressed, "cannot accept a connection");
         }
         tokio::time::sleep(PAUSE).await;
     }
@@ -132,8 +132,8 @@ impl Acceptor {
             && !self.allow_from.iter().any(|network| network.contains(&address))
         {
             self.counted.refused();
-            if let Some(unsaid) = warnings.outside.is_due() {
-                warn!(listener, %address, unsaid, "a connection from outside of allow_from was closed");
+            if let Some(suppressed) = warnings.outside.is_due() {
+                warn!(listener, %address, suppressed, "a connection from outside of allow_from was closed");
             }
             return None;
         }
@@ -143,22 +143,22 @@ impl Acceptor {
         };
         let Some(address) = peer else { return slot };
         if slot.as_ref().is_some_and(|slot| slot.replaces_another)
-            && let Some(unsaid) = warnings.replaced.is_due()
+            && let Some(suppressed) = warnings.replaced.is_due()
         {
             warn!(
                 listener,
                 %address,
-                unsaid,
+                suppressed,
                 "server.max_connections_per_address is reached: its oldest connection without a request was closed"
             );
         }
         if slot.is_none() {
             self.counted.refused();
-            if let Some(unsaid) = warnings.address_full.is_due() {
+            if let Some(suppressed) = warnings.address_full.is_due() {
                 warn!(
                     listener,
                     %address,
-                    unsaid,
+                    suppressed,
                     "server.max_connections_per_address is reached: a new connection was closed"
                 );
             }
@@ -176,14 +176,14 @@ impl Acceptor {
         let mut permit = std::pin::pin!(limits.permit(is_login));
         loop {
             if limits.close_oldest_silent(is_login, SILENCE) {
-                if let Some(unsaid) = warnings.silent_closed.is_due() {
+                if let Some(suppressed) = warnings.silent_closed.is_due() {
                     warn!(
-                        unsaid,
+                        suppressed,
                         "server.max_connections is reached: the oldest connection without a request was closed"
                     );
                 }
-            } else if let Some(unsaid) = warnings.full.is_due() {
-                warn!(unsaid, "server.max_connections is reached: new connections wait");
+            } else if let Some(suppressed) = warnings.full.is_due() {
+                warn!(suppressed, "server.max_connections is reached: new connections wait");
             }
             tokio::select! {
                 permit = &mut permit => return permit,
