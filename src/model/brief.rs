@@ -18,7 +18,7 @@ pub(crate) fn cut(text: &str, most: usize) -> Cow<'_, str> {
     }
 }
 
-/// The first `most` characters of `text` that are no control characters.
+/// The first `most` characters of `text` that are not control characters.
 #[cfg(feature = "broker")]
 pub(crate) fn without_controls(text: &str, most: usize) -> String {
     text.chars().filter(|c| !c.is_control()).take(most).collect()

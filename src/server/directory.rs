@@ -148,7 +148,7 @@ impl Directory {
         };
         let stat = rustix::fs::fstat(&file)?;
         if !FileType::from_raw_mode(stat.st_mode).is_file() || stat.st_nlink > 1 {
-            return Err(exists("it is no file of its own"));
+            return Err(exists("it is not a file of its own"));
         }
         let file = File::from(file);
         match file.try_lock() {
@@ -167,7 +167,7 @@ impl Directory {
             found => found?,
         };
         if !found.is_socket() {
-            return Err(exists("there is a file that is no socket"));
+            return Err(exists("there is a file that is not a socket"));
         }
         let path = match through_proc(found.fd.as_fd()) {
             Some(path) => path,

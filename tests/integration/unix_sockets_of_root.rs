@@ -130,7 +130,7 @@ fn a_lock_that_is_a_link_or_a_fifo_is_refused() {
     let plants: [(&str, &dyn Fn()); 4] = [
         ("it is a symbolic link", &|| symlink(&absent, &lock).expect("a link")),
         ("it is a symbolic link", &|| symlink(&secret, &lock).expect("a link")),
-        ("it is no file of its own", &|| fs::hard_link(&secret, &lock).expect("a link")),
+        ("it is not a file of its own", &|| fs::hard_link(&secret, &lock).expect("a link")),
         ("cannot lock its .lock file", &|| {
             let mode = rustix::fs::Mode::from_raw_mode(0o666);
             rustix::fs::mknodat(rustix::fs::CWD, &lock, rustix::fs::FileType::Fifo, mode, 0).expect("a pipe");
