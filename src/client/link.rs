@@ -19,6 +19,7 @@ use super::args::Args;
 use super::connection::{Connection, Woken, connect, hung_up_within, wait};
 use super::{failed, syslog};
 use crate::model::{Answer, Deadline, Failure, LOGIN_BUDGET, LONGEST_BUDGET, Mechanism, OnFailure, Question};
+use crate::wire;
 use crate::wire::ipc::{self, Hello, MAX_FROM_BROKER, Service, Verdict, Welcome};
 
 /// The longest wait: Postfix gives up after 100 s (dict_sockmap.c).
@@ -341,6 +342,6 @@ impl BrokerLink {
     }
 }
 
-fn invalid(error: ipc::Error) -> io::Error {
+fn invalid(error: wire::Error) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, error)
 }

@@ -5,14 +5,13 @@
 //! and accepts no mail (xsasl_dovecot_server.c). Logins are answered one after the other, as Postfix sends
 //! them. A failed login closes the connection, which is 454.
 
-use std::hash::{BuildHasher, RandomState};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use super::link::{BrokerLink, LookupResult};
 use super::{read_more, syslog, write_all};
 use crate::model::{Mechanism, Question};
-use crate::wire::dovecot::Greeting;
+use crate::wire::dovecot;
 use crate::wire::logins::{LoginConnection, LoginStep, Refused};
 use crate::wire::reply::Next;
 
@@ -24,7 +23,8 @@ pub(super) fn serve(name: &str, mechanisms: Option<Vec<Mechanism>>, mut link: Br
     let offered = mechanisms.or_else(|| link.mechanisms(GREETING));
     let offered = offered.unwrap_or_else(|| vec![Mechanism::Plain, Mechanism::Login]);
     let mut out = Vec::new();
-    greet(&offered, &mut out);
+    // The process serves a single connection.
+    dovecot::handshake(&offered, std::process::id(), &mut out);
     let mut logins = LoginConnection::new(name, offered);
     let mut received = Vec::new();
     loop {
@@ -66,12 +66,4 @@ fn refusal(name: &str, refused: &Refused) -> String {
         "login refused without asking name={name:?} remote={remote:?} user={user:?} mechanism={mechanism:?} \
          reason={reason:?}{hint}"
     )
-}
-
-fn greet(mechanisms: &[Mechanism], out: &mut Vec<u8>) {
-    let names: Vec<_> = mechanisms.iter().map(|mechanism| mechanism.name()).collect();
-    let pid = std::process::id();
-    let half = || u128::from(RandomState::new().hash_one(pid));
-    // The process serves a single connection.
-    Greeting { mechanisms: &names, pid, connection: pid, cookie: (half() << 64) | half() }.encode(out);
 }

@@ -35,7 +35,10 @@ impl LoginEntry {
             let (user, remote) = (login.credentials.user(), login.peer.client_ip.as_str());
             let (session, request) = (hex(context.session), hex(context.id));
             let (class, failure) = (failure.class(), why.reason());
-            info!(name, remote, user, mechanism, class, failure, session, request, suppressed, "login failed");
+            info!(
+                name,
+                remote, user, mechanism, class, failure, session, request, suppressed, "login failed"
+            );
         }
         Answer::Failed { failure, on_failure: Some(self.settings.on_failure.clone()) }
     }

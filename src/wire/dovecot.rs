@@ -7,12 +7,13 @@
 //! clients escape control characters in values (0x01 and a letter), Postfix and Exim do not.
 
 use std::fmt::Write as _;
+use std::hash::{BuildHasher, RandomState};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::Error;
-use crate::model::Peer;
+use crate::model::{Mechanism, Peer};
 
 /// The longest line, without its LF: a SASL response of 12288 bytes and the other fields.
 pub const MAX_LINE: usize = 16 * 1024;
@@ -20,27 +21,14 @@ pub const MAX_LINE: usize = 16 * 1024;
 /// A command of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClientLine {
-    /// `VERSION <major> <minor>`; the major version is 1.
-    Version {
-        /// 0 for Postfix and Exim, 1 and more for Dovecot's own.
-        minor: u32,
-    },
-    /// `CPID <pid>`.
+    /// The minor version: 0 for Postfix and Exim, 1 and more for Dovecot's own. The major version is 1.
+    Version(u32),
     Cpid,
-    /// `AUTH <id> <mechanism> …`.
     Auth(Box<Auth>),
-    /// `CONT <id> <base64>`.
-    Cont {
-        /// The dialogue.
-        id: u32,
-        /// `None` if it is not base64.
-        data: Option<Vec<u8>>,
-    },
-    /// `CANCEL <id>`.
-    Cancel {
-        /// The dialogue.
-        id: u32,
-    },
+    /// The id of the dialogue, and the response; `None` if it is not base64.
+    Cont(u32, Option<Vec<u8>>),
+    /// The id of the dialogue.
+    Cancel(u32),
     /// A command of a later version.
     Unknown,
 }
@@ -52,9 +40,7 @@ pub struct Auth {
     pub id: u32,
     /// In capitals; what the SMTP client typed, so it may be anything.
     pub mechanism: String,
-    /// The initial response.
     pub initial: Initial,
-    /// The connection of the SMTP client.
     pub peer: Peer,
 }
 
@@ -75,20 +61,15 @@ pub enum Initial {
 /// [`Error::Framing`] for a line over the limit, another major version, and a command without a valid id,
 /// because it cannot be answered.
 pub fn decode(bytes: &[u8], minor: u32) -> Result<Option<(ClientLine, usize)>, Error> {
-    let Some(end) = memchr::memchr(b'\n', bytes) else {
-        return if bytes.len() > MAX_LINE {
-            Err(Error::Framing("line longer than the limit"))
-        } else {
-            Ok(None)
-        };
-    };
-    if end > MAX_LINE {
+    let end = memchr::memchr(b'\n', bytes);
+    if end.unwrap_or(bytes.len()) > MAX_LINE {
         return Err(Error::Framing("line longer than the limit"));
     }
+    let Some(end) = end else { return Ok(None) };
     let mut fields = bytes[..end].split(|&byte| byte == b'\t');
     let line = match fields.next().unwrap_or_default() {
         b"VERSION" => match (number(fields.next()), number(fields.next())) {
-            (Some(1), Some(minor)) => ClientLine::Version { minor },
+            (Some(1), Some(minor)) => ClientLine::Version(minor),
             _ => return Err(Error::Framing("not version 1 of the protocol")),
         },
         b"CPID" => match number(fields.next()) {
@@ -99,9 +80,9 @@ pub fn decode(bytes: &[u8], minor: u32) -> Result<Option<(ClientLine, usize)>, E
         b"CONT" => {
             let id = id(fields.next())?;
             let Some(data) = fields.next() else { return Err(Error::Framing("CONT without data")) };
-            ClientLine::Cont { id, data: STANDARD.decode(data).ok() }
+            ClientLine::Cont(id, STANDARD.decode(data).ok())
         }
-        b"CANCEL" => ClientLine::Cancel { id: id(fields.next())? },
+        b"CANCEL" => ClientLine::Cancel(id(fields.next())?),
         _ => ClientLine::Unknown,
     };
     Ok(Some((line, end + 1)))
@@ -190,32 +171,22 @@ fn unescape(value: &[u8]) -> String {
     String::from_utf8_lossy(&plain).into_owned()
 }
 
-/// The handshake of the server.
-#[derive(Debug, Clone)]
-pub struct Greeting<'a> {
-    /// The offered mechanisms. All are marked `plaintext`, as in Dovecot, because their credentials can be
-    /// used again: `smtpd_sasl_security_options = noplaintext` relies on it.
-    pub mechanisms: &'a [&'a str],
-    /// Our process.
-    pub pid: u32,
-    /// Unique for each connection.
-    pub connection: u32,
-    /// Random; Dovecot's clients require one.
-    pub cookie: u128,
+/// Appends the whole handshake. `connection` is unique within the process. The cookie need not be secret.
+pub fn handshake(mechanisms: &[Mechanism], connection: u32, out: &mut Vec<u8>) {
+    let half = || u128::from(RandomState::new().hash_one(()));
+    handshake_of(mechanisms, std::process::id(), connection, (half() << 64) | half(), out);
 }
 
-impl Greeting<'_> {
-    /// Appends the whole handshake.
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        let mut text = String::from("VERSION\t1\t2\n");
-        for mechanism in self.mechanisms {
-            // Writing to a String does not fail.
-            let _ = writeln!(text, "MECH\t{mechanism}\tplaintext");
-        }
-        let Self { pid, connection, cookie, .. } = self;
-        let _ = write!(text, "SPID\t{pid}\nCUID\t{connection}\nCOOKIE\t{cookie:032x}\nDONE\n");
-        out.extend_from_slice(text.as_bytes());
+/// All mechanisms are marked `plaintext`, as in Dovecot, because their credentials can be used again:
+/// `smtpd_sasl_security_options = noplaintext` relies on it. Dovecot's clients require a cookie.
+fn handshake_of(mechanisms: &[Mechanism], pid: u32, connection: u32, cookie: u128, out: &mut Vec<u8>) {
+    let mut text = String::from("VERSION\t1\t2\n");
+    // Writing to a String does not fail.
+    for mechanism in mechanisms {
+        let _ = writeln!(text, "MECH\t{}\tplaintext", mechanism.name());
     }
+    let _ = write!(text, "SPID\t{pid}\nCUID\t{connection}\nCOOKIE\t{cookie:032x}\nDONE\n");
+    out.extend_from_slice(text.as_bytes());
 }
 
 /// Appends a challenge. The TAB is sent even if the challenge is empty: Postfix reads the field after it.
@@ -281,12 +252,12 @@ mod tests {
 
     #[test]
     fn other_lines() {
-        assert_eq!(one("VERSION\t1\t0\n", 0), ClientLine::Version { minor: 0 });
+        assert_eq!(one("VERSION\t1\t0\n", 0), ClientLine::Version(0));
         assert_eq!(one("CPID\t42\n", 0), ClientLine::Cpid);
-        assert_eq!(one("CONT\t1\t\n", 0), ClientLine::Cont { id: 1, data: Some(Vec::new()) });
-        assert_eq!(one("CONT\t1\tYQ==\n", 0), ClientLine::Cont { id: 1, data: Some(b"a".to_vec()) });
-        assert_eq!(one("CONT\t1\t!\n", 0), ClientLine::Cont { id: 1, data: None });
-        assert_eq!(one("CANCEL\t4294967295\n", 0), ClientLine::Cancel { id: u32::MAX });
+        assert_eq!(one("CONT\t1\t\n", 0), ClientLine::Cont(1, Some(Vec::new())));
+        assert_eq!(one("CONT\t1\tYQ==\n", 0), ClientLine::Cont(1, Some(b"a".to_vec())));
+        assert_eq!(one("CONT\t1\t!\n", 0), ClientLine::Cont(1, None));
+        assert_eq!(one("CANCEL\t4294967295\n", 0), ClientLine::Cancel(u32::MAX));
         assert_eq!(one("FUTURE\tx\n", 0), ClientLine::Unknown);
         assert_eq!(
             auth("AUTH\t1\tPLAIN\tsession=a\u{1}tb\tclient_id=a\u{1}tb\u{1}1\n", 1).peer.client_id,
@@ -314,7 +285,7 @@ mod tests {
     #[test]
     fn the_handshake_to_the_byte() {
         let mut out = Vec::new();
-        Greeting { mechanisms: &["PLAIN", "LOGIN"], pid: 12, connection: 3, cookie: 0xab }.encode(&mut out);
+        handshake_of(&[Mechanism::Plain, Mechanism::Login], 12, 3, 0xab, &mut out);
         let due = "VERSION\t1\t2\nMECH\tPLAIN\tplaintext\nMECH\tLOGIN\tplaintext\nSPID\t12\nCUID\t3\n\
                    COOKIE\t000000000000000000000000000000ab\nDONE\n";
         assert_eq!(String::from_utf8(out).expect("UTF-8"), due);

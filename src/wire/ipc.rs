@@ -17,6 +17,7 @@ use std::fmt;
 use bincode::Options;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use super::Error;
 use crate::model::{Answer, Mechanism, OnFailure, Question};
 
 /// The version that this program speaks.
@@ -31,25 +32,8 @@ pub const MAX_FROM_BROKER: usize = 2 * 1024 * 1024;
 const MAGIC: [u8; 4] = *b"pfxh";
 const PREFIX: usize = 4;
 
-/// Why bytes are not a frame. The connection is closed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Error {
-    /// The announced length is over the limit.
-    TooLong,
-    /// The bytes are not the expected frame.
-    Garbage,
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::TooLong => "frame longer than the limit",
-            Self::Garbage => "frame makes no sense",
-        })
-    }
-}
-
-impl std::error::Error for Error {}
+const TOO_LONG: Error = Error::Framing("frame longer than the limit");
+const GARBAGE: Error = Error::Framing("frame makes no sense");
 
 /// A client's first frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,14 +132,12 @@ fn options(limit: usize) -> impl Options {
 /// Finds the first frame's bytes.
 ///
 /// # Errors
-/// [`Error::TooLong`] as soon as the four bytes of the length are there.
+/// [`Error::Framing`] as soon as the four bytes of the length are there.
 pub fn frame(bytes: &[u8], limit: usize) -> Result<Option<(&[u8], usize)>, Error> {
-    let Some(prefix) = bytes.first_chunk::<PREFIX>() else {
-        return Ok(None);
-    };
+    let Some(prefix) = bytes.first_chunk::<PREFIX>() else { return Ok(None) };
     let length = u32::from_le_bytes(*prefix) as usize;
     if length > limit {
-        return Err(Error::TooLong);
+        return Err(TOO_LONG);
     }
     let end = PREFIX + length;
     Ok(bytes.get(PREFIX..end).map(|payload| (payload, end)))
@@ -166,25 +148,23 @@ pub fn frame(bytes: &[u8], limit: usize) -> Result<Option<(&[u8], usize)>, Error
 /// # Errors
 /// Anything but exactly one `T` of at most `limit` bytes.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8], limit: usize) -> Result<Option<(T, usize)>, Error> {
-    let Some((payload, consumed)) = frame(bytes, limit)? else {
-        return Ok(None);
-    };
-    let value = options(limit).deserialize(payload).map_err(|_| Error::Garbage)?;
+    let Some((payload, consumed)) = frame(bytes, limit)? else { return Ok(None) };
+    let value = options(limit).deserialize(payload).map_err(|_| GARBAGE)?;
     Ok(Some((value, consumed)))
 }
 
 /// Appends one frame.
 ///
 /// # Errors
-/// [`Error::TooLong`] for a value of more than `limit` bytes; nothing is appended then.
+/// [`Error::Framing`] for a value of more than `limit` bytes; nothing is appended then.
 pub fn encode<T: Serialize>(value: &T, limit: usize, out: &mut Vec<u8>) -> Result<(), Error> {
     let start = out.len();
     out.extend_from_slice(&[0; PREFIX]);
     if options(limit).serialize_into(&mut *out, value).is_err() {
         out.truncate(start);
-        return Err(Error::TooLong);
+        return Err(TOO_LONG);
     }
-    let length = u32::try_from(out.len() - start - PREFIX).map_err(|_| Error::TooLong)?;
+    let length = u32::try_from(out.len() - start - PREFIX).map_err(|_| TOO_LONG)?;
     out[start..start + PREFIX].copy_from_slice(&length.to_le_bytes());
     Ok(())
 }
@@ -192,7 +172,7 @@ pub fn encode<T: Serialize>(value: &T, limit: usize, out: &mut Vec<u8>) -> Resul
 /// Appends a [`RequestFrame`] without owning its question.
 ///
 /// # Errors
-/// [`Error::TooLong`], which no question decoded by `wire` is.
+/// [`Error::Framing`], which no question decoded by `wire` is.
 pub fn encode_request(id: u64, spent_ms: u32, question: &Question, out: &mut Vec<u8>) -> Result<(), Error> {
     encode(&(id, spent_ms, question), MAX_FROM_CLIENT, out)
 }
@@ -201,7 +181,7 @@ impl Hello {
     /// Appends the greeting of a client.
     ///
     /// # Errors
-    /// [`Error::TooLong`] for a service name over the limit.
+    /// [`Error::Framing`] for a service name over the limit.
     pub fn encode(version: u16, service: &Service, out: &mut Vec<u8>) -> Result<(), Error> {
         encode(&(MAGIC, version, service), MAX_FROM_CLIENT, out)
     }
@@ -211,13 +191,10 @@ impl Hello {
     /// # Errors
     /// Anything but a greeting.
     pub fn decode(bytes: &[u8]) -> Result<Option<(Self, usize)>, Error> {
-        let Some(GreetingPrefix { version, rest, consumed }) = greeting(bytes, MAX_FROM_CLIENT)? else {
-            return Ok(None);
-        };
-        let service = match (OLDEST..=VERSION).contains(&version) {
-            true => Some(options(MAX_FROM_CLIENT).deserialize(rest).map_err(|_| Error::Garbage)?),
-            false => None,
-        };
+        let Some((version, rest, consumed)) = greeting(bytes, MAX_FROM_CLIENT)? else { return Ok(None) };
+        let is_served = (OLDEST..=VERSION).contains(&version);
+        let service = is_served.then(|| options(MAX_FROM_CLIENT).deserialize(rest));
+        let service = service.transpose().map_err(|_| GARBAGE)?;
         Ok(Some((Self { version, service }, consumed)))
     }
 }
@@ -226,7 +203,7 @@ impl Welcome {
     /// Appends the greeting of a broker.
     ///
     /// # Errors
-    /// [`Error::TooLong`], which an `on_failure` out of a configuration never is.
+    /// [`Error::Framing`], which an `on_failure` out of a configuration never is.
     pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), Error> {
         encode(&(MAGIC, self.version, &self.verdict), MAX_FROM_BROKER, out)
     }
@@ -236,37 +213,26 @@ impl Welcome {
     /// # Errors
     /// Anything but a greeting.
     pub fn decode(bytes: &[u8]) -> Result<Option<(Self, usize)>, Error> {
-        let Some(GreetingPrefix { version, rest, consumed }) = greeting(bytes, MAX_FROM_BROKER)? else {
-            return Ok(None);
-        };
-        let verdict = options(MAX_FROM_BROKER).deserialize(rest).map_err(|_| Error::Garbage)?;
+        let Some((version, rest, consumed)) = greeting(bytes, MAX_FROM_BROKER)? else { return Ok(None) };
+        let verdict = options(MAX_FROM_BROKER).deserialize(rest).map_err(|_| GARBAGE)?;
         Ok(Some((Self { version, verdict }, consumed)))
     }
 }
 
-/// The part of a greeting that never changes.
-struct GreetingPrefix<'a> {
-    version: u16,
-    /// What stands behind the version, in that version's layout.
-    rest: &'a [u8],
-    consumed: usize,
-}
-
-fn greeting(bytes: &[u8], limit: usize) -> Result<Option<GreetingPrefix<'_>>, Error> {
+/// The version of a greeting, the rest in the layout of that version, and the length of the whole.
+fn greeting(bytes: &[u8], limit: usize) -> Result<Option<(u16, &[u8], usize)>, Error> {
     // A peer of another protocol is detected by its first bytes.
     let seen = bytes.get(PREFIX..).unwrap_or_default();
     let known = seen.len().min(MAGIC.len());
     if seen[..known] != MAGIC[..known] {
-        return Err(Error::Garbage);
+        return Err(GARBAGE);
     }
-    let Some((payload, consumed)) = frame(bytes, limit)? else {
-        return Ok(None);
-    };
+    let Some((payload, consumed)) = frame(bytes, limit)? else { return Ok(None) };
     match payload.split_first_chunk::<6>() {
         Some(([b'p', b'f', b'x', b'h', low, high], rest)) => {
-            Ok(Some(GreetingPrefix { version: u16::from_le_bytes([*low, *high]), rest, consumed }))
+            Ok(Some((u16::from_le_bytes([*low, *high]), rest, consumed)))
         }
-        _ => Err(Error::Garbage),
+        _ => Err(GARBAGE),
     }
 }
 
@@ -336,12 +302,12 @@ mod tests {
 
     #[test]
     fn an_announced_length_is_not_believed() {
-        assert_eq!(frame(b"\xff\xff\xff\xff", MAX_FROM_CLIENT), Err(Error::TooLong));
-        assert_eq!(Hello::decode(b"\xff\xff\xff\xff"), Err(Error::TooLong));
+        assert_eq!(frame(b"\xff\xff\xff\xff", MAX_FROM_CLIENT), Err(TOO_LONG));
+        assert_eq!(Hello::decode(b"\xff\xff\xff\xff"), Err(TOO_LONG));
         // A collection inside of the frame that claims to be larger than the frame.
         let mut bytes = b"\x14\0\0\0\x01\0\0\0\0\0\0\0\x01\0\0\0".to_vec();
         bytes.extend_from_slice(&u64::MAX.to_le_bytes());
-        assert_eq!(decode::<AnswerFrame>(&bytes, MAX_FROM_BROKER), Err(Error::Garbage));
+        assert_eq!(decode::<AnswerFrame>(&bytes, MAX_FROM_BROKER), Err(GARBAGE));
     }
 
     #[test]
@@ -356,9 +322,9 @@ mod tests {
 
     #[test]
     fn garbage_shows_at_once() {
-        assert_eq!(Hello::decode(b"\x10\0\0\0GET "), Err(Error::Garbage));
-        assert_eq!(Hello::decode(b"\x10\0\0\0g"), Err(Error::Garbage));
-        assert_eq!(Hello::decode(b"\x02\0\0\0pf"), Err(Error::Garbage));
+        assert_eq!(Hello::decode(b"\x10\0\0\0GET "), Err(GARBAGE));
+        assert_eq!(Hello::decode(b"\x10\0\0\0g"), Err(GARBAGE));
+        assert_eq!(Hello::decode(b"\x02\0\0\0pf"), Err(GARBAGE));
         assert_eq!(Hello::decode(b"\x10\0\0\0pfx"), Ok(None));
     }
 
@@ -366,7 +332,7 @@ mod tests {
     fn an_action_that_is_none_does_not_come_in_by_the_local_socket() {
         let mut out = Vec::new();
         encode(&(1u64, 2u32, "550"), MAX_FROM_BROKER, &mut out).expect("short");
-        assert_eq!(decode::<AnswerFrame>(&out, MAX_FROM_BROKER), Err(Error::Garbage));
+        assert_eq!(decode::<AnswerFrame>(&out, MAX_FROM_BROKER), Err(GARBAGE));
     }
 
     proptest! {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use super::Error;
 use super::dovecot::{self, Auth, ClientLine, Initial};
 use super::reply::{self, Next};
-use super::sasl::{self, Dialogue, SaslRefusal};
+use super::sasl::{self, Dialogue, DialogueStep, SaslRefusal};
 use crate::model::{Answer, Login, Mechanism, Peer};
 
 /// Dialogues that wait for their client.
@@ -23,19 +23,15 @@ pub const MAX_WAITING: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(150);
 /// The longest name of a mechanism (RFC 4422 3.1).
 const LONGEST_MECHANISM: usize = 20;
+const TIMED_OUT: &str = "Authentication request timed out";
 
 /// What the caller does next. Replies are in `out` already.
 #[derive(Debug, PartialEq, Eq)]
 pub enum LoginStep {
     /// More bytes are needed.
     Read,
-    /// This login is complete. Its answer goes to [`LoginConnection::answer`].
-    Ask {
-        /// The client's id for it.
-        id: u32,
-        /// The login.
-        login: Box<Login>,
-    },
+    /// This login is complete. Its answer goes to [`LoginConnection::answer`], with the same id.
+    Ask { id: u32, login: Box<Login> },
     /// The client gave up the login of this id: no answer is needed.
     Forget(u32),
     /// A login was refused without asking. To be logged.
@@ -48,13 +44,11 @@ pub enum LoginStep {
 /// writer escapes them.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Refused {
-    /// As the client sent it.
     pub mechanism: String,
-    /// The reason.
     pub reason: &'static str,
-    /// The name that the client sent; empty if it is not known.
+    /// Empty if it is not known.
     pub user: String,
-    /// The remote address, as the client told it.
+    /// The address of the SMTP client, as Postfix sent it.
     pub remote: String,
 }
 
@@ -90,20 +84,11 @@ struct OpenLogin {
 #[derive(Debug)]
 enum LoginState {
     /// The client has a challenge to answer.
-    Dialogue(Box<Talk>),
-    /// The broker is looking for the answer.
+    Dialogue(Box<(Dialogue, Peer)>),
+    /// The broker has been asked.
     Pending,
     /// The error challenge is sent; FAIL comes next.
     Denied(Answer),
-}
-
-/// A dialogue and its parameters.
-#[derive(Debug)]
-struct Talk {
-    id: u32,
-    mechanism: Mechanism,
-    dialogue: Dialogue,
-    peer: Peer,
 }
 
 impl LoginConnection {
@@ -125,14 +110,14 @@ impl LoginConnection {
             };
             received.drain(..consumed);
             let step = match line {
-                ClientLine::Version { minor } => {
+                ClientLine::Version(minor) => {
                     self.minor = minor;
                     None
                 }
                 ClientLine::Cpid | ClientLine::Unknown => None,
                 ClientLine::Auth(auth) => self.begin(*auth, now, out),
-                ClientLine::Cont { id, data } => self.go_on(id, data.as_deref(), now, out),
-                ClientLine::Cancel { id } => self.take(id).and_then(|open| open.forgotten()),
+                ClientLine::Cont(id, data) => self.go_on(id, data.as_deref(), now, out),
+                ClientLine::Cancel(id) => self.take(id).and_then(|open| open.forgotten()),
             };
             if let Some(step) = step {
                 return step;
@@ -152,8 +137,8 @@ impl LoginConnection {
     ) -> Next {
         let Some(open) = self.take(id) else { return Next::Stay };
         if matches!(answer, Answer::Denied { .. }) && open.mechanism.is_oauth() && !is_last {
-            dovecot::challenge(id, refusal(open.mechanism), out);
-            self.wait(OpenLogin { since: now, state: LoginState::Denied(answer.clone()), ..open });
+            let open = OpenLogin { since: now, state: LoginState::Denied(answer.clone()), ..open };
+            self.challenge(refusal(open.mechanism), open, out);
             return Next::Stay;
         }
         reply::login(id, self.minor, answer, out)
@@ -164,8 +149,9 @@ impl LoginConnection {
         Some(self.open.remove(place))
     }
 
-    /// Keeps a dialogue until its client answers.
-    fn wait(&mut self, dialogue: OpenLogin) {
+    /// Appends a challenge, and keeps the dialogue until its client answers.
+    fn challenge(&mut self, challenge: &[u8], dialogue: OpenLogin, out: &mut Vec<u8>) {
+        dovecot::challenge(dialogue.id, challenge, out);
         let is_waiting = |open: &&OpenLogin| !matches!(open.state, LoginState::Pending);
         if self.open.iter().filter(is_waiting).count() >= MAX_WAITING
             && let Some(oldest) = self.open.iter().position(|open| is_waiting(&open))
@@ -179,80 +165,79 @@ impl LoginConnection {
         let Auth { id, mechanism, initial, peer } = auth;
         if let Some(open) = self.take(id) {
             // The client could not tell which of the two is answered.
-            let refusal = SaslRefusal { reason: "this id is in use", user: String::new() };
+            let refusal = SaslRefusal::new("this id is in use", b"");
             let step = refused(id, &mechanism, refusal, peer, out);
             return open.forgotten().or(Some(step));
         }
         let Some(mechanism) = Mechanism::of(&mechanism).filter(|known| self.offered.contains(known)) else {
-            let refusal = SaslRefusal { reason: "unsupported mechanism", user: String::new() };
+            let refusal = SaslRefusal::new("unsupported mechanism", b"");
             return Some(refused(id, &mechanism, refusal, peer, out));
         };
-        let talk = Box::new(Talk { id, mechanism, dialogue: Dialogue::new(mechanism), peer });
+        let dialogue = Dialogue::new(mechanism);
+        let prompt = dialogue.prompt();
+        let state = LoginState::Dialogue(Box::new((dialogue, peer)));
+        let open = OpenLogin { id, mechanism, since: now, state };
         match initial {
             Initial::Absent => {
-                dovecot::challenge(id, talk.dialogue.prompt(), out);
-                self.wait(OpenLogin { id, mechanism, since: now, state: LoginState::Dialogue(talk) });
+                self.challenge(prompt, open, out);
                 None
             }
-            Initial::Data(data) => self.respond(talk, Some(&data), now, out),
-            Initial::Invalid => self.respond(talk, None, now, out),
+            Initial::Data(data) => self.respond(open, Some(&data), now, out),
+            Initial::Invalid => self.respond(open, None, now, out),
         }
     }
 
     fn go_on(&mut self, id: u32, data: Option<&[u8]>, now: Instant, out: &mut Vec<u8>) -> Option<LoginStep> {
-        let timed_out = "Authentication request timed out";
-        let Some(open) = self.take(id) else {
+        match self.take(id) {
+            Some(open) => self.respond(open, data, now, out),
             // It was replaced, or never existed. Dovecot uses this text in both cases.
-            let refusal = SaslRefusal { reason: timed_out, user: String::new() };
-            return Some(refused(id, "", refusal, Peer::default(), out));
-        };
-        let is_late = now.duration_since(open.since) >= PATIENCE;
-        match open.state {
-            LoginState::Dialogue(talk) if is_late => {
-                let refusal = SaslRefusal { reason: timed_out, user: talk.dialogue.user().to_owned() };
-                Some(refused(id, talk.mechanism.name(), refusal, talk.peer, out))
-            }
-            LoginState::Dialogue(talk) => self.respond(talk, data, now, out),
-            LoginState::Denied(_) if is_late => {
-                fail(id, timed_out, out);
-                None
-            }
-            LoginState::Denied(answer) => {
-                reply::login(id, self.minor, &answer, out);
-                None
-            }
-            LoginState::Pending => {
-                fail(id, "unexpected response", out);
-                Some(LoginStep::Forget(id))
-            }
+            None => Some(refused(id, "", SaslRefusal::new(TIMED_OUT, b""), Peer::default(), out)),
         }
     }
 
     /// Handles a response; `None` if it is not base64.
     fn respond(
         &mut self,
-        mut talk: Box<Talk>,
+        open: OpenLogin,
         data: Option<&[u8]>,
         now: Instant,
         out: &mut Vec<u8>,
     ) -> Option<LoginStep> {
-        let (id, mechanism) = (talk.id, talk.mechanism);
+        let OpenLogin { id, mechanism, since, state } = open;
+        let is_late = now.duration_since(since) >= PATIENCE;
+        let mut talk = match state {
+            LoginState::Dialogue(talk) => talk,
+            LoginState::Denied(_) if is_late => {
+                fail(id, TIMED_OUT, out);
+                return None;
+            }
+            LoginState::Denied(answer) => {
+                reply::login(id, self.minor, &answer, out);
+                return None;
+            }
+            LoginState::Pending => {
+                fail(id, "unexpected response", out);
+                return Some(LoginStep::Forget(id));
+            }
+        };
+        let dialogue = &mut talk.0;
         let step = match data {
-            Some(data) => talk.dialogue.respond(data),
-            None => sasl::DialogueStep::Fail(talk.dialogue.not_base64()),
+            _ if is_late => DialogueStep::Fail(dialogue.refused(TIMED_OUT)),
+            Some(data) => dialogue.respond(data),
+            None => DialogueStep::Fail(dialogue.refused(sasl::NOT_BASE64)),
         };
         match step {
-            sasl::DialogueStep::Challenge(challenge) => {
-                dovecot::challenge(id, challenge, out);
-                self.wait(OpenLogin { id, mechanism, since: now, state: LoginState::Dialogue(talk) });
+            DialogueStep::Challenge(challenge) => {
+                let state = LoginState::Dialogue(talk);
+                self.challenge(challenge, OpenLogin { id, mechanism, since: now, state }, out);
                 None
             }
-            sasl::DialogueStep::Complete(credentials) => {
+            DialogueStep::Complete(credentials) => {
                 self.open.push(OpenLogin { id, mechanism, since: now, state: LoginState::Pending });
-                let login = Login { name: self.name.clone(), mechanism, credentials, peer: talk.peer };
+                let login = Login { name: self.name.clone(), mechanism, credentials, peer: talk.1 };
                 Some(LoginStep::Ask { id, login: Box::new(login) })
             }
-            sasl::DialogueStep::Fail(refusal) => Some(refused(id, mechanism.name(), refusal, talk.peer, out)),
+            DialogueStep::Fail(refusal) => Some(refused(id, mechanism.name(), refusal, talk.1, out)),
         }
     }
 }

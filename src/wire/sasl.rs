@@ -36,7 +36,7 @@ pub struct SaslRefusal {
 }
 
 impl SaslRefusal {
-    fn new(reason: &'static str, user: &[u8]) -> Self {
+    pub(super) fn new(reason: &'static str, user: &[u8]) -> Self {
         Self { reason, user: brief(&String::from_utf8_lossy(user)).into_owned() }
     }
 }
@@ -77,28 +77,21 @@ impl Dialogue {
                     }
                     Err(reason) => DialogueStep::Fail(SaslRefusal::new(reason, response)),
                 },
-                Some(user) => password(user, response),
+                Some(user) => with_password(user.as_bytes(), response),
             },
             Mechanism::Oauthbearer => oauthbearer(response),
             Mechanism::Xoauth2 => xoauth2(response),
         }
     }
 
-    /// Ends the dialogue after a response that is not base64.
-    #[must_use]
-    pub fn not_base64(&self) -> SaslRefusal {
-        SaslRefusal::new(NOT_BASE64, self.user().as_bytes())
-    }
-
-    /// The name; empty if it is not known yet.
-    #[must_use]
-    pub fn user(&self) -> &str {
-        self.name.as_deref().unwrap_or_default()
+    /// Ends the dialogue for this reason.
+    pub(super) fn refused(&self, reason: &'static str) -> SaslRefusal {
+        SaslRefusal::new(reason, self.name.as_deref().unwrap_or_default().as_bytes())
     }
 }
 
 /// Also the reason for a response that was cut.
-const NOT_BASE64: &str = "invalid base64 data";
+pub(super) const NOT_BASE64: &str = "invalid base64 data";
 const PLAIN_FORMAT: &str = "invalid PLAIN data format";
 const OAUTHBEARER_FORMAT: &str = "invalid OAUTHBEARER data format";
 const XOAUTH2_FORMAT: &str = "invalid XOAUTH2 data format";
@@ -111,13 +104,13 @@ pub(super) fn may_be_cut(reason: &str) -> bool {
 /// Whether a dialogue could have given these credentials: a check of those from the local socket.
 #[must_use]
 pub fn is_legal(credentials: &Credentials) -> bool {
+    let is_name = |user: &str| name(user.as_bytes()).is_ok();
     match credentials {
         Credentials::Password { user, password } => {
-            name(user.as_bytes()).is_ok() && legal_password(password.expose().as_bytes()).is_ok()
+            is_name(user) && legal_password(password.expose().as_bytes()).is_ok()
         }
         Credentials::Token { user, token } => {
-            (user.is_empty() || name(user.as_bytes()).is_ok())
-                && bearer(&format!("Bearer {}", token.expose())).is_some_and(|legal| legal == token.expose())
+            (user.is_empty() || is_name(user)) && is_b64token(token.expose())
         }
     }
 }
@@ -149,13 +142,13 @@ fn legal_password(bytes: &[u8]) -> Result<&str, &'static str> {
     if text.contains('\0') { Err("NUL in the password") } else { Ok(text) }
 }
 
-fn password(user: String, bytes: &[u8]) -> DialogueStep {
-    match legal_password(bytes) {
-        Ok(text) => {
-            DialogueStep::Complete(Credentials::Password { user, password: Secret::new(text.to_owned()) })
-        }
-        Err(reason) => DialogueStep::Fail(SaslRefusal::new(reason, user.as_bytes())),
-    }
+/// The credentials of two responses, or of the two parts of one.
+fn with_password(user: &[u8], password: &[u8]) -> DialogueStep {
+    let credentials = name(user).and_then(|user| {
+        let password = Secret::new(legal_password(password)?.to_owned());
+        Ok(Credentials::Password { user, password })
+    });
+    ended(credentials, user)
 }
 
 /// `[authzid] NUL authcid NUL passwd`. A user may not act for another user.
@@ -174,10 +167,7 @@ fn plain(response: &[u8]) -> DialogueStep {
     if !acts_for.is_empty() && acts_for != user && folded(acts_for) != folded(user) {
         return DialogueStep::Fail(SaslRefusal::new("not allowed to act for another user", user));
     }
-    match name(user) {
-        Ok(user) => password(user, secret),
-        Err(reason) => DialogueStep::Fail(SaslRefusal::new(reason, user)),
-    }
+    with_password(user, secret)
 }
 
 /// `n,[a=authzid],^A key=value ^A … ^A` (RFC 7628 3.1). Unknown keys are ignored.
@@ -192,28 +182,24 @@ fn oauthbearer(response: &[u8]) -> DialogueStep {
         if !matches!(binding, "n" | "y") || !end.is_empty() || gs2.next().is_some() {
             return None;
         }
-        let user = match acts_for {
-            "" => String::new(),
-            named => {
-                claimed = saslname(named.strip_prefix("a=")?)?;
-                match name(claimed.as_bytes()) {
-                    Ok(user) => user,
-                    Err(reason) => return Some(Err(reason)),
-                }
+        if !acts_for.is_empty() {
+            claimed = saslname(acts_for.strip_prefix("a=")?)?;
+            if let Err(reason) = name(claimed.as_bytes()) {
+                return Some(Err(reason));
             }
-        };
+        }
         // The ends of the last pair and of the list: a token that was cut has neither.
         let pairs = rest.strip_suffix("\u{1}\u{1}")?;
         let auth = pairs.split('\u{1}').find_map(|pair| pair.strip_prefix("auth="))?;
-        Some(Ok(Credentials::Token { user, token: Secret::new(bearer(auth)?) }))
+        Some(Ok(Credentials::Token { user: claimed.clone(), token: Secret::new(bearer(auth)?) }))
     };
-    token(parse().unwrap_or(Err(OAUTHBEARER_FORMAT)), &claimed)
+    ended(parse().unwrap_or(Err(OAUTHBEARER_FORMAT)), claimed.as_bytes())
 }
 
-fn token(read: Result<Credentials, &'static str>, claimed: &str) -> DialogueStep {
+fn ended(read: Result<Credentials, &'static str>, user: &[u8]) -> DialogueStep {
     match read {
         Ok(credentials) => DialogueStep::Complete(credentials),
-        Err(reason) => DialogueStep::Fail(SaslRefusal::new(reason, claimed.as_bytes())),
+        Err(reason) => DialogueStep::Fail(SaslRefusal::new(reason, user)),
     }
 }
 
@@ -251,16 +237,19 @@ fn xoauth2(response: &[u8]) -> DialogueStep {
         let auth = pairs.find_map(|pair| pair.strip_prefix("auth="))?;
         Some(Ok(Credentials::Token { user, token: Secret::new(bearer(auth)?) }))
     };
-    token(parse().unwrap_or(Err(XOAUTH2_FORMAT)), claimed)
+    ended(parse().unwrap_or(Err(XOAUTH2_FORMAT)), claimed.as_bytes())
 }
 
 /// `Bearer`, in any case, and a b64token (RFC 6750 2.1).
 fn bearer(auth: &str) -> Option<String> {
     let (scheme, token) = auth.split_once(' ')?;
     let token = token.trim_start_matches(' ');
+    (scheme.eq_ignore_ascii_case("bearer") && is_b64token(token)).then(|| token.to_owned())
+}
+
+fn is_b64token(token: &str) -> bool {
     let body = token.trim_end_matches('=');
-    let legal = !body.is_empty() && body.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~+/".contains(&b));
-    (scheme.eq_ignore_ascii_case("bearer") && legal).then(|| token.to_owned())
+    !body.is_empty() && body.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~+/".contains(&b))
 }
 
 #[cfg(test)]
@@ -430,7 +419,7 @@ mod tests {
         assert!(refusal.user.len() < 300);
         let mut dialogue = Dialogue::new(Mechanism::Login);
         dialogue.respond(b"u");
-        assert_eq!(dialogue.not_base64(), SaslRefusal { reason: NOT_BASE64, user: "u".to_owned() });
+        assert_eq!(dialogue.refused(NOT_BASE64), SaslRefusal { reason: NOT_BASE64, user: "u".to_owned() });
     }
 
     #[test]

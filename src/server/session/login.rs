@@ -17,18 +17,21 @@ use tokio::task::{AbortHandle, JoinSet};
 use tracing::{debug, info};
 
 use super::HALF_READ;
-use super::peer::{Draining, LOOK, Waits, is_hung_up, read, write};
+use super::peer::{Draining, Waits, hung_up, read, write};
 use crate::backend::listener_context::ListenerContext;
 use crate::broker::Generation;
 use crate::lookup::RequestContext;
-use crate::model::{Answer, Failure, Login, Mechanism, Question};
+use crate::model::{Answer, Failure, Login, Question};
 use crate::server::connection_limits::SilentGuard;
-use crate::wire::dovecot::Greeting;
+use crate::wire::dovecot;
 use crate::wire::logins::{LoginConnection, LoginStep, Refused};
 use crate::wire::reply::Next;
 
 /// Concurrent logins of one connection. Postfix has one.
 const MOST: usize = 256;
+
+/// Numbers the connections, for their handshakes.
+static CONNECTIONS: AtomicU32 = AtomicU32::new(1);
 
 /// The open logins of one connection.
 struct OpenLogins {
@@ -61,7 +64,7 @@ pub(super) async fn serve<S>(
     let mut waits = Waits::new(&draining);
     let mut received = Vec::new();
     let mut out = Vec::new();
-    greet(&offered, &mut out);
+    dovecot::handshake(&offered, CONNECTIONS.fetch_add(1, Ordering::Relaxed), &mut out);
     // Whether no more is read: the peer has closed its side, or the connection is about to be closed.
     let mut is_last = false;
     // Whether there were concurrent logins, which Postfix never has.
@@ -112,26 +115,6 @@ pub(super) async fn serve<S>(
             },
         }
     }
-}
-
-/// Returns when the peer has hung up, without reading.
-async fn hung_up<S: AsFd>(stream: &mut S) {
-    while !is_hung_up(stream) {
-        tokio::time::sleep(LOOK).await;
-    }
-}
-
-/// Appends the handshake. Its cookie and number are not secret; they only have to be unique.
-fn greet(mechanisms: &[Mechanism], out: &mut Vec<u8>) {
-    static CONNECTIONS: AtomicU32 = AtomicU32::new(1);
-    let names: Vec<_> = mechanisms.iter().map(|mechanism| mechanism.name()).collect();
-    let connection = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
-    Greeting { mechanisms: &names, pid: std::process::id(), connection, cookie: cookie() }.encode(out);
-}
-
-fn cookie() -> u128 {
-    let half = || u128::from(RandomState::new().hash_one(()));
-    (half() << 64) | half()
 }
 
 impl OpenLogins {

@@ -321,7 +321,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_request_that_has_begun_is_given_up_after_30_seconds_without_a_byte() {
         let policy = || SessionProtocol::Policy("p".into());
-        for (wire, pieces) in [(SessionProtocol::Socketmap, [b"9:un", b"know"]), (policy(), [b"requ", b"est="])] {
+        for (wire, pieces) in
+            [(SessionProtocol::Socketmap, [b"9:un", b"know"]), (policy(), [b"requ", b"est="])]
+        {
             let mut served = connect(wire);
             for piece in pieces {
                 served.send(piece).await;

@@ -20,7 +20,7 @@ const WRITE: Duration = Duration::from_secs(30);
 /// The grace period after SIGTERM: for the rest of a request, and for a reply to be read.
 const GRACE: Duration = Duration::from_secs(2);
 /// How often a connection is checked if reading cannot show that the peer hung up.
-pub(super) const LOOK: Duration = Duration::from_millis(250);
+const LOOK: Duration = Duration::from_millis(250);
 /// How much is read after a request while it is answered, to detect that the peer hung up.
 const READ_AHEAD: usize = 4096;
 /// The buffer of an idle connection: a request to a map fits.
@@ -172,13 +172,18 @@ pub(super) async fn hang_up<S: AsyncRead + AsFd + Unpin>(stream: &mut S, receive
         }
     }
     // After a half-close or READ_AHEAD bytes, reading cannot show it any more.
+    hung_up(stream).await;
+}
+
+/// Returns when the peer has hung up, without reading.
+pub(super) async fn hung_up(stream: &mut impl AsFd) {
     while !is_hung_up(stream) {
         tokio::time::sleep(LOOK).await;
     }
 }
 
 /// Whether both directions are closed. A TCP peer that closed looks as if it half-closed.
-pub(super) fn is_hung_up(stream: &impl AsFd) -> bool {
+fn is_hung_up(stream: &impl AsFd) -> bool {
     has(stream, PollFlags::HUP | PollFlags::ERR)
 }
 

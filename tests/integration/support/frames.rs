@@ -12,9 +12,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use pfxhttp::model::{Answer, OnFailure, Question};
+use pfxhttp::wire::Error;
 use pfxhttp::wire::ipc::{
-    self, AnswerFrame, Error, Hello, MAX_FROM_BROKER, MAX_FROM_CLIENT, RequestFrame, Service, VERSION,
-    Verdict, Welcome,
+    self, AnswerFrame, Hello, MAX_FROM_BROKER, MAX_FROM_CLIENT, RequestFrame, Service, VERSION, Verdict,
+    Welcome,
 };
 
 use super::PATIENCE;
