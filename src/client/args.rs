@@ -10,9 +10,7 @@ use std::time::Duration;
 use crate::model::{Mechanism, OnFailure};
 use crate::wire::ipc::Service;
 
-/// The arguments.
 pub(super) struct Args {
-    /// The broker's socket.
     pub(super) socket: PathBuf,
     /// How long a lookup waits for a broker.
     pub(super) timeout: Duration,
@@ -20,11 +18,9 @@ pub(super) struct Args {
     pub(super) on_failure: OnFailure,
     /// The mechanisms of logins; `None`: those of the broker.
     pub(super) mechanisms: Option<Vec<Mechanism>>,
-    /// The service.
     pub(super) service: Service,
 }
 
-/// The action.
 pub(super) enum Invocation {
     Serve(Args),
     Print(String),
@@ -87,37 +83,31 @@ pub(super) fn parse(words: impl Iterator<Item = OsString>) -> Result<Invocation,
             Some((name, value)) => (name, Some(value.to_owned())),
             None => (option, None),
         };
+        let mut value = || match inline.clone() {
+            Some(value) => Ok(value),
+            None => words.next().transpose()?.ok_or_else(|| format!("--{name} needs a value")),
+        };
         match name {
             "help" => return Ok(Invocation::Print(HELP.to_owned())),
             "version" => {
                 return Ok(Invocation::Print(format!("pfxhttp-client {}\n", env!("CARGO_PKG_VERSION"))));
             }
-            "socket" | "timeout" | "on-failure" | "mechanisms" => {}
+            "socket" => args.socket = PathBuf::from(value()?),
+            "timeout" => args.timeout = timeout(&value()?)?,
+            "on-failure" => args.on_failure = on_failure(&value()?)?,
+            "mechanisms" => args.mechanisms = Some(mechanisms(&value()?)?),
             _ => return Err(format!("unknown option --{name}")),
         }
-        let value = match inline {
-            Some(value) => value,
-            None => words.next().transpose()?.ok_or_else(|| format!("--{name} needs a value"))?,
-        };
-        set(&mut args, name, &value)?;
     }
 }
 
-fn set(args: &mut Args, name: &str, value: &str) -> Result<(), String> {
-    match name {
-        "socket" => args.socket = PathBuf::from(value),
-        "timeout" => {
-            let seconds = value.parse().ok().filter(|seconds| (1..=90).contains(seconds));
-            args.timeout =
-                Duration::from_secs(seconds.ok_or_else(|| format!("--timeout {value:?} is not 1 to 90"))?);
-        }
-        "mechanisms" => args.mechanisms = Some(mechanisms(value)?),
-        _ => {
-            args.on_failure =
-                OnFailure::parse(value).map_err(|error| format!("--on-failure {value:?}: {error}"))?;
-        }
-    }
-    Ok(())
+fn timeout(value: &str) -> Result<Duration, String> {
+    let seconds = value.parse().ok().filter(|seconds| (1..=90).contains(seconds));
+    seconds.map(Duration::from_secs).ok_or_else(|| format!("--timeout {value:?} is not 1 to 90"))
+}
+
+fn on_failure(value: &str) -> Result<OnFailure, String> {
+    OnFailure::parse(value).map_err(|error| format!("--on-failure {value:?}: {error}"))
 }
 
 fn mechanisms(list: &str) -> Result<Vec<Mechanism>, String> {
@@ -150,18 +140,14 @@ fn settle(args: &mut Args) -> Result<(), String> {
 }
 
 fn service(word: &str, words: &mut impl Iterator<Item = Result<String, String>>) -> Result<Service, String> {
-    match word {
-        "socketmap" => Ok(Service::Socketmap),
-        "policy" => match words.next().transpose()? {
-            Some(name) if !name.is_empty() => Ok(Service::Policy { name }),
-            _ => Err("policy needs the NAME of an entry of policy_services".to_owned()),
-        },
-        "sasl" => match words.next().transpose()? {
-            Some(name) if !name.is_empty() => Ok(Service::Login { name }),
-            _ => Err("sasl needs the NAME of an entry of dovecot_sasl".to_owned()),
-        },
-        _ => Err(format!("unknown command {word:?}")),
-    }
+    let (of, section): (fn(String) -> Service, _) = match word {
+        "socketmap" => return Ok(Service::Socketmap),
+        "policy" => (|name| Service::Policy { name }, "policy_services"),
+        "sasl" => (|name| Service::Login { name }, "dovecot_sasl"),
+        _ => return Err(format!("unknown command {word:?}")),
+    };
+    let name = words.next().transpose()?.filter(|name| !name.is_empty());
+    name.map(of).ok_or_else(|| format!("{word} needs the NAME of an entry of {section}"))
 }
 
 #[cfg(test)]

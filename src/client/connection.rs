@@ -8,10 +8,9 @@ use std::time::Duration;
 use interprocess::ConnectWaitMode;
 use interprocess::local_socket::{ConnectOptions, GenericFilePath, ToFsName};
 use interprocess::os::unix::uds_local_socket::Stream;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::timespec;
 use crate::model::Deadline;
 
 /// A connection, and the bytes read from it.
@@ -45,14 +44,8 @@ pub(super) fn connect(socket: &Path) -> io::Result<Stream> {
         .connect_sync_as::<Stream>()
 }
 
-#[derive(PartialEq)]
-pub(super) enum Woken {
-    Ready,
-    HungUp,
-}
-
-/// Waits for the broker, or until Postfix hangs up.
-pub(super) fn wait(stream: &Stream, interest: PollFlags, until: Deadline) -> io::Result<Woken> {
+/// Waits for the broker; false if Postfix hangs up first.
+pub(super) fn wait(stream: &Stream, interest: PollFlags, until: Deadline) -> io::Result<bool> {
     let stdout = rustix::stdio::stdout();
     let stream = stream.as_fd();
     loop {
@@ -60,14 +53,13 @@ pub(super) fn wait(stream: &Stream, interest: PollFlags, until: Deadline) -> io:
         if left.is_zero() {
             return Err(ErrorKind::TimedOut.into());
         }
+        let left = Timespec::try_from(left).ok();
         let mut fds = [PollFd::new(&stream, interest), PollFd::new(&stdout, PollFlags::empty())];
-        match poll(&mut fds, Some(&timespec(left))) {
-            Ok(0) | Err(Errno::INTR) => continue,
-            Ok(_) => {}
+        match poll(&mut fds, left.as_ref()) {
+            Ok(0) | Err(Errno::INTR) => {}
+            Ok(_) => return Ok(!fds[0].revents().is_empty()),
             Err(error) => return Err(error.into()),
         }
-        let ready = !fds[0].revents().is_empty();
-        return Ok(if ready { Woken::Ready } else { Woken::HungUp });
     }
 }
 
@@ -76,5 +68,5 @@ pub(super) fn wait(stream: &Stream, interest: PollFlags, until: Deadline) -> io:
 pub(super) fn hung_up_within(pause: Duration) -> bool {
     let stdout = rustix::stdio::stdout();
     let mut fds = [PollFd::new(&stdout, PollFlags::empty())];
-    matches!(poll(&mut fds, Some(&timespec(pause))), Ok(1..))
+    matches!(poll(&mut fds, Timespec::try_from(pause).ok().as_ref()), Ok(1..))
 }

@@ -16,10 +16,10 @@ use std::time::{Duration, Instant};
 use rustix::event::PollFlags;
 
 use super::args::Args;
-use super::connection::{Connection, Woken, connect, hung_up_within, wait};
-use super::{failed, syslog};
+use super::connection::{Connection, connect, hung_up_within, wait};
+use super::syslog;
 use crate::model::{Answer, Deadline, Failure, LOGIN_BUDGET, LONGEST_BUDGET, Mechanism, OnFailure, Question};
-use crate::wire;
+use crate::wire::Error;
 use crate::wire::ipc::{self, Hello, MAX_FROM_BROKER, Service, Verdict, Welcome};
 
 /// The longest wait: Postfix gives up after 100 s (dict_sockmap.c).
@@ -33,27 +33,15 @@ const MAX_LOSSES: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
-/// The result of a lookup.
-pub(super) enum LookupResult {
-    /// The answer, or our own failure answer.
-    Answered(Answer),
-    /// Postfix has hung up.
-    HungUp,
-    /// The broker no longer serves this program's frame version.
-    Replaced,
-}
-
 /// The result of an attempt on one connection.
-enum AttemptResult {
+enum Attempt {
     Answered(Answer),
     /// The broker has greeted, and no request was to be sent.
     Greeted,
-    HungUp,
-    Replaced,
-    /// The connection failed, was lost, or its peer is not a broker.
+    /// Postfix has hung up, or the broker no longer serves this program's frame version.
+    End,
+    /// The connection is lost, or the broker is older.
     Lost,
-    /// The time limit of the attempt ended.
-    TimedOut,
 }
 
 /// The link to the broker. It connects again as needed.
@@ -67,7 +55,7 @@ pub(super) struct BrokerLink {
     on_failure: Option<OnFailure>,
     /// The mechanisms that the broker offers.
     offered: Option<Vec<Mechanism>>,
-    /// Whether a byte of the question has been written.
+    /// Whether a byte of the request has been written.
     has_left: bool,
     next_id: u64,
     waited_in_vain: bool,
@@ -105,8 +93,8 @@ impl BrokerLink {
         let mut pause = FIRST_PAUSE;
         while !give_up.remaining().is_zero() {
             match self.greet(give_up) {
-                Ok(None) => return self.offered.take().filter(|offered| !offered.is_empty()),
-                Ok(Some(_)) => {
+                Ok(Attempt::Greeted) => return self.offered.take().filter(|offered| !offered.is_empty()),
+                Ok(_) => {
                     self.connection = None;
                     return None;
                 }
@@ -121,11 +109,12 @@ impl BrokerLink {
         None
     }
 
-    /// Asks until there is an answer or the time limit ends.
-    pub(super) fn ask(&mut self, question: &Question) -> LookupResult {
+    /// Asks until there is an answer or the time limit ends. `None`: Postfix has hung up, or the broker no
+    /// longer serves this program's frame version.
+    pub(super) fn ask(&mut self, question: &Question) -> Option<Answer> {
         let started = Instant::now();
         let id = self.next_id;
-        self.next_id = self.next_id.wrapping_add(1);
+        self.next_id = id.wrapping_add(1);
         self.has_left = false;
         let mut alone_since = started;
         let mut pause = FIRST_PAUSE;
@@ -134,37 +123,44 @@ impl BrokerLink {
             let patience = if self.waited_in_vain { IMPATIENT } else { self.timeout };
             let give_up = Deadline::from(alone_since, patience);
             match self.attempt(question, id, started, give_up) {
-                AttemptResult::Answered(answer) => {
+                Ok(Attempt::Answered(answer)) => {
                     self.waited_in_vain = false;
-                    return LookupResult::Answered(answer);
+                    return Some(answer);
                 }
-                AttemptResult::HungUp => return LookupResult::HungUp,
-                AttemptResult::Replaced => return LookupResult::Replaced,
-                AttemptResult::TimedOut => return self.no_answer(),
-                // It may have been asked already.
-                AttemptResult::Lost if self.has_left && self.is_login() => return self.no_answer(),
-                AttemptResult::Lost if self.lose_connection() => {
-                    losses += 1;
-                    // A broker ran a moment ago, so `--timeout` starts again.
-                    alone_since = Instant::now();
-                    match losses {
-                        1 => {
-                            syslog::warn(&format!("lost the broker at {}", self.socket.display()));
-                            continue;
-                        }
-                        // This lookup may be the cause.
-                        MAX_LOSSES.. => return self.no_answer(),
-                        _ => {}
+                Ok(Attempt::End) => return None,
+                Ok(Attempt::Greeted | Attempt::Lost) => {}
+                Err(error) if error.kind() == ErrorKind::TimedOut => return Some(self.no_answer()),
+                Err(error) => {
+                    self.trouble = match self.connection {
+                        None => error.to_string(),
+                        Some(_) => format!("the broker closed the connection ({error})"),
+                    };
+                }
+            }
+            // It may have been asked already.
+            if self.has_left && self.is_login() {
+                return Some(self.no_answer());
+            }
+            if self.lose_connection() {
+                losses += 1;
+                // A broker ran a moment ago, so `--timeout` starts again.
+                alone_since = Instant::now();
+                match losses {
+                    1 => {
+                        syslog::warn(&format!("lost the broker at {}", self.socket.display()));
+                        continue;
                     }
+                    // This lookup may be the cause.
+                    MAX_LOSSES.. => return Some(self.no_answer()),
+                    _ => {}
                 }
-                AttemptResult::Greeted | AttemptResult::Lost => {}
             }
             let left = give_up.min(self.deadline(started)).remaining();
             if left.is_zero() {
-                return self.no_answer();
+                return Some(self.no_answer());
             }
             if hung_up_within(pause.min(left)) {
-                return LookupResult::HungUp;
+                return None;
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
@@ -188,8 +184,8 @@ impl BrokerLink {
 
     /// Our own failure answer. The connection is closed, so that a late answer cannot be taken for that of the
     /// next lookup; the broker then drops the lookup.
-    fn no_answer(&mut self) -> LookupResult {
-        let greeted = self.connection.take().is_some_and(|connection| connection.greeted);
+    fn no_answer(&mut self) -> Answer {
+        let greeted = self.lose_connection();
         let failure = if greeted { Failure::Timeout } else { Failure::NoBroker };
         if !greeted && !self.waited_in_vain {
             let (service, socket) = (&self.service, self.socket.display());
@@ -197,8 +193,8 @@ impl BrokerLink {
             self.waited_in_vain = true;
         }
         // To Postfix only a closed connection is temporary. `on_failure` comes with an answer of the broker.
-        let close = self.is_login().then_some(&OnFailure::Disconnect);
-        LookupResult::Answered(failed(failure, close.or(self.on_failure.as_ref())))
+        let close = self.is_login().then_some(OnFailure::Disconnect);
+        Answer::Failed { failure, on_failure: close.or_else(|| self.on_failure.clone()) }
     }
 
     fn attempt(
@@ -207,38 +203,20 @@ impl BrokerLink {
         id: u64,
         started: Instant,
         give_up: Deadline,
-    ) -> AttemptResult {
-        match self.try_to_ask(question, id, started, give_up) {
-            Ok(attempt) => attempt,
-            Err(error) if error.kind() == ErrorKind::TimedOut => AttemptResult::TimedOut,
-            Err(error) => {
-                self.trouble = match self.connection {
-                    None => error.to_string(),
-                    Some(_) => format!("the broker closed the connection ({error})"),
-                };
-                AttemptResult::Lost
-            }
-        }
-    }
-
-    fn try_to_ask(
-        &mut self,
-        question: &Question,
-        id: u64,
-        started: Instant,
-        give_up: Deadline,
-    ) -> io::Result<AttemptResult> {
+    ) -> io::Result<Attempt> {
         let mut out = Vec::with_capacity(256);
         if self.is_login() {
-            if let Some(attempt) = self.greet(give_up.min(self.deadline(started)))? {
-                return Ok(attempt);
+            match self.greet(give_up.min(self.deadline(started)))? {
+                Attempt::Greeted => {}
+                other => return Ok(other),
             }
         } else {
             self.connect(&mut out)?;
         }
         let spent_ms = u32::try_from(started.elapsed().as_millis()).unwrap_or(u32::MAX);
         if ipc::encode_request(id, spent_ms, question, &mut out).is_err() {
-            return Ok(AttemptResult::Answered(failed(Failure::Malformed, self.on_failure.as_ref())));
+            let on_failure = self.on_failure.clone();
+            return Ok(Attempt::Answered(Answer::Failed { failure: Failure::Malformed, on_failure }));
         }
         self.converse(&out, Some((id, started)), give_up)
     }
@@ -254,16 +232,13 @@ impl BrokerLink {
     }
 
     /// Makes a connection on which the broker has greeted, if there is none.
-    fn greet(&mut self, give_up: Deadline) -> io::Result<Option<AttemptResult>> {
+    fn greet(&mut self, give_up: Deadline) -> io::Result<Attempt> {
         let mut out = Vec::new();
         self.connect(&mut out)?;
         if self.connection.as_ref().is_some_and(|connection| connection.greeted) {
-            return Ok(None);
+            return Ok(Attempt::Greeted);
         }
-        match self.converse(&out, None, give_up)? {
-            AttemptResult::Greeted => Ok(None),
-            other => Ok(Some(other)),
-        }
+        self.converse(&out, None, give_up)
     }
 
     /// Writes `out` and reads until the answer to `asked` (its id and its start) has arrived; without `asked`
@@ -273,7 +248,7 @@ impl BrokerLink {
         mut out: &[u8],
         asked: Option<(u64, Instant)>,
         give_up: Deadline,
-    ) -> io::Result<AttemptResult> {
+    ) -> io::Result<Attempt> {
         loop {
             if out.is_empty()
                 && let Some(attempt) = self.take_frames(asked.map(|(id, _)| id))?
@@ -282,7 +257,7 @@ impl BrokerLink {
             }
             // The greeting may have brought the time limit.
             let overall = asked.map_or(give_up, |(_, started)| self.deadline(started));
-            let Some(connection) = self.connection.as_mut() else { return Ok(AttemptResult::Lost) };
+            let Some(connection) = self.connection.as_mut() else { return Ok(Attempt::Lost) };
             let until = if connection.greeted { overall } else { overall.min(give_up) };
             if !out.is_empty() {
                 match (&connection.stream).write(out) {
@@ -297,8 +272,8 @@ impl BrokerLink {
                 }
             }
             let interest = if out.is_empty() { PollFlags::IN } else { PollFlags::OUT };
-            if wait(&connection.stream, interest, until)? == Woken::HungUp {
-                return Ok(AttemptResult::HungUp);
+            if !wait(&connection.stream, interest, until)? {
+                return Ok(Attempt::End);
             }
             if out.is_empty() {
                 connection.read()?;
@@ -307,8 +282,8 @@ impl BrokerLink {
     }
 
     /// Decodes the greeting, then the answer. Answers to other lookups are dropped.
-    fn take_frames(&mut self, id: Option<u64>) -> io::Result<Option<AttemptResult>> {
-        let Some(connection) = self.connection.as_mut() else { return Ok(Some(AttemptResult::Lost)) };
+    fn take_frames(&mut self, id: Option<u64>) -> io::Result<Option<Attempt>> {
+        let Some(connection) = self.connection.as_mut() else { return Ok(Some(Attempt::Lost)) };
         if !connection.greeted {
             let Some((welcome, consumed)) = Welcome::decode(&connection.received).map_err(invalid)? else {
                 return Ok(None);
@@ -321,27 +296,27 @@ impl BrokerLink {
                     self.offered = Some(mechanisms);
                     connection.greeted = true;
                 }
-                Verdict::TooOld => return Ok(Some(AttemptResult::Replaced)),
+                Verdict::TooOld => return Ok(Some(Attempt::End)),
                 // During an upgrade this program is new and the broker will be restarted.
                 Verdict::TooNew => {
                     self.trouble = "the broker is older than this program".to_owned();
-                    return Ok(Some(AttemptResult::Lost));
+                    return Ok(Some(Attempt::Lost));
                 }
             }
         }
-        let Some(id) = id else { return Ok(Some(AttemptResult::Greeted)) };
+        let Some(id) = id else { return Ok(Some(Attempt::Greeted)) };
         while let Some((told, consumed)) =
             ipc::decode::<ipc::AnswerFrame>(&connection.received, MAX_FROM_BROKER).map_err(invalid)?
         {
             connection.received.drain(..consumed);
             if told.id == id {
-                return Ok(Some(AttemptResult::Answered(told.answer)));
+                return Ok(Some(Attempt::Answered(told.answer)));
             }
         }
         Ok(None)
     }
 }
 
-fn invalid(error: wire::Error) -> io::Error {
+fn invalid(error: Error) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, error)
 }

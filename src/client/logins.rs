@@ -8,7 +8,7 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use super::link::{BrokerLink, LookupResult};
+use super::link::BrokerLink;
 use super::{read_more, syslog, write_all};
 use crate::model::{Mechanism, Question};
 use crate::wire::dovecot;
@@ -33,14 +33,13 @@ pub(super) fn serve(name: &str, mechanisms: Option<Vec<Mechanism>>, mut link: Br
         }
         out.clear();
         match logins.next(&mut received, Instant::now(), &mut out) {
-            LoginStep::Ask { id, login } => match link.ask(&Question::Login(login)) {
-                LookupResult::Answered(answer) => {
-                    if logins.answer(id, &answer, false, Instant::now(), &mut out) == Next::Close {
-                        return ExitCode::SUCCESS;
-                    }
+            LoginStep::Ask { id, login } => {
+                let answer = link.ask(&Question::Login(login));
+                let next = answer.map(|answer| logins.answer(id, &answer, false, Instant::now(), &mut out));
+                if next.is_none_or(|next| next == Next::Close) {
+                    return ExitCode::SUCCESS;
                 }
-                LookupResult::HungUp | LookupResult::Replaced => return ExitCode::SUCCESS,
-            },
+            }
             LoginStep::Read => {
                 // Replies are sent before the next read.
                 if out.is_empty() && !matches!(read_more(&mut received), Ok(1..)) {

@@ -28,12 +28,12 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
-use crate::model::{Answer, Failure, OnFailure, Protocol, Question};
+use crate::model::{Answer, Failure, Protocol, Question};
 use crate::wire::ipc::{self, Service};
 use crate::wire::reply::{self, Next};
 use crate::wire::{Error, policy, socketmap};
 use args::{Args, Invocation};
-use link::{BrokerLink, LookupResult};
+use link::BrokerLink;
 
 /// How long the next byte of an incomplete request may take.
 const HALF_READ: Duration = Duration::from_secs(30);
@@ -47,10 +47,8 @@ pub fn main() -> ExitCode {
 /// The program with another frame version, for the tests of an upgrade.
 #[must_use]
 pub fn speaking(version: u16) -> ExitCode {
-    let Ok(null) = OpenOptions::new().write(true).open("/dev/null") else {
-        return ExitCode::from(75);
-    };
-    if rustix::stdio::dup2_stderr(null).is_err() {
+    let null = OpenOptions::new().write(true).open("/dev/null");
+    if !null.is_ok_and(|null| rustix::stdio::dup2_stderr(null).is_ok()) {
         return ExitCode::from(75);
     }
     match args::parse(std::env::args_os().skip(1)) {
@@ -78,13 +76,6 @@ fn is_socket(fd: BorrowedFd<'_>) -> bool {
     rustix::fs::fstat(fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_socket())
 }
 
-/// The next input of the connection.
-enum Incoming {
-    Question(Question),
-    Malformed,
-    End,
-}
-
 fn serve(mut args: Args, version: u16) -> ExitCode {
     let (service, own_fallback) = (args.service.clone(), args.on_failure.clone());
     let mechanisms = args.mechanisms.take();
@@ -97,16 +88,14 @@ fn serve(mut args: Args, version: u16) -> ExitCode {
     let mut received = Vec::new();
     let mut reply = Vec::new();
     loop {
-        let answer = match next_request(&service, &mut received) {
-            Incoming::End => return ExitCode::SUCCESS,
-            Incoming::Malformed => Answer::Failed { failure: Failure::Malformed, on_failure: None },
-            Incoming::Question(question) => match link.ask(&question) {
-                LookupResult::Answered(answer) => answer,
-                LookupResult::HungUp => return ExitCode::SUCCESS,
-                // Postfix repeats the request on a new connection, which starts the new program.
-                LookupResult::Replaced => return ExitCode::SUCCESS,
-            },
+        let Some(request) = next_request(&service, &mut received) else { return ExitCode::SUCCESS };
+        let answer = match request {
+            // If the broker no longer serves this program, Postfix repeats the request on a new connection,
+            // which starts the new program.
+            Ok(question) => link.ask(&question),
+            Err(failure) => Some(Answer::Failed { failure, on_failure: None }),
         };
+        let Some(answer) = answer else { return ExitCode::SUCCESS };
         let fallback = link.on_failure().unwrap_or(&own_fallback);
         reply.clear();
         match reply::encode(protocol, &answer, fallback, &mut reply) {
@@ -116,34 +105,34 @@ fn serve(mut args: Args, version: u16) -> ExitCode {
     }
 }
 
-/// Reads one request. Further bytes stay in `received`.
-fn next_request(service: &Service, received: &mut Vec<u8>) -> Incoming {
+/// Reads one request; `None` at the end. Further bytes stay in `received`.
+fn next_request(service: &Service, received: &mut Vec<u8>) -> Option<Result<Question, Failure>> {
     loop {
         let decoded = match service {
             Service::Socketmap => socketmap::decode(received),
             Service::Policy { name } => policy::decode(received, name),
             // Logins have a loop of their own.
-            Service::Login { .. } => return Incoming::End,
+            Service::Login { .. } => return None,
         };
         match decoded {
             Ok(Some((question, consumed))) => {
                 received.drain(..consumed);
-                return Incoming::Question(question);
+                return Some(Ok(question));
             }
             Ok(None) => {}
             Err(Error::Malformed { consumed, reason }) => {
                 syslog::warn(reason);
                 received.drain(..consumed);
-                return Incoming::Malformed;
+                return Some(Err(Failure::Malformed));
             }
             Err(Error::Framing(reason)) => {
                 syslog::warn(reason);
-                return Incoming::End;
+                return None;
             }
         }
         // After an EOF within a request the broker is not asked.
         if !matches!(read_more(received), Ok(1..)) {
-            return Incoming::End;
+            return None;
         }
     }
 }
@@ -184,24 +173,12 @@ fn write_all(mut bytes: &[u8]) -> rustix::io::Result<()> {
 
 /// Whether the descriptor became ready within `limit`.
 fn ready(fd: &PollFd<'_>, limit: Duration) -> rustix::io::Result<bool> {
-    let timeout = timespec(limit);
+    let timeout = Timespec::try_from(limit).ok();
     loop {
-        match poll(&mut [fd.clone()], Some(&timeout)) {
+        match poll(&mut [fd.clone()], timeout.as_ref()) {
             Ok(count) => return Ok(count > 0),
             Err(Errno::INTR) => {}
             Err(error) => return Err(error),
         }
     }
-}
-
-fn timespec(duration: Duration) -> Timespec {
-    Timespec {
-        tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: duration.subsec_nanos().into(),
-    }
-}
-
-/// The answer of a client that could not get one.
-fn failed(failure: Failure, on_failure: Option<&OnFailure>) -> Answer {
-    Answer::Failed { failure, on_failure: on_failure.cloned() }
 }
