@@ -16,11 +16,10 @@ use super::Error;
 use crate::model::{Mechanism, Peer};
 
 /// The longest line, without its LF: a SASL response of 12288 bytes and the other fields.
-pub const MAX_LINE: usize = 16 * 1024;
+pub(crate) const MAX_LINE: usize = 16 * 1024;
 
-/// A command of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ClientLine {
+pub(crate) enum ClientLine {
     /// The minor version: 0 for Postfix and Exim, 1 and more for Dovecot's own. The major version is 1.
     Version(u32),
     Cpid,
@@ -35,18 +34,18 @@ pub enum ClientLine {
 
 /// The beginning of a dialogue.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Auth {
+pub(crate) struct Auth {
     /// Chosen by the client; not zero.
-    pub id: u32,
+    pub(crate) id: u32,
     /// In capitals; what the SMTP client typed, so it may be anything.
-    pub mechanism: String,
-    pub initial: Initial,
-    pub peer: Peer,
+    pub(crate) mechanism: String,
+    pub(crate) initial: Initial,
+    pub(crate) peer: Peer,
 }
 
 /// An initial response.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Initial {
+pub(crate) enum Initial {
     /// There is none: the server sends the first challenge.
     Absent,
     /// Present; it may be empty.
@@ -55,12 +54,9 @@ pub enum Initial {
     Invalid,
 }
 
-/// Decodes one line of a client that announced `minor`.
-///
-/// # Errors
-/// [`Error::Framing`] for a line over the limit, another major version, and a command without a valid id,
+/// Decodes one line of a client that announced `minor`. A command without a valid id is a framing error,
 /// because it cannot be answered.
-pub fn decode(bytes: &[u8], minor: u32) -> Result<Option<(ClientLine, usize)>, Error> {
+pub(crate) fn decode(bytes: &[u8], minor: u32) -> Result<Option<(ClientLine, usize)>, Error> {
     let end = memchr::memchr(b'\n', bytes);
     if end.unwrap_or(bytes.len()) > MAX_LINE {
         return Err(Error::Framing("line longer than the limit"));
@@ -172,7 +168,7 @@ fn unescape(value: &[u8]) -> String {
 }
 
 /// Appends the whole handshake. `connection` is unique within the process. The cookie need not be secret.
-pub fn handshake(mechanisms: &[Mechanism], connection: u32, out: &mut Vec<u8>) {
+pub(crate) fn handshake(mechanisms: &[Mechanism], connection: u32, out: &mut Vec<u8>) {
     let half = || u128::from(RandomState::new().hash_one(()));
     handshake_of(mechanisms, std::process::id(), connection, (half() << 64) | half(), out);
 }
@@ -190,7 +186,7 @@ fn handshake_of(mechanisms: &[Mechanism], pid: u32, connection: u32, cookie: u12
 }
 
 /// Appends a challenge. The TAB is sent even if the challenge is empty: Postfix reads the field after it.
-pub fn challenge(id: u32, challenge: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn challenge(id: u32, challenge: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(format!("CONT\t{id}\t{}\n", STANDARD.encode(challenge)).as_bytes());
 }
 

@@ -18,7 +18,7 @@ use super::sasl::{self, Dialogue, DialogueStep, SaslRefusal};
 use crate::model::{Answer, Login, Mechanism, Peer};
 
 /// Dialogues that wait for their client.
-pub const MAX_WAITING: usize = 16;
+pub(crate) const MAX_WAITING: usize = 16;
 /// How long a dialogue may wait for its client.
 const PATIENCE: Duration = Duration::from_secs(150);
 /// The longest name of a mechanism (RFC 4422 3.1).
@@ -27,7 +27,7 @@ const TIMED_OUT: &str = "Authentication request timed out";
 
 /// What the caller does next. Replies are in `out` already.
 #[derive(Debug, PartialEq, Eq)]
-pub enum LoginStep {
+pub(crate) enum LoginStep {
     /// More bytes are needed.
     Read,
     /// This login is complete. Its answer goes to [`LoginConnection::answer`], with the same id.
@@ -43,27 +43,25 @@ pub enum LoginStep {
 /// A login that was refused without asking, for the log. The names are cut, and may hold any characters: the
 /// writer escapes them.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Refused {
-    pub mechanism: String,
-    pub reason: &'static str,
+pub(crate) struct Refused {
+    pub(crate) mechanism: String,
+    pub(crate) reason: &'static str,
     /// Empty if it is not known.
-    pub user: String,
+    pub(crate) user: String,
     /// The address of the SMTP client, as Postfix sent it.
-    pub remote: String,
+    pub(crate) remote: String,
 }
 
 impl Refused {
     /// A hint: Postfix before 3.12 cuts a longer command silently.
-    #[must_use]
-    pub fn hint(&self) -> Option<&'static str> {
+    pub(crate) fn hint(&self) -> Option<&'static str> {
         sasl::may_be_cut(self.reason)
             .then_some("a long token or password needs line_length_limit = 12288 in main.cf")
     }
 }
 
-/// The state of one connection.
 #[derive(Debug)]
-pub struct LoginConnection {
+pub(crate) struct LoginConnection {
     /// The entry of `dovecot_sasl`.
     name: String,
     offered: Vec<Mechanism>,
@@ -93,13 +91,12 @@ enum LoginState {
 
 impl LoginConnection {
     /// A connection whose greeting offers `offered`, for the entry `name`.
-    #[must_use]
-    pub fn new(name: &str, offered: Vec<Mechanism>) -> Self {
+    pub(crate) fn new(name: &str, offered: Vec<Mechanism>) -> Self {
         Self { name: name.to_owned(), offered, minor: 0, open: Vec::new() }
     }
 
     /// Handles lines of `received` until the caller has something to do. Appends replies to `out`.
-    pub fn next(&mut self, received: &mut Vec<u8>, now: Instant, out: &mut Vec<u8>) -> LoginStep {
+    pub(crate) fn next(&mut self, received: &mut Vec<u8>, now: Instant, out: &mut Vec<u8>) -> LoginStep {
         loop {
             let (line, consumed) = match dovecot::decode(received, self.minor) {
                 Ok(Some(decoded)) => decoded,
@@ -127,7 +124,7 @@ impl LoginConnection {
 
     /// Appends the reply to a login, if it is still known. With `is_last` no more is read, so a denied token
     /// gets no error challenge.
-    pub fn answer(
+    pub(crate) fn answer(
         &mut self,
         id: u32,
         answer: &Answer,

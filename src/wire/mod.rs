@@ -5,14 +5,14 @@
 //! whether the stream can go on. Every limit is checked on the bytes at hand, before anything
 //! is allocated for what a peer announces.
 
-pub mod dovecot;
+pub(crate) mod dovecot;
 pub mod ipc;
-pub mod logins;
-pub mod netstring;
-pub mod policy;
-pub mod reply;
-pub mod sasl;
-pub mod socketmap;
+pub(crate) mod logins;
+mod netstring;
+pub(crate) mod policy;
+pub(crate) mod reply;
+pub(crate) mod sasl;
+pub(crate) mod socketmap;
 
 use std::fmt;
 

@@ -6,11 +6,9 @@
 
 use super::Error;
 
-/// Finds the payload of the netstring that `bytes` begins with, of at most `limit` bytes.
-///
-/// # Errors
-/// [`Error::Framing`] for anything but a netstring, as early as possible.
-pub fn decode(bytes: &[u8], limit: usize) -> Result<Option<(&[u8], usize)>, Error> {
+/// Finds the payload of the netstring that `bytes` begins with, of at most `limit` bytes. Anything else is an
+/// error as early as possible.
+pub(crate) fn decode(bytes: &[u8], limit: usize) -> Result<Option<(&[u8], usize)>, Error> {
     let mut length = 0usize;
     for (at, &byte) in bytes.iter().enumerate() {
         match byte {
@@ -41,7 +39,7 @@ fn payload(bytes: &[u8], start: usize, length: usize) -> Result<Option<(&[u8], u
 }
 
 /// Appends `parts`, one behind the other, as one netstring.
-pub fn encode(parts: &[&[u8]], out: &mut Vec<u8>) {
+pub(crate) fn encode(parts: &[&[u8]], out: &mut Vec<u8>) {
     let length: usize = parts.iter().map(|part| part.len()).sum();
     out.reserve(length + 8);
     out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());

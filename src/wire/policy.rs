@@ -9,41 +9,30 @@ use super::Error;
 use crate::model::{Attribute, Question};
 
 /// The longest line, without its LF.
-pub const MAX_LINE: usize = 16 * 1024;
+pub(crate) const MAX_LINE: usize = 16 * 1024;
 /// The longest request, with every LF.
-pub const MAX_REQUEST: usize = 64 * 1024;
+pub(crate) const MAX_REQUEST: usize = 64 * 1024;
 /// The most attributes of a request.
-pub const MAX_ATTRIBUTES: usize = 256;
+pub(crate) const MAX_ATTRIBUTES: usize = 256;
 
 /// Decodes one request to the service `name`. An attribute that comes twice has its last value.
-///
-/// # Errors
-/// [`Error::Framing`], always: after any error the connection is closed.
-pub fn decode(bytes: &[u8], name: &str) -> Result<Option<(Question, usize)>, Error> {
+pub(crate) fn decode(bytes: &[u8], name: &str) -> Result<Option<(Question, usize)>, Error> {
     if bytes.first() == Some(&b'\n') {
         return Err(Error::Framing("policy request without attributes"));
     }
+    let too_long = Err(Error::Framing("policy request longer than the limit"));
     let Some(end) = memchr::memmem::find(bytes, b"\n\n") else {
-        return incomplete(bytes);
+        let line = memchr::memrchr(b'\n', bytes).map_or(bytes.len(), |lf| bytes.len() - lf - 1);
+        return if bytes.len() >= MAX_REQUEST || line > MAX_LINE { too_long } else { Ok(None) };
     };
     if end + 2 > MAX_REQUEST {
-        return Err(Error::Framing("policy request longer than the limit"));
+        return too_long;
     }
     let attributes = attributes(&bytes[..end])?;
-    let states_its_kind = attributes.iter().any(|a| a.name == "request" && a.value == b"smtpd_access_policy");
-    if !states_its_kind {
+    if !attributes.iter().any(|a| a.name == "request" && a.value == b"smtpd_access_policy") {
         return Err(Error::Framing("request is not smtpd_access_policy"));
     }
     Ok(Some((Question::Policy { name: name.to_owned(), attributes }, end + 2)))
-}
-
-/// Compares the received part of a request with the limits.
-fn incomplete(bytes: &[u8]) -> Result<Option<(Question, usize)>, Error> {
-    let line = memchr::memrchr(b'\n', bytes).map_or(bytes.len(), |lf| bytes.len() - lf - 1);
-    if bytes.len() >= MAX_REQUEST || line > MAX_LINE {
-        return Err(Error::Framing("policy request longer than the limit"));
-    }
-    Ok(None)
 }
 
 fn attributes(lines: &[u8]) -> Result<Vec<Attribute>, Error> {
@@ -77,7 +66,8 @@ fn attributes(lines: &[u8]) -> Result<Vec<Attribute>, Error> {
 }
 
 /// Encodes a request as Postfix does.
-pub fn encode(attributes: &[Attribute], out: &mut Vec<u8>) {
+#[cfg(feature = "broker")]
+pub(crate) fn encode(attributes: &[Attribute], out: &mut Vec<u8>) {
     for attribute in attributes {
         out.extend_from_slice(attribute.name.as_bytes());
         out.push(b'=');

@@ -21,8 +21,7 @@ use crate::model::{Answer, Failure, OnFailure, Protocol};
 
 /// What happens to the connection after the reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Next {
-    /// It waits for the next request.
+pub(crate) enum Next {
     Stay,
     /// It is closed, without a reply to this request.
     Close,
@@ -33,7 +32,7 @@ const TEMPORARY: &str = "Temporary server problem";
 
 /// Appends the reply to `answer`. `fallback` is used for a failure that names no `on_failure`
 /// of its own (a policy without an entry). Replies to logins need more: see [`login`].
-pub fn encode(protocol: Protocol, answer: &Answer, fallback: &OnFailure, out: &mut Vec<u8>) -> Next {
+pub(crate) fn encode(protocol: Protocol, answer: &Answer, fallback: &OnFailure, out: &mut Vec<u8>) -> Next {
     match protocol {
         Protocol::Socketmap => {
             socketmap(answer, out);
@@ -89,8 +88,7 @@ fn map_failure(failure: &Failure) -> String {
 
 /// Statuses that are temporary, or that concern our credentials and not the key: 5xx, 408 Request Timeout,
 /// 425 Too Early, 429 Too Many Requests (RFC 9110, 8470, 6585), 401, 403.
-#[must_use]
-pub fn is_temporary(status: u16) -> bool {
+pub(crate) fn is_temporary(status: u16) -> bool {
     matches!(status, 401 | 403 | 408 | 425 | 429 | 500..=599)
 }
 
@@ -99,15 +97,12 @@ fn policy(answer: &Answer, fallback: &OnFailure, out: &mut Vec<u8>) -> Next {
         Answer::Action(action) => action.as_str(),
         Answer::NotFound => "DUNNO",
         Answer::Failed { failure: Failure::Malformed, .. } => return Next::Close,
+        Answer::Failed { on_failure: Some(OnFailure::Action(action)), .. } => action.as_str(),
+        Answer::Failed { on_failure: Some(_), .. } => return Next::Close,
         // Values and results of logins are not answers of a policy service.
-        Answer::Value(_) | Answer::Accepted { .. } | Answer::Denied { .. } | Answer::Failed { .. } => {
-            let own = if let Answer::Failed { on_failure, .. } = answer { on_failure.as_ref() } else { None };
-            match own.unwrap_or(fallback) {
-                OnFailure::Action(action) => action.as_str(),
-                OnFailure::Disconnect | OnFailure::Auto | OnFailure::Fail | OnFailure::Temp => {
-                    return Next::Close;
-                }
-            }
+        Answer::Failed { .. } | Answer::Value(_) | Answer::Accepted { .. } | Answer::Denied { .. } => {
+            let OnFailure::Action(action) = fallback else { return Next::Close };
+            action.as_str()
         }
     };
     out.extend_from_slice(b"action=");
@@ -119,7 +114,7 @@ fn policy(answer: &Answer, fallback: &OnFailure, out: &mut Vec<u8>) -> Next {
 /// Appends the reply to a login with `id`, for a client that announced `minor`: one line, or none before a
 /// close. Values are not escaped, because Postfix and Exim do not unescape them. A value that needs it is
 /// left out, and the login does not succeed.
-pub fn login(id: u32, minor: u32, answer: &Answer, out: &mut Vec<u8>) -> Next {
+pub(crate) fn login(id: u32, minor: u32, answer: &Answer, out: &mut Vec<u8>) -> Next {
     let line = match answer {
         Answer::Accepted { user } if is_one_value(user) => format!("OK\t{id}\tuser={user}\n"),
         Answer::Denied { reason, user } => {

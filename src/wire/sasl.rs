@@ -17,22 +17,21 @@ const MAX_PASSWORD: usize = 8192;
 
 /// The next step of a dialogue.
 #[derive(Debug, PartialEq, Eq)]
-pub enum DialogueStep {
-    /// Send this challenge and read on.
+pub(crate) enum DialogueStep {
+    /// To be sent.
     Challenge(&'static [u8]),
-    /// The dialogue is complete.
     Complete(Credentials),
-    /// Refused; the API is not asked.
+    /// The API is not asked.
     Fail(SaslRefusal),
 }
 
 /// Why a login is refused.
 #[derive(Debug, PartialEq, Eq)]
-pub struct SaslRefusal {
+pub(crate) struct SaslRefusal {
     /// May be shown to the SMTP client.
-    pub reason: &'static str,
+    pub(crate) reason: &'static str,
     /// The name, for the log: as far as it is known, and cut. It may be the illegal part.
-    pub user: String,
+    pub(crate) user: String,
 }
 
 impl SaslRefusal {
@@ -43,7 +42,7 @@ impl SaslRefusal {
 
 /// A dialogue that has begun.
 #[derive(Debug)]
-pub struct Dialogue {
+pub(crate) struct Dialogue {
     mechanism: Mechanism,
     /// LOGIN: the name, after the first response.
     name: Option<String>,
@@ -51,22 +50,19 @@ pub struct Dialogue {
 
 impl Dialogue {
     /// Begins a dialogue. The initial response, if there is one, is given to `respond` like any other.
-    #[must_use]
-    pub fn new(mechanism: Mechanism) -> Self {
+    pub(crate) fn new(mechanism: Mechanism) -> Self {
         Self { mechanism, name: None }
     }
 
     /// The first challenge, if there is no initial response.
-    #[must_use]
-    pub fn prompt(&self) -> &'static [u8] {
+    pub(crate) fn prompt(&self) -> &'static [u8] {
         match self.mechanism {
             Mechanism::Login => b"Username:",
             Mechanism::Plain | Mechanism::Oauthbearer | Mechanism::Xoauth2 => b"",
         }
     }
 
-    /// Handles a response.
-    pub fn respond(&mut self, response: &[u8]) -> DialogueStep {
+    pub(crate) fn respond(&mut self, response: &[u8]) -> DialogueStep {
         match self.mechanism {
             Mechanism::Plain => plain(response),
             Mechanism::Login => match self.name.take() {
@@ -102,8 +98,8 @@ pub(super) fn may_be_cut(reason: &str) -> bool {
 }
 
 /// Whether a dialogue could have given these credentials: a check of those from the local socket.
-#[must_use]
-pub fn is_legal(credentials: &Credentials) -> bool {
+#[cfg(feature = "broker")]
+pub(crate) fn is_legal(credentials: &Credentials) -> bool {
     let is_name = |user: &str| name(user.as_bytes()).is_ok();
     match credentials {
         Credentials::Password { user, password } => {

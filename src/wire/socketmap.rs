@@ -8,17 +8,11 @@ use super::{Error, netstring};
 use crate::model::Question;
 
 /// The longest request that is read, in bytes without the framing.
-pub const MAX_REQUEST: usize = 128 * 1024;
+pub(crate) const MAX_REQUEST: usize = 128 * 1024;
 
-/// Decodes one lookup.
-///
-/// # Errors
-/// [`Error::Framing`] for anything but a netstring and for a NUL, [`Error::Malformed`] without a space or a
-/// name.
-pub fn decode(bytes: &[u8]) -> Result<Option<(Question, usize)>, Error> {
-    let Some((payload, consumed)) = netstring::decode(bytes, MAX_REQUEST)? else {
-        return Ok(None);
-    };
+/// Decodes one lookup. Without a space or a name it is malformed.
+pub(crate) fn decode(bytes: &[u8]) -> Result<Option<(Question, usize)>, Error> {
+    let Some((payload, consumed)) = netstring::decode(bytes, MAX_REQUEST)? else { return Ok(None) };
     if memchr::memchr(0, payload).is_some() {
         return Err(Error::Framing("NUL in a lookup"));
     }
@@ -33,7 +27,8 @@ pub fn decode(bytes: &[u8]) -> Result<Option<(Question, usize)>, Error> {
 }
 
 /// Encodes a lookup as Postfix does.
-pub fn encode(name: &str, key: &[u8], out: &mut Vec<u8>) {
+#[cfg(feature = "broker")]
+pub(crate) fn encode(name: &str, key: &[u8], out: &mut Vec<u8>) {
     netstring::encode(&[name.as_bytes(), b" ", key], out);
 }
 
