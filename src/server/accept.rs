@@ -12,17 +12,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use interprocess::local_socket::traits::StreamCommon;
-use interprocess::local_socket::traits::tokio::Listener as _;
-use interprocess::os::unix::uds_local_socket::tokio::Listener as LocalListener;
 use ipnet::IpNet;
-use nix::unistd::User;
 use rustix::event::PollFlags;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tracing::warn;
 
 use super::Shared;
+use super::accounts::user_name;
 use super::connection_limits::{ConnectionSlot, Permit};
 use crate::backend::admission::Pressure;
 use crate::backend::listener_context::ListenerContext;
@@ -42,7 +39,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// What the connections of an endpoint share.
 #[derive(Debug, Clone)]
 pub(super) struct Acceptor {
-    pub(super) wire: SessionProtocol,
+    pub(super) protocol: SessionProtocol,
     /// The listener's name.
     pub(super) label: Arc<str>,
     /// Networks of allowed peers; empty: all.
@@ -69,9 +66,8 @@ struct Warnings {
 /// of the thread that serves a stream registers it (`adopt`).
 pub(super) async fn accept<T, S, N, F>(
     mut next: N,
-    queue: &OwnedFd,
+    queue: OwnedFd,
     acceptor: Acceptor,
-    prepare: fn(&T),
     adopt: fn(T) -> io::Result<S>,
 ) where
     T: Send + 'static,
@@ -89,7 +85,7 @@ pub(super) async fn accept<T, S, N, F>(
             accepted = async { acceptor.listener.admit(&mut pressure).await; next().await } => accepted,
             _ = draining.begun() => {
                 // The runtime may not have seen such a connection yet.
-                if !draining.is_over() && acceptor.listener.is_open() && session::has(queue, PollFlags::IN) {
+                if !draining.is_over() && acceptor.listener.is_open() && session::has(&queue, PollFlags::IN) {
                     tokio::task::yield_now().await;
                     continue;
                 }
@@ -101,7 +97,6 @@ pub(super) async fn accept<T, S, N, F>(
         }
         match accepted {
             Ok((stream, peer)) => {
-                prepare(&stream);
                 let Some(slot) = acceptor.admit(peer, &mut warnings) else { continue };
                 let Some(permit) = acceptor.permit(&mut warnings).await else { return };
                 acceptor.serve(move || adopt(stream), slot, permit);
@@ -137,38 +132,26 @@ impl Acceptor {
             }
             return None;
         }
-        let slot = {
-            let is_login = matches!(self.wire, SessionProtocol::Login(_));
-            self.shared.limits.admit(peer, is_login, !self.allow_from.is_empty())
-        };
+        let is_login = matches!(self.protocol, SessionProtocol::Login(_));
+        let slot = self.shared.limits.admit(peer, is_login, !self.allow_from.is_empty());
         let Some(address) = peer else { return slot };
-        if slot.as_ref().is_some_and(|slot| slot.replaces_another)
-            && let Some(suppressed) = warnings.replaced.is_due()
-        {
-            warn!(
-                listener,
-                %address,
-                suppressed,
-                "server.max_connections_per_address is reached: its oldest connection without a request was closed"
-            );
-        }
-        if slot.is_none() {
-            self.counted.refused();
-            if let Some(suppressed) = warnings.address_full.is_due() {
-                warn!(
-                    listener,
-                    %address,
-                    suppressed,
-                    "server.max_connections_per_address is reached: a new connection was closed"
-                );
+        let (warning, closed) = match slot.as_ref().map(|slot| slot.replaces_another) {
+            Some(false) => return slot,
+            Some(true) => (&mut warnings.replaced, "its oldest connection without a request was closed"),
+            None => {
+                self.counted.refused();
+                (&mut warnings.address_full, "a new connection was closed")
             }
+        };
+        if let Some(suppressed) = warning.is_due() {
+            warn!(listener, %address, suppressed, "server.max_connections_per_address is reached: {closed}");
         }
         slot
     }
 
     /// Waits for a permit (`server.max_connections`); `None` if the endpoint is removed first.
     async fn permit(&self, warnings: &mut Warnings) -> Option<Permit> {
-        let (limits, is_login) = (&self.shared.limits, matches!(self.wire, SessionProtocol::Login(_)));
+        let (limits, is_login) = (&self.shared.limits, matches!(self.protocol, SessionProtocol::Login(_)));
         if let Some(permit) = limits.try_permit(is_login) {
             return Some(permit);
         }
@@ -201,13 +184,13 @@ impl Acceptor {
     ) where
         S: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static,
     {
-        let Self { wire, listener, generation, draining, shared, counted, .. } = self.clone();
+        let Self { protocol, listener, generation, draining, shared, counted, .. } = self.clone();
         let (serial, is_reserved) = (slot.serial, permit.is_reserved);
         let silent_guard = slot.silent_guard();
         let open = counted.open();
         let task = self.shared.threads.spawn(move || async move {
             if let Ok(stream) = adopt() {
-                session::serve(stream, wire, listener, generation, draining, Some(silent_guard)).await;
+                session::serve(stream, protocol, listener, generation, draining, Some(silent_guard)).await;
             }
             drop((open, permit, slot, shared));
         });
@@ -219,35 +202,33 @@ impl Acceptor {
 
 /// Replies are small and complete: they are sent at once. Keepalive detects a lost peer: an idle policy
 /// connection has no other limit.
-pub(super) fn prepare_tcp(stream: &std::net::TcpStream) {
+///
+/// Every close of a connection for logins is a reset: Postfix 3.7 sees it before its next AUTH and reconnects.
+/// After an ordinary close that AUTH fails, too (measured).
+pub(super) fn prepare_tcp(stream: &std::net::TcpStream, is_login: bool) {
     let _ = stream.set_nodelay(true);
     let _ = socket2::SockRef::from(stream).set_keepalive(true);
+    if is_login {
+        let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+    }
 }
 
-/// In addition every close is a reset: Postfix 3.7 sees it before its next AUTH and reconnects. After an
-/// ordinary close that AUTH fails, too (measured).
-pub(super) fn prepare_tcp_login(stream: &std::net::TcpStream) {
-    prepare_tcp(stream);
-    let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
-}
-
-/// Accepts on the local socket, from allowed users (unix(7), SO_PEERCRED).
-pub(super) async fn admitted(
-    listener: &LocalListener,
+/// Refuses a peer on the local socket that is not an allowed user (unix(7), SO_PEERCRED).
+pub(super) fn check_user(
+    stream: &UnixStream,
     allowed: &HashSet<u32>,
     warnings: &RateLimitedWarnings,
-) -> io::Result<UnixStream> {
-    let stream = listener.accept().await?;
-    if !allowed.is_empty() {
-        let user = stream.peer_creds()?.euid();
-        if !user.is_some_and(|user| allowed.contains(&user)) {
-            let name = user.and_then(|user| User::from_uid(user.into()).ok().flatten()).map(|user| user.name);
-            let user = user.map_or_else(|| "unknown".to_owned(), |user| user.to_string());
-            if warnings.is_first(&user) {
-                warn!(user, name, "a connection of a user that is not in server.ipc.allow_users was closed");
-            }
-            return Err(io::ErrorKind::PermissionDenied.into());
-        }
+) -> io::Result<()> {
+    if allowed.is_empty() {
+        return Ok(());
     }
-    Ok(stream.into())
+    let user = stream.peer_cred()?.uid();
+    if allowed.contains(&user) {
+        return Ok(());
+    }
+    if warnings.is_first(&user.to_string()) {
+        let name = user_name(user.into());
+        warn!(user, name, "a connection of a user that is not in server.ipc.allow_users was closed");
+    }
+    Err(io::ErrorKind::PermissionDenied.into())
 }

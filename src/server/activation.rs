@@ -5,7 +5,6 @@
 //! kept here, because a reload may remove a listener and a later one add it again.
 
 use std::io;
-use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
@@ -16,13 +15,7 @@ use super::settings::Endpoint;
 
 /// The sockets of the service manager.
 #[derive(Debug, Default)]
-pub struct Activated(Vec<(String, Handed)>);
-
-#[derive(Debug)]
-enum Handed {
-    Tcp(TcpListener),
-    Unix(UnixListener),
-}
+pub struct Activated(Vec<(String, Socket)>);
 
 impl Activated {
     /// Takes the sockets that the environment names, except those that are not listening stream sockets.
@@ -34,11 +27,11 @@ impl Activated {
         let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
         let mut names = names.split(':');
         let mut handed = ListenFd::from_env();
-        let mut sockets: Vec<(String, Handed)> = Vec::new();
+        let mut sockets: Vec<(String, Socket)> = Vec::new();
         for place in 0..handed.len() {
             let name = names.next().unwrap_or("unknown").to_owned();
-            let unix = handed.take_unix_listener(place).ok().flatten().map(Handed::Unix);
-            let socket = unix.or_else(|| handed.take_tcp_listener(place).ok().flatten().map(Handed::Tcp));
+            let unix = handed.take_unix_listener(place).ok().flatten().map(of_manager);
+            let socket = unix.or_else(|| handed.take_tcp_listener(place).ok().flatten().map(Socket::Tcp));
             let Some(socket) = socket else { continue };
             if sockets.iter().any(|(known, _)| *known == name) {
                 return Err(format!("LISTEN_FDNAMES names {name:?} twice"));
@@ -48,9 +41,7 @@ impl Activated {
         Ok(Self(sockets))
     }
 
-    /// Whether there are no such sockets.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
@@ -60,29 +51,20 @@ impl Activated {
     }
 
     /// The socket of this name, which must be at `endpoint`; `None` if there is none.
-    ///
-    /// # Errors
-    /// The socket listens somewhere else.
-    pub fn take(&self, name: &str, endpoint: &Endpoint) -> Result<Option<Socket>, Error> {
+    pub(super) fn take(&self, name: &str, endpoint: &Endpoint) -> Result<Option<Socket>, Error> {
         let Some((_, handed)) = self.0.iter().find(|(known, _)| known == name) else { return Ok(None) };
-        let wrong = |step: &'static str| Error {
-            endpoint: format!("the socket {name:?} of the service manager"),
-            step: step.into(),
-            source: io::ErrorKind::AddrNotAvailable.into(),
-        };
+        let failed = |step: &'static str| Error::of(format!("the socket {name:?} of the service manager"), step);
+        let wrong = |step| failed(step)(io::ErrorKind::AddrNotAvailable.into());
         let socket = match (handed, endpoint) {
-            (Handed::Unix(socket), Endpoint::Unix(wanted)) => {
+            (Socket::Unix(UnixEndpoint { listener: socket, .. }), Endpoint::Unix(wanted)) => {
                 let address = socket.local_addr();
                 let path = address.as_ref().ok().and_then(|address| address.as_pathname());
                 if path != Some(Path::new(&wanted.path)) {
                     return Err(wrong("it listens at another path than `address` says"));
                 }
-                socket
-                    .set_nonblocking(true)
-                    .and_then(|()| socket.try_clone())
-                    .map(|listener| Socket::Unix(UnixEndpoint { listener, name: None }))
+                socket.set_nonblocking(true).and_then(|()| socket.try_clone()).map(of_manager)
             }
-            (Handed::Tcp(socket), Endpoint::Tcp { port, .. }) => {
+            (Socket::Tcp(socket), Endpoint::Tcp { port, .. }) => {
                 let bound = socket.local_addr().map_or(0, |address| address.port());
                 if *port != 0 && bound != *port {
                     return Err(wrong("it listens at another port than `port` says"));
@@ -91,6 +73,11 @@ impl Activated {
             }
             _ => return Err(wrong("it is of another type than `type` says")),
         };
-        socket.map(Some).map_err(|source| Error { source, ..wrong("it cannot be used") })
+        socket.map(Some).map_err(failed("it cannot be used"))
     }
+}
+
+/// A socket whose path belongs to the service manager.
+fn of_manager(listener: UnixListener) -> Socket {
+    Socket::Unix(UnixEndpoint { listener, name: None })
 }

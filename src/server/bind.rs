@@ -35,37 +35,32 @@ pub(super) const BACKLOG: i32 = 4096;
 /// A listening socket and its specification.
 #[derive(Debug)]
 pub struct Bound {
-    /// The specification.
-    pub spec: Spec,
-    /// The socket.
-    pub socket: Socket,
+    pub(super) spec: Spec,
+    pub(super) socket: Socket,
 }
 
 /// An endpoint, as configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Spec {
-    /// The address or path.
-    pub endpoint: Endpoint,
-    /// The protocol.
-    pub wire: SessionProtocol,
+pub(super) struct Spec {
+    pub(super) endpoint: Endpoint,
+    pub(super) protocol: SessionProtocol,
     /// Its name in metrics; may be empty.
-    pub label: String,
+    pub(super) label: String,
     /// Its own worker pool.
-    pub pool: Option<PoolSettings>,
+    pool: Option<PoolSettings>,
     /// Whether all its requests are for one entry. It then stops accepting while the queue of that is full.
-    pub leads_to_one: bool,
+    pub(super) leads_to_one: bool,
     /// The users that may connect; empty: all.
-    pub allowed: HashSet<u32>,
+    pub(super) allowed: HashSet<u32>,
     /// Networks of allowed peers, over TCP; empty: all.
-    pub allow_from: Vec<IpNet>,
+    pub(super) allow_from: Vec<IpNet>,
     /// The service manager's name for its socket.
-    pub handed_over_as: Option<String>,
+    handed_over_as: Option<String>,
 }
 
 impl Spec {
     /// Whether both have the same address or path.
-    #[must_use]
-    pub fn is_same_endpoint(&self, other: &Self) -> bool {
+    pub(super) fn is_same_endpoint(&self, other: &Self) -> bool {
         match (&self.endpoint, &other.endpoint) {
             (Endpoint::Unix(one), Endpoint::Unix(other)) => one.path == other.path,
             // Without a port they differ in the name of the service manager alone.
@@ -74,9 +69,8 @@ impl Spec {
     }
 
     /// Whether connections need no change if the other replaces this one.
-    #[must_use]
-    pub fn is_served_alike(&self, other: &Self) -> bool {
-        self.wire == other.wire
+    pub(super) fn is_served_alike(&self, other: &Self) -> bool {
+        self.protocol == other.protocol
             && self.label == other.label
             && self.pool == other.pool
             && self.allowed == other.allowed
@@ -84,25 +78,19 @@ impl Spec {
     }
 
     /// The counters of its connections.
-    #[must_use]
-    pub fn counted(&self, metrics: &Metrics) -> Arc<ListenerMetrics> {
-        let component = self.wire.protocol().map_or(Component::Local, Component::from);
+    pub(super) fn counted(&self, metrics: &Metrics) -> Arc<ListenerMetrics> {
+        let component = self.protocol.of_postfix().map_or(Component::Local, Component::from);
         metrics.listener(component, &self.label)
     }
 
-    /// Its own worker pool.
-    #[must_use]
-    pub fn worker_pool(&self) -> Option<WorkerPool> {
+    pub(super) fn worker_pool(&self) -> Option<WorkerPool> {
         self.pool.map(|pool| WorkerPool::new(pool.workers, pool.queue))
     }
 }
 
-/// A listening socket.
 #[derive(Debug)]
-pub enum Socket {
-    /// `tcp`, `tcp6`.
+pub(super) enum Socket {
     Tcp(TcpListener),
-    /// `unix`, and the socket for `pfxhttp-client`.
     Unix(UnixEndpoint),
 }
 
@@ -112,6 +100,17 @@ pub struct Error {
     pub(super) endpoint: String,
     pub(super) step: Cow<'static, str>,
     pub(super) source: io::Error,
+}
+
+impl Error {
+    /// Makes an error of what failed in `step`.
+    pub(super) fn of(
+        endpoint: impl fmt::Display,
+        step: impl Into<Cow<'static, str>>,
+    ) -> impl FnOnce(io::Error) -> Self {
+        let (endpoint, step) = (endpoint.to_string(), step.into());
+        |source| Self { endpoint, step, source }
+    }
 }
 
 impl fmt::Display for Error {
@@ -126,18 +125,9 @@ impl std::error::Error for Error {
     }
 }
 
-/// All endpoints of the next configuration, and the new sockets.
+/// All endpoints of the next configuration; without a socket if that exists already.
 #[derive(Debug)]
-pub struct Plan {
-    pub(super) wanted: Vec<Wanted>,
-}
-
-/// An endpoint of a plan; without a socket if that exists already.
-#[derive(Debug)]
-pub(super) struct Wanted {
-    pub(super) spec: Spec,
-    pub(super) socket: Option<Socket>,
-}
+pub(crate) struct Plan(pub(super) Vec<(Spec, Option<Socket>)>);
 
 /// Makes the local socket and every listener, or takes those of the service manager: all or none.
 ///
@@ -145,9 +135,8 @@ pub(super) struct Wanted {
 /// The first endpoint that cannot be used.
 pub fn all(settings: &SocketSettings, activated: &Activated) -> Result<Vec<Bound>, Error> {
     let own = own(settings);
-    let bound =
-        specs(settings)?.into_iter().map(|spec| Ok(Bound { socket: bind(&spec, activated, own)?, spec }));
-    bound.collect()
+    let specs = specs(settings)?.into_iter();
+    specs.map(|spec| Ok(Bound { socket: bind(&spec, activated, own)?, spec })).collect()
 }
 
 /// Who besides root may write to the directories of sockets; `None` if this process is not root.
@@ -158,20 +147,14 @@ fn own(settings: &SocketSettings) -> Option<Own> {
 }
 
 /// Makes the admin socket.
-///
-/// # Errors
-/// It cannot be made.
-pub fn admin(settings: &SocketSettings) -> Result<UnixEndpoint, Error> {
+pub(crate) fn admin(settings: &SocketSettings) -> Result<UnixEndpoint, Error> {
     // A socket of another user cannot be tested by connecting. Its broker does not run any more: otherwise
     // the local socket would have been in use.
     unix::make_anew(&settings.admin, own(settings))
 }
 
 /// Makes the sockets that `present` lacks, and changes mode and owner of those that stay: all or nothing.
-///
-/// # Errors
-/// The first endpoint that cannot be used.
-pub fn plan<'b>(
+pub(crate) fn plan<'b>(
     settings: &SocketSettings,
     activated: &Activated,
     present: impl Iterator<Item = &'b Bound>,
@@ -181,20 +164,18 @@ pub fn plan<'b>(
     let mut wanted = Vec::new();
     let mut changed = Vec::new();
     for spec in specs(settings)? {
-        let there = present.iter().find(|bound| bound.spec.is_same_endpoint(&spec));
-        let socket = match there {
-            None => Some(bind(&spec, activated, own)?),
-            Some(bound) => {
-                if let (Socket::Unix(socket), Endpoint::Unix(before), Endpoint::Unix(after)) =
-                    (&bound.socket, &bound.spec.endpoint, &spec.endpoint)
-                    && before != after
-                {
-                    changed.push((socket, before, after.clone()));
-                }
-                None
-            }
+        let Some(bound) = present.iter().find(|bound| bound.spec.is_same_endpoint(&spec)) else {
+            let socket = bind(&spec, activated, own)?;
+            wanted.push((spec, Some(socket)));
+            continue;
         };
-        wanted.push(Wanted { spec, socket });
+        if let (Socket::Unix(socket), Endpoint::Unix(before), Endpoint::Unix(after)) =
+            (&bound.socket, &bound.spec.endpoint, &spec.endpoint)
+            && before != after
+        {
+            changed.push((socket, before, after.clone()));
+        }
+        wanted.push((spec, None));
     }
     // Last, because this must be undone after an error.
     for (nth, (socket, _, after)) in changed.iter().enumerate() {
@@ -205,24 +186,17 @@ pub fn plan<'b>(
             return Err(error);
         }
     }
-    Ok(Plan { wanted })
+    Ok(Plan(wanted))
 }
 
 /// The configured endpoints, the local socket first.
 fn specs(settings: &SocketSettings) -> Result<Vec<Spec>, Error> {
     let ipc = &settings.ipc;
-    let mut allowed = HashSet::new();
-    for user in &ipc.allow_users {
-        allowed.insert(user_id(user).map_err(|source| Error {
-            endpoint: ipc.socket.path.display().to_string(),
-            step: "server.ipc.allow_users".into(),
-            source,
-        })?);
-    }
-    let endpoint = Endpoint::Unix(ipc.socket.clone());
+    let allowed = ipc.allow_users.iter().map(|user| user_id(user)).collect::<io::Result<_>>();
+    let allowed = allowed.map_err(Error::of(ipc.socket.path.display(), "server.ipc.allow_users"))?;
     let local = Spec {
-        endpoint,
-        wire: SessionProtocol::Local(None),
+        endpoint: Endpoint::Unix(ipc.socket.clone()),
+        protocol: SessionProtocol::Local(None),
         label: LOCAL.to_owned(),
         pool: None,
         leads_to_one: false,
@@ -232,7 +206,7 @@ fn specs(settings: &SocketSettings) -> Result<Vec<Spec>, Error> {
     };
     let listeners = settings.listen.iter().map(|listener| {
         let name = || listener.name.as_str().into();
-        let (wire, leads_to_one) = match listener.protocol {
+        let (protocol, leads_to_one) = match listener.protocol {
             Protocol::Socketmap => (SessionProtocol::Socketmap, settings.has_one_map),
             Protocol::Policy => (SessionProtocol::Policy(name()), true),
             // A full queue must not stop it: an smtpd whose handshake fails exits.
@@ -240,7 +214,7 @@ fn specs(settings: &SocketSettings) -> Result<Vec<Spec>, Error> {
         };
         Spec {
             endpoint: listener.endpoint.clone(),
-            wire,
+            protocol,
             label: listener.name.clone(),
             pool: listener.pool,
             leads_to_one,
@@ -259,9 +233,8 @@ fn bind(spec: &Spec, activated: &Activated, own: Option<Own>) -> Result<Socket, 
             // Without a service manager, or for the local socket, we make it ourselves.
             None if activated.is_empty() || name == LOCAL => {}
             None => {
-                let endpoint = format!("the socket {name:?}");
-                let source = io::Error::new(io::ErrorKind::NotFound, "others were");
-                return Err(Error { endpoint, step: not_passed(name).into(), source });
+                let error = io::Error::new(io::ErrorKind::NotFound, "others were");
+                return Err(Error::of(format!("the socket {name:?}"), not_passed(name))(error));
             }
         }
     }
@@ -296,19 +269,17 @@ impl Bound {
     }
 
     /// For `status`.
-    #[must_use]
-    pub fn status(&self) -> Value {
-        let name = match &self.spec.wire {
+    pub(crate) fn status(&self) -> Value {
+        let name = match &self.spec.protocol {
             SessionProtocol::Socketmap | SessionProtocol::Local(_) => None,
             SessionProtocol::Policy(name) | SessionProtocol::Login(name) => Some(name),
         };
-        let kind = self.spec.wire.protocol().map_or("clients", Protocol::label);
+        let kind = self.spec.protocol.of_postfix().map_or("clients", Protocol::label);
         json!({ "endpoint": self.endpoint(), "kind": kind, "name": name.map(|name| &**name) })
     }
 
     /// The endpoint, for the log.
-    #[must_use]
-    pub fn endpoint(&self) -> String {
+    pub(crate) fn endpoint(&self) -> String {
         match (&self.socket, &self.spec.endpoint) {
             (Socket::Tcp(listener), _) => {
                 listener.local_addr().map_or_else(|_| "tcp".to_owned(), |address| address.to_string())
@@ -332,5 +303,5 @@ fn tcp(address: SocketAddr, v6_only: bool) -> Result<TcpListener, Error> {
         socket.listen(BACKLOG)?;
         Ok(socket.into())
     };
-    bind().map_err(|source| Error { endpoint: address.to_string(), step: "cannot bind".into(), source })
+    bind().map_err(Error::of(address, "cannot bind"))
 }

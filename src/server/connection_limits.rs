@@ -15,7 +15,7 @@ use tokio::task::AbortHandle;
 
 /// The limits that all connections of a broker share.
 #[derive(Debug, Clone)]
-pub struct ConnectionLimits(Arc<LimitsInner>);
+pub(crate) struct ConnectionLimits(Arc<LimitsInner>);
 
 #[derive(Debug)]
 struct LimitsInner {
@@ -68,7 +68,6 @@ struct AddressCount {
 #[derive(Debug)]
 pub(super) struct ConnectionSlot {
     limits: ConnectionLimits,
-    /// The number of the connection.
     pub(super) serial: u64,
     group: Option<Group>,
     /// Whether another connection of its address was closed for it.
@@ -77,7 +76,7 @@ pub(super) struct ConnectionSlot {
 
 /// A connection is silent until this is dropped.
 #[derive(Debug)]
-pub(crate) struct SilentGuard {
+pub(super) struct SilentGuard {
     limits: ConnectionLimits,
     serial: u64,
 }
@@ -92,8 +91,7 @@ pub(super) struct Permit {
 impl ConnectionLimits {
     /// Limits of `connections` in all, `for_logins` of them reserved for logins, and `per_address` of one
     /// address; its default is three quarters of all for an address that is neither loopback nor listed.
-    #[must_use]
-    pub fn new(connections: usize, for_logins: usize, per_address: Option<usize>) -> Self {
+    pub(crate) fn new(connections: usize, for_logins: usize, per_address: Option<usize>) -> Self {
         Self(Arc::new(LimitsInner {
             connections: Arc::new(Semaphore::new(connections.saturating_sub(for_logins).max(1))),
             for_logins: Arc::new(Semaphore::new(for_logins)),
@@ -143,7 +141,6 @@ impl ConnectionLimits {
         Some(ConnectionSlot { limits: self.clone(), serial, group, replaces_another })
     }
 
-    /// A permit, if one is free.
     pub(super) fn try_permit(&self, is_login: bool) -> Option<Permit> {
         let free = |pool: &Arc<Semaphore>| Arc::clone(pool).try_acquire_owned().ok();
         if let Some(permit) = free(&self.0.connections) {
@@ -153,7 +150,6 @@ impl ConnectionLimits {
         Some(Permit { is_reserved: true, _permit: permit })
     }
 
-    /// Waits for a permit.
     pub(super) async fn permit(&self, is_login: bool) -> Option<Permit> {
         let [any, reserved] = [&self.0.connections, &self.0.for_logins].map(Arc::clone);
         let (permit, is_reserved) = tokio::select! {

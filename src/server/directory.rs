@@ -18,11 +18,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Component, Path, PathBuf};
 
-use nix::unistd::{Gid, Group, Uid, User, geteuid};
+use nix::unistd::{Gid, Uid, geteuid};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use socket2::{Domain, SockAddr, Type};
 
+use super::accounts::{group_name, user_name};
 use super::privilege::ProcessIdentity;
 
 /// The most symbolic links in a path, as in the kernel.
@@ -43,15 +44,14 @@ pub(super) struct Own {
 
 impl Own {
     pub(super) fn of(identity: &ProcessIdentity) -> Self {
-        Self { user: identity.user(), group: identity.group() }
+        Self { user: identity.user.as_ref().map(|user| user.uid.as_raw()), group: identity.group.map(Gid::as_raw) }
     }
 
     /// Another user or group that may write to the directory or rename its files.
     fn other_writer(self, directory: &Stat, is_end: bool) -> Option<String> {
         let (user, group, mode) = (directory.st_uid, directory.st_gid, directory.st_mode);
         if user != 0 && Some(user) != self.user {
-            let name = User::from_uid(Uid::from_raw(user)).ok().flatten().map(|user| user.name);
-            return Some(format!("user {}", name.unwrap_or_else(|| user.to_string())));
+            return Some(format!("user {}", user_name(Uid::from_raw(user))));
         }
         // With the sticky bit others can add files, but not replace the next directory.
         if mode & STICKY != 0 && !is_end {
@@ -60,10 +60,8 @@ impl Own {
         if mode & OTHERS_WRITE != 0 {
             return Some("every user".to_owned());
         }
-        (mode & GROUP_WRITES != 0 && group != 0 && Some(group) != self.group).then(|| {
-            let name = Group::from_gid(Gid::from_raw(group)).ok().flatten().map(|group| group.name);
-            format!("group {}", name.unwrap_or_else(|| group.to_string()))
-        })
+        let group_writes = mode & GROUP_WRITES != 0 && group != 0 && Some(group) != self.group;
+        group_writes.then(|| format!("group {}", group_name(Gid::from_raw(group))))
     }
 }
 
@@ -93,14 +91,8 @@ impl FoundFile {
         (self.stat.st_dev, self.stat.st_ino)
     }
 
-    /// Its group.
     pub(super) fn group(&self) -> u32 {
         self.stat.st_gid
-    }
-
-    /// Whether this process has just made it: a socket without another hard link.
-    fn is_new(&self) -> bool {
-        self.is_socket() && self.stat.st_nlink == 1 && self.stat.st_uid == geteuid().as_raw()
     }
 
     pub(super) fn give_to(&self, user: Option<u32>, group: Option<u32>) -> io::Result<()> {
@@ -204,7 +196,9 @@ impl Directory {
     /// The socket that was just bound to this name, unless it was replaced.
     pub(super) fn find_new(&self, name: &OsStr) -> io::Result<FoundFile> {
         let found = self.find(name)?;
-        if found.is_new() { Ok(found) } else { Err(exists("another file has taken its name")) }
+        // A socket without another hard link.
+        let is_own = found.stat.st_nlink == 1 && found.stat.st_uid == geteuid().as_raw();
+        if found.is_socket() && is_own { Ok(found) } else { Err(exists("another file has taken its name")) }
     }
 
     pub(super) fn set_mode(&self, name: &OsStr, found: &FoundFile, mode: u32) -> io::Result<()> {
@@ -240,23 +234,12 @@ impl Directory {
 /// there is none or it is not known.
 pub(super) fn other_writer_at(path: &Path, own: Own) -> Option<String> {
     let error = Directory::of(path, Some(own)).err()?;
-    error.get_ref().is_some_and(|error| error.is::<UnsafeDirectory>()).then(|| error.to_string())
+    // The system's own errors have a number.
+    (error.kind() == ErrorKind::PermissionDenied && error.raw_os_error().is_none()).then(|| error.to_string())
 }
-
-/// Another user may write to a directory in which root would make a socket.
-#[derive(Debug)]
-struct UnsafeDirectory(String);
-
-impl std::fmt::Display for UnsafeDirectory {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for UnsafeDirectory {}
 
 fn unsafe_directory(message: String) -> io::Error {
-    io::Error::new(ErrorKind::PermissionDenied, UnsafeDirectory(message))
+    io::Error::new(ErrorKind::PermissionDenied, message)
 }
 
 /// Opens `path` for root, one name after the other, and checks each directory.
@@ -278,10 +261,8 @@ fn walk(path: &Path, own: Own) -> io::Result<OwnedFd> {
                 way.push((next, shown));
             }
             FileType::Symlink if stat.st_uid != 0 => {
-                return Err(unsafe_directory(format!(
-                    "{} is a symbolic link that is not root's",
-                    shown.display()
-                )));
+                let shown = shown.display();
+                return Err(unsafe_directory(format!("{shown} is a symbolic link that is not root's")));
             }
             FileType::Symlink if links < LINKS => {
                 links += 1;

@@ -13,14 +13,13 @@ mod accept;
 mod accounts;
 pub mod activation;
 pub mod bind;
-pub(crate) mod connection_limits;
+mod connection_limits;
 mod directory;
-pub mod privilege;
-pub mod reach;
-pub mod rights;
-pub mod session;
+pub(crate) mod privilege;
+pub(crate) mod rights;
+mod session;
 pub mod settings;
-pub mod threads;
+pub(crate) mod threads;
 mod unix;
 
 use std::io;
@@ -28,7 +27,6 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
-use interprocess::os::unix::uds_local_socket::tokio::Listener as LocalListener;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
@@ -38,25 +36,23 @@ use crate::broker::{Broker, Generation};
 use crate::observe::warnings::RateLimitedWarnings;
 use crate::server::session::{Draining, SessionProtocol};
 use crate::server::threads::Threads;
-use accept::{Acceptor, accept, admitted, prepare_tcp, prepare_tcp_login};
+use accept::{Acceptor, accept, check_user, prepare_tcp};
 use activation::Activated;
-use bind::{Bound, Plan, Socket, Wanted};
-pub use connection_limits::ConnectionLimits;
+use bind::{Bound, Plan, Socket};
+pub(crate) use connection_limits::ConnectionLimits;
 
 /// What all connections share, also across reloads.
 #[derive(Debug, Clone)]
-pub struct Shared {
-    /// How many there may be.
-    pub limits: ConnectionLimits,
+pub(crate) struct Shared {
+    pub(crate) limits: ConnectionLimits,
     /// Dropped with the connection. The channel closes with the last connection.
-    pub alive: mpsc::Sender<()>,
-    /// The threads that serve connections.
-    pub threads: Threads,
+    pub(crate) alive: mpsc::Sender<()>,
+    pub(crate) threads: Threads,
 }
 
 /// All listening sockets, each served by a task.
 #[derive(Debug)]
-pub struct Listeners {
+pub(crate) struct Listeners {
     shared: Shared,
     active: Vec<Active>,
     tasks: JoinSet<()>,
@@ -64,13 +60,12 @@ pub struct Listeners {
 
 /// The changes of a reload.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Changes {
+pub(crate) struct Changes {
     /// New endpoints.
-    pub added: Vec<String>,
-    /// How many endpoints are removed.
-    pub removed: usize,
+    pub(crate) added: Vec<String>,
+    pub(crate) removed: usize,
     /// How many endpoints have another protocol, entry, mode or owner.
-    pub changed: usize,
+    pub(crate) changed: usize,
 }
 
 /// One endpoint.
@@ -85,10 +80,7 @@ struct Active {
 
 impl Listeners {
     /// Serves all of `bound` by `broker`.
-    ///
-    /// # Errors
-    /// The runtime refuses a socket.
-    pub fn start(bound: Vec<Bound>, broker: &Arc<Broker>, shared: Shared) -> io::Result<Self> {
+    pub(crate) fn start(bound: Vec<Bound>, broker: &Arc<Broker>, shared: Shared) -> io::Result<Self> {
         let mut listeners = Self { shared, active: Vec::new(), tasks: JoinSet::new() };
         for bound in bound {
             listeners.add(bound, broker)?;
@@ -97,13 +89,12 @@ impl Listeners {
     }
 
     /// The present sockets, for a plan of the next ones.
-    pub fn bound(&self) -> impl Iterator<Item = &Bound> {
+    pub(crate) fn bound(&self) -> impl Iterator<Item = &Bound> {
         self.active.iter().map(|active| &active.bound)
     }
 
     /// Connections that are open, as far as they are counted.
-    #[must_use]
-    pub fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.shared.alive.strong_count().saturating_sub(1 + self.active.len())
     }
 
@@ -111,11 +102,11 @@ impl Listeners {
     ///
     /// # Errors
     /// The runtime refuses a socket. The others are served.
-    pub fn follow(&mut self, plan: Plan, broker: &Arc<Broker>) -> io::Result<Changes> {
+    pub(crate) fn follow(&mut self, plan: Plan, broker: &Arc<Broker>) -> io::Result<Changes> {
         let mut changes = Changes::default();
         let mut before = std::mem::take(&mut self.active);
         let mut outcome = Ok(());
-        for Wanted { spec, socket } in plan.wanted {
+        for (spec, socket) in plan.0 {
             let place = before.iter().position(|active| active.bound.spec.is_same_endpoint(&spec));
             let served = match (place.map(|place| before.swap_remove(place)), socket) {
                 (Some(mut active), _) if active.bound.spec.is_served_alike(&spec) => {
@@ -153,7 +144,7 @@ impl Listeners {
 
     /// Stops accepting. Connections end after the replies to the requests that they have sent. Connections in
     /// the queue of a socket of `activated` are left to the next broker.
-    pub async fn stop(mut self, activated: &Activated) {
+    pub(crate) async fn stop(mut self, activated: &Activated) {
         let now = Instant::now();
         for active in &self.active {
             if active.bound.is_handed_over(activated) {
@@ -165,7 +156,7 @@ impl Listeners {
     }
 
     /// Waits for a task that panics: a broker without one of its listeners must not look alive.
-    pub async fn panicked(&mut self) -> JoinError {
+    pub(crate) async fn panicked(&mut self) -> JoinError {
         loop {
             match self.tasks.join_next().await {
                 Some(Err(error)) if error.is_panic() => return error,
@@ -183,7 +174,7 @@ impl Listeners {
             ListenerContext::new(bound.spec.worker_pool(), bound.spec.leads_to_one, Arc::clone(&counted));
         let generation = Arc::new(Generation::new(Arc::clone(broker)));
         let acceptor = Acceptor {
-            wire: bound.spec.wire.clone(),
+            protocol: bound.spec.protocol.clone(),
             label: bound.spec.label.as_str().into(),
             allow_from: bound.spec.allow_from.as_slice().into(),
             listener: listener.clone(),
@@ -199,37 +190,32 @@ impl Listeners {
 
     /// Accepts on a copy of the descriptor, so that the socket outlives the task.
     fn spawn(&mut self, bound: &Bound, acceptor: Acceptor) -> io::Result<AbortHandle> {
-        let is_login = matches!(acceptor.wire, SessionProtocol::Login(_));
         Ok(match &bound.socket {
             Socket::Tcp(listener) => {
                 let queue = OwnedFd::from(listener.try_clone()?);
                 let listener = TcpListener::from_std(listener.try_clone()?)?;
-                let prepare = if is_login { prepare_tcp_login } else { prepare_tcp };
+                let is_login = matches!(acceptor.protocol, SessionProtocol::Login(_));
                 self.tasks.spawn(async move {
                     let next = async || {
                         let (stream, peer) = listener.accept().await?;
-                        Ok((stream.into_std()?, Some(peer.ip())))
+                        let stream = stream.into_std()?;
+                        prepare_tcp(&stream, is_login);
+                        Ok((stream, Some(peer.ip())))
                     };
-                    accept(next, &queue, acceptor, prepare, TcpStream::from_std).await;
-                })
-            }
-            Socket::Unix(socket) if matches!(acceptor.wire, SessionProtocol::Local(_)) => {
-                let queue = OwnedFd::from(socket.listener.try_clone()?);
-                let listener = LocalListener::try_from(OwnedFd::from(socket.listener.try_clone()?))?;
-                let allowed = bound.spec.allowed.clone();
-                self.tasks.spawn(async move {
-                    let warnings = RateLimitedWarnings::default();
-                    let next =
-                        async || Ok((admitted(&listener, &allowed, &warnings).await?.into_std()?, None));
-                    accept(next, &queue, acceptor, |_| {}, UnixStream::from_std).await;
+                    accept(next, queue, acceptor, TcpStream::from_std).await;
                 })
             }
             Socket::Unix(socket) => {
                 let queue = OwnedFd::from(socket.listener.try_clone()?);
                 let listener = UnixListener::from_std(socket.listener.try_clone()?)?;
+                let (allowed, warnings) = (bound.spec.allowed.clone(), RateLimitedWarnings::default());
                 self.tasks.spawn(async move {
-                    let next = async || Ok((listener.accept().await?.0.into_std()?, None));
-                    accept(next, &queue, acceptor, |_| {}, UnixStream::from_std).await;
+                    let next = async || {
+                        let (stream, _) = listener.accept().await?;
+                        check_user(&stream, &allowed, &warnings)?;
+                        Ok((stream.into_std()?, None))
+                    };
+                    accept(next, queue, acceptor, UnixStream::from_std).await;
                 })
             }
         })

@@ -1,5 +1,6 @@
-//! Whether a start would find directories, users and jail, and could make the sockets: warnings of `check`.
-//! Modes, owners and groups are checked; access lists (acl(5)) and security modules are not.
+//! Whether a start would find directories, users and jail, and could make the sockets, and whether Postfix
+//! can open them: warnings of `check`. Modes, owners and groups are checked; access lists (acl(5)) and
+//! security modules are not.
 //!
 //! A broker that root starts makes its sockets as root, only in directories where no other user may write. A
 //! reload makes and changes sockets with the rights of `run_as_user`.
@@ -8,34 +9,36 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use nix::unistd::{User, getegid, geteuid, getgroups};
+use nix::unistd::{Gid, Uid, User, getegid, geteuid, getgroups};
 
-use super::accounts::{group_id, user_id};
+use super::accounts::{group_id, groups, user, user_id, user_name};
 use super::directory::{Own, other_writer_at};
 use super::privilege::{self, ProcessIdentity};
-use super::reach::Visitor;
 use super::settings::{Endpoint, SocketSettings, UnixSocket};
 use crate::document::Place;
 
-/// The bits that creating a file in a directory needs.
+/// Bits of others: to open a socket, to enter a directory, and to make a file in it.
+const READ_WRITE: u32 = 0o6;
+const SEARCH: u32 = 0o1;
 const WRITE_AND_SEARCH: u32 = 0o3;
+/// Of a directory's mode.
+const SETGID: u32 = 0o2000;
 
 /// The problems of a start, a sentence each.
 #[derive(Debug, Default)]
-pub struct Missing {
+pub(crate) struct Missing {
     /// Missing users and groups: a start fails.
-    pub owners: Vec<String>,
+    pub(crate) owners: Vec<String>,
     /// Problems that may be solved by then (a service manager makes directories), or concern only a user.
-    pub warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
 }
 
 /// Checks what a start by `config`, read from `file`, needs.
-#[must_use]
-pub fn missing(file: &Path, settings: &SocketSettings) -> Missing {
+pub(crate) fn missing(file: &Path, settings: &SocketSettings) -> Missing {
     let mut missing = Missing::default();
     let privileges = &settings.privileges;
     let identity = ProcessIdentity::of(privileges);
-    missing.owners.extend(identity.as_ref().err().map(ToString::to_string));
+    missing.owners.extend(identity.as_ref().err().cloned());
     let ipc = &settings.ipc;
     for (user, place) in ipc.allow_users.iter().zip(&ipc.allowed_at) {
         let Err(error) = user_id(user) else { continue };
@@ -69,6 +72,31 @@ pub fn missing(file: &Path, settings: &SocketSettings) -> Missing {
     missing
 }
 
+/// A sentence for each listener that user postfix cannot open; none if there is no such user. Postfix would
+/// only log "permission denied".
+pub(crate) fn closed_to_postfix(settings: &SocketSettings) -> Vec<String> {
+    let Some(postfix) = user("postfix").ok().and_then(|user| Visitor::of(&user)) else { return Vec::new() };
+    let broker = settings.privileges.user.as_deref().and_then(|name| user(name).ok());
+    let own = broker.map_or((geteuid(), getegid()), |user| (user.uid, user.gid));
+    // The first one is the local socket.
+    let listeners = sockets(settings, false).skip(1);
+    listeners.filter_map(|socket| obstacle(socket, own, &postfix)).collect()
+}
+
+fn obstacle(socket: &UnixSocket, own: (Uid, Gid), postfix: &Visitor) -> Option<String> {
+    let path = socket.path.display();
+    let mut directories = socket.path.ancestors().skip(1);
+    if let Some(directory) = directories.find(|directory| postfix.is_kept_from(directory, SEARCH)) {
+        let directory = directory.display();
+        return Some(format!("warning: {path}: user postfix may not enter {directory}"));
+    }
+    let owner = socket.user.as_deref().map_or(Ok(own.0.as_raw()), user_id).ok()?;
+    let inherited = || inherited_group(directory_of(socket)).unwrap_or(own.1.as_raw());
+    let group = socket.group.as_deref().map_or_else(|| Ok(inherited()), group_id).ok()?;
+    let opens = postfix.may(READ_WRITE, socket.mode, owner, group);
+    (!opens).then(|| format!("warning: {path}: user postfix may not open it; see its mode, user and group"))
+}
+
 /// The unix sockets, with or without those that a service manager may make.
 fn sockets(settings: &SocketSettings, handed_over: bool) -> impl Iterator<Item = &UnixSocket> {
     let listeners = settings.listen.iter().filter_map(move |listener| match &listener.endpoint {
@@ -78,8 +106,43 @@ fn sockets(settings: &SocketSettings, handed_over: bool) -> impl Iterator<Item =
     std::iter::once(&settings.ipc.socket).chain(listeners)
 }
 
-/// Of a directory's mode.
-const SETGID: u32 = 0o2000;
+fn directory_of(socket: &UnixSocket) -> &Path {
+    socket.path.parent().unwrap_or(Path::new("/"))
+}
+
+/// A new file gets the group of a directory with the set-group-id bit (inode(7)).
+fn inherited_group(directory: &Path) -> Option<u32> {
+    fs::metadata(directory).ok().filter(|found| found.mode() & SETGID != 0).map(|found| found.gid())
+}
+
+/// User and groups of a process.
+struct Visitor {
+    user: u32,
+    groups: Vec<u32>,
+}
+
+impl Visitor {
+    fn of(user: &User) -> Option<Self> {
+        let groups = groups(user, user.gid).ok()?.into_iter().map(Gid::as_raw).collect();
+        Some(Self { user: user.uid.as_raw(), groups })
+    }
+
+    /// Whether `mode` allows `bits`: only the class that fits first counts (path_resolution(7)).
+    fn may(&self, bits: u32, mode: u32, owner: u32, group: u32) -> bool {
+        let class = match () {
+            () if self.user == owner => mode >> 6,
+            () if self.groups.contains(&group) => mode >> 3,
+            () => mode,
+        };
+        class & bits == bits
+    }
+
+    /// Whether the mode of this directory does not allow `bits`.
+    fn is_kept_from(&self, directory: &Path, bits: u32) -> bool {
+        fs::metadata(directory)
+            .is_ok_and(|found| !self.may(bits, found.mode(), found.uid(), found.gid()))
+    }
+}
 
 /// A user other than root who makes sockets.
 struct Maker {
@@ -91,49 +154,54 @@ struct Maker {
 
 impl Maker {
     fn of(settings: &SocketSettings) -> Option<Self> {
-        let (maker, is_root) = match settings.privileges.user.as_deref() {
-            Some(name) => {
-                let uid = user_id(name).ok()?;
-                let user = User::from_uid(uid.into()).ok().flatten()?;
-                let visitor = Visitor::named(&user.name)?;
-                let fails = "root may at the start, but no reload could";
-                (Self { visitor, name: user.name, fails }, uid == 0)
-            }
-            None => {
-                let user = geteuid();
-                // A service manager may give groups that the group database lacks.
-                let groups = getgroups().ok()?.into_iter().chain([getegid()]);
-                let visitor =
-                    Visitor { user: user.as_raw(), groups: groups.map(nix::unistd::Gid::as_raw).collect() };
-                let name = User::from_uid(user).ok().flatten().map(|user| user.name);
-                let name = name.unwrap_or_else(|| user.to_string());
-                (Self { visitor, name, fails: "a start by this user fails" }, user.is_root())
-            }
-        };
-        (!is_root).then_some(maker)
+        if let Some(name) = &settings.privileges.user {
+            let user = user(name).ok().filter(|user| !user.uid.is_root())?;
+            let fails = "root may at the start, but no reload could";
+            return Some(Self { visitor: Visitor::of(&user)?, name: user.name, fails });
+        }
+        let user = Some(geteuid()).filter(|user| !user.is_root())?;
+        // A service manager may give groups that the group database lacks.
+        let groups = getgroups().ok()?.into_iter().chain([getegid()]).map(Gid::as_raw).collect();
+        let visitor = Visitor { user: user.as_raw(), groups };
+        Some(Self { visitor, name: user_name(user), fails: "a start by this user fails" })
     }
 
     fn obstacles(&self, socket: &UnixSocket) -> Vec<String> {
         let Self { visitor, name, fails } = self;
-        let path = socket.path.display();
+        let (path, directory) = (socket.path.display(), directory_of(socket));
+        let inherited = inherited_group(directory);
         let mut obstacles = Vec::new();
-        let directory = socket.path.parent().unwrap_or(Path::new("/"));
-        // With this bit a new file gets the group of the directory.
-        let given = fs::metadata(directory).ok().filter(|found| found.mode() & SETGID != 0);
-        let given = given.map(|found| found.gid());
         if let Some(group) = &socket.group
-            && group_id(group).is_ok_and(|id| !visitor.groups.contains(&id) && given != Some(id))
+            && group_id(group).is_ok_and(|id| !visitor.groups.contains(&id) && inherited != Some(id))
         {
             let help = format!("usermod -aG {group} {name}");
             obstacles
                 .push(format!("warning: {path}: user {name} is not in its group {group}: {fails} ({help})"));
         }
-        let is_closed = fs::metadata(directory)
-            .is_ok_and(|found| !visitor.may(WRITE_AND_SEARCH, found.mode(), found.uid(), found.gid()));
-        if is_closed {
+        if visitor.is_kept_from(directory, WRITE_AND_SEARCH) {
             let directory = directory.display();
             obstacles.push(format!("warning: {path}: user {name} may not write to {directory}: {fails}"));
         }
         obstacles
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_class_that_fits_counts() {
+        let postfix = Visitor { user: 10, groups: vec![20] };
+        for (mode, owner, group, opens) in [
+            (0o666, 1, 1, true),
+            (0o660, 1, 20, true),
+            (0o660, 10, 1, true),
+            (0o660, 1, 1, false),
+            (0o606, 1, 20, false),
+            (0o066, 10, 20, false),
+        ] {
+            assert_eq!(postfix.may(READ_WRITE, mode, owner, group), opens, "{mode:o} {owner} {group}");
+        }
     }
 }

@@ -18,7 +18,7 @@ use crate::observe::count_guard::CountGuard;
 
 /// Lets the ready tasks of this thread run first. Replies are then sent in a row, and their reader wakes up
 /// once. Unlike tokio's `yield_now` it does not poll for further events.
-pub async fn yield_to_others() {
+pub(crate) async fn yield_to_others() {
     let mut is_last = false;
     poll_fn(|cx| {
         if is_last {
@@ -33,7 +33,7 @@ pub async fn yield_to_others() {
 
 /// The threads. They live as long as the process.
 #[derive(Debug, Clone)]
-pub struct Threads(Arc<[Thread]>);
+pub(crate) struct Threads(Arc<[Thread]>);
 
 #[derive(Debug)]
 struct Thread {
@@ -44,15 +44,12 @@ struct Thread {
 
 impl Threads {
     /// Starts one for each processor.
-    ///
-    /// # Errors
-    /// The system gives no thread or no poller.
-    pub fn start() -> io::Result<Self> {
+    pub(crate) fn start() -> io::Result<Self> {
         (1..thread_count()).map(Thread::start).collect::<io::Result<_>>().map(Self)
     }
 
     /// Runs the future of `begin` on the thread with the fewest tasks. The handle aborts it.
-    pub fn spawn<F>(&self, begin: impl FnOnce() -> F + Send + 'static) -> Option<AbortHandle>
+    pub(crate) fn spawn<F>(&self, begin: impl FnOnce() -> F + Send + 'static) -> Option<AbortHandle>
     where
         F: Future<Output = ()> + Send,
     {
@@ -66,7 +63,7 @@ impl Threads {
     }
 
     /// Returns when every thread has run a task; never if one is stuck.
-    pub async fn turn(&self) {
+    pub(crate) async fn turn(&self) {
         for thread in &*self.0 {
             if thread.runtime.spawn(async {}).await.is_err() {
                 std::future::pending::<()>().await;

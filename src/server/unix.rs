@@ -10,9 +10,9 @@ use std::io::{self, ErrorKind};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use nix::unistd::{User, geteuid};
+use nix::unistd::geteuid;
 
-use super::accounts::{group_id, user_id};
+use super::accounts::{group_id, user_id, user_name};
 use super::bind::{BACKLOG, Error};
 use super::directory::{Directory, FoundFile, Inode, Own};
 use super::settings::UnixSocket;
@@ -49,21 +49,14 @@ impl UnixEndpoint {
     /// Changes mode and owner of the listening socket.
     pub(super) fn change_rights(&self, socket: &UnixSocket, own: Option<Own>) -> Result<(), Error> {
         let Some(name) = &self.name else { return Ok(()) };
-        let changed = place(&socket.path, own).and_then(|(directory, name_there)| {
-            let lost = |source| ("cannot find it".to_owned(), source);
-            let found = directory.find(name_there).map_err(lost)?;
-            if found.inode() != name.inode {
-                return Err(lost(io::Error::new(ErrorKind::NotFound, "another file has its name")));
-            }
-            set_rights(&directory, name_there, &found, socket)
+        let (directory, name_there) = place(&socket.path, own)?;
+        let found = directory.find(name_there).and_then(|found| match found.inode() == name.inode {
+            true => Ok(found),
+            false => Err(io::Error::new(ErrorKind::NotFound, "another file has its name")),
         });
-        changed.map_err(|failed| error(&socket.path, failed))
+        let found = found.map_err(Error::of(socket.path.display(), "cannot find it"))?;
+        set_rights(&directory, name_there, &found, socket)
     }
-}
-
-/// Makes a socket.
-pub(super) fn make(socket: &UnixSocket, own: Option<Own>) -> Result<UnixEndpoint, Error> {
-    try_to_make(socket, own).map_err(|failed| error(&socket.path, failed))
 }
 
 /// Makes a socket where one of another user may be left, which cannot be tested by connecting.
@@ -76,25 +69,15 @@ pub(super) fn make_anew(socket: &UnixSocket, own: Option<Own>) -> Result<UnixEnd
     make(socket, own)
 }
 
-/// What failed, and why.
-type Failed = (String, io::Error);
-
-fn error(path: &Path, (step, source): Failed) -> Error {
-    Error { endpoint: path.display().to_string(), step: step.into(), source }
+fn place(path: &Path, own: Option<Own>) -> Result<(Directory, &OsStr), Error> {
+    let directory = Directory::of(path, own).map_err(Error::of(path.display(), "cannot use its directory"))?;
+    let name = path.file_name().ok_or_else(|| ErrorKind::InvalidInput.into());
+    Ok((directory, name.map_err(Error::of(path.display(), "it names no socket"))?))
 }
 
-fn place(path: &Path, own: Option<Own>) -> Result<(Directory, &OsStr), Failed> {
-    let directory = Directory::of(path, own);
-    let directory = directory.map_err(|source| ("cannot use its directory".to_owned(), source))?;
-    let name = path.file_name().ok_or(("it names no socket".to_owned(), ErrorKind::InvalidInput.into()))?;
-    Ok((directory, name))
-}
-
-fn try_to_make(socket: &UnixSocket, own: Option<Own>) -> Result<UnixEndpoint, Failed> {
-    let failed = |step: &str| {
-        let step = step.to_owned();
-        move |source| (step, source)
-    };
+/// Makes a socket.
+pub(super) fn make(socket: &UnixSocket, own: Option<Own>) -> Result<UnixEndpoint, Error> {
+    let failed = |step: &'static str| Error::of(socket.path.display(), step);
     let (directory, name) = place(&socket.path, own)?;
     let mut lock = OsString::from(name);
     lock.push(".lock");
@@ -108,16 +91,11 @@ fn try_to_make(socket: &UnixSocket, own: Option<Own>) -> Result<UnixEndpoint, Fa
         directory.rename(&temporary, name).map_err(failed("cannot give it its name"))?;
         Ok(found.inode())
     });
-    match placed {
-        Ok(inode) => {
-            let name = Some(OwnedName { path: socket.path.clone(), inode, _lock: lock });
-            Ok(UnixEndpoint { listener, name })
-        }
-        Err(failed) => {
-            let _ = directory.remove(&temporary);
-            Err(failed)
-        }
-    }
+    let inode = placed.inspect_err(|_| {
+        let _ = directory.remove(&temporary);
+    })?;
+    let name = Some(OwnedName { path: socket.path.clone(), inode, _lock: lock });
+    Ok(UnixEndpoint { listener, name })
 }
 
 /// Sets mode and owner of a socket. The error names the one that fails.
@@ -126,20 +104,22 @@ fn set_rights(
     name: &OsStr,
     found: &FoundFile,
     socket: &UnixSocket,
-) -> Result<(), Failed> {
+) -> Result<(), Error> {
+    let path = socket.path.display();
     if let Some(group) = &socket.group {
         let given = group_id(group).and_then(|id| {
             // The directory may have set the group already, and the unit may forbid chown(2).
             if found.group() == id { Ok(()) } else { found.give_to(None, Some(id)) }
         });
-        given.map_err(|error| (format!("cannot give it the group {group}"), not_a_member(group, error)))?;
+        let given = given.map_err(|error| not_a_member(group, error));
+        given.map_err(Error::of(&path, format!("cannot give it the group {group}")))?;
     }
     // Last, because only the owner may do the rest.
     let mode = directory.set_mode(name, found, socket.mode);
-    mode.map_err(|error| ("cannot give it its mode".to_owned(), error))?;
+    mode.map_err(Error::of(&path, "cannot give it its mode"))?;
     if let Some(user) = &socket.user {
         let given = user_id(user).and_then(|id| found.give_to(Some(id), None));
-        given.map_err(|error| (format!("cannot give it the user {user}"), error))?;
+        given.map_err(Error::of(&path, format!("cannot give it the user {user}")))?;
     }
     Ok(())
 }
@@ -149,8 +129,7 @@ fn not_a_member(group: &str, error: io::Error) -> io::Error {
     if error.kind() != ErrorKind::PermissionDenied {
         return error;
     }
-    let own = geteuid();
-    let user = User::from_uid(own).ok().flatten().map_or_else(|| own.to_string(), |user| user.name);
+    let user = user_name(geteuid());
     let message = format!(
         "this process is not in it (usermod -aG {group} {user}), or its unit allows no chown(2): a directory of \
          this group with the setgid bit gives it, too"

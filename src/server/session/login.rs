@@ -152,7 +152,11 @@ impl OpenLogins {
                         return Ok(Next::Close);
                     }
                 }
-                LoginStep::Forget(id) => self.forget(id),
+                LoginStep::Forget(id) => {
+                    if let Some((_, task)) = self.known.remove(&id) {
+                        task.abort();
+                    }
+                }
                 LoginStep::Refused(refused) => log_refusal(&self.name, &refused),
                 LoginStep::Close(reason) => return Err(reason),
             }
@@ -178,25 +182,14 @@ impl OpenLogins {
         self.known.insert(id, (serial, task));
     }
 
-    fn forget(&mut self, id: u32) {
-        if let Some((_, task)) = self.known.remove(&id) {
-            task.abort();
-        }
-    }
-
     /// The next answer; `None` for a forgotten login. Pending if no login is open.
     async fn next(&mut self) -> Option<(u32, Answer)> {
         let Some(ended) = self.tasks.join_next().await else { return std::future::pending().await };
-        match ended {
-            Ok((serial, id, answer)) => {
-                let is_known = self.known.get(&id).is_some_and(|(known, _)| *known == serial);
-                is_known.then(|| {
-                    self.known.remove(&id);
-                    (id, answer)
-                })
-            }
-            Err(_aborted) => None,
-        }
+        // The error of a login that was aborted.
+        let (serial, id, answer) = ended.ok()?;
+        self.known.get(&id).filter(|(known, _)| *known == serial)?;
+        self.known.remove(&id);
+        Some((id, answer))
     }
 }
 

@@ -31,8 +31,7 @@ use crate::wire::ipc::{
 };
 use crate::wire::reply::{self, Next};
 use crate::wire::{self, policy, sasl, socketmap};
-pub use peer::Draining;
-pub(crate) use peer::has;
+pub(super) use peer::{Draining, has};
 use peer::{Waits, hang_up, read, write};
 
 const IDLE_MAP: Duration = Duration::from_secs(300);
@@ -40,12 +39,11 @@ const HALF_READ: Duration = Duration::from_secs(30);
 
 /// The protocol of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SessionProtocol {
-    /// socketmap_table(5).
+pub(super) enum SessionProtocol {
     Socketmap,
-    /// SMTPD_POLICY_README, to the entry of this name.
+    /// To the entry of this name.
     Policy(Arc<str>),
-    /// Dovecot's authentication protocol, to the entry of this name.
+    /// Likewise.
     Login(Arc<str>),
     /// Frames of `pfxhttp-client`, to the service that its hello names.
     Local(Option<Service>),
@@ -53,22 +51,19 @@ pub enum SessionProtocol {
 
 /// What to do with the bytes read so far.
 enum NextInput {
-    /// Read more bytes.
     Read,
-    /// Ask the broker.
     Ask { id: Option<u64>, question: Question, spent: Duration },
     /// Reply without asking.
     Say(Answer),
-    /// Close the connection.
     Close(&'static str),
 }
 
 /// Serves `stream`, which came through `listener`, until its end. When the broker stops, requests that have been
 /// read are answered, except those after a request that takes longer than the grace period. `silent_guard`
 /// is dropped with the first complete request.
-pub(crate) async fn serve<S>(
+pub(super) async fn serve<S>(
     mut stream: S,
-    mut wire: SessionProtocol,
+    mut protocol: SessionProtocol,
     listener: ListenerContext,
     generation: Arc<Generation>,
     mut draining: Draining,
@@ -76,7 +71,7 @@ pub(crate) async fn serve<S>(
 ) where
     S: AsyncRead + AsyncWrite + AsFd + Unpin,
 {
-    if let SessionProtocol::Login(name) = &wire {
+    if let SessionProtocol::Login(name) = &protocol {
         return login::serve(stream, name, &listener, &generation, draining, silent_guard).await;
     }
     let mut received = Vec::new();
@@ -89,7 +84,7 @@ pub(crate) async fn serve<S>(
         out.clear();
         // The request keeps this generation until it is answered.
         let broker = generation.current();
-        let step = wire.next(&mut received, &broker, &mut out);
+        let step = protocol.next(&mut received, &broker, &mut out);
         // The peer has sent a greeting or a request.
         silent_guard.take_if(|_| !out.is_empty() || !matches!(step, NextInput::Read));
         // The greeting is sent before the first answer.
@@ -111,12 +106,12 @@ pub(crate) async fn serve<S>(
                     answer = broker.ask(&question, &context) => answer,
                     () = hang_up(&mut stream, &mut received) => return,
                 };
-                wire.reply(id, &answer, &mut out)
+                protocol.reply(id, &answer, &mut out)
             }
-            NextInput::Say(answer) => wire.reply(0, &answer, &mut out),
+            NextInput::Say(answer) => protocol.reply(0, &answer, &mut out),
             NextInput::Read => {
                 drop(broker);
-                let patience = wire.patience(!received.is_empty());
+                let patience = protocol.patience(!received.is_empty());
                 match read(&mut stream, &mut received, patience, &mut waits).await {
                     Ok(1..) => continue,
                     Ok(0) | Err(_) => return,
@@ -136,7 +131,7 @@ pub(crate) async fn serve<S>(
 
 impl SessionProtocol {
     /// The protocol of Postfix; `None` on the local socket.
-    pub(super) fn protocol(&self) -> Option<Protocol> {
+    pub(super) fn of_postfix(&self) -> Option<Protocol> {
         match self {
             Self::Socketmap => Some(Protocol::Socketmap),
             Self::Policy(_) => Some(Protocol::Policy),
@@ -173,7 +168,7 @@ impl SessionProtocol {
     fn reply(&self, id: u64, answer: &Answer, out: &mut Vec<u8>) -> Next {
         // The fallback is for unknown names; the name of a listener is never unknown.
         static FALLBACK: LazyLock<OnFailure> = LazyLock::new(OnFailure::default);
-        match self.protocol() {
+        match self.of_postfix() {
             Some(protocol) => reply::encode(protocol, answer, &FALLBACK, out),
             None => match ipc::encode(&AnswerFrame { id, answer: answer.clone() }, MAX_FROM_BROKER, out) {
                 Ok(()) => Next::Stay,
@@ -255,8 +250,7 @@ fn welcome(hello: &Hello, broker: &Broker, out: &mut Vec<u8>) -> bool {
         None if hello.version < ipc::OLDEST => Verdict::TooOld,
         None => Verdict::TooNew,
     };
-    let greeted = Welcome { version: ipc::VERSION, verdict }.encode(out).is_ok();
-    greeted && hello.service.is_some()
+    Welcome { version: ipc::VERSION, verdict }.encode(out).is_ok() && hello.service.is_some()
 }
 
 #[cfg(test)]

@@ -137,17 +137,16 @@ pub(super) async fn write<S: AsyncWrite + Unpin>(
 
 /// When the broker began to stop, once it has.
 #[derive(Debug, Clone)]
-pub struct Draining(watch::Receiver<Option<Instant>>);
+pub(in crate::server) struct Draining(watch::Receiver<Option<Instant>>);
 
 impl Draining {
     /// Follows `since`, which is set once.
-    #[must_use]
-    pub fn new(since: watch::Receiver<Option<Instant>>) -> Self {
+    pub(in crate::server) fn new(since: watch::Receiver<Option<Instant>>) -> Self {
         Self(since)
     }
 
     /// Returns when the broker begins to stop, or is gone.
-    pub async fn begun(&mut self) -> Instant {
+    pub(in crate::server) async fn begun(&mut self) -> Instant {
         match self.0.wait_for(Option::is_some).await {
             Ok(since) => since.unwrap_or_else(Instant::now),
             Err(_) => Instant::now(),
@@ -155,8 +154,7 @@ impl Draining {
     }
 
     /// Whether no more is read, however much a peer sends.
-    #[must_use]
-    pub fn is_over(&self) -> bool {
+    pub(in crate::server) fn is_over(&self) -> bool {
         self.0.borrow().is_some_and(|since| since.elapsed() > GRACE)
     }
 }
@@ -188,7 +186,7 @@ fn is_hung_up(stream: &impl AsFd) -> bool {
 }
 
 /// Whether poll(2) reports one of `events` now.
-pub(crate) fn has(socket: &impl AsFd, events: PollFlags) -> bool {
+pub(in crate::server) fn has(socket: &impl AsFd, events: PollFlags) -> bool {
     let mut fds = [PollFd::from_borrowed_fd(socket.as_fd(), events)];
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     poll(&mut fds, Some(&now)).is_ok() && fds[0].revents().intersects(events)
