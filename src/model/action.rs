@@ -1,59 +1,26 @@
 //! Actions of access(5) tables: texts that are safe to send to Postfix.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 /// The right-hand side of an access(5) table that is safe to send: one line that Postfix does not take for
 /// *permit* by accident.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[serde(try_from = "String")]
 pub struct Action(pub(super) String);
 
 impl TryFrom<String> for Action {
-    type Error = ActionError;
+    type Error = &'static str;
 
-    fn try_from(text: String) -> Result<Self, ActionError> {
+    fn try_from(text: String) -> Result<Self, &'static str> {
         Self::parse(&text)
     }
 }
 
-impl From<Action> for String {
-    fn from(action: Action) -> Self {
-        action.0
-    }
-}
-
-/// Why a text is not an [`Action`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ActionError {
-    /// Nothing but blanks. Postfix 3.7.11 reads an empty action as permit (measured).
-    Empty,
-    /// Digits alone. check_table_result() in smtpd_check.c treats them as permit, `550` too.
-    DigitsAlone,
-    /// A control character: it would end the line, or split the reply.
-    ControlCharacter,
-    /// More than [`Action::MAX_BYTES`].
-    TooLong,
-    /// It begins with `action=`, which the reply has already: Postfix would say 451 4.3.5.
-    Prefixed,
-}
-
-impl fmt::Display for ActionError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Empty => "an action must not be empty: Postfix would permit",
-            Self::DigitsAlone => "a code needs a text behind it: Postfix reads digits alone as permit",
-            Self::ControlCharacter => "an action must be one line without control characters",
-            Self::TooLong => "an action must not be longer than 8192 bytes",
-            Self::Prefixed => {
-                "an action does not begin with `action=`, which the reply has already; leave that out"
-            }
-        })
-    }
-}
-
-impl std::error::Error for ActionError {}
+const EMPTY: &str = "an action must not be empty: Postfix would permit";
+const DIGITS_ALONE: &str = "a code needs a text behind it: Postfix reads digits alone as permit";
+const NOT_ONE_LINE: &str = "an action must be one line without control characters";
+const TOO_LONG: &str = "an action must not be longer than 8192 bytes";
+const PREFIXED: &str = "an action does not begin with `action=`, which the reply has already; leave that out";
 
 /// Whether `verb` is an SMTP code that access(5) takes for an action: `4NN` or `5NN`.
 #[cfg(feature = "broker")]
@@ -68,26 +35,22 @@ impl Action {
     /// Trims `text` and checks it.
     ///
     /// # Errors
-    /// A text that Postfix would misread, see [`ActionError`].
-    pub fn parse(text: &str) -> Result<Self, ActionError> {
+    /// What is wrong with a text that Postfix would misread.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
         let text = text.trim();
-        if text.is_empty() {
-            return Err(ActionError::Empty);
+        let (word, rest) = text.split_at_checked("action".len()).unwrap_or((text, ""));
+        match text {
+            // Postfix 3.7.11 reads an empty action as permit (measured).
+            "" => Err(EMPTY),
+            _ if text.len() > Self::MAX_BYTES => Err(TOO_LONG),
+            // It would end the line, or split the reply.
+            _ if text.chars().any(|c| c.is_control() && c != '\t') => Err(NOT_ONE_LINE),
+            // check_table_result() in smtpd_check.c treats them as permit, `550` too.
+            _ if text.bytes().all(|b| b.is_ascii_digit()) => Err(DIGITS_ALONE),
+            // Postfix would say 451 4.3.5.
+            _ if word.eq_ignore_ascii_case("action") && rest.trim_start().starts_with('=') => Err(PREFIXED),
+            _ => Ok(Self(text.to_owned())),
         }
-        if text.len() > Self::MAX_BYTES {
-            return Err(ActionError::TooLong);
-        }
-        if text.chars().any(|c| c.is_control() && c != '\t') {
-            return Err(ActionError::ControlCharacter);
-        }
-        if text.bytes().all(|b| b.is_ascii_digit()) {
-            return Err(ActionError::DigitsAlone);
-        }
-        let begins = text.get(.."action".len()).is_some_and(|word| word.eq_ignore_ascii_case("action"));
-        if begins && text["action".len()..].trim_start().starts_with('=') {
-            return Err(ActionError::Prefixed);
-        }
-        Ok(Self(text.to_owned()))
     }
 
     /// The text as it is sent behind `action=`.
@@ -111,10 +74,10 @@ mod tests {
     #[test]
     fn what_postfix_reads_as_permit_is_no_action() {
         for text in ["550", "550 ", " 554\t", "0", "4711"] {
-            assert_eq!(Action::parse(text), Err(ActionError::DigitsAlone), "{text:?}");
+            assert_eq!(Action::parse(text), Err(DIGITS_ALONE), "{text:?}");
         }
         for text in ["", " ", "\t\t"] {
-            assert_eq!(Action::parse(text), Err(ActionError::Empty), "{text:?}");
+            assert_eq!(Action::parse(text), Err(EMPTY), "{text:?}");
         }
     }
 
@@ -124,13 +87,13 @@ mod tests {
             let trimmed_away = text.trim().chars().all(|c| !c.is_control());
             assert_eq!(Action::parse(text).is_err(), !trimmed_away, "{text:?}");
         }
-        assert_eq!(Action::parse("OK\naction=REJECT"), Err(ActionError::ControlCharacter));
+        assert_eq!(Action::parse("OK\naction=REJECT"), Err(NOT_ONE_LINE));
     }
 
     #[test]
     fn what_the_reply_says_already_is_no_action() {
         for text in ["action=DUNNO", " Action=OK", "action = REJECT no", "action="] {
-            assert_eq!(Action::parse(text), Err(ActionError::Prefixed), "{text:?}");
+            assert_eq!(Action::parse(text), Err(PREFIXED), "{text:?}");
         }
         for text in ["action", "actions=DUNNO", "REJECT action=DUNNO", "action_class", "acti\u{f6}n"] {
             assert!(Action::parse(text).is_ok(), "{text:?}");

@@ -115,24 +115,20 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// The longest address and port: an IPv6 address with a zone.
-    const LONGEST_ADDRESS: usize = 64;
-    /// The longest of the others.
-    const LONGEST: usize = 255;
-
-    /// Cuts overlong fields: all of them go to an API, some to the log.
+    /// Cuts overlong fields: all of them go to an API, some to the log. An address is at most an IPv6 address
+    /// with a zone.
     pub fn bound(&mut self) {
-        let addresses =
-            [&mut self.client_ip, &mut self.client_port, &mut self.local_ip, &mut self.local_port];
-        let others = [
-            &mut self.service,
-            &mut self.local_name,
-            &mut self.client_id,
-            &mut self.ssl_protocol,
-            &mut self.ssl_cipher,
-        ];
-        let addresses = addresses.into_iter().map(|text| (text, Self::LONGEST_ADDRESS));
-        for (text, most) in addresses.chain(others.into_iter().map(|text| (text, Self::LONGEST))) {
+        for (text, most) in [
+            (&mut self.client_ip, 64),
+            (&mut self.client_port, 64),
+            (&mut self.local_ip, 64),
+            (&mut self.local_port, 64),
+            (&mut self.service, 255),
+            (&mut self.local_name, 255),
+            (&mut self.client_id, 255),
+            (&mut self.ssl_protocol, 255),
+            (&mut self.ssl_cipher, 255),
+        ] {
             text.truncate(text.floor_char_boundary(most));
         }
     }

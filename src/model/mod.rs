@@ -27,7 +27,7 @@ pub(crate) mod weak_map;
 pub use account::is_account_name;
 #[cfg(feature = "broker")]
 pub(crate) use action::is_smtp_code;
-pub use action::{Action, ActionError};
+pub use action::Action;
 pub use deadline::{Deadline, LOGIN_BUDGET, LONGEST_BUDGET};
 pub use login::{Credentials, Login, Mechanism, Peer};
 pub use protocol::Protocol;
@@ -223,8 +223,8 @@ impl OnFailure {
     /// Reads `disconnect`, or an action.
     ///
     /// # Errors
-    /// As [`Action::parse`]; an empty text is [`ActionError::Empty`].
-    pub fn parse(text: &str) -> Result<Self, ActionError> {
+    /// As [`Action::parse`].
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
         match text.trim() {
             "disconnect" => Ok(Self::Disconnect),
             action => Action::parse(action).map(Self::Action),
