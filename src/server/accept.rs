@@ -186,11 +186,10 @@ impl Acceptor {
     {
         let Self { protocol, listener, generation, draining, shared, counted, .. } = self.clone();
         let (serial, is_reserved) = (slot.serial, permit.is_reserved);
-        let silent_guard = slot.silent_guard();
         let open = counted.open();
         let task = self.shared.threads.spawn(move || async move {
             if let Ok(stream) = adopt() {
-                session::serve(stream, protocol, listener, generation, draining, Some(silent_guard)).await;
+                session::serve(stream, protocol, listener, generation, draining, Some(&slot)).await;
             }
             drop((open, permit, slot, shared));
         });

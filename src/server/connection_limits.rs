@@ -74,13 +74,6 @@ pub(super) struct ConnectionSlot {
     pub(super) replaces_another: bool,
 }
 
-/// A connection is silent until this is dropped.
-#[derive(Debug)]
-pub(super) struct SilentGuard {
-    limits: ConnectionLimits,
-    serial: u64,
-}
-
 /// A permit to serve a connection.
 #[derive(Debug)]
 pub(super) struct Permit {
@@ -202,14 +195,8 @@ impl HeldSlots {
 }
 
 impl ConnectionSlot {
-    /// The guard for the task of the connection.
-    pub(super) fn silent_guard(&self) -> SilentGuard {
-        SilentGuard { limits: self.limits.clone(), serial: self.serial }
-    }
-}
-
-impl Drop for SilentGuard {
-    fn drop(&mut self) {
+    /// The connection has sent its first complete line or request.
+    pub(super) fn heard(&self) {
         self.limits.held().heard(self.serial);
     }
 }
@@ -268,7 +255,7 @@ mod tests {
             served.push(serve(&limits, None, is_login).await.expect("there is room"));
         }
         assert!(served[3].permit.is_reserved && limits.try_permit(true).is_none());
-        drop(served[0].slot.silent_guard());
+        served[0].slot.heard();
         assert!(!limits.close_oldest_silent(true, Duration::from_secs(60)), "all have just come");
         let close_oldest_silent = |is_login| limits.close_oldest_silent(is_login, Duration::ZERO);
         assert!(close_oldest_silent(false), "the second one is the oldest that never asked");
@@ -311,9 +298,9 @@ mod tests {
         let address = |text: &str| Some(text.parse().expect("an address"));
         let one = serve(&limits, address("192.0.2.1"), false).await.expect("the first");
         let two = serve(&limits, address("::ffff:192.0.2.1"), false).await.expect("the second");
-        drop(one.slot.silent_guard());
+        one.slot.heard();
         let three = serve(&limits, address("192.0.2.1"), false).await.expect("in the second one's place");
-        drop(three.slot.silent_guard());
+        three.slot.heard();
         assert!(was_closed(two).await, "it had never asked");
         assert!(serve(&limits, address("192.0.2.1"), false).await.is_none(), "both have asked");
         assert!(serve(&limits, address("192.0.2.2"), false).await.is_some());

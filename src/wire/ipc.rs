@@ -130,10 +130,7 @@ fn options(limit: usize) -> impl Options {
 }
 
 /// Finds the first frame's bytes.
-///
-/// # Errors
-/// [`Error::Framing`] as soon as the four bytes of the length are there.
-pub fn frame(bytes: &[u8], limit: usize) -> Result<Option<(&[u8], usize)>, Error> {
+fn frame(bytes: &[u8], limit: usize) -> Result<Option<(&[u8], usize)>, Error> {
     let Some(prefix) = bytes.first_chunk::<PREFIX>() else { return Ok(None) };
     let length = u32::from_le_bytes(*prefix) as usize;
     if length > limit {

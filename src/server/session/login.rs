@@ -22,7 +22,7 @@ use crate::backend::listener_context::ListenerContext;
 use crate::broker::Generation;
 use crate::lookup::RequestContext;
 use crate::model::{Answer, Failure, Login, Question};
-use crate::server::connection_limits::SilentGuard;
+use crate::server::connection_limits::ConnectionSlot;
 use crate::wire::dovecot;
 use crate::wire::logins::{LoginConnection, LoginStep, Refused};
 use crate::wire::reply::Next;
@@ -54,7 +54,7 @@ pub(super) async fn serve<S>(
     listener: &ListenerContext,
     generation: &Arc<Generation>,
     mut draining: Draining,
-    mut silent_guard: Option<SilentGuard>,
+    mut slot: Option<&ConnectionSlot>,
 ) where
     S: AsyncRead + AsyncWrite + AsFd + Unpin,
 {
@@ -70,7 +70,9 @@ pub(super) async fn serve<S>(
     // Whether there were concurrent logins, which Postfix never has.
     let mut is_shared = false;
     loop {
-        silent_guard.take_if(|_| received.contains(&b'\n'));
+        if let Some(slot) = slot.take_if(|_| received.contains(&b'\n')) {
+            slot.heard();
+        }
         if !is_last {
             match open.handle_lines(&mut logins, &mut received, &mut out) {
                 Ok(next) => is_last = next == Next::Close,

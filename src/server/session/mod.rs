@@ -24,7 +24,7 @@ use crate::backend::listener_context::ListenerContext;
 use crate::broker::{Broker, Generation};
 use crate::lookup::RequestContext;
 use crate::model::{Answer, Failure, OnFailure, Protocol, Question};
-use crate::server::connection_limits::SilentGuard;
+use crate::server::connection_limits::ConnectionSlot;
 use crate::server::threads;
 use crate::wire::ipc::{
     self, AnswerFrame, Hello, MAX_FROM_BROKER, MAX_FROM_CLIENT, RequestFrame, Service, Verdict, Welcome,
@@ -59,20 +59,19 @@ enum NextInput {
 }
 
 /// Serves `stream`, which came through `listener`, until its end. When the broker stops, requests that have been
-/// read are answered, except those after a request that takes longer than the grace period. `silent_guard`
-/// is dropped with the first complete request.
+/// read are answered, except those after a request that takes longer than the grace period.
 pub(super) async fn serve<S>(
     mut stream: S,
     mut protocol: SessionProtocol,
     listener: ListenerContext,
     generation: Arc<Generation>,
     mut draining: Draining,
-    mut silent_guard: Option<SilentGuard>,
+    mut slot: Option<&ConnectionSlot>,
 ) where
     S: AsyncRead + AsyncWrite + AsFd + Unpin,
 {
     if let SessionProtocol::Login(name) = &protocol {
-        return login::serve(stream, name, &listener, &generation, draining, silent_guard).await;
+        return login::serve(stream, name, &listener, &generation, draining, slot).await;
     }
     let mut received = Vec::new();
     let mut out = Vec::new();
@@ -86,7 +85,9 @@ pub(super) async fn serve<S>(
         let broker = generation.current();
         let step = protocol.next(&mut received, &broker, &mut out);
         // The peer has sent a greeting or a request.
-        silent_guard.take_if(|_| !out.is_empty() || !matches!(step, NextInput::Read));
+        if let Some(slot) = slot.take_if(|_| !out.is_empty() || !matches!(step, NextInput::Read)) {
+            slot.heard();
+        }
         // The greeting is sent before the first answer.
         if !out.is_empty() && write(&mut stream, &out, &mut draining).await.is_err() {
             return;
