@@ -51,10 +51,7 @@ Options:
   -h, --help           print this text
 ";
 
-/// Parses everything behind the program's name.
-///
-/// # Errors
-/// A sentence about the first error.
+/// Parses everything behind the program's name. The error is a sentence about the first mistake.
 pub(super) fn parse(words: impl Iterator<Item = OsString>) -> Result<Invocation, String> {
     let mut words = words.map(|word| word.into_string().map_err(|_| "an argument is not UTF-8".to_owned()));
     let mut args = Args {

@@ -21,7 +21,9 @@ pub(super) fn check(cli: &Cli, strict: bool, online: bool) -> ExitCode {
     say(&problems);
     let mut missing =
         found.as_ref().map(|config| rights::missing(&file, &config.server.sockets)).unwrap_or_default();
-    missing.warnings.extend(found.iter().flat_map(|config| rights::closed_to_postfix(&config.server.sockets)));
+    missing
+        .warnings
+        .extend(found.iter().flat_map(|config| rights::closed_to_postfix(&config.server.sockets)));
     let file = file.display();
     say(&missing.owners);
     say(&missing.warnings);

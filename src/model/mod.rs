@@ -25,9 +25,9 @@ pub mod secret;
 pub(crate) mod weak_map;
 
 pub use account::is_account_name;
+pub use action::Action;
 #[cfg(feature = "broker")]
 pub(crate) use action::is_smtp_code;
-pub use action::Action;
 pub use deadline::{Deadline, LOGIN_BUDGET, LONGEST_BUDGET};
 pub use login::{Credentials, Login, Mechanism, Peer};
 pub use protocol::Protocol;

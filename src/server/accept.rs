@@ -13,13 +13,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use nix::unistd::User;
 use rustix::event::PollFlags;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tracing::warn;
 
 use super::Shared;
-use super::accounts::user_name;
 use super::connection_limits::{ConnectionSlot, Permit};
 use crate::backend::admission::Pressure;
 use crate::backend::listener_context::ListenerContext;
@@ -40,7 +40,6 @@ const LOOK: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone)]
 pub(super) struct Acceptor {
     pub(super) protocol: SessionProtocol,
-    /// The listener's name.
     pub(super) label: Arc<str>,
     /// Networks of allowed peers; empty: all.
     pub(super) allow_from: Arc<[IpNet]>,
@@ -51,7 +50,6 @@ pub(super) struct Acceptor {
     pub(super) counted: Arc<metrics::ListenerMetrics>,
 }
 
-/// The warnings of one listener.
 #[derive(Debug, Default)]
 struct Warnings {
     failed: RateLimitedWarning,
@@ -119,7 +117,6 @@ impl Acceptor {
         tokio::time::sleep(PAUSE).await;
     }
 
-    /// Whether `peer` may connect at all.
     fn admit(&self, peer: Option<IpAddr>, warnings: &mut Warnings) -> Option<ConnectionSlot> {
         let listener = &*self.label;
         if let Some(address) = peer.map(|peer| peer.to_canonical())
@@ -221,12 +218,13 @@ pub(super) fn check_user(
     if allowed.is_empty() {
         return Ok(());
     }
-    let user = stream.peer_cred()?.uid();
-    if allowed.contains(&user) {
+    let number = stream.peer_cred()?.uid();
+    if allowed.contains(&number) {
         return Ok(());
     }
-    if warnings.is_first(&user.to_string()) {
-        let name = user_name(user.into());
+    let user = number.to_string();
+    if warnings.is_first(&user) {
+        let name = User::from_uid(number.into()).ok().flatten().map(|user| user.name);
         warn!(user, name, "a connection of a user that is not in server.ipc.allow_users was closed");
     }
     Err(io::ErrorKind::PermissionDenied.into())

@@ -45,7 +45,6 @@ impl Activated {
         self.0.is_empty()
     }
 
-    /// Whether there is a socket of this name.
     pub(super) fn has(&self, name: &str) -> bool {
         self.0.iter().any(|(known, _)| known == name)
     }
@@ -53,7 +52,8 @@ impl Activated {
     /// The socket of this name, which must be at `endpoint`; `None` if there is none.
     pub(super) fn take(&self, name: &str, endpoint: &Endpoint) -> Result<Option<Socket>, Error> {
         let Some((_, handed)) = self.0.iter().find(|(known, _)| known == name) else { return Ok(None) };
-        let failed = |step: &'static str| Error::of(format!("the socket {name:?} of the service manager"), step);
+        let failed =
+            |step: &'static str| Error::of(format!("the socket {name:?} of the service manager"), step);
         let wrong = |step| failed(step)(io::ErrorKind::AddrNotAvailable.into());
         let socket = match (handed, endpoint) {
             (Socket::Unix(UnixEndpoint { listener: socket, .. }), Endpoint::Unix(wanted)) => {

@@ -19,7 +19,7 @@ use super::directory::Own;
 use super::privilege::ProcessIdentity;
 use super::settings::{Endpoint, SocketSettings};
 use super::unix;
-pub use super::unix::UnixEndpoint;
+pub(crate) use super::unix::UnixEndpoint;
 use crate::backend::worker_pool::WorkerPool;
 use crate::lookup::PoolSettings;
 use crate::model::Protocol;
@@ -46,7 +46,6 @@ pub(super) struct Spec {
     pub(super) protocol: SessionProtocol,
     /// Its name in metrics; may be empty.
     pub(super) label: String,
-    /// Its own worker pool.
     pool: Option<PoolSettings>,
     /// Whether all its requests are for one entry. It then stops accepting while the queue of that is full.
     pub(super) leads_to_one: bool,
@@ -77,7 +76,6 @@ impl Spec {
             && self.allow_from == other.allow_from
     }
 
-    /// The counters of its connections.
     pub(super) fn counted(&self, metrics: &Metrics) -> Arc<ListenerMetrics> {
         let component = self.protocol.of_postfix().map_or(Component::Local, Component::from);
         metrics.listener(component, &self.label)
@@ -146,7 +144,6 @@ fn own(settings: &SocketSettings) -> Option<Own> {
     geteuid().is_root().then(|| identity().as_ref().map(Own::of).unwrap_or_default())
 }
 
-/// Makes the admin socket.
 pub(crate) fn admin(settings: &SocketSettings) -> Result<UnixEndpoint, Error> {
     // A socket of another user cannot be tested by connecting. Its broker does not run any more: otherwise
     // the local socket would have been in use.
@@ -268,7 +265,6 @@ impl Bound {
         }
     }
 
-    /// For `status`.
     pub(crate) fn status(&self) -> Value {
         let name = match &self.spec.protocol {
             SessionProtocol::Socketmap | SessionProtocol::Local(_) => None,

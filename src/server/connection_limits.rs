@@ -19,11 +19,9 @@ pub(crate) struct ConnectionLimits(Arc<LimitsInner>);
 
 #[derive(Debug)]
 struct LimitsInner {
-    /// A permit for each connection.
     connections: Arc<Semaphore>,
     /// Permits for logins alone: an smtpd that gets no handshake exits.
     for_logins: Arc<Semaphore>,
-    /// `None`: not set.
     per_address: Option<usize>,
     /// The default, for addresses that are neither loopback nor listed in `allow_from`.
     per_unlisted_address: usize,
@@ -32,7 +30,6 @@ struct LimitsInner {
 
 #[derive(Debug, Default)]
 struct HeldSlots {
-    /// Counts connections.
     serial: u64,
     /// Silent connections, the oldest first.
     silent: BTreeMap<u64, SilentConnection>,
@@ -74,7 +71,6 @@ pub(super) struct ConnectionSlot {
     pub(super) replaces_another: bool,
 }
 
-/// A permit to serve a connection.
 #[derive(Debug)]
 pub(super) struct Permit {
     pub(super) is_reserved: bool,

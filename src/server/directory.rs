@@ -44,7 +44,10 @@ pub(super) struct Own {
 
 impl Own {
     pub(super) fn of(identity: &ProcessIdentity) -> Self {
-        Self { user: identity.user.as_ref().map(|user| user.uid.as_raw()), group: identity.group.map(Gid::as_raw) }
+        Self {
+            user: identity.user.as_ref().map(|user| user.uid.as_raw()),
+            group: identity.group.map(Gid::as_raw),
+        }
     }
 
     /// Another user or group that may write to the directory or rename its files.
@@ -65,14 +68,12 @@ impl Own {
     }
 }
 
-/// An open directory.
 #[derive(Debug)]
 pub(super) struct Directory {
     fd: OwnedFd,
     path: PathBuf,
 }
 
-/// A file in a directory.
 #[derive(Debug)]
 pub(super) struct FoundFile {
     fd: OwnedFd,

@@ -61,14 +61,12 @@ pub(crate) struct Listeners {
 /// The changes of a reload.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Changes {
-    /// New endpoints.
     pub(crate) added: Vec<String>,
     pub(crate) removed: usize,
     /// How many endpoints have another protocol, entry, mode or owner.
     pub(crate) changed: usize,
 }
 
-/// One endpoint.
 #[derive(Debug)]
 struct Active {
     bound: Bound,
@@ -79,7 +77,6 @@ struct Active {
 }
 
 impl Listeners {
-    /// Serves all of `bound` by `broker`.
     pub(crate) fn start(bound: Vec<Bound>, broker: &Arc<Broker>, shared: Shared) -> io::Result<Self> {
         let mut listeners = Self { shared, active: Vec::new(), tasks: JoinSet::new() };
         for bound in bound {
@@ -88,7 +85,6 @@ impl Listeners {
         Ok(listeners)
     }
 
-    /// The present sockets, for a plan of the next ones.
     pub(crate) fn bound(&self) -> impl Iterator<Item = &Bound> {
         self.active.iter().map(|active| &active.bound)
     }
@@ -98,10 +94,8 @@ impl Listeners {
         self.shared.alive.strong_count().saturating_sub(1 + self.active.len())
     }
 
-    /// Applies `plan` and `broker`. Requests that have been read keep their broker.
-    ///
-    /// # Errors
-    /// The runtime refuses a socket. The others are served.
+    /// Applies `plan` and `broker`. Requests that have been read keep their broker. If the runtime refuses a
+    /// socket, the others are served.
     pub(crate) fn follow(&mut self, plan: Plan, broker: &Arc<Broker>) -> io::Result<Changes> {
         let mut changes = Changes::default();
         let mut before = std::mem::take(&mut self.active);

@@ -18,7 +18,6 @@ use super::settings::Privileges;
 /// The files of the resolver (resolver(5), hosts(5), nsswitch.conf(5)).
 const RESOLVER: [&str; 3] = ["etc/resolv.conf", "etc/hosts", "etc/nsswitch.conf"];
 
-/// User and groups of the broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ProcessIdentity {
     pub(super) user: Option<User>,
@@ -38,8 +37,9 @@ impl ProcessIdentity {
         // Without one, those of the user: the groups of root must be dropped.
         let group = named.transpose()?.map(Gid::from_raw).or(user.as_ref().map(|user| user.gid));
         let groups = match (&user, group) {
-            (Some(user), Some(group)) => groups(user, group)
-                .map_err(|error| format!("the groups of server.run_as_user: {error}"))?,
+            (Some(user), Some(group)) => {
+                groups(user, group).map_err(|error| format!("the groups of server.run_as_user: {error}"))?
+            }
             (_, group) => group.into_iter().collect(),
         };
         Ok(Self { user, group, groups })

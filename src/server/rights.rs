@@ -139,8 +139,7 @@ impl Visitor {
 
     /// Whether the mode of this directory does not allow `bits`.
     fn is_kept_from(&self, directory: &Path, bits: u32) -> bool {
-        fs::metadata(directory)
-            .is_ok_and(|found| !self.may(bits, found.mode(), found.uid(), found.gid()))
+        fs::metadata(directory).is_ok_and(|found| !self.may(bits, found.mode(), found.uid(), found.gid()))
     }
 }
 

@@ -38,12 +38,10 @@ pub(crate) struct Threads(Arc<[Thread]>);
 #[derive(Debug)]
 struct Thread {
     runtime: Handle,
-    /// The number of tasks.
     busy: Arc<AtomicUsize>,
 }
 
 impl Threads {
-    /// Starts one for each processor.
     pub(crate) fn start() -> io::Result<Self> {
         (1..thread_count()).map(Thread::start).collect::<io::Result<_>>().map(Self)
     }

@@ -19,9 +19,8 @@ use super::settings::UnixSocket;
 
 /// A unix socket and its path. When dropped, the path is removed and the lock released.
 #[derive(Debug)]
-pub struct UnixEndpoint {
-    /// The socket.
-    pub listener: UnixListener,
+pub(crate) struct UnixEndpoint {
+    pub(crate) listener: UnixListener,
     /// `None`: the path belongs to the service manager.
     pub(super) name: Option<OwnedName>,
 }
@@ -70,12 +69,12 @@ pub(super) fn make_anew(socket: &UnixSocket, own: Option<Own>) -> Result<UnixEnd
 }
 
 fn place(path: &Path, own: Option<Own>) -> Result<(Directory, &OsStr), Error> {
-    let directory = Directory::of(path, own).map_err(Error::of(path.display(), "cannot use its directory"))?;
+    let directory =
+        Directory::of(path, own).map_err(Error::of(path.display(), "cannot use its directory"))?;
     let name = path.file_name().ok_or_else(|| ErrorKind::InvalidInput.into());
     Ok((directory, name.map_err(Error::of(path.display(), "it names no socket"))?))
 }
 
-/// Makes a socket.
 pub(super) fn make(socket: &UnixSocket, own: Option<Own>) -> Result<UnixEndpoint, Error> {
     let failed = |step: &'static str| Error::of(socket.path.display(), step);
     let (directory, name) = place(&socket.path, own)?;

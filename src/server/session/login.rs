@@ -133,10 +133,8 @@ impl OpenLogins {
         }
     }
 
-    /// Handles the complete lines of `received`; `Close` if no more is to be read.
-    ///
-    /// # Errors
-    /// The peer broke the protocol: the connection is closed at once.
+    /// Handles the complete lines of `received`; `Close` if no more is to be read. After an error the connection
+    /// is closed at once.
     fn handle_lines(
         &mut self,
         logins: &mut LoginConnection,

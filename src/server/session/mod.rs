@@ -52,7 +52,11 @@ pub(super) enum SessionProtocol {
 /// What to do with the bytes read so far.
 enum NextInput {
     Read,
-    Ask { id: Option<u64>, question: Question, spent: Duration },
+    Ask {
+        id: Option<u64>,
+        question: Question,
+        spent: Duration,
+    },
     /// Reply without asking.
     Say(Answer),
     Close(&'static str),
