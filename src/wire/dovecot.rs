@@ -12,7 +12,7 @@ use std::hash::{BuildHasher, RandomState};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::Error;
+use super::{Decoded, Error};
 use crate::model::{Mechanism, Peer};
 
 /// The longest line, without its LF: a SASL response of 12288 bytes and the other fields.
@@ -56,7 +56,7 @@ pub(crate) enum Initial {
 
 /// Decodes one line of a client that announced `minor`. A command without a valid id is a framing error,
 /// because it cannot be answered.
-pub(crate) fn decode(bytes: &[u8], minor: u32) -> Result<Option<(ClientLine, usize)>, Error> {
+pub(crate) fn decode(bytes: &[u8], minor: u32) -> Decoded<ClientLine> {
     let end = memchr::memchr(b'\n', bytes);
     if end.unwrap_or(bytes.len()) > MAX_LINE {
         return Err(Error::Framing("line longer than the limit"));

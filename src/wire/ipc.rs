@@ -17,7 +17,7 @@ use std::fmt;
 use bincode::Options;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::Error;
+use super::{Decoded, Error};
 use crate::model::{Answer, Mechanism, OnFailure, Question};
 
 /// The version that this program speaks.
@@ -130,7 +130,7 @@ fn options(limit: usize) -> impl Options {
 }
 
 /// Finds the first frame's bytes.
-fn frame(bytes: &[u8], limit: usize) -> Result<Option<(&[u8], usize)>, Error> {
+fn frame(bytes: &[u8], limit: usize) -> Decoded<&[u8]> {
     let Some(prefix) = bytes.first_chunk::<PREFIX>() else { return Ok(None) };
     let length = u32::from_le_bytes(*prefix) as usize;
     if length > limit {
@@ -144,7 +144,7 @@ fn frame(bytes: &[u8], limit: usize) -> Result<Option<(&[u8], usize)>, Error> {
 ///
 /// # Errors
 /// Anything but exactly one `T` of at most `limit` bytes.
-pub fn decode<T: DeserializeOwned>(bytes: &[u8], limit: usize) -> Result<Option<(T, usize)>, Error> {
+pub fn decode<T: DeserializeOwned>(bytes: &[u8], limit: usize) -> Decoded<T> {
     let Some((payload, consumed)) = frame(bytes, limit)? else { return Ok(None) };
     let value = options(limit).deserialize(payload).map_err(|_| GARBAGE)?;
     Ok(Some((value, consumed)))
@@ -187,8 +187,8 @@ impl Hello {
     ///
     /// # Errors
     /// Anything but a greeting.
-    pub fn decode(bytes: &[u8]) -> Result<Option<(Self, usize)>, Error> {
-        let Some((version, rest, consumed)) = greeting(bytes, MAX_FROM_CLIENT)? else { return Ok(None) };
+    pub fn decode(bytes: &[u8]) -> Decoded<Self> {
+        let Some(((version, rest), consumed)) = greeting(bytes, MAX_FROM_CLIENT)? else { return Ok(None) };
         let is_served = (OLDEST..=VERSION).contains(&version);
         let service = is_served.then(|| options(MAX_FROM_CLIENT).deserialize(rest));
         let service = service.transpose().map_err(|_| GARBAGE)?;
@@ -209,15 +209,15 @@ impl Welcome {
     ///
     /// # Errors
     /// Anything but a greeting.
-    pub fn decode(bytes: &[u8]) -> Result<Option<(Self, usize)>, Error> {
-        let Some((version, rest, consumed)) = greeting(bytes, MAX_FROM_BROKER)? else { return Ok(None) };
+    pub fn decode(bytes: &[u8]) -> Decoded<Self> {
+        let Some(((version, rest), consumed)) = greeting(bytes, MAX_FROM_BROKER)? else { return Ok(None) };
         let verdict = options(MAX_FROM_BROKER).deserialize(rest).map_err(|_| GARBAGE)?;
         Ok(Some((Self { version, verdict }, consumed)))
     }
 }
 
-/// The version of a greeting, the rest in the layout of that version, and the length of the whole.
-fn greeting(bytes: &[u8], limit: usize) -> Result<Option<(u16, &[u8], usize)>, Error> {
+/// The version of a greeting, and the rest in the layout of that version.
+fn greeting(bytes: &[u8], limit: usize) -> Decoded<(u16, &[u8])> {
     // A peer of another protocol is detected by its first bytes.
     let seen = bytes.get(PREFIX..).unwrap_or_default();
     let known = seen.len().min(MAGIC.len());
@@ -227,7 +227,7 @@ fn greeting(bytes: &[u8], limit: usize) -> Result<Option<(u16, &[u8], usize)>, E
     let Some((payload, consumed)) = frame(bytes, limit)? else { return Ok(None) };
     match payload.split_first_chunk::<6>() {
         Some(([b'p', b'f', b'x', b'h', low, high], rest)) => {
-            Ok(Some((u16::from_le_bytes([*low, *high]), rest, consumed)))
+            Ok(Some(((u16::from_le_bytes([*low, *high]), rest), consumed)))
         }
         _ => Err(GARBAGE),
     }

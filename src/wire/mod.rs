@@ -16,6 +16,9 @@ pub(crate) mod socketmap;
 
 use std::fmt;
 
+/// The result of a decoder.
+pub type Decoded<T> = Result<Option<(T, usize)>, Error>;
+
 /// Why bytes are not a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Error {

@@ -4,11 +4,11 @@
 //! The announced length is compared with the limit while its digits are read, so it cannot overflow, and no
 //! memory is allocated for it.
 
-use super::Error;
+use super::{Decoded, Error};
 
 /// Finds the payload of the netstring that `bytes` begins with, of at most `limit` bytes. Anything else is an
 /// error as early as possible.
-pub(crate) fn decode(bytes: &[u8], limit: usize) -> Result<Option<(&[u8], usize)>, Error> {
+pub(crate) fn decode(bytes: &[u8], limit: usize) -> Decoded<&[u8]> {
     let mut length = 0usize;
     for (at, &byte) in bytes.iter().enumerate() {
         match byte {
@@ -29,7 +29,7 @@ pub(crate) fn decode(bytes: &[u8], limit: usize) -> Result<Option<(&[u8], usize)
     Ok(None)
 }
 
-fn payload(bytes: &[u8], start: usize, length: usize) -> Result<Option<(&[u8], usize)>, Error> {
+fn payload(bytes: &[u8], start: usize, length: usize) -> Decoded<&[u8]> {
     let end = start + length;
     match bytes.get(end) {
         None => Ok(None),

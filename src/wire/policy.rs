@@ -5,7 +5,7 @@
 //! none longer than 6 KiB. Any error closes the connection, as the README asks of a server in trouble:
 //! Postfix then retries, and falls back to its default action.
 
-use super::Error;
+use super::{Decoded, Error};
 use crate::model::{Attribute, Question};
 
 /// The longest line, without its LF.
@@ -16,7 +16,7 @@ pub(crate) const MAX_REQUEST: usize = 64 * 1024;
 pub(crate) const MAX_ATTRIBUTES: usize = 256;
 
 /// Decodes one request to the service `name`. An attribute that comes twice has its last value.
-pub(crate) fn decode(bytes: &[u8], name: &str) -> Result<Option<(Question, usize)>, Error> {
+pub(crate) fn decode(bytes: &[u8], name: &str) -> Decoded<Question> {
     if bytes.first() == Some(&b'\n') {
         return Err(Error::Framing("policy request without attributes"));
     }

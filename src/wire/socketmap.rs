@@ -4,14 +4,14 @@
 //! feeds (header_checks). A NUL is an error, because keys are C strings. Postfix before 3.12 does not limit
 //! queries; those of its tables stay under `header_size_limit` (102400).
 
-use super::{Error, netstring};
+use super::{Decoded, Error, netstring};
 use crate::model::Question;
 
 /// The longest request that is read, in bytes without the framing.
 pub(crate) const MAX_REQUEST: usize = 128 * 1024;
 
 /// Decodes one lookup. Without a space or a name it is malformed.
-pub(crate) fn decode(bytes: &[u8]) -> Result<Option<(Question, usize)>, Error> {
+pub(crate) fn decode(bytes: &[u8]) -> Decoded<Question> {
     let Some((payload, consumed)) = netstring::decode(bytes, MAX_REQUEST)? else { return Ok(None) };
     if memchr::memchr(0, payload).is_some() {
         return Err(Error::Framing("NUL in a lookup"));
