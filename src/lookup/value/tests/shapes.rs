@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
-use super::*;
+use super::super::*;
 use crate::http::MAX_BODY;
 
 /// What an answer may cost a thread. Unoptimised code takes some ten times as long; what looks at
