@@ -39,7 +39,7 @@ use request::Rendered;
 pub use settings::{
     Absent, CacheSettings, Kind, LogKeys, LookupSettings, MapSettings, Method, PolicySettings, PoolSettings,
 };
-use shared::{Role, SharedLookups};
+use shared::{Participant, SharedLookups};
 use template::LookupInput;
 
 /// What a request brings besides its content.
@@ -202,13 +202,13 @@ impl LookupEntry {
         }
         let rendered = Arc::new(rendered);
         loop {
-            let joined = match self.join(&rendered, key, deadline, listener) {
+            let lookup = self.join(&rendered, key, deadline, listener);
+            if lookup.leads {
                 // Its deadline is this one.
-                Role::Leader(lookup) => return lookup.await,
-                Role::Follower(joined) => joined.outcome(),
-            };
+                return lookup.outcome().await;
+            }
             // Boxed: it is rare, and would make every connection larger.
-            match Box::pin(tokio::time::timeout_at(deadline.instant().into(), joined)).await {
+            match Box::pin(tokio::time::timeout_at(deadline.instant().into(), lookup.outcome())).await {
                 Err(_) => return Err(Failure::Timeout),
                 // The time limit of the other lookup began earlier: try again.
                 Ok(Err(Failure::Timeout | Failure::Overload)) if !deadline.remaining().is_zero() => {}
@@ -224,12 +224,12 @@ impl LookupEntry {
         key: &Arc<[u8]>,
         deadline: Deadline,
         listener: &ListenerContext,
-    ) -> Role {
+    ) -> Participant {
         self.shared.join(key, || {
-            let (target, rendered, listener) = (Arc::clone(self), Arc::clone(rendered), listener.clone());
+            let (entry, rendered, listener) = (Arc::clone(self), Arc::clone(rendered), listener.clone());
             let (key, trace) = (Arc::clone(key), span::current());
             // Its spans belong to the request that began it.
-            span::within(trace, async move { target.exchange(&rendered, &key, deadline, &listener).await })
+            span::within(trace, async move { entry.exchange(&rendered, &key, deadline, &listener).await })
         })
     }
 
@@ -272,13 +272,14 @@ impl LookupEntry {
         let Ok(place) = Arc::clone(&self.refreshing).try_acquire_owned() else { return };
         let Ok(rendered) = request::render(&self.settings, &self.path, lookup, context) else { return };
         let deadline = Deadline::after(self.settings.timeout);
-        let role = self.join(&Arc::new(rendered), key, deadline, &ListenerContext::default());
-        let Role::Leader(lookup) = role else { return };
-        tokio::spawn(async move {
-            // The result is in the cache or in the log.
-            let _ = tokio::time::timeout_at(deadline.instant().into(), lookup).await;
-            drop(place);
-        });
+        let lookup = self.join(&Arc::new(rendered), key, deadline, &ListenerContext::default());
+        if lookup.leads {
+            tokio::spawn(async move {
+                // The result is in the cache or in the log.
+                let _ = tokio::time::timeout_at(deadline.instant().into(), lookup.outcome()).await;
+                drop(place);
+            });
+        }
     }
 }
 

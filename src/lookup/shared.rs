@@ -1,181 +1,107 @@
 //! Identical lookups share one request to the API.
 //!
-//! The request that begins a lookup leads: it polls the lookup. Followers wait for the result. If the leader
-//! hangs up, a follower becomes the leader, so the lookup is neither lost nor sent twice.
+//! The request that begins a lookup leads: it polls the lookup. The others wait for the result. If the leader
+//! hangs up, another one goes on with the lookup, so it is neither lost nor sent twice.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
 use std::future::Future;
-use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
 
-use tokio::sync::Notify;
+use futures_util::future::BoxFuture;
+use tokio::sync::OnceCell;
 
 use crate::model::{Answer, Failure};
 
 type LookupResult = Result<Answer, Failure>;
-type LookupFuture = Pin<Box<dyn Future<Output = LookupResult> + Send>>;
-/// Lock order: this map before any [`Progress`].
-type LookupsByKey = Arc<Mutex<HashMap<Arc<[u8]>, Arc<SharedLookup>>>>;
+type Running = Mutex<HashMap<Arc<[u8]>, Place>>;
 
 /// The running lookups of an entry.
 #[derive(Debug, Default)]
-pub(super) struct SharedLookups {
-    known: LookupsByKey,
+pub(super) struct SharedLookups(Arc<Running>);
+
+/// A running lookup, and how many requests take part in it.
+#[derive(Debug)]
+struct Place {
+    lookup: Arc<SharedLookup>,
+    participants: usize,
 }
 
-/// The part of a request in a shared lookup.
-pub(super) enum Role {
-    /// The request begins the lookup.
-    Leader(Leader),
-    /// Another request leads.
-    Follower(Follower),
+struct SharedLookup {
+    result: OnceCell<LookupResult>,
+    /// Only the participant that fills `result` polls it.
+    lookup: tokio::sync::Mutex<BoxFuture<'static, LookupResult>>,
 }
 
-/// Polls a lookup.
-pub(super) struct Leader {
-    /// `None` once it has ended or is abandoned.
-    lookup: Option<LookupFuture>,
-    slot: Slot,
-}
-
-/// Waits for a lookup that another request leads.
-pub(super) struct Follower(Slot);
-
-struct Slot {
-    known: LookupsByKey,
+/// The part of one request in a lookup. The lookup ends with its last participant.
+pub(super) struct Participant {
+    running: Arc<Running>,
     key: Arc<[u8]>,
     shared: Arc<SharedLookup>,
-}
-
-/// What leader and followers share.
-#[derive(Debug)]
-struct SharedLookup {
-    state: Mutex<Progress>,
-    changed: Notify,
-}
-
-#[derive(Debug)]
-struct Progress {
-    /// Leader and followers.
-    participants: usize,
-    phase: Phase,
-}
-
-enum Phase {
-    /// It has a leader.
-    Running,
-    /// The leader hung up.
-    Abandoned(LookupFuture),
-    Ended(LookupResult),
+    /// Whether it began the lookup.
+    pub(super) leads: bool,
 }
 
 impl SharedLookups {
     /// Joins the lookup of `key`, or begins it.
-    pub(super) fn join<F>(&self, key: &Arc<[u8]>, begin: impl FnOnce() -> F) -> Role
+    pub(super) fn join<F>(&self, key: &Arc<[u8]>, begin: impl FnOnce() -> F) -> Participant
     where
         F: Future<Output = LookupResult> + Send + 'static,
     {
-        let slot = |shared| Slot { known: Arc::clone(&self.known), key: Arc::clone(key), shared };
-        match lock(&self.known).entry(Arc::clone(key)) {
-            Entry::Occupied(place) => {
-                lock(&place.get().state).participants += 1;
-                Role::Follower(Follower(slot(Arc::clone(place.get()))))
-            }
+        let mut running = lock(&self.0);
+        let (leads, place) = match running.entry(Arc::clone(key)) {
+            Entry::Occupied(place) => (false, place.into_mut()),
             Entry::Vacant(place) => {
-                let state = Mutex::new(Progress { participants: 1, phase: Phase::Running });
-                let shared = place.insert(Arc::new(SharedLookup { state, changed: Notify::new() }));
-                let slot = slot(Arc::clone(shared));
-                Role::Leader(Leader { lookup: Some(Box::pin(begin())), slot })
+                let lookup = tokio::sync::Mutex::new(Box::pin(begin()) as _);
+                let lookup = Arc::new(SharedLookup { result: OnceCell::new(), lookup });
+                (true, place.insert(Place { lookup, participants: 0 }))
             }
-        }
+        };
+        place.participants += 1;
+        let shared = Arc::clone(&place.lookup);
+        Participant { running: Arc::clone(&self.0), key: Arc::clone(key), shared, leads }
     }
 }
 
-impl Future for Leader {
-    type Output = LookupResult;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<LookupResult> {
-        let Some(lookup) = &mut self.lookup else { return Poll::Pending };
-        let outcome = ready!(lookup.as_mut().poll(cx));
-        self.lookup = None;
-        // Later requests begin a new lookup.
-        lock(&self.slot.known).remove(&self.slot.key);
-        self.slot.put(Phase::Ended(outcome.clone()));
-        Poll::Ready(outcome)
-    }
-}
-
-impl Drop for Leader {
-    fn drop(&mut self) {
-        if let Some(lookup) = self.lookup.take() {
-            self.slot.put(Phase::Abandoned(lookup));
-        }
-    }
-}
-
-impl Follower {
-    /// Waits for the result; leads the lookup if the leader hangs up.
+impl Participant {
+    /// Waits for the result. It polls the lookup, unless another participant does.
     pub(super) async fn outcome(self) -> LookupResult {
-        let shared = Arc::clone(&self.0.shared);
-        loop {
-            let mut changed = pin!(shared.changed.notified());
-            // Registers before the state is read.
-            changed.as_mut().enable();
-            match self.0.take() {
-                Phase::Ended(outcome) => return outcome,
-                Phase::Abandoned(lookup) => return Leader { lookup: Some(lookup), slot: self.0 }.await,
-                Phase::Running => changed.await,
-            }
-        }
+        let lead = || async {
+            let result = self.shared.lookup.lock().await.as_mut().await;
+            // Later requests begin a new lookup.
+            lock(&self.running).remove(&self.key);
+            result
+        };
+        self.shared.result.get_or_init(lead).await.clone()
     }
 }
 
-impl Slot {
-    fn put(&self, phase: Phase) {
-        lock(&self.shared.state).phase = phase;
-        self.shared.changed.notify_waiters();
-    }
-
-    /// The state of the lookup. The caller takes over an abandoned one.
-    fn take(&self) -> Phase {
-        let phase = &mut lock(&self.shared.state).phase;
-        match phase {
-            Phase::Ended(outcome) => Phase::Ended(outcome.clone()),
-            Phase::Abandoned(_) | Phase::Running => std::mem::replace(phase, Phase::Running),
-        }
-    }
-}
-
-impl Drop for Slot {
-    /// The last participant ends an unfinished lookup.
+impl Drop for Participant {
     fn drop(&mut self) {
-        if matches!(lock(&self.shared.state).phase, Phase::Ended(_)) {
+        if self.shared.result.initialized() {
             return;
         }
-        let mut known = lock(&self.known);
-        let mut state = lock(&self.shared.state);
-        state.participants -= 1;
-        if state.participants == 0 && !matches!(state.phase, Phase::Ended(_)) {
-            known.remove(&self.key);
+        let mut running = lock(&self.running);
+        let Entry::Occupied(mut place) = running.entry(Arc::clone(&self.key)) else { return };
+        // Else the lookup has ended meanwhile, and this is a later one.
+        if Arc::ptr_eq(&place.get().lookup, &self.shared) {
+            place.get_mut().participants -= 1;
+            if place.get().participants == 0 {
+                place.remove();
+            }
         }
     }
 }
 
-impl fmt::Debug for Phase {
+impl fmt::Debug for SharedLookup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Running => "Running",
-            Self::Abandoned(_) => "Abandoned",
-            Self::Ended(_) => "Ended",
-        })
+        f.debug_struct("SharedLookup").field("result", &self.result).finish_non_exhaustive()
     }
 }
 
-fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(running: &Running) -> MutexGuard<'_, HashMap<Arc<[u8]>, Place>> {
+    running.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -201,7 +127,7 @@ mod tests {
             Self { begun: AtomicUsize::new(0), tell: None, held: Arc::default() }
         }
 
-        fn join(&mut self, lookups: &SharedLookups) -> Role {
+        fn join(&mut self, lookups: &SharedLookups) -> Participant {
             lookups.join(&key(), || {
                 self.begun.fetch_add(1, Ordering::Relaxed);
                 let (tell, told) = oneshot::channel();
@@ -224,27 +150,26 @@ mod tests {
         }
     }
 
-    fn follower(role: Role) -> Follower {
-        match role {
-            Role::Follower(follower) => follower,
-            Role::Leader(_) => panic!("nobody has begun it"),
-        }
+    fn follower(participant: Participant) -> Participant {
+        assert!(!participant.leads, "it has begun");
+        participant
     }
 
     #[tokio::test]
     async fn all_who_join_hear_the_outcome() {
         let (lookups, mut told) = (SharedLookups::default(), TestLookup::new());
-        let Role::Leader(leader) = told.join(&lookups) else { panic!("somebody has begun it") };
+        let leader = told.join(&lookups);
+        assert!(leader.leads, "it is the first");
         let others = [(); 3].map(|()| tokio::spawn(follower(told.join(&lookups)).outcome()));
         let late = follower(told.join(&lookups));
         told.end();
-        assert_eq!(leader.await, Ok(Answer::NotFound));
+        assert_eq!(leader.outcome().await, Ok(Answer::NotFound));
         for other in others {
             assert_eq!(other.await.expect("no panic"), Ok(Answer::NotFound));
         }
         assert_eq!(late.outcome().await, Ok(Answer::NotFound));
         assert_eq!((told.begun.load(Ordering::Relaxed), told.is_held()), (1, false));
-        assert!(matches!(told.join(&lookups), Role::Leader(_)), "a later one asks anew");
+        assert!(told.join(&lookups).leads, "a later one asks anew");
     }
 
     #[tokio::test]
@@ -264,20 +189,20 @@ mod tests {
         let landed = tokio::time::timeout(Duration::from_secs(10), fourth).await;
         assert_eq!(landed.expect("somebody goes on").expect("no panic"), Ok(Answer::NotFound));
         assert_eq!(told.begun.load(Ordering::Relaxed), 1);
-        assert!(lock(&lookups.known).is_empty());
+        assert!(lock(&lookups.0).is_empty());
     }
 
     #[tokio::test]
     async fn nobody_waiting_gives_it_up() {
         let (lookups, mut told) = (SharedLookups::default(), TestLookup::new());
         drop(told.join(&lookups));
-        assert!(lock(&lookups.known).is_empty() && !told.is_held());
+        assert!(lock(&lookups.0).is_empty() && !told.is_held());
         let first = told.join(&lookups);
         drop(follower(told.join(&lookups)));
         let second = follower(told.join(&lookups));
         drop(first);
         assert!(told.is_held(), "somebody waits");
         drop(second);
-        assert!(lock(&lookups.known).is_empty() && !told.is_held());
+        assert!(lock(&lookups.0).is_empty() && !told.is_held());
     }
 }
