@@ -16,7 +16,7 @@ const MOVES: Duration = Duration::from_secs(1);
 
 /// How long the gates of a listener have been closed, with pauses shorter than `BURST`.
 #[derive(Debug, Default)]
-pub struct Pressure(Option<(Instant, Instant)>);
+pub(crate) struct Pressure(Option<(Instant, Instant)>);
 
 impl Pressure {
     /// Notes that a gate is closed, and returns since when.
@@ -31,7 +31,7 @@ impl Pressure {
 
 /// Closed while a lookup of the listener waits in a full queue.
 #[derive(Debug, Default)]
-pub struct Gate {
+pub(crate) struct Gate {
     held: AtomicUsize,
     freed: Notify,
     /// When a lookup of the queue last got a worker.
@@ -54,7 +54,7 @@ impl Gate {
     }
 
     /// Waits until the gate is open.
-    pub async fn open(&self) {
+    pub(crate) async fn open(&self) {
         loop {
             let freed = self.freed.notified();
             if self.is_open() {

@@ -10,7 +10,7 @@ use crate::observe::metrics::ListenerMetrics;
 
 /// A listener, as its requests see it. The default belongs to no listener.
 #[derive(Debug, Clone, Default)]
-pub struct ListenerContext {
+pub(crate) struct ListenerContext {
     /// Closed by the full queue of an API. It counts only if the listener has a single entry: otherwise one
     /// slow API would keep out the requests for others.
     api_gate: Arc<Gate>,
@@ -22,8 +22,7 @@ pub struct ListenerContext {
 
 impl ListenerContext {
     /// `pool` is the listener's `worker_pool`. `leads_to_one`: all its requests are for one entry.
-    #[must_use]
-    pub fn new(pool: Option<WorkerPool>, leads_to_one: bool, counters: Arc<ListenerMetrics>) -> Self {
+    pub(crate) fn new(pool: Option<WorkerPool>, leads_to_one: bool, counters: Arc<ListenerMetrics>) -> Self {
         Self {
             api_gate: Arc::default(),
             leads_to_one: Arc::new(leads_to_one.into()),
@@ -33,15 +32,12 @@ impl ListenerContext {
     }
 
     /// Takes over a change by a reload.
-    pub fn set_leads_to_one(&self, leads_to_one: bool) {
+    pub(crate) fn set_leads_to_one(&self, leads_to_one: bool) {
         self.leads_to_one.store(leads_to_one, Ordering::Relaxed);
     }
 
     /// Waits for a worker of the listener's own pool; `None` if it has no pool.
-    ///
-    /// # Errors
-    /// As [`WorkerPool::enter`].
-    pub async fn enter(&self, deadline: Deadline) -> Result<Option<Worker<'_>>, Failure> {
+    pub(crate) async fn enter(&self, deadline: Deadline) -> Result<Option<Worker<'_>>, Failure> {
         match self.pool.as_deref() {
             Some((pool, gate)) => pool.enter(deadline, gate).await.map(Some),
             None => Ok(None),
@@ -49,10 +45,7 @@ impl ListenerContext {
     }
 
     /// The same for a login, which does not wait if the queue is full.
-    ///
-    /// # Errors
-    /// As [`WorkerPool::enter_or_fail`].
-    pub async fn enter_or_fail(&self, deadline: Deadline) -> Result<Option<Worker<'_>>, Failure> {
+    pub(crate) async fn enter_or_fail(&self, deadline: Deadline) -> Result<Option<Worker<'_>>, Failure> {
         match self.pool.as_deref() {
             Some((pool, _)) => pool.enter_or_fail(deadline).await.map(Some),
             None => Ok(None),
@@ -65,13 +58,12 @@ impl ListenerContext {
     }
 
     /// Whether the listener may accept at once.
-    #[must_use]
-    pub fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.gates().all(Gate::is_open)
     }
 
     /// Waits until the listener may accept a connection.
-    pub async fn admit(&self, pressure: &mut Pressure) {
+    pub(crate) async fn admit(&self, pressure: &mut Pressure) {
         for gate in self.gates().filter(|gate| !gate.is_open()) {
             let held_up = || self.counters.iter().for_each(|counters| counters.held_up());
             gate.admit(pressure, held_up).await;
@@ -79,14 +71,12 @@ impl ListenerContext {
     }
 
     /// The counters of the listener; `None` for the default.
-    #[must_use]
-    pub fn counters(&self) -> Option<&Arc<ListenerMetrics>> {
+    pub(crate) fn counters(&self) -> Option<&Arc<ListenerMetrics>> {
         self.counters.as_ref()
     }
 
     /// The gate that the full queue of an API closes.
-    #[must_use]
-    pub fn api_gate(&self) -> &Gate {
+    pub(crate) fn api_gate(&self) -> &Gate {
         &self.api_gate
     }
 }

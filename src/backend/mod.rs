@@ -1,11 +1,11 @@
 //! One HTTP API as an entry sees it: connections, the token of `backend_oidc_auth`, workers, health.
 
-pub mod admission;
+pub(crate) mod admission;
 pub(crate) mod health;
-pub mod listener_context;
+pub(crate) mod listener_context;
 mod service_time;
 mod token;
-pub mod worker_pool;
+pub(crate) mod worker_pool;
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use worker_pool::WorkerPool;
 
 /// One API, as one entry uses it.
 #[derive(Debug)]
-pub struct Backend {
+pub(crate) struct Backend {
     host: Arc<Host>,
     /// `backend_oidc_auth`.
     bearer: Option<Arc<Bearer>>,
@@ -34,28 +34,28 @@ pub struct Backend {
 
 /// The settings of an entry that concern its API.
 #[derive(Debug, Clone, Copy)]
-pub struct BackendSettings<'s> {
+pub(crate) struct BackendSettings<'s> {
     /// The kind of the entry, for the metrics.
-    pub component: Component,
+    pub(crate) component: Component,
     /// The entry's name.
-    pub name: &'s str,
+    pub(crate) name: &'s str,
     /// `target`.
-    pub url: &'s Url,
+    pub(crate) url: &'s Url,
     /// The HTTP method, for the metrics.
-    pub method: &'static str,
+    pub(crate) method: &'static str,
     /// The headers of every request.
-    pub headers: &'s HeaderMap,
+    pub(crate) headers: &'s HeaderMap,
     /// `backend_oidc_auth`.
-    pub bearer: Option<&'s ClientSettings>,
+    pub(crate) bearer: Option<&'s ClientSettings>,
     /// `worker_pool.max_workers`.
-    pub workers: usize,
+    pub(crate) workers: usize,
     /// `worker_pool.max_queue`.
-    pub queue: usize,
+    pub(crate) queue: usize,
 }
 
 impl Backend {
     /// The API of `settings`, reached through `http`, with tokens from `oidc`.
-    pub fn new(settings: BackendSettings<'_>, http: &Http, oidc: &Oidc) -> Self {
+    pub(crate) fn new(settings: BackendSettings<'_>, http: &Http, oidc: &Oidc) -> Self {
         let host = http.host(settings.url);
         Self {
             headers: host.headers(settings.headers),
@@ -68,8 +68,7 @@ impl Backend {
     }
 
     /// The state of the API for `status`. `kind` and `name` are the entry's.
-    #[must_use]
-    pub fn status(&self, kind: &str, name: &str, url: &Url) -> Value {
+    pub(crate) fn status(&self, kind: &str, name: &str, url: &Url) -> Value {
         let has_token = self.bearer.as_ref().map(|bearer| bearer.has_token());
         self.health.status(kind, name, url, &self.pool.queue(), has_token)
     }

@@ -13,10 +13,7 @@ use crate::oidc::{Bearer, Token};
 impl Backend {
     /// Sends `request` and reads the whole answer. `refuses` tells whether an answer refuses the broker's
     /// token.
-    ///
-    /// # Errors
-    /// There is no complete answer, or no token.
-    pub async fn exchange(
+    pub(crate) async fn exchange(
         &self,
         request: &Request<'_>,
         deadline: Deadline,

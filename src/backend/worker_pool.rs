@@ -25,7 +25,7 @@ use crate::observe::metrics::WorkerCounts;
 
 /// Workers, and the queue behind them.
 #[derive(Debug)]
-pub struct WorkerPool {
+pub(crate) struct WorkerPool {
     workers: Semaphore,
     max_workers: usize,
     waiting: AtomicUsize,
@@ -35,7 +35,7 @@ pub struct WorkerPool {
 
 /// A worker. It is free again when this is dropped.
 #[derive(Debug)]
-pub struct Worker<'l> {
+pub(crate) struct Worker<'l> {
     pool: &'l WorkerPool,
     since: Instant,
     /// The end of the lookup's time limit.
@@ -45,8 +45,7 @@ pub struct Worker<'l> {
 
 impl WorkerPool {
     /// `workers` concurrent lookups, and `max_queue` that wait.
-    #[must_use]
-    pub fn new(workers: usize, max_queue: usize) -> Self {
+    pub(crate) fn new(workers: usize, max_queue: usize) -> Self {
         let max_workers = workers.min(Semaphore::MAX_PERMITS);
         let workers = Semaphore::new(max_workers);
         let (waiting, service_time) = (AtomicUsize::new(0), ServiceTime::default());
@@ -54,8 +53,7 @@ impl WorkerPool {
     }
 
     /// How many lookups wait and run now.
-    #[must_use]
-    pub fn queue(&self) -> WorkerCounts {
+    pub(crate) fn queue(&self) -> WorkerCounts {
         WorkerCounts {
             waiting: self.waiting.load(Ordering::Relaxed),
             busy: self.max_workers.saturating_sub(self.workers.available_permits()),
@@ -67,7 +65,7 @@ impl WorkerPool {
     ///
     /// # Errors
     /// [`Failure::Overload`] at once if the queue is full, else as [`Self::enter`].
-    pub async fn enter_or_fail(&self, deadline: Deadline) -> Result<Worker<'_>, Failure> {
+    pub(crate) async fn enter_or_fail(&self, deadline: Deadline) -> Result<Worker<'_>, Failure> {
         if self.workers.available_permits() == 0 && self.waiting.load(Ordering::Relaxed) >= self.max_queue {
             return Err(Failure::Overload);
         }
@@ -78,7 +76,7 @@ impl WorkerPool {
     ///
     /// # Errors
     /// [`Failure::Overload`] if the turn of the lookup would come too late, or does.
-    pub async fn enter(&self, deadline: Deadline, gate: &Gate) -> Result<Worker<'_>, Failure> {
+    pub(crate) async fn enter(&self, deadline: Deadline, gate: &Gate) -> Result<Worker<'_>, Failure> {
         if let Ok(permit) = self.workers.try_acquire() {
             return Ok(self.worker(permit, deadline));
         }

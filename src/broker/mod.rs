@@ -64,32 +64,30 @@ pub struct Generation(ArcSwap<Broker>);
 
 impl Generation {
     /// Starts with `broker`.
-    #[must_use]
-    pub fn new(broker: Arc<Broker>) -> Self {
+    pub(crate) fn new(broker: Arc<Broker>) -> Self {
         Self(ArcSwap::new(broker))
     }
 
     /// The broker for a request that is read now. The request keeps it until it is answered.
-    #[must_use]
-    pub fn current(&self) -> Arc<Broker> {
+    pub(crate) fn current(&self) -> Arc<Broker> {
         self.0.load_full()
     }
 
     /// Replaces the broker.
-    pub fn set(&self, broker: &Arc<Broker>) {
+    pub(crate) fn set(&self, broker: &Arc<Broker>) {
         self.0.store(Arc::clone(broker));
     }
 }
 
 /// What the broker tells a client about its requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Terms {
+pub(crate) struct Terms {
     /// The longest time limit of its entries; for an unknown name, the longest possible one.
-    pub budget: Duration,
+    pub(crate) budget: Duration,
     /// The entry's `on_failure`; `None` for maps and unknown names.
-    pub on_failure: Option<OnFailure>,
+    pub(crate) on_failure: Option<OnFailure>,
     /// The mechanisms of logins; empty for lookups and unknown names.
-    pub mechanisms: Vec<Mechanism>,
+    pub(crate) mechanisms: Vec<Mechanism>,
 }
 
 /// The settings of a generation.
@@ -111,7 +109,7 @@ pub struct BrokerSettings<'s> {
 
 impl Broker {
     /// The entries of `settings`.
-    pub fn new(settings: &BrokerSettings<'_>) -> Self {
+    pub(crate) fn new(settings: &BrokerSettings<'_>) -> Self {
         let metrics = Arc::default();
         let http = Arc::new(Http::new(settings.http.clone(), &metrics));
         let cache_bytes = settings.cache_bytes;
@@ -128,14 +126,13 @@ impl Broker {
     }
 
     /// The same broker, with a trace of each request.
-    #[must_use]
-    pub fn traced(mut self, tracer: Option<Arc<Tracer>>) -> Self {
+    pub(crate) fn traced(mut self, tracer: Option<Arc<Tracer>>) -> Self {
         self.shared.tracer = tracer;
         self
     }
 
     /// The next generation. Connections, tokens and cached answers of unchanged entries are kept.
-    pub fn next(&self, settings: &BrokerSettings<'_>) -> Self {
+    pub(crate) fn next(&self, settings: &BrokerSettings<'_>) -> Self {
         let mut shared = self.shared.clone();
         if *shared.http.settings() != *settings.http {
             shared.http = Arc::new(Http::new(settings.http.clone(), &shared.metrics));
@@ -145,20 +142,17 @@ impl Broker {
     }
 
     /// The HTTP client.
-    #[must_use]
-    pub fn http(&self) -> &HttpSettings {
+    pub(crate) fn http(&self) -> &HttpSettings {
         self.shared.http.settings()
     }
 
     /// Whether `settings` needs a cache of another size, which only a restart makes.
-    #[must_use]
-    pub fn needs_another_cache(&self, settings: &BrokerSettings<'_>) -> bool {
+    pub(crate) fn needs_another_cache(&self, settings: &BrokerSettings<'_>) -> bool {
         self.shared.cache_bytes != settings.cache_bytes
     }
 
     /// How many entries `settings` adds, changes or removes.
-    #[must_use]
-    pub fn entries_changed(&self, settings: &BrokerSettings<'_>) -> usize {
+    pub(crate) fn entries_changed(&self, settings: &BrokerSettings<'_>) -> usize {
         let maps = differences(settings.maps, self.maps.len(), |new| {
             self.maps.get(&new.name).map(|old| old.entry.settings())
         });
@@ -217,13 +211,12 @@ impl Broker {
     }
 
     /// The counters.
-    #[must_use]
-    pub fn metrics(&self) -> &Arc<Metrics> {
+    pub(crate) fn metrics(&self) -> &Arc<Metrics> {
         &self.shared.metrics
     }
 
     /// Answers a request and counts it. If tracing is on, the request has a trace of its own.
-    pub async fn ask(&self, question: &Question, context: &RequestContext) -> Answer {
+    pub(crate) async fn ask(&self, question: &Question, context: &RequestContext) -> Answer {
         let span = self.shared.tracer.as_ref().map(Tracer::begin);
         let (answer, rows) = span::within(span.clone(), self.answer(question, context)).await;
         let (listener, component) = (context.listener.counters(), Component::from(question.protocol()));
@@ -263,20 +256,17 @@ impl Broker {
     }
 
     /// The mechanisms that the entry `name` offers; empty if there is no such entry.
-    #[must_use]
-    pub fn mechanisms(&self, name: &str) -> Vec<Mechanism> {
+    pub(crate) fn mechanisms(&self, name: &str) -> Vec<Mechanism> {
         self.logins.get(name).map(|logins| logins.entry.mechanisms()).unwrap_or_default()
     }
 
     /// The `on_failure` of the login entry `name`.
-    #[must_use]
-    pub fn on_login_failure(&self, name: &str) -> Option<OnFailure> {
+    pub(crate) fn on_login_failure(&self, name: &str) -> Option<OnFailure> {
         self.logins.get(name).map(|logins| logins.entry.on_failure().clone())
     }
 
     /// What the broker tells a client that serves `service`.
-    #[must_use]
-    pub fn terms(&self, service: &Service) -> Terms {
+    pub(crate) fn terms(&self, service: &Service) -> Terms {
         match service {
             Service::Socketmap => Terms {
                 budget: self.maps.values().map(|map| map.entry.budget()).max().unwrap_or(LONGEST_BUDGET),

@@ -41,8 +41,7 @@ impl Broker {
     }
 
     /// A sentence about an unknown name; `None` if there is such an entry.
-    #[must_use]
-    pub fn no_entry(&self, protocol: Protocol, name: &str) -> Option<String> {
+    pub(crate) fn no_entry(&self, protocol: Protocol, name: &str) -> Option<String> {
         if self.names(protocol).contains(&name) {
             return None;
         }

@@ -9,8 +9,7 @@ use crate::observe::metrics::{Component, Load};
 
 impl Broker {
     /// The current load.
-    #[must_use]
-    pub fn load(&self) -> Load {
+    pub(crate) fn load(&self) -> Load {
         let targets = self.maps.iter().map(|entry| (Component::Map, entry));
         let targets = targets.chain(self.policies.iter().map(|entry| (Component::Policy, entry)));
         let queues =
@@ -24,8 +23,7 @@ impl Broker {
     }
 
     /// The status of all entries, the cache and the connections. This may take milliseconds.
-    #[must_use]
-    pub fn status(&self) -> Value {
+    pub(crate) fn status(&self) -> Value {
         let targets =
             [("map", &self.maps), ("policy", &self.policies)].into_iter().flat_map(|(kind, targets)| {
                 let mut targets: Vec<_> = targets.values().map(|target| target.entry.status(kind)).collect();
@@ -47,10 +45,7 @@ impl Broker {
 
     /// Removes cached answers: all, those of the entries called `name`, or that of one key of a map.
     /// Returns how many. This may take milliseconds.
-    ///
-    /// # Errors
-    /// The reason why there can be none.
-    pub fn purge(&self, name: Option<&str>, key: Option<&str>) -> Result<usize, String> {
+    pub(crate) fn purge(&self, name: Option<&str>, key: Option<&str>) -> Result<usize, String> {
         if let (Some(name), Some(key)) = (name, key) {
             return match self.maps.get(name) {
                 Some(map) => Ok(usize::from(map.entry.cache().forget(key))),

@@ -40,7 +40,7 @@ use crate::observe::metrics::{Component, Metrics, WorkerCounts};
 use crate::observe::redact::{REDACTED, Redactor};
 use crate::oidc::{Oidc, TokenVerdict, TokenVerifier};
 use attempts::Attempt;
-pub use penalty::Penalties;
+pub(crate) use penalty::Penalties;
 pub use settings::{Fields, LoginSettings};
 
 /// A body from which on its reading takes long enough to let others have a turn before.
@@ -48,7 +48,7 @@ const LONG_BODY: usize = 128 * 1024;
 
 /// One entry, ready to be asked.
 #[derive(Debug)]
-pub struct LoginEntry {
+pub(crate) struct LoginEntry {
     settings: LoginSettings,
     backend: Backend,
     verifier: Option<TokenVerifier>,
@@ -75,7 +75,7 @@ impl Decision {
 
 impl LoginEntry {
     /// The entry of `settings`, behind what all entries share.
-    pub fn new(settings: LoginSettings, http: &Http, oidc: &Oidc, penalties: &Arc<Penalties>) -> Self {
+    pub(crate) fn new(settings: LoginSettings, http: &Http, oidc: &Oidc, penalties: &Arc<Penalties>) -> Self {
         let backend = BackendSettings {
             component: Component::Login,
             name: &settings.name,
@@ -97,39 +97,34 @@ impl LoginEntry {
     }
 
     /// What the configuration says of it.
-    #[must_use]
-    pub fn settings(&self) -> &LoginSettings {
+    pub(crate) fn settings(&self) -> &LoginSettings {
         &self.settings
     }
 
     /// Its workers, and who waits for one.
-    #[must_use]
-    pub fn queue(&self) -> WorkerCounts {
+    pub(crate) fn queue(&self) -> WorkerCounts {
         self.backend.pool.queue()
     }
 
     /// For an administrator.
-    #[must_use]
-    pub fn status(&self) -> Value {
+    pub(crate) fn status(&self) -> Value {
         let LoginSettings { name, url, .. } = &self.settings;
         self.backend.status("login", name, url)
     }
 
     /// The mechanisms on offer: those with tokens only if they can be verified.
-    #[must_use]
-    pub fn mechanisms(&self) -> Vec<Mechanism> {
+    pub(crate) fn mechanisms(&self) -> Vec<Mechanism> {
         let tokens = self.verifier.is_some();
         Mechanism::ALL.into_iter().filter(|mechanism| tokens || !mechanism.is_oauth()).collect()
     }
 
     /// What a failure says.
-    #[must_use]
-    pub fn on_failure(&self) -> &OnFailure {
+    pub(crate) fn on_failure(&self) -> &OnFailure {
         &self.settings.on_failure
     }
 
     /// Asks the API or verifies the token; logs denials and failures.
-    pub async fn ask(&self, login: &Login, context: &RequestContext) -> Answer {
+    pub(crate) async fn ask(&self, login: &Login, context: &RequestContext) -> Answer {
         let deadline = Deadline::from(context.at, self.settings.timeout.min(LOGIN_BUDGET));
         let (remote, typed) = (address(&login.peer.client_ip), login.credentials.user());
         let attempt = self.penalties.begin(&self.settings, remote, typed, context.at, deadline).await;

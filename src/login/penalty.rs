@@ -39,7 +39,7 @@ const RESERVE: u32 = 4;
 
 /// What is remembered of addresses and names. One for all entries.
 #[derive(Debug)]
-pub struct Penalties {
+pub(crate) struct Penalties {
     denials: Cache<IpAddr, Denials>,
     known_places: Cache<(u64, IpAddr), ()>,
     attempts: Arc<Attempts>,

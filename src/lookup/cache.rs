@@ -53,7 +53,7 @@ const VOLATILE: [&str; 11] = [
 
 /// The cache of all targets.
 #[derive(Debug)]
-pub struct Cache {
+pub(crate) struct Cache {
     entries: Moka<CacheKey, CachedAnswer>,
     numbers: Arc<AtomicU64>,
 }
@@ -91,7 +91,7 @@ impl Expiry<CacheKey, CachedAnswer> for Lifetimes {
 
 /// One target's part of the cache.
 #[derive(Debug, Clone)]
-pub struct EntryCache {
+pub(crate) struct EntryCache {
     /// Another one makes all that was kept unreachable; it goes in time.
     number: Arc<AtomicU64>,
     numbers: Arc<AtomicU64>,
@@ -110,7 +110,7 @@ enum PolicyKey {
 
 /// What the cache says before anything is asked.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Cached {
+pub(crate) enum Cached {
     /// The answer.
     Fresh(Answer),
     /// The answer, which is to be asked anew meanwhile.
@@ -121,8 +121,7 @@ pub enum Cached {
 
 impl Cache {
     /// A cache that takes `max_bytes` of memory.
-    #[must_use]
-    pub fn new(max_bytes: u64) -> Self {
+    pub(crate) fn new(max_bytes: u64) -> Self {
         let entries = Moka::builder()
             .max_capacity(max_bytes)
             .weigher(|key: &CacheKey, entry: &CachedAnswer| {
@@ -142,25 +141,23 @@ impl Cache {
     }
 
     /// Does what was put off, so that [`Self::size`] tells what is there. It takes a while.
-    pub fn settle(&self) {
+    pub(crate) fn settle(&self) {
         self.entries.run_pending_tasks();
     }
 
     /// Removes what the entries with these numbers have kept, and returns how many answers that was.
-    pub fn sweep(&self, numbers: &HashSet<u64>) -> usize {
+    pub(crate) fn sweep(&self, numbers: &HashSet<u64>) -> usize {
         let meant = self.entries.iter().map(|(key, _)| key).filter(|key| numbers.contains(&key.entry_cache));
         meant.filter(|key| self.entries.remove(&**key).is_some()).count()
     }
 
     /// How many answers it holds, and the memory that they take; as of a moment ago.
-    #[must_use]
-    pub fn size(&self) -> (u64, u64) {
+    pub(crate) fn size(&self) -> (u64, u64) {
         (self.entries.entry_count(), self.entries.weighted_size())
     }
 
     /// A new target's part.
-    #[must_use]
-    pub fn entry_cache(&self, settings: &LookupSettings, metrics: &Metrics) -> EntryCache {
+    pub(crate) fn entry_cache(&self, settings: &LookupSettings, metrics: &Metrics) -> EntryCache {
         let policy = match &settings.kind {
             Kind::Map(_) => None,
             Kind::Policy(policy) => Some(match &policy.cache_key {
@@ -182,14 +179,12 @@ impl Cache {
 impl EntryCache {
     /// Whether identical lookups may be one: always for a map; for a policy, whose API may count
     /// requests, only where it is cached anyway.
-    #[must_use]
-    pub fn shares_lookups(&self) -> bool {
+    pub(crate) fn shares_lookups(&self) -> bool {
         self.policy.is_none() || !self.settings.fresh.is_zero()
     }
 
     /// What tells a question of this target from another; empty where nothing depends on it.
-    #[must_use]
-    pub fn key(&self, lookup: LookupInput<'_>) -> Vec<u8> {
+    pub(crate) fn key(&self, lookup: LookupInput<'_>) -> Vec<u8> {
         match (lookup, &self.policy) {
             (LookupInput::Key(key), _) => key.as_bytes().to_vec(),
             (LookupInput::Request(attributes), Some(policy)) if self.keeps() => policy.key(attributes),
@@ -208,14 +203,12 @@ impl EntryCache {
     }
 
     /// Forgets the answer of a map's `key`, and says whether there was one.
-    #[must_use]
-    pub fn forget(&self, key: &str) -> bool {
+    pub(crate) fn forget(&self, key: &str) -> bool {
         self.entries.remove(&self.place(key.as_bytes())).is_some()
     }
 
     /// Forgets all. They are out of reach from now on, and gone after a [`Cache::sweep`] of this number.
-    #[must_use]
-    pub fn renumber(&self) -> u64 {
+    pub(crate) fn renumber(&self) -> u64 {
         self.number.swap(self.numbers.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed)
     }
 
@@ -227,8 +220,7 @@ impl EntryCache {
     }
 
     /// What may be said without asking.
-    #[must_use]
-    pub fn find(&self, key: &[u8]) -> Cached {
+    pub(crate) fn find(&self, key: &[u8]) -> Cached {
         if self.settings.fresh.is_zero() && self.settings.negative.is_zero() {
             return Cached::Nothing;
         }
@@ -254,8 +246,7 @@ impl EntryCache {
     }
 
     /// What may stand in for a failure.
-    #[must_use]
-    pub fn stand_in(&self, key: &[u8]) -> Option<Answer> {
+    pub(crate) fn stand_in(&self, key: &[u8]) -> Option<Answer> {
         if self.settings.outage.is_zero() {
             return None;
         }
@@ -268,7 +259,7 @@ impl EntryCache {
     }
 
     /// Keeps a definitive answer.
-    pub fn keep(&self, key: &[u8], answer: &Answer) {
+    pub(crate) fn keep(&self, key: &[u8], answer: &Answer) {
         let CacheSettings { outage, fresh, negative, stale_while_revalidate } = self.settings;
         let lifetime = match answer {
             // It says "later", or nothing: what was known stays.

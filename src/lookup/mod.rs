@@ -6,7 +6,7 @@
 //! has one deadline; a dropped lookup gives back what it holds.
 
 mod answer;
-pub mod cache;
+pub(crate) mod cache;
 mod failed;
 pub(crate) mod request;
 pub mod settings;
@@ -44,20 +44,20 @@ use template::LookupInput;
 
 /// What a request brings besides its content.
 #[derive(Debug, Clone)]
-pub struct RequestContext {
+pub(crate) struct RequestContext {
     /// When the last byte of the request was read: its budget runs from then on.
-    pub at: Instant,
+    pub(crate) at: Instant,
     /// Tells two requests apart that are alike otherwise; a request that is sent again keeps it.
-    pub id: u64,
+    pub(crate) id: u64,
     /// The connection that it came by.
-    pub session: u64,
+    pub(crate) session: u64,
     /// Through which listener it came.
-    pub listener: ListenerContext,
+    pub(crate) listener: ListenerContext,
 }
 
 /// One HTTP API, ready to be asked.
 #[derive(Debug)]
-pub struct LookupEntry {
+pub(crate) struct LookupEntry {
     settings: LookupSettings,
     /// The path and query of a request, unless a template makes it.
     path: PathAndQuery,
@@ -72,7 +72,7 @@ pub struct LookupEntry {
 
 impl LookupEntry {
     /// The API of `settings`, with the HTTP client and the cache that all entries share.
-    pub fn new(settings: LookupSettings, http: &Http, oidc: &Oidc, cache: &Cache) -> Self {
+    pub(crate) fn new(settings: LookupSettings, http: &Http, oidc: &Oidc, cache: &Cache) -> Self {
         let cache = cache.entry_cache(&settings, http.metrics());
         Self::with_cache(settings, http, oidc, cache)
     }
@@ -100,45 +100,39 @@ impl LookupEntry {
     }
 
     /// The same entry over other connections, with the answers that it has kept.
-    pub fn moved(&self, http: &Http, oidc: &Oidc) -> Self {
+    pub(crate) fn moved(&self, http: &Http, oidc: &Oidc) -> Self {
         let settings = self.settings.clone();
         Self::with_cache(settings, http, oidc, self.cache.clone())
     }
 
     /// What the configuration says of it.
-    #[must_use]
-    pub fn settings(&self) -> &LookupSettings {
+    pub(crate) fn settings(&self) -> &LookupSettings {
         &self.settings
     }
 
     /// Its workers, and who waits for one.
-    #[must_use]
-    pub fn queue(&self) -> WorkerCounts {
+    pub(crate) fn queue(&self) -> WorkerCounts {
         self.backend.pool.queue()
     }
 
     /// For an administrator.
-    #[must_use]
-    pub fn status(&self, kind: &str) -> Value {
+    pub(crate) fn status(&self, kind: &str) -> Value {
         let LookupSettings { name, url, .. } = &self.settings;
         self.backend.status(kind, name, url)
     }
 
     /// What it keeps.
-    #[must_use]
-    pub fn cache(&self) -> &EntryCache {
+    pub(crate) fn cache(&self) -> &EntryCache {
         &self.cache
     }
 
     /// How long a lookup may take.
-    #[must_use]
-    pub fn budget(&self) -> Duration {
+    pub(crate) fn budget(&self) -> Duration {
         self.settings.timeout
     }
 
     /// What a failed lookup says; `None` for a map, unless `perm_as_temp` is set.
-    #[must_use]
-    pub fn on_failure(&self) -> Option<&OnFailure> {
+    pub(crate) fn on_failure(&self) -> Option<&OnFailure> {
         match &self.settings.kind {
             Kind::Map(map) => map.perm_as_temp.then_some(&OnFailure::Temp),
             Kind::Policy(policy) => Some(&policy.on_failure),
@@ -146,7 +140,7 @@ impl LookupEntry {
     }
 
     /// Asks, unless the answer is known, and says in the log what failed.
-    pub async fn ask(self: &Arc<Self>, lookup: LookupInput<'_>, context: &RequestContext) -> Answer {
+    pub(crate) async fn ask(self: &Arc<Self>, lookup: LookupInput<'_>, context: &RequestContext) -> Answer {
         if let (LookupInput::Key(key), Kind::Map(map)) = (lookup, &self.settings.kind)
             && !map.serves(key)
         {

@@ -99,18 +99,18 @@ pub enum Names {
 
 /// What a template is filled with.
 #[derive(Debug, Clone, Copy)]
-pub struct Input<'a> {
+pub(crate) struct Input<'a> {
     /// The entry's name.
-    pub name: &'a str,
+    pub(crate) name: &'a str,
     /// What is asked.
-    pub lookup: LookupInput<'a>,
+    pub(crate) lookup: LookupInput<'a>,
     /// `recipient_delimiter`; empty: addresses have no extensions.
-    pub delimiters: &'a str,
+    pub(crate) delimiters: &'a str,
 }
 
 /// What is asked.
 #[derive(Debug, Clone, Copy)]
-pub enum LookupInput<'a> {
+pub(crate) enum LookupInput<'a> {
     /// A map's key.
     Key(&'a str),
     /// A policy request.
@@ -119,8 +119,7 @@ pub enum LookupInput<'a> {
 
 impl LookupInput<'_> {
     /// What the log says was asked, where it may: a key, or a policy request's addresses.
-    #[must_use]
-    pub fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         match self {
             Self::Key(key) => (*key).to_owned(),
             Self::Request(_) => {
@@ -134,8 +133,7 @@ impl LookupInput<'_> {
     }
 
     /// An attribute of a policy request, unless it is empty.
-    #[must_use]
-    pub fn attribute(&self, name: &str) -> Option<String> {
+    pub(crate) fn attribute(&self, name: &str) -> Option<String> {
         let Self::Request(attributes) = self else { return None };
         let found = attributes.iter().find(|attribute| attribute.name == name && !attribute.value.is_empty());
         found.map(|attribute| String::from_utf8_lossy(&attribute.value).into_owned())
@@ -144,11 +142,11 @@ impl LookupInput<'_> {
 
 /// Why a template does not parse.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Error {
+pub(crate) struct Error {
     /// Byte offset in the text.
-    pub offset: usize,
+    pub(crate) offset: usize,
     /// What is wrong, without place.
-    pub message: String,
+    pub(crate) message: String,
 }
 
 impl fmt::Display for Error {
@@ -161,7 +159,7 @@ impl std::error::Error for Error {}
 
 /// Why a question cannot be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unsendable {
+pub(crate) enum Unsendable {
     /// The template sends it `raw`, and it holds what may not stand there: a control character, or
     /// in a URL what is no part of one.
     Illegal,
@@ -175,29 +173,22 @@ impl Template {
     ///
     /// # Errors
     /// What is not understood, a name that is never sent, an insertion without an escaping.
-    pub fn parse(text: &str, names: Names) -> Result<Self, Error> {
+    pub(crate) fn parse(text: &str, names: Names) -> Result<Self, Error> {
         parse::payload(text, names, false)
     }
 
     /// The same where the entry's `Content-Type` is that of a form.
-    ///
-    /// # Errors
-    /// As [`Template::parse`].
-    pub fn parse_form(text: &str, names: Names) -> Result<Self, Error> {
+    pub(crate) fn parse_form(text: &str, names: Names) -> Result<Self, Error> {
         parse::payload(text, names, true)
     }
 
     /// Parses the path and query of a target, from its `/` on. Each insertion names its escaping.
-    ///
-    /// # Errors
-    /// As [`Template::parse`].
-    pub fn parse_path(text: &str, names: Names) -> Result<Self, Error> {
+    pub(crate) fn parse_path(text: &str, names: Names) -> Result<Self, Error> {
         parse::path(text, names)
     }
 
     /// Whether an insertion is sent without its address extension, which takes `recipient_delimiter`.
-    #[must_use]
-    pub fn strips_extensions(&self) -> bool {
+    pub(crate) fn strips_extensions(&self) -> bool {
         self.pieces.iter().any(|piece| match piece {
             Piece::Literal(_) => false,
             Piece::Insertion(insertion) => insertion.filters.contains(&Filter::StripExtension),
@@ -208,7 +199,7 @@ impl Template {
     ///
     /// # Errors
     /// [`Unsendable::Illegal`]; what was appended by then is useless.
-    pub fn render(&self, input: Input<'_>, out: &mut Vec<u8>) -> Result<(), Unsendable> {
+    pub(crate) fn render(&self, input: Input<'_>, out: &mut Vec<u8>) -> Result<(), Unsendable> {
         for piece in &self.pieces {
             match piece {
                 Piece::Literal(text) => out.extend_from_slice(text.as_bytes()),

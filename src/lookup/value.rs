@@ -39,7 +39,7 @@ pub enum Field {
 
 /// Where the key of a [`Field::Name`] is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Depth {
+pub(crate) enum Depth {
     /// At the top level, or at the end of the dotted path. The same key elsewhere means something else.
     Top,
     /// There, else at any depth.
@@ -51,7 +51,7 @@ impl Field {
     ///
     /// # Errors
     /// A sentence, for a text that names no field.
-    pub fn parse(text: &str) -> Result<Self, &'static str> {
+    pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
         match Self::parse_or_whole(text) {
             Self::Whole => Err("must name a field"),
             field => Ok(field),
@@ -60,8 +60,7 @@ impl Field {
 
     /// The same, where the whole document may be meant: `""`, or `/`, which RFC 6901 has for the
     /// member `""`.
-    #[must_use]
-    pub fn parse_or_whole(text: &str) -> Self {
+    pub(crate) fn parse_or_whole(text: &str) -> Self {
         match text.strip_prefix('/') {
             _ if text.is_empty() => Self::Whole,
             Some("") => Self::Whole,
@@ -77,7 +76,7 @@ impl Field {
     ///
     /// # Errors
     /// [`Failure::Body`] if an object on the way has a key that is not text (`"\ud800"`).
-    pub fn find<'a>(&self, body: &Object<'a>, depth: Depth) -> Result<Option<Value<'a>>, Failure> {
+    pub(crate) fn find<'a>(&self, body: &Object<'a>, depth: Depth) -> Result<Option<Value<'a>>, Failure> {
         let is_any_depth = depth == Depth::Any;
         let found = match self {
             Self::Whole => Some(body.0),
@@ -101,12 +100,11 @@ impl Field {
 
 /// The text of one JSON value, without blanks around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Value<'a>(&'a str);
+pub(crate) struct Value<'a>(&'a str);
 
 impl<'a> Value<'a> {
     /// The text.
-    #[must_use]
-    pub fn get(self) -> &'a str {
+    pub(crate) fn get(self) -> &'a str {
         self.0
     }
 
@@ -117,7 +115,7 @@ impl<'a> Value<'a> {
 
 /// One JSON document, which is nested no deeper than the limit.
 #[derive(Debug, Clone, Copy)]
-pub struct Document<'a>(&'a str);
+pub(crate) struct Document<'a>(&'a str);
 
 impl<'a> Document<'a> {
     /// Reads a body. A byte order mark in front is ignored, as RFC 8259 8.1 allows: some
@@ -125,35 +123,33 @@ impl<'a> Document<'a> {
     ///
     /// # Errors
     /// [`Failure::Body`] for anything else: an HTML page, two documents, nothing at all.
-    pub fn parse(body: &'a [u8]) -> Result<Self, Failure> {
+    pub(crate) fn parse(body: &'a [u8]) -> Result<Self, Failure> {
         let body = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
         let document: &RawValue = serde_json::from_slice(body).map_err(|_| Failure::Body)?;
         if is_deep(body) { Err(Failure::Body) } else { Ok(Self(document.get())) }
     }
 
     /// Its value.
-    #[must_use]
-    pub fn value(self) -> Value<'a> {
+    pub(crate) fn value(self) -> Value<'a> {
         Value(self.0)
     }
 
     /// The object that it is; `None` for any other value.
-    #[must_use]
-    pub fn object(self) -> Option<Object<'a>> {
+    pub(crate) fn object(self) -> Option<Object<'a>> {
         self.0.starts_with('{').then_some(Object(self.0))
     }
 }
 
 /// One JSON object.
 #[derive(Debug, Clone, Copy)]
-pub struct Object<'a>(&'a str);
+pub(crate) struct Object<'a>(&'a str);
 
 impl<'a> Object<'a> {
     /// Reads a body, which is nested no deeper than the limit.
     ///
     /// # Errors
     /// [`Failure::Body`] for anything else: an HTML page, a list, nothing at all.
-    pub fn parse(body: &'a [u8]) -> Result<Self, Failure> {
+    pub(crate) fn parse(body: &'a [u8]) -> Result<Self, Failure> {
         Document::parse(body)?.object().ok_or(Failure::Body)
     }
 
@@ -193,7 +189,7 @@ fn depth(json: &[u8]) -> usize {
 /// # Errors
 /// [`Failure::EmptyValue`] for `""` and `null`, [`Failure::UnexpectedValue`] for an object, for
 /// a list that holds none or only nulls, and for a CR, LF or NUL, [`Failure::TooLong`].
-pub fn map_value(value: Value<'_>, max_reply: usize) -> Result<String, Failure> {
+pub(crate) fn map_value(value: Value<'_>, max_reply: usize) -> Result<String, Failure> {
     // The limit is on the payload, `OK ` included (dict_sockmap.c).
     let overhead = "OK ".len();
     let mut joined = Joined { text: String::new(), bytes: 0, most: max_reply.saturating_sub(overhead) };
@@ -219,8 +215,7 @@ pub fn map_value(value: Value<'_>, max_reply: usize) -> Result<String, Failure> 
 }
 
 /// Whether `empty_value` decides what this means: `""`, `null`, and a list of nothing else.
-#[must_use]
-pub fn is_empty(value: Value<'_>) -> bool {
+pub(crate) fn is_empty(value: Value<'_>) -> bool {
     let text = value.get();
     match value.first() {
         Some(b'[') => Scan::new(text).leaves().all(is_nothing),
@@ -268,7 +263,7 @@ fn scalar(text: &str) -> Result<Cow<'_, str>, Failure> {
 /// # Errors
 /// [`Failure::UnexpectedValue`] for anything but a string, and for an action that Postfix would
 /// misread (see [`Action::parse`]).
-pub fn policy_action(value: Value<'_>) -> Result<Option<Action>, Failure> {
+pub(crate) fn policy_action(value: Value<'_>) -> Result<Option<Action>, Failure> {
     match value.first() {
         Some(b'n') => Ok(None),
         Some(b'"') => {
@@ -289,7 +284,7 @@ pub fn policy_action(value: Value<'_>) -> Result<Option<Action>, Failure> {
 ///
 /// # Errors
 /// [`Failure::Body`] for a string that is none.
-pub fn error_text(value: Value<'_>) -> Result<String, Failure> {
+pub(crate) fn error_text(value: Value<'_>) -> Result<String, Failure> {
     let text = value.get();
     let said = match value.first() {
         Some(b'n') => "",

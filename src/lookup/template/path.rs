@@ -12,7 +12,7 @@ impl Template {
     ///
     /// # Errors
     /// [`Unsendable`]; what was appended by then is useless.
-    pub fn render_path(&self, input: Input<'_>, out: &mut Vec<u8>) -> Result<(), Unsendable> {
+    pub(crate) fn render_path(&self, input: Input<'_>, out: &mut Vec<u8>) -> Result<(), Unsendable> {
         let begin = out.len();
         let mut inserted = Vec::new();
         for piece in &self.pieces {

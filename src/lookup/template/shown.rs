@@ -20,9 +20,6 @@ pub(crate) struct Shown {
 
 impl Template {
     /// What [`Template::render`] appends, for people.
-    ///
-    /// # Errors
-    /// As [`Template::render`].
     pub(crate) fn shown(&self, input: Input<'_>) -> Result<Shown, Unsendable> {
         let mut reader = Reader::new(self.form);
         for piece in &self.pieces {

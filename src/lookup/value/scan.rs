@@ -188,9 +188,6 @@ impl<'a> Scan<'a> {
     }
 
     /// Passes the object that begins here, and returns its member `name`, else what `path` leads to.
-    ///
-    /// # Errors
-    /// As [`Scan::descend`], for what is on the way to what is returned.
     pub(super) fn member_or_path(&mut self, name: &str, path: &[&str]) -> Result<Option<&'a str>, Failure> {
         let Some((first, rest)) = path.split_first() else { return Ok(None) };
         let (mut member, mut end) = (None, Ok(None));
@@ -283,9 +280,6 @@ impl<'a> Scan<'a> {
 }
 
 /// Whether a key, which stands in quotes, is `name`. It takes no memory, for there may be many.
-///
-/// # Errors
-/// As [`decoded`].
 fn is(key: &str, name: &str) -> Result<bool, Failure> {
     let inner = key.get(1..key.len().saturating_sub(1)).unwrap_or_default();
     // Nearly all are plain, which is seen many bytes at a time.
