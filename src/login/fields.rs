@@ -8,7 +8,7 @@ use super::answer::{self, DENIED};
 use super::settings::Fields;
 use super::{Decision, LoginSettings};
 use crate::http::{Reply, compress};
-use crate::lookup::value::{Depth, Field, Object, Value};
+use crate::lookup::value::{Field, Object, Value};
 use crate::model::Failure;
 use crate::observe::explain;
 
@@ -80,7 +80,7 @@ fn object<'r>(
 
 /// What `accept_field` says.
 fn verdict(fields: &Fields, body: &Object<'_>) -> Result<bool, Failure> {
-    match fields.accept.find(body, Depth::Top)?.map(Value::get) {
+    match fields.accept.find_at_top(body)?.map(Value::get) {
         Some("true") => Ok(true),
         Some("false") => Ok(false),
         Some(_) => {
@@ -96,7 +96,7 @@ fn verdict(fields: &Fields, body: &Object<'_>) -> Result<bool, Failure> {
 
 /// The name that the API gives to the user; `None` where it gives none.
 fn account(field: &Field, body: &Object<'_>) -> Result<Option<String>, Failure> {
-    let Some(value) = field.find(body, Depth::Top)?.map(Value::get).filter(|value| *value != "null") else {
+    let Some(value) = field.find_at_top(body)?.map(Value::get).filter(|value| *value != "null") else {
         return Ok(None);
     };
     let name: String = serde_json::from_str(value).map_err(|_| Failure::UnexpectedValue)?;
@@ -108,8 +108,7 @@ fn account(field: &Field, body: &Object<'_>) -> Result<Option<String>, Failure> 
 
 /// A denial, by the first of these that says why.
 fn denied(fields: &Fields, body: Option<&Object<'_>>, status: Option<&str>) -> Decision {
-    let reason =
-        fields.reason.as_ref().zip(body).and_then(|(field, body)| field.find(body, Depth::Top).ok()?);
+    let reason = fields.reason.as_ref().zip(body).and_then(|(field, body)| field.find_at_top(body).ok()?);
     let reason = reason.and_then(|value| serde_json::from_str::<String>(value.get()).ok());
     let reason = reason.filter(|reason| !reason.trim().is_empty());
     Decision::denied(reason.as_deref().or(status).unwrap_or(DENIED))

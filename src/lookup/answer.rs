@@ -4,7 +4,7 @@
 //! JSON document where `value_field` names that), and no error in its error field. Everything else
 //! is a failure.
 
-use super::value::{self, Depth, Document, Field, Object, Value};
+use super::value::{self, Field, Object, Value};
 use super::{Absent, Kind, LookupSettings, MapSettings, request};
 use crate::http::{Reply, compress};
 use crate::model::{Answer, Failure};
@@ -22,10 +22,10 @@ pub(super) fn read(settings: &LookupSettings, reply: &Reply) -> Result<Answer, F
     }
     let inflated = compress::inflate(reply, settings.compress_response)?;
     let body = inflated.as_deref().unwrap_or(&reply.body);
-    let document = Document::parse(body)?;
+    let document = Value::parse(body)?;
     let (said_no_error, value) = match (document.object(), &settings.value_field) {
-        (Some(body), field) => (says_no_error(settings, &body)?, field.find(&body, Depth::Any)?),
-        (None, Field::Whole) => (false, Some(document.value())),
+        (Some(body), field) => (says_no_error(settings, &body)?, field.find(&body)?),
+        (None, Field::Whole) => (false, Some(document)),
         (None, _) => return Err(Failure::Body),
     };
     let Some(value) = value else {
@@ -58,7 +58,7 @@ pub(super) fn hint(settings: &LookupSettings, failure: &Failure) -> Option<Strin
 /// Whether the error field is there, and says that there was none.
 fn says_no_error(settings: &LookupSettings, body: &Object<'_>) -> Result<bool, Failure> {
     let Some(field) = &settings.error_field else { return Ok(false) };
-    let Some(error) = field.find(body, Depth::Any)? else { return Ok(false) };
+    let Some(error) = field.find(body)? else { return Ok(false) };
     let text = value::error_text(error)?;
     if !text.is_empty() && text != settings.no_error_value {
         // Postfix logs it.

@@ -37,15 +37,6 @@ pub enum Field {
     Name(String),
 }
 
-/// Where the key of a [`Field::Name`] is looked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Depth {
-    /// At the top level, or at the end of the dotted path. The same key elsewhere means something else.
-    Top,
-    /// There, else at any depth.
-    Any,
-}
-
 impl Field {
     /// Reads a field's name, a dotted path or a JSON pointer.
     ///
@@ -72,27 +63,34 @@ impl Field {
         }
     }
 
-    /// The value of this field in `body`; `None` if it is absent.
+    /// The value of this field in `body`, with a name at any depth; `None` if it is absent.
     ///
     /// # Errors
     /// [`Failure::Body`] if an object on the way has a key that is not text (`"\ud800"`).
-    pub(crate) fn find<'a>(&self, body: &Object<'a>, depth: Depth) -> Result<Option<Value<'a>>, Failure> {
-        let is_any_depth = depth == Depth::Any;
+    pub(crate) fn find<'a>(&self, body: &Object<'a>) -> Result<Option<Value<'a>>, Failure> {
+        match self {
+            Self::Name(name) if !name.contains('.') => body.find_anywhere(name),
+            Self::Name(name) => match self.find_at_top(body)? {
+                None => body.find_anywhere(name),
+                found => Ok(found),
+            },
+            Self::Whole | Self::Pointer(_) => self.find_at_top(body),
+        }
+    }
+
+    /// As [`Self::find`], with a name at the top level or at the end of its dotted path alone: the same key
+    /// elsewhere means something else.
+    pub(crate) fn find_at_top<'a>(&self, body: &Object<'a>) -> Result<Option<Value<'a>>, Failure> {
         let found = match self {
             Self::Whole => Some(body.0),
-            Self::Pointer(tokens) => {
-                let tokens: Vec<_> = tokens.iter().map(String::as_str).collect();
-                body.scan().descend(&tokens)?
-            }
-            Self::Name(name) if name.contains('.') => {
-                let path = name.split('.').collect::<Vec<_>>();
-                match body.scan().member_or_path(name, &path)? {
-                    None if is_any_depth => body.scan().anywhere(name).outcome()?,
-                    found => found,
+            Self::Pointer(tokens) => Scan::new(body.0).descend(tokens)?,
+            Self::Name(name) => match Scan::new(body.0).descend(&[name])? {
+                None if name.contains('.') => {
+                    let path: Vec<_> = name.split('.').collect();
+                    Scan::new(body.0).descend(&path)?
                 }
-            }
-            Self::Name(name) if is_any_depth => body.scan().anywhere(name).outcome()?,
-            Self::Name(name) => body.scan().descend(&[name])?,
+                found => found,
+            },
         };
         Ok(found.map(Value))
     }
@@ -103,23 +101,8 @@ impl Field {
 pub(crate) struct Value<'a>(&'a str);
 
 impl<'a> Value<'a> {
-    /// The text.
-    pub(crate) fn get(self) -> &'a str {
-        self.0
-    }
-
-    fn first(self) -> Option<u8> {
-        self.0.as_bytes().first().copied()
-    }
-}
-
-/// One JSON document, which is nested no deeper than the limit.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Document<'a>(&'a str);
-
-impl<'a> Document<'a> {
-    /// Reads a body. A byte order mark in front is ignored, as RFC 8259 8.1 allows: some
-    /// frameworks write one.
+    /// Reads a body: one JSON document, nested no deeper than the limit. A byte order mark in front is ignored,
+    /// as RFC 8259 8.1 allows: some frameworks write one.
     ///
     /// # Errors
     /// [`Failure::Body`] for anything else: an HTML page, two documents, nothing at all.
@@ -129,14 +112,17 @@ impl<'a> Document<'a> {
         if is_deep(body) { Err(Failure::Body) } else { Ok(Self(document.get())) }
     }
 
-    /// Its value.
-    pub(crate) fn value(self) -> Value<'a> {
-        Value(self.0)
-    }
-
     /// The object that it is; `None` for any other value.
     pub(crate) fn object(self) -> Option<Object<'a>> {
         self.0.starts_with('{').then_some(Object(self.0))
+    }
+
+    pub(crate) fn get(self) -> &'a str {
+        self.0
+    }
+
+    fn first(self) -> Option<u8> {
+        self.0.as_bytes().first().copied()
     }
 }
 
@@ -145,108 +131,75 @@ impl<'a> Document<'a> {
 pub(crate) struct Object<'a>(&'a str);
 
 impl<'a> Object<'a> {
-    /// Reads a body, which is nested no deeper than the limit.
-    ///
-    /// # Errors
-    /// [`Failure::Body`] for anything else: an HTML page, a list, nothing at all.
+    /// Reads a body. Anything but an object is a [`Failure::Body`].
     pub(crate) fn parse(body: &'a [u8]) -> Result<Self, Failure> {
-        Document::parse(body)?.object().ok_or(Failure::Body)
+        Value::parse(body)?.object().ok_or(Failure::Body)
     }
 
-    fn scan(&self) -> Scan<'a> {
-        Scan::new(self.0)
+    fn find_anywhere(&self, name: &str) -> Result<Option<Value<'a>>, Failure> {
+        Ok(Scan::new(self.0).anywhere(name)?.map(Value))
     }
 }
 
 /// Whether a valid JSON text is nested deeper than the limit.
 fn is_deep(json: &[u8]) -> bool {
-    // What has few brackets, those in strings included, is not, and nearly every answer has few.
-    let has_many = memchr::memchr2_iter(b'{', b'[', json).nth(MAX_DEPTH).is_some();
-    has_many && depth(json) > MAX_DEPTH
-}
-
-/// The deepest nesting of a valid JSON text.
-fn depth(json: &[u8]) -> usize {
-    let (mut now, mut deepest, mut in_string, mut escaped) = (0usize, 0, false, false);
+    // Nearly every answer has fewer brackets than that, those in strings included.
+    if memchr::memchr2_iter(b'{', b'[', json).nth(MAX_DEPTH).is_none() {
+        return false;
+    }
+    let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
     for &byte in json {
         match (in_string, byte) {
             (true, _) if escaped => escaped = false,
             (true, b'\\') => escaped = true,
             (_, b'"') => in_string = !in_string,
-            (false, b'{' | b'[') => {
-                now += 1;
-                deepest = deepest.max(now);
-            }
-            (false, b'}' | b']') => now = now.saturating_sub(1),
+            (false, b'{' | b'[') if depth == MAX_DEPTH => return true,
+            (false, b'{' | b'[') => depth += 1,
+            (false, b'}' | b']') => depth = depth.saturating_sub(1),
             _ => {}
         }
     }
-    deepest
+    false
 }
 
-/// What a map's value says on the wire, in a reply of `max_reply` bytes at most, `OK ` included.
+/// What a map's value says on the wire, in a reply of `max_reply` bytes at most, `OK ` included
+/// (dict_sockmap.c). Commas join the values of a list; those that say nothing are left out, for `a,,b` would
+/// hold an empty address.
 ///
 /// # Errors
 /// [`Failure::EmptyValue`] for `""` and `null`, [`Failure::UnexpectedValue`] for an object, for
 /// a list that holds none or only nulls, and for a CR, LF or NUL, [`Failure::TooLong`].
 pub(crate) fn map_value(value: Value<'_>, max_reply: usize) -> Result<String, Failure> {
-    // The limit is on the payload, `OK ` included (dict_sockmap.c).
-    let overhead = "OK ".len();
-    let mut joined = Joined { text: String::new(), bytes: 0, most: max_reply.saturating_sub(overhead) };
-    let text = value.get();
-    match value.first() {
-        Some(b'n') => return Err(Failure::EmptyValue),
-        Some(b'[') => {
-            // An empty one is no value, and would be an empty address to whoever splits the list.
-            for leaf in Scan::new(text).leaves().filter(|leaf| !is_nothing(leaf)) {
-                joined.push(&scalar(leaf)?)?;
-            }
-            if joined.bytes == 0 {
-                return Err(Failure::UnexpectedValue);
-            }
+    const OK: usize = "OK ".len();
+    let (mut joined, mut bytes) = (String::new(), OK);
+    for leaf in Scan::new(value.0).leaves().filter(|leaf| !is_nothing(leaf)) {
+        let part = scalar(leaf)?;
+        if part.contains(['\r', '\n', '\0']) {
+            return Err(Failure::UnexpectedValue);
         }
-        _ => joined.push(&scalar(text)?)?,
+        let comma = if bytes > OK { "," } else { "" };
+        bytes += comma.len() + part.len();
+        // What is beyond the limit is counted, and not kept.
+        if bytes <= max_reply {
+            joined.push_str(comma);
+            joined.push_str(&part);
+        }
     }
-    match joined.bytes {
-        0 => Err(Failure::EmptyValue),
-        bytes if bytes > joined.most => Err(Failure::TooLong((bytes + overhead) as u64)),
-        _ => Ok(joined.text),
+    match bytes {
+        OK if value.first() == Some(b'[') => Err(Failure::UnexpectedValue),
+        OK => Err(Failure::EmptyValue),
+        _ if bytes > max_reply => Err(Failure::TooLong(bytes as u64)),
+        _ => Ok(joined),
     }
 }
 
 /// Whether `empty_value` decides what this means: `""`, `null`, and a list of nothing else.
 pub(crate) fn is_empty(value: Value<'_>) -> bool {
-    let text = value.get();
-    match value.first() {
-        Some(b'[') => Scan::new(text).leaves().all(is_nothing),
-        _ => is_nothing(text),
-    }
+    Scan::new(value.0).leaves().all(is_nothing)
 }
 
 fn is_nothing(text: &str) -> bool {
     matches!(text, "null" | "\"\"")
-}
-
-/// Texts with commas between them; what is beyond the limit is counted, and not kept.
-struct Joined {
-    text: String,
-    bytes: usize,
-    most: usize,
-}
-
-impl Joined {
-    fn push(&mut self, part: &str) -> Result<(), Failure> {
-        if part.contains(['\r', '\n', '\0']) {
-            return Err(Failure::UnexpectedValue);
-        }
-        let comma = if self.bytes > 0 { "," } else { "" };
-        self.bytes += comma.len() + part.len();
-        if self.bytes <= self.most {
-            self.text.push_str(comma);
-            self.text.push_str(part);
-        }
-        Ok(())
-    }
 }
 
 fn scalar(text: &str) -> Result<Cow<'_, str>, Failure> {
@@ -280,15 +233,16 @@ pub(crate) fn policy_action(value: Value<'_>) -> Result<Option<Action>, Failure>
     }
 }
 
-/// What an error field says; empty for `null`, `""` and what holds nothing.
+/// What an error field says; empty for `null`, `""`, and an object or a list that holds nothing.
 ///
 /// # Errors
-/// [`Failure::Body`] for a string that is none.
+/// [`Failure::Body`] for a string with half a surrogate pair.
 pub(crate) fn error_text(value: Value<'_>) -> Result<String, Failure> {
     let text = value.get();
+    let inner = text.get(1..text.len().saturating_sub(1)).unwrap_or_default();
     let said = match value.first() {
         Some(b'n') => "",
-        Some(b'{' | b'[') if Scan::new(text).is_bare() => "",
+        Some(b'{' | b'[') if inner.trim_ascii().is_empty() => "",
         Some(b'{') => "an object",
         Some(b'[') => "a list",
         _ => return scalar(text).map(Cow::into_owned),

@@ -16,27 +16,8 @@ pub(super) struct Scan<'a> {
 /// Where an object stands: how deep, then how far from the beginning.
 type Rank = (usize, usize);
 
-/// What a search at any depth has seen.
-#[derive(Default)]
-pub(super) struct Search<'a> {
-    found: Option<(Rank, &'a str)>,
-    /// The first object with a key that is no text.
-    broken: Option<Rank>,
-}
-
-impl<'a> Search<'a> {
-    /// What was found.
-    ///
-    /// # Errors
-    /// [`Failure::Body`] where an object that comes before has a key that is no text.
-    pub(super) fn outcome(&self) -> Result<Option<&'a str>, Failure> {
-        match (self.found, self.broken) {
-            (None, Some(_)) => Err(Failure::Body),
-            (Some((found, _)), Some(broken)) if broken <= found => Err(Failure::Body),
-            (found, _) => Ok(found.map(|(_, value)| value)),
-        }
-    }
-}
+/// The value in the object with the lowest rank, or the failure of that.
+type Best<'a> = Option<(Rank, Result<&'a str, Failure>)>;
 
 impl<'a> Scan<'a> {
     /// The beginning of `text`.
@@ -44,7 +25,7 @@ impl<'a> Scan<'a> {
         Self { text, at: 0 }
     }
 
-    /// The next byte that is no blank.
+    /// The next byte that is not a blank.
     fn peek(&mut self) -> Option<u8> {
         let bytes = self.text.as_bytes();
         while matches!(bytes.get(self.at), Some(b' ' | b'\t' | b'\n' | b'\r')) {
@@ -92,7 +73,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Passes a number, `true`, `false` or `null`; in no JSON, at least one byte.
+    /// Passes a number, `true`, `false` or `null`; in what is not JSON, at least one byte.
     fn word(&mut self) -> &'a str {
         let start = self.at;
         self.at += usize::from(start < self.text.len());
@@ -152,10 +133,10 @@ impl<'a> Scan<'a> {
     /// the last of those that have one name, and indices of lists.
     ///
     /// # Errors
-    /// [`Failure::Body`] where an object on the way has a key that is no text.
-    pub(super) fn descend(&mut self, keys: &[&str]) -> Result<Option<&'a str>, Failure> {
+    /// [`Failure::Body`] if an object on the way has a key that is not text.
+    pub(super) fn descend<K: AsRef<str>>(&mut self, keys: &[K]) -> Result<Option<&'a str>, Failure> {
         let Some((first, rest)) = keys.split_first() else { return Ok(Some(self.value())) };
-        let mut found = None;
+        let (first, mut found) = (first.as_ref(), None);
         match self.peek() {
             Some(b'{') => self.members(|scan, key| {
                 if is(key, first)? {
@@ -166,100 +147,64 @@ impl<'a> Scan<'a> {
                 Ok(())
             })?,
             Some(b'[') => {
-                let wanted = first.parse::<usize>().ok();
                 self.pass(b'[');
-                let mut index = 0;
-                while self.peek().is_some_and(|byte| byte != b']') {
-                    if wanted == Some(index) {
-                        found = self.descend(rest)?;
-                    } else {
-                        self.value();
+                let wanted = first.parse::<usize>().ok();
+                for index in 0.. {
+                    match self.peek() {
+                        None | Some(b']') => break,
+                        _ if wanted == Some(index) => found = self.descend(rest)?,
+                        _ => _ = self.value(),
                     }
                     self.pass(b',');
-                    index += 1;
                 }
                 self.pass(b']');
             }
-            _ => {
-                self.value();
-            }
+            _ => _ = self.value(),
         }
         Ok(found)
     }
 
-    /// Passes the object that begins here, and returns its member `name`, else what `path` leads to.
-    pub(super) fn member_or_path(&mut self, name: &str, path: &[&str]) -> Result<Option<&'a str>, Failure> {
-        let Some((first, rest)) = path.split_first() else { return Ok(None) };
-        let (mut member, mut end) = (None, Ok(None));
-        self.peek();
-        self.members(|scan, key| {
-            if is(key, name)? {
-                member = Some(scan.value());
-            } else if is(key, first)? {
-                let mut branch = Self { text: scan.text, at: scan.at };
-                end = branch.descend(rest);
-                // A fault in there is one only if it is on the way.
-                if end.is_ok() {
-                    scan.at = branch.at;
-                } else {
-                    scan.value();
-                }
-            } else {
-                scan.value();
-            }
-            Ok(())
-        })?;
-        member.map_or(end, |value| Ok(Some(value)))
-    }
-
     /// Passes the object that begins here, and looks for the member `name` of the shallowest object in
     /// it that has one, itself included, and of those the first in the document. Lists are not searched.
-    pub(super) fn anywhere(&mut self, name: &str) -> Search<'a> {
-        let mut search = Search::default();
+    ///
+    /// # Errors
+    /// [`Failure::Body`] if an object that comes before, or that one, has a key that is not text.
+    pub(super) fn anywhere(&mut self, name: &str) -> Result<Option<&'a str>, Failure> {
+        let mut best = None;
         self.peek();
-        self.search(name, 0, &mut search);
-        search
+        self.search(name, 0, &mut best);
+        best.map(|(_, found)| found).transpose()
     }
 
-    /// As deep as the body is nested, which is bounded.
-    fn search(&mut self, name: &str, depth: usize, search: &mut Search<'a>) {
+    /// Recurs as deep as the body is nested, which is bounded.
+    fn search(&mut self, name: &str, depth: usize, best: &mut Best<'a>) {
         let rank = (depth, self.at);
-        let (mut found, mut is_broken) = (None, false);
-        let searched = self.members(|scan, key| {
+        let mut found = Ok(None);
+        let walked = self.members(|scan, key| {
             let start = scan.at;
-            // What is deeper than what was found is of no interest.
-            let is_near = search.found.is_none_or(|((other, _), _)| depth < other);
+            // What is deeper than the best cannot be better.
+            let is_near = best.as_ref().is_none_or(|((other, _), _)| depth < *other);
             if is_near && scan.peek() == Some(b'{') {
-                scan.search(name, depth + 1, search);
+                scan.search(name, depth + 1, best);
             } else {
                 scan.value();
             }
             match is(key, name) {
-                Ok(true) => found = Some(scan.since(start)),
-                Ok(false) => {}
-                Err(_) => is_broken = true,
+                Ok(true) if found.is_ok() => found = Ok(Some(scan.since(start))),
+                Ok(_) => {}
+                Err(failure) => found = Err(failure),
             }
             Ok(())
         });
-        is_broken |= searched.is_err();
-        if let Some(value) = found
-            && search.found.is_none_or(|(other, _)| rank < other)
+        if let Some(found) = walked.and(found).transpose()
+            && best.as_ref().is_none_or(|(other, _)| rank < *other)
         {
-            search.found = Some((rank, value));
-        }
-        if is_broken && search.broken.is_none_or(|other| rank < other) {
-            search.broken = Some(rank);
+            *best = Some((rank, found));
         }
     }
 
-    /// Whether the object or list that begins here holds nothing.
-    pub(super) fn is_bare(&mut self) -> bool {
-        let end = if self.pass(b'{') { b'}' } else { b']' };
-        self.pass(b'[');
-        self.peek() == Some(end)
-    }
-
-    /// What a list holds that is no list, at any depth; of an object its first bracket alone.
+    /// The strings and words of a value that is not an object, those in lists at any depth included; of an
+    /// object its first bracket alone.
     pub(super) fn leaves(mut self) -> impl Iterator<Item = &'a str> {
         std::iter::from_fn(move || {
             while matches!(self.peek()?, b'[' | b']' | b',') {
@@ -271,7 +216,7 @@ impl<'a> Scan<'a> {
                     self.at += 1;
                     Some("{")
                 }
-                // A `}` or `:` belongs to an object, behind which nobody looks.
+                // The inside of an object is not looked at.
                 b'}' | b':' => None,
                 _ => Some(self.word()),
             }
@@ -279,43 +224,9 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// Whether a key, which stands in quotes, is `name`. It takes no memory, for there may be many.
+/// Whether a key, which stands in quotes, is `name`. Only a key with escapes takes memory.
 fn is(key: &str, name: &str) -> Result<bool, Failure> {
-    let inner = key.get(1..key.len().saturating_sub(1)).unwrap_or_default();
-    // Nearly all are plain, which is seen many bytes at a time.
-    if inner.bytes().fold(true, |plain, byte| plain & (byte != b'\\')) {
-        return Ok(inner == name);
-    }
-    let Some((plain, mut escaped)) = inner.split_once('\\') else { return Ok(false) };
-    let mut due = name.strip_prefix(plain);
-    loop {
-        let (one, behind) = match escaped.as_bytes().first() {
-            Some(b'u') => {
-                let code = escaped.get(1..5).and_then(|digits| u32::from_str_radix(digits, 16).ok());
-                match code.and_then(char::from_u32) {
-                    Some(c) => (c, 5),
-                    // A pair of surrogates, or half of one.
-                    None => return decoded(key).map(|key| key == name),
-                }
-            }
-            Some(b'n') => ('\n', 1),
-            Some(b'r') => ('\r', 1),
-            Some(b't') => ('\t', 1),
-            Some(b'b') => ('\u{8}', 1),
-            Some(b'f') => ('\u{c}', 1),
-            Some(&byte @ (b'"' | b'\\' | b'/')) => (char::from(byte), 1),
-            _ => return Err(Failure::Body),
-        };
-        due = due.and_then(|due| due.strip_prefix(one));
-        let rest = escaped.get(behind..).unwrap_or_default();
-        match rest.split_once('\\') {
-            None => return Ok(due == Some(rest)),
-            Some((plain, next)) => {
-                due = due.and_then(|due| due.strip_prefix(plain));
-                escaped = next;
-            }
-        }
-    }
+    Ok(decoded(key)? == name)
 }
 
 /// What a string says, which stands in quotes.
@@ -323,8 +234,10 @@ fn is(key: &str, name: &str) -> Result<bool, Failure> {
 /// # Errors
 /// [`Failure::Body`] for half a surrogate pair.
 pub(super) fn decoded(string: &str) -> Result<Cow<'_, str>, Failure> {
+    // Nearly all are plain, which is seen many bytes at a time.
+    let is_plain = |text: &str| text.bytes().fold(true, |plain, byte| plain & (byte != b'\\'));
     match string.get(1..string.len().saturating_sub(1)) {
-        Some(inner) if !inner.contains('\\') => Ok(Cow::Borrowed(inner)),
+        Some(inner) if is_plain(inner) => Ok(Cow::Borrowed(inner)),
         _ => serde_json::from_str(string).map(Cow::Owned).map_err(|_| Failure::Body),
     }
 }

@@ -7,11 +7,11 @@ use proptest::prelude::*;
 
 fn find<'a>(field: &str, body: &'a str) -> Option<&'a str> {
     let body = Object::parse(body.as_bytes()).expect("an object");
-    Field::parse(field).expect("a field").find(&body, Depth::Any).expect("JSON").map(Value::get)
+    Field::parse(field).expect("a field").find(&body).expect("JSON").map(Value::get)
 }
 
 fn raw(json: &str) -> Value<'_> {
-    Document::parse(json.as_bytes()).expect("JSON").value()
+    Value::parse(json.as_bytes()).expect("JSON")
 }
 
 fn map_value(value: Value<'_>) -> Result<String, Failure> {
@@ -53,7 +53,7 @@ fn a_field_is_found_in_one_order() {
             [(name.to_owned(), Some("1")), (format!("{name}x"), None), (name.chars().skip(1).collect(), None)]
         {
             if !name.is_empty() {
-                let found = Field::Name(name.clone()).find(&body, Depth::Any).expect("keys are texts");
+                let found = Field::Name(name.clone()).find(&body).expect("keys are texts");
                 assert_eq!(found.map(Value::get), due, "{key} {name}");
             }
         }
@@ -65,7 +65,7 @@ fn a_field_is_found_in_one_order() {
 fn a_key_that_is_no_text_is_a_failure_where_it_is_in_the_way() {
     let find = |field: &str, body: &str| {
         let body = Object::parse(body.as_bytes()).expect("an object");
-        let found = Field::parse(field).expect("a field").find(&body, Depth::Any);
+        let found = Field::parse(field).expect("a field").find(&body);
         found.map(|value| value.map(|value| value.get().to_owned()))
     };
     let broken = r#"{"x": {"\ud800": 1, "b": "v"}, "y": {"c": 1}}"#;
@@ -170,14 +170,14 @@ fn a_document_may_be_the_value() {
     assert!(Field::parse("").is_err() && Field::parse("/").is_err());
     assert_eq!(Field::parse("//"), Ok(Field::Pointer(vec![String::new(), String::new()])));
     for text in ["[]", " \"x\"\n", "1", "null", "true"] {
-        let document = Document::parse(text.as_bytes()).expect(text);
-        assert_eq!((document.value().get(), document.object().is_none()), (text.trim(), true));
+        let document = Value::parse(text.as_bytes()).expect(text);
+        assert_eq!((document.get(), document.object().is_none()), (text.trim(), true));
     }
     for text in ["", "<html>", "[", "{} {}", "\"\u{1}\"", "OK"] {
-        assert!(Document::parse(text.as_bytes()).is_err(), "{text}");
+        assert!(Value::parse(text.as_bytes()).is_err(), "{text}");
     }
-    assert!(Document::parse("[".repeat(100_000).as_bytes()).is_err());
-    assert!(Document::parse(format!("{}{}", "[".repeat(65), "]".repeat(65)).as_bytes()).is_err());
+    assert!(Value::parse("[".repeat(100_000).as_bytes()).is_err());
+    assert!(Value::parse(format!("{}{}", "[".repeat(65), "]".repeat(65)).as_bytes()).is_err());
 }
 
 #[test]
