@@ -5,6 +5,8 @@
 //! name and the attributes, which `instance` tells apart from those of other messages. Without `instance`
 //! it is also of the request's id, and only the broker's own repetitions have the same.
 
+use std::io::Write;
+
 use aws_lc_rs::digest::{SHA256, digest};
 use hyper::Method as HttpMethod;
 use hyper::body::Bytes;
@@ -78,10 +80,12 @@ pub(super) fn render(
             body = compress::deflate(&body);
         }
     }
-    if let LookupInput::Request(attributes) = lookup
-        && let Ok(value) = HeaderValue::from_bytes(&idempotency_key(&settings.name, attributes, context.id))
-    {
-        headers.push((IDEMPOTENCY_KEY, value));
+    if let LookupInput::Request(attributes) = lookup {
+        let mut key = [0; 32];
+        let written =
+            write!(&mut key[..], "{:032x}", idempotency_key(&settings.name, attributes, context.id));
+        let value = HeaderValue::from_bytes(&key).ok().filter(|_| written.is_ok());
+        headers.extend(value.map(|value| (IDEMPOTENCY_KEY, value)));
     }
     headers.extend(request_id(context));
     let method = match settings.method {
@@ -121,19 +125,9 @@ pub(super) fn redactor(settings: &LookupSettings) -> Redactor {
 
 /// `SESSION-REQUEST`: the connection and the request, as the log calls them; many APIs log it, too.
 pub(crate) fn request_id(context: &RequestContext) -> Option<(HeaderName, HeaderValue)> {
-    let mut id = [b'-'; 33];
-    hex(&context.session.to_be_bytes(), &mut id[..16]);
-    hex(&context.id.to_be_bytes(), &mut id[17..]);
+    let mut id = [0; 33];
+    write!(&mut id[..], "{:016x}-{:016x}", context.session, context.id).ok()?;
     Some((REQUEST_ID, HeaderValue::from_bytes(&id).ok()?))
-}
-
-/// Writes two digits for each byte.
-fn hex(bytes: &[u8], digits: &mut [u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for (byte, pair) in bytes.iter().zip(digits.chunks_exact_mut(2)) {
-        pair[0] = DIGITS[usize::from(byte >> 4)];
-        pair[1] = DIGITS[usize::from(byte & 0xf)];
-    }
 }
 
 /// `fixed`, unless a template makes it.
@@ -154,7 +148,7 @@ fn path(
     PathAndQuery::from_maybe_shared(Bytes::from(path)).map_err(|_| Unsendable::Illegal)
 }
 
-fn idempotency_key(name: &str, attributes: &[Attribute], id: u64) -> [u8; 32] {
+fn idempotency_key(name: &str, attributes: &[Attribute], id: u64) -> u128 {
     let mut hashed = Vec::with_capacity(2048);
     let mut part = |bytes: &[u8]| {
         hashed.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
@@ -169,16 +163,14 @@ fn idempotency_key(name: &str, attributes: &[Attribute], id: u64) -> [u8; 32] {
     if !attributes.iter().any(|a| a.name == "instance" && !a.value.is_empty()) {
         part(&id.to_le_bytes());
     }
-    let mut key = [0; 32];
-    hex(&digest(&SHA256, &hashed).as_ref()[..16], &mut key);
-    key
+    digest(&SHA256, &hashed).as_ref().iter().take(16).fold(0, |key, byte| key << 8 | u128::from(*byte))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn key(attributes: &[(&str, &str)], id: u64) -> [u8; 32] {
+    fn key(attributes: &[(&str, &str)], id: u64) -> u128 {
         let attributes: Vec<_> = attributes
             .iter()
             .map(|(name, value)| Attribute { name: (*name).into(), value: value.as_bytes().to_vec() })
@@ -205,7 +197,6 @@ mod tests {
         assert_ne!(key(&alike, 1), key(&alike, 2));
         assert_eq!(key(&alike, 1), key(&alike, 1));
         // Postfix may repeat a request to another broker, or to a newer one.
-        let known = key(&told_apart, 1);
-        assert_eq!(std::str::from_utf8(&known), Ok("680bb30c755dc5146334038e5c4c0705"));
+        assert_eq!(key(&told_apart, 1), 0x680b_b30c_755d_c514_6334_038e_5c4c_0705);
     }
 }
