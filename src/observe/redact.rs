@@ -15,7 +15,7 @@ pub(crate) const REDACTED: &str = "…";
 const SHORTEST: usize = 6;
 
 /// A URL never escapes these (RFC 3986 2.3).
-const UNRESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+pub(crate) const UNRESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Replaces secret texts.
 #[derive(Debug, Clone, Default)]

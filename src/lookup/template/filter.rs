@@ -2,8 +2,11 @@
 
 use std::borrow::Cow;
 
+use percent_encoding::utf8_percent_encode;
+
 use super::{Source, extension, json_string};
 use crate::model::domain;
+use crate::observe::redact::UNRESERVED;
 
 /// What is done to a text before it is inserted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +24,7 @@ pub(super) enum Filter {
 }
 
 impl Filter {
-    /// Reads a filter; `raw` is none, for it changes nothing.
+    /// Reads a filter; `raw` is not one, for it changes nothing.
     pub(super) fn parse(written: &str) -> Result<Self, String> {
         Ok(match written {
             "lower" => Self::Lower,
@@ -35,7 +38,7 @@ impl Filter {
             _ if written.starts_with("default") => Self::Default(default_text(written)?),
             _ => {
                 return Err(format!(
-                    "`{written}` is no filter: there are lower, localpart, domain, ascii_domain, unicode_domain, strip_extension, default(\"…\"), urlencode, json and raw"
+                    "`{written}` is not a filter: there are lower, localpart, domain, ascii_domain, unicode_domain, strip_extension, default(\"…\"), urlencode, json and raw"
                 ));
             }
         })
@@ -64,7 +67,7 @@ impl Filter {
             Self::StripExtension => extension::stripped(text, delimiters),
             Self::Default(instead) if text.is_empty() => Cow::Borrowed(instead),
             Self::Default(_) => text,
-            Self::Urlencode => Cow::Owned(urlencode(&text)),
+            Self::Urlencode => Cow::Owned(utf8_percent_encode(&text, &UNRESERVED).collect()),
             // It is JSON already.
             Self::Json if source == Source::Request => text,
             Self::Json => {
@@ -90,21 +93,4 @@ fn default_text(written: &str) -> Result<String, String> {
             Err("what stands for an empty text is written default(\"text\"), without quotes in it".to_owned())
         }
     }
-}
-
-/// All but the unreserved characters as `%XX` (RFC 3986 2.3).
-fn urlencode(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 8);
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(byte.into()),
-            _ => {
-                const HEX: &[u8; 16] = b"0123456789ABCDEF";
-                out.push('%');
-                out.push(HEX[usize::from(byte >> 4)].into());
-                out.push(HEX[usize::from(byte & 15)].into());
-            }
-        }
-    }
-    out
 }

@@ -51,21 +51,6 @@ enum Part<'a> {
     Written(Written<'a>),
 }
 
-/// Where an insertion stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    /// In a string of a JSON payload.
-    JsonText,
-    /// In a JSON payload, and in no string.
-    JsonValue,
-    /// In a payload of `name=value` pairs.
-    Pairs,
-    /// In path or query of a target.
-    Url,
-    /// In any other payload.
-    Text,
-}
-
 pub(super) fn payload(text: &str, names: Names, is_form: bool) -> Result<Template, Error> {
     let parts = split(text)?;
     let begins_like_json = text.trim_start().starts_with(['{', '[']) && !text.trim_start().starts_with("{{");
@@ -126,14 +111,7 @@ fn pieces(parts: &[Part<'_>], names: Names, form: Form) -> Result<Template, Erro
                 pieces.push(Piece::Literal((*literal).to_owned()));
             }
             Part::Written(written) => {
-                let place = match form {
-                    Form::Json if lexer.in_string => Place::JsonText,
-                    Form::Json => Place::JsonValue,
-                    Form::Pairs => Place::Pairs,
-                    Form::Path => Place::Url,
-                    Form::Text => Place::Text,
-                };
-                pieces.push(Piece::Insertion(insertion(written, names, place)?));
+                pieces.push(Piece::Insertion(insertion(written, names, form, lexer.in_string)?));
             }
         }
     }
@@ -213,7 +191,7 @@ fn is_json(parts: &[Part<'_>], names: Names) -> Result<(), serde_json::Error> {
     serde_json::from_str::<serde::de::IgnoredAny>(&sample).map(drop)
 }
 
-fn insertion(written: &Written<'_>, names: Names, place: Place) -> Result<Insertion, Error> {
+fn insertion(written: &Written<'_>, names: Names, form: Form, in_string: bool) -> Result<Insertion, Error> {
     let error = |message: String| Error { offset: written.offset, message };
     let source = source(written.name, names).map_err(error)?;
     let (names, raw) = match written.filters.split_last() {
@@ -228,33 +206,32 @@ fn insertion(written: &Written<'_>, names: Names, place: Place) -> Result<Insert
     if source == Source::Request && !filters.iter().all(Filter::takes_objects) {
         return Err(error("`.Key` of a policy is a JSON object: only json and urlencode apply".to_owned()));
     }
-    let escaping = escaping(place, &filters, raw).map_err(|message| error(message.to_owned()))?;
+    let escaping = escaping(form, in_string, &filters, raw).map_err(|message| error(message.to_owned()))?;
     Ok(Insertion { source, filters, escaping })
 }
 
-fn escaping(place: Place, filters: &[Filter], raw: bool) -> Result<Escaping, &'static str> {
+/// `in_string`: whether it stands inside of a string of a JSON payload.
+fn escaping(form: Form, in_string: bool, filters: &[Filter], raw: bool) -> Result<Escaping, &'static str> {
     let encoded = filters.iter().position(|filter| *filter == Filter::Urlencode);
     let is_json_of_url = encoded.is_some_and(|at| filters.iter().skip(at).any(|f| *f == Filter::Json));
-    match (place, filters.last(), raw) {
-        (Place::JsonText | Place::JsonValue, _, true) => {
-            Err("`raw` could break the JSON of this payload; leave it out")
-        }
-        (Place::JsonText | Place::JsonValue, ..) if is_json_of_url => {
+    match (form, filters.last(), raw) {
+        (Form::Json, _, true) => Err("`raw` could break the JSON of this payload; leave it out"),
+        (Form::Json, ..) if is_json_of_url => {
             Err("the API would read `%40` for `@`, for JSON does not undo `urlencode`; leave `urlencode` out")
         }
-        (Place::JsonText, ..) => Ok(Escaping::JsonText),
-        (Place::JsonValue, Some(Filter::Json), _) => Ok(Escaping::Done),
-        (Place::JsonValue, ..) => Ok(Escaping::JsonValue),
+        (Form::Json, ..) if in_string => Ok(Escaping::JsonText),
+        (Form::Json, Some(Filter::Json), _) => Ok(Escaping::Done),
+        (Form::Json, ..) => Ok(Escaping::JsonValue),
         (_, _, true) => Ok(Escaping::Raw),
-        (Place::Pairs, Some(Filter::Json), _) => {
+        (Form::Pairs, Some(Filter::Json), _) => {
             Err("`json` does not escape for a form: a `&` would begin another pair; end in `urlencode`")
         }
-        (Place::Url, Some(Filter::Json), _) => Err("`json` does not escape for a URL; end in `urlencode`"),
+        (Form::Path, Some(Filter::Json), _) => Err("`json` does not escape for a URL; end in `urlencode`"),
         (_, Some(Filter::Json | Filter::Urlencode), _) => Ok(Escaping::Done),
-        (Place::Pairs | Place::Url, ..) => {
+        (Form::Pairs | Form::Path, ..) => {
             Err("this is not JSON, so each insertion must name its escaping: urlencode or raw")
         }
-        (Place::Text, ..) => {
+        (Form::Text, ..) => {
             Err("this is not JSON, so each insertion must name its escaping: urlencode, json or raw")
         }
     }
@@ -287,23 +264,50 @@ fn capitalised(attribute: &str) -> String {
     name
 }
 
-/// As much of JSON as it takes to know whether a place is inside of a string.
+/// As much of JSON as it takes to tell strings from what is around them, and names from values.
 #[derive(Default)]
-struct Lexer {
+pub(super) struct Lexer {
+    /// The brackets that are open.
+    open: Vec<char>,
+    /// Whether the next string is the name of a member.
+    is_name: bool,
     in_string: bool,
     escaped: bool,
 }
 
 impl Lexer {
     fn pass(&mut self, literal: &str) {
-        for byte in literal.bytes() {
-            match (self.in_string, byte) {
-                (true, _) if self.escaped => self.escaped = false,
-                (true, b'\\') => self.escaped = true,
-                (_, b'"') => self.in_string = !self.in_string,
+        for c in literal.chars() {
+            self.is_structure(c);
+        }
+    }
+
+    /// Passes `c`, and tells whether it is punctuation, a blank, or part of a name.
+    pub(super) fn is_structure(&mut self, c: char) -> bool {
+        if self.in_string {
+            match c {
+                _ if self.escaped => self.escaped = false,
+                '\\' => self.escaped = true,
+                '"' => {
+                    self.in_string = false;
+                    return true;
+                }
                 _ => {}
             }
+            return self.is_name;
         }
+        match c {
+            '"' => self.in_string = true,
+            '{' | '[' => {
+                self.open.push(c);
+                self.is_name = c == '{';
+            }
+            '}' | ']' => _ = self.open.pop(),
+            ':' => self.is_name = false,
+            ',' => self.is_name = self.open.last() == Some(&'{'),
+            _ => return c.is_whitespace(),
+        }
+        true
     }
 }
 
@@ -316,10 +320,10 @@ mod tests {
         for (text, names, offset, message) in [
             ("{\"a\": \"{{ .Key }\"}", Names::Map, 7, "without its"),
             ("{\"a\": {{ Key }}}", Names::Map, 6, "not understood"),
-            ("{\"a\": {{ if .Key }}}", Names::Map, 6, "no filter"),
+            ("{\"a\": {{ if .Key }}}", Names::Map, 6, "not a filter"),
             ("{\"a\": {{ .Sender }}}", Names::Map, 6, "`.Key` and `.Name`"),
             ("{\"a\": {{ .Foo }}}", Names::Policy, 6, "no Postfix sends"),
-            ("{\"a\": {{ .Key | upper }}}", Names::Map, 6, "no filter"),
+            ("{\"a\": {{ .Key | upper }}}", Names::Map, 6, "not a filter"),
             ("{\"a\": {{ raw .Key }}}", Names::Map, 6, "break the JSON"),
             ("{\"a\": \"{{ .Key }}\"", Names::Map, 0, "begins like JSON"),
             ("a={{ .Key }}", Names::Map, 2, "must name its escaping"),
@@ -339,8 +343,8 @@ mod tests {
             ("{{ .Key | strip_extension }}", Names::Policy, 0, "JSON object"),
         ] {
             let error = payload(text, names, false).expect_err(text);
-            assert_eq!(error.offset, offset, "{text}: {error}");
-            assert!(error.message.contains(message), "{text}: {error}");
+            assert_eq!(error.offset, offset, "{text}: {error:?}");
+            assert!(error.message.contains(message), "{text}: {error:?}");
         }
     }
 
@@ -366,7 +370,7 @@ mod tests {
         let json = "{\"a\": {{ .Key }}}";
         assert_eq!(payload(json, Names::Map, true).expect(json).form, Form::Json);
         let error = path("/{{ .Key | json }}", Names::Map).expect_err("never fit for a URL");
-        assert!(error.message.contains("for a URL"), "{error}");
+        assert!(error.message.contains("for a URL"), "{error:?}");
     }
 
     #[test]

@@ -8,10 +8,7 @@
 use super::{Input, Piece, Template, Unsendable};
 
 impl Template {
-    /// Appends path and query for one request.
-    ///
-    /// # Errors
-    /// [`Unsendable`]; what was appended by then is useless.
+    /// Appends path and query for one request. If it fails, what was appended by then is useless.
     pub(crate) fn render_path(&self, input: Input<'_>, out: &mut Vec<u8>) -> Result<(), Unsendable> {
         let begin = out.len();
         let mut inserted = Vec::new();

@@ -6,6 +6,7 @@
 
 use url::form_urlencoded;
 
+use super::parse::Lexer;
 use super::{Form, Input, Piece, Template, Unsendable};
 use crate::observe::redact::{REDACTED, Redactor};
 
@@ -14,8 +15,6 @@ use crate::observe::redact::{REDACTED, Redactor};
 pub(crate) struct Shown {
     pub(crate) text: String,
     pub(crate) redactor: Redactor,
-    /// What is being left out.
-    cut: String,
 }
 
 impl Template {
@@ -28,7 +27,8 @@ impl Template {
                 Piece::Insertion(insertion) => {
                     let mut bytes = Vec::new();
                     insertion.render(input, &mut bytes)?;
-                    reader.inserted(&String::from_utf8_lossy(&bytes));
+                    reader.leave_out();
+                    reader.shown.text.push_str(&String::from_utf8_lossy(&bytes));
                 }
             }
         }
@@ -43,161 +43,95 @@ pub(crate) fn path(text: &str) -> Shown {
     reader.end()
 }
 
-/// Where in a text that is no JSON the reader is.
+struct Reader {
+    shown: Shown,
+    /// What is being left out.
+    cut: String,
+    place: Place,
+}
+
+/// Where in a text the reader is.
 enum Place {
+    Json(Lexer),
     Path,
     /// Perhaps a name, so far this.
     Name(String),
     Value,
 }
 
-enum Reader {
-    Json { shown: Shown, json: Json },
-    Pairs { shown: Shown, place: Place },
-}
-
-/// As much of JSON as it takes to tell names from values.
-#[derive(Default)]
-struct Json {
-    /// The brackets that are open.
-    open: Vec<char>,
-    is_value: bool,
-    in_string: bool,
-    escaped: bool,
-}
-
 impl Reader {
     fn new(form: Form) -> Self {
-        let shown = Shown::default();
-        match form {
-            Form::Json => Self::Json { shown, json: Json { is_value: true, ..Json::default() } },
-            Form::Path => Self::Pairs { shown, place: Place::Path },
-            Form::Pairs | Form::Text => Self::Pairs { shown, place: Place::Name(String::new()) },
-        }
+        let place = match form {
+            Form::Json => Place::Json(Lexer::default()),
+            Form::Path => Place::Path,
+            Form::Pairs | Form::Text => Place::Name(String::new()),
+        };
+        Self { shown: Shown::default(), cut: String::new(), place }
     }
 
     fn literal(&mut self, text: &str) {
-        for c in text.chars() {
-            match self {
-                Self::Json { shown, json } => {
-                    if json.shows(c) {
-                        shown.keep(c);
-                    } else {
-                        shown.cut.push(c);
-                    }
-                }
-                Self::Pairs { shown, place } => place.pass(c, shown),
+        text.chars().for_each(|c| self.pass(c));
+    }
+
+    fn pass(&mut self, c: char) {
+        match (&mut self.place, c) {
+            (Place::Json(lexer), _) => match lexer.is_structure(c) {
+                true => self.keep(c),
+                false => self.cut.push(c),
+            },
+            (Place::Path, '?') | (Place::Value, '&') => {
+                self.keep(c);
+                self.place = Place::Name(String::new());
+            }
+            (Place::Path, _) => self.keep(c),
+            (Place::Value, _) => self.cut.push(c),
+            (Place::Name(name), '=') => {
+                let name = std::mem::take(name);
+                self.place = Place::Value;
+                name.chars().chain(['=']).for_each(|c| self.keep(c));
+            }
+            (Place::Name(name), _) if c.is_alphanumeric() || "_-.[]".contains(c) => name.push(c),
+            (Place::Name(_), _) => {
+                self.leave_name();
+                self.pass(c);
             }
         }
     }
 
-    fn inserted(&mut self, text: &str) {
-        let shown = match self {
-            Self::Json { shown, .. } => shown,
-            Self::Pairs { shown, place } => {
-                place.leave(shown);
-                shown
-            }
-        };
-        shown.leave_out();
-        shown.text.push_str(text);
-    }
-
-    fn end(self) -> Shown {
-        let mut shown = match self {
-            Self::Json { shown, .. } => shown,
-            Self::Pairs { mut shown, mut place } => {
-                place.leave(&mut shown);
-                shown
-            }
-        };
-        shown.leave_out();
-        shown
-    }
-}
-
-impl Shown {
     fn keep(&mut self, c: char) {
         self.leave_out();
-        self.text.push(c);
+        self.shown.text.push(c);
     }
 
+    /// What looked like a name is not one.
+    fn leave_name(&mut self) {
+        if let Place::Name(name) = &mut self.place {
+            self.cut.push_str(name);
+            self.place = Place::Value;
+        }
+    }
+
+    /// Ends what is being left out.
     fn leave_out(&mut self) {
+        self.leave_name();
         if self.cut.is_empty() {
             return;
         }
-        self.text.push_str(REDACTED);
         let cut = std::mem::take(&mut self.cut);
-        self.redactor.add(&cut);
+        let Shown { text, redactor } = &mut self.shown;
+        text.push_str(REDACTED);
+        redactor.add(&cut);
         // An API repeats it as it was meant.
         let meant: Vec<_> = form_urlencoded::parse(cut.as_bytes()).collect();
         if let [(name, value)] = &meant[..] {
-            self.redactor.add(name);
-            self.redactor.add(value);
-        }
-    }
-}
-
-impl Place {
-    fn pass(&mut self, c: char, shown: &mut Shown) {
-        match (&mut *self, c) {
-            (Self::Path, '?') | (Self::Value, '&') => {
-                shown.keep(c);
-                *self = Self::Name(String::new());
-            }
-            (Self::Path, _) => shown.keep(c),
-            (Self::Value, _) => shown.cut.push(c),
-            (Self::Name(name), '=') => {
-                name.push(c);
-                name.chars().for_each(|c| shown.keep(c));
-                *self = Self::Value;
-            }
-            (Self::Name(name), _) if c.is_alphanumeric() || "_-.[]".contains(c) => name.push(c),
-            (Self::Name(_), _) => {
-                self.leave(shown);
-                self.pass(c, shown);
-            }
+            redactor.add(name);
+            redactor.add(value);
         }
     }
 
-    /// What looked like a name is none.
-    fn leave(&mut self, shown: &mut Shown) {
-        if let Self::Name(name) = self {
-            shown.cut.push_str(name);
-            *self = Self::Value;
-        }
-    }
-}
-
-impl Json {
-    /// Whether the next character is structure, or part of a name.
-    fn shows(&mut self, c: char) -> bool {
-        if self.in_string {
-            match c {
-                _ if self.escaped => self.escaped = false,
-                '\\' => self.escaped = true,
-                '"' => {
-                    self.in_string = false;
-                    return true;
-                }
-                _ => {}
-            }
-            return !self.is_value;
-        }
-        match c {
-            '"' => self.in_string = true,
-            '{' | '[' => {
-                self.open.push(c);
-                self.is_value = c == '[';
-            }
-            '}' | ']' => {
-                self.open.pop();
-            }
-            ':' => self.is_value = true,
-            ',' => self.is_value = self.open.last() != Some(&'{'),
-            _ => return c.is_whitespace(),
-        }
-        true
+    fn end(mut self) -> Shown {
+        self.leave_out();
+        self.shown
     }
 }
 
@@ -227,7 +161,7 @@ mod tests {
             ("s3cret", "…"),
         ] {
             let template =
-                Template::parse(text, Names::Map).unwrap_or_else(|error| panic!("{text}: {error}"));
+                Template::parse(text, Names::Map).unwrap_or_else(|error| panic!("{text}: {error:?}"));
             assert_eq!(shown(&template), due, "{text}");
         }
     }
