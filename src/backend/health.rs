@@ -15,27 +15,22 @@ use crate::observe::metrics::WorkerCounts;
 
 const EVERY: Duration = Duration::from_secs(60);
 
-/// The health of one API.
-#[derive(Debug, Default)]
+/// The health of the API of one entry.
+#[derive(Debug)]
 pub(crate) struct Health {
+    name: String,
+    url: Url,
     /// Whether there is an outage; read on every success, without the lock.
     is_out: AtomicBool,
     outage: Mutex<Option<Outage>>,
     last: Mutex<Option<(Failure, Instant)>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 struct Outage {
     since: Instant,
     logged: Instant,
     unlogged: u64,
-    failures: u64,
-}
-
-/// An outage that is over.
-#[derive(Debug, PartialEq, Eq)]
-struct Ended {
-    lasted: Duration,
     failures: u64,
 }
 
@@ -54,6 +49,12 @@ fn is_outage(failure: &Failure) -> bool {
 }
 
 impl Health {
+    /// `name` is the entry's, `url` its `target`.
+    pub(super) fn new(name: &str, url: &Url) -> Self {
+        let (is_out, outage, last) = Default::default();
+        Self { name: name.to_owned(), url: url.clone(), is_out, outage, last }
+    }
+
     /// Notes a failure of any kind. `Some` if it is to be logged, with the number of omitted ones before it.
     pub(crate) fn note(&self, failure: &Failure) -> Option<Option<NonZeroU64>> {
         let now = Instant::now();
@@ -62,31 +63,26 @@ impl Health {
         suppressed.map(NonZeroU64::new)
     }
 
-    /// Notes an answer, and logs the end of an outage of the entry `name` at `target`.
-    pub(crate) fn end(&self, name: &str, target: &Url) {
+    /// Notes an answer, and logs the end of an outage.
+    pub(crate) fn end(&self) {
         if !self.is_out.load(Ordering::Relaxed) {
             return;
         }
-        if let Some(Ended { lasted, failures }) = self.answered(Instant::now()) {
-            let target = target.host_str();
-            info!(name, target, lasted_s = lasted.as_secs(), failures, "target answers again");
+        let now = Instant::now();
+        if let Some(Outage { since, failures, .. }) = self.answered() {
+            let (name, target) = (&*self.name, self.url.host_str());
+            let lasted_s = now.duration_since(since).as_secs();
+            info!(name, target, lasted_s, failures, "target answers again");
         }
     }
 
-    /// The entry `name` of `kind` for `status`. `has_token` is `None` if the API wants no token.
-    pub(crate) fn status(
-        &self,
-        kind: &str,
-        name: &str,
-        target: &Url,
-        queue: &WorkerCounts,
-        has_token: Option<bool>,
-    ) -> Value {
+    /// The entry of `kind` for `status`. `has_token` is `None` if the API wants no token.
+    pub(super) fn status(&self, kind: &str, queue: &WorkerCounts, has_token: Option<bool>) -> Value {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         json!({
             "kind": kind,
-            "name": name,
-            "target": target.origin().ascii_serialization(),
+            "name": self.name,
+            "target": self.url.origin().ascii_serialization(),
             "working": queue.busy,
             "waiting": queue.waiting,
             "has_token": has_token,
@@ -118,11 +114,10 @@ impl Health {
     }
 
     /// Notes an answer. Returns the outage that it ends.
-    fn answered(&self, now: Instant) -> Option<Ended> {
+    fn answered(&self) -> Option<Outage> {
         let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
         self.is_out.store(false, Ordering::Relaxed);
-        let Outage { since, failures, .. } = outage.take()?;
-        Some(Ended { lasted: now.duration_since(since), failures })
+        outage.take()
     }
 }
 
@@ -132,16 +127,18 @@ mod tests {
 
     #[test]
     fn the_first_then_one_a_minute_then_the_end() {
-        let (health, start) = (Health::default(), Instant::now());
+        let url = "http://api.example".parse().expect("a URL");
+        let (health, start) = (Health::new("entry", &url), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
-        assert_eq!(health.answered(at(0)), None);
+        assert_eq!(health.answered(), None);
         assert_eq!(health.failed(at(0)), Some(0));
         assert_eq!([1, 2, 59].map(|second| health.failed(at(second))), [None; 3]);
         assert_eq!(health.failed(at(60)), Some(3));
         assert_eq!(health.failed(at(61)), None);
         assert_eq!(health.failed(at(200)), Some(1));
-        assert_eq!(health.answered(at(210)), Some(Ended { lasted: Duration::from_secs(210), failures: 7 }));
-        assert_eq!(health.answered(at(211)), None);
+        let ended = health.answered().expect("an outage");
+        assert_eq!((ended.since, ended.failures), (start, 7));
+        assert_eq!(health.answered(), None);
         assert_eq!(health.failed(at(212)), Some(0), "the next one begins anew");
     }
 }

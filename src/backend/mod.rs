@@ -1,10 +1,12 @@
 //! One HTTP API as an entry sees it: connections, the token of `backend_oidc_auth`, workers, health.
+//!
+//! If the API refuses the token, the broker gets a new one and sends the request once more: the token may
+//! have been revoked, or have expired on the way.
 
 pub(crate) mod admission;
 pub(crate) mod health;
 pub(crate) mod listener_context;
 mod service_time;
-mod token;
 pub(crate) mod worker_pool;
 
 use std::sync::Arc;
@@ -13,9 +15,12 @@ use hyper::HeaderMap;
 use serde_json::Value;
 use url::Url;
 
-use crate::http::{Headers, Host, Http};
+use crate::http::{Headers, Host, Http, Reply, Request};
+use crate::model::{Deadline, Failure};
+use crate::observe::explain;
 use crate::observe::metrics::{Calls, Component};
-use crate::oidc::{Bearer, ClientSettings, Oidc};
+use crate::observe::redact::Redactor;
+use crate::oidc::{Bearer, ClientSettings, Oidc, Token};
 use health::Health;
 use worker_pool::WorkerPool;
 
@@ -32,24 +37,16 @@ pub(crate) struct Backend {
     pub(crate) health: Health,
 }
 
-/// The settings of an entry that concern its API.
+/// The settings of an entry that concern its API; the kind of the entry and the method are for the metrics.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BackendSettings<'s> {
-    /// The kind of the entry, for the metrics.
     pub(crate) component: Component,
-    /// The entry's name.
     pub(crate) name: &'s str,
-    /// `target`.
     pub(crate) url: &'s Url,
-    /// The HTTP method, for the metrics.
     pub(crate) method: &'static str,
-    /// The headers of every request.
     pub(crate) headers: &'s HeaderMap,
-    /// `backend_oidc_auth`.
     pub(crate) bearer: Option<&'s ClientSettings>,
-    /// `worker_pool.max_workers`.
     pub(crate) workers: usize,
-    /// `worker_pool.max_queue`.
     pub(crate) queue: usize,
 }
 
@@ -63,13 +60,58 @@ impl Backend {
             bearer: settings.bearer.map(|bearer| oidc.bearer(bearer)),
             calls: http.metrics().calls(settings.component, settings.name, settings.method),
             pool: WorkerPool::new(settings.workers, settings.queue),
-            health: Health::default(),
+            health: Health::new(settings.name, settings.url),
         }
     }
 
-    /// The state of the API for `status`. `kind` and `name` are the entry's.
-    pub(crate) fn status(&self, kind: &str, name: &str, url: &Url) -> Value {
+    /// The state of the API for `status`; `kind` is the entry's.
+    pub(crate) fn status(&self, kind: &str) -> Value {
         let has_token = self.bearer.as_ref().map(|bearer| bearer.has_token());
-        self.health.status(kind, name, url, &self.pool.queue(), has_token)
+        self.health.status(kind, &self.pool.queue(), has_token)
+    }
+
+    /// Sends `request` and reads the whole answer. `refuses` tells whether an answer refuses the broker's
+    /// token.
+    pub(crate) async fn exchange(
+        &self,
+        request: &Request<'_>,
+        deadline: Deadline,
+        refuses: impl Fn(&Reply) -> bool,
+    ) -> Result<Reply, Failure> {
+        match &self.bearer {
+            None => self.host.exchange(request, &self.calls, deadline).await,
+            Some(bearer) => Box::pin(self.with_token(bearer, request, deadline, refuses)).await,
+        }
+    }
+
+    async fn with_token(
+        &self,
+        bearer: &Bearer,
+        request: &Request<'_>,
+        deadline: Deadline,
+        refuses: impl Fn(&Reply) -> bool,
+    ) -> Result<Reply, Failure> {
+        let token = bearer.token(deadline).await?;
+        let reply = self.authorized(request, &token, deadline).await?;
+        if !refuses(&reply) {
+            return Ok(reply);
+        }
+        match bearer.after_refusal(&token, deadline).await {
+            Ok(Some(fresh)) => self.authorized(request, &fresh, deadline).await,
+            // The API's answer says more than the lack of another token.
+            Ok(None) | Err(_) => Ok(reply),
+        }
+    }
+
+    async fn authorized(
+        &self,
+        request: &Request<'_>,
+        token: &Token,
+        deadline: Deadline,
+    ) -> Result<Reply, Failure> {
+        let request = Request { authorization: Some(token.header().clone()), ..request.clone() };
+        explain::redact(|| Redactor::of_values([token.header()]));
+        explain::note(|| "with the header authorization: the token of backend_oidc_auth".to_owned());
+        self.host.exchange(&request, &self.calls, deadline).await
     }
 }

@@ -13,10 +13,10 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use crate::http::{Http, HttpSettings};
-use crate::login::{self, LoginEntry, Penalties};
+use crate::login::{LoginEntry, LoginSettings, Penalties};
 use crate::lookup::cache::Cache;
 use crate::lookup::template::LookupInput;
-use crate::lookup::{self, LookupEntry, RequestContext};
+use crate::lookup::{LookupEntry, LookupSettings, RequestContext};
 use crate::model::{Answer, LOGIN_BUDGET, LONGEST_BUDGET, Mechanism, OnFailure, Protocol, Question};
 use crate::observe::metrics::{Component, Metrics, Outcome, RequestsByListener, UNKNOWN};
 use crate::observe::span::{self, Tracer};
@@ -27,9 +27,9 @@ use crate::wire::ipc::Service;
 /// The entries of one configuration.
 #[derive(Debug)]
 pub struct Broker {
-    maps: HashMap<String, CountedEntry<LookupEntry>>,
-    policies: HashMap<String, CountedEntry<LookupEntry>>,
-    logins: HashMap<String, CountedEntry<LoginEntry>>,
+    maps: Entries<LookupEntry>,
+    policies: Entries<LookupEntry>,
+    logins: Entries<LoginEntry>,
     /// Requests with names without entry, by protocol.
     unknown_names: [RequestsByListener; 3],
     /// The `on_failure` of a lookup in an unknown map.
@@ -38,6 +38,9 @@ pub struct Broker {
     /// For unknown names.
     warnings: RateLimitedWarnings,
 }
+
+/// By name.
+type Entries<T> = HashMap<String, CountedEntry<T>>;
 
 /// An entry and its counters.
 #[derive(Debug)]
@@ -98,11 +101,11 @@ pub struct BrokerSettings<'s> {
     /// `server.response_cache.max_bytes`.
     pub cache_bytes: u64,
     /// `socket_maps`.
-    pub maps: &'s [lookup::LookupSettings],
+    pub maps: &'s [LookupSettings],
     /// `policy_services`.
-    pub policies: &'s [lookup::LookupSettings],
+    pub policies: &'s [LookupSettings],
     /// `dovecot_sasl`.
-    pub logins: &'s [login::LoginSettings],
+    pub logins: &'s [LoginSettings],
     /// Component and name of all listeners and of the local socket, sorted, each once.
     pub listeners: Vec<(Component, String)>,
 }
@@ -153,56 +156,48 @@ impl Broker {
 
     /// How many entries `settings` adds, changes or removes.
     pub(crate) fn entries_changed(&self, settings: &BrokerSettings<'_>) -> usize {
-        let maps = differences(settings.maps, self.maps.len(), |new| {
-            self.maps.get(&new.name).map(|old| old.entry.settings())
-        });
-        let policies = differences(settings.policies, self.policies.len(), |new| {
-            self.policies.get(&new.name).map(|old| old.entry.settings())
-        });
-        let logins = differences(settings.logins, self.logins.len(), |new| {
-            self.logins.get(&new.name).map(|old| old.entry.settings())
-        });
-        maps + policies + logins
+        let lookups = |old: &Entries<LookupEntry>, new: &[LookupSettings]| {
+            differences(old, new, |new| &new.name, |old| &old.settings)
+        };
+        lookups(&self.maps, settings.maps)
+            + lookups(&self.policies, settings.policies)
+            + differences(&self.logins, settings.logins, |new| &new.name, |old| &old.settings)
     }
 
     fn build(settings: &BrokerSettings<'_>, shared: Common, before: Option<&Self>) -> Self {
         let keeps_http = before.is_some_and(|before| Arc::ptr_eq(&before.shared.http, &shared.http));
         let listeners = &settings.listeners;
         let rows = |component, name: Option<&str>| shared.metrics.rows(component, name, listeners);
-        let targets = |entries: &[lookup::LookupSettings],
-                       before: Option<&HashMap<String, CountedEntry<LookupEntry>>>| {
-            let targets = entries.iter().map(|settings| {
+        let Common { http, oidc, cache, penalties, metrics, .. } = &shared;
+        let lookups = |settings: &[LookupSettings], before: Option<&Entries<LookupEntry>>| {
+            let entries = settings.iter().map(|settings| {
                 let old = before.and_then(|before| before.get(&settings.name)).map(|old| &old.entry);
-                let old = old.filter(|old| old.settings() == settings);
-                let target = match old {
+                let entry = match old.filter(|old| old.settings == *settings) {
                     Some(old) if keeps_http => Arc::clone(old),
-                    Some(old) => Arc::new(old.moved(&shared.http, &shared.oidc)),
-                    None => {
-                        let Common { http, oidc, cache, .. } = &shared;
+                    old => {
+                        let new = || cache.entry_cache(settings, metrics);
+                        let cache = old.map_or_else(new, |old| old.cache.clone());
                         Arc::new(LookupEntry::new(settings.clone(), http, oidc, cache))
                     }
                 };
                 let rows = rows(settings.component(), Some(&settings.name));
-                (settings.name.clone(), CountedEntry { entry: target, rows })
+                (settings.name.clone(), CountedEntry { entry, rows })
             });
-            targets.collect()
+            entries.collect()
         };
         let logins = settings.logins.iter().map(|settings| {
             let old = before.and_then(|before| before.logins.get(&settings.name)).map(|old| &old.entry);
-            let logins = match old.filter(|old| keeps_http && old.settings() == settings) {
+            let entry = match old.filter(|old| keeps_http && old.settings == *settings) {
                 Some(old) => Arc::clone(old),
-                None => {
-                    let Common { http, oidc, penalties, .. } = &shared;
-                    Arc::new(LoginEntry::new(settings.clone(), http, oidc, penalties))
-                }
+                None => Arc::new(LoginEntry::new(settings.clone(), http, oidc, penalties)),
             };
             let rows = rows(Component::Login, Some(&settings.name));
-            (settings.name.clone(), CountedEntry { entry: logins, rows })
+            (settings.name.clone(), CountedEntry { entry, rows })
         });
         Self {
             logins: logins.collect(),
-            maps: targets(settings.maps, before.map(|before| &before.maps)),
-            policies: targets(settings.policies, before.map(|before| &before.policies)),
+            maps: lookups(settings.maps, before.map(|before| &before.maps)),
+            policies: lookups(settings.policies, before.map(|before| &before.policies)),
             unknown_names: Protocol::ALL.map(|protocol| rows(protocol.into(), None)),
             unknown_map: names::unknown_map(settings.maps),
             warnings: RateLimitedWarnings::default(),
@@ -262,22 +257,27 @@ impl Broker {
 
     /// The `on_failure` of the login entry `name`.
     pub(crate) fn on_login_failure(&self, name: &str) -> Option<OnFailure> {
-        self.logins.get(name).map(|logins| logins.entry.on_failure().clone())
+        self.logins.get(name).map(|logins| logins.entry.settings.on_failure.clone())
     }
 
     /// What the broker tells a client that serves `service`.
     pub(crate) fn terms(&self, service: &Service) -> Terms {
         match service {
             Service::Socketmap => Terms {
-                budget: self.maps.values().map(|map| map.entry.budget()).max().unwrap_or(LONGEST_BUDGET),
+                budget: self
+                    .maps
+                    .values()
+                    .map(|map| map.entry.settings.timeout)
+                    .max()
+                    .unwrap_or(LONGEST_BUDGET),
                 on_failure: None,
                 mechanisms: Vec::new(),
             },
             Service::Policy { name } => {
-                let target = self.policies.get(name).map(|policy| &policy.entry);
+                let policy = self.policies.get(name).map(|policy| &policy.entry);
                 Terms {
-                    budget: target.map_or(LONGEST_BUDGET, |target| target.budget()),
-                    on_failure: target.and_then(|target| target.on_failure()).cloned(),
+                    budget: policy.map_or(LONGEST_BUDGET, |policy| policy.settings.timeout),
+                    on_failure: policy.and_then(|policy| policy.on_failure()).cloned(),
                     mechanisms: Vec::new(),
                 }
             }
@@ -290,13 +290,15 @@ impl Broker {
     }
 }
 
-/// How many entries of `now` are new or changed, plus how many of the `count` old ones are removed.
-fn differences<'b, S: PartialEq + 'b>(
-    now: &[S],
-    count: usize,
-    before: impl Fn(&S) -> Option<&'b S>,
+/// How many entries of `new` are new or changed, plus how many of the `old` ones are removed.
+fn differences<T, S: PartialEq>(
+    old: &Entries<T>,
+    new: &[S],
+    name: impl Fn(&S) -> &str,
+    settings: impl Fn(&T) -> &S,
 ) -> usize {
-    let stay = now.iter().filter(|new| before(new).is_some()).count();
-    let same = now.iter().filter(|new| before(new) == Some(*new)).count();
-    now.len() - same + count - stay
+    let before = |new| old.get(name(new)).map(|old| settings(&old.entry));
+    let stay = new.iter().filter(|new| before(new).is_some()).count();
+    let same = new.iter().filter(|new| before(new) == Some(*new)).count();
+    new.len() - same + old.len() - stay
 }

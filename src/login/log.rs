@@ -1,6 +1,9 @@
 //! Log lines of logins: each denial (for fail2ban), and failures within the rate limit of an outage. The entry
 //! and the remote address come before anything that a user typed.
 
+use std::num::NonZeroU64;
+use std::sync::PoisonError;
+
 use tracing::info;
 
 use super::LoginEntry;
@@ -30,7 +33,8 @@ impl LoginEntry {
     pub(super) fn put_off(&self, login: &Login, context: &RequestContext, why: TooManyAttempts) -> Answer {
         let failure = Failure::Overload;
         explain::note(|| format!("failed: {} (class {})", why.reason(), failure.class()));
-        if let Some(suppressed) = self.too_many.note(&failure) {
+        let is_due = self.too_many_attempts.lock().unwrap_or_else(PoisonError::into_inner).is_due();
+        if let Some(suppressed) = is_due.map(NonZeroU64::new) {
             let (name, mechanism) = (self.settings.name.as_str(), login.mechanism.name());
             let (user, remote) = (login.credentials.user(), login.peer.client_ip.as_str());
             let (session, request) = (hex(context.session), hex(context.id));

@@ -19,13 +19,11 @@ mod request;
 pub mod settings;
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use serde_json::Value;
 use tracing::{debug, warn};
 
-use crate::backend::health::Health;
 use crate::backend::{Backend, BackendSettings};
 use crate::http::{Http, Reply, compress};
 use crate::lookup::request::request_id;
@@ -36,8 +34,9 @@ use crate::model::domain::is_same_user;
 use crate::model::secret::Secret;
 use crate::model::{Answer, Credentials, Deadline, Failure, LOGIN_BUDGET, Login, Mechanism, OnFailure, Peer};
 use crate::observe::explain;
-use crate::observe::metrics::{Component, Metrics, WorkerCounts};
+use crate::observe::metrics::{Component, Metrics};
 use crate::observe::redact::{REDACTED, Redactor};
+use crate::observe::warnings::RateLimitedWarning;
 use crate::oidc::{Oidc, TokenVerdict, TokenVerifier};
 use attempts::Attempt;
 pub(crate) use penalty::Penalties;
@@ -49,12 +48,12 @@ const LONG_BODY: usize = 128 * 1024;
 /// One entry, ready to be asked.
 #[derive(Debug)]
 pub(crate) struct LoginEntry {
-    settings: LoginSettings,
-    backend: Backend,
+    pub(crate) settings: LoginSettings,
+    pub(crate) backend: Backend,
     verifier: Option<TokenVerifier>,
     penalties: Arc<Penalties>,
-    /// The rate limit of log lines for logins beyond `sasl_attempts`; not the fault of the API.
-    too_many: Health,
+    /// The rate limit of log lines for logins beyond `sasl_attempts`, which are not the fault of the API.
+    too_many_attempts: Mutex<RateLimitedWarning>,
     metrics: Arc<Metrics>,
 }
 
@@ -90,37 +89,16 @@ impl LoginEntry {
             backend: Backend::new(backend, http, oidc),
             verifier: settings.tokens.as_ref().map(|tokens| oidc.verifier(tokens)),
             penalties: Arc::clone(penalties),
-            too_many: Health::default(),
+            too_many_attempts: Mutex::default(),
             metrics: Arc::clone(http.metrics()),
             settings,
         }
-    }
-
-    /// What the configuration says of it.
-    pub(crate) fn settings(&self) -> &LoginSettings {
-        &self.settings
-    }
-
-    /// Its workers, and who waits for one.
-    pub(crate) fn queue(&self) -> WorkerCounts {
-        self.backend.pool.queue()
-    }
-
-    /// For an administrator.
-    pub(crate) fn status(&self) -> Value {
-        let LoginSettings { name, url, .. } = &self.settings;
-        self.backend.status("login", name, url)
     }
 
     /// The mechanisms on offer: those with tokens only if they can be verified.
     pub(crate) fn mechanisms(&self) -> Vec<Mechanism> {
         let tokens = self.verifier.is_some();
         Mechanism::ALL.into_iter().filter(|mechanism| tokens || !mechanism.is_oauth()).collect()
-    }
-
-    /// What a failure says.
-    pub(crate) fn on_failure(&self) -> &OnFailure {
-        &self.settings.on_failure
     }
 
     /// Asks the API or verifies the token; logs denials and failures.
@@ -145,7 +123,7 @@ impl LoginEntry {
         match outcome.await {
             Ok(Decision::Accepted(user)) => {
                 attempt.end();
-                self.backend.health.end(&self.settings.name, &self.settings.url);
+                self.backend.health.end();
                 self.penalties.accepted(remote, if typed.is_empty() { &user } else { typed });
                 let (name, mechanism) = (self.settings.name.as_str(), login.mechanism.name());
                 let remote = login.peer.client_ip.as_str();
@@ -153,7 +131,7 @@ impl LoginEntry {
                 Answer::Accepted { user }
             }
             Ok(Decision::Denied { reason, detail }) => {
-                self.backend.health.end(&self.settings.name, &self.settings.url);
+                self.backend.health.end();
                 self.log_denial(login, context, &reason, &detail);
                 let delay = self.penalties.denied(&self.settings, remote, typed);
                 hold_back(attempt, delay, context).await;

@@ -1,7 +1,7 @@
 //! Answers from before: instead of asking while they are fresh, instead of a failure while they
 //! are not too old.
 //!
-//! One cache for all targets, bounded in bytes: an entry weighs its key, its text and what the
+//! One cache for all entries, bounded in bytes: an entry weighs its key, its text and what the
 //! cache itself spends on it (about 480 bytes with moka 0.12, measured). Each entry has its own part of
 //! it. What is kept is definitive and came out of an accepted answer; "not found" takes away what
 //! was known before, and a failure changes nothing. An action is never kept if it says "later".
@@ -51,8 +51,8 @@ const VOLATILE: [&str; 11] = [
     "ccert_issuer",
 ];
 
-/// The cache of all targets.
-#[derive(Debug)]
+/// The cache of all entries.
+#[derive(Debug, Clone)]
 pub(crate) struct Cache {
     entries: Moka<CacheKey, CachedAnswer>,
     numbers: Arc<AtomicU64>,
@@ -89,13 +89,12 @@ impl Expiry<CacheKey, CachedAnswer> for Lifetimes {
     }
 }
 
-/// One target's part of the cache.
+/// One entry's part of the cache.
 #[derive(Debug, Clone)]
 pub(crate) struct EntryCache {
     /// Another one makes all that was kept unreachable; it goes in time.
     number: Arc<AtomicU64>,
-    numbers: Arc<AtomicU64>,
-    entries: Moka<CacheKey, CachedAnswer>,
+    all: Cache,
     settings: CacheSettings,
     /// `None` for a map.
     policy: Option<PolicyKey>,
@@ -156,7 +155,7 @@ impl Cache {
         (self.entries.entry_count(), self.entries.weighted_size())
     }
 
-    /// A new target's part.
+    /// The part of a new entry.
     pub(crate) fn entry_cache(&self, settings: &LookupSettings, metrics: &Metrics) -> EntryCache {
         let policy = match &settings.kind {
             Kind::Map(_) => None,
@@ -167,8 +166,7 @@ impl Cache {
         };
         EntryCache {
             number: Arc::new(AtomicU64::new(self.numbers.fetch_add(1, Ordering::Relaxed))),
-            numbers: Arc::clone(&self.numbers),
-            entries: self.entries.clone(),
+            all: self.clone(),
             settings: settings.cache,
             policy,
             cache_counters: metrics.cache_counters(settings.component(), &settings.name),
@@ -183,7 +181,7 @@ impl EntryCache {
         self.policy.is_none() || !self.settings.fresh.is_zero()
     }
 
-    /// What tells a question of this target from another; empty where nothing depends on it.
+    /// What tells a question of this entry from another; empty if nothing depends on it.
     pub(crate) fn key(&self, lookup: LookupInput<'_>) -> Vec<u8> {
         match (lookup, &self.policy) {
             (LookupInput::Key(key), _) => key.as_bytes().to_vec(),
@@ -204,19 +202,19 @@ impl EntryCache {
 
     /// Forgets the answer of a map's `key`, and says whether there was one.
     pub(crate) fn forget(&self, key: &str) -> bool {
-        self.entries.remove(&self.place(key.as_bytes())).is_some()
+        self.all.entries.remove(&self.place(key.as_bytes())).is_some()
     }
 
     /// Forgets all. They are out of reach from now on, and gone after a [`Cache::sweep`] of this number.
     pub(crate) fn renumber(&self) -> u64 {
-        self.number.swap(self.numbers.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed)
+        self.number.swap(self.all.numbers.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed)
     }
 
     fn get(&self, key: &[u8]) -> Option<CachedAnswer> {
         if !self.keeps() {
             return None;
         }
-        self.entries.get(&self.place(key))
+        self.all.entries.get(&self.place(key))
     }
 
     /// What may be said without asking.
@@ -276,10 +274,10 @@ impl EntryCache {
         }
         let key = self.place(key);
         if lifetime.is_zero() {
-            self.entries.invalidate(&key);
+            self.all.entries.invalidate(&key);
         } else {
             let entry = CachedAnswer { answer: Arc::new(answer.clone()), since: Instant::now(), lifetime };
-            self.entries.insert(key, entry);
+            self.all.entries.insert(key, entry);
         }
     }
 }
@@ -347,11 +345,10 @@ mod tests {
             negative: Duration::ZERO,
             stale_while_revalidate: Duration::ZERO,
         };
-        let entries = Cache::new(1 << 20).entries;
+        let all = Cache::new(1 << 20);
         let entry_cache = EntryCache {
             number: Arc::new(AtomicU64::new(1)),
-            numbers: Arc::default(),
-            entries: entries.clone(),
+            all: all.clone(),
             settings,
             policy: None,
             cache_counters: Arc::default(),
@@ -361,7 +358,7 @@ mod tests {
         assert_eq!(entry_cache.stand_in(b"new"), Some(value.clone()));
         let since = Instant::now().checked_sub(minute * 2).expect("two minutes of uptime");
         let old = CachedAnswer { answer: Arc::new(value.clone()), since, lifetime: minute * 60 };
-        entries.insert(CacheKey { entry_cache: 1, key: b"old"[..].into() }, old);
+        all.entries.insert(CacheKey { entry_cache: 1, key: b"old"[..].into() }, old);
         assert_eq!(entry_cache.stand_in(b"old"), None);
         assert_eq!(entry_cache.find(b"old"), Cached::Fresh(value));
     }

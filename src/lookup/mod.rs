@@ -16,10 +16,9 @@ pub mod value;
 mod verb;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use hyper::http::uri::PathAndQuery;
-use serde_json::Value;
 use tokio::sync::Semaphore;
 use tracing::debug;
 
@@ -30,11 +29,10 @@ use crate::model::brief::brief;
 use crate::model::domain;
 use crate::model::{Answer, Deadline, Failure, OnFailure};
 use crate::observe::explain;
-use crate::observe::metrics::WorkerCounts;
 use crate::observe::span;
 use crate::observe::warnings::RateLimitedWarnings;
 use crate::oidc::Oidc;
-use cache::{Cache, Cached, EntryCache};
+use cache::{Cached, EntryCache};
 use request::Rendered;
 pub use settings::{
     Absent, CacheSettings, Kind, LogKeys, LookupSettings, MapSettings, Method, PolicySettings, PoolSettings,
@@ -58,11 +56,11 @@ pub(crate) struct RequestContext {
 /// One HTTP API, ready to be asked.
 #[derive(Debug)]
 pub(crate) struct LookupEntry {
-    settings: LookupSettings,
+    pub(crate) settings: LookupSettings,
     /// The path and query of a request, unless a template makes it.
     path: PathAndQuery,
-    backend: Backend,
-    cache: EntryCache,
+    pub(crate) backend: Backend,
+    pub(crate) cache: EntryCache,
     shared: SharedLookups,
     /// Lookups in the background.
     refreshing: Arc<Semaphore>,
@@ -71,13 +69,8 @@ pub(crate) struct LookupEntry {
 }
 
 impl LookupEntry {
-    /// The API of `settings`, with the HTTP client and the cache that all entries share.
-    pub(crate) fn new(settings: LookupSettings, http: &Http, oidc: &Oidc, cache: &Cache) -> Self {
-        let cache = cache.entry_cache(&settings, http.metrics());
-        Self::with_cache(settings, http, oidc, cache)
-    }
-
-    fn with_cache(settings: LookupSettings, http: &Http, oidc: &Oidc, cache: EntryCache) -> Self {
+    /// The API of `settings`, with its part of the cache.
+    pub(crate) fn new(settings: LookupSettings, http: &Http, oidc: &Oidc, cache: EntryCache) -> Self {
         let backend = BackendSettings {
             component: settings.component(),
             name: &settings.name,
@@ -97,38 +90,6 @@ impl LookupEntry {
             path: path_of(&settings.url),
             settings,
         }
-    }
-
-    /// The same entry over other connections, with the answers that it has kept.
-    pub(crate) fn moved(&self, http: &Http, oidc: &Oidc) -> Self {
-        let settings = self.settings.clone();
-        Self::with_cache(settings, http, oidc, self.cache.clone())
-    }
-
-    /// What the configuration says of it.
-    pub(crate) fn settings(&self) -> &LookupSettings {
-        &self.settings
-    }
-
-    /// Its workers, and who waits for one.
-    pub(crate) fn queue(&self) -> WorkerCounts {
-        self.backend.pool.queue()
-    }
-
-    /// For an administrator.
-    pub(crate) fn status(&self, kind: &str) -> Value {
-        let LookupSettings { name, url, .. } = &self.settings;
-        self.backend.status(kind, name, url)
-    }
-
-    /// What it keeps.
-    pub(crate) fn cache(&self) -> &EntryCache {
-        &self.cache
-    }
-
-    /// How long a lookup may take.
-    pub(crate) fn budget(&self) -> Duration {
-        self.settings.timeout
     }
 
     /// What a failed lookup says; `None` for a map, unless `perm_as_temp` is set.
@@ -254,7 +215,7 @@ impl LookupEntry {
                 verb::warn_of_unknown(&self.warnings, &self.settings.name, action);
             }
             self.cache.keep(key, answer);
-            self.backend.health.end(&self.settings.name, &self.settings.url);
+            self.backend.health.end();
             debug!(name = self.settings.name, duration_ms = started.map(millis), "target answered");
         }
         outcome
