@@ -13,11 +13,12 @@ use crate::observe::metrics::ListenerMetrics;
 pub(crate) struct ListenerContext {
     /// Closed by the full queue of an API. It counts only if the listener has a single entry: otherwise one
     /// slow API would keep out the requests for others.
-    api_gate: Arc<Gate>,
+    pub(crate) api_gate: Arc<Gate>,
     leads_to_one: Arc<AtomicBool>,
     /// `worker_pool` of the listener, and the gate that its full queue closes.
     pool: Option<Arc<(WorkerPool, Gate)>>,
-    counters: Option<Arc<ListenerMetrics>>,
+    /// `None` for the default.
+    pub(crate) counters: Option<Arc<ListenerMetrics>>,
 }
 
 impl ListenerContext {
@@ -68,15 +69,5 @@ impl ListenerContext {
             let held_up = || self.counters.iter().for_each(|counters| counters.held_up());
             gate.admit(pressure, held_up).await;
         }
-    }
-
-    /// The counters of the listener; `None` for the default.
-    pub(crate) fn counters(&self) -> Option<&Arc<ListenerMetrics>> {
-        self.counters.as_ref()
-    }
-
-    /// The gate that the full queue of an API closes.
-    pub(crate) fn api_gate(&self) -> &Gate {
-        &self.api_gate
     }
 }

@@ -214,7 +214,8 @@ impl Broker {
     pub(crate) async fn ask(&self, question: &Question, context: &RequestContext) -> Answer {
         let span = self.shared.tracer.as_ref().map(Tracer::begin);
         let (answer, rows) = span::within(span.clone(), self.answer(question, context)).await;
-        let (listener, component) = (context.listener.counters(), Component::from(question.protocol()));
+        let (listener, component) =
+            (context.listener.counters.as_ref(), Component::from(question.protocol()));
         rows.of(listener).count(Outcome::of(component, &answer), context.at.elapsed());
         if let Some(span) = span {
             let is_known = !self.unknown_names.iter().any(|unknown| std::ptr::eq(unknown, rows));
@@ -262,31 +263,25 @@ impl Broker {
 
     /// What the broker tells a client that serves `service`.
     pub(crate) fn terms(&self, service: &Service) -> Terms {
+        let mut terms = Terms { budget: LONGEST_BUDGET, on_failure: None, mechanisms: Vec::new() };
         match service {
-            Service::Socketmap => Terms {
-                budget: self
-                    .maps
-                    .values()
-                    .map(|map| map.entry.settings.timeout)
-                    .max()
-                    .unwrap_or(LONGEST_BUDGET),
-                on_failure: None,
-                mechanisms: Vec::new(),
-            },
+            Service::Socketmap => {
+                let longest = self.maps.values().map(|map| map.entry.settings.timeout).max();
+                terms.budget = longest.unwrap_or(LONGEST_BUDGET);
+            }
             Service::Policy { name } => {
-                let policy = self.policies.get(name).map(|policy| &policy.entry);
-                Terms {
-                    budget: policy.map_or(LONGEST_BUDGET, |policy| policy.settings.timeout),
-                    on_failure: policy.and_then(|policy| policy.on_failure()).cloned(),
-                    mechanisms: Vec::new(),
+                if let Some(CountedEntry { entry, .. }) = self.policies.get(name) {
+                    terms.budget = entry.settings.timeout;
+                    terms.on_failure = entry.on_failure().cloned();
                 }
             }
-            Service::Login { name } => Terms {
-                budget: LOGIN_BUDGET,
-                on_failure: self.on_login_failure(name),
-                mechanisms: self.mechanisms(name),
-            },
+            Service::Login { name } => {
+                terms.budget = LOGIN_BUDGET;
+                terms.on_failure = self.on_login_failure(name);
+                terms.mechanisms = self.mechanisms(name);
+            }
         }
+        terms
     }
 }
 

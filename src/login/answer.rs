@@ -10,8 +10,6 @@ use super::{Decision, LoginSettings, fields};
 use crate::http::Reply;
 use crate::model::{Failure, is_account_name};
 
-/// What Nauthilus and nginx say of a good login.
-const OK: &str = "OK";
 /// The longest name that is taken over.
 const MAX_USER: usize = 512;
 
@@ -75,7 +73,7 @@ pub(super) fn refuses_our_token(settings: &LoginSettings, reply: &Reply) -> bool
 pub(super) const DENIED: &str = "authentication failed";
 
 pub(super) fn is_ok(status: &str) -> bool {
-    status.eq_ignore_ascii_case(OK)
+    status.eq_ignore_ascii_case("OK")
 }
 
 /// Whether `Auth-Error-Code` says that the API failed.
@@ -84,26 +82,26 @@ pub(super) fn is_temporary(reply: &Reply) -> bool {
     codes.any(|code| code.as_bytes().starts_with(b"4"))
 }
 
-/// The one `Auth-Status`.
-pub(super) fn status_header(reply: &Reply) -> Result<Option<String>, Failure> {
-    let mut values = reply.headers.get_all("auth-status").iter();
-    let Some(first) = values.next() else { return Ok(None) };
-    if values.any(|other| other != first) {
+/// The value of a header, without the blanks of HTTP (RFC 9110 5.6.3). Two that differ contradict each other.
+fn one_value<'r>(reply: &'r Reply, name: &str) -> Result<Option<&'r [u8]>, Failure> {
+    let mut values = reply.headers.get_all(name).iter();
+    let first = values.next();
+    if values.any(|other| Some(other) != first) {
         return Err(Failure::Protocol);
     }
-    // No other blanks than those of HTTP (RFC 9110 5.6.3).
-    Ok(Some(String::from_utf8_lossy(first.as_bytes().trim_ascii()).into_owned()))
+    Ok(first.map(|value| value.as_bytes().trim_ascii()))
 }
 
-/// The name that the API gives to the user. One that no account may have is nobody's.
+pub(super) fn status_header(reply: &Reply) -> Result<Option<String>, Failure> {
+    let status = one_value(reply, "auth-status")?;
+    Ok(status.map(|status| String::from_utf8_lossy(status).into_owned()))
+}
+
+/// The name that the API gives to the user; a failure if no account may have it.
 pub(super) fn auth_user(reply: &Reply) -> Result<Option<String>, Failure> {
-    let mut values = reply.headers.get_all("auth-user").iter();
-    let Some(first) = values.next() else { return Ok(None) };
-    if values.any(|other| other != first) {
-        return Err(Failure::Protocol);
-    }
-    let name = std::str::from_utf8(first.as_bytes().trim_ascii()).map_err(|_| Failure::UnexpectedValue)?;
-    if name.is_empty() { Ok(None) } else { legal_account(name.to_owned()).map(Some) }
+    let Some(name) = one_value(reply, "auth-user")?.filter(|name| !name.is_empty()) else { return Ok(None) };
+    let name = std::str::from_utf8(name).map_err(|_| Failure::UnexpectedValue)?;
+    legal_account(name.to_owned()).map(Some)
 }
 
 /// A name that an account may have.

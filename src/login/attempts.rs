@@ -155,20 +155,18 @@ fn free_names(slots: &mut Vec<AttemptSlot>) {
 }
 
 impl Attempt {
-    /// When it is over, where it lasts for `delay`.
-    pub(super) fn last(&mut self, delay: Duration) -> Instant {
+    /// Waits until a denial may be answered: `delay` after the beginning of the attempt, whether the API was
+    /// quick or slow, and `limit` at the latest.
+    pub(super) async fn hold_back(mut self, delay: Duration, limit: Instant) {
         self.lasts_until = self.begun + delay;
-        self.lasts_until
-    }
-
-    /// When it is over for its name.
-    pub(super) fn ends_for_its_name(&self) -> Instant {
-        (self.begun + self.least).min(self.lasts_until)
-    }
-
-    /// Ends it for its name.
-    pub(super) fn free_its_name(&mut self) {
+        let until = self.lasts_until.min(limit);
+        tokio::time::sleep_until(self.ends_for_its_name().min(until).into()).await;
         free_names(&mut self.slots);
+        tokio::time::sleep_until(until.into()).await;
+    }
+
+    fn ends_for_its_name(&self) -> Instant {
+        (self.begun + self.least).min(self.lasts_until)
     }
 
     /// Ends it now.
@@ -251,7 +249,8 @@ mod tests {
     async fn one_that_is_given_up_lasts_all_the_same() {
         let (attempts, here) = (Arc::new(Attempts::default()), Subject::Name(1));
         let mut one = begin(&attempts, [here], HOUR).await.expect("a permit");
-        let end = one.last(Duration::from_millis(50));
+        one.lasts_until = one.begun + Duration::from_millis(50);
+        let end = one.lasts_until;
         drop(one);
         let two = begin(&attempts, [here], HOUR).await.expect("a permit");
         drop(begin(&attempts, [here], HOUR).await.expect("the permit of the first"));
@@ -269,7 +268,7 @@ mod tests {
             attempts.begin(who, 1, at, least, Deadline::after(patience))
         };
         let mut denied = begin(vec![here, bob], HOUR).await.expect("a permit");
-        denied.last(HOUR);
+        denied.lasts_until = denied.begun + HOUR;
         drop(denied);
         let seconds = Duration::from_secs(5);
         assert!(begin(vec![bob], seconds).await.is_ok(), "the name is free");

@@ -80,15 +80,13 @@ fn object<'r>(
 
 /// What `accept_field` says.
 fn verdict(fields: &Fields, body: &Object<'_>) -> Result<bool, Failure> {
-    match fields.accept.find_at_top(body)?.map(Value::get) {
+    let said = fields.accept.find_at_top(body)?.map(Value::get);
+    match said {
         Some("true") => Ok(true),
         Some("false") => Ok(false),
-        Some(_) => {
-            explain::note(|| "accept_field: neither true nor false".to_owned());
-            Err(Failure::Body)
-        }
-        None => {
-            explain::note(|| "accept_field: absent".to_owned());
+        _ => {
+            let why = if said.is_some() { "neither true nor false" } else { "absent" };
+            explain::note(|| format!("accept_field: {why}"));
             Err(Failure::Body)
         }
     }

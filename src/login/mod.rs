@@ -20,12 +20,12 @@ pub mod settings;
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
+use hyper::Method;
 use tracing::{debug, warn};
 
 use crate::backend::{Backend, BackendSettings};
-use crate::http::{Http, Reply, compress};
+use crate::http::{Http, Reply, Request, compress, path_of};
 use crate::lookup::request::request_id;
 use crate::lookup::template::shown;
 use crate::lookup::{RequestContext, hex};
@@ -38,7 +38,6 @@ use crate::observe::metrics::{Component, Metrics};
 use crate::observe::redact::{REDACTED, Redactor};
 use crate::observe::warnings::RateLimitedWarning;
 use crate::oidc::{Oidc, TokenVerdict, TokenVerifier};
-use attempts::Attempt;
 pub(crate) use penalty::Penalties;
 pub use settings::{Fields, LoginSettings};
 
@@ -134,7 +133,7 @@ impl LoginEntry {
                 self.backend.health.end();
                 self.log_denial(login, context, &reason, &detail);
                 let delay = self.penalties.denied(&self.settings, remote, typed);
-                hold_back(attempt, delay, context).await;
+                attempt.hold_back(delay, Deadline::from(context.at, LOGIN_BUDGET).instant()).await;
                 Answer::Denied { reason, user: typed.to_owned() }
             }
             Err(failure) => {
@@ -155,9 +154,17 @@ impl LoginEntry {
         password: &Secret,
         deadline: Deadline,
     ) -> Result<Decision, Failure> {
-        let body = request::body(&self.settings, login, user, password);
         let own: Vec<_> = request_id(context).into_iter().collect();
-        let request = request::request(&self.settings, body, &self.backend.headers, &own);
+        let request = Request {
+            method: Method::POST,
+            path: path_of(&self.settings.url),
+            headers: &self.backend.headers,
+            own: &own,
+            authorization: None,
+            body: request::body(&self.settings, login, user, password),
+            // A password is sent once.
+            repeatable: false,
+        };
         // Without `Auth-Status` a 401 speaks of our credentials, not of the user's.
         let refuses = |reply: &_| answer::refuses_our_token(&self.settings, reply);
         let ours = || Redactor::of_headers(&self.settings.headers);
@@ -248,15 +255,6 @@ impl LoginEntry {
     }
 }
 
-/// Waits until a denial may leave: as long after its beginning as `delay`, whether the API was quick
-/// or slow, and as long as the budget allows.
-async fn hold_back(mut attempt: Attempt, delay: Duration, context: &RequestContext) {
-    let until = attempt.last(delay).min(Deadline::from(context.at, LOGIN_BUDGET).instant());
-    tokio::time::sleep_until(attempt.ends_for_its_name().min(until).into()).await;
-    attempt.free_its_name();
-    tokio::time::sleep_until(until.into()).await;
-}
-
 /// A reason as a log and a mail client are shown it.
 fn one_line(reason: &str) -> String {
     on_one_line(brief(reason).chars())
@@ -273,6 +271,7 @@ fn address(text: &str) -> Option<IpAddr> {
 mod tests {
     use super::*;
     use crate::lookup::PoolSettings;
+    use std::time::Duration;
 
     pub(super) fn settings() -> LoginSettings {
         LoginSettings {

@@ -1,16 +1,14 @@
-//! The request of a password login: the JSON that Nauthilus takes at `/api/v1/auth/json`.
+//! The body of a password login: the JSON that Nauthilus takes at `/api/v1/auth/json`.
 
-use hyper::Method;
 use hyper::body::Bytes;
-use hyper::header::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
 use super::LoginSettings;
-use crate::http::{Headers, Request, compress, path_of};
+use crate::http::compress;
 use crate::model::Login;
 use crate::model::secret::Secret;
 
-/// The body: every member a string, in the order of the alphabet; what is not known is left out.
+/// Every member is a string, in the order of the alphabet; what is not known is left out.
 pub(super) fn body(settings: &LoginSettings, login: &Login, user: &str, password: &Secret) -> Bytes {
     let peer = &login.peer;
     let default_port = settings.default_local_port.map(|port| port.to_string()).unwrap_or_default();
@@ -37,15 +35,4 @@ pub(super) fn body(settings: &LoginSettings, login: &Login, user: &str, password
     // A map of strings is always JSON.
     let body = serde_json::to_vec(&members).unwrap_or_default();
     if settings.compress_request { compress::deflate(&body).into() } else { body.into() }
-}
-
-/// The request around it, with the headers that it has alone. A password is sent once.
-pub(super) fn request<'r>(
-    settings: &'r LoginSettings,
-    body: Bytes,
-    headers: &'r Headers,
-    own: &'r [(HeaderName, HeaderValue)],
-) -> Request<'r> {
-    let path = path_of(&settings.url);
-    Request { method: Method::POST, path, headers, own, authorization: None, body, repeatable: false }
 }

@@ -210,19 +210,13 @@ impl EntryCache {
         self.number.swap(self.all.numbers.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed)
     }
 
-    fn get(&self, key: &[u8]) -> Option<CachedAnswer> {
-        if !self.keeps() {
-            return None;
-        }
-        self.all.entries.get(&self.place(key))
-    }
-
     /// What may be said without asking.
     pub(crate) fn find(&self, key: &[u8]) -> Cached {
         if self.settings.fresh.is_zero() && self.settings.negative.is_zero() {
             return Cached::Nothing;
         }
-        let found = self.get(key).map_or(Cached::Nothing, |entry| self.judge(&entry));
+        let kept = self.all.entries.get(&self.place(key));
+        let found = kept.map_or(Cached::Nothing, |kept| self.judge(&kept));
         match found {
             Cached::Fresh(_) => self.cache_counters.hits.add(),
             Cached::Stale(_) => self.cache_counters.stale.add(),
@@ -248,7 +242,7 @@ impl EntryCache {
         if self.settings.outage.is_zero() {
             return None;
         }
-        let entry = self.get(key)?;
+        let entry = self.all.entries.get(&self.place(key))?;
         let stands = *entry.answer != Answer::NotFound && entry.since.elapsed() < self.settings.outage;
         stands.then(|| {
             self.cache_counters.stand_ins.add();
