@@ -15,7 +15,6 @@ use crate::observe::metrics::WorkerCounts;
 
 const EVERY: Duration = Duration::from_secs(60);
 
-/// The health of the API of one entry.
 #[derive(Debug)]
 pub(crate) struct Health {
     name: String,

@@ -58,7 +58,6 @@ impl ListenerContext {
         api.into_iter().chain(self.pool.as_deref().map(|(_, gate)| gate))
     }
 
-    /// Whether the listener may accept at once.
     pub(crate) fn is_open(&self) -> bool {
         self.gates().all(Gate::is_open)
     }

@@ -12,7 +12,6 @@ pub(super) struct ServiceTime {
 }
 
 impl ServiceTime {
-    /// Adds the time of one lookup.
     pub(super) fn add(&self, time: Duration) {
         let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).clamp(1, u64::MAX / 8);
         let mean = self.mean.load(Ordering::Relaxed);

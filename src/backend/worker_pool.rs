@@ -23,7 +23,6 @@ use super::service_time::ServiceTime;
 use crate::model::{Deadline, Failure};
 use crate::observe::metrics::WorkerCounts;
 
-/// Workers, and the queue behind them.
 #[derive(Debug)]
 pub(crate) struct WorkerPool {
     workers: Semaphore,
@@ -52,7 +51,6 @@ impl WorkerPool {
         Self { workers, max_workers, waiting, max_queue, service_time }
     }
 
-    /// How many lookups wait and run now.
     pub(crate) fn queue(&self) -> WorkerCounts {
         WorkerCounts {
             waiting: self.waiting.load(Ordering::Relaxed),
@@ -61,10 +59,7 @@ impl WorkerPool {
         }
     }
 
-    /// Waits for a worker, unless the queue is full.
-    ///
-    /// # Errors
-    /// [`Failure::Overload`] at once if the queue is full, else as [`Self::enter`].
+    /// As [`Self::enter`], but fails at once if the queue is full.
     pub(crate) async fn enter_or_fail(&self, deadline: Deadline) -> Result<Worker<'_>, Failure> {
         if self.workers.available_permits() == 0 && self.waiting.load(Ordering::Relaxed) >= self.max_queue {
             return Err(Failure::Overload);
@@ -72,10 +67,8 @@ impl WorkerPool {
         self.enter(deadline, &Gate::default()).await
     }
 
-    /// Waits for a worker. `gate` is closed while the queue is full.
-    ///
-    /// # Errors
-    /// [`Failure::Overload`] if the turn of the lookup would come too late, or does.
+    /// Waits for a worker; `gate` is closed while the queue is full. [`Failure::Overload`] if the turn of the lookup
+    /// would come too late, or does.
     pub(crate) async fn enter(&self, deadline: Deadline, gate: &Gate) -> Result<Worker<'_>, Failure> {
         if let Ok(permit) = self.workers.try_acquire() {
             return Ok(self.worker(permit, deadline));

@@ -66,7 +66,6 @@ struct Common {
 pub struct Generation(ArcSwap<Broker>);
 
 impl Generation {
-    /// Starts with `broker`.
     pub(crate) fn new(broker: Arc<Broker>) -> Self {
         Self(ArcSwap::new(broker))
     }
@@ -76,7 +75,6 @@ impl Generation {
         self.0.load_full()
     }
 
-    /// Replaces the broker.
     pub(crate) fn set(&self, broker: &Arc<Broker>) {
         self.0.store(Arc::clone(broker));
     }
@@ -144,7 +142,6 @@ impl Broker {
         Self::build(settings, shared, Some(self))
     }
 
-    /// The HTTP client.
     pub(crate) fn http(&self) -> &HttpSettings {
         self.shared.http.settings()
     }
@@ -205,7 +202,6 @@ impl Broker {
         }
     }
 
-    /// The counters.
     pub(crate) fn metrics(&self) -> &Arc<Metrics> {
         &self.shared.metrics
     }
@@ -256,7 +252,6 @@ impl Broker {
         self.logins.get(name).map(|logins| logins.entry.mechanisms()).unwrap_or_default()
     }
 
-    /// The `on_failure` of the login entry `name`.
     pub(crate) fn on_login_failure(&self, name: &str) -> Option<OnFailure> {
         self.logins.get(name).map(|logins| logins.entry.settings.on_failure.clone())
     }

@@ -26,7 +26,6 @@ impl Broker {
         all
     }
 
-    /// The current load.
     pub(crate) fn load(&self) -> Load {
         let queues = self.entries(|_, entry| entry.backend.pool.queue(), |entry| entry.backend.pool.queue());
         let queues = queues.into_iter().map(|(kind, name, queue)| (kind, name.to_owned(), queue)).collect();

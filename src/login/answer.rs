@@ -10,13 +10,10 @@ use super::{Decision, LoginSettings, fields};
 use crate::http::Reply;
 use crate::model::{Failure, is_account_name};
 
-/// The longest name that is taken over.
+/// Bytes of an account's name.
 const MAX_USER: usize = 512;
 
-/// What a response says of the login of `user`.
-///
-/// # Errors
-/// The failure, by the table of logins in the README.
+/// The decision on the login of `user`, by the first table of logins in the README.
 pub(super) fn read(settings: &LoginSettings, user: &str, reply: &Reply) -> Result<Decision, Failure> {
     if let Some(fields) = &settings.fields {
         return fields::read(settings, fields, user, reply);
@@ -36,7 +33,7 @@ pub(super) fn read(settings: &LoginSettings, user: &str, reply: &Reply) -> Resul
         }
         // An acceptance under another status contradicts itself.
         Some(said) if is_ok(&said) => Err(Failure::Status(reply.status)),
-        // It is there and says nothing: that proves neither.
+        // An empty header proves neither.
         Some(said) if said.is_empty() => Err(Failure::NoEvidence),
         Some(said) if is_accepted || matches!(reply.status, 401 | 403) => {
             if is_temporary(reply) {
@@ -53,7 +50,7 @@ pub(super) fn read(settings: &LoginSettings, user: &str, reply: &Reply) -> Resul
     }
 }
 
-/// What an administrator who looks into a failure may want to set.
+/// A setting that may help against a failure, for `query --trace`.
 pub(super) fn hint(failure: &Failure) -> Option<String> {
     let Failure::Status(code @ (401 | 403 | 404)) = failure else { return None };
     Some(match code {
@@ -64,12 +61,12 @@ pub(super) fn hint(failure: &Failure) -> Option<String> {
     })
 }
 
-/// Whether a response refuses our token, and says nothing of the user.
+/// Whether a response refuses the broker's token, and is not a decision on the user.
 pub(super) fn refuses_our_token(settings: &LoginSettings, reply: &Reply) -> bool {
     reply.status == 401 && !reply.headers.contains_key("auth-status") && !fields::denies(settings, reply)
 }
 
-/// What is said where the API says nothing.
+/// The reason of a denial for which the API gives none.
 pub(super) const DENIED: &str = "authentication failed";
 
 pub(super) fn is_ok(status: &str) -> bool {
@@ -104,7 +101,6 @@ pub(super) fn auth_user(reply: &Reply) -> Result<Option<String>, Failure> {
     legal_account(name.to_owned()).map(Some)
 }
 
-/// A name that an account may have.
 pub(super) fn legal_account(name: String) -> Result<String, Failure> {
     if name.len() > MAX_USER || !is_account_name(&name) {
         return Err(Failure::UnexpectedValue);

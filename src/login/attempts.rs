@@ -26,7 +26,6 @@ const MAX_SUBJECTS: usize = 64 * 1024;
 pub(super) enum Subject {
     /// A remote address, or its network.
     Address(IpAddr),
-    /// The hash of a name.
     Name(u64),
 }
 
@@ -35,7 +34,6 @@ pub(super) enum Subject {
 pub(super) struct TooManyAttempts(pub(super) Subject);
 
 impl TooManyAttempts {
-    /// For the log.
     pub(super) fn reason(self) -> &'static str {
         match self.0 {
             Subject::Address(_) => "too many attempts are under way from this address (sasl_attempts)",
@@ -68,7 +66,7 @@ struct AttemptSlot {
 pub(super) struct Attempt {
     slots: Vec<AttemptSlot>,
     begun: Instant,
-    /// What its delay is at the least.
+    /// Its shortest delay.
     least: Duration,
     lasts_until: Instant,
 }
@@ -96,7 +94,7 @@ impl Attempts {
         Ok(Attempt { slots, begun, least, lasts_until: begun + least })
     }
 
-    /// A slot with its permit, and whether it had to wait for that.
+    /// A slot with its permit, and whether it had to wait.
     async fn enter(
         self: &Arc<Self>,
         key: (Subject, usize),
@@ -169,7 +167,6 @@ impl Attempt {
         (self.begun + self.least).min(self.lasts_until)
     }
 
-    /// Ends it now.
     pub(super) fn end(mut self) {
         self.slots.clear();
     }

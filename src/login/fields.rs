@@ -12,10 +12,7 @@ use crate::lookup::value::{Field, Object, Value};
 use crate::model::Failure;
 use crate::observe::explain;
 
-/// What a response says of the login of `user`.
-///
-/// # Errors
-/// The failure, by the second table of logins in the README.
+/// The decision on the login of `user`, by the second table of logins in the README.
 pub(super) fn read(
     settings: &LoginSettings,
     fields: &Fields,
@@ -59,7 +56,7 @@ pub(super) fn read(
     }
 }
 
-/// Whether a response with a status of `denied_status` says by itself that it speaks of the user.
+/// Whether a response with a status of `denied_status` denies the user in its body.
 pub(super) fn denies(settings: &LoginSettings, reply: &Reply) -> bool {
     let Some(fields) = settings.fields.as_ref().filter(|_| settings.denied_status.contains(&reply.status))
     else {
@@ -69,7 +66,7 @@ pub(super) fn denies(settings: &LoginSettings, reply: &Reply) -> bool {
     object(reply, &inflated).is_ok_and(|body| matches!(verdict(fields, &body), Ok(false)))
 }
 
-/// The body of a response, which has been inflated where that was needed.
+/// The body of a response, decompressed.
 fn object<'r>(
     reply: &'r Reply,
     inflated: &'r Result<Option<Vec<u8>>, Failure>,
@@ -92,7 +89,7 @@ fn verdict(fields: &Fields, body: &Object<'_>) -> Result<bool, Failure> {
     }
 }
 
-/// The name that the API gives to the user; `None` where it gives none.
+/// The account that the API names; `None` if it names none.
 fn account(field: &Field, body: &Object<'_>) -> Result<Option<String>, Failure> {
     let Some(value) = field.find_at_top(body)?.map(Value::get).filter(|value| *value != "null") else {
         return Ok(None);
@@ -104,7 +101,7 @@ fn account(field: &Field, body: &Object<'_>) -> Result<Option<String>, Failure> 
     answer::legal_account(name).map(Some)
 }
 
-/// A denial, by the first of these that says why.
+/// A denial, with the reason of the body, else of `Auth-Status`.
 fn denied(fields: &Fields, body: Option<&Object<'_>>, status: Option<&str>) -> Decision {
     let reason = fields.reason.as_ref().zip(body).and_then(|(field, body)| field.find_at_top(body).ok()?);
     let reason = reason.and_then(|value| serde_json::from_str::<String>(value.get()).ok());

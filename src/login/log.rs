@@ -13,16 +13,14 @@ use crate::model::brief::cut;
 use crate::model::{Answer, Failure, Login};
 use crate::observe::explain;
 
-/// The most bytes of a token's detail.
+/// Characters of the detail of a refused token.
 const LONGEST_DETAIL: usize = 600;
 
 impl LoginEntry {
-    /// Logs a denial.
     pub(super) fn log_denial(&self, login: &Login, context: &RequestContext, reason: &str, detail: &str) {
         let (name, mechanism) = (self.settings.name.as_str(), login.mechanism.name());
         let (user, remote) = (login.credentials.user(), login.peer.client_ip.as_str());
         let detail = Some(detail).filter(|detail| !detail.is_empty() && *detail != reason);
-        // Of a token's own words, and what to do about them.
         let detail = detail.map(|detail| cut(detail, LONGEST_DETAIL));
         let detail = detail.as_deref();
         let (session, request) = (hex(context.session), hex(context.id));

@@ -41,7 +41,7 @@ use crate::oidc::{Oidc, TokenVerdict, TokenVerifier};
 pub(crate) use penalty::Penalties;
 pub use settings::{Fields, LoginSettings};
 
-/// A body from which on its reading takes long enough to let others have a turn before.
+/// Bytes of a body before whose reading other tasks have a turn.
 const LONG_BODY: usize = 128 * 1024;
 
 /// One entry, ready to be asked.
@@ -59,10 +59,12 @@ pub(crate) struct LoginEntry {
 /// The decision of an API or a token on a login.
 #[derive(Debug, PartialEq, Eq)]
 enum Decision {
-    /// The account that logged in.
     Accepted(String),
-    /// For the SMTP client, and for the log where that says more.
-    Denied { reason: String, detail: String },
+    /// `reason` is for the SMTP client, `detail` for the log.
+    Denied {
+        reason: String,
+        detail: String,
+    },
 }
 
 impl Decision {
@@ -165,7 +167,7 @@ impl LoginEntry {
             // A password is sent once.
             repeatable: false,
         };
-        // Without `Auth-Status` a 401 speaks of our credentials, not of the user's.
+        // A 401 without `Auth-Status` refuses the broker's credentials, not the user's.
         let refuses = |reply: &_| answer::refuses_our_token(&self.settings, reply);
         let ours = || Redactor::of_headers(&self.settings.headers);
         explain::note(|| {
@@ -179,7 +181,6 @@ impl LoginEntry {
         });
         let reply = self.backend.exchange(&request, deadline, refuses).await?;
         if reply.body.len() > LONG_BODY {
-            // It may have been read once already, and is about to be read in full.
             tokio::task::yield_now().await;
         }
         let theirs = || {
@@ -206,7 +207,7 @@ impl LoginEntry {
         })
     }
 
-    /// What a trace shows of a response.
+    /// A response for `query --trace`.
     fn said(&self, reply: &Reply) -> String {
         let header =
             |name: &str| reply.headers.get(name).map(|value| value.to_str().unwrap_or("(not ASCII)"));
@@ -230,7 +231,7 @@ impl LoginEntry {
         deadline: Deadline,
     ) -> Result<Decision, Failure> {
         let Some(verifier) = &self.verifier else {
-            // A spawned client offers what its command line names. The token may be a good one.
+            // A spawned client offers the mechanisms of its command line. The token may be valid.
             warn!(
                 name = self.settings.name,
                 "a client offers tokens (--mechanisms), and sasl_oidc_auth of this entry is not enabled"
@@ -255,7 +256,6 @@ impl LoginEntry {
     }
 }
 
-/// A reason as a log and a mail client are shown it.
 fn one_line(reason: &str) -> String {
     on_one_line(brief(reason).chars())
 }

@@ -20,7 +20,6 @@ use super::attempts::{Attempt, Attempts, Subject, TooManyAttempts};
 use crate::model::Deadline;
 use crate::model::domain;
 
-/// The longest delay.
 const MAX_DELAY: Duration = Duration::from_secs(6);
 /// What each further denial adds.
 const DELAY_STEP: Duration = Duration::from_secs(2);
@@ -28,7 +27,7 @@ const DELAY_STEP: Duration = Duration::from_secs(2);
 const DENIAL_MEMORY: Duration = Duration::from_mins(15);
 /// Addresses that are remembered; about 6 MB.
 const MAX_ADDRESSES: u64 = 16 * 1024;
-/// Accounts of one address that are told apart; what older ones have cost is nobody's.
+/// Accounts of one address that are counted apart; the denials of older ones count for the address alone.
 const MAX_ACCOUNTS: usize = 8;
 /// Names and the addresses that they log in from.
 const MAX_KNOWN_PLACES: u64 = 16 * 1024;
@@ -47,7 +46,6 @@ pub(crate) struct Penalties {
     hashes: RandomState,
 }
 
-/// The denials of one address.
 #[derive(Debug, Clone)]
 struct Denials {
     all: u32,
@@ -68,10 +66,8 @@ impl Default for Penalties {
 }
 
 impl Penalties {
-    /// Waits until the login of `user`, which asked `at`, may begin, by `sasl_attempts` of `settings`.
-    ///
-    /// # Errors
-    /// Where its turn does not come in time.
+    /// Waits until the login of `user`, which asked `at`, may begin by `sasl_attempts` of `settings`. Fails if that
+    /// is too late.
     pub(super) async fn begin(
         &self,
         settings: &LoginSettings,
@@ -90,11 +86,11 @@ impl Penalties {
             .await
     }
 
-    /// What a login of `user` from there counts for.
+    /// The subjects for which a login of `user` from `remote` counts.
     fn bounded(&self, remote: Option<IpAddr>, user: &str) -> [Option<Subject>; 2] {
         // Logins without an address count as one address.
         let address = network(remote.unwrap_or(Ipv4Addr::UNSPECIFIED.into()));
-        // A token's name may be the provider's to tell.
+        // The name of a token may be known to its provider alone.
         let name = (!user.is_empty()).then(|| self.hash(user));
         let is_known_place =
             |name: &u64| remote.is_some() && self.known_places.contains_key(&(*name, address));
@@ -120,11 +116,11 @@ impl Penalties {
             .max(settings.failure_delay)
     }
 
-    /// Forgives: `user` has come in from there.
+    /// Clears denials: `user` has logged in from `remote`.
     pub(super) fn accepted(&self, remote: Option<IpAddr>, user: &str) {
         let Some(address) = remote.map(network) else { return };
         let account = self.hash(user);
-        // Looking it up is cheaper, and keeps it as well.
+        // A look-up renews it as well, and is cheaper.
         if self.known_places.get(&(account, address)).is_none() {
             self.known_places.insert((account, address), ());
         }
@@ -185,7 +181,7 @@ fn is_exempt(settings: &LoginSettings, address: IpAddr) -> bool {
     address.is_loopback() || settings.penalty_exempt.iter().any(|network| network.contains(&address))
 }
 
-/// What is counted together.
+/// The addresses that are counted together.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {

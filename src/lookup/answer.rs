@@ -9,10 +9,7 @@ use super::{Absent, Kind, LookupSettings, MapSettings, request};
 use crate::http::{Reply, compress};
 use crate::model::{Answer, Failure};
 
-/// What a response says.
-///
-/// # Errors
-/// The failure, by the outcome table of the README.
+/// The answer in a response, by the outcome table of the README.
 pub(super) fn read(settings: &LookupSettings, reply: &Reply) -> Result<Answer, Failure> {
     if reply.status != settings.status_code {
         return match &settings.kind {
@@ -29,7 +26,7 @@ pub(super) fn read(settings: &LookupSettings, reply: &Reply) -> Result<Answer, F
         (None, _) => return Err(Failure::Body),
     };
     let Some(value) = value else {
-        // The error field may have said that all is well, which an administrator can rely on.
+        // An error field that says "no error" makes an absent value definitive.
         return match settings.absent_value {
             Absent::Failure if !said_no_error => Err(Failure::Body),
             Absent::Failure | Absent::NotFound => Ok(Answer::NotFound),
@@ -41,7 +38,7 @@ pub(super) fn read(settings: &LookupSettings, reply: &Reply) -> Result<Answer, F
     }
 }
 
-/// What an administrator who looks into a failure may want to set.
+/// A setting that may help against a failure, for `query --trace`.
 pub(super) fn hint(settings: &LookupSettings, failure: &Failure) -> Option<String> {
     let Failure::Status(code @ (404 | 410)) = failure else { return None };
     Some(match &settings.kind {
@@ -55,7 +52,7 @@ pub(super) fn hint(settings: &LookupSettings, failure: &Failure) -> Option<Strin
     })
 }
 
-/// Whether the error field is there, and says that there was none.
+/// Whether there is an error field that says "no error".
 fn says_no_error(settings: &LookupSettings, body: &Object<'_>) -> Result<bool, Failure> {
     let Some(field) = &settings.error_field else { return Ok(false) };
     let Some(error) = field.find(body)? else { return Ok(false) };

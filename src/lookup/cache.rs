@@ -1,5 +1,4 @@
-//! Answers from before: instead of asking while they are fresh, instead of a failure while they
-//! are not too old.
+//! Answers that are kept: they replace a request while they are fresh, and a failure while they are not too old.
 //!
 //! One cache for all entries, bounded in bytes: an entry weighs its key, its text and what the
 //! cache itself spends on it (about 480 bytes with moka 0.12, measured). Each entry has its own part of
@@ -22,7 +21,7 @@ use super::{CacheSettings, Kind, LookupSettings, verb};
 use crate::model::{Answer, Attribute};
 use crate::observe::metrics::{CacheCounters, Metrics};
 
-/// What moka spends on an entry, besides key and value.
+/// Bytes that moka uses for an answer, besides key and value.
 const OVERHEAD: usize = 480;
 
 /// Attributes that are part of every policy key.
@@ -92,7 +91,7 @@ impl Expiry<CacheKey, CachedAnswer> for Lifetimes {
 /// One entry's part of the cache.
 #[derive(Debug, Clone)]
 pub(crate) struct EntryCache {
-    /// Another one makes all that was kept unreachable; it goes in time.
+    /// A new number makes all kept answers unreachable; they expire in time.
     number: Arc<AtomicU64>,
     all: Cache,
     settings: CacheSettings,
@@ -107,19 +106,14 @@ enum PolicyKey {
     These(Vec<String>),
 }
 
-/// What the cache says before anything is asked.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Cached {
-    /// The answer.
     Fresh(Answer),
-    /// The answer, which is to be asked anew meanwhile.
     Stale(Answer),
-    /// Ask.
     Nothing,
 }
 
 impl Cache {
-    /// A cache that takes `max_bytes` of memory.
     pub(crate) fn new(max_bytes: u64) -> Self {
         let entries = Moka::builder()
             .max_capacity(max_bytes)
@@ -139,7 +133,7 @@ impl Cache {
         Self { entries, numbers: Arc::default() }
     }
 
-    /// Does what was put off, so that [`Self::size`] tells what is there. It takes a while.
+    /// Makes [`Self::size`] exact. This may take milliseconds.
     pub(crate) fn settle(&self) {
         self.entries.run_pending_tasks();
     }
@@ -155,7 +149,6 @@ impl Cache {
         (self.entries.entry_count(), self.entries.weighted_size())
     }
 
-    /// The part of a new entry.
     pub(crate) fn entry_cache(&self, settings: &LookupSettings, metrics: &Metrics) -> EntryCache {
         let policy = match &settings.kind {
             Kind::Map(_) => None,

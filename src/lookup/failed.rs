@@ -41,7 +41,7 @@ impl LookupEntry {
     pub(super) fn stand_in(&self, key: &[u8], failure: Failure) -> Answer {
         let may_stand_in = match &self.settings.kind {
             Kind::Policy(_) => true,
-            // These are complete answers: an administrator must look at them.
+            // These are complete answers; an older one would hide the mistake.
             Kind::Map(_) => !matches!(
                 failure,
                 Failure::EmptyValue | Failure::UnexpectedValue | Failure::ErrorField(_) | Failure::TooLong(_)

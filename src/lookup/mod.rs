@@ -40,16 +40,15 @@ pub use settings::{
 use shared::{Participant, SharedLookups};
 use template::LookupInput;
 
-/// What a request brings besides its content.
+/// The circumstances of a request.
 #[derive(Debug, Clone)]
 pub(crate) struct RequestContext {
     /// When the last byte of the request was read: its budget runs from then on.
     pub(crate) at: Instant,
-    /// Tells two requests apart that are alike otherwise; a request that is sent again keeps it.
+    /// Distinguishes equal requests; a request that is sent again keeps it.
     pub(crate) id: u64,
     /// The connection that it came by.
     pub(crate) session: u64,
-    /// Through which listener it came.
     pub(crate) listener: ListenerContext,
 }
 
@@ -238,12 +237,11 @@ impl LookupEntry {
     }
 }
 
-/// An id as the log and the API are told it.
+/// An id as in the log and in `X-Request-Id`.
 pub(crate) fn hex(id: u64) -> String {
     format!("{id:016x}")
 }
 
-/// How long ago that was.
 fn millis(started: Instant) -> u64 {
     u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
@@ -252,7 +250,7 @@ impl MapSettings {
     /// Whether `domains` lets this key through. A key without `@` is a domain itself.
     fn serves(&self, key: &str) -> bool {
         let Some(domains) = &self.domains else { return true };
-        // An unreadable domain is looked up: a bounce could not be taken back.
+        // A domain that cannot be converted is looked up: a bounce is final.
         domain::comparable(domain::of_address(key)).is_none_or(|domain| domains.contains(&*domain))
     }
 }

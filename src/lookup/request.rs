@@ -30,7 +30,7 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 pub(super) struct Rendered {
     method: HttpMethod,
     path: PathAndQuery,
-    /// Those that tell it from others.
+    /// The headers of this request alone.
     headers: Vec<(HeaderName, HeaderValue)>,
     body: Bytes,
     /// For `query --trace`: path and body without secrets.
@@ -44,7 +44,7 @@ impl Rendered {
         let own = self.headers.iter().map(|(name, _)| name);
         let own = own.filter(|name| !settings.headers.contains_key(*name));
         let names: Vec<_> = settings.headers.keys().chain(own).map(HeaderName::as_str).collect();
-        // Whoever joins a lookup that nobody traces has not rendered it.
+        // A lookup that an untraced request began is not rendered for a trace.
         let (path, body) = self.shown.as_ref().map_or(("/…", "…"), |(path, body)| (path, body));
         format!("request: {} {origin}{path} ({}) {body}", self.method, names.join(", "))
     }
@@ -96,7 +96,7 @@ pub(super) fn render(
     Ok(Rendered { method, path: path(settings, fixed, input)?, headers, body: body.into(), shown })
 }
 
-/// Path and body for a note, which from now on shows nothing of what was left out of them.
+/// Path and body for a note. Later notes are redacted of what is left out of them.
 fn for_people(settings: &LookupSettings, input: Input<'_>) -> Result<(String, String), Unsendable> {
     explain::redact(|| redactor(settings));
     let [path, body] = parts(settings, input)?;
@@ -113,7 +113,7 @@ fn parts(settings: &LookupSettings, input: Input<'_>) -> Result<[Shown; 2], Unse
     Ok([path, body.unwrap_or_default()])
 }
 
-/// What the entry itself tells its API: in headers, in the query, in the payload.
+/// The secrets that the entry itself may hold: in headers, in the query, in the payload.
 pub(super) fn redactor(settings: &LookupSettings) -> Redactor {
     let mut redactor = Redactor::of_headers(&settings.headers);
     let nothing = Input { name: &settings.name, lookup: LookupInput::Key(""), delimiters: "" };
@@ -140,7 +140,7 @@ fn path(
     let mut path = Vec::new();
     template.render_path(input, &mut path)?;
     let path = String::from_utf8(path).map_err(|_| Unsendable::Illegal)?;
-    // What `raw` let through may be no part of a URL (RFC 3986 2).
+    // A text that is inserted `raw` may have characters that a URL must not have (RFC 3986 2).
     let legal = path.bytes().all(|byte| byte.is_ascii_graphic() && !b"#\"<>\\^`{|}".contains(&byte));
     if !legal || !path.starts_with('/') {
         return Err(Unsendable::Illegal);

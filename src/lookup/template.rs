@@ -2,9 +2,8 @@
 //!
 //! The syntax is the part of Go's text/template that payloads use: `{{ .Name }}`, one function
 //! before it (`{{ json .Key }}`) or several behind it (`{{ .Key | lower | urlencode }}`), and
-//! `{{-`/`-}}`, which trim. Everything is parsed at load (`parse`), where a small JSON lexer
-//! notes for each insertion whether it stands inside of a string; so no input can change the
-//! structure of a request:
+//! `{{-`/`-}}`, which trim. `parse` reads all of it at load, and notes for each insertion whether it stands
+//! inside of a JSON string. So no input can change the structure of a request:
 //!
 //! | payload | insertion | is sent as |
 //! |---|---|---|
@@ -36,7 +35,6 @@ pub struct Template {
     form: Form,
 }
 
-/// What a template's text is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
     Json,
@@ -61,29 +59,24 @@ struct Insertion {
     escaping: Escaping,
 }
 
-/// What is inserted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Source {
-    /// A map's key.
     Key,
     /// A policy request as a JSON object.
     Request,
-    /// The entry's name.
     Name,
-    /// One attribute of a policy request; empty where Postfix did not send it.
+    /// One attribute of a policy request; empty if Postfix did not send it.
     Attribute(&'static str),
 }
 
-/// How it is kept from breaking out of its place.
+/// How the text of an insertion is escaped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Escaping {
-    /// Inside of a JSON string.
     JsonText,
-    /// A JSON value.
     JsonValue,
-    /// Its last filter leaves nothing to escape.
+    /// By its last filter.
     Done,
-    /// As it is; refused where it holds a control character.
+    /// Not at all; a text with a control character is refused.
     Raw,
 }
 
@@ -96,28 +89,22 @@ pub enum Names {
     Policy,
 }
 
-/// What a template is filled with.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Input<'a> {
-    /// The entry's name.
     pub(crate) name: &'a str,
-    /// What is asked.
     pub(crate) lookup: LookupInput<'a>,
     /// `recipient_delimiter`; empty: addresses have no extensions.
     pub(crate) delimiters: &'a str,
 }
 
-/// What is asked.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum LookupInput<'a> {
-    /// A map's key.
     Key(&'a str),
-    /// A policy request.
     Request(&'a [Attribute]),
 }
 
 impl LookupInput<'_> {
-    /// What the log says was asked, where it may: a key, or a policy request's addresses.
+    /// A key, or the addresses of a policy request, for the log.
     pub(crate) fn shown(&self) -> String {
         match self {
             Self::Key(key) => (*key).to_owned(),
@@ -139,28 +126,24 @@ impl LookupInput<'_> {
     }
 }
 
-/// Why a template does not parse.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Error {
     /// Byte offset in the text.
     pub(crate) offset: usize,
-    /// What is wrong, without place.
+    /// Without the place.
     pub(crate) message: String,
 }
 
-/// Why a question cannot be sent.
+/// Why a request cannot be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unsendable {
-    /// The template sends it `raw`, and it holds what may not stand there: a control character, or
-    /// in a URL what is no part of one.
+    /// A text that is sent `raw` has a control character, or a character that a URL must not have.
     Illegal,
-    /// It holds a part `.` or `..` of the path, or leaves one of its segments empty, and would lead
-    /// to another place.
+    /// The path would have a segment `.`, `..` or an empty one, and lead to another resource.
     Elsewhere,
 }
 
 impl Template {
-    /// Parses a payload.
     pub(crate) fn parse(text: &str, names: Names) -> Result<Self, Error> {
         parse::payload(text, names, false)
     }
@@ -197,7 +180,7 @@ impl Template {
 
 impl Insertion {
     fn render(&self, input: Input<'_>, out: &mut Vec<u8>) -> Result<(), Unsendable> {
-        // The whole request as a value needs no detour through a text.
+        // The request as a whole is written at once, without a text in between.
         if let (
             Source::Request,
             [] | [Filter::Json],
@@ -241,8 +224,8 @@ impl Source {
     }
 }
 
-/// A policy request as a JSON object: all values strings, in the order of the wire. What is not
-/// UTF-8 becomes U+FFFD: JSON has no other way (RFC 8259 8.1).
+/// A policy request as a JSON object: all values are strings, in the order in which Postfix sent them. Bytes
+/// that are not UTF-8 become U+FFFD, because JSON is UTF-8 (RFC 8259 8.1).
 fn json_object(attributes: &[Attribute], out: &mut Vec<u8>) {
     out.push(b'{');
     for (index, attribute) in attributes.iter().enumerate() {

@@ -1,8 +1,7 @@
-//! Fields of a JSON answer: where they stand, and what they say.
+//! Fields of a JSON answer.
 //!
-//! The body is parsed once and then walked as text (`scan`), which keeps the document's order and
-//! the digits of its numbers. What is done here takes time in proportion to the body's length,
-//! whatever it holds. Where a field stands:
+//! The body is validated once and then read as text (`scan`), which keeps the order of members and the digits of
+//! numbers. The time that this takes is proportional to the length of the body. A field names:
 //!
 //! 1. `""` or `/`: the whole document, of any kind (`value_field` alone);
 //! 2. `/data/result`: a JSON pointer (RFC 6901);
@@ -39,9 +38,6 @@ pub enum Field {
 
 impl Field {
     /// Reads a field's name, a dotted path or a JSON pointer.
-    ///
-    /// # Errors
-    /// A sentence, for a text that names no field.
     pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
         match Self::parse_or_whole(text) {
             Self::Whole => Err("must name a field"),
@@ -49,8 +45,7 @@ impl Field {
         }
     }
 
-    /// The same, where the whole document may be meant: `""`, or `/`, which RFC 6901 has for the
-    /// member `""`.
+    /// As [`Self::parse`], but `""` and `/` are the whole document. In RFC 6901 `/` is the member `""`.
     pub(crate) fn parse_or_whole(text: &str) -> Self {
         match text.strip_prefix('/') {
             _ if text.is_empty() => Self::Whole,

@@ -3,11 +3,9 @@
 
 use std::borrow::Cow;
 
-/// What Postfix never splits.
 const WHOLE: [&str; 3] = ["postmaster", "mailer-daemon", "double-bounce"];
 
-/// An address, or a localpart, without its extension: without what stands from the first of the
-/// `delimiters` on.
+/// An address, or a localpart, without its extension, which begins at the first of the `delimiters`.
 pub(super) fn stripped<'t>(address: Cow<'t, str>, delimiters: &str) -> Cow<'t, str> {
     let (localpart, domain) = address.split_at(address.rfind('@').unwrap_or(address.len()));
     let plain = unquoted(localpart);
@@ -21,7 +19,7 @@ pub(super) fn stripped<'t>(address: Cow<'t, str>, delimiters: &str) -> Cow<'t, s
     }
 }
 
-/// What stands before the extension of a localpart; `None` where that has none.
+/// A localpart without its extension; `None` if it has none.
 fn base<'l>(localpart: &'l str, delimiters: &str) -> Option<&'l str> {
     let is = |word: &str, part: Option<&str>| part.is_some_and(|part| part.eq_ignore_ascii_case(word));
     // Addresses of mailing lists (`owner_request_special`).
@@ -32,12 +30,12 @@ fn base<'l>(localpart: &'l str, delimiters: &str) -> Option<&'l str> {
     if WHOLE.iter().any(|word| is(word, Some(localpart))) || (delimiters.contains('-') && is_special()) {
         return None;
     }
-    // Nobody has an empty localpart.
+    // A localpart is never empty.
     let at = localpart.find(|c| delimiters.contains(c)).filter(|at| *at > 0)?;
     localpart.get(..at)
 }
 
-/// What a quoted localpart says (RFC 5321 4.1.2); `None` for any other.
+/// The content of a quoted localpart (RFC 5321 4.1.2); `None` if it is not quoted.
 fn unquoted(localpart: &str) -> Option<String> {
     let inner = localpart.strip_prefix('"')?.strip_suffix('"')?;
     let mut plain = String::with_capacity(inner.len());
@@ -48,7 +46,7 @@ fn unquoted(localpart: &str) -> Option<String> {
     Some(plain)
 }
 
-/// A localpart as it is written in an address, in quotes where it needs them.
+/// A localpart, in quotes if it needs them.
 fn quoted(plain: &str) -> Cow<'_, str> {
     // RFC 5321 4.1.2, RFC 6531 3.3.
     let is_atom = |c: char| c.is_ascii_alphanumeric() || !c.is_ascii() || "!#$%&'*+-/=?^_`{|}~".contains(c);

@@ -1,4 +1,4 @@
-//! Filters of insertions: how they are written, and what each makes of a text.
+//! Filters, which change a text before it is inserted.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,6 @@ use super::{Source, extension, json_string};
 use crate::model::domain;
 use crate::observe::redact::UNRESERVED;
 
-/// What is done to a text before it is inserted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Filter {
     Lower,
@@ -17,7 +16,7 @@ pub(super) enum Filter {
     AsciiDomain,
     UnicodeDomain,
     StripExtension,
-    /// What stands for an empty text.
+    /// Replaces an empty text.
     Default(String),
     Urlencode,
     Json,
@@ -49,7 +48,7 @@ impl Filter {
         matches!(self, Self::Json | Self::Urlencode)
     }
 
-    /// What it makes of `text`, which came from `source`; `delimiters` is `recipient_delimiter`.
+    /// Changes `text`, which came from `source`; `delimiters` is `recipient_delimiter`.
     pub(super) fn apply<'t>(&'t self, text: Cow<'t, str>, source: Source, delimiters: &str) -> Cow<'t, str> {
         match self {
             Self::Lower => Cow::Owned(text.to_lowercase()),

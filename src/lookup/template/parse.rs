@@ -39,7 +39,7 @@ pub(crate) const ATTRIBUTES: [&str; 32] = [
     "mail_version",
 ];
 
-/// An insertion as it is written: where it begins, what it names, what stands around that.
+/// An insertion as it is written.
 struct Written<'a> {
     offset: usize,
     name: &'a str,
@@ -62,7 +62,7 @@ pub(super) fn payload(text: &str, names: Names, is_form: bool) -> Result<Templat
         && begins_like_json
     {
         // The places are the sample's; what is meant is clear from the beginning alone.
-        let message = format!("this begins like JSON, but is none: {}", without_place(error));
+        let message = format!("this begins like JSON, but is not JSON: {}", without_place(error));
         return Err(Error { offset: 0, message });
     }
     let form = match json {

@@ -1,9 +1,8 @@
-//! Path and query of a target with what was asked in it: a request that would lead to another
-//! place than the one that the administrator named is not made.
+//! Path and query of a target with insertions. A request is not sent if an insertion would lead it to another
+//! resource than the administrator named.
 //!
-//! Servers decode `%2F` and `%2e` before they resolve `..` (a stock nginx does), some twice, some
-//! take `\` for a `/`, and some cut `;…` off a segment first. So a text is judged with all its
-//! escapes undone.
+//! Some servers decode `%2F` and `%2e` before they resolve `..` (nginx by default), some decode twice, some read
+//! `\` as `/`, and some first cut `;…` off a segment. So the path is checked with all its escapes decoded.
 
 use super::{Input, Piece, Template, Unsendable};
 
@@ -25,7 +24,7 @@ impl Template {
         let written = out.get(begin..).unwrap_or_default();
         let path = before_query(written);
         let leads_away = |range: std::ops::Range<usize>| {
-            // What follows the `?` is no path.
+            // The query is not checked.
             range.start <= path.len() && is_elsewhere(path, range.start, range.end.min(path.len()))
         };
         if has_dots(path) || inserted.into_iter().any(leads_away) {
@@ -39,8 +38,7 @@ fn before_query(written: &[u8]) -> &[u8] {
     written.split(|byte| matches!(byte, b'?' | b'#')).next().unwrap_or_default()
 }
 
-/// Whether what was inserted into `path` between these places changes where that leads: by a part
-/// `.` or `..`, or by leaving a segment empty.
+/// Whether the insertion from `start` to `end` makes a segment `.` or `..`, or leaves its segment empty.
 fn is_elsewhere(path: &[u8], start: usize, end: usize) -> bool {
     let (before, behind) = (path.get(..start).unwrap_or_default(), path.get(end..).unwrap_or_default());
     let from = before.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
@@ -49,7 +47,7 @@ fn is_elsewhere(path: &[u8], start: usize, end: usize) -> bool {
     has_dots(path.get(start..end).unwrap_or_default()) || parts(&decoded(segment)).all(<[u8]>::is_empty)
 }
 
-/// Whether a path holds a part `.` or `..`, in any disguise.
+/// Whether a path has a segment `.` or `..`, escaped or not.
 pub(crate) fn has_dots(path: &[u8]) -> bool {
     let parameters = |part: &[u8]| part.split(|byte| *byte == b';').next().is_some_and(is_dots);
     parts(&decoded(path)).any(parameters)
@@ -63,7 +61,7 @@ fn parts(decoded: &[u8]) -> impl Iterator<Item = &[u8]> {
     decoded.split(|byte| matches!(byte, b'/' | b'\\'))
 }
 
-/// `text` with every `%XX` undone, those too that come of undoing one.
+/// `text` with every `%XX` decoded, also those that result from decoding.
 fn decoded(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     for &byte in text {

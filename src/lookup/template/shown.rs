@@ -1,8 +1,6 @@
-//! A request as a note shows it: its structure and what was inserted, without the values that the
-//! template itself holds. An API's key may be one of them.
-//!
-//! Of JSON the names and the punctuation are kept, of anything else the names before a `=`, of a
-//! target the path.
+//! A request as `query --trace` shows it: its structure and the insertions, without the values of the template
+//! itself, which may be secrets. Shown are the names and the punctuation of JSON, the names before a `=` of
+//! other texts, and the path of a target.
 
 use url::form_urlencoded;
 
@@ -50,7 +48,6 @@ struct Reader {
     place: Place,
 }
 
-/// Where in a text the reader is.
 enum Place {
     Json(Lexer),
     Path,
@@ -121,7 +118,7 @@ impl Reader {
         let Shown { text, redactor } = &mut self.shown;
         text.push_str(REDACTED);
         redactor.add(&cut);
-        // An API repeats it as it was meant.
+        // An API may repeat it decoded.
         let meant: Vec<_> = form_urlencoded::parse(cut.as_bytes()).collect();
         if let [(name, value)] = &meant[..] {
             redactor.add(name);
