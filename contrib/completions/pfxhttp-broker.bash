@@ -28,6 +28,9 @@ _pfxhttp__broker() {
             pfxhttp__broker,demo)
                 cmd="pfxhttp__broker__subcmd__demo"
                 ;;
+            pfxhttp__broker,postfix)
+                cmd="pfxhttp__broker__subcmd__postfix"
+                ;;
             pfxhttp__broker,query)
                 cmd="pfxhttp__broker__subcmd__query"
                 ;;
@@ -59,7 +62,7 @@ _pfxhttp__broker() {
 
     case "${cmd}" in
         pfxhttp__broker)
-            opts="-h -V --config --format --help --version check config query status reload cache demo"
+            opts="-h -V --config --format --help --version check config postfix query status reload cache demo"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -197,6 +200,32 @@ _pfxhttp__broker() {
                 return 0
             fi
             case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "yaml toml json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pfxhttp__subcmd__broker__subcmd__postfix)
+            opts="-h --check --postfix-config --config --format --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --postfix-config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -32,6 +32,7 @@ complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_needs_command" -s h -l help
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_needs_command" -s V -l version -d 'Print version'
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_needs_command" -f -a "check" -d 'Read and check the configuration as a start would: exit 0, or 78 with every error\'s place'
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_needs_command" -f -a "config" -d 'The configuration in effect'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_needs_command" -f -a "postfix" -d 'Print the lines of main.cf and master.cf that this configuration needs'
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_needs_command" -f -a "query" -d 'Ask as Postfix would: prints the bytes that it would get, or "(connection closed)"'
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_needs_command" -f -a "status" -d 'Show the status of the running broker'
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_needs_command" -f -a "reload" -d 'Make the running broker read its configuration again: exit 75 if it rejects it'
@@ -56,6 +57,13 @@ toml\t'TOML'
 json\t'JSON'"
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand config; and __fish_seen_subcommand_from dump" -l changed -d 'Leave out what is set nowhere'
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand config; and __fish_seen_subcommand_from dump" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand postfix" -l postfix-config -d 'Postfix\' configuration directory [default: that of postconf(1)]' -r -F
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand postfix" -l config -d 'The configuration [default: pfxhttp.yml, .yaml, .toml or .json in /usr/local/etc/pfxhttp, /etc/pfxhttp, ~/.pfxhttp or the current directory]' -r -F
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand postfix" -l format -d 'The syntax of FILE [default: by its extension, else yaml]' -r -f -a "yaml\t'YAML'
+toml\t'TOML'
+json\t'JSON'"
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand postfix" -l check -d 'Compare them with the installed Postfix: exit 78 if something does not work or is not safe'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand postfix" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand query; and not __fish_seen_subcommand_from map policy sasl" -l config -d 'The configuration [default: pfxhttp.yml, .yaml, .toml or .json in /usr/local/etc/pfxhttp, /etc/pfxhttp, ~/.pfxhttp or the current directory]' -r -F
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand query; and not __fish_seen_subcommand_from map policy sasl" -l format -d 'The syntax of FILE [default: by its extension, else yaml]' -r -f -a "yaml\t'YAML'
 toml\t'TOML'

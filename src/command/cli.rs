@@ -61,6 +61,15 @@ pub enum Command {
     /// The configuration in effect
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Print the lines of main.cf and master.cf that this configuration needs
+    Postfix {
+        /// Compare them with the installed Postfix: exit 78 if something does not work or is not safe
+        #[arg(long)]
+        check: bool,
+        /// Postfix' configuration directory [default: that of postconf(1)]
+        #[arg(long, value_name = "DIRECTORY")]
+        postfix_config: Option<PathBuf>,
+    },
     /// Ask as Postfix would: prints the bytes that it would get, or "(connection closed)"
     Query {
         /// Show the request, the API's answer and what decided, without secrets

@@ -6,6 +6,7 @@ pub mod cli;
 mod demo;
 mod dump;
 mod online;
+mod postfix;
 mod sample_api;
 mod socket;
 mod terminal;
@@ -36,6 +37,9 @@ pub fn main() -> ExitCode {
         Some(Command::Check { strict, online }) => check::check(&cli, *strict, *online),
         Some(Command::Config(ConfigCommand::Dump { changed })) => dump::dump(&cli, *changed),
         Some(Command::Demo) => demo::demo(),
+        Some(Command::Postfix { check, postfix_config }) => {
+            postfix::postfix(&cli, *check, postfix_config.as_deref())
+        }
         Some(Command::Query { query, trace }) => admin::query(&cli, query, *trace),
         Some(Command::Status { json }) => admin::status(&cli, *json),
         Some(Command::Reload) => admin::reload(&cli),

@@ -80,6 +80,7 @@ mod package;
 mod peer_hangup;
 mod policy_actions;
 mod postfix;
+mod postfix_command;
 mod privileges;
 mod proxy;
 mod query_answers;
