@@ -159,12 +159,12 @@ const MISTAKES: &[(&str, &[&[&str]], &str)] = &[
     (
         "a wrong map",
         &[&["-e", "virtual_mailbox_maps=socketmap:unix:private/pfx-map:Mailboxes"]],
-        "error: virtual_mailbox_maps: there is no map \"Mailboxes\" in socket_maps; there are: mailboxes",
+        "error: main.cf: virtual_mailbox_maps: there is no map \"Mailboxes\" in socket_maps; there are: mailboxes",
     ),
     (
         "a service that is not there",
         &[&["-e", "transport_maps=socketmap:unix:private/pfx-maps:mailboxes"]],
-        "error: transport_maps: unix:private/pfx-maps: there is no service pfx-maps in master.cf",
+        "error: main.cf: transport_maps: unix:private/pfx-maps: there is no service pfx-maps in master.cf",
     ),
     (
         "a map at the policy's service",

@@ -55,7 +55,7 @@ pub(super) fn check(config: &Configuration, postfix: &Postfix) -> Vec<Finding> {
 fn references(postfix: &Postfix) -> Vec<Reference> {
     let mut found = Vec::new();
     // These repeat the values of other parameters.
-    let is_original = |at: &str| !matches!(at, "proxy_read_maps" | "proxy_write_maps");
+    let is_original = |at: &str| !at.ends_with("proxy_read_maps") && !at.ends_with("proxy_write_maps");
     for (at, value) in postfix.values().filter(|(at, _)| is_original(at)) {
         let words = words(value);
         for word in &words {

@@ -114,9 +114,9 @@ impl Postfix {
 
     /// All values of main.cf and of `-o` in master.cf, with where they stand.
     pub(super) fn values(&self) -> impl Iterator<Item = (String, &str)> {
-        let main = self.parameters.iter().map(|(name, value)| (name.clone(), value.as_str()));
+        let main = self.parameters.iter().map(|(name, value)| (format!("main.cf: {name}"), value.as_str()));
         let own = self.services.iter().flat_map(|service| {
-            let at = move |name: &String| format!("{}/{}: {name}", service.name, service.kind);
+            let at = move |name: &String| format!("master.cf: {}: {name}", service.name);
             service.overrides.iter().map(move |(name, value)| (at(name), value.as_str()))
         });
         main.chain(own)
