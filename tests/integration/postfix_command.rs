@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use crate::support::backend::{Backend, Reply};
 use crate::support::broker::Broker;
@@ -119,114 +120,47 @@ fn the_lines_of_listeners_name_their_sockets() {
     assert!(!told.contains("does not use"), "{told}");
 }
 
-/// A mistake: its name, the arguments of postconf(1) that make it, and what the check says.
-const MISTAKES: &[(&str, &[&[&str]], &str)] = &[
+/// Lines at the end of main.cf, and what the check says.
+const MAIN_CF: &[(&str, &str)] = &[
     (
-        "an open relay",
-        &[
-            &["-e", "smtpd_relay_restrictions="],
-            &[
-                "-e",
-                "smtpd_recipient_restrictions=check_policy_service unix:private/pfx-policy, reject_unauth_destination",
-            ],
-        ],
+        "smtpd_relay_restrictions =\nsmtpd_recipient_restrictions = check_policy_service unix:private/pfx-policy, reject_unauth_destination",
         "error: main.cf: smtpd_recipient_restrictions: check_policy_service stands before reject_unauth_destination: an OK",
     ),
     (
-        "a policy in the list for relays",
-        &[&[
-            "-e",
-            "smtpd_relay_restrictions=check_policy_service unix:private/pfx-policy, reject_unauth_destination",
-        ]],
+        "smtpd_relay_restrictions = check_policy_service unix:private/pfx-policy, reject_unauth_destination",
         "error: main.cf: smtpd_relay_restrictions: ",
     ),
     (
-        "one list still protects",
-        &[&[
-            "-e",
-            "smtpd_recipient_restrictions=check_policy_service {unix:private/pfx-policy, timeout=9s} reject_unauth_destination",
-        ]],
+        "smtpd_recipient_restrictions = check_policy_service {unix:private/pfx-policy, timeout=9s} reject_unauth_destination",
         "warning: main.cf: smtpd_recipient_restrictions: check_policy_service stands before reject_unauth_destination: only smtpd_relay",
     ),
     (
-        "a service's own list",
-        &[
-            &["-e", "submission_relay=check_policy_service unix:private/pfx-policy"],
-            &["-P", "submission/inet/smtpd_relay_restrictions=$submission_relay"],
-        ],
-        "error: master.cf: submission: smtpd_relay_restrictions: ",
-    ),
-    (
-        "a wrong map",
-        &[&["-e", "virtual_mailbox_maps=socketmap:unix:private/pfx-map:Mailboxes"]],
+        "virtual_mailbox_maps = socketmap:unix:private/pfx-map:Mailboxes",
         "error: main.cf: virtual_mailbox_maps: there is no map \"Mailboxes\" in socket_maps; there are: mailboxes",
     ),
     (
-        "a service that is not there",
-        &[&["-e", "transport_maps=socketmap:unix:private/pfx-maps:mailboxes"]],
+        "transport_maps = socketmap:unix:private/pfx-maps:mailboxes",
         "error: main.cf: transport_maps: unix:private/pfx-maps: there is no service pfx-maps in master.cf",
     ),
+    ("transport_maps = socketmap:unix:private/pfx-policy:mailboxes", "the service does not serve a map"),
     (
-        "a map at the policy's service",
-        &[&["-e", "transport_maps=socketmap:unix:private/pfx-policy:mailboxes"]],
-        "the service does not serve a map",
-    ),
-    (
-        "a short limit",
-        &[&["-X", "pfx-map_time_limit"]],
+        "pfx-map_time_limit = $command_time_limit",
         "warning: main.cf: pfx-map_time_limit is 1000s; set it to 3600",
     ),
+    ("pfx-sasl_time_limit = 1h", "warning: main.cf: pfx-sasl_time_limit is 1h; set it to 10800"),
+    ("line_length_limit = 2048", "warning: main.cf: line_length_limit is 2048; set it to 12288"),
     (
-        "a short limit for logins",
-        &[&["-e", "pfx-sasl_time_limit=1h"]],
-        "warning: main.cf: pfx-sasl_time_limit is 1h; set it to 10800",
-    ),
-    (
-        "short lines",
-        &[&["-X", "line_length_limit"]],
-        "warning: main.cf: line_length_limit is 2048; set it to 12288",
-    ),
-    (
-        "an unused policy",
-        &[&["-e", "smtpd_recipient_restrictions=reject_unauth_destination"]],
+        "smtpd_recipient_restrictions = reject_unauth_destination",
         "note: policy \"recipients\": Postfix does not use it",
     ),
-    (
-        "another type of logins",
-        &[&["-e", "smtpd_sasl_type=cyrus"]],
-        "error: master.cf: submission: smtpd_sasl_type is cyrus; it must be dovecot",
-    ),
-    (
-        "no logins at all",
-        &[&["-P", "submission/inet/smtpd_sasl_auth_enable=no"]],
-        "note: no smtpd of master.cf offers logins",
-    ),
-    (
-        "logins without TLS",
-        &[&["-e", "smtpd_tls_auth_only=no"]],
-        "warning: master.cf: submission: passwords may be sent without TLS",
-    ),
-    ("a jail", &[&["-F", "pfx-map/unix/chroot=y"]], "error: master.cf: pfx-map: chroot must be n"),
-    ("no rights", &[&["-F", "pfx-map/unix/unprivileged=y"]], "error: master.cf: pfx-map: unpriv must be n"),
-    (
-        "a limit of processes",
-        &[&["-F", "pfx-policy/unix/process_limit=-"]],
-        "warning: master.cf: pfx-policy: maxproc is -; set it to 0",
-    ),
-    (
-        "delivery by virtual(8)",
-        &[&["-e", "virtual_transport=virtual"]],
-        "error: main.cf: virtual_mailbox_maps: virtual(8) refuses a socketmap",
-    ),
-    (
-        "local aliases",
-        &[&["-e", "alias_maps=socketmap:unix:private/pfx-map:mailboxes"]],
-        "error: main.cf: alias_maps: local(8) refuses",
-    ),
+    ("smtpd_sasl_type = cyrus", "error: master.cf: submission: smtpd_sasl_type is cyrus; it must be dovecot"),
+    ("smtpd_tls_auth_only = no", "warning: master.cf: submission: passwords may be sent without TLS"),
+    ("virtual_transport = virtual", "error: main.cf: virtual_mailbox_maps: virtual(8) refuses a socketmap"),
+    ("alias_maps = socketmap:unix:private/pfx-map:mailboxes", "error: main.cf: alias_maps: local(8) refuses"),
 ];
 
 /// A replacement in master.cf, and what the check says.
-const WORDS: &[(&str, &str, &str)] = &[
+const MASTER_CF: &[(&str, &str, &str)] = &[
     ("user=nobody", "user=postfix", "error: master.cf: pfx-map: spawn(8) refuses user=postfix"),
     ("user=nobody", "user=daemon", "error: master.cf: pfx-map: user=daemon is not in server.ipc.allow_users"),
     (
@@ -236,12 +170,25 @@ const WORDS: &[(&str, &str, &str)] = &[
     ),
     ("sasl users", "sasl user", "error: master.cf: pfx-sasl: there is no entry \"user\" in dovecot_sasl"),
     (
-        "--mechanisms PLAIN,LOGIN,OAUTHBEARER,XOAUTH2",
-        "--mechanisms PLAIN,LOGIN",
+        "PLAIN,LOGIN,OAUTHBEARER,XOAUTH2",
+        "PLAIN,LOGIN",
         "note: master.cf: pfx-sasl: \"users\" takes tokens, but",
     ),
     ("--socket /", "--socket /elsewhere/", "error: master.cf: pfx-map: the client connects to /elsewhere/"),
     ("argv=/", "argv=/elsewhere/", "error: master.cf: pfx-map: /elsewhere/"),
+    ("n       n       -       0", "n       y       -       0", "error: master.cf: pfx-map: chroot must be n"),
+    ("n       n       -       0", "y       n       -       0", "error: master.cf: pfx-map: unpriv must be n"),
+    (
+        "-       0       spawn",
+        "-       -       spawn",
+        "warning: master.cf: pfx-policy: maxproc is -; set it to 0",
+    ),
+    ("smtpd_sasl_auth_enable=yes", "x=y", "note: no smtpd of master.cf offers logins"),
+    (
+        "smtpd_sasl_auth_enable=yes",
+        "{ smtpd_relay_restrictions = check_policy_service unix:private/pfx-policy }",
+        "error: master.cf: submission: smtpd_relay_restrictions: ",
+    ),
 ];
 
 #[test]
@@ -251,28 +198,34 @@ fn each_mistake_is_told() {
     let postfix = installed(&config);
     let (code, told) = check(&config, &postfix);
     assert_eq!((code, told), (Some(0), format!("{}: OK\n", etc(&postfix))));
-    let files = ["main.cf", "master.cf"].map(|name| postfix.configuration().join(name));
-    let good = files.each_ref().map(|file| fs::read_to_string(file).expect("a file of Postfix"));
     let expect = |what: &str, due: &str| {
         let (code, told) = check(&config, &postfix);
         let is_error = told.lines().any(|line| line.starts_with("error: "));
         assert_eq!(code, Some(if is_error { 78 } else { 0 }), "{what}: {told}");
         assert!(told.contains(due), "{what}: {told}");
     };
-    let restore =
-        || files.iter().zip(&good).for_each(|(file, text)| fs::write(file, text).expect("it can be written"));
-    for (what, changes, due) in MISTAKES {
-        for arguments in *changes {
-            postfix.postconf(arguments);
-        }
-        expect(what, due);
-        restore();
+    // Postfix reads a file only once it is older than a second.
+    let write = |file: &Path, text: &str| {
+        fs::write(file, text).expect("a file of Postfix can be written");
+        let past = SystemTime::now() - Duration::from_secs(60);
+        fs::File::options()
+            .write(true)
+            .open(file)
+            .and_then(|file| file.set_modified(past))
+            .expect("its time");
+    };
+    let [main, master] = ["main.cf", "master.cf"].map(|name| postfix.configuration().join(name));
+    let good = fs::read_to_string(&main).expect("main.cf");
+    for (lines, due) in MAIN_CF {
+        write(&main, &format!("{good}{lines}\n"));
+        expect(lines, due);
     }
-    for (from, to, due) in WORDS {
-        assert!(good[1].contains(from), "{from}: {}", good[1]);
-        fs::write(&files[1], good[1].replace(from, to)).expect("master.cf can be written");
+    write(&main, &good);
+    let good = fs::read_to_string(&master).expect("master.cf");
+    for (from, to, due) in MASTER_CF {
+        assert!(good.contains(from), "{from}: {good}");
+        write(&master, &good.replace(from, to));
         expect(to, due);
-        restore();
     }
 }
 
