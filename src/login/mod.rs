@@ -32,7 +32,7 @@ use crate::lookup::{RequestContext, hex};
 use crate::model::brief::{brief, on_one_line};
 use crate::model::domain::is_same_user;
 use crate::model::secret::Secret;
-use crate::model::{Answer, Credentials, Deadline, Failure, LOGIN_BUDGET, Login, Mechanism, OnFailure, Peer};
+use crate::model::{Answer, Credentials, Deadline, Failure, LOGIN_BUDGET, Login, Mechanism, Peer};
 use crate::observe::explain;
 use crate::observe::metrics::{Component, Metrics};
 use crate::observe::redact::{REDACTED, Redactor};
@@ -271,6 +271,7 @@ fn address(text: &str) -> Option<IpAddr> {
 mod tests {
     use super::*;
     use crate::lookup::PoolSettings;
+    use crate::model::OnFailure;
     use std::time::Duration;
 
     pub(super) fn settings() -> LoginSettings {
