@@ -96,8 +96,7 @@ impl Connections {
         if let Some(credentials) = &self.credentials {
             explain::redact(|| credentials.clone());
         }
-        // A request that is not repeatable needs a connection that was used a moment ago.
-        while let Some(connection) = self.idle.take((!request.repeatable).then_some(SURE)) {
+        while let Some(connection) = self.kept(request.repeatable) {
             // The poller of this thread has already reported bytes that came before the request, but not those
             // of other threads' connections. A password requires certainty.
             connection.flags.begin(!request.repeatable || connection.home != thread_index());
@@ -110,6 +109,15 @@ impl Connections {
         let connection = Box::pin(timely(deadline, self.connect(deadline))).await.map_err(|_| LATE)??;
         connection.flags.begin(false);
         self.ask(connection, request, deadline).await
+    }
+
+    /// A request that is not repeatable needs a connection that was used a moment ago. Through a proxy it
+    /// needs a new one: the proxy may hold a connection that the API has closed.
+    fn kept(&self, repeatable: bool) -> Option<Box<ApiConnection>> {
+        if repeatable {
+            return self.idle.take(None);
+        }
+        (!self.connector.is_proxied()).then(|| self.idle.take(Some(SURE))).flatten()
     }
 
     async fn ask(

@@ -114,6 +114,11 @@ impl Connector {
         self.proxy.as_ref().and_then(Intercept::basic_auth)
     }
 
+    /// Whether a proxy stands between the broker and the API.
+    pub(super) fn is_proxied(&self) -> bool {
+        self.proxy.is_some()
+    }
+
     /// Whether a proxy reads the requests: that of an http origin.
     pub(super) fn is_forwarded(&self) -> bool {
         self.proxy.is_some() && !self.is_https()
