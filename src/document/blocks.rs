@@ -1,9 +1,8 @@
-//! Keys that hold blocks: one, a list of them, or entries by name.
+//! Keys that hold several values: lists, names and values, blocks, entries by name.
 
 use super::key::Key;
-use super::node::{Node, Value};
+use super::node::{Map, Node, Value};
 use super::problem::Severity;
-use super::reading::At;
 use super::record::Kind;
 use super::section::{Layer, Section};
 
@@ -29,59 +28,114 @@ impl<'d> Entries<'d> {
 }
 
 impl<'d> Key<'d> {
+    /// The items of the list that this key holds; `kind` is that of each item.
+    #[must_use]
+    pub fn list(&self, kind: Kind) -> Vec<Self> {
+        self.record(Kind::List(Box::new(kind)));
+        let items = self.items();
+        // An absent list may mean something else than an empty one.
+        if items.is_empty() && self.is_set() {
+            self.note_set(serde_yaml::Value::Sequence(Vec::new()));
+        }
+        items
+    }
+
+    fn items(&self) -> Vec<Self> {
+        if self.document().record.is_some() {
+            return vec![self.item(self.path().item(0), None, None)];
+        }
+        let Some((layer, mut node)) = self.set().map(|layer| (layer, layer.node)) else { return Vec::new() };
+        if let (Some(variable), Some(text)) = (layer.variable, node)
+            && std::ptr::eq(text, &variable.text)
+        {
+            node = variable.list.as_ref();
+        }
+        let message = match node {
+            Some(Node { value: Value::List(items), .. }) => {
+                let item = |(index, node)| self.item(layer.path.item(index), Some(node), layer.variable);
+                return items.iter().enumerate().map(item).collect();
+            }
+            Some(node) => format!("expected a list, found {}", node.kind()),
+            None => "expected a list, as [a, b] or a,b".to_owned(),
+        };
+        let told = self.fault(message);
+        if layer.variable.is_none() {
+            told.hint(
+                "a single one is a list, too: [a], or in YAML a line that begins with `- ` for each item",
+            );
+        }
+        Vec::new()
+    }
+
+    /// The map of names and values that this key holds; `kind` is that of each value.
+    #[must_use]
+    pub fn pairs(&self, kind: Kind) -> Vec<(String, Self)> {
+        self.record(Kind::Pairs(Box::new(kind)));
+        let Some(layer) = self.set() else { return Vec::new() };
+        let node = layer.variable.map_or(layer.node, |variable| variable.pairs.as_ref());
+        let wrong = match node {
+            Some(Node { value: Value::Map(map), .. }) => {
+                let key = |name: &str, node| self.item(layer.path.key(name), Some(node), layer.variable);
+                let pairs = map.pairs().iter();
+                return pairs.map(|pair| (pair.key.clone(), key(&pair.key, &pair.node))).collect();
+            }
+            Some(node) => format!("expected keys and values, found {}", node.kind()),
+            None => "keys and values cannot come out of a variable".to_owned(),
+        };
+        self.fault(wrong);
+        Vec::new()
+    }
+
     /// The block that this key holds; `definition` names its kind in the schema.
     #[must_use]
     pub fn section(&self, definition: &'static str) -> Section<'d> {
-        self.record(Kind::Block(definition));
-        self.define(definition, self.path().to_string());
+        self.define(Kind::Block(definition), definition, self.path().to_string());
         self.as_section(definition)
     }
 
     /// The blocks of the list that this key holds. One that is empty or no block is reported.
     #[must_use]
     pub fn sections(&self, definition: &'static str) -> Vec<Section<'d>> {
-        self.record(Kind::Blocks(definition));
-        self.define(definition, format!("an item of {}", self.path()));
-        let items = self.items();
-        if self.document().record.is_some() {
-            return items.iter().map(|item| item.as_section(definition)).collect();
-        }
+        self.define(Kind::Blocks(definition), definition, format!("an item of {}", self.path()));
+        let is_recording = self.document().record.is_some();
         let is_block = |item: &&Key<'d>| {
             let layer = &item.layers[0];
-            if layer.node.is_some_and(Node::is_null) {
+            if layer.is_null() {
                 item.error("this item is empty");
-                return false;
             }
-            item.map_in(layer).is_some()
+            is_recording || self.map_in(layer).is_some()
         };
-        items.iter().filter(is_block).map(|item| item.as_section(definition)).collect()
+        self.items().iter().filter(is_block).map(|item| item.as_section(definition)).collect()
     }
 
     /// The entries that this key holds, by name. One that is no block is reported and left out.
     #[must_use]
     pub fn entries(&self, definition: &'static str) -> Entries<'d> {
-        self.record(Kind::Entries(definition));
-        self.define(definition, format!("an entry of {}", self.path()));
+        self.define(Kind::Entries(definition), definition, format!("an entry of {}", self.path()));
         let section = &self.layers[0];
         let mut entries = Entries { list: Vec::new(), defaults: None };
         if self.document().record.is_some() {
             let any = self.item(section.path.key("*"), None, None);
             entries.list.push(("*".to_owned(), any.as_section(definition)));
         }
-        let Some(Node { value: Value::Map(map), .. }) = self.map_in(section) else { return entries };
+        let Some((_, map)) = self.map_in(section) else { return entries };
         let defaults = map.get(DEFAULTS).map(|pair| Layer::of(section.path.key(DEFAULTS), pair));
-        if let Some(layer) = &defaults {
+        if let Some(layer) = defaults {
             let block = Section { is_template: true, ..self.block.clone() };
-            let key = Key { layers: [layer.clone()].into(), block, ..self.clone() };
-            entries.defaults = Some(key.as_section(definition));
+            entries.defaults = Some(Key::new(block, self.name, [layer].into()).as_section(definition));
         }
         let defaults = entries.defaults.as_ref().map(|defaults| defaults.layers[0].clone());
         for pair in map.pairs().iter().filter(|pair| pair.key != DEFAULTS) {
             let own = Layer::of(section.path.key(&pair.key), pair);
-            self.check_name(&pair.key, &own);
+            if pair.key.is_empty()
+                || pair.key.contains(|c: char| c.is_whitespace() || c.is_control() || c == ':')
+            {
+                let message = "a name holds no blanks, no `:` and no control characters".to_owned();
+                self.document().report(Severity::Error, &own, own.place, message);
+            }
             // An entry may consist of what it inherits alone.
-            if pair.node.is_null() || self.map_in(&own).is_some() {
-                self.document().open(&pair.node);
+            if own.is_null() || self.map_in(&own).is_some() {
+                self.document().ask(&pair.node, None);
                 let layers = [own].into_iter().chain(defaults.clone()).collect();
                 let section = Section { definition, layers, ..self.block.clone() };
                 entries.list.push((pair.key.clone(), section));
@@ -93,10 +147,10 @@ impl<'d> Key<'d> {
     fn as_section(&self, definition: &'static str) -> Section<'d> {
         let mut layers = Vec::new();
         for layer in self.layers.iter() {
-            let node = self.map_in(layer);
-            node.inspect(|node| self.document().open(node));
+            let node = self.map_in(layer).map(|(node, _)| node);
+            node.inspect(|node| self.document().ask(node, None));
             layers.push(Layer { node, ..layer.clone() });
-            if layer.node.is_some_and(Node::is_null) {
+            if layer.is_null() {
                 break;
             }
         }
@@ -104,26 +158,21 @@ impl<'d> Key<'d> {
     }
 
     /// The value in `layer`, if it is a map; what is neither a map nor nothing is reported.
-    fn map_in(&self, layer: &Layer<'d>) -> Option<&'d Node> {
+    fn map_in(&self, layer: &Layer<'d>) -> Option<(&'d Node, &'d Map)> {
         let node = layer.node.filter(|node| !node.is_null())?;
-        if matches!(node.value, Value::Map(_)) {
-            return Some(node);
+        if let Value::Map(map) = &node.value {
+            return Some((node, map));
         }
         let message = format!("expected keys and values, found {}", node.kind());
-        self.document().report(Severity::Error, &layer.path, &At::Place(node.place), message);
+        self.document().report(Severity::Error, layer, Some(node.place), message);
         None
     }
 
-    fn define(&self, definition: &'static str, label: String) {
+    /// Notes which kind of blocks the key has, and what an administrator calls them.
+    fn define(&self, kind: Kind, definition: &'static str, label: String) {
+        self.record(kind);
         if let Some(record) = &self.document().record {
             record.borrow_mut().define(definition, label);
-        }
-    }
-
-    fn check_name(&self, name: &str, layer: &Layer<'_>) {
-        if name.is_empty() || name.chars().any(|c| c.is_whitespace() || c.is_control() || c == ':') {
-            let message = "a name holds no blanks, no `:` and no control characters".to_owned();
-            self.document().report(Severity::Error, &layer.path, &layer.at(), message);
         }
     }
 }

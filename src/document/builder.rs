@@ -4,8 +4,7 @@
 //! nothing below a secret key. If a reader stops, the maps and lists that are open end there.
 
 use super::node::{Map, Node, Pair, Value};
-use super::path::{KeyPath, Step};
-use super::place::Place;
+use super::place::{KeyPath, Place, Step};
 use super::problem::Problem;
 
 /// Maps and lists in each other; no configuration needs more than 6.

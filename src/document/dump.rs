@@ -6,84 +6,64 @@ use std::collections::HashMap;
 
 use serde_yaml::{Mapping, Value};
 
-use super::path::{KeyPath, Step};
+use super::place::{KeyPath, Step};
 
 /// What stands for a secret.
 pub const HIDDEN: &str = "…";
 
 /// Where a value comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) enum Origin {
     /// It is set nowhere.
     Default,
     /// It is set nowhere, and this key says what holds then.
     Inherited(&'static str),
-    /// The document: a line, and the key, which may be one of `defaults`.
-    File { line: usize, path: KeyPath },
+    /// The document: a line, and the key of `defaults` if it is one.
+    File { line: usize, key: Option<String> },
     /// An environment variable.
     Variable(String),
 }
 
-/// The values that hold, in the order in which they were read.
+/// The values that hold, by their paths, in the order in which they were read.
 #[derive(Default)]
 pub(super) struct Dump {
-    lines: Vec<(KeyPath, Option<(Value, Origin)>)>,
+    /// The value and its origin, if this is a single one.
+    leaf: Option<(Value, Origin)>,
+    members: Vec<(Step, Dump)>,
+    index: HashMap<Step, usize>,
 }
 
 impl Dump {
-    /// Notes a value. What is noted later holds.
-    pub(super) fn set(&mut self, path: &KeyPath, value: Value, origin: Origin) {
-        self.lines.push((path.clone(), Some((value, origin))));
-    }
-
-    /// Keeps the place of a key whose default is not known yet, so that the order is always the same.
-    pub(super) fn reserve(&mut self, path: &KeyPath) {
-        self.lines.push((path.clone(), None));
+    /// Notes a value; what is noted later holds. Without one, keeps the place of a key whose default is not
+    /// known yet, so that the order is always the same.
+    pub(super) fn set(&mut self, path: &KeyPath, value: Option<(Value, Origin)>) {
+        let mut tree = self;
+        for step in &path.0 {
+            tree.leaf = None;
+            let next = tree.members.len();
+            let at = *tree.index.entry(step.clone()).or_insert(next);
+            if at == next {
+                tree.members.push((step.clone(), Self::default()));
+            }
+            tree = &mut tree.members[at].1;
+        }
+        if value.is_some() {
+            *tree = Self { leaf: value, ..Self::default() };
+        }
     }
 
     /// The text; with `changed_only` without what is set nowhere.
     pub(super) fn to_yaml(&self, changed_only: bool) -> String {
-        let mut tree = Tree::default();
-        for (path, value) in &self.lines {
-            tree.put(path, value.as_ref());
-        }
         let mut text = String::new();
-        tree.write(&mut text, 0, changed_only);
+        self.write(&mut text, 0, changed_only);
         text
-    }
-}
-
-/// The values by their paths.
-#[derive(Default)]
-struct Tree<'d> {
-    /// The value and its origin, if this is a single one.
-    leaf: Option<(&'d Value, &'d Origin, &'d KeyPath)>,
-    members: Vec<(&'d Step, Tree<'d>)>,
-    index: HashMap<&'d Step, usize>,
-}
-
-impl<'d> Tree<'d> {
-    fn put(&mut self, path: &'d KeyPath, value: Option<&'d (Value, Origin)>) {
-        let mut tree = self;
-        for step in path.steps() {
-            tree.leaf = None;
-            let at = *tree.index.entry(step).or_insert(tree.members.len());
-            if at == tree.members.len() {
-                tree.members.push((step, Tree::default()));
-            }
-            tree = &mut tree.members[at].1;
-        }
-        if let Some((value, origin)) = value {
-            *tree = Self { leaf: Some((value, origin, path)), ..Self::default() };
-        }
     }
 
     /// Whether something in it is shown.
     fn is_shown(&self, changed_only: bool) -> bool {
         match self.leaf {
-            Some((_, origin, _)) => {
-                !changed_only || !matches!(origin, Origin::Default | Origin::Inherited(_))
-            }
+            Some((_, Origin::Default | Origin::Inherited(_))) => !changed_only,
+            Some(_) => true,
             None => self.members.iter().any(|(_, tree)| tree.is_shown(changed_only)),
         }
     }
@@ -91,13 +71,13 @@ impl<'d> Tree<'d> {
     fn write(&self, text: &mut String, depth: usize, changed_only: bool) {
         for (step, tree) in &self.members {
             let is_shown = tree.is_shown(changed_only);
-            match (step, tree.leaf) {
+            match (step, &tree.leaf) {
                 // An item that is left out would change the places of those behind it.
                 (Step::Item(_), _) if !is_shown => write_lines(text, depth, "- {}", ""),
                 (Step::Key(_), _) if !is_shown => {}
-                (Step::Key(name), Some((value, origin, path))) => {
+                (Step::Key(name), Some((value, origin))) => {
                     let pair = Mapping::from_iter([(Value::from(name.as_str()), value.clone())]);
-                    write_lines(text, depth, &yaml(&Value::Mapping(pair)), &origin.comment(path));
+                    write_lines(text, depth, &yaml(&Value::Mapping(pair)), &origin.comment());
                 }
                 (Step::Key(name), None) => {
                     let name = yaml(&Value::from(name.as_str()));
@@ -107,8 +87,8 @@ impl<'d> Tree<'d> {
                 (Step::Item(_), leaf) => {
                     let mut item = String::new();
                     match leaf {
-                        Some((value, origin, path)) => {
-                            write_lines(&mut item, depth + 1, &yaml(value), &origin.comment(path));
+                        Some((value, origin)) => {
+                            write_lines(&mut item, depth + 1, &yaml(value), &origin.comment());
                         }
                         None => tree.write(&mut item, depth + 1, changed_only),
                     }
@@ -140,13 +120,13 @@ fn write_lines(text: &mut String, depth: usize, lines: &str, comment: &str) {
 }
 
 impl Origin {
-    fn comment(&self, path: &KeyPath) -> String {
+    fn comment(&self) -> String {
         match self {
             Self::Default => "default".to_owned(),
             Self::Inherited(key) => format!("from {key}"),
             Self::Variable(name) => name.clone(),
-            Self::File { line, path: key } if key == path => format!("line {line}"),
-            Self::File { line, path: key } => format!("line {line}, {key}"),
+            Self::File { line, key: None } => format!("line {line}"),
+            Self::File { line, key: Some(key) } => format!("line {line}, {key}"),
         }
     }
 }

@@ -1,6 +1,9 @@
 //! Durations in the syntax of Go (time.ParseDuration), without signs and without a bare 0: `1h30m`, `1.5s`.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
+
+use super::refusal::Refusal;
 
 /// The units and their nanoseconds, the longest first.
 const UNITS: [(&str, u64); 6] = [
@@ -12,8 +15,23 @@ const UNITS: [(&str, u64); 6] = [
     ("ns", 1),
 ];
 
+/// Reads a duration within `range`; else says what is wrong with it.
+pub(super) fn within(range: &RangeInclusive<Duration>, text: &str) -> Result<Duration, Refusal> {
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        let hint = if text.len() <= 9 { format!("write {text}s") } else { "write 30s".to_owned() };
+        return Err(Refusal::from("a duration needs a unit").hint(hint));
+    }
+    let wrong = || Refusal::from("not a duration").hint("numbers with units, as 500ms, 1.5s, 30s, 5m, 1h30m");
+    let duration = parse(text).ok_or_else(wrong)?;
+    if range.contains(&duration) {
+        return Ok(duration);
+    }
+    let [least, most] = [*range.start(), *range.end()].map(humantime::format_duration);
+    Err(format!("must be from {least} to {most}").into())
+}
+
 /// Reads a duration. What is left of a nanosecond is cut off.
-pub(super) fn parse(text: &str) -> Option<Duration> {
+fn parse(text: &str) -> Option<Duration> {
     let mut rest = text;
     let mut nanos: u64 = 0;
     while !rest.is_empty() {

@@ -1,14 +1,14 @@
 //! A key: its value in each layer of its block, and problems of it.
 
+use std::cell::OnceCell;
 use std::rc::Rc;
 
 use super::dump::{HIDDEN, Origin};
 use super::environment::Variable;
 use super::node::Node;
-use super::path::KeyPath;
-use super::place::Place;
+use super::place::{KeyPath, Place};
 use super::problem::Severity;
-use super::reading::{At, Document, Reported};
+use super::reading::{Document, Reported};
 use super::record::Kind;
 use super::section::{Layer, Section};
 
@@ -22,22 +22,18 @@ pub struct Key<'d> {
     /// The nearest first; never empty.
     pub(super) layers: Rc<[Layer<'d>]>,
     /// Whether a nearer key holds instead.
-    pub(super) is_displaced: bool,
+    is_displaced: bool,
     /// Whether this is one of several layers that add up.
-    pub(super) is_part: bool,
-}
-
-/// A value, and where it stands.
-#[derive(Clone)]
-pub(super) struct Spot<'d> {
-    pub(super) path: KeyPath,
-    pub(super) node: &'d Node,
-    pub(super) variable: Option<&'d Variable>,
-    /// Where its key stands.
-    key: At<'d>,
+    is_part: bool,
+    /// The nearest layer that has a value, which may be `~`; found once.
+    nearest: OnceCell<Option<Layer<'d>>>,
 }
 
 impl<'d> Key<'d> {
+    pub(super) fn new(block: Section<'d>, name: Option<&'static str>, layers: Rc<[Layer<'d>]>) -> Self {
+        Self { block, name, layers, is_displaced: false, is_part: false, nearest: OnceCell::new() }
+    }
+
     pub(super) fn document(&self) -> &'d Document<'d> {
         self.block.document
     }
@@ -48,41 +44,46 @@ impl<'d> Key<'d> {
         &self.layers[0].path
     }
 
-    /// The value that holds.
-    pub(super) fn spot(&self) -> Option<Spot<'d>> {
+    /// The layer whose value holds.
+    pub(super) fn set(&self) -> Option<&Layer<'d>> {
         // An item that is null is still an item.
-        self.nearest().filter(|spot| self.name.is_none() || !spot.node.is_null())
+        self.nearest().filter(|layer| self.name.is_none() || !layer.is_null())
     }
 
-    /// The nearest value, which may be `~`.
-    fn nearest(&self) -> Option<Spot<'d>> {
-        self.kept().into_iter().find_map(|(layer, variable)| {
-            let value = variable.map(|variable| (&variable.text, Some(variable)));
-            let (node, variable) = value.or(layer.node.map(|node| (node, layer.variable)))?;
-            Some(Spot { path: layer.path.clone(), node, variable, key: layer.at() })
-        })
+    /// The value that holds.
+    pub(super) fn node(&self) -> Option<&'d Node> {
+        self.set()?.node
     }
 
-    /// The layers that are not taken back by a nearer `~`, and the variables over them.
-    fn kept(&self) -> Vec<(&Layer<'d>, Option<&'d Variable>)> {
+    fn nearest(&self) -> Option<&Layer<'d>> {
+        let find = || self.kept().into_iter().find(|layer| layer.node.is_some());
+        self.nearest.get_or_init(find).as_ref()
+    }
+
+    /// The layers that are not taken back by a nearer `~`, with the variables over them.
+    fn kept(&self) -> Vec<Layer<'d>> {
         let mut kept = Vec::with_capacity(self.layers.len());
         let mut is_taken_back = self.is_displaced;
         for layer in self.layers.iter() {
             // Also a variable whose value does not hold matches a key.
             let variable = self.document().variables.of(&layer.path);
+            let layer = variable.map_or_else(|| layer.clone(), |variable| layer.under(variable));
+            let is_null = layer.is_null();
             if !is_taken_back {
-                kept.push((layer, variable));
+                kept.push(layer);
             }
-            is_taken_back |= variable.is_none() && layer.node.is_some_and(Node::is_null);
+            is_taken_back |= is_null;
         }
         kept
     }
 
     /// Two keys of which the nearer one holds; both if they are equally near.
-    pub(super) fn nearer(one: Self, other: Self) -> (Self, Self) {
-        let ranks = one.rank().zip(other.rank());
-        let (first, second) = ranks.unwrap_or_default();
-        (Self { is_displaced: second < first, ..one }, Self { is_displaced: first < second, ..other })
+    pub(super) fn nearer(mut one: Self, mut other: Self) -> (Self, Self) {
+        if let (Some(first), Some(second)) = (one.rank(), other.rank()) {
+            one.is_displaced = second < first;
+            other.is_displaced = first < second;
+        }
+        (one, other)
     }
 
     /// How far the nearest value is, also one that takes back others.
@@ -96,33 +97,33 @@ impl<'d> Key<'d> {
     /// Whether a value is set, also one that is inherited.
     #[must_use]
     pub fn is_set(&self) -> bool {
-        self.spot().is_some()
+        self.set().is_some()
     }
 
     /// Where the value begins; `None` if none is set, or a variable sets it.
     #[must_use]
     pub fn place(&self) -> Option<Place> {
-        self.spot().filter(|spot| spot.variable.is_none()).map(|spot| spot.node.place)
+        let layer = self.set().filter(|layer| layer.variable.is_none())?;
+        layer.node.map(|node| node.place)
     }
 
     /// Whether the block itself sets the value, or takes it back.
     #[must_use]
     pub fn is_own(&self) -> bool {
-        self.nearest().is_some_and(|spot| spot.path == *self.path())
+        self.nearest().is_some_and(|layer| layer.path == *self.path())
     }
 
     /// The key in each layer alone, the nearest first: for lists that add up, as [`Key::note_sum`] is told.
     #[must_use]
     pub fn each_layer(&self) -> Vec<Self> {
         let alone =
-            |layer: &Layer<'d>| Self { layers: Rc::from([layer.clone()]), is_part: true, ..self.clone() };
-        self.kept().into_iter().map(|(layer, _)| alone(layer)).collect()
+            |layer| Self { is_part: true, ..Self::new(self.block.clone(), self.name, [layer].into()) };
+        self.kept().into_iter().map(alone).collect()
     }
 
     /// Notes for the effective configuration what the layers of this key add up to.
     pub fn note_sum(&self, items: impl Iterator<Item = String>) {
-        let origin = self.spot().map_or(Origin::Default, |spot| spot.origin());
-        self.note(items.map(serde_yaml::Value::from).collect(), origin);
+        self.note(items.map(serde_yaml::Value::from).collect(), self.origin());
     }
 
     /// Notes which kind of value the key has.
@@ -134,104 +135,120 @@ impl<'d> Key<'d> {
 
     /// Reports an error of the value.
     pub fn error(&self, message: impl Into<String>) -> Reported<'d> {
-        self.report(Severity::Error, message.into(), Spot::value_at)
+        if self.block.is_template { Reported::nothing() } else { self.fault(message) }
+    }
+
+    /// Reports an error of the value, also in a block that is read for the faults of its values alone.
+    pub(super) fn fault(&self, message: impl Into<String>) -> Reported<'d> {
+        self.report(Severity::Error, message.into(), self.node().map(|node| node.place))
     }
 
     /// Reports an error of the key.
     pub fn key_error(&self, message: impl Into<String>) -> Reported<'d> {
-        self.report(Severity::Error, message.into(), Spot::key_at)
+        self.report_key(Severity::Error, message.into())
     }
 
     /// Warns of the key.
     pub fn warning(&self, message: impl Into<String>) -> Reported<'d> {
-        self.report(Severity::Warning, message.into(), Spot::key_at)
+        self.report_key(Severity::Warning, message.into())
     }
 
-    fn report(&self, severity: Severity, message: String, at: fn(&Spot<'d>) -> At<'d>) -> Reported<'d> {
-        if self.block.is_template {
-            return Reported::nothing();
-        }
-        if let Some(spot) = self.spot() {
-            return self.report_spot(severity, &spot, &at(&spot), message);
-        }
-        let layer = self.reported_layer();
-        self.document().report(severity, &layer.path, &layer.at(), message)
+    fn report_key(&self, severity: Severity, message: String) -> Reported<'d> {
+        if self.block.is_template { Reported::nothing() } else { self.report(severity, message, None) }
     }
 
-    /// Reports that the value at `spot` is not of the key's kind.
-    pub(super) fn fault(&self, spot: &Spot<'d>, message: impl Into<String>) -> Reported<'d> {
-        self.report_spot(Severity::Error, spot, &spot.value_at(), message.into())
-    }
-
-    fn report_spot(&self, severity: Severity, spot: &Spot<'d>, at: &At<'d>, message: String) -> Reported<'d> {
-        if !self.document().is_copied_secret(spot) {
-            return self.document().report(severity, &spot.path, at, message);
+    /// Reports a problem at `place`, or at the key.
+    fn report(&self, severity: Severity, message: String, place: Option<Place>) -> Reported<'d> {
+        let unset = || self.layers.get(self.block.reported_layer()).unwrap_or(&self.layers[0]);
+        let layer = self.set().unwrap_or_else(unset);
+        let (document, place) = (self.document(), place.or(layer.place));
+        if !self.is_copied_secret() {
+            return document.report(severity, layer, place, message);
         }
         let message = "a problem with this value; a secret key has the same one, so no more is shown";
-        self.document().report(severity, &spot.path, at, message.to_owned());
+        document.report(severity, layer, place, message.to_owned());
         Reported::nothing()
     }
 
-    /// Where a problem is reported of a key that is set nowhere.
-    fn reported_layer(&self) -> &Layer<'d> {
-        self.layers.get(self.block.reported_layer()).unwrap_or(&self.layers[0])
+    fn is_copied_secret(&self) -> bool {
+        self.set().is_some_and(|layer| self.document().is_copied_secret(layer))
     }
 
     /// Reports that the block needs this key; not for `defaults`, whose entries may have it.
     pub fn missing(&self) -> Reported<'d> {
-        let Some(name) = self.name.filter(|_| !self.block.is_template) else { return Reported::nothing() };
-        let block = &self.block.layers[self.block.reported_layer()];
-        let path = self.reported_layer().path.parent();
-        self.document().report(Severity::Error, &path, &block.at(), format!("`{name}` is missing"))
+        self.name.map_or_else(Reported::nothing, |name| self.block.error(format!("`{name}` is missing")))
     }
 
-    /// Notes the value that `spot` says, for the effective configuration.
-    pub(super) fn note_spot(&self, value: serde_yaml::Value, spot: &Spot<'d>) {
-        let is_hidden = self.document().is_copied_secret(spot);
-        self.note(if is_hidden { HIDDEN.into() } else { value }, spot.origin());
+    /// Notes the value that is set, for the effective configuration.
+    pub(super) fn note_set(&self, value: serde_yaml::Value) {
+        self.note(if self.is_copied_secret() { HIDDEN.into() } else { value }, self.origin());
     }
 
     /// Notes the value that holds, for the effective configuration.
     pub(super) fn note(&self, value: serde_yaml::Value, origin: Origin) {
-        if self.is_dumped() {
-            self.document().dump.borrow_mut().set(self.path(), value, origin);
-        }
+        self.note_or_reserve(Some((value, origin)));
     }
 
-    /// Keeps the key's place in the effective configuration.
-    pub(super) fn reserve(&self) {
-        if self.is_dumped() {
-            self.document().dump.borrow_mut().reserve(self.path());
-        }
-    }
-
-    fn is_dumped(&self) -> bool {
+    /// Keeps the key's place in the effective configuration if there is no value.
+    pub(super) fn note_or_reserve(&self, value: Option<(serde_yaml::Value, Origin)>) {
         let document = self.document();
-        document.is_dumped.get() && !self.block.is_template && !self.is_part && document.record.is_none()
-    }
-}
-
-impl<'d> Spot<'d> {
-    /// Where the value stands.
-    fn value_at(&self) -> At<'d> {
-        self.variable.map_or(At::Place(self.node.place), |variable| At::Variable(&variable.name))
-    }
-
-    fn key_at(&self) -> At<'d> {
-        self.variable.map_or(self.key, |variable| At::Variable(&variable.name))
+        if document.is_dumped.get() && !self.block.is_template && !self.is_part && document.record.is_none() {
+            document.dump.borrow_mut().set(self.path(), value);
+        }
     }
 
     fn origin(&self) -> Origin {
-        match self.variable {
-            Some(variable) => Origin::Variable(variable.name.clone()),
-            None => Origin::File { line: self.node.place.line, path: self.path.clone() },
+        match self.set() {
+            Some(Layer { variable: Some(variable), .. }) => Origin::Variable(variable.name.clone()),
+            Some(Layer { path, node: Some(node), .. }) => {
+                let key = (path != self.path()).then(|| path.to_string());
+                Origin::File { line: node.place.line, key }
+            }
+            _ => Origin::Default,
         }
+    }
+
+    /// Reports an error of the value `text`, of which the part from byte `offset` on is wrong.
+    pub fn error_within(&self, text: &str, offset: usize, message: impl Into<String>) -> Reported<'d> {
+        self.error(message).at(self.place_within(text, offset))
+    }
+
+    /// An item of the list that this key holds, or a value of its pairs.
+    pub(super) fn item(&self, path: KeyPath, node: Option<&'d Node>, variable: Option<&'d Variable>) -> Self {
+        let place = node.map(|node| node.place).or(self.layers[0].place);
+        let layers = [Layer { path, place, node, variable }].into();
+        Self { is_part: self.is_part, ..Self::new(self.block.clone(), None, layers) }
+    }
+
+    /// Where the byte `offset` of the value `text` stands in the file: what begins there is looked for, as
+    /// often as it occurs before. Escapes in the file may hide an occurrence; then a later one is found,
+    /// or none.
+    fn place_within(&self, text: &str, offset: usize) -> Option<Place> {
+        let start = self.place()?;
+        let (before, rest) = (text.get(..offset)?, text.get(offset..)?);
+        let length = rest.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\\')).unwrap_or(rest.len());
+        let wanted = rest.get(..length).filter(|wanted| !wanted.is_empty())?;
+        let mut skip = before.matches(wanted).count();
+        // A value has no more lines than its text, but for folds and the line of its `>`.
+        let lines = self.document().text.lines().enumerate().skip(start.line - 1);
+        for (index, line) in lines.take(2 * text.lines().count() + 2) {
+            let from = if index + 1 == start.line { start.column - 1 } else { 0 };
+            let begin = line.char_indices().nth(from).map_or(line.len(), |(at, _)| at);
+            for (at, _) in line.get(begin..)?.match_indices(wanted) {
+                if skip == 0 {
+                    let column = 1 + line.get(..begin + at)?.chars().count();
+                    return Some(Place { line: index + 1, column });
+                }
+                skip -= 1;
+            }
+        }
+        None
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::read;
+    use super::super::tests::{document, read};
     use super::super::{Kind, Section};
 
     const ENTRIES: &str = r"
@@ -384,5 +401,25 @@ cut: {secret: *w, words: *w}
         for problem in problems {
             assert!(!problem.contains("1234") && !problem.contains("hush"), "{problem}");
         }
+    }
+
+    /// Where the last `{{` of the payload `text` stands, which the file has as `source`.
+    fn found(source: &str, text: &str) -> Option<(usize, usize)> {
+        let source = format!("a: {{ b: 1 }} # {{{{\npayload: {source}\nc: \"{{{{\"\n");
+        let document = document(&source, &[]);
+        let place = document.top("Top").key("payload").place_within(text, text.rfind("{{")?)?;
+        Some((place.line, place.column))
+    }
+
+    #[test]
+    fn an_insertion_is_found_in_the_file() {
+        assert_eq!(found("'{{ .Key }}'", "{{ .Key }}"), Some((2, 11)));
+        assert_eq!(found("x {{ .Kye }}", "x {{ .Kye }}"), Some((2, 12)));
+        let escaped = "\"\\u00e4 {\\\"k\\\": \\\"{{ .Kye }}\\\"}\"";
+        assert_eq!(found(escaped, "ä {\"k\": \"{{ .Kye }}\"}"), Some((2, 28)));
+        let folded = ">\n  {\"ä\": {{ .Key }},\n\n  \"b\":\n  {{ .Key }}}\n";
+        assert_eq!(found(folded, "{\"ä\": {{ .Key }},\n\"b\": {{ .Key }}}\n"), Some((6, 3)));
+        let literal = "|\n  {\"ä\": {{ .Key }},\n  \"b\": {{ .Key }}}\n";
+        assert_eq!(found(literal, "{\"ä\": {{ .Key }},\n\"b\": {{ .Key }}}\n"), Some((4, 8)));
     }
 }

@@ -3,12 +3,11 @@
 //!
 //! | step | file |
 //! |---|---|
-//! | text → tree with places | `syntax`, `yaml`, `toml`, `json`; `builder`, `node` |
+//! | text → tree with places | `syntax`, `yaml`, `toml`, `json`; `builder`, `node`, `place` |
 //! | one reading: problems, unknown keys | `reading`, `problem` |
 //! | where a key's value is looked for | `section`, `key`, `environment` |
-//! | blocks, entries, lists | `blocks`, `lists` |
+//! | blocks, entries, lists | `blocks` |
 //! | kinds of values, secrets, files | `value`, `refusal`, `duration`, `network`, `secret`, `file` |
-//! | what is wrong inside of a long text | `within` |
 //! | which keys there are; what holds | `record`, `schema` (tests), `dump` |
 //!
 //! The room knows no key of pfxhttp: other rooms ask for theirs, and say range or choices as they do. No
@@ -22,10 +21,8 @@ mod environment;
 mod file;
 mod json;
 mod key;
-mod lists;
 mod network;
 mod node;
-mod path;
 mod place;
 mod problem;
 mod reading;
@@ -38,7 +35,6 @@ mod section;
 mod syntax;
 mod toml;
 mod value;
-mod within;
 mod word;
 mod yaml;
 
@@ -47,8 +43,7 @@ pub use dump::HIDDEN;
 pub use file::{CREDENTIALS, Holds, NO_CREDENTIALS, exposure};
 pub use key::Key;
 pub use network::numeric;
-pub use path::KeyPath;
-pub use place::Place;
+pub use place::{KeyPath, Place};
 pub use problem::{Problem, Severity};
 pub use reading::{Document, Reported, Sources};
 pub use record::{Definition, Kind, Record};

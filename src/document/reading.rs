@@ -9,11 +9,9 @@ use std::path::{Path, PathBuf};
 
 use super::dump::Dump;
 use super::environment::Variables;
-use super::key::Spot;
 use super::nearest;
 use super::node::{Node, Pair, Value};
-use super::path::KeyPath;
-use super::place::Place;
+use super::place::{KeyPath, Place};
 use super::problem::{Problem, Severity};
 use super::record::Record;
 use super::section::{Layer, Section};
@@ -43,7 +41,8 @@ pub struct Sources<'s> {
 /// A document while it is read.
 pub struct Document<'t> {
     pub(super) sources: Sources<'t>,
-    text: &'t str,
+    /// Searched for places, never shown.
+    pub(super) text: &'t str,
     tree: Node,
     is_broken: bool,
     /// Where the values of secret keys stand, and all that they hold.
@@ -74,7 +73,11 @@ impl Reported<'_> {
 
     /// Says what helps.
     pub fn hint(self, hint: impl Into<String>) -> Self {
-        self.change(|problem| problem.hint = Some(hint.into()))
+        self.hint_if(Some(hint.into()))
+    }
+
+    pub(super) fn hint_if(self, hint: Option<String>) -> Self {
+        self.change(|problem| problem.hint = hint)
     }
 
     /// Moves the problem to a better place than that of its key.
@@ -90,14 +93,6 @@ impl Reported<'_> {
         }
         self
     }
-}
-
-/// Where something is wrong.
-#[derive(Clone, Copy)]
-pub(super) enum At<'a> {
-    Place(Place),
-    Variable(&'a str),
-    Nowhere,
 }
 
 impl<'t> Document<'t> {
@@ -154,14 +149,14 @@ impl<'t> Document<'t> {
     /// The document's own block; `definition` names its kind in the schema.
     pub fn top(&self, definition: &'static str) -> Section<'_> {
         let (path, place) = (KeyPath::default(), Some(self.tree.place));
+        let layer = Layer { path, place, node: Some(&self.tree), variable: None };
         let wrong = match self.tree.value {
             Value::Map(_) => None,
             Value::Null => Some("the configuration is empty".to_owned()),
             _ => Some(format!("expected keys and values, found {}", self.tree.kind())),
         };
-        let layer = Layer { path, place, node: Some(&self.tree), variable: None };
         if let Some(message) = wrong {
-            self.report(Severity::Error, &layer.path, &layer.at(), message);
+            self.report(Severity::Error, &layer, place, message);
         }
         Section {
             document: self,
@@ -172,47 +167,34 @@ impl<'t> Document<'t> {
         }
     }
 
-    /// Line `number`, from 1, as it stands in the file: for searching, not for showing.
-    #[must_use]
-    pub fn line(&self, number: usize) -> Option<&'t str> {
-        self.text.lines().nth(number.checked_sub(1)?)
+    /// Notes that `block` was read, and that its key `key` is known.
+    pub(super) fn ask(&self, block: &Node, key: Option<&'static str>) {
+        self.asked.borrow_mut().entry(std::ptr::from_ref(block)).or_default().extend(key);
     }
 
-    /// Notes that `block` was read.
-    pub(super) fn open(&self, block: &Node) {
-        self.asked.borrow_mut().entry(std::ptr::from_ref(block)).or_default();
+    /// Whether `layer` has its value by an alias from a secret key, and is no secret key itself.
+    pub(super) fn is_copied_secret(&self, layer: &Layer<'_>) -> bool {
+        let node = layer.node.filter(|_| layer.variable.is_none());
+        let is_copied = node.is_some_and(|node| self.secrets.contains(&node.place));
+        is_copied && !layer.path.has_key(self.sources.is_secret)
     }
 
-    /// Notes that `key` of `block` is known.
-    pub(super) fn ask(&self, block: &Node, key: &'static str) {
-        self.asked.borrow_mut().entry(std::ptr::from_ref(block)).or_default().insert(key);
-    }
-
-    /// Whether `spot` has its value by an alias from a secret key, and is no secret key itself.
-    pub(super) fn is_copied_secret(&self, spot: &Spot<'_>) -> bool {
-        let is_copied = spot.variable.is_none() && self.secrets.contains(&spot.node.place);
-        is_copied && !spot.path.has_key(self.sources.is_secret)
-    }
-
-    /// Reports a problem of the key at `path`.
+    /// Reports a problem of the key of `layer`, at `place` in the file if no variable sets it.
     pub(super) fn report(
         &self,
         severity: Severity,
-        path: &KeyPath,
-        at: &At<'_>,
+        layer: &Layer<'_>,
+        place: Option<Place>,
         message: String,
     ) -> Reported<'_> {
         if self.record.is_some() {
             return Reported::nothing();
         }
-        let (source, place) = match *at {
-            At::Place(place) => (self.sources.file, Some(place)),
-            At::Variable(name) => (Path::new(name), None),
-            At::Nowhere => (self.sources.file, None),
-        };
+        let source = layer.variable.map_or(self.sources.file, |variable| Path::new(&variable.name));
+        let place = place.filter(|_| layer.variable.is_none());
         let mut problems = self.problems.borrow_mut();
         let problem = Problem::of_file(source, message);
-        problems.push(Problem { severity, place, key: path.to_string(), ..problem });
+        problems.push(Problem { severity, place, key: layer.path.to_string(), ..problem });
         Reported { problem: Some((&self.problems, problems.len() - 1)) }
     }
 
@@ -232,8 +214,8 @@ impl<'t> Document<'t> {
         let record = known();
         let asked = self.asked.borrow();
         for (path, block, pair) in unknown {
-            let at = At::Place(pair.place);
-            let reported = self.report(Severity::Error, &path.key(&pair.key), &at, "unknown key".to_owned());
+            let layer = Layer::of(path.key(&pair.key), pair);
+            let reported = self.report(Severity::Error, &layer, layer.place, "unknown key".to_owned());
             let keys = asked.get(&std::ptr::from_ref(block)).into_iter().flatten().copied();
             if let Some(hint) = hint(&path.to_string(), &pair.key) {
                 reported.hint(hint);
@@ -255,7 +237,7 @@ impl<'t> Document<'t> {
                 for pair in map.pairs() {
                     if keys.is_none_or(|keys| keys.contains(pair.key.as_str())) {
                         self.unknown(&pair.node, &path.key(&pair.key), unknown);
-                    } else if !(path.steps().is_empty() && pair.key.starts_with("x-")) {
+                    } else if !(path.0.is_empty() && pair.key.starts_with("x-")) {
                         unknown.push((path.clone(), node, pair));
                     }
                 }

@@ -2,7 +2,7 @@
 
 use super::node::{Node, Value};
 
-/// Why a value is refused.
+/// Why a value is refused: a message, and perhaps a hint.
 pub struct Refusal {
     pub(super) message: String,
     pub(super) hint: Option<String>,
@@ -10,15 +10,9 @@ pub struct Refusal {
     pub(super) is_wrong_kind: bool,
 }
 
-impl From<&str> for Refusal {
-    fn from(message: &str) -> Self {
-        refusal(message)
-    }
-}
-
-impl From<String> for Refusal {
-    fn from(message: String) -> Self {
-        refusal(message)
+impl<M: Into<String>> From<M> for Refusal {
+    fn from(message: M) -> Self {
+        Self { message: message.into(), hint: None, is_wrong_kind: false }
     }
 }
 
@@ -30,11 +24,6 @@ impl Refusal {
     }
 }
 
-/// That a value is refused, without a hint.
-pub(super) fn refusal(message: impl Into<String>) -> Refusal {
-    Refusal { message: message.into(), hint: None, is_wrong_kind: false }
-}
-
 /// That `node` is not what is expected.
 pub(super) fn unexpected(expected: &str, node: &Node) -> Refusal {
     let found = match &node.value {
@@ -44,8 +33,7 @@ pub(super) fn unexpected(expected: &str, node: &Node) -> Refusal {
     };
     let is_block = matches!(node.value, Value::Map(_));
     let quotes = if expected == "a string" && is_block { " (put it in quotes)" } else { "" };
-    let message = format!("expected {expected}{quotes}, found {found}");
-    Refusal { message, hint: None, is_wrong_kind: true }
+    Refusal { is_wrong_kind: true, ..Refusal::from(format!("expected {expected}{quotes}, found {found}")) }
 }
 
 /// A text. What YAML takes for a number or a boolean is none.
@@ -59,18 +47,21 @@ pub(super) fn text(node: &Node) -> Result<String, Refusal> {
 /// A text that may be written as a number or a boolean.
 pub(super) fn word(node: &Node) -> Result<String, Refusal> {
     match &node.value {
-        Value::Text { text, .. } => Ok(text.clone()),
         Value::Integer(number) => Ok(number.to_string()),
         Value::Boolean(truth) => Ok(truth.to_string()),
-        _ => Err(unexpected("a string", node)),
+        _ => text(node),
     }
 }
 
-/// A boolean as strconv.ParseBool spells it.
-pub(super) fn truth(text: &str) -> Option<bool> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
-        _ => None,
+/// A boolean, also in quotes as strconv.ParseBool spells it.
+pub(super) fn truth(node: &Node) -> Result<bool, Refusal> {
+    match &node.value {
+        Value::Boolean(truth) => Ok(*truth),
+        Value::Text { text, .. } => match text.as_str() {
+            "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+            "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+            _ => Err(unexpected("true or false", node)),
+        },
+        _ => Err(unexpected("true or false", node)),
     }
 }

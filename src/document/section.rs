@@ -9,10 +9,9 @@ use std::rc::Rc;
 use super::environment::Variable;
 use super::key::Key;
 use super::node::{Node, Pair};
-use super::path::KeyPath;
-use super::place::Place;
+use super::place::{KeyPath, Place};
 use super::problem::Severity;
-use super::reading::{At, Document, Reported};
+use super::reading::{Document, Reported};
 
 /// One of the places where a block, or the value of a key, may stand.
 #[derive(Clone)]
@@ -44,9 +43,13 @@ impl<'d> Layer<'d> {
         Self { path, place: Some(pair.place), node: Some(&pair.node), variable: None }
     }
 
-    /// Where its key stands, for problems.
-    pub(super) fn at(&self) -> At<'d> {
-        self.place.map_or(At::Nowhere, At::Place)
+    /// The same with the value of `variable`.
+    pub(super) fn under(&self, variable: &'d Variable) -> Self {
+        Self { node: Some(&variable.text), variable: Some(variable), ..self.clone() }
+    }
+
+    pub(super) fn is_null(&self) -> bool {
+        self.node.is_some_and(Node::is_null)
     }
 }
 
@@ -87,15 +90,12 @@ impl<'d> Section<'d> {
 
     /// The key `name`, for which the variable `variable` stands in if it is set nowhere.
     pub fn key_or_variable(&self, name: &'static str, variable: &str) -> Key<'d> {
-        let key = self.look(name, None);
+        let key = self.key(name);
         let variable = self.document.variables.named(variable);
-        let stand_in = variable.map(|variable| Layer {
-            path: key.path().clone(),
-            place: None,
-            node: Some(&variable.text),
-            variable: Some(variable),
-        });
-        Key { layers: key.layers.iter().cloned().chain(stand_in).collect(), ..key }
+        let path = key.path().clone();
+        let stand_in = Layer { path, place: None, node: None, variable: None };
+        let stand_in = variable.map(|variable| stand_in.under(variable));
+        Key::new(self.clone(), key.name, key.layers.iter().cloned().chain(stand_in).collect())
     }
 
     fn look(&self, name: &'static str, former: Option<&'static str>) -> Key<'d> {
@@ -107,7 +107,8 @@ impl<'d> Section<'d> {
                     Some(_) => (Severity::Error, format!("`{name}` is given as well, which is the same")),
                     None => (Severity::Warning, format!("is read as `{name}`, its name today")),
                 };
-                self.document.report(severity, &layer.path.key(former), &At::Place(old.place), message);
+                let former = Layer::of(layer.path.key(former), old);
+                self.document.report(severity, &former, former.place, message);
                 Some(old)
             });
             let path = layer.path.key(name);
@@ -116,14 +117,13 @@ impl<'d> Section<'d> {
                 None => Layer { path, place: layer.place, node: None, variable: None },
             }
         };
-        let layers = self.layers.iter().map(in_layer).collect();
-        Key { block: self.clone(), name: Some(name), layers, is_displaced: false, is_part: false }
+        Key::new(self.clone(), Some(name), self.layers.iter().map(in_layer).collect())
     }
 
     /// The key `name` in `layer`, which is known from now on.
     fn pair(&self, layer: &Layer<'d>, name: &'static str) -> Option<&'d Pair> {
         let node = layer.node?;
-        self.document.ask(node, name);
+        self.document.ask(node, Some(name));
         node.get(name)
     }
 
@@ -142,6 +142,6 @@ impl<'d> Section<'d> {
             return Reported::nothing();
         }
         let layer = &self.layers[self.reported_layer()];
-        self.document.report(severity, &layer.path, &layer.at(), message)
+        self.document.report(severity, layer, layer.place, message)
     }
 }

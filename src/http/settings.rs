@@ -172,9 +172,9 @@ fn tls_inputs(section: &Section<'_>, needs_tls: bool) -> [u8; 32] {
 
 /// The paths of a certificate and of its key, both of which must be set and can be opened. Within `Some`
 /// there is nothing if one of them is missing.
-pub(crate) fn identity(
-    cert: &Found<'_, String>,
-    key: &Found<'_, String>,
+pub(crate) fn identity<'d>(
+    cert: &Found<'d, String>,
+    key: &Found<'d, String>,
 ) -> Option<Option<(PathBuf, PathBuf)>> {
     for file in [cert, key].into_iter().filter(|file| !file.is_set()) {
         file.key.missing();
