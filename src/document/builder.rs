@@ -16,31 +16,19 @@ const MAX_BYTES: usize = 4 << 20;
 /// Faults that are kept.
 const MAX_FAULTS: usize = 100;
 
-/// The rest of the text cannot be read.
-pub(super) struct Stop;
+/// The rest of the text cannot be read. What was read of the value is kept.
+pub(super) struct Stop(pub(super) Option<Node>);
 
-/// A document that is being read.
+/// A value, if all of it can be read.
+pub(super) type Read = Result<Node, Stop>;
+
+/// What the readers share: where they are, how much they took, and what is wrong.
 pub(super) struct Builder {
-    root: Option<Node>,
-    /// The maps and lists whose end was not read yet, from the root down.
-    open: Vec<(Place, Container)>,
     /// The path of the value that is read.
     path: KeyPath,
     is_secret: fn(&str) -> bool,
     size: Size,
     faults: Vec<Problem>,
-}
-
-/// A map or list.
-pub(super) enum Container {
-    List(Vec<Node>),
-    Map {
-        map: Map,
-        /// What YAML's merge key (`<<`) holds.
-        merges: Map,
-        /// The key whose value comes next, and whether it is a merge key.
-        key: Option<(String, Place, bool)>,
-    },
 }
 
 /// How much a part of a tree holds.
@@ -53,139 +41,70 @@ pub(super) struct Size {
     pub(super) depth: usize,
 }
 
-impl Container {
-    pub(super) fn list() -> Self {
-        Self::List(Vec::new())
-    }
-
-    pub(super) fn map() -> Self {
-        Self::Map { map: Map::default(), merges: Map::default(), key: None }
-    }
+/// A map or list whose members were read, or some of them.
+pub(super) fn whole(place: Place, value: Value, members: Result<(), Stop>) -> Read {
+    let node = Node { place, value };
+    if members.is_ok() { Ok(node) } else { Err(Stop(Some(node))) }
 }
 
 impl Builder {
     pub(super) fn new(is_secret: fn(&str) -> bool) -> Self {
-        Self {
-            root: None,
-            open: Vec::new(),
-            path: KeyPath::default(),
-            is_secret,
-            size: Size::default(),
-            faults: Vec::new(),
-        }
+        Self { path: KeyPath::default(), is_secret, size: Size::default(), faults: Vec::new() }
     }
 
     /// The tree as far as it was read, and what is wrong with the text.
-    pub(super) fn finish(mut self) -> (Node, Vec<Problem>) {
-        let faults = std::mem::take(&mut self.faults);
-        while !self.open.is_empty() {
-            self.end();
-        }
-        (self.root.unwrap_or(Node { place: Place::START, value: Value::Null }), faults)
+    pub(super) fn finish(self, root: Read) -> (Node, Vec<Problem>) {
+        let root = root.map_or_else(|Stop(part)| part, Some);
+        (root.unwrap_or(Node { place: Place::START, value: Value::Null }), self.faults)
     }
 
-    /// Whether a key comes next.
-    pub(super) fn awaits_key(&self) -> bool {
-        matches!(self.open.last(), Some((_, Container::Map { key: None, .. })))
+    /// Counts a map or list that begins at `place`.
+    pub(super) fn begin(&mut self, place: Place) -> Result<(), Stop> {
+        self.take(Size { values: 1, bytes: 0, depth: 1 }, place)
     }
 
-    /// Where the key stands whose value comes next.
-    pub(super) fn key_place(&self) -> Option<Place> {
-        match self.open.last() {
-            Some((_, Container::Map { key: Some((_, place, _)), .. })) => Some(*place),
-            _ => None,
-        }
+    /// A value that is neither map nor list.
+    pub(super) fn scalar(&mut self, value: Value, place: Place) -> Read {
+        let node = Node { place, value };
+        self.take(Size::of(&node), place)?;
+        Ok(node)
     }
 
-    /// Adds the key of the next value; says whether it is new.
-    pub(super) fn key(&mut self, name: &str, place: Place, is_merge: bool) -> Result<bool, Stop> {
+    /// The value of `name` in `map` comes next; says whether the key is new.
+    pub(super) fn key(&mut self, map: &Map, name: &str, place: Place) -> Result<bool, Stop> {
         self.take(Size { values: 0, bytes: name.len(), depth: 0 }, place)?;
-        let Some((_, Container::Map { map, merges, key })) = self.open.last_mut() else { return Ok(false) };
-        let before = if is_merge { merges } else { map };
-        let first = before.get(name).map(|pair| pair.place);
-        *key = Some((name.to_owned(), place, is_merge));
         self.path.0.push(Step::Key(name.to_owned()));
+        let first = map.get(name).map(|pair| pair.place);
         if let Some(Place { line, column }) = first {
             self.fault(place, format!("given twice; first at line {line}, column {column}"), "");
         }
         Ok(first.is_none())
     }
 
-    /// A value comes next that is no key.
-    pub(super) fn arrive(&mut self) {
-        if let Some((_, Container::List(items))) = self.open.last() {
-            self.path.0.push(Step::Item(items.len()));
+    /// Adds the value of a key, or what was read of it.
+    pub(super) fn pair(&mut self, map: &mut Map, key: String, place: Place, read: Read) -> Result<(), Stop> {
+        self.leave();
+        let (node, end) = part(read);
+        if let Some(node) = node {
+            map.add(Pair { key, place, node });
         }
+        end
     }
 
-    /// Opens a map or list.
-    pub(super) fn begin(&mut self, container: Container, place: Place) -> Result<(), Stop> {
-        self.arrive();
-        self.take(Size { values: 1, bytes: 0, depth: 1 }, place)?;
-        self.open.push((place, container));
-        Ok(())
+    /// The next item of `items` comes.
+    pub(super) fn enter(&mut self, items: &[Node]) {
+        self.path.0.push(Step::Item(items.len()));
     }
 
-    /// Closes the map or list that was opened last.
-    pub(super) fn end(&mut self) {
-        if let Some(node) = self.complete() {
-            self.attach(node);
-        }
+    /// Adds an item, or what was read of it.
+    pub(super) fn item(&mut self, items: &mut Vec<Node>, read: Read) -> Result<(), Stop> {
+        self.leave();
+        let (node, end) = part(read);
+        items.extend(node);
+        end
     }
 
-    /// Adds a value that is neither map nor list.
-    pub(super) fn scalar(&mut self, value: Value, place: Place) -> Result<(), Stop> {
-        self.arrive();
-        let node = Node { place, value };
-        self.take(Size::of(&node), place)?;
-        self.attach(node);
-        Ok(())
-    }
-
-    /// Notes that the value at `place` is wrong, and adds none.
-    pub(super) fn refuse(&mut self, place: Place, message: &str) {
-        self.arrive();
-        self.fault(place, message, "");
-        self.attach(Node { place, value: Value::Null });
-    }
-
-    /// The map or list that was opened last. Of a map's own keys and the merged ones, the first holds.
-    pub(super) fn complete(&mut self) -> Option<Node> {
-        let (place, container) = self.open.pop()?;
-        let value = match container {
-            Container::List(items) => Value::List(items),
-            Container::Map { mut map, merges, .. } => {
-                for node in merges.into_pairs().into_iter().map(|pair| pair.node).flat_map(merged) {
-                    if let Value::Map(merged) = node.value {
-                        merged.into_pairs().into_iter().for_each(|pair| map.add(pair));
-                    }
-                }
-                Value::Map(map)
-            }
-        };
-        Some(Node { place, value })
-    }
-
-    /// Puts a complete value where it belongs.
-    pub(super) fn attach(&mut self, node: Node) {
-        let Some((_, container)) = self.open.last_mut() else {
-            self.root = Some(node);
-            return;
-        };
-        match container {
-            Container::List(items) => items.push(node),
-            Container::Map { map, merges, key } => match key.take() {
-                Some((_, place, true)) if !can_merge(&node) => {
-                    self.path.0.pop();
-                    let message = "a merge (`<<`) takes keys and values, or a list of such";
-                    self.fault(place, message, &format!("this is {}", node.kind()));
-                    return;
-                }
-                Some((key, place, true)) => merges.add(Pair { key, place, node }),
-                Some((key, place, false)) => map.add(Pair { key, place, node }),
-                None => {}
-            },
-        }
+    pub(super) fn leave(&mut self) {
         self.path.0.pop();
     }
 
@@ -212,7 +131,7 @@ impl Builder {
             let fault = Problem { key, hint, place: Some(place), ..Problem::of_file("".as_ref(), message) };
             self.faults.push(fault);
         }
-        Stop
+        Stop(None)
     }
 
     /// Counts what comes next at `place`.
@@ -251,19 +170,11 @@ impl Size {
     }
 }
 
-fn can_merge(node: &Node) -> bool {
-    match &node.value {
-        Value::Map(_) => true,
-        Value::List(items) => items.iter().all(|item| matches!(item.value, Value::Map(_))),
-        _ => false,
-    }
-}
-
-/// The maps that a merge key's value holds.
-fn merged(node: Node) -> Vec<Node> {
-    match node.value {
-        Value::List(items) => items,
-        _ => vec![node],
+/// What was read of a value, and whether the reading goes on.
+fn part(read: Read) -> (Option<Node>, Result<(), Stop>) {
+    match read {
+        Ok(node) => (Some(node), Ok(())),
+        Err(Stop(node)) => (node, Err(Stop(None))),
     }
 }
 
@@ -305,13 +216,14 @@ pub(super) mod tests {
     #[test]
     fn keys_of_a_large_map_are_found_in_time() {
         let mut builder = Builder::new(|_| false);
-        assert!(builder.begin(Container::map(), Place::START).is_ok());
+        let mut map = Map::default();
         for number in 0..99_999 {
-            let key = builder.key(&number.to_string(), Place::START, false);
-            assert!(key.is_ok() && builder.scalar(Value::Integer(number), Place::START).is_ok());
+            let name = number.to_string();
+            assert!(builder.key(&map, &name, Place::START).is_ok());
+            let read = builder.scalar(Value::Integer(number), Place::START);
+            assert!(builder.pair(&mut map, name, Place::START, read).is_ok());
         }
-        builder.end();
-        let (node, faults) = builder.finish();
+        let (node, faults) = builder.finish(whole(Place::START, Value::Map(map), Ok(())));
         assert_eq!(faults, []);
         // Compared one by one, these would be 5,000,000,000 keys.
         for number in 0..99_999 {

@@ -6,21 +6,20 @@
 
 use serde::de::IgnoredAny;
 
-use super::builder::{Builder, Container, Stop};
-use super::node::{Node, Value};
+use super::builder::{Builder, Read, Stop, whole};
+use super::node::{Map, Node, Value};
 use super::place::{Lines, Place};
 use super::problem::Problem;
 
 /// Reads `text`; of a key that `is_secret`, no fault names what stands below it.
 pub(super) fn read(text: &str, is_secret: fn(&str) -> bool) -> (Node, Vec<Problem>) {
     let mut reader = Reader { text, at: 0, lines: Lines::of(text), builder: Builder::new(is_secret) };
-    if reader.value().is_ok() {
-        reader.blanks();
-        if reader.at < text.len() {
-            reader.expected("the end of the text");
-        }
+    let root = reader.value();
+    reader.blanks();
+    if root.is_ok() && reader.at < text.len() {
+        reader.expected("the end of the text");
     }
-    reader.builder.finish()
+    reader.builder.finish(root)
 }
 
 struct Reader<'t> {
@@ -81,11 +80,25 @@ impl<'t> Reader<'t> {
         self.broken(start + error.column().saturating_sub(1), message, "")
     }
 
-    fn value(&mut self) -> Result<(), Stop> {
+    fn value(&mut self) -> Read {
         let place = self.place();
         let value = match self.peek() {
-            Some(b'{') => return self.members(Container::map(), place, b'}', Self::pair),
-            Some(b'[') => return self.members(Container::list(), place, b']', Self::value),
+            Some(b'{') => {
+                self.builder.begin(place)?;
+                let mut map = Map::default();
+                let read = self.members(b'}', |reader| reader.pair(&mut map));
+                return whole(place, Value::Map(map), read);
+            }
+            Some(b'[') => {
+                self.builder.begin(place)?;
+                let mut items = Vec::new();
+                let read = self.members(b']', |reader| {
+                    reader.builder.enter(&items);
+                    let read = reader.value();
+                    reader.builder.item(&mut items, read)
+                });
+                return whole(place, Value::List(items), read);
+            }
             Some(b'"') => Value::Text { text: self.string()?, is_plain: false },
             Some(b'-' | b'0'..=b'9') => self.number()?,
             _ => self.word()?,
@@ -93,15 +106,12 @@ impl<'t> Reader<'t> {
         self.builder.scalar(value, place)
     }
 
-    /// A map or list whose opening bracket comes next: members, with commas between them.
+    /// The members behind the opening bracket that comes next, with commas between them.
     fn members(
         &mut self,
-        container: Container,
-        place: Place,
         end: u8,
-        member: fn(&mut Self) -> Result<(), Stop>,
+        mut member: impl FnMut(&mut Self) -> Result<(), Stop>,
     ) -> Result<(), Stop> {
-        self.builder.begin(container, place)?;
         self.at += 1;
         let mut is_done = self.eat(end);
         while !is_done {
@@ -116,18 +126,18 @@ impl<'t> Reader<'t> {
                 return Err(self.broken(comma, "trailing comma", ""));
             }
         }
-        self.builder.end();
         Ok(())
     }
 
-    fn pair(&mut self) -> Result<(), Stop> {
+    fn pair(&mut self, map: &mut Map) -> Result<(), Stop> {
         let place = self.place();
         if self.peek() != Some(b'"') {
             return Err(self.expected("a key in double quotes"));
         }
         let key = self.string()?;
-        self.builder.key(&key, place, false)?;
-        if self.eat(b':') { self.value() } else { Err(self.expected("`:`")) }
+        self.builder.key(map, &key, place)?;
+        let read = if self.eat(b':') { self.value() } else { Err(self.expected("`:`")) };
+        self.builder.pair(map, key, place, read)
     }
 
     /// The string whose opening quote comes next.

@@ -5,8 +5,8 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::builder::{Builder, Container, Stop};
-use super::node::{Node, Value};
+use super::builder::{Builder, Read, whole};
+use super::node::{Map, Node, Value};
 use super::place::{Lines, Place};
 use super::problem::Problem;
 
@@ -19,16 +19,15 @@ pub(super) fn read(text: &str, is_secret: fn(&str) -> bool) -> (Node, Vec<Proble
     if let Some(at) = deep_key(text) {
         let place = reader.lines.place(at);
         reader.builder.broken(place, "nested too deeply", "");
-        return reader.builder.finish();
+        return reader.builder.finish(Ok(Node { place: Place::START, value: Value::Null }));
     }
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in errors {
         let place = reader.lines.place(error.span().unwrap_or_default().start);
         reader.builder.broken(place, format!("this is not TOML: {}", error.message()), "");
     }
-    // What is wrong is told by the builder.
-    let _: Result<(), Stop> = reader.table(table.get_ref(), Place::START);
-    reader.builder.finish()
+    let root = reader.table(table.get_ref(), Place::START);
+    reader.builder.finish(root)
 }
 
 /// Where a line holds so many dots that no key of a configuration can be meant.
@@ -50,28 +49,33 @@ struct Reader<'t> {
 }
 
 impl Reader<'_> {
-    fn table(&mut self, table: &DeTable<'_>, place: Place) -> Result<(), Stop> {
-        self.builder.begin(Container::map(), place)?;
+    fn table(&mut self, table: &DeTable<'_>, place: Place) -> Read {
+        self.builder.begin(place)?;
         let mut members: Vec<_> = table.iter().collect();
         members.sort_by_key(|(key, _)| key.span().start);
-        for (key, value) in members {
-            let place = self.lines.place(key.span().start);
-            self.builder.key(key.get_ref(), place, false)?;
-            self.value(value)?;
-        }
-        self.builder.end();
-        Ok(())
+        let mut map = Map::default();
+        let read = members.into_iter().try_for_each(|(key, value)| {
+            let (name, place) = (key.get_ref(), self.lines.place(key.span().start));
+            self.builder.key(&map, name, place)?;
+            let read = self.value(value);
+            self.builder.pair(&mut map, name.to_string(), place, read)
+        });
+        whole(place, Value::Map(map), read)
     }
 
-    fn value(&mut self, value: &Spanned<DeValue<'_>>) -> Result<(), Stop> {
+    fn value(&mut self, value: &Spanned<DeValue<'_>>) -> Read {
         let place = self.lines.place(value.span().start);
         let scalar = match value.get_ref() {
             DeValue::Table(table) => return self.table(table, place),
             DeValue::Array(array) => {
-                self.builder.begin(Container::list(), place)?;
-                array.iter().try_for_each(|item| self.value(item))?;
-                self.builder.end();
-                return Ok(());
+                self.builder.begin(place)?;
+                let mut items = Vec::new();
+                let read = array.iter().try_for_each(|item| {
+                    self.builder.enter(&items);
+                    let read = self.value(item);
+                    self.builder.item(&mut items, read)
+                });
+                return whole(place, Value::List(items), read);
             }
             DeValue::String(text) => Value::Text { text: text.to_string(), is_plain: false },
             DeValue::Boolean(truth) => Value::Boolean(*truth),
@@ -80,8 +84,8 @@ impl Reader<'_> {
                 .map_or(Value::Float(f64::NAN), Value::Integer),
             DeValue::Float(number) => Value::Float(number.as_str().parse().unwrap_or(f64::NAN)),
             DeValue::Datetime(_) => {
-                self.builder.refuse(place, "a date has no meaning here; write a text, in quotes");
-                return Ok(());
+                self.builder.fault(place, "a date has no meaning here; write a text, in quotes", "");
+                Value::Null
             }
         };
         self.builder.scalar(scalar, place)

@@ -9,10 +9,10 @@
 
 use std::collections::HashMap;
 
-use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span};
+use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput};
 
-use super::builder::{Builder, Container, Size, Stop};
-use super::node::{Node, Value};
+use super::builder::{Builder, Read, Size, Stop, whole};
+use super::node::{Map, Node, Value};
 use super::place::Place;
 use super::problem::Problem;
 use super::word::resolve;
@@ -23,116 +23,170 @@ const NO_TEXT: &str = "a key must be a text";
 
 /// Reads `text`; of a key that `is_secret`, no fault names what stands below it.
 pub(super) fn read(text: &str, is_secret: fn(&str) -> bool) -> (Node, Vec<Problem>) {
-    let builder = Builder::new(is_secret);
-    let mut reader = Reader { builder, open: Vec::new(), anchors: HashMap::new(), documents: 0 };
-    let mut parser = Parser::new_from_str(text);
-    while let Some(next) = parser.next_event() {
-        let step = match next {
-            Ok((event, span)) => reader.event(event, span),
-            Err(error) => Err(reader.broken(&error)),
-        };
-        if step.is_err() {
-            break;
-        }
-    }
-    reader.builder.finish()
+    let (parser, builder) = (Parser::new_from_str(text), Builder::new(is_secret));
+    let mut reader = Reader { parser, builder, anchors: HashMap::new() };
+    let root = reader.document();
+    reader.builder.finish(root)
 }
 
-struct Reader {
+struct Reader<'t> {
+    parser: Parser<'t, StrInput<'t>>,
     builder: Builder,
-    /// The anchors of the maps and lists that are open, by saphyr's numbers; 0 for none.
-    open: Vec<usize>,
     /// Copies of the complete values that have an anchor.
     anchors: HashMap<usize, (Node, Size)>,
-    documents: usize,
 }
 
-impl Reader {
-    fn event(&mut self, event: Event<'_>, span: Span) -> Result<(), Stop> {
+impl<'t> Reader<'t> {
+    fn next(&mut self) -> Result<(Event<'t>, Span), Stop> {
+        match self.parser.next_event() {
+            Some(Ok(next)) => Ok(next),
+            Some(Err(error)) => Err(self.broken(&error)),
+            None => Err(Stop(None)),
+        }
+    }
+
+    /// The value of the one document.
+    fn document(&mut self) -> Read {
+        let mut root = None;
+        loop {
+            match self.next() {
+                Ok((Event::DocumentStart(_), span)) if root.is_some() => {
+                    self.builder.fault(place(span), "a second document begins here", "");
+                    return Err(Stop(root));
+                }
+                Ok((Event::StreamEnd, _)) | Err(_) => return Err(Stop(root)),
+                Ok((
+                    Event::Nothing | Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd,
+                    _,
+                )) => {}
+                Ok((event, span)) => root = Some(self.value(event, span, None)?),
+            }
+        }
+    }
+
+    /// The value that begins with `event`, of the key at `key` if it has one.
+    fn value(&mut self, event: Event<'t>, span: Span, key: Option<Place>) -> Read {
         let at = place(span);
+        self.check_tag(&event, at);
+        match event {
+            Event::Alias(anchor) => {
+                let size = self.anchor(anchor, at)?.1;
+                // Counted before it is copied.
+                self.builder.take(size, at)?;
+                Ok(self.anchor(anchor, at)?.0.clone())
+            }
+            Event::Scalar(text, style, anchor, _) => {
+                // What is empty stands at its key.
+                let place = key.filter(|_| span.is_empty()).unwrap_or(at);
+                let node = self.scalar(&text, style, anchor, place)?;
+                self.builder.scalar(node.value, place)
+            }
+            Event::SequenceStart(anchor, _) => {
+                self.builder.begin(at)?;
+                let mut items = Vec::new();
+                let read = self.items(&mut items);
+                let node = whole(at, Value::List(items), read)?;
+                self.keep(anchor, &node)?;
+                Ok(node)
+            }
+            Event::MappingStart(anchor, _) => {
+                self.builder.begin(at)?;
+                let (mut map, mut merges) = (Map::default(), Map::default());
+                let read = self.pairs(&mut map, &mut merges);
+                merge(&mut map, merges);
+                let node = whole(at, Value::Map(map), read)?;
+                self.keep(anchor, &node)?;
+                Ok(node)
+            }
+            // Nothing else begins a value.
+            _ => Err(Stop(None)),
+        }
+    }
+
+    fn check_tag(&mut self, event: &Event<'_>, at: Place) {
         if let Event::Scalar(.., Some(_))
         | Event::SequenceStart(_, Some(_))
         | Event::MappingStart(_, Some(_)) = event
         {
             self.builder.fault(at, "a tag (`!`) has no meaning here", "");
         }
-        match event {
-            Event::DocumentStart(_) => {
-                self.documents += 1;
-                if self.documents > 1 {
-                    return Err(self.builder.fault(at, "a second document begins here", ""));
-                }
-            }
-            Event::Alias(anchor) => return self.alias(anchor, at),
-            Event::Scalar(text, style, anchor, _) => {
-                return self.scalar(&text, style == ScalarStyle::Plain, anchor, span);
-            }
-            Event::MappingStart(anchor, _) => return self.begin(Container::map(), anchor, at),
-            Event::SequenceStart(anchor, _) => return self.begin(Container::list(), anchor, at),
-            Event::MappingEnd | Event::SequenceEnd => {
-                let anchor = self.open.pop().unwrap_or_default();
-                if let Some(node) = self.builder.complete() {
-                    self.keep(anchor, &node)?;
-                    self.builder.attach(node);
-                }
-            }
-            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
-        }
-        Ok(())
     }
 
-    fn scalar(&mut self, text: &str, is_plain: bool, anchor: usize, span: Span) -> Result<(), Stop> {
-        let is_key = self.builder.awaits_key();
-        // What is empty stands at its key.
-        let key = self.builder.key_place().filter(|_| span.is_empty());
-        let place = key.unwrap_or_else(|| place(span));
+    fn scalar(&mut self, text: &str, style: ScalarStyle, anchor: usize, place: Place) -> Read {
+        let is_plain = style == ScalarStyle::Plain;
         let value = is_plain.then(|| resolve(text)).flatten();
         let value = value.unwrap_or_else(|| Value::Text { text: text.to_owned(), is_plain });
         let node = Node { place, value };
         self.keep(anchor, &node)?;
-        if is_key { self.key(text, is_plain, place) } else { self.builder.scalar(node.value, place) }
+        Ok(node)
     }
 
-    fn key(&mut self, name: &str, is_plain: bool, place: Place) -> Result<(), Stop> {
-        let is_merge = is_plain && name == "<<";
-        if self.builder.key(name, place, is_merge)? && is_plain && resolve(name).is_some() {
-            let hint = if self.builder.is_named() {
-                format!("write it in quotes: \"{name}\"")
-            } else {
-                String::new()
-            };
-            self.builder.fault(place, NO_TEXT, &hint);
+    fn items(&mut self, items: &mut Vec<Node>) -> Result<(), Stop> {
+        loop {
+            self.builder.enter(items);
+            let (event, span) = self.next()?;
+            if matches!(event, Event::SequenceEnd) {
+                self.builder.leave();
+                return Ok(());
+            }
+            let read = self.value(event, span, None);
+            self.builder.item(items, read)?;
         }
-        Ok(())
     }
 
-    fn begin(&mut self, container: Container, anchor: usize, place: Place) -> Result<(), Stop> {
-        if self.builder.awaits_key() {
-            let hint = "a text that begins with `{` or `[`, as a template does, stands in quotes";
-            return Err(self.builder.fault(place, NO_TEXT, hint));
+    /// The pairs of a map; `merges` are those whose key is YAML's merge key (`<<`).
+    fn pairs(&mut self, map: &mut Map, merges: &mut Map) -> Result<(), Stop> {
+        loop {
+            let (event, span) = self.next()?;
+            if matches!(event, Event::MappingEnd) {
+                return Ok(());
+            }
+            let place = place(span);
+            let (name, is_plain) = self.key(event, place)?;
+            let is_merge = is_plain && name == "<<";
+            let into = if is_merge { &mut *merges } else { &mut *map };
+            if self.builder.key(into, &name, place)? && is_plain && resolve(&name).is_some() {
+                let hint = format!("write it in quotes: \"{name}\"");
+                let hint = if self.builder.is_named() { hint } else { String::new() };
+                self.builder.fault(place, NO_TEXT, &hint);
+            }
+            let (event, span) = self.next()?;
+            let read = self.value(event, span, Some(place));
+            if is_merge
+                && let Ok(node) = &read
+                && !can_merge(node)
+            {
+                self.builder.leave();
+                let message = "a merge (`<<`) takes keys and values, or a list of such";
+                self.builder.fault(place, message, &format!("this is {}", node.kind()));
+                continue;
+            }
+            self.builder.pair(into, name, place, read)?;
         }
-        self.open.push(anchor);
-        self.builder.begin(container, place)
     }
 
-    fn alias(&mut self, anchor: usize, place: Place) -> Result<(), Stop> {
-        let is_key = self.builder.awaits_key();
-        if !is_key {
-            self.builder.arrive();
-        }
-        let Some((node, size)) = self.anchors.get(&anchor) else {
-            let message = "an alias (`*name`) inside of what it stands for";
-            return Err(self.builder.fault(place, message, ""));
-        };
-        match &node.value {
-            Value::Text { text, .. } if is_key => self.builder.key(text, place, false).map(drop),
-            _ if is_key => Err(self.builder.fault(place, NO_TEXT, "")),
+    /// The key that `event` is, and whether it stands without quotes.
+    fn key(&mut self, event: Event<'t>, at: Place) -> Result<(String, bool), Stop> {
+        self.check_tag(&event, at);
+        match event {
+            Event::Scalar(text, style, anchor, _) => {
+                self.scalar(&text, style, anchor, at)?;
+                Ok((text.into_owned(), style == ScalarStyle::Plain))
+            }
+            Event::Alias(anchor) => match &self.anchor(anchor, at)?.0.value {
+                Value::Text { text, .. } => Ok((text.clone(), false)),
+                _ => Err(self.builder.fault(at, NO_TEXT, "")),
+            },
             _ => {
-                self.builder.take(*size, place)?;
-                self.builder.attach(node.clone());
-                Ok(())
+                let hint = "a text that begins with `{` or `[`, as a template does, stands in quotes";
+                Err(self.builder.fault(at, NO_TEXT, hint))
             }
         }
+    }
+
+    fn anchor(&mut self, anchor: usize, at: Place) -> Result<&(Node, Size), Stop> {
+        let inside = "an alias (`*name`) inside of what it stands for";
+        self.anchors.get(&anchor).ok_or_else(|| self.builder.fault(at, inside, ""))
     }
 
     /// Keeps a copy of a complete value that has an anchor.
@@ -150,9 +204,6 @@ impl Reader {
         let marker = error.marker();
         let place = Place { line: marker.line().max(1), column: marker.col() + 1 };
         if error.info() == UNKNOWN_ANCHOR {
-            if !self.builder.awaits_key() {
-                self.builder.arrive();
-            }
             let message = "an alias (`*name`) without its anchor (`&name`) before it";
             return self.builder.fault(place, message, "a text that begins with `*` stands in quotes");
         }
@@ -174,6 +225,26 @@ fn hint(info: &str) -> &'static str {
     ];
     let hint = HINTS.iter().find(|(part, _)| info.contains(part)).map(|(_, hint)| *hint);
     hint.unwrap_or("look at the indentation of this line and the one before")
+}
+
+fn can_merge(node: &Node) -> bool {
+    match &node.value {
+        Value::Map(_) => true,
+        Value::List(items) => items.iter().all(|item| matches!(item.value, Value::Map(_))),
+        _ => false,
+    }
+}
+
+/// Adds what merge keys hold. Of a map's own keys and the merged ones, the first holds.
+fn merge(map: &mut Map, merges: Map) {
+    for node in merges.into_pairs().into_iter().map(|pair| pair.node) {
+        let nodes = if let Value::List(items) = node.value { items } else { vec![node] };
+        for node in nodes {
+            if let Value::Map(merged) = node.value {
+                merged.into_pairs().into_iter().for_each(|pair| map.add(pair));
+            }
+        }
+    }
 }
 
 fn place(span: Span) -> Place {
@@ -338,7 +409,7 @@ mod tests {
             ("? [a]\n: b\n", "1:3 : a key must be a text (a text that begins with `{` or `["),
             ("a: {{ .Key }}\n", "1:5 a: a key must be a text (a text that begins with `{` or `["),
             ("server: !x ~\n", "1:9 server: a tag (`!`) has no meaning here"),
-            ("a: [!!str b]\n", "1:5 a: a tag"),
+            ("a: [!!str b]\n", "1:5 a[0]: a tag"),
             ("a: *b\nb: &b 1\n", "1:4 a: an alias (`*name`) without its anchor (`&name`) before it (a text"),
             ("a: [1, *b]\n", "1:8 a[1]: an alias (`*name`) without its anchor"),
             ("a: &a {b: [*a]}\n", "1:12 a.b[0]: an alias (`*name`) inside of what it stands for"),
