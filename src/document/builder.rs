@@ -42,7 +42,7 @@ pub(super) struct Size {
 }
 
 /// A map or list whose members were read, or some of them.
-pub(super) fn whole(place: Place, value: Value, members: Result<(), Stop>) -> Read {
+pub(super) fn whole(place: Place, value: Value, members: &Result<(), Stop>) -> Read {
     let node = Node { place, value };
     if members.is_ok() { Ok(node) } else { Err(Stop(Some(node))) }
 }
@@ -223,7 +223,7 @@ pub(super) mod tests {
             let read = builder.scalar(Value::Integer(number), Place::START);
             assert!(builder.pair(&mut map, name, Place::START, read).is_ok());
         }
-        let (node, faults) = builder.finish(whole(Place::START, Value::Map(map), Ok(())));
+        let (node, faults) = builder.finish(whole(Place::START, Value::Map(map), &Ok(())));
         assert_eq!(faults, []);
         // Compared one by one, these would be 5,000,000,000 keys.
         for number in 0..99_999 {

@@ -35,7 +35,7 @@ pub(super) struct Variables {
     prefix: &'static str,
     /// Those that set keys, by their names as they are compared.
     prefixed: BTreeMap<String, Variable>,
-    others: BTreeMap<String, Variable>,
+    pub(super) others: BTreeMap<String, Variable>,
     problems: RefCell<Vec<Problem>>,
 }
 
@@ -82,11 +82,6 @@ impl Variables {
         let message = format!("matches two keys: {claim} and {path}");
         self.problems.borrow_mut().push(Problem::of_file(Path::new(&variable.name), message));
         None
-    }
-
-    /// The variable `name`, which has no prefix.
-    pub(super) fn named(&self, name: &str) -> Option<&Variable> {
-        self.others.get(name)
     }
 
     /// What is wrong with the variables, once all keys were read.

@@ -1,4 +1,5 @@
-//! Files that keys name: secrets, certificates, keys; and who else may read or write a file.
+//! Secrets, and files that keys name: a secret may stand in a file of its own (`client_secret`, or
+//! `client_secret_file`); and who else may read or write a file.
 //!
 //! A key names a file by its path, in which `${CREDENTIALS_DIRECTORY}` stands for the directory of
 //! that variable, or as `credential:NAME`, a file in it: systemd's credentials (systemd.exec(5)).
@@ -12,12 +13,16 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 
+use super::key::Key;
+use super::refusal::Refusal;
+use super::section::Section;
 use super::value::Found;
+use crate::model::secret::Secret;
 
 /// The variable in which systemd names the directory.
 pub const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 /// That there is no such directory.
-pub const NO_CREDENTIALS: &str = "CREDENTIALS_DIRECTORY is not set, or is no absolute path";
+pub(super) const NO_CREDENTIALS: &str = "CREDENTIALS_DIRECTORY is not set, or is no absolute path";
 /// The same in a path.
 const DIRECTORY: &str = "${CREDENTIALS_DIRECTORY}";
 /// What a credential's name stands behind.
@@ -45,20 +50,9 @@ impl Found<'_, String> {
         if self.key.block.is_template {
             return None;
         }
-        let name = match place(document.sources.credentials, self.as_ref()?) {
-            Ok(name) => name,
-            Err((message, hint)) => {
-                self.key.error(message).hint(hint);
-                return None;
-            }
-        };
-        let (file, metadata) = match regular(&name) {
-            Ok(opened) => opened,
-            Err(error) => {
-                self.key.error(format!("the file cannot be read: {error}"));
-                return None;
-            }
-        };
+        let name = self.key.accept(place(document.sources.credentials, self.as_ref()?))?;
+        let opened = regular(&name).map_err(|error| format!("the file cannot be read: {error}"));
+        let (file, metadata) = self.key.accept(opened)?;
         if let Some((message, hint)) = exposure(&metadata, holds)
             && document.exposed.borrow_mut().insert(name.clone())
         {
@@ -76,11 +70,75 @@ impl Found<'_, String> {
         file.take(MAX_BYTES).read_to_end(&mut content).ok()?;
         Some(content)
     }
+
+    /// The secret in the file that this value names: at most 64 KiB.
+    pub fn read_secret(&self) -> Option<Secret> {
+        let (file, _) = self.open(Holds::Secret)?;
+        self.key.accept(secret(file)).map(Secret::new)
+    }
+}
+
+/// A secret: the key itself, or the one that names its file.
+pub struct SecretKey<'d> {
+    given: Found<'d, String>,
+    file: Found<'d, String>,
+}
+
+impl<'d> Section<'d> {
+    /// The secret `name`, or the one in the file that `file` names. The nearer one holds: a variable of one
+    /// displaces the other in the document, a block's own the one that it would inherit.
+    pub fn secret(&self, name: &'static str, file: &'static str) -> SecretKey<'d> {
+        let (given, file) = Key::nearer(self.key(name), self.key(file));
+        SecretKey { given: given.hidden_text(), file: file.text() }
+    }
+}
+
+impl<'d> SecretKey<'d> {
+    /// Whether there is one.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        self.given.is_set() || self.file.is_set()
+    }
+
+    /// The keys that are set.
+    pub fn keys(&self) -> impl Iterator<Item = &Key<'d>> {
+        [&self.given, &self.file].into_iter().filter(|found| found.is_set()).map(|found| &found.key)
+    }
+
+    /// The key that holds.
+    #[must_use]
+    pub fn key(&self) -> &Key<'d> {
+        if self.file.is_set() { &self.file.key } else { &self.given.key }
+    }
+
+    /// The key of the secret itself.
+    #[must_use]
+    pub fn given(&self) -> &Key<'d> {
+        &self.given.key
+    }
+
+    /// Reads the secret, out of its file if there is one. A file has at most 64 KiB.
+    pub fn read(&self) -> Option<Secret> {
+        if self.file.is_set() {
+            if self.given.is_set() {
+                let name = self.given.key.name.unwrap_or_default();
+                self.file.key.error(format!("`{name}` is given as well; only one of them can hold"));
+                return None;
+            }
+            return self.file.read_secret();
+        }
+        let secret = Secret::new(self.given.as_ref()?.clone());
+        if secret.expose().is_empty() {
+            self.given.key.error("must not be empty");
+            return None;
+        }
+        Some(secret)
+    }
 }
 
 /// The text of a file that holds a secret. Line ends behind it, and a byte order mark before it, do not
 /// belong to it.
-pub(super) fn secret(file: File) -> Result<String, String> {
+fn secret(file: File) -> Result<String, String> {
     let mut bytes = Vec::new();
     let read = file.take(MAX_SECRET + 1).read_to_end(&mut bytes);
     read.map_err(|error| format!("the file cannot be read: {error}"))?;
@@ -95,24 +153,23 @@ pub(super) fn secret(file: File) -> Result<String, String> {
     if text.is_empty() { Err("the file is empty".to_owned()) } else { Ok(text) }
 }
 
-/// Where the file is that a key names as `text`; else what is wrong with that, and a hint.
-fn place(directory: Option<&str>, text: &str) -> Result<PathBuf, (String, &'static str)> {
+/// Where the file is that a key names as `text`.
+fn place(directory: Option<&str>, text: &str) -> Result<PathBuf, Refusal> {
     let credential = text.strip_prefix(CREDENTIAL);
     if credential.is_none() && !text.contains(DIRECTORY) {
         return Ok(PathBuf::from(text));
     }
     let directory = directory.filter(|directory| directory.starts_with('/')).ok_or_else(|| {
-        (
-            NO_CREDENTIALS.to_owned(),
+        Refusal::from(NO_CREDENTIALS).hint(
             "systemd sets it for a unit that has LoadCredential=; for a check by hand, while the broker runs, \
              set it to /run/credentials/pfxhttp.service",
         )
     })?;
     match credential {
-        Some(name) if name.contains('/') || matches!(name, "" | "." | "..") => Err((
-            format!("{name:?} is no name of a credential"),
-            "as credential:api-secret; a path has no prefix",
-        )),
+        Some(name) if name.contains('/') || matches!(name, "" | "." | "..") => {
+            let wrong = Refusal::from(format!("{name:?} is no name of a credential"));
+            Err(wrong.hint("as credential:api-secret; a path has no prefix"))
+        }
         Some(name) => Ok(Path::new(directory).join(name)),
         None => Ok(PathBuf::from(text.replace(DIRECTORY, directory))),
     }

@@ -87,7 +87,7 @@ impl<'t> Reader<'t> {
                 self.builder.begin(place)?;
                 let mut map = Map::default();
                 let read = self.members(b'}', |reader| reader.pair(&mut map));
-                return whole(place, Value::Map(map), read);
+                return whole(place, Value::Map(map), &read);
             }
             Some(b'[') => {
                 self.builder.begin(place)?;
@@ -97,7 +97,7 @@ impl<'t> Reader<'t> {
                     let read = reader.value();
                     reader.builder.item(&mut items, read)
                 });
-                return whole(place, Value::List(items), read);
+                return whole(place, Value::List(items), &read);
             }
             Some(b'"') => Value::Text { text: self.string()?, is_plain: false },
             Some(b'-' | b'0'..=b'9') => self.number()?,

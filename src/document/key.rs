@@ -3,6 +3,8 @@
 use std::cell::OnceCell;
 use std::rc::Rc;
 
+use serde_yaml::Value as Yaml;
+
 use super::dump::{HIDDEN, Origin};
 use super::environment::Variable;
 use super::node::Node;
@@ -123,7 +125,7 @@ impl<'d> Key<'d> {
 
     /// Notes for the effective configuration what the layers of this key add up to.
     pub fn note_sum(&self, items: impl Iterator<Item = String>) {
-        self.note(items.map(serde_yaml::Value::from).collect(), self.origin());
+        self.note(Some((items.map(Yaml::from).collect(), self.origin())));
     }
 
     /// Notes which kind of value the key has.
@@ -145,16 +147,18 @@ impl<'d> Key<'d> {
 
     /// Reports an error of the key.
     pub fn key_error(&self, message: impl Into<String>) -> Reported<'d> {
-        self.report_key(Severity::Error, message.into())
+        if self.block.is_template {
+            return Reported::nothing();
+        }
+        self.report(Severity::Error, message.into(), None)
     }
 
     /// Warns of the key.
     pub fn warning(&self, message: impl Into<String>) -> Reported<'d> {
-        self.report_key(Severity::Warning, message.into())
-    }
-
-    fn report_key(&self, severity: Severity, message: String) -> Reported<'d> {
-        if self.block.is_template { Reported::nothing() } else { self.report(severity, message, None) }
+        if self.block.is_template {
+            return Reported::nothing();
+        }
+        self.report(Severity::Warning, message.into(), None)
     }
 
     /// Reports a problem at `place`, or at the key.
@@ -180,17 +184,13 @@ impl<'d> Key<'d> {
     }
 
     /// Notes the value that is set, for the effective configuration.
-    pub(super) fn note_set(&self, value: serde_yaml::Value) {
-        self.note(if self.is_copied_secret() { HIDDEN.into() } else { value }, self.origin());
+    pub(super) fn note_set(&self, value: Yaml) {
+        let value = if self.is_copied_secret() { HIDDEN.into() } else { value };
+        self.note(Some((value, self.origin())));
     }
 
-    /// Notes the value that holds, for the effective configuration.
-    pub(super) fn note(&self, value: serde_yaml::Value, origin: Origin) {
-        self.note_or_reserve(Some((value, origin)));
-    }
-
-    /// Keeps the key's place in the effective configuration if there is no value.
-    pub(super) fn note_or_reserve(&self, value: Option<(serde_yaml::Value, Origin)>) {
+    /// Notes the value that holds, for the effective configuration; without one, keeps its place there.
+    pub(super) fn note(&self, value: Option<(Yaml, Origin)>) {
         let document = self.document();
         if document.is_dumped.get() && !self.block.is_template && !self.is_part && document.record.is_none() {
             document.dump.borrow_mut().set(self.path(), value);

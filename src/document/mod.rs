@@ -7,7 +7,7 @@
 //! | one reading: problems, unknown keys | `reading`, `problem` |
 //! | where a key's value is looked for | `section`, `key`, `environment` |
 //! | blocks, entries, lists | `blocks` |
-//! | kinds of values, secrets, files | `value`, `refusal`, `duration`, `network`, `secret`, `file` |
+//! | kinds of values, secrets, files | `value`, `refusal`, `duration`, `network`, `file` |
 //! | which keys there are; what holds | `record`, `schema` (tests), `dump` |
 //!
 //! The room knows no key of pfxhttp: other rooms ask for theirs, and say range or choices as they do. No
@@ -30,17 +30,15 @@ mod record;
 mod refusal;
 #[cfg(test)]
 pub(crate) mod schema;
-mod secret;
 mod section;
 mod syntax;
 mod toml;
 mod value;
-mod word;
 mod yaml;
 
 pub use blocks::Entries;
 pub use dump::HIDDEN;
-pub use file::{CREDENTIALS, Holds, NO_CREDENTIALS, exposure};
+pub use file::{CREDENTIALS, Holds, SecretKey, exposure};
 pub use key::Key;
 pub use network::numeric;
 pub use place::{KeyPath, Place};
@@ -48,7 +46,6 @@ pub use problem::{Problem, Severity};
 pub use reading::{Document, Reported, Sources};
 pub use record::{Definition, Kind, Record};
 pub use refusal::Refusal;
-pub use secret::SecretKey;
 pub use section::Section;
 pub use syntax::Syntax;
 pub use value::Found;

@@ -35,18 +35,10 @@ fn network(text: &str) -> Result<IpNet, Refusal> {
 }
 
 fn any_network(text: &str) -> Option<IpNet> {
-    let (address, prefix) = match text.split_once('/') {
-        Some((address, prefix)) => (address, Some(prefix)),
-        None => (text, None),
-    };
-    let address = in_brackets(address)?;
-    match prefix {
-        None => Some(IpNet::from(address)),
-        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-            IpNet::new(address, digits.parse().ok()?).ok()
-        }
-        Some(_) => None,
-    }
+    let Some((address, digits)) = text.split_once('/') else { return in_brackets(text).map(IpNet::from) };
+    // A sign is none of the prefix, though it would be parsed.
+    let is_prefix = digits.bytes().all(|byte| byte.is_ascii_digit());
+    IpNet::new(in_brackets(address)?, digits.parse().ok().filter(|_| is_prefix)?).ok()
 }
 
 /// An address without or with brackets; `localhost` is the one name that needs no resolver, and stands for

@@ -70,13 +70,10 @@ impl Record {
     /// The first block outside of entries, or the first section, that has `key`.
     #[must_use]
     pub fn home(&self, key: &str) -> Option<&str> {
-        let definitions = self.order.iter().filter_map(|name| self.definitions.get(name));
-        let mut homes = definitions.filter(|definition| !definition.label.contains('*'));
-        homes.find(|definition| definition.keys.contains_key(key)).map(|home| home.label.as_str()).or_else(
-            || {
-                let top = self.definitions.values().find(|definition| definition.label.is_empty())?;
-                top.keys.contains_key(key).then_some("the top of the file")
-            },
-        )
+        let in_order = self.order.iter().filter_map(|name| self.definitions.get(name));
+        let outside = in_order.filter(|definition| !definition.label.contains('*'));
+        let top = self.definitions.values().filter(|definition| definition.label.is_empty());
+        let home = outside.chain(top).find(|definition| definition.keys.contains_key(key))?;
+        Some(if home.label.is_empty() { "the top of the file" } else { &home.label })
     }
 }

@@ -60,12 +60,6 @@ impl<'d> Section<'d> {
         &self.layers[0].path
     }
 
-    /// Where this block stands.
-    #[must_use]
-    pub fn place(&self) -> Option<Place> {
-        self.layers[0].place
-    }
-
     /// Which layer problems of the block are reported of: the first one that the document has.
     pub(super) fn reported_layer(&self) -> usize {
         self.layers.iter().position(|layer| layer.node.is_some()).unwrap_or(0)
@@ -91,7 +85,7 @@ impl<'d> Section<'d> {
     /// The key `name`, for which the variable `variable` stands in if it is set nowhere.
     pub fn key_or_variable(&self, name: &'static str, variable: &str) -> Key<'d> {
         let key = self.key(name);
-        let variable = self.document.variables.named(variable);
+        let variable = self.document.variables.others.get(variable);
         let path = key.path().clone();
         let stand_in = Layer { path, place: None, node: None, variable: None };
         let stand_in = variable.map(|variable| stand_in.under(variable));

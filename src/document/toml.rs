@@ -60,7 +60,7 @@ impl Reader<'_> {
             let read = self.value(value);
             self.builder.pair(&mut map, name.to_string(), place, read)
         });
-        whole(place, Value::Map(map), read)
+        whole(place, Value::Map(map), &read)
     }
 
     fn value(&mut self, value: &Spanned<DeValue<'_>>) -> Read {
@@ -75,7 +75,7 @@ impl Reader<'_> {
                     let read = self.value(item);
                     self.builder.item(&mut items, read)
                 });
-                return whole(place, Value::List(items), read);
+                return whole(place, Value::List(items), &read);
             }
             DeValue::String(text) => Value::Text { text: text.to_string(), is_plain: false },
             DeValue::Boolean(truth) => Value::Boolean(*truth),

@@ -60,7 +60,7 @@ impl<'d, T> Found<'d, T> {
 
     fn or_of(self, default: T, origin: Origin) -> T {
         if let (false, Some(show)) = (self.is_set(), &self.show) {
-            self.key.note(show(&default), origin);
+            self.key.note(Some((show(&default), origin)));
         }
         self.value.unwrap_or(default)
     }
@@ -89,16 +89,18 @@ impl<'d, T> Found<'d, T> {
 
     /// The value as `read` takes it, which says what is wrong if it does not.
     pub fn read_as<U, R: Into<Refusal>>(self, read: impl FnOnce(T) -> Result<U, R>) -> Found<'d, U> {
-        let (value, is_refused) = self.key.accept(self.value.map(read));
-        Found { key: self.key, value, is_wrong: self.is_wrong || is_refused, show: None }
+        let read = self.value.map(|value| self.key.accept(read(value)));
+        let is_wrong = self.is_wrong || matches!(read, Some(None));
+        Found { key: self.key, value: read.flatten(), is_wrong, show: None }
     }
 
     /// The same value, unless `check` says what is wrong with it.
     #[must_use]
     pub fn check<R: Into<Refusal>>(mut self, check: impl FnOnce(&T) -> Result<(), R>) -> Self {
-        let (checked, is_refused) = self.key.accept(self.value.as_ref().map(check));
-        self.is_wrong |= is_refused;
-        self.value = self.value.filter(|_| checked.is_some());
+        if self.value.as_ref().is_some_and(|value| self.key.accept(check(value)).is_none()) {
+            self.is_wrong = true;
+            self.value = None;
+        }
         self
     }
 }
@@ -112,22 +114,25 @@ impl<'d> Key<'d> {
         show: impl Fn(&T) -> Yaml + 'd,
     ) -> Found<'d, T> {
         self.record(kind);
-        let (value, is_wrong) = self.accept(self.node().map(read));
+        let read = self.node().map(|node| self.accept(read(node)));
+        let is_wrong = matches!(read, Some(None));
+        let value = read.flatten();
         match &value {
             Some(value) => self.note_set(show(value)),
-            None => self.note_or_reserve(None),
+            None => self.note(None),
         }
         Found { key: self.clone(), value, is_wrong, show: Some(Box::new(show)) }
     }
 
-    /// The value, and whether it was refused, which is reported.
-    fn accept<T, R: Into<Refusal>>(&self, read: Option<Result<T, R>>) -> (Option<T>, bool) {
-        let Some(Err(refusal)) = read else { return (read.and_then(Result::ok), false) };
-        let Refusal { message, hint, is_wrong_kind } = refusal.into();
-        if is_wrong_kind || !self.block.has_no_effect {
-            self.fault(message).hint_if(hint);
-        }
-        (None, true)
+    /// The value that was read; reports why it is refused.
+    pub(super) fn accept<T, R: Into<Refusal>>(&self, read: Result<T, R>) -> Option<T> {
+        let refused = |refusal: R| {
+            let Refusal { message, hint, is_wrong_kind } = refusal.into();
+            if is_wrong_kind || !self.block.has_no_effect {
+                self.fault(message).hint_if(hint);
+            }
+        };
+        read.map_err(refused).ok()
     }
 
     /// A text. A value that YAML takes for a number or a boolean is refused.

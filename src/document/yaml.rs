@@ -15,7 +15,6 @@ use super::builder::{Builder, Read, Size, Stop, whole};
 use super::node::{Map, Node, Value};
 use super::place::Place;
 use super::problem::Problem;
-use super::word::resolve;
 
 /// What saphyr says of an alias whose anchor it has not seen.
 const UNKNOWN_ANCHOR: &str = "while parsing node, found unknown anchor";
@@ -85,7 +84,7 @@ impl<'t> Reader<'t> {
                 self.builder.begin(at)?;
                 let mut items = Vec::new();
                 let read = self.items(&mut items);
-                let node = whole(at, Value::List(items), read)?;
+                let node = whole(at, Value::List(items), &read)?;
                 self.keep(anchor, &node)?;
                 Ok(node)
             }
@@ -94,7 +93,7 @@ impl<'t> Reader<'t> {
                 let (mut map, mut merges) = (Map::default(), Map::default());
                 let read = self.pairs(&mut map, &mut merges);
                 merge(&mut map, merges);
-                let node = whole(at, Value::Map(map), read)?;
+                let node = whole(at, Value::Map(map), &read)?;
                 self.keep(anchor, &node)?;
                 Ok(node)
             }
@@ -225,6 +224,42 @@ fn hint(info: &str) -> &'static str {
     ];
     let hint = HINTS.iter().find(|(part, _)| info.contains(part)).map(|(_, hint)| *hint);
     hint.unwrap_or("look at the indentation of this line and the one before")
+}
+
+/// What `word` is without quotes, if it is no text: the core schema of YAML 1.2, as serde_yaml reads it.
+/// Numbers may also be binary (`0b1`), and `yes` and `on` are texts.
+fn resolve(word: &str) -> Option<Value> {
+    match word {
+        "" | "~" | "null" | "Null" | "NULL" => return Some(Value::Null),
+        "true" | "True" | "TRUE" => return Some(Value::Boolean(true)),
+        "false" | "False" | "FALSE" => return Some(Value::Boolean(false)),
+        ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" => return Some(Value::Float(f64::INFINITY)),
+        "-.inf" | "-.Inf" | "-.INF" => return Some(Value::Float(f64::NEG_INFINITY)),
+        ".nan" | ".NaN" | ".NAN" => return Some(Value::Float(f64::NAN)),
+        _ => {}
+    }
+    let (sign, digits) = match word.split_at_checked(1) {
+        Some((sign @ ("+" | "-"), digits)) => (sign, digits),
+        _ => ("", word),
+    };
+    if digits.starts_with(['+', '-']) {
+        return None;
+    }
+    for (prefix, radix) in [("0x", 16), ("0o", 8), ("0b", 2)] {
+        if let Some(digits) = digits.strip_prefix(prefix) {
+            let is_number = digits.chars().all(|c| c.is_digit(radix));
+            let number = i128::from_str_radix(&format!("{sign}{digits}"), radix);
+            return number.ok().filter(|_| is_number).map(Value::Integer);
+        }
+    }
+    // As `mode: 0640`: a text, since what it means differs between readers.
+    if digits.len() > 1 && digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    if let Ok(number) = word.parse() {
+        return Some(Value::Integer(number));
+    }
+    word.parse().ok().filter(|number: &f64| number.is_finite()).map(Value::Float)
 }
 
 fn can_merge(node: &Node) -> bool {
