@@ -90,9 +90,6 @@ const METHODS: &[(&str, Option<Method>)] = &[
     ("none", Some(Method::None)),
 ];
 
-const VALIDATIONS: &[(&str, Validation)] =
-    &[("introspection", Validation::Introspection), ("jwks", Validation::Jwks), ("auto", Validation::Auto)];
-
 /// Reads `backend_oidc_auth` of an entry; nothing if it is not enabled.
 pub fn backend(entry: &Section<'_>) -> Option<ClientSettings> {
     client(&entry.renamed_key("backend_oidc_auth", "oidc_auth").section("BackendOidc"))
@@ -102,15 +99,21 @@ pub fn backend(entry: &Section<'_>) -> Option<ClientSettings> {
 pub fn tokens(entry: &Section<'_>) -> Option<TokenSettings> {
     let block = entry.key("sasl_oidc_auth").section("SaslOidc");
     let is_enabled = block.key("enabled").flag().or(false);
-    let validation = block.key("validation").choice(VALIDATIONS).or(Validation::Introspection);
+    let validation = block.key("validation").choice(&[
+        ("introspection", Validation::Introspection),
+        ("jwks", Validation::Jwks),
+        ("auto", Validation::Auto),
+    ]);
+    let validation = validation.or(Validation::Introspection);
     let jwks_cache_ttl = block.key("jwks_cache_ttl").duration(JWKS_TTL).or(Duration::from_mins(5));
     let account_claim = account_claim(&block.key("account_claim"), is_enabled);
     let require_audience = block.key("require_audience").flag().or(false);
-    let audiences = audiences(&block, require_audience, is_enabled);
+    let mut audiences = audiences(&block, require_audience, is_enabled);
     let issuers = issuers(&block, is_enabled);
     let client = client(&block)?;
-    let own = || vec![client.client_id.clone()];
-    let audiences = audiences.map(|named| if named.is_empty() { own() } else { named });
+    if let Some(named) = audiences.as_mut().filter(|named| named.is_empty()) {
+        named.push(client.client_id.clone());
+    }
     Some(TokenSettings {
         client,
         validation,

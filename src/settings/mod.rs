@@ -108,25 +108,25 @@ pub fn parse(file_name: &Path, text: &str) -> Read {
 /// # Errors
 /// All problems in the order of the file.
 pub fn parse_as(file_name: &Path, text: &str, options: Options<'_>) -> Read {
-    parse_and(file_name, text, options, [], false, |_| ())
-        .map(|(settings, warnings, ())| (settings, warnings))
+    parse_and(file_name, text, options, [], None).map(|(settings, warnings, _)| (settings, warnings))
 }
 
-/// As [`Read`], with something more.
-type ReadAnd<T> = Result<(Configuration, Vec<Problem>, T), Vec<Problem>>;
+/// As [`Read`], with the effective configuration; empty if it was not asked for.
+type ReadAndDumped = Result<(Configuration, Vec<Problem>, String), Vec<Problem>>;
 
-fn parse_and<T>(
+/// Checks `text`; `changed_only` asks for the effective configuration, and says whether it is without
+/// defaults.
+fn parse_and(
     file_name: &Path,
     text: &str,
     options: Options<'_>,
     warnings: impl IntoIterator<Item = Problem>,
-    is_dumped: bool,
-    then: impl FnOnce(&Document<'_>) -> T,
-) -> ReadAnd<T> {
+    changed_only: Option<bool>,
+) -> ReadAndDumped {
     let text = source::normal(text);
     let document = Document::read(&text, sources(file_name, options));
     document.add(warnings);
-    if is_dumped {
+    if changed_only.is_some() {
         document.keep_effective();
     }
     // A tree of a part of the text would bring problems that are none.
@@ -136,13 +136,11 @@ fn parse_and<T>(
     }
     if settings.as_ref().is_some_and(|settings| settings.server.http.proxy.is_none()) {
         let variable = |name: &str| options.environment.iter().find(|(known, _)| known == name);
-        let complaints = proxy_complaints(|name| variable(name).map(|(_, text)| text.clone()));
-        document.add(
-            complaints.into_iter().map(|told| Problem::warning_of_file(Path::new(&told.variable), told.why)),
-        );
+        let complaints = proxy_complaints(|name| variable(name).map(|(_, text)| text.clone())).into_iter();
+        document.add(complaints.map(|told| Problem::warning_of_file(Path::new(&told.variable), told.why)));
     }
-    let also = then(&document);
-    document.finish(settings).map(|(settings, warnings)| (settings, warnings, also))
+    let dumped = changed_only.map(|changed_only| document.effective(changed_only)).unwrap_or_default();
+    document.finish(settings).map(|(settings, warnings)| (settings, warnings, dumped))
 }
 
 /// The path of the admin socket by what can be read of `text`; else the usual one.

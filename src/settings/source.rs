@@ -8,8 +8,8 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::{Options, ReadAnd, parse_and};
-use crate::document::{CREDENTIALS, Document, Holds, Place, Problem, Syntax, exposure};
+use super::{Options, ReadAndDumped, parse_and};
+use crate::document::{CREDENTIALS, Holds, Place, Problem, Syntax, exposure};
 use crate::export::settings::VARIABLES;
 use crate::http::is_proxy_variable;
 
@@ -34,8 +34,8 @@ impl Location {
     /// Reads the configuration with the variables of the process. `is_jailed` says whether the process is
     /// in its `server.chroot`. Beside the result stands the file.
     pub fn read(&self, is_jailed: bool) -> (PathBuf, super::Read) {
-        let (path, read) = self.read_and(is_jailed, false, |_| ());
-        (path, read.map(|(settings, warnings, ())| (settings, warnings)))
+        let (path, read) = self.read_and(is_jailed, None);
+        (path, read.map(|(settings, warnings, _)| (settings, warnings)))
     }
 
     /// The effective configuration in YAML, each value with its origin as a comment, without secrets; with
@@ -44,7 +44,7 @@ impl Location {
     /// # Errors
     /// All problems in the order of the file.
     pub fn dump(&self, changed_only: bool) -> Result<(String, Vec<Problem>), Vec<Problem>> {
-        let (_, read) = self.read_and(false, true, |document| document.effective(changed_only));
+        let (_, read) = self.read_and(false, Some(changed_only));
         read.map(|(_, warnings, text)| (text, warnings))
     }
 
@@ -57,12 +57,7 @@ impl Location {
         super::admin_socket(path, &read(path).map(|(text, _)| text).unwrap_or_default(), options)
     }
 
-    fn read_and<T>(
-        &self,
-        is_jailed: bool,
-        is_dumped: bool,
-        then: impl FnOnce(&Document<'_>) -> T,
-    ) -> (PathBuf, ReadAnd<T>) {
+    fn read_and(&self, is_jailed: bool, changed_only: Option<bool>) -> (PathBuf, ReadAndDumped) {
         let found = match &self.file {
             Some(path) => Ok((path.clone(), None)),
             None => search(&directories()),
@@ -75,7 +70,7 @@ impl Location {
         let options = Options { syntax: self.syntax, environment: &environment, is_jailed };
         let read = match read(&path) {
             Ok((text, exposed)) => {
-                parse_and(&path, &text, options, beside.into_iter().chain(exposed), is_dumped, then)
+                parse_and(&path, &text, options, beside.into_iter().chain(exposed), changed_only)
             }
             Err(problem) => Err(vec![*problem]),
         };

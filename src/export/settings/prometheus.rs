@@ -16,7 +16,6 @@ use crate::model::secret::Secret;
 const DEFAULT_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// The port of OpenTelemetry's exporters for Prometheus.
 const DEFAULT_PORT: u16 = 9464;
-const TLS_VERSIONS: &[(&str, bool)] = &[("1.2", false), ("1.3", true)];
 
 /// The endpoint, if it is enabled.
 #[derive(Clone)]
@@ -85,7 +84,7 @@ fn path(key: &Key<'_>) -> String {
 fn tls(block: &Section<'_>) -> Option<Arc<ServerConfig>> {
     let is_enabled = block.key("enabled").flag().or(false);
     let [cert, key] = ["cert", "key"].map(|name| block.key(name).text());
-    let only_1_3 = block.key("min_tls_version").word_choice(TLS_VERSIONS).or(false);
+    let only_1_3 = block.key("min_tls_version").word_choice(&[("1.2", false), ("1.3", true)]).or(false);
     if !is_enabled {
         no_effect([cert.key, key.key], "without `enabled: true`");
         return None;

@@ -5,13 +5,11 @@ use std::time::Duration;
 
 use crate::document::{Kind, Section};
 
-const TRANSPORTS: &[(&str, bool)] = &[("json", false), ("grpc", true)];
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(1);
-const TLS_VERSIONS: &[(&str, bool)] = &[("1.2", false), ("1.3", true)];
 
 /// Reads `transport` and `grpc` of an entry; returns whether it asks for gRPC.
 pub(crate) fn grpc(entry: &Section<'_>) -> bool {
-    let is_grpc = entry.key("transport").choice(TRANSPORTS).or(false);
+    let is_grpc = entry.key("transport").choice(&[("json", false), ("grpc", true)]).or(false);
     let grpc = entry.key("grpc");
     let block = grpc.section("Grpc");
     let address = block.key("address").text();
@@ -28,7 +26,7 @@ pub(crate) fn grpc(entry: &Section<'_>) -> bool {
     for name in ["root_ca", "client_cert", "client_key", "server_name"] {
         tls.key(name).text();
     }
-    tls.key("min_tls_version").word_choice(TLS_VERSIONS);
+    tls.key("min_tls_version").word_choice(&[("1.2", false), ("1.3", true)]);
     if grpc.is_own() {
         grpc.key_error("not built yet");
     }

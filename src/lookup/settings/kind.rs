@@ -1,16 +1,49 @@
 //! What maps alone, and policies alone, set.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
-use super::entry::statuses;
-use super::{Inherited, Kind, MapSettings, PolicySettings};
+use super::{Inherited, statuses};
 use crate::document::{self, Refusal, Section, nearest, no_effect, size};
 use crate::lookup::template::ATTRIBUTES;
-use crate::model::OnFailure;
-use crate::model::domain;
+use crate::model::{OnFailure, domain};
 
-const EMPTY_VALUE: &[(&str, bool)] = &[("error", false), ("not_found", true)];
-const ON_FAILURE: &[(&str, bool)] = &[("temp", false), ("not_found", true)];
+/// The section of an entry, and the keys that only this section has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// An entry of `socket_maps`.
+    Map(MapSettings),
+    /// An entry of `policy_services`.
+    Policy(PolicySettings),
+}
+
+/// The keys of `socket_maps` alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MapSettings {
+    /// `server.socketmap_max_reply_size`: the most bytes of a reply's payload.
+    pub max_reply: usize,
+    /// `on_failure: not_found`, instead of `temp`.
+    pub failure_is_not_found: bool,
+    /// `perm_as_temp`: what would be PERM is TEMP.
+    pub perm_as_temp: bool,
+    /// `empty_value: not_found`, instead of `error`.
+    pub empty_is_not_found: bool,
+    /// `not_found_status`: these statuses say "no such key".
+    pub not_found_status: Vec<u16>,
+    /// `false_is_not_found`: the value `false` says "no such key".
+    pub false_is_not_found: bool,
+    /// `domains`, as they are compared; if set, keys of other domains are not found without a call.
+    pub domains: Option<HashSet<String>>,
+}
+
+/// The keys of `policy_services` alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicySettings {
+    /// `on_failure`.
+    pub on_failure: OnFailure,
+    /// `cache_key`: the attributes that make cached requests differ; `None`: all but the usual exceptions.
+    pub cache_key: Option<Vec<String>>,
+}
 
 /// Reads `server.socketmap_max_reply_size`. The Go program's range ends at a gigabyte, which no Postfix takes and
 /// which would be a buffer for each connection.
@@ -26,9 +59,15 @@ pub(super) fn map(entry: &Section<'_>, inherited: &Inherited, status: u16) -> Ki
     let names = domains.iter().filter_map(|item| item.text().read_as(|name| domain(&name)).get()).collect();
     let map = MapSettings {
         max_reply: inherited.max_reply,
-        empty_is_not_found: entry.key("empty_value").choice(EMPTY_VALUE).or(false),
+        empty_is_not_found: entry
+            .key("empty_value")
+            .choice(&[("error", false), ("not_found", true)])
+            .or(false),
         false_is_not_found: flag("false_is_not_found"),
-        failure_is_not_found: entry.key("on_failure").choice(ON_FAILURE).or(false),
+        failure_is_not_found: entry
+            .key("on_failure")
+            .choice(&[("temp", false), ("not_found", true)])
+            .or(false),
         perm_as_temp: flag("perm_as_temp"),
         not_found_status: statuses(
             entry,

@@ -2,43 +2,43 @@
 //!
 //! | keys | file |
 //! |---|---|
-//! | of an entry of either section | `entry` |
 //! | of maps alone, of policies alone | `kind` |
 //! | `target`, `payload`, `recipient_delimiter` | `template` |
 //! | what requests carry, also those of logins | `headers` |
-//! | what bounds and spares requests | `cache`, `pool` |
+//! | what bounds and spares requests | `bounds` |
 //! | `transport`, `grpc` | `grpc` |
 //!
 //! What can be wrong is found here and not at the first lookup.
 
-mod cache;
-mod entry;
+mod bounds;
 mod grpc;
 mod headers;
 mod kind;
-mod pool;
 mod template;
 
-use std::collections::HashSet;
 use std::time::Duration;
 
-use hyper::header::HeaderMap;
+use hyper::header::{AUTHORIZATION, HeaderMap};
 use url::Url;
 
-use crate::document::Entries;
+use crate::document::{self, Entries, Section, no_effect};
+use crate::http::settings::warn_of_plain_http;
 use crate::lookup::template::{Names, Template};
 use crate::lookup::value::Field;
-use crate::model::OnFailure;
+use crate::model::LONGEST_BUDGET;
 use crate::observe::metrics::Component;
-use crate::oidc::ClientSettings;
+use crate::oidc::{self, ClientSettings};
 
-pub use cache::{ServerCache, server_cache};
-pub(crate) use entry::{MIN_TIMEOUT, status_code, statuses};
+pub use bounds::{CacheSettings, PoolSettings, ServerCache, listener_pool, pool, server_cache};
 pub(crate) use grpc::grpc;
 pub(crate) use headers::{RequestSettings, request};
-pub use kind::max_reply;
-pub use pool::{listener_pool, pool};
+pub use kind::{Kind, MapSettings, PolicySettings, max_reply};
 pub(crate) use template::target;
+
+/// Shorter than any lookup.
+pub(crate) const MIN_TIMEOUT: Duration = Duration::from_millis(1);
+
+const ABSENT: &[(&str, Absent)] = &[("not_found", Absent::NotFound), ("error", Absent::Failure)];
 
 /// What an entry takes from `server`.
 #[derive(Debug, Clone, Copy)]
@@ -57,7 +57,7 @@ pub struct Inherited {
 
 /// Reads the entries of `socket_maps` or `policy_services`; `names` says which of them.
 pub fn read(entries: &Entries<'_>, names: Names, inherited: &Inherited) -> Vec<LookupSettings> {
-    entries.read(|name, entry| entry::read(name, entry, names, inherited))
+    entries.read(|name, block| entry(name, block, names, inherited))
 }
 
 /// An entry of `socket_maps` or `policy_services`, checked.
@@ -161,61 +161,82 @@ pub enum Absent {
     Failure,
 }
 
-/// The section of an entry, and the keys that only this section has.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kind {
-    /// An entry of `socket_maps`.
-    Map(MapSettings),
-    /// An entry of `policy_services`.
-    Policy(PolicySettings),
+/// Reads the entry `name`.
+fn entry(name: &str, entry: &Section<'_>, names: Names, inherited: &Inherited) -> Option<LookupSettings> {
+    of_logins(entry);
+    let target = template::target(entry, Some(names), true);
+    let method = entry.key("method").choice(&[("POST", Method::Post), ("GET", Method::Get)]).or(Method::Post);
+    let RequestSettings { headers, compress_request, compress_response, bearer } =
+        request(entry, method == Method::Post);
+    let payload = template::payload(entry, method, names, &headers);
+    let value_field = entry.key("value_field").text().required();
+    let error_field = entry.key("error_field").text().read_as(|text| Field::parse(&text));
+    let no_error_value = entry.key("no_error_value").word();
+    if !error_field.is_set() {
+        no_effect([no_error_value.key.clone()], "without `error_field`");
+    }
+    let path = target.as_ref().and_then(|(_, path)| path.as_ref());
+    let recipient_delimiter =
+        template::recipient_delimiter(entry, path, payload.as_ref().and_then(Option::as_ref));
+    if let Some((url, _)) = &target
+        && (bearer.is_some() || headers.contains_key(AUTHORIZATION))
+    {
+        warn_of_plain_http(&entry.key("target"), url, "credentials");
+    }
+    let status_code = status_code(entry);
+    let timeout = entry.key("timeout").duration(MIN_TIMEOUT..=LONGEST_BUDGET);
+    Some(LookupSettings {
+        name: name.to_owned(),
+        status_code,
+        error_field: error_field.get(),
+        no_error_value: no_error_value.or(String::new()),
+        absent_value: entry.key("absent_value").choice(ABSENT).or(Absent::NotFound),
+        cache: bounds::cache(entry, names, inherited.outage),
+        timeout: timeout.or_inherit(inherited.timeout.min(LONGEST_BUDGET), "server.http_client.timeout"),
+        recipient_delimiter,
+        kind: match names {
+            Names::Map => kind::map(entry, inherited, status_code),
+            Names::Policy => kind::policy(entry),
+        },
+        method,
+        headers,
+        compress_request,
+        compress_response,
+        bearer,
+        pool: inherited.pool,
+        log_keys: inherited.log_keys,
+        // Last: a problem of these must not hide the others'.
+        value_field: Field::parse_or_whole(&value_field?),
+        payload: payload?,
+        url: target.as_ref()?.0.clone(),
+        path: target?.1,
+    })
 }
 
-/// The keys of `socket_maps` alone.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MapSettings {
-    /// `server.socketmap_max_reply_size`: the most bytes of a reply's payload.
-    pub max_reply: usize,
-    /// `on_failure: not_found`, instead of `temp`.
-    pub failure_is_not_found: bool,
-    /// `perm_as_temp`: what would be PERM is TEMP.
-    pub perm_as_temp: bool,
-    /// `empty_value: not_found`, instead of `error`.
-    pub empty_is_not_found: bool,
-    /// `not_found_status`: these statuses say "no such key".
-    pub not_found_status: Vec<u16>,
-    /// `false_is_not_found`: the value `false` says "no such key".
-    pub false_is_not_found: bool,
-    /// `domains`, as they are compared; if set, keys of other domains are not found without a call.
-    pub domains: Option<HashSet<String>>,
+/// Warns of what logins alone may have.
+fn of_logins(entry: &Section<'_>) {
+    let checked = entry.without_effect();
+    oidc::settings::tokens(&checked);
+    let is_grpc = grpc(&checked);
+    checked.key("default_local_port").word();
+    let keys = ["sasl_oidc_auth", "default_local_port", "grpc"].map(|name| entry.key(name));
+    no_effect(keys.into_iter().chain(is_grpc.then(|| entry.key("transport"))), "outside dovecot_sasl");
 }
 
-/// The keys of `policy_services` alone.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PolicySettings {
-    /// `on_failure`.
-    pub on_failure: OnFailure,
-    /// `cache_key`: the attributes that make cached requests differ; `None`: all but the usual exceptions.
-    pub cache_key: Option<Vec<String>>,
+/// Reads `status_code`.
+pub(crate) fn status_code(entry: &Section<'_>) -> u16 {
+    entry.key("status_code").status().or(200)
 }
 
-/// `cache`: when an answer of the past may be given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CacheSettings {
-    /// `server.response_cache.ttl`, if not off: how long an answer stands in for a failure; zero: never.
-    pub outage: Duration,
-    /// `cache.fresh`: how long it is given without a request; zero by default.
-    pub fresh: Duration,
-    /// `cache.negative`: the same for "not found".
-    pub negative: Duration,
-    /// `cache.stale_while_revalidate`: how long beyond `fresh`, while a request is made.
-    pub stale_while_revalidate: Duration,
-}
-
-/// `worker_pool`: how many lookups run, and how many wait before the listeners stop accepting.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PoolSettings {
-    /// `max_workers`; 256 by default.
-    pub workers: usize,
-    /// `max_queue`; ten times `max_workers` by default.
-    pub queue: usize,
+/// Reads a list of status codes. `accepting` is the entry's `status_code`; `message` says that it cannot be
+/// among them.
+pub(crate) fn statuses(entry: &Section<'_>, name: &'static str, accepting: u16, message: &str) -> Vec<u16> {
+    let codes = entry.key(name).list(document::Kind::Count).into_iter().filter_map(|item| {
+        let code = item.status().get()?;
+        if code == accepting {
+            item.error(message);
+        }
+        Some(code)
+    });
+    codes.collect()
 }

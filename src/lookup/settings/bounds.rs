@@ -1,15 +1,38 @@
-//! `server.response_cache`, and an entry's `cache`.
+//! `cache` and `worker_pool`, of an entry, a listener, and of `server`.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::CacheSettings;
-use crate::document::{Section, no_effect};
+use crate::document::{Found, Section, no_effect, size};
 use crate::lookup::template::Names;
 
 const WEEK: Duration = Duration::from_hours(168);
 const TTL: RangeInclusive<Duration> = Duration::from_secs(1)..=WEEK;
 const MIB: u64 = 1024 * 1024;
+/// More lookups than a host could have connections for.
+const MAX_WORKERS: u64 = 1 << 20;
+
+/// `cache`: when an answer of the past may be given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CacheSettings {
+    /// `server.response_cache.ttl`, if not off: how long an answer stands in for a failure; zero: never.
+    pub outage: Duration,
+    /// `cache.fresh`: how long it is given without a request; zero by default.
+    pub fresh: Duration,
+    /// `cache.negative`: the same for "not found".
+    pub negative: Duration,
+    /// `cache.stale_while_revalidate`: how long beyond `fresh`, while a request is made.
+    pub stale_while_revalidate: Duration,
+}
+
+/// `worker_pool`: how many lookups run, and how many wait before the listeners stop accepting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolSettings {
+    /// `max_workers`; 256 by default.
+    pub workers: usize,
+    /// `max_queue`; ten times `max_workers` by default.
+    pub queue: usize,
+}
 
 /// `server.response_cache`.
 #[derive(Debug, Clone, Copy)]
@@ -56,4 +79,34 @@ pub(super) fn cache(entry: &Section<'_>, names: Names, outage: Duration) -> Cach
         block.key("negative").warning("has no effect: a policy answers with actions alone");
     }
     cache
+}
+
+/// Reads `server.worker_pool`.
+#[must_use]
+pub fn pool(server: &Section<'_>) -> PoolSettings {
+    let (workers, queue) = keys(server);
+    settings(workers.or(256), queue)
+}
+
+/// Reads `worker_pool` of a listener; nothing if it has none.
+#[must_use]
+pub fn listener_pool(listener: &Section<'_>) -> Option<PoolSettings> {
+    let (workers, queue) = keys(listener);
+    if !workers.is_set() {
+        no_effect([queue.key], "without `max_workers`");
+        return None;
+    }
+    workers.get().map(|workers| settings(workers, queue))
+}
+
+type Count<'d> = Found<'d, u64>;
+
+fn keys<'d>(block: &Section<'d>) -> (Count<'d>, Count<'d>) {
+    let pool = block.key("worker_pool").section("WorkerPool");
+    let workers = pool.key("max_workers").count(1..=MAX_WORKERS);
+    (workers, pool.key("max_queue").count(1..=10 * MAX_WORKERS))
+}
+
+fn settings(workers: u64, queue: Count<'_>) -> PoolSettings {
+    PoolSettings { workers: size(workers), queue: size(queue.or(10 * workers)) }
 }
