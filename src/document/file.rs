@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 
+use super::dump::HIDDEN;
 use super::key::Key;
 use super::refusal::Refusal;
 use super::section::Section;
@@ -78,6 +79,17 @@ impl Found<'_, String> {
     }
 }
 
+/// What [`not_dumped`] says.
+pub const DUMPED: &str = "`config dump` shows this in place of a value that it hides; write the value itself";
+
+/// Refuses what the output of `config dump` has in place of a secret: a copy of it is not a configuration.
+///
+/// # Errors
+/// What the value is.
+pub fn not_dumped<T: AsRef<str>>(text: &T) -> Result<(), &'static str> {
+    if text.as_ref() == HIDDEN { Err(DUMPED) } else { Ok(()) }
+}
+
 /// A secret: the key itself, or the one that names its file.
 pub struct SecretKey<'d> {
     given: Found<'d, String>,
@@ -89,7 +101,7 @@ impl<'d> Section<'d> {
     /// displaces the other in the document, a block's own the one that it would inherit.
     pub fn secret(&self, name: &'static str, file: &'static str) -> SecretKey<'d> {
         let (given, file) = Key::nearer(self.key(name), self.key(file));
-        SecretKey { given: given.hidden_text(), file: file.text() }
+        SecretKey { given: given.hidden_text().check(not_dumped), file: file.text() }
     }
 }
 

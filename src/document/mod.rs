@@ -38,7 +38,7 @@ mod yaml;
 
 pub use blocks::Entries;
 pub use dump::HIDDEN;
-pub use file::{CREDENTIALS, Holds, SecretKey, exposure};
+pub use file::{CREDENTIALS, DUMPED, Holds, SecretKey, exposure, not_dumped};
 pub use key::Key;
 pub use network::numeric;
 pub use place::{KeyPath, Place};

@@ -19,7 +19,7 @@ use url::Url;
 
 use super::is_loopback;
 use super::tls::{self, Identity, Trust};
-use crate::document::{Found, HIDDEN, Holds, Key, Section, no_effect, size};
+use crate::document::{DUMPED, Found, HIDDEN, Holds, Key, Section, no_effect, size};
 
 /// The ranges of the Go program.
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(1);
@@ -203,6 +203,7 @@ pub(crate) fn url(key: &Key<'_>, text: &str) -> Option<Url> {
         _ if text.chars().any(|c| c.is_control() || c.is_whitespace()) => {
             "a URL holds no blanks and no control characters".to_owned()
         }
+        _ if text.strip_suffix(HIDDEN).is_some_and(|start| start.ends_with('?')) => DUMPED.to_owned(),
         Ok(url) if !matches!(url.scheme(), "http" | "https") => {
             "a URL begins with http:// or https://".to_owned()
         }

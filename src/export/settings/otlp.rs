@@ -9,7 +9,7 @@ use std::fmt;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
-use crate::document::{Key, Kind, Section};
+use crate::document::{Key, Kind, Section, not_dumped};
 use crate::http::settings::url;
 
 /// The port of OTLP over HTTP.
@@ -112,7 +112,7 @@ fn endpoint_url(key: &Key<'_>, text: &str, is_insecure: bool) -> Option<Url> {
 fn all_headers(key: &Key<'_>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, key) in key.pairs(Kind::Word) {
-        let Some(value) = key.hidden_word().get() else { continue };
+        let Some(value) = key.hidden_word().check(not_dumped).get() else { continue };
         match (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(&value)) {
             (Ok(name), Ok(mut value)) => {
                 value.set_sensitive(true);

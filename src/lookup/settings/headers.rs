@@ -7,7 +7,7 @@ use hyper::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue,
 };
 
-use crate::document::{Key, Kind, Section};
+use crate::document::{Key, Kind, Section, not_dumped};
 use crate::http::settings::basic_authorization;
 use crate::observe::redact::REDACTED;
 use crate::oidc;
@@ -122,6 +122,7 @@ fn header(line: &str) -> Result<(HeaderName, HeaderValue), String> {
     if value.is_empty() {
         return Err(format!("`{name}` has no value"));
     }
+    not_dumped(&value)?;
     let Ok(mut value) = HeaderValue::from_str(value) else {
         return Err(format!("the value of `{name}` must be printable ASCII"));
     };

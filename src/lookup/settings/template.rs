@@ -6,7 +6,7 @@ use hyper::header::{CONTENT_TYPE, HeaderMap};
 use url::Url;
 
 use super::Method;
-use crate::document::{Key, Section};
+use crate::document::{Key, Section, not_dumped};
 use crate::http::settings::{plain_url, shown};
 use crate::lookup::template::path::has_dots;
 use crate::lookup::template::{Error, Names, Template};
@@ -19,7 +19,7 @@ pub(super) fn payload(
     headers: &HeaderMap,
 ) -> Option<Option<Template>> {
     let key = entry.key("payload");
-    let payload = key.hidden_text();
+    let payload = key.hidden_text().check(not_dumped);
     if method == Method::Get {
         if payload.is_set() {
             key.warning("has no effect: a GET has no body");
