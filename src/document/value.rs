@@ -234,8 +234,11 @@ impl<'d> Key<'d> {
             if let Some((_, value)) = choices.iter().find(|(name, _)| *name == text) {
                 return Ok(value.clone());
             }
+            let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
             let refused = Refusal::from(format!("must be one of: {}", names.join(", ")));
-            Err(match nearest(&text, names.iter().copied()) {
+            let mut with_word = names.iter().filter(|name| name.split('_').any(|word| word == text));
+            let with_word = with_word.next().filter(|_| with_word.next().is_none());
+            Err(match nearest(&text, names.iter().copied()).or(with_word.copied()) {
                 Some(near) => refused.hint(format!("did you mean `{near}`?")),
                 None => refused,
             })

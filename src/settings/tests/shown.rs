@@ -114,3 +114,41 @@ fn no_problem_shows_a_secret() {
         assert!(!format!("{problems:?}").contains("s3cret"), "{text}");
     }
 }
+
+/// `config dump` hides secrets: a configuration made of a copy would send the sign for them.
+#[test]
+fn a_copy_of_what_a_dump_hides_is_refused() {
+    let otlp = "otel_enabled: true, otel_traces_enabled: true, otel_exporter_otlp_endpoint: 'h:1'";
+    for (text, place) in [
+        (map("    http_auth_basic: …\n"), "6:22 socket_maps.m.http_auth_basic"),
+        (map("").replace("'{}'", "…"), "4:14 socket_maps.m.payload"),
+        (map("    custom_headers: ['A: …']\n"), "6:22 socket_maps.m.custom_headers[0]"),
+        (map("").replace("localhost/", "localhost/?…"), "3:13 socket_maps.m.target"),
+        (
+            map(
+                "    backend_oidc_auth: {enabled: true, configuration_uri: 'https://h/', client_id: a, client_secret: …}\n",
+            ),
+            "6:102 socket_maps.m.backend_oidc_auth.client_secret",
+        ),
+        (
+            format!("server: {{observability: {{{otlp}, otel_exporter_otlp_headers: {{a: …}}}}}}\n"),
+            "1:141 server.observability.otel_exporter_otlp_headers.a",
+        ),
+    ] {
+        assert_eq!(told(&text), [format!("{place}: {}", crate::document::DUMPED)], "{text}");
+    }
+}
+
+#[test]
+fn a_word_of_a_name_is_enough_for_a_hint() {
+    for (kind, hint) in [
+        ("policy", "policy_service"),
+        ("map", "socket_map"),
+        ("sasl", "dovecot_sasl"),
+        ("dovecot", "dovecot_sasl"),
+    ] {
+        let text = format!("server: {{listen: [{{kind: {kind}, type: tcp, address: '127.0.0.1'}}]}}\n");
+        let told = told(&text);
+        assert!(told.len() == 1 && told[0].ends_with(&format!("(did you mean `{hint}`?)")), "{told:?}");
+    }
+}
