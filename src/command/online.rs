@@ -155,13 +155,13 @@ impl<'c> Goals<'c> {
             for entry in entries {
                 let user = format!("{kind} {}", entry.name);
                 goals.origin(&entry.url, &user);
-                goals.bearer(entry.bearer.as_ref(), &user);
+                goals.bearer(entry.request.bearer.as_ref(), &user);
             }
         }
         for entry in &config.logins {
             let user = format!("login {}", entry.name);
             goals.origin(&entry.url, &user);
-            goals.bearer(entry.bearer.as_ref(), &user);
+            goals.bearer(entry.request.bearer.as_ref(), &user);
             if let Some(tokens) = &entry.tokens {
                 goals.provider(&tokens.client.configuration_uri, Needs::of_tokens(tokens), &user);
             }

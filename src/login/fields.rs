@@ -24,7 +24,7 @@ pub(super) fn read(
     if answer::is_temporary(reply) {
         return Err(Failure::Status(reply.status));
     }
-    let inflated = compress::inflate(reply, settings.compress_response);
+    let inflated = compress::inflate(reply, settings.request.compress_response);
     let body = object(reply, &inflated);
     if settings.denied_status.contains(&reply.status) {
         let body = body.ok();
@@ -62,7 +62,7 @@ pub(super) fn denies(settings: &LoginSettings, reply: &Reply) -> bool {
     else {
         return false;
     };
-    let inflated = compress::inflate(reply, settings.compress_response);
+    let inflated = compress::inflate(reply, settings.request.compress_response);
     object(reply, &inflated).is_ok_and(|body| matches!(verdict(fields, &body), Ok(false)))
 }
 

@@ -81,8 +81,8 @@ impl LoginEntry {
             name: &settings.name,
             url: &settings.url,
             method: "POST",
-            headers: &settings.headers,
-            bearer: settings.bearer.as_ref(),
+            headers: &settings.request.headers,
+            bearer: settings.request.bearer.as_ref(),
             workers: settings.pool.workers,
             queue: settings.pool.queue,
         };
@@ -169,13 +169,13 @@ impl LoginEntry {
         };
         // A 401 without `Auth-Status` refuses the broker's credentials, not the user's.
         let refuses = |reply: &_| answer::refuses_our_token(&self.settings, reply);
-        let ours = || Redactor::of_headers(&self.settings.headers);
+        let ours = || Redactor::of_headers(&self.settings.request.headers);
         explain::note(|| {
             let origin = self.settings.url.origin().ascii_serialization();
             let path = shown::path(request.path.as_str());
             explain::redact(ours);
             explain::redact(|| path.redactor);
-            let names = self.settings.headers.keys().chain(own.iter().map(|(name, _)| name));
+            let names = self.settings.request.headers.keys().chain(own.iter().map(|(name, _)| name));
             let names = names.map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
             format!("request: POST {origin}{} ({names}), the login of {user:?} as JSON", path.text)
         });
@@ -216,7 +216,7 @@ impl LoginEntry {
             .filter_map(|name| header(name).map(|value| format!(" {name}: {value}")));
         let mut said: String = headers.collect();
         if self.settings.fields.is_some() {
-            let inflated = compress::inflate(reply, self.settings.compress_response).ok().flatten();
+            let inflated = compress::inflate(reply, self.settings.request.compress_response).ok().flatten();
             said.push(' ');
             said.push_str(&explain::shown(inflated.as_deref().unwrap_or(&reply.body)));
         }
@@ -271,6 +271,7 @@ fn address(text: &str) -> Option<IpAddr> {
 mod tests {
     use super::*;
     use crate::lookup::PoolSettings;
+    use crate::lookup::settings::RequestSettings;
     use crate::model::OnFailure;
     use std::time::Duration;
 
@@ -278,9 +279,12 @@ mod tests {
         LoginSettings {
             name: "smtp".to_owned(),
             url: "http://127.0.0.1:1/auth".parse().expect("a URL"),
-            headers: hyper::header::HeaderMap::new(),
-            compress_request: false,
-            compress_response: false,
+            request: RequestSettings {
+                headers: hyper::header::HeaderMap::new(),
+                compress_request: false,
+                compress_response: false,
+                bearer: None,
+            },
             timeout: LOGIN_BUDGET,
             status_code: 200,
             denied_status: Vec::new(),
@@ -292,7 +296,6 @@ mod tests {
             penalty: true,
             penalty_exempt: Vec::new(),
             attempts: 8,
-            bearer: None,
             tokens: None,
             pool: PoolSettings { workers: 1, queue: 1 },
         }

@@ -34,5 +34,5 @@ pub(super) fn body(settings: &LoginSettings, login: &Login, user: &str, password
     }
     // A map of strings is always JSON.
     let body = serde_json::to_vec(&members).unwrap_or_default();
-    if settings.compress_request { compress::deflate(&body).into() } else { body.into() }
+    if settings.request.compress_request { compress::deflate(&body).into() } else { body.into() }
 }

@@ -15,8 +15,7 @@ use crate::lookup::PoolSettings;
 use crate::lookup::settings::{self, Inherited, MIN_TIMEOUT, RequestSettings};
 use crate::lookup::value::Field;
 use crate::model::{LOGIN_BUDGET, OnFailure};
-use crate::oidc;
-use crate::oidc::{ClientSettings, TokenSettings};
+use crate::oidc::{self, TokenSettings};
 
 /// The range of `failure_delay`: after the longest, a denial still arrives before Postfix gives up.
 const FAILURE_DELAY: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(6);
@@ -30,12 +29,8 @@ pub struct LoginSettings {
     pub name: String,
     /// `target`: http or https, with a host.
     pub url: Url,
-    /// `custom_headers`, `http_auth_basic`; `Content-Type` is application/json by default.
-    pub headers: HeaderMap,
-    /// `http_request_compression`: the body is sent as gzip.
-    pub compress_request: bool,
-    /// `http_response_compression`: the answer may be gzip. Its body is read by `fields` alone.
-    pub compress_response: bool,
+    /// What requests carry besides. The body of an answer is read by `fields` alone.
+    pub request: RequestSettings,
     /// `timeout`, else `server.http_client.timeout`; at most 8 s.
     pub timeout: Duration,
     /// `status_code`, 200 by default.
@@ -58,8 +53,6 @@ pub struct LoginSettings {
     pub penalty_exempt: Vec<IpNet>,
     /// `sasl_attempts`: concurrent logins of one remote address and of one name, 8 by default; 0: any.
     pub attempts: usize,
-    /// `backend_oidc_auth`, if enabled.
-    pub bearer: Option<ClientSettings>,
     /// `sasl_oidc_auth`, if enabled: then tokens may log in.
     pub tokens: Option<TokenSettings>,
     /// `server.worker_pool`.
@@ -80,7 +73,7 @@ pub struct Fields {
 impl LoginSettings {
     /// The URLs of its API and of its identity providers.
     pub fn urls(&self) -> impl Iterator<Item = &Url> {
-        let clients = self.bearer.iter().chain(self.tokens.iter().map(|tokens| &tokens.client));
+        let clients = self.request.bearer.iter().chain(self.tokens.iter().map(|tokens| &tokens.client));
         clients.map(|client| &client.configuration_uri).chain([&self.url])
     }
 }
@@ -96,8 +89,7 @@ fn entry(name: &str, entry: &Section<'_>, inherited: &Inherited) -> Option<Login
     if let Some(url) = &url {
         warn_of_plain_http(&entry.key("target"), url, "passwords");
     }
-    let RequestSettings { headers, compress_request, compress_response, bearer } =
-        settings::request(entry, true);
+    let request = settings::request(entry, true);
     let tokens = oidc::settings::tokens(entry);
     of_lookups(entry);
     let status_code = settings::status_code(entry);
@@ -107,10 +99,7 @@ fn entry(name: &str, entry: &Section<'_>, inherited: &Inherited) -> Option<Login
     let (penalty, penalty_exempt) = penalty(entry);
     Some(LoginSettings {
         name: name.to_owned(),
-        headers,
-        compress_request,
-        compress_response,
-        bearer,
+        request,
         tokens,
         status_code,
         denied_status,

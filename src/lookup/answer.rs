@@ -17,7 +17,7 @@ pub(super) fn read(settings: &LookupSettings, reply: &Reply) -> Result<Answer, F
             _ => Err(Failure::Status(reply.status)),
         };
     }
-    let inflated = compress::inflate(reply, settings.compress_response)?;
+    let inflated = compress::inflate(reply, settings.request.compress_response)?;
     let body = inflated.as_deref().unwrap_or(&reply.body);
     let document = Value::parse(body)?;
     let (said_no_error, value) = match (document.object(), &settings.value_field) {

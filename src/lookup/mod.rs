@@ -75,8 +75,8 @@ impl LookupEntry {
             name: &settings.name,
             url: &settings.url,
             method: settings.method.name(),
-            headers: &settings.headers,
-            bearer: settings.bearer.as_ref(),
+            headers: &settings.request.headers,
+            bearer: settings.request.bearer.as_ref(),
             workers: settings.pool.workers,
             queue: settings.pool.queue,
         };

@@ -42,8 +42,8 @@ impl Rendered {
     pub(super) fn note(&self, settings: &LookupSettings) -> String {
         let origin = settings.url.origin().ascii_serialization();
         let own = self.headers.iter().map(|(name, _)| name);
-        let own = own.filter(|name| !settings.headers.contains_key(*name));
-        let names: Vec<_> = settings.headers.keys().chain(own).map(HeaderName::as_str).collect();
+        let own = own.filter(|name| !settings.request.headers.contains_key(*name));
+        let names: Vec<_> = settings.request.headers.keys().chain(own).map(HeaderName::as_str).collect();
         // A lookup that an untraced request began is not rendered for a trace.
         let (path, body) = self.shown.as_ref().map_or(("/…", "…"), |(path, body)| (path, body));
         format!("request: {} {origin}{path} ({}) {body}", self.method, names.join(", "))
@@ -76,7 +76,7 @@ pub(super) fn render(
     if let Some(payload) = &settings.payload {
         body.reserve(1024);
         payload.render(input, &mut body)?;
-        if settings.compress_request {
+        if settings.request.compress_request {
             body = compress::deflate(&body);
         }
     }
@@ -100,7 +100,7 @@ pub(super) fn render(
 fn for_people(settings: &LookupSettings, input: Input<'_>) -> Result<(String, String), Unsendable> {
     explain::redact(|| redactor(settings));
     let [path, body] = parts(settings, input)?;
-    let packed = if settings.compress_request { " (sent as gzip)" } else { "" };
+    let packed = if settings.request.compress_request { " (sent as gzip)" } else { "" };
     Ok((path.text, format!("{}{packed}", body.text)))
 }
 
@@ -115,7 +115,7 @@ fn parts(settings: &LookupSettings, input: Input<'_>) -> Result<[Shown; 2], Unse
 
 /// The secrets that the entry itself may hold: in headers, in the query, in the payload.
 pub(super) fn redactor(settings: &LookupSettings) -> Redactor {
-    let mut redactor = Redactor::of_headers(&settings.headers);
+    let mut redactor = Redactor::of_headers(&settings.request.headers);
     let nothing = Input { name: &settings.name, lookup: LookupInput::Key(""), delimiters: "" };
     for part in parts(settings, nothing).into_iter().flatten() {
         redactor.extend(part.redactor);

@@ -27,15 +27,16 @@ const OF_CLIENT: [&str; 9] = [
 ];
 
 /// What the requests of an entry have in common.
-pub(crate) struct RequestSettings {
-    /// All headers but the token of `backend_oidc_auth`.
-    pub(crate) headers: HeaderMap,
-    /// The body is sent as gzip.
-    pub(crate) compress_request: bool,
-    /// The answer may be gzip.
-    pub(crate) compress_response: bool,
-    /// `backend_oidc_auth`, if it is enabled.
-    pub(crate) bearer: Option<ClientSettings>,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestSettings {
+    /// `custom_headers`, `http_auth_basic`, those for gzip; `Content-Type` is application/json by default.
+    pub headers: HeaderMap,
+    /// `http_request_compression`: the body is sent as gzip.
+    pub compress_request: bool,
+    /// `http_response_compression`: the answer may be gzip.
+    pub compress_response: bool,
+    /// `backend_oidc_auth`, if enabled.
+    pub bearer: Option<ClientSettings>,
 }
 
 /// Reads what the requests of an entry carry; `has_body` says whether they have a body.

@@ -18,7 +18,7 @@ mod template;
 
 use std::time::Duration;
 
-use hyper::header::{AUTHORIZATION, HeaderMap};
+use hyper::header::AUTHORIZATION;
 use url::Url;
 
 use crate::document::{self, Entries, Section, no_effect};
@@ -27,11 +27,12 @@ use crate::lookup::template::{Names, Template};
 use crate::lookup::value::Field;
 use crate::model::LONGEST_BUDGET;
 use crate::observe::metrics::Component;
-use crate::oidc::{self, ClientSettings};
+use crate::oidc;
 
 pub use bounds::{CacheSettings, PoolSettings, ServerCache, listener_pool, pool, server_cache};
 pub(crate) use grpc::grpc;
-pub(crate) use headers::{RequestSettings, request};
+pub use headers::RequestSettings;
+pub(crate) use headers::request;
 pub use kind::{Kind, MapSettings, PolicySettings, max_reply};
 pub(crate) use template::target;
 
@@ -73,14 +74,10 @@ pub struct LookupSettings {
     pub url: Url,
     /// The path and query of `target` if they hold insertions.
     pub path: Option<Template>,
-    /// `custom_headers`, `http_auth_basic`, those for gzip; `Content-Type` is application/json by default.
-    pub headers: HeaderMap,
+    /// What requests carry besides.
+    pub request: RequestSettings,
     /// `payload`; `None` for GET.
     pub payload: Option<Template>,
-    /// `http_request_compression`: the body is sent as gzip.
-    pub compress_request: bool,
-    /// `http_response_compression`: the answer may be gzip.
-    pub compress_response: bool,
     /// `timeout`, else `server.http_client.timeout`; at most 90 s.
     pub timeout: Duration,
     /// `status_code`, 200 by default.
@@ -97,8 +94,6 @@ pub struct LookupSettings {
     pub absent_value: Absent,
     /// `cache`, with `server.response_cache`.
     pub cache: CacheSettings,
-    /// `backend_oidc_auth`, where enabled.
-    pub bearer: Option<ClientSettings>,
     /// `server.worker_pool`.
     pub pool: PoolSettings,
     /// `server.logging.log_keys`.
@@ -108,7 +103,7 @@ pub struct LookupSettings {
 impl LookupSettings {
     /// The URLs of its API and of its identity provider.
     pub fn urls(&self) -> impl Iterator<Item = &Url> {
-        self.bearer.iter().map(|client| &client.configuration_uri).chain([&self.url])
+        self.request.bearer.iter().map(|client| &client.configuration_uri).chain([&self.url])
     }
 
     /// What kind of entry this is.
@@ -166,9 +161,8 @@ fn entry(name: &str, entry: &Section<'_>, names: Names, inherited: &Inherited) -
     of_logins(entry);
     let target = template::target(entry, Some(names), true);
     let method = entry.key("method").choice(&[("POST", Method::Post), ("GET", Method::Get)]).or(Method::Post);
-    let RequestSettings { headers, compress_request, compress_response, bearer } =
-        request(entry, method == Method::Post);
-    let payload = template::payload(entry, method, names, &headers);
+    let request = request(entry, method == Method::Post);
+    let payload = template::payload(entry, method, names, &request.headers);
     let value_field = entry.key("value_field").text().required();
     let error_field = entry.key("error_field").text().read_as(|text| Field::parse(&text));
     let no_error_value = entry.key("no_error_value").word();
@@ -179,7 +173,7 @@ fn entry(name: &str, entry: &Section<'_>, names: Names, inherited: &Inherited) -
     let recipient_delimiter =
         template::recipient_delimiter(entry, path, payload.as_ref().and_then(Option::as_ref));
     if let Some((url, _)) = &target
-        && (bearer.is_some() || headers.contains_key(AUTHORIZATION))
+        && (request.bearer.is_some() || request.headers.contains_key(AUTHORIZATION))
     {
         warn_of_plain_http(&entry.key("target"), url, "credentials");
     }
@@ -199,10 +193,7 @@ fn entry(name: &str, entry: &Section<'_>, names: Names, inherited: &Inherited) -
             Names::Policy => kind::policy(entry),
         },
         method,
-        headers,
-        compress_request,
-        compress_response,
-        bearer,
+        request,
         pool: inherited.pool,
         log_keys: inherited.log_keys,
         // Last: a problem of these must not hide the others'.

@@ -31,18 +31,18 @@ const TEXT: &str = "socket_maps:
 fn an_entry_takes_and_takes_back() {
     let config = good(TEXT);
     let [plain, own, none] = &config.maps[..] else { panic!("three maps") };
-    assert_eq!((plain.compress_request, plain.status_code), (true, 201));
-    assert_eq!(plain.headers["authorization"], "Basic am9lOnB3");
-    assert_eq!(plain.headers["b"], "2");
-    assert_eq!((own.compress_request, own.status_code), (false, 200));
-    assert!(!own.headers.contains_key("authorization"));
+    assert_eq!((plain.request.compress_request, plain.status_code), (true, 201));
+    assert_eq!(plain.request.headers["authorization"], "Basic am9lOnB3");
+    assert_eq!(plain.request.headers["b"], "2");
+    assert_eq!((own.request.compress_request, own.status_code), (false, 200));
+    assert!(!own.request.headers.contains_key("authorization"));
     let names: Vec<_> =
-        ["a", "b", "c"].iter().map(|name| own.headers[*name].to_str().expect("text")).collect();
+        ["a", "b", "c"].iter().map(|name| own.request.headers[*name].to_str().expect("text")).collect();
     assert_eq!(names, ["1", "3", "4"]);
     assert_eq!((own.cache.fresh, own.cache.negative), (Duration::ZERO, Duration::from_secs(3)));
     assert_eq!(none.url.host_str(), Some("other.localhost"));
     assert_eq!(none.cache.negative, Duration::ZERO);
-    assert!(!none.headers.contains_key("a"));
+    assert!(!none.request.headers.contains_key("a"));
 }
 
 #[test]
@@ -88,10 +88,11 @@ fn blocks_are_switched_off_key_by_key() {
         let lines = format!("    value_field: v\n    backend_oidc_auth: {own}\n");
         text.replace("    value_field: v\n", &lines)
     };
-    let bearer = good(&text).maps.remove(0).bearer.expect("inherited");
+    let bearer = good(&text).maps.remove(0).request.bearer.expect("inherited");
     assert_eq!(bearer.authentication, Authentication::SecretBasic(Secret::new("s3cret".to_owned())));
-    assert_eq!(good(&with("{enabled: false}")).maps[0].bearer, None);
-    let bearer = good(&with("{client_id: y, client_secret: ~}")).maps.remove(0).bearer.expect("enabled");
+    assert_eq!(good(&with("{enabled: false}")).maps[0].request.bearer, None);
+    let bearer =
+        good(&with("{client_id: y, client_secret: ~}")).maps.remove(0).request.bearer.expect("enabled");
     assert_eq!((bearer.client_id.as_str(), bearer.authentication), ("y", Authentication::None));
     one(
         &with("{client_secret_file: /dev/null}"),
@@ -105,7 +106,7 @@ fn an_old_name_is_read_as_the_new_one() {
     let text = map(&format!("    oidc_auth: {oidc}\n"));
     one(&text, "6:5 warning socket_maps.m.oidc_auth: is read as `backend_oidc_auth`, its name today");
     let (config, _) = check(&text).expect("one warning");
-    assert_eq!(config.maps[0].bearer.as_ref().map(|bearer| bearer.client_id.as_str()), Some("x"));
+    assert_eq!(config.maps[0].request.bearer.as_ref().map(|bearer| bearer.client_id.as_str()), Some("x"));
     one(
         &map("    oidc_auth: {}\n    backend_oidc_auth: {}\n"),
         "6:5 socket_maps.m.oidc_auth: `backend_oidc_auth` is given as well",

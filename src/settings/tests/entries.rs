@@ -18,9 +18,9 @@ fn a_map_says_how_it_asks_and_what_answers_mean() {
     cache: {outage: false, fresh: 10s, negative: 5s, stale_while_revalidate: 1m}
 "#));
     let map = &config.maps[0];
-    assert_eq!(map.headers["authorization"], "Basic am9lOnA6dw==");
-    assert!(map.headers["authorization"].is_sensitive());
-    assert!(map.compress_request && map.compress_response);
+    assert_eq!(map.request.headers["authorization"], "Basic am9lOnA6dw==");
+    assert!(map.request.headers["authorization"].is_sensitive());
+    assert!(map.request.compress_request && map.request.compress_response);
     assert_eq!((map.method, map.absent_value), (Method::Post, Absent::Failure));
     assert_eq!(map.cache.stale_while_revalidate, Duration::from_secs(60));
     let Kind::Map(own) = &map.kind else { panic!("a map") };
@@ -217,7 +217,7 @@ fn secrets_may_stand_in_files() {
         |name: &str| map(&format!("    http_auth_basic_file: {}\n", directory.path().join(name).display()));
     private(&file, "joe:s3cret\r\n\n");
     let config = good(&at("secret"));
-    assert_eq!(config.maps[0].headers["authorization"], "Basic am9lOnMzY3JldA==");
+    assert_eq!(config.maps[0].request.headers["authorization"], "Basic am9lOnMzY3JldA==");
     assert!(!format!("{config:?}").contains("czNjcmV0"));
     one(&at("other"), "6:27 socket_maps.m.http_auth_basic_file: the file cannot be read");
     one(&(at("secret") + "    http_auth_basic: a:b\n"), "`http_auth_basic` is given as well");

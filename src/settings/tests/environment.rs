@@ -50,7 +50,7 @@ port: 5",
     assert_eq!(config.server.http.proxy.as_ref().map(url::Url::as_str), Some("http://127.0.0.1:3128/"));
     let policy = &config.policies[0];
     assert_eq!(policy.timeout, Duration::from_secs(7));
-    assert_eq!(policy.headers["c"], "d,e");
+    assert_eq!(policy.request.headers["c"], "d,e");
     assert_eq!(policy.cache.fresh, Duration::from_secs(5));
     assert_eq!(policy.value_field, crate::lookup::value::Field::Name("v".to_owned()));
 }
@@ -169,7 +169,7 @@ fn what_is_wrong_in_a_variable_names_it_and_not_its_value() {
 fn a_variable_displaces_the_twin_of_its_secret() {
     let text = map("    http_auth_basic_file: /nowhere\n");
     let config = good_under(&text, &[("PFXHTTP_SOCKET_MAPS_M_HTTP_AUTH_BASIC", "joe:pw")]);
-    assert_eq!(config.maps[0].headers["authorization"], "Basic am9lOnB3");
+    assert_eq!(config.maps[0].request.headers["authorization"], "Basic am9lOnB3");
 }
 
 #[test]

@@ -39,9 +39,9 @@ fn tokens(keys: &str) -> TokenSettings {
 fn a_login_needs_its_target_alone() {
     let login = settings("");
     assert_eq!((login.name.as_str(), login.url.as_str()), ("l", "http://127.9.9.9/auth"));
-    assert_eq!(login.headers["content-type"], "application/json");
-    assert_eq!(login.headers.len(), 1);
-    assert!(!login.compress_request && !login.compress_response);
+    assert_eq!(login.request.headers["content-type"], "application/json");
+    assert_eq!(login.request.headers.len(), 1);
+    assert!(!login.request.compress_request && !login.request.compress_response);
     assert_eq!(login.timeout, LOGIN_BUDGET, "what http_client says is more");
     assert_eq!((login.status_code, login.denied_status.len()), (200, 0));
     assert!(!login.accept_bare_status);
@@ -50,7 +50,7 @@ fn a_login_needs_its_target_alone() {
     assert_eq!(login.failure_delay, Duration::from_secs(2));
     assert!(login.penalty && login.penalty_exempt.is_empty());
     assert_eq!((login.attempts, login.fields), (8, None));
-    assert!(login.bearer.is_none() && login.tokens.is_none());
+    assert!(login.request.bearer.is_none() && login.tokens.is_none());
     assert_eq!(login.pool, PoolSettings { workers: 256, queue: 2560 });
 }
 
@@ -71,11 +71,11 @@ fn each_key_has_its_effect() {
     penalty_exempt: [10.0.0.0/8, 192.0.2.1, '2001:db8::/32', '[2001:db8::1]', '[fe80::]/64']
 "#,
     );
-    assert_eq!(login.headers["authorization"], "Basic am9lOnB3");
-    assert!(login.headers["authorization"].is_sensitive());
-    assert_eq!(login.headers["content-type"], "application/vnd.x");
-    assert_eq!(login.headers["a"], "b");
-    assert!(login.compress_request && login.compress_response);
+    assert_eq!(login.request.headers["authorization"], "Basic am9lOnB3");
+    assert!(login.request.headers["authorization"].is_sensitive());
+    assert_eq!(login.request.headers["content-type"], "application/vnd.x");
+    assert_eq!(login.request.headers["a"], "b");
+    assert!(login.request.compress_request && login.request.compress_response);
     assert_eq!((login.timeout, login.status_code), (Duration::from_millis(500), 204));
     assert_eq!(login.denied_status, [401, 403]);
     assert_eq!(login.on_failure, OnFailure::Fail);
@@ -134,7 +134,7 @@ fn a_login_inherits_and_stays_within_its_budget() {
     assert_eq!((one.failure_delay, one.penalty_exempt.len()), (Duration::from_secs(1), 1));
     assert_eq!((other.failure_delay, other.penalty_exempt.len()), (Duration::ZERO, 0));
     assert!(one.tokens.is_some() && other.tokens.is_none());
-    assert!(one.headers.contains_key("a") && other.headers.contains_key("a"));
+    assert!(one.request.headers.contains_key("a") && other.request.headers.contains_key("a"));
 }
 
 #[test]
@@ -363,7 +363,7 @@ fn both_blocks_take_every_auth_method() {
             let client = if block == "sasl_oidc_auth" {
                 login.tokens.take().map(|tokens| tokens.client)
             } else {
-                login.bearer.take()
+                login.request.bearer.take()
             };
             client.expect("it is enabled").authentication
         };

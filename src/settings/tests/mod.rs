@@ -183,9 +183,9 @@ fn the_seeds_example_loads() {
     let map = &config.maps[0];
     assert!(matches!(&map.kind, Kind::Map(map) if map.max_reply == 5000));
     assert_eq!(map.timeout, Duration::from_secs(90), "inherited and capped");
-    assert!(map.headers["authorization"].is_sensitive());
-    assert_eq!(map.headers["content-type"], "application/json");
-    assert_eq!(map.headers["host"], "example.org");
+    assert!(map.request.headers["authorization"].is_sensitive());
+    assert_eq!(map.request.headers["content-type"], "application/json");
+    assert_eq!(map.request.headers["host"], "example.org");
     let policy = &config.policies[0];
     assert!(matches!(&policy.kind, Kind::Policy(policy) if policy.on_failure == OnFailure::Disconnect));
     assert_eq!((policy.timeout, policy.status_code), (Duration::from_millis(500), 200));

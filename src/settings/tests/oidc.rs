@@ -15,7 +15,7 @@ fn backend(keys: &str) -> String {
 }
 
 fn bearer(keys: &str) -> ClientSettings {
-    good(&backend(keys)).maps.remove(0).bearer.expect("it is enabled")
+    good(&backend(keys)).maps.remove(0).request.bearer.expect("it is enabled")
 }
 
 fn secret(text: &str) -> Secret {
@@ -42,8 +42,8 @@ fn a_block_says_who_we_are() {
     let client = bearer(&LEAST.replace('x', "4711"));
     assert_eq!((client.client_id.as_str(), client.scopes.len()), ("4711", 0));
     let policy = backend(LEAST).replace("socket_maps", "policy_services");
-    assert!(good(&policy).policies[0].bearer.is_some());
-    assert!(good(&map("")).maps[0].bearer.is_none());
+    assert!(good(&policy).policies[0].request.bearer.is_some());
+    assert!(good(&map("")).maps[0].request.bearer.is_none());
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn a_secret_that_the_method_does_not_use_is_told() {
     assert!(told(&text)[0].starts_with("6:106 warning "), "{:?}", told(&text));
     let (config, _) = check(&text).expect("a warning");
     assert_eq!(
-        config.maps[0].bearer.as_ref().map(|bearer| &bearer.authentication),
+        config.maps[0].request.bearer.as_ref().map(|bearer| &bearer.authentication),
         Some(&Authentication::None)
     );
 }
@@ -217,10 +217,10 @@ fn a_private_key_is_read_at_load() {
 fn a_token_takes_the_place_of_authorization() {
     let lines = "    custom_headers: ['Authorization: Bearer s3cret', 'A: b']\n";
     let config = good(&(backend(LEAST) + lines));
-    assert!(!config.maps[0].headers.contains_key("authorization"));
-    assert_eq!(config.maps[0].headers["a"], "b");
+    assert!(!config.maps[0].request.headers.contains_key("authorization"));
+    assert_eq!(config.maps[0].request.headers["a"], "b");
     let off = backend("enabled: false") + lines;
-    assert!(good(&off).maps[0].headers.contains_key("authorization"));
+    assert!(good(&off).maps[0].request.headers.contains_key("authorization"));
     one(
         &(backend(LEAST) + "    http_auth_basic: a:b\n"),
         "7:5 socket_maps.m.http_auth_basic: `backend_oidc_auth` is enabled as well",
