@@ -5,7 +5,6 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use hyper::header::HeaderMap;
 use ipnet::IpNet;
 use url::Url;
 
