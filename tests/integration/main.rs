@@ -10,6 +10,7 @@
 //! * `mail_clients` and `doveadm` log in with real programs (packages `swaks`, `curl`, `dovecot-core`).
 //! * `oidc` starts a real identity provider (`make provider`, which needs npm).
 //! * `metrics` has its numbers checked by promtool (package `prometheus`).
+//! * `machine` runs the commands of the documentation (root, and packages `postfix` and `python3`).
 //!
 //! All other tests speak the protocols of these programs themselves. The client is the shipped static
 //! program: `make build` makes it, `PFXHTTP_CLIENT` names another. No test is skipped: where a program
@@ -37,6 +38,9 @@ mod connection_pool;
 mod credential_files;
 mod delayed_ack;
 mod dialogues;
+mod docs_commands;
+mod docs_examples;
+mod docs_links;
 mod drain;
 mod exim;
 mod failure_reasons;
@@ -85,7 +89,6 @@ mod privileges;
 mod proxy;
 mod query_answers;
 mod query_output;
-mod readme_examples;
 mod reload;
 mod reload_effects;
 mod reload_refused;

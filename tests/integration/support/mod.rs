@@ -6,6 +6,8 @@
 //!                                                                 └─────▶ oidc, fake_provider
 //! ```
 //!
+//! `book` reads the documentation, whose commands run in a `machine`.
+//!
 //! `sasl` is a peer for logins, `mail_clients` and `doveadm` are real programs that log in;
 //! `auth_server` is what they ask where no broker is meant. `exim` and `sendmail` are other mail
 //! servers that ask the broker.
@@ -15,6 +17,7 @@
 pub(crate) mod auth_server;
 pub(crate) mod backend;
 pub(crate) mod blackhole;
+pub(crate) mod book;
 pub(crate) mod broker;
 pub(crate) mod certificates;
 pub(crate) mod check;
@@ -31,6 +34,7 @@ pub(crate) mod gzip;
 pub(crate) mod http;
 pub(crate) mod jwt;
 pub(crate) mod load;
+pub(crate) mod machine;
 pub(crate) mod mail_clients;
 pub(crate) mod marker;
 pub(crate) mod metrics;
