@@ -1,5 +1,5 @@
 # pfxhttp. `make demo` shows pfxhttp at work, `make test` tests everything, `make bench` measures it,
-# `make deb` makes a package, `make install` installs it.
+# `make deb` makes a package, `make install` installs it, `make docs` makes the book.
 
 CARGO  ?= cargo
 BROKER := target/release/pfxhttp-broker
@@ -25,6 +25,8 @@ STAGED     := target/staged
 PACKAGES := postfix tinyproxy swaks curl dovecot-core mandoc systemd
 # For promtool, which checks the metrics; the server is not started.
 PACKAGES += prometheus
+# The sample APIs of the book, and the machine in which its commands run.
+PACKAGES += python3 php-cli libnet-ssleay-perl
 # npm, unless it is installed already; npm and the identity provider run on node.
 PACKAGES += $(if $(shell command -v npm),,npm)
 
@@ -38,6 +40,7 @@ PROVIDER := tests/peers/oidc
 MODULES  := $(PROVIDER)/node_modules/.package-lock.json
 
 .PHONY: build demo test bench check packages provider install staged deb rpm test-package completions clean
+.PHONY: docs test-docs
 .PHONY: cargo-deb cargo-generate-rpm
 .DEFAULT_GOAL := build
 
@@ -54,6 +57,17 @@ demo: build
 # The tests of stdio and of Postfix run the client of the release build.
 test: packages provider build
 	$(CARGO) test --locked --features client
+
+# The book, in target/docs/index.html.
+docs:
+	@command -v mdbook >/dev/null || { echo "This needs mdbook: cargo install --locked mdbook" >&2; exit 1; }
+	@mkdir -p target
+	@mdbook build docs >target/docs.log 2>&1; cat target/docs.log; ! grep -E "WARN|ERROR" target/docs.log >/dev/null
+
+# Run it by hand, as root: the sample API in Go (golang-go takes 400 MB), and all other tests of the documentation.
+test-docs: packages build
+	@contrib/test-packages golang-go
+	$(CARGO) test --locked --features client --test integration -- --include-ignored docs_
 
 # Takes some minutes on an idle machine; benches/README.md describes the options and the report.
 bench: build
@@ -100,6 +114,9 @@ install:
 	install -m 644 contrib/prometheus/pfxhttp.rules.yml $(DOC)/prometheus.rules.yml
 	install -m 644 contrib/fail2ban/pfxhttp.conf $(DOC)/fail2ban-filter.conf
 	$(call place,master.cf.example,$(DOC)/master.cf.example)
+	find ARCHITECTURE.md docs/src docs/samples -type f | while read -r page; do \
+	    install -D -m 644 $$page $(DOC)/$$page || exit 1; \
+	done
 	for page in man5/pfxhttp.yml.5 man8/pfxhttp.8 man8/pfxhttp-broker.8 man8/pfxhttp-client.8; do \
 	    $(call place,man/$${page#*/},$(MAN)/$$page) || exit 1; \
 	done

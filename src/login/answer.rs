@@ -13,7 +13,10 @@ use crate::model::{Failure, is_account_name};
 /// Bytes of an account's name.
 const MAX_USER: usize = 512;
 
-/// The decision on the login of `user`, by the first table of logins in the README.
+/// What a response says of the login of `user`.
+///
+/// # Errors
+/// The failure, by the table in docs/src/postfix/logins.md.
 pub(super) fn read(settings: &LoginSettings, user: &str, reply: &Reply) -> Result<Decision, Failure> {
     if let Some(fields) = &settings.fields {
         return fields::read(settings, fields, user, reply);

@@ -12,7 +12,10 @@ use crate::lookup::value::{Field, Object, Value};
 use crate::model::Failure;
 use crate::observe::explain;
 
-/// The decision on the login of `user`, by the second table of logins in the README.
+/// What a response says of the login of `user`.
+///
+/// # Errors
+/// The failure, by the table in docs/src/api/logins-json.md.
 pub(super) fn read(
     settings: &LoginSettings,
     fields: &Fields,

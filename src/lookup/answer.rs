@@ -9,7 +9,10 @@ use super::{Absent, Kind, LookupSettings, MapSettings, request};
 use crate::http::{Reply, compress};
 use crate::model::{Answer, Failure};
 
-/// The answer in a response, by the outcome table of the README.
+/// What a response says.
+///
+/// # Errors
+/// The failure, by the table in docs/src/api/replies.md.
 pub(super) fn read(settings: &LookupSettings, reply: &Reply) -> Result<Answer, Failure> {
     if reply.status != settings.status_code {
         return match &settings.kind {

@@ -147,10 +147,10 @@ fn a_wrong_block_is_found() {
     for (info, text, is_wrong) in [
         ("yaml", good, false),
         ("yaml", "server:\n  tsl: {enabled: true}\n", true),
-        ("yaml", "dovecot_sasl:\n  users: {target: \"https://h/\", http_auth_basic_file: /etc/x}\n", true),
+        ("yaml", "socket_maps:\n  m: {target: \"https://h/\", http_auth_basic_file: /etc/x}\n", true),
         ("yaml refused", good, true),
         ("yaml refused", "server: 1\n", false),
-        ("json", "{", true),
+        ("json", "{\n", true),
         ("toml", "[server]\nx = 1\n", true),
         ("", "make\n", true),
         ("python", "print(1)\n", true),

@@ -1,7 +1,11 @@
-//! Links and anchors of the documentation resolve, the table of contents lists each page, and README.md is short.
+//! Links and anchors of the documentation resolve, files and commands that its text names exist, the table of contents
+//! lists each page, and README.md is short.
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
+
+use clap::CommandFactory;
+use pfxhttp::command::cli::Cli;
 
 use crate::support::book::{Page, pages, root};
 
@@ -94,26 +98,66 @@ fn the_readme_and_the_glossary_are_short() {
     assert!((10..=20).contains(&words), "the glossary has {words} words");
 }
 
+/// The literals in the text, outside of blocks, with their places.
+fn literals() -> Vec<(String, String)> {
+    let mut literals = Vec::new();
+    for page in pages().into_iter().chain(MORE.map(Page::read)) {
+        for (line, text) in page.prose() {
+            let words = text.split('`').skip(1).step_by(2);
+            literals.extend(words.map(|word| (format!("{}:{line}", page.name), word.to_owned())));
+        }
+    }
+    literals
+}
+
 /// Directories of the source whose files the documentation names.
 const NAMED: [&str; 8] = ["benches/", "bin/", "contrib/", "docs/", "man/", "src/", "tests/", ".ci/"];
 
 #[test]
-fn the_files_that_the_documentation_names_exist() {
-    let (mut missing, mut found) = (Vec::new(), 0);
-    for page in pages().into_iter().chain(MORE.map(Page::read)) {
-        for (line, text) in page.prose() {
-            for word in text.split('`').skip(1).step_by(2) {
-                let path = word.trim_end_matches('/');
-                if !NAMED.iter().any(|name| word.starts_with(name)) || path.contains([' ', '*', '…', '<']) {
-                    continue;
-                }
-                found += 1;
-                if !root().join(path).exists() {
-                    missing.push(format!("{}:{line}: {path}", page.name));
-                }
-            }
-        }
+fn the_files_that_the_text_names_exist() {
+    let literals = literals();
+    let named = literals.iter().filter(|(_, word)| {
+        NAMED.iter().any(|name| word.starts_with(name)) && !word.contains([' ', '*', '…', '<', '{'])
+    });
+    let named: Vec<_> = named.collect();
+    assert!(named.len() > 20, "files are named: {named:?}");
+    let missing: Vec<_> = named.iter().filter(|(_, path)| !root().join(path).exists()).collect();
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
+/// Whether the program at the beginning of a command accepts the other words.
+fn is_known(command: &str, makefile: &str) -> bool {
+    let words: Vec<_> = command.split_whitespace().collect();
+    match words[0] {
+        "pfxhttp-broker" => match Cli::command().try_get_matches_from(&words) {
+            Ok(_) => true,
+            Err(error) => matches!(
+                error.kind(),
+                // The text names a command without its arguments.
+                clap::error::ErrorKind::MissingRequiredArgument
+                    | clap::error::ErrorKind::MissingSubcommand
+                    | clap::error::ErrorKind::DisplayHelp
+                    | clap::error::ErrorKind::DisplayVersion
+                    | clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+            ),
+        },
+        "make" => words[1..].iter().all(|target| {
+            target.contains('=') || makefile.lines().any(|line| line.split(':').next() == Some(target))
+        }),
+        _ => true,
     }
-    assert!(found > 20, "files are named: {found}");
-    assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
+
+#[test]
+fn the_commands_that_the_text_names_exist() {
+    let makefile = Page::read("Makefile").text;
+    let literals = literals();
+    let is_command = |word: &str| word.starts_with("pfxhttp-broker ") || word.starts_with("make ");
+    let named: Vec<_> = literals.iter().filter(|(_, word)| is_command(word) && !word.contains('…')).collect();
+    assert!(named.len() > 10, "commands are named: {named:?}");
+    let unknown: Vec<_> = named.iter().filter(|(_, command)| !is_known(command, &makefile)).collect();
+    assert!(unknown.is_empty(), "{unknown:#?}");
+    for wrong in ["pfxhttp-broker chek", "pfxhttp-broker check --onlin", "make nothing"] {
+        assert!(!is_known(wrong, &makefile), "{wrong}");
+    }
 }

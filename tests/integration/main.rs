@@ -41,6 +41,7 @@ mod dialogues;
 mod docs_commands;
 mod docs_examples;
 mod docs_links;
+mod docs_samples;
 mod drain;
 mod exim;
 mod failure_reasons;

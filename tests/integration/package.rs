@@ -12,6 +12,8 @@ use std::process::{Command, Output};
 use pfxhttp::settings;
 use tempfile::TempDir;
 
+use crate::support::book::Page;
+
 const MANIFEST: &str = include_str!("../../Cargo.toml");
 
 fn root() -> &'static Path {
@@ -51,31 +53,37 @@ fn files(directory: &Path) -> BTreeMap<String, u32> {
     found
 }
 
+/// The assets of a package: each file with its mode. A `*` stands for the names in one directory.
+fn assets(prefix: &str, files: &BTreeMap<String, u32>) -> BTreeMap<String, u32> {
+    let mut assets = BTreeMap::new();
+    for line in MANIFEST.lines().filter_map(|line| line.trim().strip_prefix(prefix)) {
+        let words: Vec<_> = line.split('"').collect();
+        let mode = u32::from_str_radix(words[4], 8).expect("a mode");
+        let source = words[0].trim_end_matches(".gz");
+        let Some((directory, end)) = source.split_once('*') else {
+            assert_eq!(words[2].trim_start_matches('/').replace("zsh/site-functions", "zsh/vendor-completions"), words[0]);
+            assets.insert(source.to_owned(), mode);
+            continue;
+        };
+        assert_eq!(words[2].trim_start_matches('/'), directory, "a package changes no path");
+        let names = files.keys().filter(|path| {
+            path.strip_prefix(directory).is_some_and(|name| !name.contains('/') && name.ends_with(end))
+        });
+        assets.extend(names.map(|path| (path.clone(), mode)));
+    }
+    assets
+}
+
 #[test]
 fn packages_hold_what_is_installed() {
     let tree = installed("/usr");
     let files = files(tree.path());
-    assert!(files.len() > 20, "{files:?}");
-    let assets = |prefix: &'static str| {
-        let lines = MANIFEST.lines().filter_map(move |line| line.trim().strip_prefix(prefix));
-        lines.map(|line| line.split('"').collect::<Vec<_>>())
-    };
-    let deb: BTreeMap<String, u32> = assets("[\"target/staged/")
-        .map(|words| {
-            assert_eq!(words[0], words[2], "a Debian package changes no path");
-            (words[0].to_owned(), u32::from_str_radix(words[4], 8).expect("a mode"))
-        })
-        .collect();
-    let rpm: BTreeMap<String, u32> = assets("{ source = \"target/staged/")
-        .map(|words| {
-            let mode = u32::from_str_radix(words[4], 8).expect("a mode");
-            (words[0].trim_end_matches(".gz").to_owned(), mode)
-        })
-        .collect();
-    assert_eq!(rpm, files, "package.metadata.generate-rpm");
+    assert!(files.len() > 40, "{files:?}");
+    assert_eq!(assets("{ source = \"target/staged/", &files), files, "package.metadata.generate-rpm");
     // The licence of a Debian package is its file `copyright`.
-    let files: BTreeMap<_, _> = files.into_iter().filter(|(path, _)| !path.ends_with("/LICENSE")).collect();
-    assert_eq!(deb, files, "package.metadata.deb");
+    let is_licence = |path: &str| path.ends_with("/LICENSE");
+    let files: BTreeMap<_, _> = files.into_iter().filter(|(path, _)| !is_licence(path)).collect();
+    assert_eq!(assets("[\"target/staged/", &files), files, "package.metadata.deb");
     for (path, mode) in files {
         let due = match path.as_str() {
             "usr/sbin/pfxhttp-broker" | "usr/libexec/pfxhttp/pfxhttp-client" => 0o755,
@@ -108,6 +116,18 @@ fn an_installation_keeps_the_configuration_and_knows_its_prefix() {
     let destination = format!("DESTDIR={}", tree.path().display());
     assert!(make(&["install", &destination, "PREFIX=/usr/local"]).status.success());
     assert_eq!(text("etc/pfxhttp/pfxhttp.yml"), "# mine\n");
+}
+
+/// README.md is installed with the pages that it names.
+#[test]
+fn the_links_of_the_installed_readme_resolve() {
+    let tree = installed("/usr");
+    let links: Vec<_> = Page::read("README.md").links().into_iter().map(|(_, target)| target).collect();
+    assert!(links.len() > 20, "{links:?}");
+    for link in links.iter().filter(|link| !link.contains("://")) {
+        let path = link.split('#').next().expect("a path");
+        assert!(tree.path().join("usr/share/doc/pfxhttp").join(path).is_file(), "{link}");
+    }
 }
 
 #[test]

@@ -30,7 +30,7 @@ pub(crate) struct Ran {
 }
 
 impl Machine {
-    /// Makes what the machine needs: a certificate for the API.
+    /// Makes what the machine needs: a certificate for the API and Postfix.
     pub(crate) fn new() -> Self {
         assert!(rustix::process::geteuid().is_root(), "only root can make a machine of namespaces");
         let directory = tempfile::tempdir().expect("a directory");
@@ -46,6 +46,8 @@ impl Machine {
         let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).expect("a file");
         write("authority.pem", &authority.pem());
         write("api.pem", &format!("{}{}", certificate.pem(), key.serialize_pem()));
+        // Postfix wants the key first.
+        write("chain.pem", &format!("{}{}", key.serialize_pem(), certificate.pem()));
         Self { directory }
     }
 
