@@ -36,6 +36,7 @@ pub(crate) mod jwt;
 pub(crate) mod load;
 pub(crate) mod machine;
 pub(crate) mod mail_clients;
+pub(crate) mod markdown;
 pub(crate) mod marker;
 pub(crate) mod metrics;
 pub(crate) mod mutants;
@@ -50,6 +51,7 @@ pub(crate) mod sendmail;
 pub(crate) mod setup;
 pub(crate) mod site;
 pub(crate) mod smtp;
+pub(crate) mod sources;
 pub(crate) mod tinyproxy;
 
 use std::process::{Child, ExitStatus};
