@@ -21,6 +21,7 @@ mod api_connect;
 mod api_faults;
 mod api_tokens;
 mod bare_json_answers;
+mod book_identity;
 mod book_reference;
 mod broker_restart;
 mod cache_fresh;
