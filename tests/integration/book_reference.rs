@@ -166,6 +166,29 @@ fn the_log_lines_are_in_the_book() {
     }
 }
 
+/// The first cells of the rows of a page's tables, if they are code.
+fn rows(page: &str) -> BTreeSet<String> {
+    let cells = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |"));
+    cells.map(|(cell, _)| cell.to_owned()).collect()
+}
+
+#[test]
+fn the_failure_classes_are_in_the_book() {
+    let page = text(&page("../help/failure-classes.md"));
+    let mut classes = sources::literals_of("model", "fn class(&self)");
+    assert!(classes.remove("no_broker"), "only the client has this one, and logs none: {classes:?}");
+    assert_eq!(rows(&page), classes);
+}
+
+#[test]
+fn the_alerts_are_in_the_book() {
+    let rules = text(&Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/prometheus/pfxhttp.rules.yml"));
+    let alerts = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: "));
+    let alerts: BTreeSet<String> = alerts.map(str::to_owned).collect();
+    assert!(alerts.len() > 5, "{alerts:?}");
+    assert_eq!(rows(&text(&page("../operation/alerts.md"))), alerts);
+}
+
 #[test]
 fn the_exit_codes_are_in_the_book() {
     let manual = text(&Path::new(env!("CARGO_MANIFEST_DIR")).join("man/pfxhttp-broker.8"));

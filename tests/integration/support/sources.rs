@@ -40,6 +40,16 @@ pub(crate) fn words(below: &str, is_meant: impl Fn(&str) -> bool) -> BTreeSet<St
     found
 }
 
+/// The literals in the body of a method whose head is `head`, in the sources below this room.
+pub(crate) fn literals_of(below: &str, head: &str) -> BTreeSet<String> {
+    let found = sources(below).into_iter().find_map(|text| {
+        let (_, rest) = text.split_once(head)?;
+        Some(rest.split("\n    }\n").next().unwrap_or_default().to_owned())
+    });
+    let body = found.unwrap_or_else(|| panic!("{below} has no {head}"));
+    body.split('"').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
 const MACROS: [(&str, &str); 4] =
     [("error!(", "error"), ("warn!(", "warn"), ("info!(", "info"), ("debug!(", "debug")];
 
