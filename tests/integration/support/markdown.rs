@@ -74,8 +74,16 @@ fn term(block: &str, is_key: bool) -> String {
     }
 }
 
-/// Corrects what mandoc does to literals with a bar and to letters beyond ASCII.
+/// Corrects what mandoc does to literals with a bar and to letters beyond ASCII. Options become literals: two hyphens
+/// would become a dash.
 fn mended(page: &str) -> String {
-    let page = page.replace("` | `", " | ").replace("b\"ucher", "b\u{fc}cher").replace("\\_", "_");
-    format!("{}\n", page.trim_end())
+    let page = page.replace("` | `", " | ").replace("b\"\u{8}ucher", "b\u{fc}cher").replace("\\_", "_");
+    let mut parts = page.split("**--");
+    let mut mended = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (option, rest) = part.split_once("**").unwrap_or((part, ""));
+        mended.push_str(&format!("`--{option}`{rest}"));
+    }
+    assert!(!mended.contains('\u{8}'), "a letter is printed over another");
+    format!("{}\n", mended.trim_end())
 }
