@@ -156,7 +156,7 @@ fn the_log_lines_are_in_the_book() {
     let mut due = String::from("| level | line | fields |\n|---|---|---|\n");
     for line in &lines {
         let fields: Vec<_> = line.fields.iter().map(|field| format!("`{field}`")).collect();
-        writeln!(due, "| {} | {} | {} |", line.level, line.message, fields.join(", ")).expect("text takes text");
+        writeln!(due, "| {} | `{}` | {} |", line.level, line.message, fields.join(", ")).expect("text takes text");
     }
     let path = page("log-fields.md");
     assert_part_is(&path, "lines", due.trim_end());
