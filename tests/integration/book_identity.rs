@@ -47,7 +47,8 @@ impl Site {
     fn start(&self, line: &str, replace: &[(&str, &str)]) -> Running {
         let blocks = self.page.blocks();
         let block = blocks.iter().find(|block| block.language() == "yaml" && block.text.contains(line));
-        let mut text = block.unwrap_or_else(|| panic!("{}: no block has {line:?}", self.page.name)).text.clone();
+        let mut text =
+            block.unwrap_or_else(|| panic!("{}: no block has {line:?}", self.page.name)).text.clone();
         for (from, to) in replace {
             assert!(text.contains(from), "{from:?} is not in\n{text}");
             text = text.replace(from, to);
@@ -145,7 +146,8 @@ fn keycloak_introspects() {
 #[test]
 fn keycloaks_tokens_are_verified_here() {
     let site = Site::new("keycloak.md", "https://id.example.org/realms/mail");
-    let running = site.start("realms/mail", &[("introspection\n", "jwks\n"), ("      require_audience: true\n", "")]);
+    let running =
+        site.start("realms/mail", &[("introspection\n", "jwks\n"), ("      require_audience: true\n", "")]);
     assert_eq!(running.log_in("bob", &site.token(of_keycloak())), "OK bob");
     let token = site.token(with(of_keycloak(), json!({"preferred_username": null})));
     assert_eq!(running.log_in("bob", &token), "FAIL");
@@ -183,7 +185,10 @@ fn entra_has_two_versions() {
     };
     refused(of_entra_v1(), "it was issued by \"https://sts.windows.net/");
     refused(with(of_entra(), json!({"upn": null})), "it has no upn");
-    refused(with(of_entra(), json!({"aud": format!("api://{SERVER}"), "azp": null})), "the token is for \"api://");
+    refused(
+        with(of_entra(), json!({"aud": format!("api://{SERVER}"), "azp": null})),
+        "the token is for \"api://",
+    );
     // An ID token of the mail program.
     let id = json!({"aud": PROGRAM, "azp": null, "scp": null});
     assert_eq!(running.log_in("bob@example.org", &site.token(with(of_entra(), id))), "FAIL");
@@ -241,14 +246,16 @@ fn google_does_not_work() {
 
 #[test]
 fn nauthilus_takes_passwords_and_tokens() {
-    let api = Backend::start(|request| match (request.text("password").as_str(), request.header("authorization")) {
-        ("good", Some("Bearer token-1" | "Basic dXNlcjpzM2NyZXQ=")) => {
-            let headers = [("Auth-Status", "OK"), ("Auth-User", "bob@example.org")];
-            let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned()));
-            Reply::Answer { status: 200, headers: headers.to_vec(), body: Vec::new() }
+    let api = Backend::start(|request| {
+        match (request.text("password").as_str(), request.header("authorization")) {
+            ("good", Some("Bearer token-1" | "Basic dXNlcjpzM2NyZXQ=")) => {
+                let headers = [("Auth-Status", "OK"), ("Auth-User", "bob@example.org")];
+                let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned()));
+                Reply::Answer { status: 200, headers: headers.to_vec(), body: Vec::new() }
+            }
+            ("bad", _) => Reply::with_header("Auth-Status", "Invalid login or password", ""),
+            _ => Reply::status(401),
         }
-        ("bad", _) => Reply::with_header("Auth-Status", "Invalid login or password", ""),
-        _ => Reply::status(401),
     });
     let site = Site::new("nauthilus.md", "https://nauthilus.example.org");
     let target = ("https://nauthilus.example.org/api/v1/auth/json", api.url("/api/v1/auth/json"));
@@ -260,10 +267,15 @@ fn nauthilus_takes_passwords_and_tokens() {
         sasl.plain(2, "bob", "bad");
         assert_eq!(sasl.line(), "FAIL\t2\treason=Invalid login or password\tuser=bob", "{line}");
         sasl.plain(3, "bob", "the broker's own credentials are refused");
-        assert!(matches!(sasl.next(crate::support::PATIENCE), crate::support::sasl::Heard::Closed(_)), "{line}");
+        assert!(
+            matches!(sasl.next(crate::support::PATIENCE), crate::support::sasl::Heard::Closed(_)),
+            "{line}"
+        );
         site.told(&running, "unexpected status code 401");
     }
     let running = site.start("audiences: [roundcube]", &[]);
-    site.introspects(json!({"active": true, "client_id": "roundcube", "preferred_username": "bob", "sub": "1"}));
+    site.introspects(
+        json!({"active": true, "client_id": "roundcube", "preferred_username": "bob", "sub": "1"}),
+    );
     assert_eq!(running.log_in("bob", "na_at_opaque"), "OK bob");
 }

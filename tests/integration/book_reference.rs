@@ -75,7 +75,9 @@ fn the_help_is_in_the_book() {
         let of_all = ["config", "format", "help"];
         let arguments = command.get_arguments().map(|argument| argument.get_id().to_string());
         let arguments: Vec<_> = arguments.filter(|id| of_all.contains(&id.as_str())).collect();
-        arguments.iter().fold(command.clone(), |command, id| command.mut_arg(id, |argument| argument.hide(true)))
+        arguments
+            .iter()
+            .fold(command.clone(), |command, id| command.mut_arg(id, |argument| argument.hide(true)))
     };
     for command in broker.get_subcommands() {
         let below: Vec<_> = command.get_subcommands().collect();
@@ -99,7 +101,12 @@ fn scrape() -> String {
     let token = backend_oidc(&provider.configuration_uri(), "client_id: us, client_secret: s3cret");
     let endpoint = format!("otel_exporter_otlp_endpoint: \"{}\"", collector.url(""));
     let setup = Setup::start(|config| {
-        let more = ["prometheus_runtime_metrics: true", "otel_enabled: true", "otel_traces_enabled: true", &endpoint];
+        let more = [
+            "prometheus_runtime_metrics: true",
+            "otel_enabled: true",
+            "otel_traces_enabled: true",
+            &endpoint,
+        ];
         let config = config.prometheus(port.number(), &more);
         let config = config.map("m", &api.url("/map"), &[&token, "cache: {fresh: 1m}"]);
         config.policy("p", &api.url("/policy"), &[]).login("l", &api.url("/login"), &[])
@@ -144,7 +151,9 @@ fn the_metrics_are_in_the_book() {
         writeln!(due, "| `{name}` | {kind} | {} | {help} |", labels.join(", ")).expect("text takes text");
         named.insert(name.to_owned());
     }
-    let all = sources::words("observe/metrics", |word| word.starts_with("pfxhttp_") || word.starts_with("process_"));
+    let all = sources::words("observe/metrics", |word| {
+        word.starts_with("pfxhttp_") || word.starts_with("process_")
+    });
     assert_eq!(named, all, "the broker of this test exports all metrics");
     assert_part_is(&page("metrics.md"), "metrics", due.trim_end());
 }
@@ -156,7 +165,8 @@ fn the_log_lines_are_in_the_book() {
     let mut due = String::from("| level | line | fields |\n|---|---|---|\n");
     for line in &lines {
         let fields: Vec<_> = line.fields.iter().map(|field| format!("`{field}`")).collect();
-        writeln!(due, "| {} | `{}` | {} |", line.level, line.message, fields.join(", ")).expect("text takes text");
+        writeln!(due, "| {} | `{}` | {} |", line.level, line.message, fields.join(", "))
+            .expect("text takes text");
     }
     let path = page("log-fields.md");
     assert_part_is(&path, "lines", due.trim_end());
@@ -197,7 +207,8 @@ fn the_exit_codes_are_in_the_book() {
     let codes: BTreeSet<u8> = codes.collect();
     let page = text(&page("exit-codes.md"));
     let (page, _) = page.split_once("## pfxhttp-client").expect("a heading");
-    let listed = page.lines().filter_map(|line| line.strip_prefix("| ")?.split(' ').next()?.parse::<u8>().ok());
+    let listed =
+        page.lines().filter_map(|line| line.strip_prefix("| ")?.split(' ').next()?.parse::<u8>().ok());
     assert_eq!(listed.collect::<BTreeSet<u8>>(), codes);
     assert!(codes.len() > 5, "{codes:?}");
 }

@@ -29,7 +29,9 @@ pub(crate) fn of_manual(manual: &str) -> String {
             // What follows the first of these holds no commands.
             section = if section == "DESCRIPTION" { "" } else { section };
             page.push_str(&format!("### {name}\n\n"));
-        } else if section == "DESCRIPTION" && block.starts_with('\t') || section == "EXAMPLES" && is_quoted(block) {
+        } else if section == "DESCRIPTION" && block.starts_with('\t')
+            || section == "EXAMPLES" && is_quoted(block)
+        {
             code.push_str(&inner(block));
             if !is_quoted(next) {
                 let kind = if section == "EXAMPLES" { "yaml" } else { "text" };
