@@ -61,7 +61,10 @@ fn assets(prefix: &str, files: &BTreeMap<String, u32>) -> BTreeMap<String, u32> 
         let mode = u32::from_str_radix(words[4], 8).expect("a mode");
         let source = words[0].trim_end_matches(".gz");
         let Some((directory, end)) = source.split_once('*') else {
-            assert_eq!(words[2].trim_start_matches('/').replace("zsh/site-functions", "zsh/vendor-completions"), words[0]);
+            assert_eq!(
+                words[2].trim_start_matches('/').replace("zsh/site-functions", "zsh/vendor-completions"),
+                words[0]
+            );
             assets.insert(source.to_owned(), mode);
             continue;
         };
