@@ -72,6 +72,15 @@ fn is_output(text: &str, due: &str) -> bool {
     lines.clone().count() == due.clone().count() && lines.zip(due).all(|(line, due)| is_line(line, due))
 }
 
+/// What these commands begin takes a moment, less than somebody who reads on.
+fn wait_after(commands: &str) -> &'static str {
+    match commands {
+        text if text.contains("8080 &") => "wait_for 8080\n",
+        text if text.contains("postfix reload") => "wait_for_postfix\n",
+        _ => "",
+    }
+}
+
 /// The script of a page, and the output that its commands must have, by the file that holds it.
 fn script(page: &Page, machine: &Machine) -> (String, Vec<(String, String, String)>) {
     let (mut script, mut outputs) = (String::new(), Vec::new());
@@ -87,9 +96,7 @@ fn script(page: &Page, machine: &Machine) -> (String, Vec<(String, String, Strin
         let place = format!("{}:{}", page.name, block.line);
         let file = |function: &str| format!("{function} <<'END OF BLOCK'\n{}END OF BLOCK\n", block.text);
         let text = match block.language() {
-            // A sample API is there once it accepts.
-            "sh" if block.text.ends_with("8080 &\n") => format!("{}wait_for 8080\n", block.text),
-            "sh" => block.text.clone(),
+            "sh" => format!("{}{}", block.text, wait_after(&block.text)),
             "main.cf" => file("main_cf"),
             "master.cf" => file("master_cf"),
             "yaml" if block.says("install") => {
@@ -104,7 +111,8 @@ fn script(page: &Page, machine: &Machine) -> (String, Vec<(String, String, Strin
                     let name = format!("output.{}", outputs.len());
                     let path = machine.path(&name);
                     // The status does not matter: the documentation shows failures, too.
-                    writeln!(text, "{{ {command}\n}} >{} 2>&1 || :", path.display())
+                    let waits = wait_after(&command);
+                    writeln!(text, "{{ {command}\n}} >{} 2>&1 || :\n{waits}", path.display())
                         .expect("text takes text");
                     outputs.push((name, format!("{place}: {command}"), due));
                 }

@@ -10,7 +10,8 @@
 //! * `mail_clients` and `doveadm` log in with real programs (packages `swaks`, `curl`, `dovecot-core`).
 //! * `oidc` starts a real identity provider (`make provider`, which needs npm).
 //! * `metrics` has its numbers checked by promtool (package `prometheus`).
-//! * `machine` runs the commands of the documentation (root, and packages `postfix` and `python3`).
+//! * `machine` runs the commands of the documentation (root, and packages `postfix`, `python3`, `libnet-ssleay-perl`);
+//!   `docs_samples` runs its sample APIs (packages `python3` and `php-cli`).
 //!
 //! All other tests speak the protocols of these programs themselves. The client is the shipped static
 //! program: `make build` makes it, `PFXHTTP_CLIENT` names another. No test is skipped: where a program
