@@ -125,6 +125,20 @@ fn the_files_that_the_text_names_exist() {
     assert!(missing.is_empty(), "{missing:#?}");
 }
 
+#[test]
+fn the_packages_of_the_tests_are_named() {
+    let page = Page::read("docs/src/contributing.md").text;
+    let makefile = Page::read("Makefile").text;
+    let lists = makefile.lines().filter_map(|line| {
+        line.strip_prefix("PACKAGES := ").or_else(|| line.strip_prefix("PACKAGES += ").filter(|list| !list.contains('$')))
+    });
+    let packages: Vec<_> = lists.flat_map(str::split_whitespace).collect();
+    assert!(packages.len() > 8, "{packages:?}");
+    for package in packages {
+        assert!(page.contains(&format!("`{package}`")), "docs/src/contributing.md does not name {package}");
+    }
+}
+
 /// Whether the program at the beginning of a command accepts the other words.
 fn is_known(command: &str, makefile: &str) -> bool {
     let words: Vec<_> = command.split_whitespace().collect();
