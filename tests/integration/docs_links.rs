@@ -130,7 +130,8 @@ fn the_packages_of_the_tests_are_named() {
     let page = Page::read("docs/src/contributing.md").text;
     let makefile = Page::read("Makefile").text;
     let lists = makefile.lines().filter_map(|line| {
-        line.strip_prefix("PACKAGES := ").or_else(|| line.strip_prefix("PACKAGES += ").filter(|list| !list.contains('$')))
+        line.strip_prefix("PACKAGES := ")
+            .or_else(|| line.strip_prefix("PACKAGES += ").filter(|list| !list.contains('$')))
     });
     let packages: Vec<_> = lists.flat_map(str::split_whitespace).collect();
     assert!(packages.len() > 8, "{packages:?}");
