@@ -77,10 +77,10 @@ impl Site {
 
     /// A JWT with these claims, and those that say when.
     fn token(&self, claims: Value) -> String {
-        self.key.token(&with(claims, json!({"iat": now(), "nbf": now(), "exp": now() + 3600})))
+        self.key.token(&with(claims, &json!({"iat": now(), "nbf": now(), "exp": now() + 3600})))
     }
 
-    fn introspects(&self, answer: Value) {
+    fn introspects(&self, answer: &Value) {
         let answer = answer.to_string();
         self.provider.introspect_with(move |_| Reply::json(&answer));
     }
@@ -102,7 +102,7 @@ impl Running {
 }
 
 /// The claims with others, which replace those of the same name; `null` takes one out.
-fn with(mut claims: Value, others: Value) -> Value {
+fn with(mut claims: Value, others: &Value) -> Value {
     let members = claims.as_object_mut().expect("claims");
     for (name, value) in others.as_object().expect("claims") {
         members.insert(name.clone(), value.clone());
@@ -126,19 +126,19 @@ fn keycloak_introspects() {
     let site = Site::new("keycloak.md", "https://id.example.org/realms/mail");
     let running = site.start("realms/mail", &[]);
     let active = json!({"active": true, "username": "bob", "client_id": "webmail", "token_type": "Bearer"});
-    let claims = with(of_keycloak(), active);
-    site.introspects(claims.clone());
+    let claims = with(of_keycloak(), &active);
+    site.introspects(&claims);
     assert_eq!(running.log_in("bob", "tok.en"), "OK bob");
-    site.introspects(with(claims.clone(), json!({"aud": "account"})));
+    site.introspects(&with(claims.clone(), &json!({"aud": "account"})));
     assert_eq!(running.log_in("bob", "tok.en"), "FAIL");
     site.told(&running, "the token is for \"account\"; add that to sasl_oidc_auth.audiences");
-    site.introspects(json!({"active": false}));
+    site.introspects(&json!({"active": false}));
     assert_eq!(running.log_in("bob", "tok.en"), "FAIL");
     site.told(&running, "token is not active");
-    site.introspects(with(claims.clone(), json!({"iss": "http://keycloak:8080/realms/mail"})));
+    site.introspects(&with(claims.clone(), &json!({"iss": "http://keycloak:8080/realms/mail"})));
     assert_eq!(running.log_in("bob", "tok.en"), "FAIL");
     site.told(&running, "it was issued by \"http://keycloak:8080/realms/mail\"");
-    site.introspects(claims);
+    site.introspects(&claims);
     assert_eq!(running.log_in("bob@example.org", "tok.en"), "FAIL");
     site.told(&running, "the token is for \"bob\"; sasl_oidc_auth.account_claim says");
 }
@@ -149,10 +149,10 @@ fn keycloaks_tokens_are_verified_here() {
     let running =
         site.start("realms/mail", &[("introspection\n", "jwks\n"), ("      require_audience: true\n", "")]);
     assert_eq!(running.log_in("bob", &site.token(of_keycloak())), "OK bob");
-    let token = site.token(with(of_keycloak(), json!({"preferred_username": null})));
+    let token = site.token(with(of_keycloak(), &json!({"preferred_username": null})));
     assert_eq!(running.log_in("bob", &token), "FAIL");
     site.told(&running, "it has no preferred_username");
-    assert_eq!(running.log_in("bob", &site.token(with(of_keycloak(), json!({"nonce": "n"})))), "FAIL");
+    assert_eq!(running.log_in("bob", &site.token(with(of_keycloak(), &json!({"nonce": "n"})))), "FAIL");
     site.told(&running, "it holds nonce, so it is no access token");
 }
 
@@ -184,16 +184,16 @@ fn entra_has_two_versions() {
         site.told(&running, why);
     };
     refused(of_entra_v1(), "it was issued by \"https://sts.windows.net/");
-    refused(with(of_entra(), json!({"upn": null})), "it has no upn");
+    refused(with(of_entra(), &json!({"upn": null})), "it has no upn");
     refused(
-        with(of_entra(), json!({"aud": format!("api://{SERVER}"), "azp": null})),
+        with(of_entra(), &json!({"aud": format!("api://{SERVER}"), "azp": null})),
         "the token is for \"api://",
     );
     // An ID token of the mail program.
     let id = json!({"aud": PROGRAM, "azp": null, "scp": null});
-    assert_eq!(running.log_in("bob@example.org", &site.token(with(of_entra(), id))), "FAIL");
+    assert_eq!(running.log_in("bob@example.org", &site.token(with(of_entra(), &id))), "FAIL");
     // Tokens for Microsoft's own services are signed in another way, under a key that is published.
-    let graph = Key::new(KeyKind::Rsa, "k").token(&with(of_entra(), json!({"exp": now() + 60})));
+    let graph = Key::new(KeyKind::Rsa, "k").token(&with(of_entra(), &json!({"exp": now() + 60})));
     assert_eq!(running.log_in("bob@example.org", &graph), "FAIL");
     site.told(&running, "its signature is not that of the key");
     let running = site.start("issuers: [\"https://sts.windows.net/", &[]);
@@ -209,7 +209,7 @@ fn entra_needs_tenants_and_has_no_introspection() {
     assert_eq!(running.log_in("bob@example.org", &site.token(of_entra())), "OK bob@example.org");
     let other = "33333333-4444-5555-6666-777777777777";
     let foreign = json!({"tid": other, "iss": format!("https://login.microsoftonline.com/{other}/v2.0")});
-    assert_eq!(running.log_in("bob@example.org", &site.token(with(of_entra(), foreign))), "FAIL");
+    assert_eq!(running.log_in("bob@example.org", &site.token(with(of_entra(), &foreign))), "FAIL");
     let running = site.start("account_claim: upn", &[]);
     assert_eq!(running.log_in("bob@example.org", &site.token(of_entra())), "closed");
     assert!(running.broker.logged(&["is a pattern: set sasl_oidc_auth.issuers"]), "{}", running.broker.log());
@@ -275,7 +275,7 @@ fn nauthilus_takes_passwords_and_tokens() {
     }
     let running = site.start("audiences: [roundcube]", &[]);
     site.introspects(
-        json!({"active": true, "client_id": "roundcube", "preferred_username": "bob", "sub": "1"}),
+        &json!({"active": true, "client_id": "roundcube", "preferred_username": "bob", "sub": "1"}),
     );
     assert_eq!(running.log_in("bob", "na_at_opaque"), "OK bob");
 }
