@@ -39,7 +39,7 @@ RELAY := target/bench-relay
 PROVIDER := tests/peers/oidc
 MODULES  := $(PROVIDER)/node_modules/.package-lock.json
 
-.PHONY: build demo test bench check packages provider install staged deb rpm test-package completions clean
+.PHONY: build demo test bench check packages provider install staged deb rpm test-package completions reference clean
 .PHONY: docs test-docs
 .PHONY: cargo-deb cargo-generate-rpm
 .DEFAULT_GOAL := build
@@ -154,6 +154,10 @@ test-package: deb
 # Run this after a change of the broker's command line.
 completions:
 	UPDATE_COMPLETIONS=1 $(CARGO) test --locked --test integration completions
+
+# Run this after a change of pfxhttp.yml(5), the help, a metric or a log line: it writes the book's pages of them.
+reference:
+	UPDATE_BOOK=1 $(CARGO) test --locked --features client --test integration book_reference
 
 clean:
 	$(CARGO) clean

@@ -1,7 +1,7 @@
 //! The reference part of the book agrees with the manuals, the help, the metrics and the log lines.
 //!
-//! What a program can write is made here: `UPDATE_BOOK=1 cargo test … book_reference` writes it, and without the
-//! variable the tests compare. The other texts of these pages are written by hand.
+//! What a program can write is made here: `make reference` writes it (`UPDATE_BOOK`), and without that variable the
+//! tests compare. The other texts of these pages are written by hand.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -38,8 +38,7 @@ fn assert_is(path: &Path, due: &str) {
     }
     let is = text(path);
     let differs = is.lines().zip(due.lines()).find(|(is, due)| is != due);
-    let make = "UPDATE_BOOK=1 cargo test --features client --test integration book_reference";
-    assert!(is == due, "{} is out of date: {make}\n{differs:#?}", path.display());
+    assert!(is == due, "{} is out of date: make reference\n{differs:#?}", path.display());
 }
 
 /// What stands between the marks `name` of the page must be `due`.

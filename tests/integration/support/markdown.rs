@@ -6,7 +6,7 @@ pub(crate) fn of_manual(manual: &str) -> String {
     let (title, manual) = manual.split_once("\n\n").expect("a title");
     let title = title.split('(').next().expect("a name").to_lowercase();
     let mut page = format!(
-        "# {title}\n\n<!-- Made of man/{title}.5 by the tests (UPDATE_BOOK=1): change the manual, not this page. -->\n\n"
+        "# {title}\n\n<!-- Made of man/{title}.5 by `make reference`: change the manual, not this page. -->\n\n"
     );
     let blocks: Vec<&str> = manual.trim_end().split("\n\n").filter(|block| !block.is_empty()).collect();
     // The last block is the system and the date.
