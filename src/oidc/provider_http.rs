@@ -178,7 +178,11 @@ impl ProviderHttp {
 
     /// Logs a deviation that does no harm, once.
     pub(super) fn remark(&self, remark: &str) {
-        let message = "an identity provider does what others do not; its tokens are taken all the same";
-        self.remarked.call_once(|| warn!(provider = self.name, remark, "{message}"));
+        self.remarked.call_once(|| {
+            warn!(
+                provider = self.name,
+                remark, "an identity provider does what others do not; its tokens are taken all the same"
+            );
+        });
     }
 }
