@@ -3,15 +3,15 @@
 
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
 use tracing::info;
 use url::Url;
 
 use crate::model::Failure;
-use crate::observe::metrics::WorkerCounts;
+use crate::model::status::{EntryStatus, State};
+use crate::observe::metrics::{Failures, WorkerCounts};
 
 const EVERY: Duration = Duration::from_secs(60);
 
@@ -23,6 +23,7 @@ pub(crate) struct Health {
     is_out: AtomicBool,
     outage: Mutex<Option<Outage>>,
     last: Mutex<Option<(Failure, Instant)>>,
+    failures: Arc<Failures>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -49,17 +50,23 @@ fn is_outage(failure: &Failure) -> bool {
 
 impl Health {
     /// `name` is the entry's, `url` its `target`.
-    pub(super) fn new(name: &str, url: &Url) -> Self {
+    pub(super) fn new(name: &str, url: &Url, failures: Arc<Failures>) -> Self {
         let (is_out, outage, last) = Default::default();
-        Self { name: name.to_owned(), url: url.clone(), is_out, outage, last }
+        Self { name: name.to_owned(), url: url.clone(), is_out, outage, last, failures }
     }
 
     /// Notes a failure of any kind. `Some` if it is to be logged, with the number of omitted ones before it.
     pub(crate) fn note(&self, failure: &Failure) -> Option<Option<NonZeroU64>> {
         let now = Instant::now();
+        self.count(failure, &failure.to_string());
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((failure.clone(), now));
         let suppressed = if is_outage(failure) { self.failed(now) } else { Some(0) };
         suppressed.map(NonZeroU64::new)
+    }
+
+    /// Counts a failure that does not concern the API, with this message.
+    pub(crate) fn count(&self, failure: &Failure, message: &str) {
+        self.failures.note(failure, message);
     }
 
     /// Notes an answer, and logs the end of an outage.
@@ -75,20 +82,34 @@ impl Health {
         }
     }
 
-    /// The entry of `kind` for `status`. `has_token` is `None` if the API wants no token.
-    pub(super) fn status(&self, kind: &str, queue: &WorkerCounts, has_token: Option<bool>) -> Value {
+    /// The entry of `kind` for `status`, without its traffic. `token` says how long the token of the API is
+    /// used; `None` if the API wants none.
+    pub(super) fn status(
+        &self,
+        kind: &str,
+        queue: &WorkerCounts,
+        token: Option<Option<Duration>>,
+    ) -> EntryStatus {
+        let is_out_of_order = self.is_out.load(Ordering::Relaxed);
+        let outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        json!({
-            "kind": kind,
-            "name": self.name,
-            "target": self.url.origin().ascii_serialization(),
-            "working": queue.busy,
-            "waiting": queue.waiting,
-            "has_token": has_token,
-            "is_out_of_order": self.is_out.load(Ordering::Relaxed),
-            "last_failure": last.as_ref().map(|(failure, _)| failure.to_string()),
-            "last_failure_s_ago": last.as_ref().map(|(_, at)| at.elapsed().as_secs()),
-        })
+        EntryStatus {
+            kind: kind.to_owned(),
+            name: self.name.clone(),
+            target: self.url.origin().ascii_serialization(),
+            state: if is_out_of_order { State::Failing } else { State::Ok },
+            is_out_of_order,
+            failing_s: outage.as_ref().map(|outage| outage.since.elapsed().as_secs()),
+            working: queue.busy,
+            max_workers: queue.workers,
+            waiting: queue.waiting,
+            has_token: token.map(|life| life.is_some()),
+            token_expires_s: token.flatten().map(|life| life.as_secs()),
+            last_failure: last.as_ref().map(|(failure, _)| failure.to_string()),
+            last_failure_class: last.as_ref().map(|(failure, _)| failure.class().to_owned()),
+            last_failure_s_ago: last.as_ref().map(|(_, at)| at.elapsed().as_secs()),
+            ..EntryStatus::default()
+        }
     }
 
     /// Notes a failure of the API. `Some` if it is to be logged, with the number of omitted ones before it.
@@ -123,11 +144,13 @@ impl Health {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observe::metrics::{Component, Metrics};
 
     #[test]
     fn the_first_then_one_a_minute_then_the_end() {
         let url = "http://api.example".parse().expect("a URL");
-        let (health, start) = (Health::new("entry", &url), Instant::now());
+        let failures = Metrics::default().failures(Component::Map, "entry");
+        let (health, start) = (Health::new("entry", &url, failures), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
         assert_eq!(health.answered(), None);
         assert_eq!(health.failed(at(0)), Some(0));

@@ -12,10 +12,10 @@ pub(crate) mod worker_pool;
 use std::sync::Arc;
 
 use hyper::HeaderMap;
-use serde_json::Value;
 use url::Url;
 
 use crate::http::{Headers, Host, Http, Reply, Request};
+use crate::model::status::EntryStatus;
 use crate::model::{Deadline, Failure};
 use crate::observe::explain;
 use crate::observe::metrics::{Calls, Component};
@@ -60,14 +60,18 @@ impl Backend {
             bearer: settings.bearer.map(|bearer| oidc.bearer(bearer)),
             calls: http.metrics().calls(settings.component, settings.name, settings.method),
             pool: WorkerPool::new(settings.workers, settings.queue),
-            health: Health::new(settings.name, settings.url),
+            health: Health::new(
+                settings.name,
+                settings.url,
+                http.metrics().failures(settings.component, settings.name),
+            ),
         }
     }
 
     /// The state of the API for `status`; `kind` is the entry's.
-    pub(crate) fn status(&self, kind: &str) -> Value {
-        let has_token = self.bearer.as_ref().map(|bearer| bearer.has_token());
-        self.health.status(kind, &self.pool.queue(), has_token)
+    pub(crate) fn status(&self, kind: &str) -> EntryStatus {
+        let token = self.bearer.as_ref().map(|bearer| bearer.token_life());
+        self.health.status(kind, &self.pool.queue(), token)
     }
 
     /// Sends `request` and reads the whole answer. `refuses` tells whether an answer refuses the broker's

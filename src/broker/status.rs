@@ -2,11 +2,10 @@
 
 use std::collections::HashSet;
 
-use serde_json::{Value, json};
-
 use super::Broker;
 use crate::login::LoginEntry;
 use crate::lookup::LookupEntry;
+use crate::model::status::{CacheStatus, Status};
 use crate::observe::metrics::{Component, Load};
 
 impl Broker {
@@ -33,20 +32,22 @@ impl Broker {
         Load { queues, pools: self.shared.http.pools(), cached, cached_bytes }
     }
 
-    /// The status of all entries, the cache and the connections. This may take milliseconds.
-    pub(crate) fn status(&self) -> Value {
+    /// The status of all entries without their traffic, of the cache and the connections. This may take
+    /// milliseconds.
+    pub(crate) fn status(&self) -> Status {
         let all = self.entries(
-            |kind, entry| entry.backend.status(if kind == Component::Map { "map" } else { "policy" }),
-            |entry| entry.backend.status("login"),
+            |kind, entry| entry.backend.status(kind.kind()),
+            |entry| entry.backend.status(Component::Login.kind()),
         );
-        let all: Vec<Value> = all.into_iter().map(|(_, _, status)| status).collect();
+        let all = all.into_iter().map(|(_, _, status)| status).collect();
         self.shared.cache.settle();
         let (entries, bytes) = self.shared.cache.size();
-        json!({
-            "cache": { "entries": entries, "bytes": bytes, "max_bytes": self.shared.cache_bytes },
-            "idle_http_connections": self.shared.http.idle(),
-            "target": all,
-        })
+        Status {
+            cache: CacheStatus { entries, bytes, max_bytes: self.shared.cache_bytes },
+            idle_http_connections: self.shared.http.idle(),
+            entries: all,
+            ..Status::default()
+        }
     }
 
     /// Removes cached answers: all, those of the entries called `name`, or that of one key of a map.

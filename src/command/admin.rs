@@ -167,7 +167,15 @@ fn members(item: &Value) -> String {
     let mut members: Vec<_> = members.iter().filter(|(_, value)| !value.is_null()).collect();
     let place = |name: &str| ["name", "kind", "endpoint", "target"].iter().position(|first| *first == name);
     members.sort_by_key(|(name, _)| place(name).unwrap_or(usize::MAX));
-    let shown: Vec<_> = members.iter().map(|(name, value)| format!("{name}={}", word(value))).collect();
+    let mut shown = Vec::new();
+    for (name, value) in members {
+        match value.as_object() {
+            None => shown.push(format!("{name}={}", word(value))),
+            Some(parts) => {
+                shown.extend(parts.iter().map(|(part, value)| format!("{name}.{part}={}", word(value))));
+            }
+        }
+    }
     shown.join(" ")
 }
 
@@ -193,7 +201,7 @@ mod tests {
             "version": "0.1.0",
             "cache": {"entries": 1, "bytes": 500},
             "target": [{"is_out_of_order": true, "kind": "map", "last_failure": "no connection",
-                "has_token": null, "name": "m", "target": "http://h"}],
+                "has_token": null, "name": "m", "target": "http://h", "recent": {"connect": 2, "tls": 1}}],
         });
         let mut reply: Vec<_> = lines(&status).lines().map(str::to_owned).collect();
         reply.sort();
@@ -201,7 +209,7 @@ mod tests {
             reply,
             [
                 "cache: bytes=500 entries=1",
-                "target: name=m kind=map target=http://h is_out_of_order=true last_failure=\"no connection\"",
+                "target: name=m kind=map target=http://h is_out_of_order=true last_failure=\"no connection\" recent.connect=2 recent.tls=1",
                 "version: 0.1.0",
             ]
         );

@@ -8,3 +8,4 @@ pub(crate) mod reload;
 pub(crate) mod run;
 mod service;
 mod signals;
+mod status;

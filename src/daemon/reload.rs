@@ -7,22 +7,22 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
 
 use sd_notify::NotifyState;
-use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use super::service::ServiceManager;
+use super::status::Reporter;
 use crate::broker::{Broker, Generation};
 use crate::daemon::admin::{AdminReply, AdminRequest};
 use crate::daemon::log;
 use crate::daemon::query;
 use crate::export;
 use crate::export::prometheus::PrometheusServer;
+use crate::model::status::Status;
 use crate::server::activation::Activated;
-use crate::server::bind::{self, Bound};
+use crate::server::bind;
 use crate::server::settings::Privileges;
 use crate::server::{Changes, Listeners};
 use crate::settings::{Configuration, Location, Server, Severity};
@@ -34,16 +34,14 @@ pub(super) struct Daemon<'c> {
     /// What a service manager has handed over.
     pub(super) activated: Activated,
     broker: Arc<Broker>,
-    /// The same broker, for the exporters.
+    /// The same broker, for the exporters and the status.
     current: Arc<Generation>,
+    reporter: Arc<Reporter>,
     prometheus: Option<PrometheusServer>,
     manager: ServiceManager,
     fixed: Fixed,
     /// Counts configurations, from 1.
     generation: u64,
-    since: Instant,
-    /// Whether the last reload succeeded; `None` if there was none.
-    reloaded: Option<bool>,
 }
 
 /// What only a restart changes.
@@ -79,26 +77,26 @@ impl<'c> Daemon<'c> {
         listeners: Listeners,
         activated: Activated,
         manager: ServiceManager,
+        reporter: Arc<Reporter>,
     ) -> Self {
-        let current = Arc::new(Generation::new(Arc::clone(&broker)));
+        reporter.set(1, None, &listeners);
         Self {
             location,
             listeners,
             activated,
             broker,
-            current,
+            current: Arc::clone(reporter.current()),
+            reporter,
             prometheus: None,
             manager,
             fixed: Fixed::of(&config.server),
             generation: 1,
-            since: Instant::now(),
-            reloaded: None,
         }
     }
 
-    /// From now on every reload sets `current`, and the endpoint for Prometheus follows it.
-    pub(super) fn observed(mut self, current: Arc<Generation>, prometheus: Option<PrometheusServer>) -> Self {
-        (self.current, self.prometheus) = (current, prometheus);
+    /// From now on the endpoint for Prometheus follows each reload.
+    pub(super) fn observed(mut self, prometheus: Option<PrometheusServer>) -> Self {
+        self.prometheus = prometheus;
         self
     }
 
@@ -115,7 +113,9 @@ impl<'c> Daemon<'c> {
             }
             // The other threads go on serving.
             AdminRequest::Status => {
-                AdminReply::Status { status: tokio::task::block_in_place(|| self.status()) }
+                let status = tokio::task::block_in_place(|| self.reporter.status());
+                let status = Status { connections: self.listeners.connections(), ..status };
+                AdminReply::Status { status: serde_json::to_value(status).unwrap_or_default() }
             }
             AdminRequest::Reload => match self.reload() {
                 Ok(restart) if restart.is_empty() => AdminReply::Done {
@@ -144,22 +144,6 @@ impl<'c> Daemon<'c> {
         let _ = answer.send(reply);
     }
 
-    fn status(&self) -> Value {
-        let listeners: Vec<Value> = self.listeners.bound().map(Bound::status).collect();
-        let mut status = json!({
-            "version": env!("CARGO_PKG_VERSION"),
-            "generation": self.generation,
-            "uptime_s": self.since.elapsed().as_secs(),
-            "reloaded": self.reloaded,
-            "connections": self.listeners.connections(),
-            "listener": listeners,
-        });
-        if let (Value::Object(all), Value::Object(broker)) = (&mut status, self.broker.status()) {
-            all.extend(broker);
-        }
-        status
-    }
-
     /// Reads the configuration again and applies it. Returns the keys that need a restart.
     ///
     /// # Errors
@@ -167,7 +151,7 @@ impl<'c> Daemon<'c> {
     pub(super) fn reload(&mut self) -> Result<Vec<&'static str>, Vec<String>> {
         self.manager.tell_of_reload();
         let outcome = self.try_to_reload();
-        self.reloaded = Some(outcome.is_ok());
+        self.reporter.set(self.generation, Some(outcome.is_ok()), &self.listeners);
         self.broker.metrics().reloaded(outcome.is_ok());
         self.manager.tell(&[NotifyState::Ready]);
         outcome

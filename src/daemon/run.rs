@@ -26,6 +26,7 @@ use super::exit::{CONFIG, OS, SOFTWARE, say};
 use super::reload::Daemon;
 use super::service::ServiceManager;
 use super::signals::{Event, Signals, hold_signals};
+use super::status::Reporter;
 use crate::broker::{Broker, Generation};
 use crate::daemon::admin;
 use crate::export::prometheus::{self, PrometheusServer};
@@ -129,8 +130,8 @@ fn fail(code: u8, message: &str) -> ExitCode {
 }
 
 /// What is exported: what the current generation says.
-fn exported(generation: &Arc<Generation>) -> Current {
-    let (counted, reached) = (Arc::clone(generation), Arc::clone(generation));
+fn exported(reporter: &Reporter) -> Current {
+    let (counted, reached) = (Arc::clone(reporter.current()), Arc::clone(reporter.current()));
     Current {
         families: Box::new(move |with_process| {
             let broker = counted.current();
@@ -157,8 +158,9 @@ async fn serve(
     for endpoint in endpoints {
         info!(endpoint, "listening");
     }
-    let (metrics, current) = (Arc::clone(broker.metrics()), Arc::new(Generation::new(Arc::clone(&broker))));
-    let exported = Arc::new(exported(&current));
+    let metrics = Arc::clone(broker.metrics());
+    let reporter = Arc::new(Reporter::new(Generation::new(Arc::clone(&broker))));
+    let exported = Arc::new(exported(&reporter));
     let settings = config.server.prometheus.clone();
     let endpoint = prometheus.zip(settings).map(|(listener, settings)| {
         info!(address = %settings.address, path = settings.path, "listening for Prometheus");
@@ -173,8 +175,9 @@ async fn serve(
     let (turned, mut turns) = mpsc::channel(1);
     let watchdog = tokio::spawn(watch(threads, turned));
 
-    let mut daemon = Daemon::new(location, config, broker, listeners, activated, manager.clone());
-    daemon = daemon.observed(current, endpoint);
+    let sampling = tokio::spawn(Reporter::sample(Arc::clone(&reporter)));
+    let daemon = Daemon::new(location, config, broker, listeners, activated, manager.clone(), reporter);
+    let mut daemon = daemon.observed(endpoint);
     let (requests, mut received) = mpsc::channel(8);
     let listening = UnixListener::from_std(admin.listener.try_clone()?)?;
     let administration = tokio::spawn(admin::serve(listening, requests));
@@ -190,6 +193,7 @@ async fn serve(
     daemon.listeners.stop(&daemon.activated).await;
     until_gone(&mut all_gone, &mut signals, &mut turns, &manager).await;
     watchdog.abort();
+    sampling.abort();
     if let Some(exporter) = exporter {
         exporter.finish().await;
     }

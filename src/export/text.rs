@@ -107,6 +107,9 @@ mod tests {
         families.one(MetricKind::Histogram, "t_seconds", "Time.", SampleValue::Histogram(histogram.read()));
         let text = encode(&families.0);
         for line in [
+            "t_seconds_bucket{le=\"0.0005\"} 0\n",
+            "t_seconds_bucket{le=\"0.001\"} 1\n",
+            "t_seconds_bucket{le=\"0.0025\"} 1\n",
             "t_seconds_bucket{le=\"0.005\"} 1\n",
             "t_seconds_bucket{le=\"0.01\"} 2\n",
             "t_seconds_bucket{le=\"10\"} 2\n",

@@ -31,6 +31,7 @@ impl LoginEntry {
     pub(super) fn put_off(&self, login: &Login, context: &RequestContext, why: TooManyAttempts) -> Answer {
         let failure = Failure::Overload;
         explain::note(|| format!("failed: {} (class {})", why.reason(), failure.class()));
+        self.backend.health.count(&failure, why.reason());
         let is_due = self.too_many_attempts.lock().unwrap_or_else(PoisonError::into_inner).is_due();
         if let Some(suppressed) = is_due.map(NonZeroU64::new) {
             let (name, mechanism) = (self.settings.name.as_str(), login.mechanism.name());

@@ -75,6 +75,7 @@ impl LookupEntry {
             // A malformed request of Postfix closes its connection; this is not Postfix' doing.
             (Kind::Policy(_), _) => Failure::UnexpectedValue,
         };
+        self.backend.health.count(&failure, reason);
         info!(name = self.settings.name, class = failure.class(), hint, "lookup failed: {reason}");
         Answer::Failed { failure, on_failure: self.on_failure().cloned() }
     }

@@ -22,6 +22,8 @@ mod login;
 mod protocol;
 pub mod secret;
 #[cfg(feature = "broker")]
+pub mod status;
+#[cfg(feature = "broker")]
 pub(crate) mod weak_map;
 
 pub use account::is_account_name;

@@ -47,10 +47,10 @@ impl Bearer {
         Self { client, token: Fetched::new(move || fetch(Arc::clone(&asking))) }
     }
 
-    /// Whether there is a valid token.
+    /// How long the current token will be used; `None` if there is no valid one.
     #[must_use]
-    pub fn has_token(&self) -> bool {
-        self.token.is_there()
+    pub fn token_life(&self) -> Option<Duration> {
+        self.token.life()
     }
 
     /// The current token.

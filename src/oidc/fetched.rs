@@ -111,10 +111,10 @@ impl<T: Send + Sync + 'static> Fetched<T> {
         }
     }
 
-    /// Whether there is a value that has not expired.
-    pub(super) fn is_there(&self) -> bool {
+    /// The time until the value expires; `None` if there is none.
+    pub(super) fn life(&self) -> Option<Duration> {
         let now = Instant::now();
-        self.0.lock().kept.as_ref().is_some_and(|kept| now < kept.ends)
+        self.0.lock().kept.as_ref().filter(|kept| now < kept.ends).map(|kept| kept.ends - now)
     }
 
     /// Whether `seen` is the value, and was fetched so recently that another would hardly differ.

@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use nix::unistd::geteuid;
-use serde_json::{Value, json};
 use socket2::{Domain, Type};
 
 use super::accounts::user_id;
@@ -23,6 +22,7 @@ pub(crate) use super::unix::UnixEndpoint;
 use crate::backend::worker_pool::WorkerPool;
 use crate::lookup::PoolSettings;
 use crate::model::Protocol;
+use crate::model::status::ListenerStatus;
 use crate::observe::metrics::{Component, ListenerMetrics, Metrics};
 use crate::server::session::SessionProtocol;
 
@@ -77,8 +77,13 @@ impl Spec {
     }
 
     pub(super) fn counted(&self, metrics: &Metrics) -> Arc<ListenerMetrics> {
-        let component = self.protocol.of_postfix().map_or(Component::Local, Component::from);
-        metrics.listener(component, &self.label)
+        let (component, label) = self.label();
+        metrics.listener(component, label)
+    }
+
+    /// Protocol and name in the metrics.
+    fn label(&self) -> (Component, &str) {
+        (self.protocol.of_postfix().map_or(Component::Local, Component::from), &self.label)
     }
 
     pub(super) fn worker_pool(&self) -> Option<WorkerPool> {
@@ -265,13 +270,24 @@ impl Bound {
         }
     }
 
-    pub(crate) fn status(&self) -> Value {
+    /// Protocol and name in the metrics.
+    pub(crate) fn label(&self) -> (Component, &str) {
+        self.spec.label()
+    }
+
+    /// For `status`, without its counts.
+    pub(crate) fn status(&self) -> ListenerStatus {
         let name = match &self.spec.protocol {
             SessionProtocol::Socketmap | SessionProtocol::Local(_) => None,
             SessionProtocol::Policy(name) | SessionProtocol::Login(name) => Some(name),
         };
         let kind = self.spec.protocol.of_postfix().map_or("clients", Protocol::label);
-        json!({ "endpoint": self.endpoint(), "kind": kind, "name": name.map(|name| &**name) })
+        ListenerStatus {
+            endpoint: self.endpoint(),
+            kind: kind.to_owned(),
+            name: name.map(|name| name.to_string()),
+            ..ListenerStatus::default()
+        }
     }
 
     /// The endpoint, for the log.

@@ -103,6 +103,7 @@ mod secrets_known_keys;
 mod sendmail;
 mod service_manager;
 mod socket_activation;
+mod status_numbers;
 mod support;
 mod target_templates;
 mod tls;

@@ -69,6 +69,11 @@ fn all_metrics_pass_promtool() {
     is(REQUESTS, &[("component", "dovecot_sasl"), ("outcome", "ok")], 1.0);
     is(REQUESTS, &[("component", "dovecot_sasl"), ("outcome", "fail")], 1.0);
     is(&format!("{TOOK}_count"), &[("component", "socket_map")], 5.0);
+    for bound in ["0.0005", "0.001", "0.0025", "0.005", "10"] {
+        let series = format!("{TOOK}_bucket{{component=\"socket_map\",name=\"users\"");
+        let is_there = |line: &str| line.starts_with(&series) && line.contains(&format!("le=\"{bound}\""));
+        assert!(scrape.text.lines().any(is_there), "{bound}: {}", scrape.text);
+    }
     is(CALLS, &[("name", "lost"), ("status_class", "5xx"), ("result", "status_code")], 1.0);
     is(CALLS, &[("name", "users"), ("method", "POST"), ("status_class", "2xx"), ("result", "ok")], 2.0);
     is("pfxhttp_cache_lookups_total", &[("name", "users"), ("result", "hit")], 1.0);

@@ -205,7 +205,7 @@ fn metrics_are_exported_and_a_last_time_at_the_end() {
         panic!("{metrics:#?}")
     };
     assert_eq!((took.data_points[0].count, took.data_points[0].bucket_counts.len()), (2, 12));
-    assert_eq!(took.data_points[0].explicit_bounds[..2], [0.005, 0.01]);
+    assert_eq!(took.data_points[0].explicit_bounds[..4], [0.0005, 0.001, 0.0025, 0.005]);
     let Some(Data::Sum(active)) = of("pfxhttp_listener_active_connections") else { panic!("{metrics:#?}") };
     assert!(!active.is_monotonic);
     let Some(Data::Sum(stops)) = of("pfxhttp_observability_shutdowns") else { panic!("{metrics:#?}") };

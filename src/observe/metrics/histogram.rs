@@ -1,10 +1,14 @@
-//! Histograms of durations, with the buckets of the Go program. An observation is two atomic additions.
+//! Histograms of durations: the buckets of the Go program, and three below them. An observation is two
+//! atomic additions.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// The upper bounds of all buckets but the last: in nanoseconds, and as text in seconds.
-pub(crate) const BOUNDS: [(u64, &str); 11] = [
+pub(crate) const BOUNDS: [(u64, &str); 14] = [
+    (500_000, "0.0005"),
+    (1_000_000, "0.001"),
+    (2_500_000, "0.0025"),
     (5_000_000, "0.005"),
     (10_000_000, "0.01"),
     (25_000_000, "0.025"),
@@ -18,10 +22,13 @@ pub(crate) const BOUNDS: [(u64, &str); 11] = [
     (10_000_000_000, "10"),
 ];
 
+/// The number of buckets. The last one has no upper bound.
+pub(crate) const BUCKETS: usize = BOUNDS.len() + 1;
+
 /// Counts durations.
 #[derive(Debug, Default)]
 pub(crate) struct Histogram {
-    buckets: [AtomicU64; BOUNDS.len() + 1],
+    buckets: [AtomicU64; BUCKETS],
     nanos: AtomicU64,
 }
 
@@ -29,7 +36,7 @@ pub(crate) struct Histogram {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Reading {
     /// Not cumulative.
-    pub(crate) buckets: [u64; BOUNDS.len() + 1],
+    pub(crate) buckets: [u64; BUCKETS],
     /// The sum, in seconds.
     pub(crate) sum: f64,
 }
@@ -43,7 +50,7 @@ impl Histogram {
     }
 
     pub(crate) fn read(&self) -> Reading {
-        let mut buckets = [0; BOUNDS.len() + 1];
+        let mut buckets = [0; BUCKETS];
         for (count, bucket) in buckets.iter_mut().zip(&self.buckets) {
             *count = bucket.load(Ordering::Relaxed);
         }
@@ -57,6 +64,22 @@ impl Reading {
     }
 }
 
+/// The duration that a share of `q` of all durations does not exceed, in milliseconds; `None` without any.
+/// It is interpolated within its bucket. In the last bucket it is that bucket's lower bound.
+pub(crate) fn quantile(buckets: &[u64; BUCKETS], q: f64) -> Option<f64> {
+    let count: u64 = buckets.iter().sum();
+    let rank = q * count as f64;
+    let (mut below, mut lower) = (0.0, 0.0);
+    for (count, bound) in buckets.iter().zip(BOUNDS.iter().map(|(nanos, _)| *nanos as f64 / 1e6)) {
+        let count = *count as f64;
+        if count > 0.0 && below + count >= rank {
+            return Some(lower + (bound - lower) * (rank - below) / count);
+        }
+        (below, lower) = (below + count, bound);
+    }
+    (count > 0).then_some(lower)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,7 +91,21 @@ mod tests {
             histogram.observe(Duration::from_millis(millis));
         }
         let reading = histogram.read();
-        assert_eq!(reading.buckets, [2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1]);
+        assert_eq!(reading.buckets, [1, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1]);
         assert_eq!((reading.count(), reading.sum), (5, 20.012));
+    }
+
+    #[test]
+    fn a_quantile_lies_in_its_bucket() {
+        let of = |filled: &[(usize, u64)], q| {
+            let mut buckets = [0; BUCKETS];
+            filled.iter().for_each(|(bucket, count)| buckets[*bucket] = *count);
+            quantile(&buckets, q)
+        };
+        assert_eq!(of(&[], 0.5), None);
+        assert_eq!(of(&[(0, 10)], 0.5), Some(0.25));
+        assert_eq!(of(&[(1, 50), (4, 50)], 0.5), Some(1.0));
+        assert_eq!(of(&[(1, 50), (4, 50)], 0.95), Some(9.5));
+        assert_eq!(of(&[(1, 1), (14, 99)], 0.95), Some(10_000.0), "longer than all bounds");
     }
 }

@@ -3,25 +3,31 @@
 //! | file | holds |
 //! |---|---|
 //! | `series`, `histogram` | the counters of an entry or a listener |
+//! | `failures` | failures by class, and the last ones |
 //! | `outcome` | the label `outcome` of a request |
 //! | `gather` → `family` | all series at one moment |
+//! | `totals` | the same as sums for each entry and listener, for the history |
 //!
-//! Names, labels and buckets are those of the Go program, for its dashboards. The set of labels is limited:
+//! Names and labels are those of the Go program, for its dashboards, and so are the buckets from 5 ms on. The set of labels is limited:
 //! names of the configuration (`unknown` for all others), and words of fixed sets. A duration is from the
 //! last byte of a request to its answer. Everything is counted, also if it is never exported.
 
+pub(crate) mod failures;
 pub(crate) mod family;
 mod gather;
 pub(crate) mod histogram;
 mod outcome;
 mod process;
 mod series;
+pub(crate) mod totals;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::model::weak_map::WeakMap;
+pub use failures::Failures;
+use failures::LastFailures;
 pub use gather::{ConnectionCounts, Load, WorkerCounts};
 pub use outcome::{Component, Outcome};
 pub use series::{
@@ -32,11 +38,22 @@ pub use series::{
 /// The label for names that are not in the configuration.
 pub(crate) const UNKNOWN: &str = "unknown";
 /// The label for listeners without a name, as in the Go program.
-const DEFAULT: &str = "default";
+pub(crate) const DEFAULT: &str = "default";
 /// The label for requests without a listener.
 const NONE: &str = "none";
 
-type Name = (Component, String);
+pub(crate) type Name = (Component, String);
+
+/// Whether the broker serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    /// Not yet.
+    Starting,
+    /// Yes.
+    Ready,
+    /// No more: it answers the requests that it has read.
+    Draining,
+}
 
 /// All metrics. They outlive each configuration: the counters of an entry continue across a reload, and end
 /// with the last request of an entry that was removed.
@@ -46,6 +63,9 @@ pub struct Metrics {
     listeners: WeakMap<Name, ListenerMetrics>,
     calls: WeakMap<(Component, String, &'static str), Calls>,
     cache_counters: WeakMap<Name, CacheCounters>,
+    failures: WeakMap<Name, Failures>,
+    /// Of all entries.
+    pub(crate) last_failures: Arc<LastFailures>,
     /// Tokens.
     pub tokens: Tokens,
     /// Reloads that succeeded, and those that failed.
@@ -90,6 +110,8 @@ impl Default for Metrics {
             listeners: WeakMap::default(),
             calls: WeakMap::default(),
             cache_counters: WeakMap::default(),
+            failures: WeakMap::default(),
+            last_failures: Arc::default(),
             tokens: Tokens::default(),
             reloads: Default::default(),
             last_reload_failed: AtomicBool::new(false),
@@ -140,6 +162,12 @@ impl Metrics {
         self.cache_counters.get_or_make((component, name.to_owned()), Default::default)
     }
 
+    /// The failures of an entry.
+    pub fn failures(&self, component: Component, name: &str) -> Arc<Failures> {
+        let make = || Failures::new(component, name, &self.last_failures);
+        self.failures.get_or_make((component, name.to_owned()), make)
+    }
+
     /// Counts a reload, which changed the configuration or failed.
     pub fn reloaded(&self, changed: bool) {
         self.reloads[usize::from(!changed)].add();
@@ -157,6 +185,16 @@ impl Metrics {
     /// Counts a stop.
     pub fn stopping(&self) {
         self.shutdowns.add();
+    }
+
+    /// Whether the broker serves: it has started, and has not begun to stop.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        match (self.startups.read(), self.shutdowns.read()) {
+            (_, 1..) => Readiness::Draining,
+            (0, _) => Readiness::Starting,
+            _ => Readiness::Ready,
+        }
     }
 }
 

@@ -33,6 +33,17 @@ impl Component {
             Self::Otlp => "otlp",
         }
     }
+
+    /// The kind of an entry, as an administrator is told it.
+    #[must_use]
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::Map => "map",
+            Self::Policy => "policy",
+            Self::Login => "login",
+            other => other.word(),
+        }
+    }
 }
 
 impl From<Protocol> for Component {

@@ -251,6 +251,11 @@ impl Broker {
         outcomes().0 > before.0
     }
 
+    /// Its configuration file.
+    pub(crate) fn config(&self) -> &Path {
+        &self.config
+    }
+
     /// Sends SIGTERM.
     pub(crate) fn terminate(&self) {
         kill_process(self.pid(), Signal::TERM).expect("a child can be signalled");

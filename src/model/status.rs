@@ -1,0 +1,183 @@
+//! The state of a running broker, as the command `status` and the status page show it.
+//!
+//! As JSON it is the output of `status --json`; fields are added and never removed. A reader takes what it
+//! knows, and defaults for the rest: broker and command may be of different versions.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The whole state.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Status {
+    /// The version of the broker.
+    pub version: String,
+    /// Counts configurations, from 1.
+    pub generation: u64,
+    /// Seconds since the start.
+    pub uptime_s: u64,
+    /// Whether the last reload succeeded; `None` if there was none.
+    pub reloaded: Option<bool>,
+    /// Open connections of Postfix and of clients.
+    pub connections: usize,
+    /// All listeners and the local socket.
+    pub listener: Vec<ListenerStatus>,
+    /// The cache.
+    pub cache: CacheStatus,
+    /// Idle connections to APIs.
+    pub idle_http_connections: usize,
+    /// All entries: maps, policies, logins, each sorted by name.
+    #[serde(rename = "target")]
+    pub entries: Vec<EntryStatus>,
+    /// The last failures of all entries, the newest first.
+    #[serde(rename = "failure")]
+    pub failures: Vec<FailureStatus>,
+}
+
+/// The cache.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CacheStatus {
+    /// Cached answers.
+    pub entries: u64,
+    /// The memory that they take.
+    pub bytes: u64,
+    /// `server.response_cache.max_bytes`.
+    pub max_bytes: u64,
+}
+
+/// Whether an entry gets answers from its API.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Its last request was answered, or there was none.
+    #[default]
+    Ok,
+    /// Its API does not work.
+    Failing,
+}
+
+/// One entry.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EntryStatus {
+    /// `map`, `policy` or `login`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// The origin of its target.
+    pub target: String,
+    /// Whether its API works.
+    pub state: State,
+    /// The former name of `state`: true if it is failing.
+    pub is_out_of_order: bool,
+    /// Seconds since the first failure, if it is failing.
+    pub failing_s: Option<u64>,
+    /// Busy workers.
+    pub working: usize,
+    /// `max_workers`.
+    pub max_workers: usize,
+    /// Requests in the queue.
+    pub waiting: usize,
+    /// Whether there is a token for `backend_oidc_auth`; `None` without that.
+    pub has_token: Option<bool>,
+    /// How long that token is used, in seconds.
+    pub token_expires_s: Option<u64>,
+    /// The last failure, as a sentence.
+    pub last_failure: Option<String>,
+    /// Its class.
+    pub last_failure_class: Option<String>,
+    /// Its age in seconds.
+    pub last_failure_s_ago: Option<u64>,
+    /// Its requests.
+    #[serde(flatten)]
+    pub traffic: Traffic,
+}
+
+/// The requests of an entry.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Traffic {
+    /// Requests since the start.
+    pub requests: u64,
+    /// Failures since the start.
+    pub failures: u64,
+    /// Requests per second in the last minute.
+    pub requests_per_s: f64,
+    /// The median time of a request in the last minute, in milliseconds; `None` without requests.
+    pub p50_ms: Option<f64>,
+    /// The time that 95 % of them did not exceed.
+    pub p95_ms: Option<f64>,
+    /// The share of lookups in the last minute that the cache answered, in percent; `None` without cache.
+    pub cache_hits_percent: Option<f64>,
+    /// Failures in the last ten minutes.
+    pub recent_failures: u64,
+    /// The same by class.
+    pub recent_failures_by_class: BTreeMap<String, u64>,
+    /// The last ten minutes, the oldest sample first.
+    #[serde(skip)]
+    pub samples: Vec<Sample>,
+}
+
+/// Five seconds of an entry.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Sample {
+    /// Requests per second.
+    pub requests_per_s: f64,
+    /// Failures.
+    pub failures: u64,
+    /// 95 % of the requests took no longer, in milliseconds; `None` without requests.
+    pub p95_ms: Option<f64>,
+    /// Busy workers at its end.
+    pub busy: u64,
+    /// Requests in the queue at its end.
+    pub waiting: u64,
+}
+
+/// A listener, or the local socket.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ListenerStatus {
+    /// The address or path.
+    pub endpoint: String,
+    /// `socket_map`, `policy_service`, `dovecot_sasl`, or `clients` for the local socket.
+    pub kind: String,
+    /// The entry; `None` if the listener serves several.
+    pub name: Option<String>,
+    /// Open connections.
+    pub connections: u64,
+    /// Connections since the start.
+    pub accepted: u64,
+    /// Connections that were refused since the start.
+    pub refused: u64,
+    /// Requests since the start.
+    pub requests: u64,
+    /// Requests per second in the last minute.
+    pub requests_per_s: f64,
+    /// Requests per second in the last ten minutes, the oldest sample first.
+    #[serde(skip)]
+    pub samples: Vec<f64>,
+}
+
+/// A failure, or several alike of one entry.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FailureStatus {
+    /// `map`, `policy` or `login`.
+    pub kind: String,
+    /// The name of the entry.
+    pub name: String,
+    /// The class.
+    pub class: String,
+    /// The failure, as a sentence.
+    pub failure: String,
+    /// How many.
+    pub count: u64,
+    /// When the last of them happened (RFC 3339, UTC).
+    pub time: String,
+    /// When the first of them happened.
+    pub first: String,
+    /// The age of the last one in seconds.
+    pub s_ago: u64,
+}
