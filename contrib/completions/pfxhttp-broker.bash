@@ -352,12 +352,16 @@ _pfxhttp__broker() {
             return 0
             ;;
         pfxhttp__subcmd__broker__subcmd__status)
-            opts="-h --json --config --format --help"
+            opts="-h --json --watch --failures --config --format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --watch)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

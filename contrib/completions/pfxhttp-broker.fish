@@ -91,11 +91,13 @@ toml\t'TOML'
 json\t'JSON'"
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand query; and __fish_seen_subcommand_from sasl" -l trace -d 'Show the request, the API\'s answer and what decided, without secrets'
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand query; and __fish_seen_subcommand_from sasl" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand status" -l watch -d 'Show it again each second, or each SECONDS, until Ctrl-C' -r
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand status" -l config -d 'The configuration [default: pfxhttp.yml, .yaml, .toml or .json in /usr/local/etc/pfxhttp, /etc/pfxhttp, ~/.pfxhttp or the current directory]' -r -F
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand status" -l format -d 'The syntax of FILE [default: by its extension, else yaml]' -r -f -a "yaml\t'YAML'
 toml\t'TOML'
 json\t'JSON'"
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand status" -l json -d 'As JSON'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand status" -l failures -d 'Show the last 20 failures instead'
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand reload" -l config -d 'The configuration [default: pfxhttp.yml, .yaml, .toml or .json in /usr/local/etc/pfxhttp, /etc/pfxhttp, ~/.pfxhttp or the current directory]' -r -F
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand reload" -l format -d 'The syntax of FILE [default: by its extension, else yaml]' -r -f -a "yaml\t'YAML'

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::settings::{Location, Syntax};
 
@@ -80,11 +80,7 @@ pub enum Command {
         query: QueryCommand,
     },
     /// Show the status of the running broker
-    Status {
-        /// As JSON
-        #[arg(long)]
-        json: bool,
-    },
+    Status(StatusOptions),
     /// Make the running broker read its configuration again: exit 75 if it rejects it
     Reload,
     /// The running broker's cache
@@ -92,6 +88,21 @@ pub enum Command {
     Cache(CacheCommand),
     /// Show the main job on a sample API inside of this program; needs no configuration and no root
     Demo,
+}
+
+/// What is shown of the status, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct StatusOptions {
+    /// As JSON
+    #[arg(long, conflicts_with = "watch")]
+    pub json: bool,
+    /// Show it again each second, or each SECONDS, until Ctrl-C
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "1",
+        value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub watch: Option<u64>,
+    /// Show the last 20 failures instead
+    #[arg(long)]
+    pub failures: bool,
 }
 
 /// What is asked by hand.

@@ -9,6 +9,7 @@ mod online;
 mod postfix;
 mod sample_api;
 mod socket;
+mod status;
 mod terminal;
 
 use std::process::ExitCode;
@@ -41,7 +42,7 @@ pub fn main() -> ExitCode {
             postfix::postfix(&cli, *check, postfix_config.as_deref())
         }
         Some(Command::Query { query, trace }) => admin::query(&cli, query, *trace),
-        Some(Command::Status { json }) => admin::status(&cli, *json),
+        Some(Command::Status(options)) => status::status(&cli, options),
         Some(Command::Reload) => admin::reload(&cli),
         Some(Command::Cache(cache)) => admin::cache(&cli, cache),
     }

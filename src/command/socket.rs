@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::command::cli::Cli;
 use crate::daemon::admin::{AdminReply, AdminRequest};
 use crate::daemon::exit::{CONFIG, TEMPORARY, say};
@@ -24,6 +26,19 @@ pub(super) struct AdminSocket {
     pub(super) config: Result<Configuration, Vec<Problem>>,
 }
 
+/// Asks the broker at `path` for its status.
+///
+/// # Errors
+/// The reason why there is none, as a sentence.
+pub(super) fn status(path: &Path) -> Result<Value, String> {
+    match order(path, &AdminRequest::Status) {
+        Ok(AdminReply::Status { status }) => Ok(status),
+        Ok(AdminReply::Refused { why }) => Err(why),
+        Ok(_) => Err("unexpected reply of the broker".to_owned()),
+        Err(error) => Err(reason(path, &error)),
+    }
+}
+
 impl AdminSocket {
     /// Reads the configuration that `cli` names.
     pub(super) fn of(cli: &Cli) -> Self {
@@ -35,6 +50,11 @@ impl AdminSocket {
                 Self { path, config: Err(problems) }
             }
         }
+    }
+
+    /// The path.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Sends `what` to the broker, and warns if the broker may not have the configuration of the file. A
@@ -57,21 +77,24 @@ impl AdminSocket {
 
     /// Prints why there is no reply.
     pub(super) fn complain(&self, error: &io::Error) -> ExitCode {
-        let path = self.path.display();
         let is_broken = self.is_broken();
         if let (true, Err(problems)) = (is_broken, &self.config) {
             say(problems);
         }
-        say(&[match error.kind() {
-            ErrorKind::PermissionDenied => {
-                format!("pfxhttp-broker: {path}: permission denied; run this as root or as the broker's user")
-            }
-            ErrorKind::WouldBlock | ErrorKind::TimedOut => {
-                format!("pfxhttp-broker: the broker at {path} does not answer")
-            }
-            _ => format!("pfxhttp-broker: no broker answers at {path}: {error}"),
-        }]);
+        say(&[format!("pfxhttp-broker: {}", reason(&self.path, error))]);
         ExitCode::from(if is_broken { CONFIG } else { TEMPORARY })
+    }
+}
+
+/// Why there is no reply from `path`.
+fn reason(path: &Path, error: &io::Error) -> String {
+    let path = path.display();
+    match error.kind() {
+        ErrorKind::PermissionDenied => {
+            format!("{path}: permission denied; run this as root or as the broker's user")
+        }
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => format!("the broker at {path} does not answer"),
+        _ => format!("no broker answers at {path}: {error}"),
     }
 }
 

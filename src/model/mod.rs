@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 
 mod account;
 mod action;
+#[cfg(feature = "broker")]
+pub mod amount;
 pub(crate) mod brief;
 mod deadline;
 #[cfg(feature = "broker")]

@@ -104,6 +104,7 @@ mod sendmail;
 mod service_manager;
 mod socket_activation;
 mod status_numbers;
+mod status_terminal;
 mod support;
 mod target_templates;
 mod tls;

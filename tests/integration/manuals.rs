@@ -153,7 +153,7 @@ fn help(program: &Path, command: &[&str]) -> (BTreeSet<String>, BTreeSet<String>
         } else if heading.starts_with("Commands:") && line.starts_with("  ") && !line.starts_with("   ") {
             commands.insert(rest.split(' ').next().expect("a word").to_owned());
         } else if rest.starts_with('-') {
-            let words = rest.split([' ', ',', '=']).filter_map(|word| word.strip_prefix("--"));
+            let words = rest.split([' ', ',', '=', '[']).filter_map(|word| word.strip_prefix("--"));
             flags.extend(words.map(str::to_owned));
         }
     }

@@ -52,6 +52,7 @@ pub(crate) mod setup;
 pub(crate) mod site;
 pub(crate) mod smtp;
 pub(crate) mod sources;
+pub(crate) mod terminal;
 pub(crate) mod tinyproxy;
 
 use std::process::{Child, ExitStatus};

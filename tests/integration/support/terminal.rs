@@ -1,0 +1,69 @@
+//! Programs on a terminal: script(1) makes a pseudoterminal, and passes on what a test types and what is
+//! shown there.
+
+use std::io::{Read, Write};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::{PATIENCE, wait_for_exit, wait_until};
+
+/// A shell command on a terminal of its own.
+pub(crate) struct Terminal {
+    child: Child,
+    keyboard: ChildStdin,
+    screen: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Terminal {
+    /// Runs `line` on a terminal of this width and height.
+    pub(crate) fn run((width, height): (u16, u16), line: &str) -> Self {
+        let line = format!("stty cols {width} rows {height}; {line}");
+        let mut command = Command::new("/usr/bin/script");
+        command.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+        command.env_remove("NO_COLOR").env("TERM", "xterm").env_remove("COLUMNS").env_remove("LINES");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("script can be started: package bsdutils");
+        let keyboard = child.stdin.take().expect("a pipe");
+        let (mut output, screen) = (child.stdout.take().expect("a pipe"), Arc::<Mutex<Vec<u8>>>::default());
+        let shown = Arc::clone(&screen);
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(count @ 1..) = output.read(&mut bytes) {
+                shown.lock().expect("the screen").extend_from_slice(&bytes[..count]);
+            }
+        });
+        Self { child, keyboard, screen }
+    }
+
+    /// Types `keys`.
+    pub(crate) fn press(&mut self, keys: &str) {
+        self.keyboard.write_all(keys.as_bytes()).expect("the terminal reads");
+    }
+
+    /// Everything that was shown, with plain line ends.
+    pub(crate) fn shown(&self) -> String {
+        String::from_utf8_lossy(&self.screen.lock().expect("the screen")).replace("\r\n", "\n")
+    }
+
+    /// Waits until `is_due` is true of what was shown.
+    pub(crate) fn wait_for(&self, is_due: impl Fn(&str) -> bool) {
+        assert!(wait_until(PATIENCE, || is_due(&self.shown())), "{:?}", self.shown());
+    }
+
+    /// The exit status, and everything that was shown.
+    pub(crate) fn end(mut self, within: Duration) -> (ExitStatus, String) {
+        let status = wait_for_exit(&mut self.child, within);
+        let status = status.unwrap_or_else(|| panic!("it does not end: {:?}", self.shown()));
+        // The reader may be a little behind.
+        wait_until(PATIENCE, || Arc::strong_count(&self.screen) == 1);
+        (status, self.shown())
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _it_may_have_ended = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
