@@ -40,7 +40,7 @@ PROVIDER := tests/peers/oidc
 MODULES  := $(PROVIDER)/node_modules/.package-lock.json
 
 .PHONY: build demo test bench check packages provider install staged deb rpm test-package completions reference clean
-.PHONY: docs test-docs
+.PHONY: docs test-docs test-page
 .PHONY: cargo-deb cargo-generate-rpm
 .DEFAULT_GOAL := build
 
@@ -150,6 +150,14 @@ cargo-deb cargo-generate-rpm:
 test-package: deb
 	@contrib/test-package
 	@contrib/test-systemd bookworm trixie
+
+# Run it by hand: the status page in a real browser. Its screenshots are in target/page; PAGE_SECONDS is how long
+# requests are made before them (the charts of the page show ten minutes).
+test-page:
+	@command -v chromium chromedriver >/dev/null || \
+	    { echo "This needs the Debian packages chromium and chromium-driver." >&2; exit 1; }
+	$(CARGO) test --locked --features client --test integration status_browser -- --ignored
+	@ls target/page/*.png
 
 # Run this after a change of the broker's command line.
 completions:

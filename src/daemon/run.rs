@@ -130,13 +130,16 @@ fn fail(code: u8, message: &str) -> ExitCode {
 }
 
 /// What is exported: what the current generation says.
-fn exported(reporter: &Reporter) -> Current {
+fn exported(reporter: &Arc<Reporter>) -> Current {
     let (counted, reached) = (Arc::clone(reporter.current()), Arc::clone(reporter.current()));
+    let (shown, asked) = (Arc::clone(reporter), Arc::clone(reporter));
     Current {
         families: Box::new(move |with_process| {
             let broker = counted.current();
             broker.metrics().families(&broker.load(), with_process)
         }),
+        status: Box::new(move || shown.status()),
+        readiness: Box::new(move || asked.current().current().metrics().readiness()),
         http: Box::new(move || reached.current().http().clone()),
     }
 }

@@ -1,9 +1,10 @@
-//! Export of metrics and spans (`server.observability`): a server for Prometheus, and OTLP/HTTP to a
+//! Export of metrics, spans and the status page (`server.observability`): a server for Prometheus, and OTLP/HTTP to a
 //! collector (OTLP 1.x, binary protobuf).
 //!
 //! | file | does |
 //! |---|---|
-//! | `prometheus`, `text` | the server for Prometheus, and its text format |
+//! | `prometheus`, `reply`, `text` | the server for Prometheus, its answers, and its text format |
+//! | `page` | the status page, HTML |
 //! | `otlp` | sends spans from the queue, and the metrics once a minute |
 //! | `message` | the messages of OTLP that are sent |
 //! | `mirror` | metrics as messages of OTLP |
@@ -16,13 +17,17 @@
 mod message;
 mod mirror;
 mod otlp;
+mod page;
 pub mod prometheus;
+mod reply;
 pub mod settings;
 mod text;
 
 use std::fmt;
 
 use crate::http::HttpSettings;
+use crate::model::status::Status;
+use crate::observe::metrics::Readiness;
 use crate::observe::metrics::family::Family;
 
 pub use otlp::Exporter;
@@ -31,6 +36,10 @@ pub use otlp::Exporter;
 pub struct Current {
     /// All metrics; with `true` also those of the process.
     pub(crate) families: Box<dyn Fn(bool) -> Vec<Family> + Send + Sync>,
+    /// The status.
+    pub(crate) status: Box<dyn Fn() -> Status + Send + Sync>,
+    /// Whether the broker serves.
+    pub(crate) readiness: Box<dyn Fn() -> Readiness + Send + Sync>,
     /// The HTTP settings for the collector.
     pub http: Box<dyn Fn() -> HttpSettings + Send + Sync>,
 }

@@ -1,8 +1,7 @@
-//! The server for Prometheus: HTTP/1.1, plain or over TLS, GET and HEAD of one path.
+//! The server for Prometheus: HTTP/1.1, plain or over TLS, GET and HEAD of the paths that `reply` knows.
 //!
 //! At most 64 connections, each for at most 30 s; each head and each TLS handshake within 5 s. A further
-//! connection replaces the one that was idle longest. Credentials (RFC 7617) are compared in constant time,
-//! before anything else. A reload changes everything but the address.
+//! connection replaces the one that was idle longest. Credentials (RFC 7617) are compared in constant time. A reload changes everything but the address.
 
 use std::convert::Infallible;
 use std::io;
@@ -16,12 +15,9 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use hyper::header::HeaderValue;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -31,8 +27,8 @@ use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
 use super::Current;
+use super::reply::reply;
 use super::settings::Prometheus;
-use super::text;
 
 const HEAD: Duration = Duration::from_secs(5);
 const CONNECTION: Duration = Duration::from_secs(30);
@@ -62,8 +58,8 @@ pub struct PrometheusServer {
 
 /// The settings, with the credentials hashed.
 #[derive(Debug)]
-struct PreparedSettings {
-    settings: Prometheus,
+pub(super) struct PreparedSettings {
+    pub(super) settings: Prometheus,
     /// A hash of the credentials in Base64, for a comparison in constant time.
     credentials: Option<[u8; 32]>,
 }
@@ -75,7 +71,8 @@ impl PreparedSettings {
         Self { settings, credentials }
     }
 
-    fn admits(&self, header: Option<&HeaderValue>) -> bool {
+    /// Whether the value of `Authorization` has the credentials, or none are needed.
+    pub(super) fn admits(&self, header: Option<&HeaderValue>) -> bool {
         let Some(due) = &self.credentials else { return true };
         let given = header.and_then(|header| header.to_str().ok()?.split_once(' '));
         let given = given.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("basic"));
@@ -189,25 +186,6 @@ async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin, context: Connecti
     }
 }
 
-fn reply(request: &Request<Incoming>, served: &PreparedSettings, current: &Current) -> Response<Full<Bytes>> {
-    let mut reply = Response::new(Full::default());
-    let headers = reply.headers_mut();
-    if !served.admits(request.headers().get(AUTHORIZATION)) {
-        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"pfxhttp metrics\""));
-        *reply.status_mut() = StatusCode::UNAUTHORIZED;
-    } else if request.uri().path() != served.settings.path {
-        *reply.status_mut() = StatusCode::NOT_FOUND;
-    } else if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-        *reply.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-    } else {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(text::CONTENT_TYPE));
-        let families = (current.families)(served.settings.runtime);
-        *reply.body_mut() = Full::new(text::encode(&families).into());
-    }
-    reply
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -219,6 +197,7 @@ mod tests {
             address: ([127, 0, 0, 1], 0).into(),
             path: "/metrics".to_owned(),
             runtime: false,
+            status_page: false,
             credentials: Some(Secret::new("user:pass:word".to_owned())),
             tls: None,
         };

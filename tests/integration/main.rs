@@ -12,6 +12,7 @@
 //! * `metrics` has its numbers checked by promtool (package `prometheus`).
 //! * `machine` runs the commands of the documentation (root, and packages `postfix`, `python3`, `libnet-ssleay-perl`);
 //!   `docs_samples` runs its sample APIs (packages `python3` and `php-cli`).
+//! * `browser` starts Chromium (packages `chromium` and `chromium-driver`), for `make test-page` alone.
 //!
 //! All other tests speak the protocols of these programs themselves. The client is the shipped static
 //! program: `make build` makes it, `PFXHTTP_CLIENT` names another. No test is skipped: where a program
@@ -103,7 +104,9 @@ mod secrets_known_keys;
 mod sendmail;
 mod service_manager;
 mod socket_activation;
+mod status_browser;
 mod status_numbers;
+mod status_page;
 mod status_terminal;
 mod support;
 mod target_templates;

@@ -1,7 +1,7 @@
 //! The status as people read it on a terminal: a line about the broker, a table of entries with the failing
 //! ones first, and a table of listeners; or a table of the last failures.
 
-use super::table::{Cell, Column, Style, cut, table};
+use super::table::{Cell, Column, Style, columns_of, cut, table};
 use crate::command::terminal::visible;
 use crate::model::amount::{age, bytes, count, lasted, millis, of, rate};
 use crate::model::status::{EntryStatus, FailureStatus, ListenerStatus, State, Status};
@@ -114,9 +114,12 @@ fn title(status: &Status, area: Area) -> String {
             if failed { " (the last reload failed)" } else { "" }
         ),
         of(status.connections as u64, "connection", "connections"),
-        format!("cache {} of {}", bytes(cache.bytes), bytes(cache.max_bytes)),
+        format!("cache {}", bytes(cache.bytes)),
     ];
-    painted(&parts.join(" · "), if failed { Style::Warning } else { Style::Bold }, area)
+    let (text, limit) = (parts.join(" · "), format!(" of {}", bytes(cache.max_bytes)));
+    let has_room = columns_of(&text) + columns_of(&limit) <= area.width;
+    let text = if has_room { text + &limit } else { text };
+    painted(&text, if failed { Style::Warning } else { Style::Bold }, area)
 }
 
 fn summary(entries: &[&EntryStatus], area: Area) -> String {
@@ -209,7 +212,6 @@ fn failure(failure: &FailureStatus) -> [Cell; 6] {
 
 #[cfg(test)]
 mod tests {
-    use super::super::table::columns_of;
     use super::*;
     use crate::model::status::Traffic;
 

@@ -5,6 +5,7 @@ mod prometheus;
 
 pub use otlp::{Otlp, VARIABLES};
 pub use prometheus::Prometheus;
+pub(super) use prometheus::{HEALTH_PATH, STATUS_PATH};
 
 use crate::document::Section;
 

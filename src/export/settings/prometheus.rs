@@ -1,6 +1,6 @@
 //! `server.observability`, keys `prometheus_…`: the endpoint for Prometheus.
 //!
-//! The keys and their ranges are the Go program's. An endpoint that is not enabled is checked all the same.
+//! The keys and their ranges are the Go program's, but for the status page. An endpoint that is not enabled is checked all the same.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -16,6 +16,10 @@ use crate::model::secret::Secret;
 const DEFAULT_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// The port of OpenTelemetry's exporters for Prometheus.
 const DEFAULT_PORT: u16 = 9464;
+/// The path of the health check.
+pub(crate) const HEALTH_PATH: &str = "/healthz";
+/// The path of the status page.
+pub(crate) const STATUS_PATH: &str = "/status";
 
 /// The endpoint, if it is enabled.
 #[derive(Clone)]
@@ -26,6 +30,8 @@ pub struct Prometheus {
     pub path: String,
     /// `prometheus_runtime_metrics`.
     pub runtime: bool,
+    /// `prometheus_status_page`.
+    pub status_page: bool,
     /// `prometheus_http_auth_basic`: `user:password`.
     pub credentials: Option<Secret>,
     /// `prometheus_tls`.
@@ -46,6 +52,11 @@ pub(super) fn read(server: &Section<'_>) -> Option<Prometheus> {
     let port = block.key("prometheus_port").count(1..=65535).or(DEFAULT_PORT.into());
     let path = path(&block.key("prometheus_path"));
     let runtime = block.key("prometheus_runtime_metrics").flag().or(false);
+    let status_page = block.key("prometheus_status_page").flag().or(false);
+    let others = [(true, HEALTH_PATH, "health check"), (status_page, STATUS_PATH, "status page")];
+    if let Some((_, _, what)) = others.iter().find(|(is_there, other, _)| *is_there && path == *other) {
+        block.key("prometheus_path").error(format!("is the path of the {what}"));
+    }
     let secret = block.secret("prometheus_http_auth_basic", "prometheus_http_auth_basic_file");
     let is_pair = |pair: &Secret| basic_authorization(secret.key(), pair.expose()).is_some();
     let credentials = secret.read().filter(is_pair);
@@ -61,7 +72,7 @@ pub(super) fn read(server: &Section<'_>) -> Option<Prometheus> {
         told.hint("set prometheus_http_auth_basic and prometheus_tls, or use \"127.0.0.1\"");
     }
     let address = SocketAddr::new(address, u16::try_from(port).unwrap_or(DEFAULT_PORT));
-    Some(Prometheus { address, path, runtime, credentials, tls })
+    Some(Prometheus { address, path, runtime, status_page, credentials, tls })
 }
 
 fn address(key: &Key<'_>) -> IpAddr {

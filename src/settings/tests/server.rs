@@ -134,6 +134,11 @@ fn an_endpoint_for_prometheus_is_checked() {
         ("prometheus_address: host", "prometheus_address: numeric addresses only"),
         ("prometheus_path: ''", "prometheus_path: must be the path of a URL"),
         ("prometheus_path: /a?b", "prometheus_path: must be the path of a URL"),
+        ("prometheus_path: healthz", "prometheus_path: is the path of the health check"),
+        (
+            "prometheus_path: /status, prometheus_status_page: true",
+            "prometheus_path: is the path of the status page",
+        ),
         ("prometheus_http_auth_basic: 'user:'", "prometheus_http_auth_basic: must be `user:password`"),
         ("prometheus_http_auth_basic_file: /nowhere/at/all", "basic_file: the file cannot be read"),
         ("prometheus_tls: {enabled: true, cert: /x}", "prometheus_tls"),

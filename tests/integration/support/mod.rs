@@ -19,6 +19,7 @@ pub(crate) mod backend;
 pub(crate) mod blackhole;
 pub(crate) mod book;
 pub(crate) mod broker;
+pub(crate) mod browser;
 pub(crate) mod certificates;
 pub(crate) mod check;
 pub(crate) mod client;
