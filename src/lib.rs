@@ -10,7 +10,7 @@
 //! | [`command`] | the broker's command line: what a user types | daemon, settings, server, broker, lookup, oidc, http, wire, model |
 //! | [`daemon`] | the broker as a process: start, reload, end, log, requests of administrators | settings, export, server, broker, lookup, backend, observe, wire, model |
 //! | [`settings`] | the configuration: every room's settings from one document | export, server, broker, login, lookup, http, observe, document |
-//! | [`export`] | metrics and spans for Prometheus and an OTLP collector | http, observe, document, model |
+//! | [`export`] | metrics and spans for Prometheus and an OTLP collector; the status page | http, observe, document, model |
 //! | [`server`] | sockets, connections, sessions, threads | broker, lookup, backend, http, observe, document, wire, model |
 //! | [`broker`] | the one way in: which entry a request is for; the generations of a reload | login, lookup, oidc, http, observe, document, wire, model |
 //! | [`login`] | a login: request, answer, delay of denials | lookup, backend, oidc, http, observe, document, model |

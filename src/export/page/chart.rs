@@ -91,6 +91,8 @@ fn chart(html: &mut Html, class: &'static str, label: &str, content: impl FnOnce
     let view = [("class", class), ("viewBox", "0 0 120 28"), ("preserveAspectRatio", "none")];
     html.element("svg", &[&view[..], &[("role", "img"), ("aria-label", label)]].concat(), |html| {
         html.leaf("title", &[], label);
+        // The ten minutes, also where nothing is known of them.
+        html.element("path", &[("class", "base"), ("d", "M0 27.5H120")], |_| ());
         content(html);
     });
 }

@@ -73,10 +73,11 @@ fn row(html: &mut Html, entry: &EntryStatus) {
         line(html, "spark requests", &values, &at_most("requests per second", &values, rate));
     });
     cell(html, "Time", "of-chart", |html| {
-        let of = |ms: Option<f64>| ms.map_or_else(|| "–".to_owned(), millis);
         html.element("b", &[], |html| {
-            html.text(&of(traffic.p50_ms));
-            html.leaf("small", &[], &format!("p95 {}", of(traffic.p95_ms)));
+            html.text(&traffic.p50_ms.map_or_else(|| "–".to_owned(), millis));
+            if let Some(p95) = traffic.p95_ms {
+                html.leaf("small", &[], &format!("p95 {}", millis(p95)));
+            }
         });
         let values: Vec<_> = samples.iter().map(|sample| sample.p95_ms).collect();
         line(html, "spark time", &values, &at_most("95th percentile of the time", &values, millis));
@@ -91,9 +92,12 @@ fn row(html: &mut Html, entry: &EntryStatus) {
         bars(html, "spark failures", &counts, &label);
     });
     cell(html, "Workers", "of-workers", |html| workers(html, *working, *max_workers, *waiting, samples));
-    let hits = traffic.cache_hits_percent.map_or_else(|| "–".to_owned(), |hits| format!("{hits:.0} %"));
-    text(html, "Cache", "of-number", &hits);
-    cell(html, "Last failure", "of-failure", |html| {
+    match traffic.cache_hits_percent {
+        Some(hits) => text(html, "Cache", "of-number", &format!("{hits:.0} %")),
+        None => text(html, "Cache", "of-number none empty", "–"),
+    }
+    let class = if entry.last_failure.is_some() { "of-failure" } else { "of-failure empty" };
+    cell(html, "Last failure", class, |html| {
         if let Some(failure) = &entry.last_failure {
             let ago = entry.last_failure_s_ago.map(age).unwrap_or_default();
             html.leaf("span", &[("class", "kind")], entry.last_failure_class.as_deref().unwrap_or("failure"));
@@ -165,10 +169,10 @@ pub(super) fn listeners(html: &mut Html, listeners: &[ListenerStatus]) {
                     kind => kind,
                 };
                 text(html, "Protocol", "", protocol);
-                cell(html, "Entry", "of-entry", |html| match &listener.name {
-                    Some(entry) => name(html, entry),
-                    None => html.leaf("span", &[("class", "none")], "all"),
-                });
+                match &listener.name {
+                    Some(entry) => cell(html, "Entry", "", |html| name(html, entry)),
+                    None => text(html, "Entry", "none", "all"),
+                }
                 cell(html, "Requests/s", "of-chart", |html| {
                     html.leaf("b", &[], &rate(listener.requests_per_s));
                     let values: Vec<_> = listener.samples.iter().copied().map(Some).collect();
