@@ -95,6 +95,14 @@ pub struct EntryStatus {
     pub traffic: Traffic,
 }
 
+impl EntryStatus {
+    /// Whether its API does not work, also as brokers say it that do not know `state`.
+    #[must_use]
+    pub fn is_failing(&self) -> bool {
+        self.state == State::Failing || self.is_out_of_order
+    }
+}
+
 /// The requests of an entry.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]

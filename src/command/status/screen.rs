@@ -4,7 +4,7 @@
 use super::table::{Cell, Column, Style, columns_of, cut, table};
 use crate::command::terminal::visible;
 use crate::model::amount::{age, bytes, count, lasted, millis, of, rate};
-use crate::model::status::{EntryStatus, FailureStatus, ListenerStatus, State, Status};
+use crate::model::status::{EntryStatus, FailureStatus, ListenerStatus, Status};
 
 /// Where it is shown.
 #[derive(Debug, Clone, Copy)]
@@ -51,7 +51,7 @@ const FAILURES: [Column; 6] = [
 pub(super) fn status(status: &Status, area: Area) -> Vec<String> {
     let mut entries: Vec<&EntryStatus> = status.entries.iter().collect();
     // Stable: the others stay in the order of kind and name.
-    entries.sort_by_key(|entry| (entry.state == State::Ok, entry.waiting == 0));
+    entries.sort_by_key(|entry| (!entry.is_failing(), entry.waiting == 0));
     let (rows, hidden) = table(&ENTRIES, &rows(&entries, entry), area.width, area.colour);
     let mut lines = vec![title(status, area), summary(&entries, area), String::new()];
     let notes = notes(&hidden, area);
@@ -123,7 +123,7 @@ fn title(status: &Status, area: Area) -> String {
 }
 
 fn summary(entries: &[&EntryStatus], area: Area) -> String {
-    let failing = entries.iter().filter(|entry| entry.state == State::Failing).count() as u64;
+    let failing = entries.iter().filter(|entry| entry.is_failing()).count() as u64;
     let all = of(entries.len() as u64, "entry", "entries");
     match failing {
         0 => painted(&format!("{all}: ok"), Style::Good, area),
@@ -160,7 +160,7 @@ fn told(text: &str) -> String {
 
 fn entry(entry: &EntryStatus) -> [Cell; 11] {
     let EntryStatus { traffic, working, max_workers, waiting, .. } = entry;
-    let is_failing = entry.state == State::Failing;
+    let is_failing = entry.is_failing();
     let state = match (is_failing, entry.failing_s) {
         (true, Some(seconds)) => (format!("failing {}", age(seconds)), Style::Bad),
         (true, None) => ("failing".to_owned(), Style::Bad),
@@ -213,7 +213,7 @@ fn failure(failure: &FailureStatus) -> [Cell; 6] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::status::Traffic;
+    use crate::model::status::{State, Traffic};
 
     fn area(width: usize, height: Option<usize>) -> Area {
         Area { width, height, colour: false }
@@ -257,6 +257,19 @@ mod tests {
         assert_eq!(lines.iter().filter(|line| line.starts_with("127.0.0.1:")).count(), 3);
         let narrow = status(&many(30), area(80, None)).join("\n");
         assert!(narrow.contains("No room for CACHE: use a wider terminal, or --json."), "{narrow}");
+    }
+
+    #[test]
+    fn a_broker_of_another_version_is_understood() {
+        let entry = serde_json::json!({"name": "m", "kind": "map", "is_out_of_order": true, "news": [1],
+            "last_failure": "no connection", "last_failure_s_ago": 70});
+        let old = serde_json::json!({"version": "0.0.1", "connections": 2, "target": [entry], "news": {}});
+        let lines = status(&serde_json::from_value(old).expect("a status"), area(100, None));
+        assert_eq!(lines[1], "1 entry: 1 failing");
+        assert!(
+            lines[4].starts_with("failing  map   m") && lines[4].ends_with("no connection 1m"),
+            "{lines:#?}"
+        );
     }
 
     #[test]

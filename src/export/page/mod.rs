@@ -17,7 +17,7 @@ use base64::engine::general_purpose::STANDARD;
 use hyper::header::HeaderValue;
 
 use crate::model::amount::{bytes, lasted, of};
-use crate::model::status::{EntryStatus, State, Status};
+use crate::model::status::{EntryStatus, Status};
 use crate::observe::metrics::Readiness;
 use html::Html;
 
@@ -45,7 +45,7 @@ pub(super) fn page(status: &Status, readiness: Readiness, query: Option<&str>, m
     let wanted = query.and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("refresh=")));
     let wanted = REFRESH.iter().find(|(seconds, _)| Some(*seconds) == wanted);
     let (refresh, _) = wanted.unwrap_or(&REFRESH[0]);
-    let failing = status.entries.iter().filter(|entry| entry.state == State::Failing).count();
+    let failing = status.entries.iter().filter(|entry| entry.is_failing()).count();
     let mut html = Html::document();
     html.element("html", &[("lang", "en")], |html| {
         html.element("head", &[], |html| head(html, refresh, failing));
@@ -118,7 +118,7 @@ fn title(html: &mut Html, status: &Status, readiness: Readiness, failing: usize)
 
 fn sections(html: &mut Html, status: &Status) {
     let mut entries: Vec<&EntryStatus> = status.entries.iter().collect();
-    entries.sort_by_key(|entry| (entry.state == State::Ok, entry.waiting == 0));
+    entries.sort_by_key(|entry| (!entry.is_failing(), entry.waiting == 0));
     section(html, "Entries", |html| {
         parts::entries(html, &entries[..entries.len().min(MOST_ENTRIES)]);
         parts::more(html, entries.len().saturating_sub(MOST_ENTRIES), "entry", "entries");

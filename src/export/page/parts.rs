@@ -3,7 +3,7 @@
 use super::chart::{bars, line, meter};
 use super::html::Html;
 use crate::model::amount::{age, count, lasted, millis, of, rate};
-use crate::model::status::{EntryStatus, FailureStatus, ListenerStatus, Sample, State};
+use crate::model::status::{EntryStatus, FailureStatus, ListenerStatus, Sample};
 
 fn table(html: &mut Html, class: &'static str, titles: &[&str], rows: impl FnOnce(&mut Html)) {
     html.element("table", &[("class", class)], |html| {
@@ -46,7 +46,7 @@ pub(super) fn entries(html: &mut Html, entries: &[&EntryStatus]) {
     let titles = ["State", "Entry", "Requests/s", "Time", "Failures", "Workers", "Cache", "Last failure"];
     table(html, "entries", &titles, |html| {
         for entry in entries {
-            let class = if entry.state == State::Failing { "failing" } else { "ok" };
+            let class = if entry.is_failing() { "failing" } else { "ok" };
             html.element("tr", &[("class", class)], |html| row(html, entry));
         }
     });
@@ -55,11 +55,10 @@ pub(super) fn entries(html: &mut Html, entries: &[&EntryStatus]) {
 fn row(html: &mut Html, entry: &EntryStatus) {
     let EntryStatus { traffic, working, max_workers, waiting, .. } = entry;
     let samples = &traffic.samples;
-    let (class, state) = match (entry.state, entry.failing_s) {
-        (State::Ok, _) => ("state good", "ok".to_owned()),
-        (State::Failing, since) => {
-            ("state bad", format!("failing {}", since.map(age).unwrap_or_default()).trim_end().to_owned())
-        }
+    let (class, state) = match (entry.is_failing(), entry.failing_s) {
+        (false, _) => ("state good", "ok".to_owned()),
+        (true, Some(seconds)) => ("state bad", format!("failing {}", age(seconds))),
+        (true, None) => ("state bad", "failing".to_owned()),
     };
     cell(html, "State", "of-state", |html| html.leaf("span", &[("class", class)], &state));
     cell(html, "Entry", "of-entry", |html| {
