@@ -204,7 +204,7 @@ fn metrics_are_exported_and_a_last_time_at_the_end() {
     let Some(Data::Histogram(took)) = of("pfxhttp_application_request_duration") else {
         panic!("{metrics:#?}")
     };
-    assert_eq!((took.data_points[0].count, took.data_points[0].bucket_counts.len()), (2, 12));
+    assert_eq!((took.data_points[0].count, took.data_points[0].bucket_counts.len()), (2, 15));
     assert_eq!(took.data_points[0].explicit_bounds[..4], [0.0005, 0.001, 0.0025, 0.005]);
     let Some(Data::Sum(active)) = of("pfxhttp_listener_active_connections") else { panic!("{metrics:#?}") };
     assert!(!active.is_monotonic);

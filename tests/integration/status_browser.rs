@@ -48,7 +48,7 @@ fn seconds() -> Duration {
 fn api() -> Backend {
     Backend::start(|request| {
         // Some answers take longer than others.
-        pause(Duration::from_micros(300 + 7919 * request.nth as u64 % 9000));
+        pause(Duration::from_micros(300 + 7919 * request.nth % 9000));
         match request.path.as_str() {
             "/down" => Reply::status(503),
             "/flaky" if request.nth.is_multiple_of(40) => Reply::status(500),

@@ -34,13 +34,13 @@ impl Browser {
             "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars",
         ]});
         let always = json!({ "goog:chromeOptions": options, "goog:loggingPrefs": { "browser": "ALL" } });
-        let begun = browser.order("", json!({ "capabilities": { "alwaysMatch": always } }));
+        let begun = browser.order("", &json!({ "capabilities": { "alwaysMatch": always } }));
         let id = begun["sessionId"].as_str().expect("a session").to_owned();
         browser.session.push_str(&format!("/{id}"));
         browser
     }
 
-    fn order(&self, what: &str, parameters: Value) -> Value {
+    fn order(&self, what: &str, parameters: &Value) -> Value {
         let url = format!("{}{what}", self.session);
         let (parameters, data) = (parameters.to_string(), "Content-Type: application/json");
         let answer = curl(&["--header", data, "--data-binary", &parameters, &url]);
@@ -49,38 +49,38 @@ impl Browser {
         answer["value"].take()
     }
 
-    fn devtools(&self, command: &str, parameters: Value) -> Value {
-        self.order("/goog/cdp/execute", json!({ "cmd": command, "params": parameters }))
+    fn devtools(&self, command: &str, parameters: &Value) -> Value {
+        self.order("/goog/cdp/execute", &json!({ "cmd": command, "params": parameters }))
     }
 
     /// Loads a page.
     pub(crate) fn open(&self, url: &str) {
-        self.order("/url", json!({ "url": url }));
+        self.order("/url", &json!({ "url": url }));
     }
 
     /// The value of a JavaScript expression.
     pub(crate) fn value(&self, expression: &str) -> Value {
-        self.order("/execute/sync", json!({ "script": format!("return {expression}"), "args": [] }))
+        self.order("/execute/sync", &json!({ "script": format!("return {expression}"), "args": [] }))
     }
 
     /// What the console has said since the last call.
     pub(crate) fn console(&self) -> Vec<String> {
-        let said = self.order("/se/log", json!({ "type": "browser" }));
+        let said = self.order("/se/log", &json!({ "type": "browser" }));
         said.as_array().into_iter().flatten().map(Value::to_string).collect()
     }
 
     /// Sets the width of the page in CSS pixels, and the colours that its user wants.
     pub(crate) fn look(&self, width: u32, dark: bool) {
         let size = json!({ "width": width, "height": 900, "deviceScaleFactor": 1.5, "mobile": false });
-        self.devtools("Emulation.setDeviceMetricsOverride", size);
+        self.devtools("Emulation.setDeviceMetricsOverride", &size);
         let wanted = json!({ "name": "prefers-color-scheme", "value": if dark { "dark" } else { "light" } });
-        self.devtools("Emulation.setEmulatedMedia", json!({ "features": [wanted] }));
+        self.devtools("Emulation.setEmulatedMedia", &json!({ "features": [wanted] }));
     }
 
     /// Writes a picture of the whole page.
     pub(crate) fn picture(&self, file: &Path) {
         let wanted = json!({ "format": "png", "captureBeyondViewport": true });
-        let taken = self.devtools("Page.captureScreenshot", wanted);
+        let taken = self.devtools("Page.captureScreenshot", &wanted);
         let bytes = STANDARD.decode(taken["data"].as_str().expect("a picture")).expect("Base64");
         std::fs::write(file, bytes).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     }
