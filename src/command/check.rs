@@ -58,7 +58,7 @@ fn reached(file: &impl Display, config: &Configuration, strict: bool) -> ExitCod
             ExitCode::from(CONFIG)
         }
         Ok(counts) => {
-            say(&[format!("{file} is good, but not all that it names can be used: {counts}")]);
+            say(&[format!("{file}: OK; {} unreachable", counts.bad)]);
             ExitCode::from(UNAVAILABLE)
         }
         Err(error) => {
@@ -77,7 +77,7 @@ fn good(file: &impl Display, config: &Configuration, more: &str) -> ExitCode {
     // The reader may have closed the stream.
     let _ = writeln!(
         std::io::stdout(),
-        "{file} is good: maps: {maps}; policies: {policies}; logins: {logins}; listeners: {listeners}{more}"
+        "{file}: OK; maps: {maps}; policies: {policies}; logins: {logins}; listeners: {listeners}{more}"
     );
     ExitCode::SUCCESS
 }

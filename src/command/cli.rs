@@ -123,7 +123,7 @@ pub enum QueryCommand {
         #[arg(value_name = "ATTRIBUTE=VALUE")]
         attributes: Vec<OsString>,
     },
-    /// A login; its password is read from standard input
+    /// A login; its password is asked for, or read from standard input
     Sasl {
         /// The entry of `dovecot_sasl`
         name: String,

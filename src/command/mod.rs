@@ -5,8 +5,11 @@ mod check;
 pub mod cli;
 mod demo;
 mod dump;
+mod meaning;
 mod online;
+mod password;
 mod postfix;
+mod query;
 mod sample_api;
 mod socket;
 mod status;
@@ -41,7 +44,7 @@ pub fn main() -> ExitCode {
         Some(Command::Postfix { check, postfix_config }) => {
             postfix::postfix(&cli, *check, postfix_config.as_deref())
         }
-        Some(Command::Query { query, trace }) => admin::query(&cli, query, *trace),
+        Some(Command::Query { query, trace }) => query::query(&cli, query, *trace),
         Some(Command::Status(options)) => status::status(&cli, options),
         Some(Command::Reload) => admin::reload(&cli),
         Some(Command::Cache(cache)) => admin::cache(&cli, cache),

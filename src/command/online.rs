@@ -33,14 +33,9 @@ pub(super) struct Counts {
 
 impl std::fmt::Display for Counts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { origins, providers, bad, warnings } = self;
+        let Self { origins, providers, warnings, .. } = self;
         write!(f, "origins: {origins}; providers: {providers}")?;
-        for (what, count) in [("not good", bad), ("warnings", warnings)] {
-            if *count > 0 {
-                write!(f, "; {what}: {count}")?;
-            }
-        }
-        Ok(())
+        if *warnings > 0 { write!(f, "; warnings: {warnings}") } else { Ok(()) }
     }
 }
 

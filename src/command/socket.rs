@@ -87,7 +87,7 @@ impl AdminSocket {
 }
 
 /// Why there is no reply from `path`.
-fn reason(path: &Path, error: &io::Error) -> String {
+pub(super) fn reason(path: &Path, error: &io::Error) -> String {
     let path = path.display();
     match error.kind() {
         ErrorKind::PermissionDenied => {

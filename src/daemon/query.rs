@@ -77,6 +77,11 @@ impl Query {
         Self::new(Protocol::Sasl, name, request.as_bytes())
     }
 
+    /// The protocol of the request.
+    pub(crate) fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
     fn new(protocol: Protocol, name: &str, request: &[u8]) -> Self {
         let request = &request[..request.len().min(LONGEST)];
         Self { protocol, name: name.to_owned(), request: Secret::new(STANDARD.encode(request)) }

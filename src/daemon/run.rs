@@ -117,7 +117,7 @@ impl Prepared {
             .map_err(|error| error.to_string())?;
         keep_to_itself();
         if nix::unistd::geteuid().is_root() {
-            warn!("running as root, which the broker does not need: set server.run_as_user");
+            warn!("running as root; set server.run_as_user");
         }
         Ok(Self { broker, bound, activated, admin, prometheus, exporter, connections, manager })
     }

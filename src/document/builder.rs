@@ -76,7 +76,7 @@ impl Builder {
         self.path.0.push(Step::Key(name.to_owned()));
         let first = map.get(name).map(|pair| pair.place);
         if let Some(Place { line, column }) = first {
-            self.fault(place, format!("given twice; first at line {line}, column {column}"), "");
+            self.fault(place, format!("duplicate key; first at line {line}, column {column}"), "");
         }
         Ok(first.is_none())
     }

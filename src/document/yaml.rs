@@ -3,7 +3,7 @@
 //!
 //! An alias is a copy of its anchor's value, with the places of that value. A few lines of aliases
 //! can stand for gigabytes, so a copy is counted before it is made. A value that has an anchor is
-//! kept once more, and counts twice. Refused is what YAML would take in silence: a key given twice,
+//! kept once more, and counts twice. Refused is what YAML would take in silence: a duplicate key,
 //! a key that is no text, a second document, a tag. A fault that hides the rest of the text ends
 //! the reading, the other ones are collected.
 
@@ -437,8 +437,8 @@ mod tests {
             ("server:\n\tlogging: ~\n", "2:2 : this is not YAML"),
             ("server: {\n", ": this is not YAML"),
             ("server: ~\n---\nserver: ~\n", "2:1 : a second document begins here"),
-            ("server: ~\nserver: ~\n", "2:1 server: given twice; first at line 1, column 1"),
-            ("a: {b: {c: info, \"c\": debug}}", "1:18 a.b.c: given twice; first at line 1, column 9"),
+            ("server: ~\nserver: ~\n", "2:1 server: duplicate key; first at line 1, column 1"),
+            ("a: {b: {c: info, \"c\": debug}}", "1:18 a.b.c: duplicate key; first at line 1, column 9"),
             ("m:\n  12: {}\n", "2:3 m.12: a key must be a text (write it in quotes: \"12\")"),
             ("{~: 1}", "1:2 \"~\": a key must be a text (write it in quotes: \"~\")"),
             ("? [a]\n: b\n", "1:3 : a key must be a text (a text that begins with `{` or `["),
@@ -455,7 +455,7 @@ mod tests {
                 "1:5 m: a merge (`<<`) takes keys and values, or a list of such (this is a number)",
             ),
             ("x: &a [{}, 1]\nm:\n  a: b\n  <<: *a\n", "4:3 m: a merge (`<<`) takes keys and values"),
-            ("m: {<<: {}, <<: {}}\n", "1:13 m.\"<<\": given twice; first at line 1, column 5"),
+            ("m: {<<: {}, <<: {}}\n", "1:13 m.\"<<\": duplicate key; first at line 1, column 5"),
             (&wide, "[99999]: too large: more than 100000 values, or 4 MiB of text (each alias counts"),
             (&deep(33), "1:33 [0][0]"),
             (&format!("a: &a {}\nb: [*a]\n", deep(31)), "2:5 b[0]: nested too deeply"),

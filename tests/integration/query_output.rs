@@ -4,12 +4,14 @@
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use crate::support::PATIENCE;
 use crate::support::backend::{Backend, Reply};
 use crate::support::broker::Broker;
 use crate::support::command_line::{self, text};
 use crate::support::config::{Config, Kind};
 use crate::support::peer::Peer;
 use crate::support::site::open_directory;
+use crate::support::terminal::Terminal;
 
 /// Runs a command, with a password on its standard input.
 fn run(config: &Path, words: &[&str]) -> Output {
@@ -44,13 +46,45 @@ fn a_terminal_gets_escapes_and_a_pipe_gets_the_bytes() {
     let shown = on_a_terminal(&file, "query --trace map m k");
     assert!(!shown.contains(['\u{202e}', '\u{9b}', '\x1b']), "{shown:?}");
     assert!(shown.contains("a\\u{202e}b\\u{9b}\\x1b[31mc caf") && shown.contains("caf\u{e9}"), "{shown:?}");
-    assert!(shown.ends_with(",\n"), "{shown:?}");
+    assert!(shown.contains(",\n# Postfix: found: a\\u{202e}b"), "{shown:?}");
 
-    assert_eq!(on_a_terminal(&file, "query policy p sender=a@b"), "action=DUNNO\n\n");
+    let shown = on_a_terminal(&file, "query policy p sender=a@b");
+    let (note, reply) = shown.split_once('\n').expect("lines");
+    assert!(
+        note.contains("no broker answers") && note.ends_with("this program asks the API itself"),
+        "{note}"
+    );
+    assert_eq!(reply, "action=DUNNO\n\n# Postfix: no decision: the next restriction decides\n");
     let piped = run(&file, &["query", "sasl", "users", "u"]);
     assert!(text(&piped).contains("OK\t1\tuser=u\n"), "{}", text(&piped));
     let shown = on_a_terminal(&file, "query sasl users u </etc/hostname");
     assert!(shown.contains("OK\\t1\\tuser=u\n") && !shown.contains('\t'), "{shown:?}");
+    assert!(shown.ends_with("# Postfix: 235, logged in as u\n"), "{shown:?}");
+}
+
+#[test]
+fn a_password_is_not_shown_on_the_terminal() {
+    let directory = open_directory();
+    let api = Backend::start(|_| Reply::with_header("Auth-User", "u", ""));
+    let file = Config::new(directory.path()).login("users", &api.url("/"), &[]).write();
+    let broker = env!("CARGO_BIN_EXE_pfxhttp-broker");
+    let command = format!("{broker} --config {} query sasl users u", file.display());
+    for (keys, due, sent) in
+        [("hid\x03", "interrupted\n", 0), ("hidden\n", "# Postfix: 235, logged in as u\n", 1)]
+    {
+        let mut terminal = Terminal::run((80, 25), &format!("{command}; stty -a"));
+        terminal.wait_for(|shown| shown.ends_with("Password: "));
+        terminal.press(keys);
+        let (_, shown) = terminal.end(PATIENCE);
+        assert!(shown.contains(due) && !shown.contains("hid"), "{shown}");
+        for setting in [" echo ", " icanon ", "isig "] {
+            assert!(shown.contains(setting), "{setting} is on again: {shown}");
+        }
+        assert_eq!(
+            api.requests().iter().filter(|request| request.text("password") == "hidden").count(),
+            sent
+        );
+    }
 }
 
 #[test]

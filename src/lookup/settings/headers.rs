@@ -100,7 +100,7 @@ fn lines(key: &Key<'_>) -> HeaderMap {
         let Some((name, value)) = line.get() else { continue };
         let once = [HOST, CONTENT_TYPE, AUTHORIZATION].contains(&name);
         if once && headers.contains_key(&name) {
-            item.error(format!("`{name}` is given twice"));
+            item.error(format!("`{name}` is a duplicate"));
         } else {
             headers.append(name, value);
         }

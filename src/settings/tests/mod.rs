@@ -304,8 +304,8 @@ server: ~
 ",
             "2:1 : a second document",
         ),
-        ("server: ~\nserver: ~\n", "2:1 server: given twice; first at line 1, column 1"),
-        ("server: {logging: {level: info, \"level\": debug}}", "1:33 server.logging.level: given twice"),
+        ("server: ~\nserver: ~\n", "2:1 server: duplicate key; first at line 1, column 1"),
+        ("server: {logging: {level: info, \"level\": debug}}", "1:33 server.logging.level: duplicate key"),
         ("socket_maps:\n  12: {}\n", "2:3 socket_maps.12: a key must be a text (write it in quotes: \"12\")"),
         ("? [a]\n: b\n", "1:3 : a key must be a text"),
         ("x: {}\n", "1:1 x: unknown key"),
@@ -524,7 +524,7 @@ fn each_mistake_in_an_entry_is_told_at_its_place() {
         ("    custom_headers: [\"A: b\\nC: d\"]\n", "the value of `a` must be printable ASCII"),
         (
             "    custom_headers: [\"Host: a\", \"host: b\"]\n",
-            "6:33 socket_maps.m.custom_headers[1]: `host` is given twice",
+            "6:33 socket_maps.m.custom_headers[1]: `host` is a duplicate",
         ),
     ];
     for (lines, expected) in cases {

@@ -107,7 +107,7 @@ fn mistakes_have_their_places_in_json() {
     for (from, to, expected) in [
         ("23450", "70000", "3:92 server.listen[0].port: must be from 1 to 65535"),
         ("\"json\": true,", "\"json\": true,,", "4:28 : this is not JSON: "),
-        ("\"level\"", "\"json\"", "4:29 server.logging.json: given twice; first at line 4, column 15"),
+        ("\"level\"", "\"json\"", "4:29 server.logging.json: duplicate key; first at line 4, column 15"),
         ("\"GET\"", "'GET'", ": this is not JSON: "),
         ("[404]", "[404,]", ": this is not JSON: trailing comma"),
         ("[404]", "[99]", "11:24 socket_maps.users.not_found_status[0]: must be from"),

@@ -81,8 +81,8 @@ pub(crate) const TEXTS: [(&str, &str, &str); 97] = [
     ("cache_key: [sender]", "domains: [a]", "checks.domains"),
     ("denied_status:", "not_found_status:", "users.not_found_status"),
     ("  steady:\n", "  5:\n", "a key must be a text"),
-    ("status_code: 200", "timeout: 3s", "given twice"),
-    ("level: info", "json: true", "given twice"),
+    ("status_code: 200", "timeout: 3s", "duplicate key"),
+    ("level: info", "json: true", "duplicate key"),
     ("value_field: value", "grpc: {address: x}", "value_field"),
     // Kinds of values.
     ("json: false", "json: perhaps", "server.logging.json"),
