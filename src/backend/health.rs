@@ -76,7 +76,7 @@ impl Health {
         }
         let now = Instant::now();
         if let Some(Outage { since, failures, .. }) = self.answered() {
-            let (name, target) = (&*self.name, self.url.host_str());
+            let (name, target) = (&*self.name, self.url.origin().ascii_serialization());
             let lasted_s = now.duration_since(since).as_secs();
             info!(name, target, lasted_s, failures, "target answers again");
         }

@@ -225,7 +225,7 @@ impl Broker {
         let [maps, policies, logins] = &self.unknown_names;
         match question {
             Question::Map { name, key } => match self.maps.get(name) {
-                None => (self.unknown(Protocol::Socketmap, name), maps),
+                None => (self.unknown(Protocol::Socketmap, name, context), maps),
                 Some(CountedEntry { entry, rows }) => match std::str::from_utf8(key) {
                     Ok("") => (Answer::NotFound, rows),
                     Ok(key) => (entry.ask(LookupInput::Key(key), context).await, rows),
@@ -234,13 +234,13 @@ impl Broker {
                 },
             },
             Question::Policy { name, attributes } => match self.policies.get(name) {
-                None => (self.unknown(Protocol::Policy, name), policies),
+                None => (self.unknown(Protocol::Policy, name, context), policies),
                 Some(CountedEntry { entry, rows }) => {
                     (entry.ask(LookupInput::Request(attributes), context).await, rows)
                 }
             },
             Question::Login(login) => match self.logins.get(&login.name) {
-                None => (self.unknown(Protocol::Sasl, &login.name), logins),
+                None => (self.unknown(Protocol::Sasl, &login.name, context), logins),
                 // Boxed because it is large: every connection would be as large.
                 Some(CountedEntry { entry, rows }) => (Box::pin(entry.ask(login, context)).await, rows),
             },

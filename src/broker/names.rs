@@ -5,7 +5,7 @@ use tracing::warn;
 
 use super::Broker;
 use crate::document::nearest;
-use crate::lookup::{Kind, LookupSettings};
+use crate::lookup::{Kind, LookupSettings, RequestContext};
 use crate::model::brief::brief;
 use crate::model::{Answer, Failure, OnFailure, Protocol};
 
@@ -14,11 +14,12 @@ const MOST_COMPARED: usize = 1000;
 
 impl Broker {
     /// The answer to a request for an entry that does not exist. A warning is logged.
-    pub(super) fn unknown(&self, protocol: Protocol, name: &str) -> Answer {
+    pub(super) fn unknown(&self, protocol: Protocol, name: &str, context: &RequestContext) -> Answer {
         let (section, name) = (protocol.section(), &*brief(name));
         if self.warnings.is_due(&format!("{section} {name}")) {
             let did_you_mean = self.nearest(protocol, name);
-            warn!(name, did_you_mean, "there is no such entry in {section}: its requests fail");
+            let source = context.source();
+            warn!(name, did_you_mean, source, "there is no such entry in {section}: its requests fail");
         }
         let on_failure = self.unknown_map.clone().filter(|_| protocol == Protocol::Socketmap);
         Answer::Failed { failure: Failure::UnknownName, on_failure }

@@ -1,6 +1,7 @@
 //! `query`: the bytes that Postfix would send go through the same decoders as those of Postfix, so that
 //! the output is what Postfix would get.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -166,8 +167,10 @@ async fn logins(broker: &Broker, name: &str, mut received: Vec<u8>) -> Vec<u8> {
 }
 
 async fn answer(broker: &Broker, question: &Question) -> Answer {
+    // A random id: an API may answer two requests with the same `Idempotency-Key` once.
+    let id = RandomState::new().hash_one(0);
     let context =
-        RequestContext { at: Instant::now(), id: 0, session: 0, listener: ListenerContext::default() };
+        RequestContext { at: Instant::now(), id, session: None, listener: ListenerContext::default() };
     let answer = broker.ask(question, &context).await;
     explain::note(|| format!("answer: {}", in_words(&answer)));
     answer

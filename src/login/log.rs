@@ -23,8 +23,8 @@ impl LoginEntry {
         let detail = Some(detail).filter(|detail| !detail.is_empty() && *detail != reason);
         let detail = detail.map(|detail| cut(detail, LONGEST_DETAIL));
         let detail = detail.as_deref();
-        let (session, request) = (hex(context.session), hex(context.id));
-        info!(name, remote, user, mechanism, reason, detail, session, request, "login denied");
+        let (source, session, request) = (context.source(), context.session_hex(), hex(context.id));
+        info!(name, remote, user, mechanism, reason, detail, source, session, request, "login denied");
     }
 
     /// The answer to a login beyond `sasl_attempts`; logged once a minute.
@@ -36,11 +36,11 @@ impl LoginEntry {
         if let Some(suppressed) = is_due.map(NonZeroU64::new) {
             let (name, mechanism) = (self.settings.name.as_str(), login.mechanism.name());
             let (user, remote) = (login.credentials.user(), login.peer.client_ip.as_str());
-            let (session, request) = (hex(context.session), hex(context.id));
+            let (source, session, request) = (context.source(), context.session_hex(), hex(context.id));
             let (class, failure) = (failure.class(), why.reason());
             info!(
                 name,
-                remote, user, mechanism, class, failure, session, request, suppressed, "login failed"
+                remote, user, mechanism, class, failure, source, session, request, suppressed, "login failed"
             );
         }
         Answer::Failed { failure, on_failure: Some(self.settings.on_failure.clone()) }
@@ -51,9 +51,9 @@ impl LoginEntry {
         let Some(suppressed) = self.backend.health.note(failure) else { return };
         let (name, mechanism) = (self.settings.name.as_str(), login.mechanism.name());
         let (user, remote) = (login.credentials.user(), login.peer.client_ip.as_str());
-        let target = self.settings.url.host_str().unwrap_or_default();
+        let target = self.settings.url.origin().ascii_serialization();
         let duration_ms = u64::try_from(context.at.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let (session, request) = (hex(context.session), hex(context.id));
+        let (source, session, request) = (context.source(), context.session_hex(), hex(context.id));
         let (class, failure) = (failure.class(), failure.to_string());
         info!(
             name,
@@ -64,6 +64,7 @@ impl LoginEntry {
             remote,
             user,
             mechanism,
+            source,
             session,
             request,
             suppressed,

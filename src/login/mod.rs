@@ -28,7 +28,7 @@ use crate::backend::{Backend, BackendSettings};
 use crate::http::{Http, Reply, Request, compress, path_of};
 use crate::lookup::request::request_id;
 use crate::lookup::template::shown;
-use crate::lookup::{RequestContext, hex};
+use crate::lookup::RequestContext;
 use crate::model::brief::{brief, on_one_line};
 use crate::model::domain::is_same_user;
 use crate::model::secret::Secret;
@@ -128,7 +128,8 @@ impl LoginEntry {
                 self.penalties.accepted(remote, if typed.is_empty() { &user } else { typed });
                 let (name, mechanism) = (self.settings.name.as_str(), login.mechanism.name());
                 let remote = login.peer.client_ip.as_str();
-                debug!(name, remote, user, mechanism, session = hex(context.session), "login accepted");
+                let (source, session) = (context.source(), context.session_hex());
+                debug!(name, remote, user, mechanism, source, session, "login accepted");
                 Answer::Accepted { user }
             }
             Ok(Decision::Denied { reason, detail }) => {

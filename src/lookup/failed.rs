@@ -13,10 +13,10 @@ impl LookupEntry {
     pub(super) fn log(&self, failure: &Failure, lookup: LookupInput<'_>, context: &RequestContext) {
         let Some(suppressed) = self.backend.health.note(failure) else { return };
         let name = self.settings.name.as_str();
-        let target = self.settings.url.host_str().unwrap_or_default();
+        let target = self.settings.url.origin().ascii_serialization();
         let (class, duration_ms) = (failure.class(), millis(context.at));
         let failure = failure.to_string();
-        let (session, request) = (hex(context.session), hex(context.id));
+        let (source, session, request) = (context.source(), context.session_hex(), hex(context.id));
         let key = (self.settings.log_keys != LogKeys::Never).then(|| brief(&lookup.shown()).into_owned());
         let [queue_id, instance] = ["queue_id", "instance"].map(|name| lookup.attribute(name));
         let [queue_id, instance] = [&queue_id, &instance].map(|text| text.as_deref().map(brief));
@@ -27,6 +27,7 @@ impl LookupEntry {
             class,
             failure,
             duration_ms,
+            source,
             session,
             request,
             key,
@@ -60,7 +61,7 @@ impl LookupEntry {
 
     /// The answer to a lookup that cannot be sent. A path that leads elsewhere means "not found"; otherwise an
     /// administrator must choose another escaping.
-    pub(super) fn unsendable(&self, why: Unsendable) -> Answer {
+    pub(super) fn unsendable(&self, why: Unsendable, context: &RequestContext) -> Answer {
         let (reason, hint) = match why {
             Unsendable::Elsewhere => (
                 "an insertion into the path of the target is empty, or leads elsewhere by a `..`",
@@ -76,7 +77,8 @@ impl LookupEntry {
             (Kind::Policy(_), _) => Failure::UnexpectedValue,
         };
         self.backend.health.count(&failure, reason);
-        info!(name = self.settings.name, class = failure.class(), hint, "lookup failed: {reason}");
+        let (name, source) = (self.settings.name.as_str(), context.source());
+        info!(name, class = failure.class(), source, hint, "lookup failed: {reason}");
         Answer::Failed { failure, on_failure: self.on_failure().cloned() }
     }
 }

@@ -47,9 +47,21 @@ pub(crate) struct RequestContext {
     pub(crate) at: Instant,
     /// Distinguishes equal requests; a request that is sent again keeps it.
     pub(crate) id: u64,
-    /// The connection that it came by.
-    pub(crate) session: u64,
+    /// The connection that it came by; `None` for an administrator's `query`.
+    pub(crate) session: Option<u64>,
     pub(crate) listener: ListenerContext,
+}
+
+impl RequestContext {
+    /// The field `source` of the log: `query`, or `None` for a request of Postfix.
+    pub(crate) fn source(&self) -> Option<&'static str> {
+        self.session.is_none().then_some("query")
+    }
+
+    /// The field `session` of the log.
+    pub(crate) fn session_hex(&self) -> Option<String> {
+        self.session.map(hex)
+    }
 }
 
 /// One HTTP API, ready to be asked.
@@ -110,7 +122,8 @@ impl LookupEntry {
         if self.settings.log_keys == LogKeys::Always {
             debug!(
                 name = self.settings.name,
-                session = hex(context.session),
+                source = context.source(),
+                session = context.session_hex(),
                 key = &*brief(&lookup.shown()),
                 "lookup"
             );
@@ -130,7 +143,7 @@ impl LookupEntry {
         let deadline = Deadline::from(context.at, self.settings.timeout);
         let rendered = match request::render(&self.settings, &self.path, lookup, context) {
             Ok(rendered) => rendered,
-            Err(why) => return self.unsendable(why),
+            Err(why) => return self.unsendable(why, context),
         };
         // The pool of a listener applies to its own lookups, not to shared ones.
         let outcome = match context.listener.enter(deadline).await {

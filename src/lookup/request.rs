@@ -123,10 +123,11 @@ pub(super) fn redactor(settings: &LookupSettings) -> Redactor {
     redactor
 }
 
-/// `SESSION-REQUEST`: the connection and the request, as the log calls them; many APIs log it, too.
+/// `SESSION-REQUEST`: the connection and the request, as the log calls them; many APIs log it, too. The
+/// session of a `query` is all zero.
 pub(crate) fn request_id(context: &RequestContext) -> Option<(HeaderName, HeaderValue)> {
     let mut id = [0; 33];
-    write!(&mut id[..], "{:016x}-{:016x}", context.session, context.id).ok()?;
+    write!(&mut id[..], "{:016x}-{:016x}", context.session.unwrap_or(0), context.id).ok()?;
     Some((REQUEST_ID, HeaderValue::from_bytes(&id).ok()?))
 }
 
@@ -182,7 +183,7 @@ mod tests {
     fn an_id_is_written_as_the_log_does() {
         let (session, id) = (0x0123_4567_89ab_cdef, 0xfe);
         let context =
-            RequestContext { at: std::time::Instant::now(), id, session, listener: Default::default() };
+            RequestContext { at: std::time::Instant::now(), id, session: Some(session), listener: Default::default() };
         let (_, value) = request_id(&context).expect("ASCII");
         assert_eq!(value, format!("{}-{}", crate::lookup::hex(session), crate::lookup::hex(id)));
     }

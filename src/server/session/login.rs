@@ -170,7 +170,7 @@ impl OpenLogins {
         let context = RequestContext {
             at: Instant::now(),
             id: serial,
-            session: self.session,
+            session: Some(self.session),
             listener: self.listener.clone(),
         };
         // The login keeps this generation.

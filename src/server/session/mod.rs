@@ -105,7 +105,7 @@ pub(super) async fn serve<S>(
                 let id = id.unwrap_or(serial);
                 let now = Instant::now();
                 let at = now.checked_sub(spent).unwrap_or(now);
-                let context = RequestContext { at, id, session, listener: listener.clone() };
+                let context = RequestContext { at, id, session: Some(session), listener: listener.clone() };
                 let answer = tokio::select! {
                     biased;
                     answer = broker.ask(&question, &context) => answer,
