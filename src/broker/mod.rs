@@ -1,4 +1,4 @@
-//! Every request, from a listener, the local socket or `query`, is answered by [`Broker::ask`].
+//! Every request, from a listener, the local socket or `query`, is answered by `Broker::ask`.
 //!
 //! A broker is one generation of the configuration: all its entries, which share the HTTP client and the
 //! cache. It finds the entry of a request. A request that no API can answer is answered here.

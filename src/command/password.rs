@@ -1,7 +1,7 @@
 //! The password of `query sasl`: on a terminal it is asked for, and not shown; otherwise it is read from
 //! standard input.
 
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, BufRead, IsTerminal, Read, Write};
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
@@ -37,7 +37,7 @@ fn piped(input: &mut impl Read) -> Result<Zeroizing<Vec<u8>>, String> {
 }
 
 /// Asks on the terminal. Signals of keys are off meanwhile, so that its settings always come back.
-fn ask(keys: &mut impl Read) -> Result<Zeroizing<Vec<u8>>, String> {
+fn ask(keys: &mut impl BufRead) -> Result<Zeroizing<Vec<u8>>, String> {
     let settings = Settings::silence().map_err(|error| format!("cannot turn off the echo: {error}"))?;
     let _ = write!(io::stderr(), "Password: ");
     let typed = type_in(keys);
@@ -46,7 +46,7 @@ fn ask(keys: &mut impl Read) -> Result<Zeroizing<Vec<u8>>, String> {
     typed
 }
 
-fn type_in(keys: &mut impl Read) -> Result<Zeroizing<Vec<u8>>, String> {
+fn type_in(keys: &mut impl BufRead) -> Result<Zeroizing<Vec<u8>>, String> {
     let mut typed = Zeroizing::new(Vec::with_capacity(LONGEST as usize));
     for key in keys.take(LONGEST).bytes() {
         match key.map_err(|error| error.to_string())? {

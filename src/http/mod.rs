@@ -220,8 +220,7 @@ impl Host {
             return failure;
         }
         explain::note(|| format!("no answer: {reason}"));
-        let (target, class, reason) =
-            (self.origin.origin().ascii_serialization(), failure.class(), &*reason);
+        let (target, class, reason) = (self.origin.origin().ascii_serialization(), failure.class(), &*reason);
         if self.warnings.is_due(reason) {
             warn!(target, class, reason, "trouble with a target");
         } else {

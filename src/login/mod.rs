@@ -26,9 +26,9 @@ use tracing::{debug, warn};
 
 use crate::backend::{Backend, BackendSettings};
 use crate::http::{Http, Reply, Request, compress, path_of};
+use crate::lookup::RequestContext;
 use crate::lookup::request::request_id;
 use crate::lookup::template::shown;
-use crate::lookup::RequestContext;
 use crate::model::brief::{brief, on_one_line};
 use crate::model::domain::is_same_user;
 use crate::model::secret::Secret;

@@ -182,8 +182,12 @@ mod tests {
     #[test]
     fn an_id_is_written_as_the_log_does() {
         let (session, id) = (0x0123_4567_89ab_cdef, 0xfe);
-        let context =
-            RequestContext { at: std::time::Instant::now(), id, session: Some(session), listener: Default::default() };
+        let context = RequestContext {
+            at: std::time::Instant::now(),
+            id,
+            session: Some(session),
+            listener: Default::default(),
+        };
         let (_, value) = request_id(&context).expect("ASCII");
         assert_eq!(value, format!("{}-{}", crate::lookup::hex(session), crate::lookup::hex(id)));
     }

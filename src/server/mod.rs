@@ -5,7 +5,7 @@
 //! accepts no further one. It also stops accepting while a lookup of the listener waits in a full queue
 //! (`backend`). After a failed accept (for example no free descriptor) the listener pauses.
 //!
-//! A reload ([`Listeners::follow`]) keeps the descriptor of every endpoint that stays, so that no connection
+//! A reload (`Listeners::follow`) keeps the descriptor of every endpoint that stays, so that no connection
 //! is refused there. A removed endpoint is unlinked first; then the connections in its queue are accepted,
 //! and the requests that they have sent are answered.
 

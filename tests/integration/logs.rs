@@ -45,9 +45,7 @@ fn an_outage_and_its_end_are_logged_once() {
     let (lookups, logins) = (lines(&setup, "lookup failed"), lines(&setup, "login failed"));
     assert_eq!((lookups.len(), logins.len()), (1, 1), "{lookups:#?} {logins:#?}");
     let target = format!("target=\"{}\"", api.url(""));
-    for word in
-        ["name=\"m\"", &*target, "class=\"connect\"", "duration_ms=", "session=", "request="]
-    {
+    for word in ["name=\"m\"", &*target, "class=\"connect\"", "duration_ms=", "session=", "request="] {
         assert!(lookups[0].contains(word), "{word}: {}", lookups[0]);
     }
     for word in ["user=\"u@example.com\"", "remote=\"192.0.2.7\"", "mechanism=\"PLAIN\"", "class=\"connect\""]
