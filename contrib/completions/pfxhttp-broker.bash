@@ -28,6 +28,9 @@ _pfxhttp__broker() {
             pfxhttp__broker,demo)
                 cmd="pfxhttp__broker__subcmd__demo"
                 ;;
+            pfxhttp__broker,penalty)
+                cmd="pfxhttp__broker__subcmd__penalty"
+                ;;
             pfxhttp__broker,postfix)
                 cmd="pfxhttp__broker__subcmd__postfix"
                 ;;
@@ -43,8 +46,17 @@ _pfxhttp__broker() {
             pfxhttp__broker__subcmd__cache,purge)
                 cmd="pfxhttp__broker__subcmd__cache__subcmd__purge"
                 ;;
+            pfxhttp__broker__subcmd__cache,show)
+                cmd="pfxhttp__broker__subcmd__cache__subcmd__show"
+                ;;
             pfxhttp__broker__subcmd__config,dump)
                 cmd="pfxhttp__broker__subcmd__config__subcmd__dump"
+                ;;
+            pfxhttp__broker__subcmd__penalty,clear)
+                cmd="pfxhttp__broker__subcmd__penalty__subcmd__clear"
+                ;;
+            pfxhttp__broker__subcmd__penalty,list)
+                cmd="pfxhttp__broker__subcmd__penalty__subcmd__list"
                 ;;
             pfxhttp__broker__subcmd__query,map)
                 cmd="pfxhttp__broker__subcmd__query__subcmd__map"
@@ -62,7 +74,7 @@ _pfxhttp__broker() {
 
     case "${cmd}" in
         pfxhttp__broker)
-            opts="-h -V --config --format --help --version check config postfix query status reload cache demo"
+            opts="-h -V --config --format --help --version check config postfix query status reload cache penalty demo"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -84,7 +96,7 @@ _pfxhttp__broker() {
             return 0
             ;;
         pfxhttp__subcmd__broker__subcmd__cache)
-            opts="-h --config --format --help purge"
+            opts="-h --config --format --help purge show"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -106,6 +118,28 @@ _pfxhttp__broker() {
             return 0
             ;;
         pfxhttp__subcmd__broker__subcmd__cache__subcmd__purge)
+            opts="-h --config --format --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "yaml toml json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pfxhttp__subcmd__broker__subcmd__cache__subcmd__show)
             opts="-h --config --format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -196,6 +230,72 @@ _pfxhttp__broker() {
         pfxhttp__subcmd__broker__subcmd__demo)
             opts="-h --config --format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "yaml toml json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pfxhttp__subcmd__broker__subcmd__penalty)
+            opts="-h --config --format --help list clear"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "yaml toml json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pfxhttp__subcmd__broker__subcmd__penalty__subcmd__clear)
+            opts="-h --config --format --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "yaml toml json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pfxhttp__subcmd__broker__subcmd__penalty__subcmd__list)
+            opts="-h --config --format --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

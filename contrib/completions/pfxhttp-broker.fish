@@ -34,9 +34,10 @@ complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_needs_command" -f -a "check
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_needs_command" -f -a "config" -d 'The configuration in effect'
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_needs_command" -f -a "postfix" -d 'Print the lines of main.cf and master.cf that this configuration needs'
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_needs_command" -f -a "query" -d 'Ask as Postfix would: prints the bytes that it would get, or "(connection closed)"'
-complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_needs_command" -f -a "status" -d 'Show the status of the running broker'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_needs_command" -f -a "status" -d 'Show the state of the running broker'
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_needs_command" -f -a "reload" -d 'Make the running broker read its configuration again: exit 75 if it rejects it'
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_needs_command" -f -a "cache" -d 'The running broker\'s cache'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_needs_command" -f -a "penalty" -d 'The running broker\'s delays of denied logins (sasl_penalty)'
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_needs_command" -f -a "demo" -d 'Show the main job on a sample API inside of this program; needs no configuration and no root'
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand check" -l config -d 'The configuration [default: pfxhttp.yml, .yaml, .toml or .json in /usr/local/etc/pfxhttp, /etc/pfxhttp, ~/.pfxhttp or the current directory]' -r -F
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand check" -l format -d 'The syntax of FILE [default: by its extension, else yaml]' -r -f -a "yaml\t'YAML'
@@ -72,7 +73,7 @@ complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand query; and
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand query; and not __fish_seen_subcommand_from map policy sasl" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand query; and not __fish_seen_subcommand_from map policy sasl" -f -a "map" -d 'A key of a map'
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand query; and not __fish_seen_subcommand_from map policy sasl" -f -a "policy" -d 'A policy service'
-complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand query; and not __fish_seen_subcommand_from map policy sasl" -f -a "sasl" -d 'A login; its password is asked for, or read from standard input'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand query; and not __fish_seen_subcommand_from map policy sasl" -f -a "sasl" -d 'A login; its password is read from standard input, on a terminal without echo'
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand query; and __fish_seen_subcommand_from map" -l config -d 'The configuration [default: pfxhttp.yml, .yaml, .toml or .json in /usr/local/etc/pfxhttp, /etc/pfxhttp, ~/.pfxhttp or the current directory]' -r -F
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand query; and __fish_seen_subcommand_from map" -l format -d 'The syntax of FILE [default: by its extension, else yaml]' -r -f -a "yaml\t'YAML'
 toml\t'TOML'
@@ -104,17 +105,40 @@ complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand reload" -l
 toml\t'TOML'
 json\t'JSON'"
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand reload" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand cache; and not __fish_seen_subcommand_from purge" -l config -d 'The configuration [default: pfxhttp.yml, .yaml, .toml or .json in /usr/local/etc/pfxhttp, /etc/pfxhttp, ~/.pfxhttp or the current directory]' -r -F
-complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand cache; and not __fish_seen_subcommand_from purge" -l format -d 'The syntax of FILE [default: by its extension, else yaml]' -r -f -a "yaml\t'YAML'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand cache; and not __fish_seen_subcommand_from purge show" -l config -d 'The configuration [default: pfxhttp.yml, .yaml, .toml or .json in /usr/local/etc/pfxhttp, /etc/pfxhttp, ~/.pfxhttp or the current directory]' -r -F
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand cache; and not __fish_seen_subcommand_from purge show" -l format -d 'The syntax of FILE [default: by its extension, else yaml]' -r -f -a "yaml\t'YAML'
 toml\t'TOML'
 json\t'JSON'"
-complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand cache; and not __fish_seen_subcommand_from purge" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand cache; and not __fish_seen_subcommand_from purge" -f -a "purge" -d 'Forget them: all, those of an entry, or that of a map\'s key'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand cache; and not __fish_seen_subcommand_from purge show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand cache; and not __fish_seen_subcommand_from purge show" -f -a "purge" -d 'Forget them: all, those of an entry, or that of a map\'s key'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand cache; and not __fish_seen_subcommand_from purge show" -f -a "show" -d 'Show an answer: exit 1 if there is none'
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand cache; and __fish_seen_subcommand_from purge" -l config -d 'The configuration [default: pfxhttp.yml, .yaml, .toml or .json in /usr/local/etc/pfxhttp, /etc/pfxhttp, ~/.pfxhttp or the current directory]' -r -F
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand cache; and __fish_seen_subcommand_from purge" -l format -d 'The syntax of FILE [default: by its extension, else yaml]' -r -f -a "yaml\t'YAML'
 toml\t'TOML'
 json\t'JSON'"
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand cache; and __fish_seen_subcommand_from purge" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand cache; and __fish_seen_subcommand_from show" -l config -d 'The configuration [default: pfxhttp.yml, .yaml, .toml or .json in /usr/local/etc/pfxhttp, /etc/pfxhttp, ~/.pfxhttp or the current directory]' -r -F
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand cache; and __fish_seen_subcommand_from show" -l format -d 'The syntax of FILE [default: by its extension, else yaml]' -r -f -a "yaml\t'YAML'
+toml\t'TOML'
+json\t'JSON'"
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand cache; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand penalty; and not __fish_seen_subcommand_from list clear" -l config -d 'The configuration [default: pfxhttp.yml, .yaml, .toml or .json in /usr/local/etc/pfxhttp, /etc/pfxhttp, ~/.pfxhttp or the current directory]' -r -F
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand penalty; and not __fish_seen_subcommand_from list clear" -l format -d 'The syntax of FILE [default: by its extension, else yaml]' -r -f -a "yaml\t'YAML'
+toml\t'TOML'
+json\t'JSON'"
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand penalty; and not __fish_seen_subcommand_from list clear" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand penalty; and not __fish_seen_subcommand_from list clear" -f -a "list" -d 'List the addresses, their denials, and the seconds until these are forgotten'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand penalty; and not __fish_seen_subcommand_from list clear" -f -a "clear" -d 'Forget the denials of all addresses, or of one'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand penalty; and __fish_seen_subcommand_from list" -l config -d 'The configuration [default: pfxhttp.yml, .yaml, .toml or .json in /usr/local/etc/pfxhttp, /etc/pfxhttp, ~/.pfxhttp or the current directory]' -r -F
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand penalty; and __fish_seen_subcommand_from list" -l format -d 'The syntax of FILE [default: by its extension, else yaml]' -r -f -a "yaml\t'YAML'
+toml\t'TOML'
+json\t'JSON'"
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand penalty; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand penalty; and __fish_seen_subcommand_from clear" -l config -d 'The configuration [default: pfxhttp.yml, .yaml, .toml or .json in /usr/local/etc/pfxhttp, /etc/pfxhttp, ~/.pfxhttp or the current directory]' -r -F
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand penalty; and __fish_seen_subcommand_from clear" -l format -d 'The syntax of FILE [default: by its extension, else yaml]' -r -f -a "yaml\t'YAML'
+toml\t'TOML'
+json\t'JSON'"
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand penalty; and __fish_seen_subcommand_from clear" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand demo" -l config -d 'The configuration [default: pfxhttp.yml, .yaml, .toml or .json in /usr/local/etc/pfxhttp, /etc/pfxhttp, ~/.pfxhttp or the current directory]' -r -F
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand demo" -l format -d 'The syntax of FILE [default: by its extension, else yaml]' -r -f -a "yaml\t'YAML'
 toml\t'TOML'

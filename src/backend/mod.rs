@@ -82,10 +82,13 @@ impl Backend {
         deadline: Deadline,
         refuses: impl Fn(&Reply) -> bool,
     ) -> Result<Reply, Failure> {
-        match &self.bearer {
+        let began = explain::clock();
+        let outcome = match &self.bearer {
             None => self.host.exchange(request, &self.calls, deadline).await,
             Some(bearer) => Box::pin(self.with_token(bearer, request, deadline, refuses)).await,
-        }
+        };
+        explain::time("of the API", began);
+        outcome
     }
 
     async fn with_token(

@@ -5,6 +5,7 @@
 
 mod names;
 mod status;
+mod stored;
 
 use std::collections::HashMap;
 use std::sync::Arc;

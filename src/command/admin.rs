@@ -1,10 +1,11 @@
-//! The commands that talk to the running broker over its admin socket: `reload` and `cache purge` here,
-//! `query` and `status` in files of their own.
+//! The commands that talk to the running broker over its admin socket: `reload` and `cache purge`; and what
+//! such commands share.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use super::socket::AdminSocket;
+use super::stored;
 use crate::command::cli::{CacheCommand, Cli};
 use crate::daemon::admin::{AdminReply, AdminRequest};
 use crate::daemon::exit::{TEMPORARY, say};
@@ -14,8 +15,13 @@ pub(super) fn reload(cli: &Cli) -> ExitCode {
 }
 
 pub(super) fn cache(cli: &Cli, cache: &CacheCommand) -> ExitCode {
-    let CacheCommand::Purge { name, key } = cache;
-    with_answer(cli, &AdminRequest::Purge { name: name.clone(), key: key.clone() }, |reply| done(&reply))
+    match cache {
+        CacheCommand::Purge { name, key } => {
+            let purge = AdminRequest::Purge { name: name.clone(), key: key.clone() };
+            with_answer(cli, &purge, |reply| done(&reply))
+        }
+        CacheCommand::Show { name, key } => stored::show_cached(cli, name, key),
+    }
 }
 
 pub(super) fn with_answer(

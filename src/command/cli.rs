@@ -1,6 +1,7 @@
 //! The command line of `pfxhttp-broker`.
 
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -79,13 +80,16 @@ pub enum Command {
         #[command(subcommand)]
         query: QueryCommand,
     },
-    /// Show the status of the running broker
+    /// Show the state of the running broker
     Status(StatusOptions),
     /// Make the running broker read its configuration again: exit 75 if it rejects it
     Reload,
     /// The running broker's cache
     #[command(subcommand)]
     Cache(CacheCommand),
+    /// The running broker's delays of denied logins (sasl_penalty)
+    #[command(subcommand)]
+    Penalty(PenaltyCommand),
     /// Show the main job on a sample API inside of this program; needs no configuration and no root
     Demo,
 }
@@ -123,7 +127,7 @@ pub enum QueryCommand {
         #[arg(value_name = "ATTRIBUTE=VALUE")]
         attributes: Vec<OsString>,
     },
-    /// A login; its password is asked for, or read from standard input
+    /// A login; its password is read from standard input, on a terminal without echo
     Sasl {
         /// The entry of `dovecot_sasl`
         name: String,
@@ -143,6 +147,19 @@ pub enum ConfigCommand {
     },
 }
 
+/// What is done with the delays of denied logins.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum PenaltyCommand {
+    /// List the addresses, their denials, and the seconds until these are forgotten
+    List,
+    /// Forget the denials of all addresses, or of one
+    Clear {
+        /// The address; of IPv6 its /64 is meant
+        #[arg(value_parser = super::stored::address)]
+        address: Option<IpAddr>,
+    },
+}
+
 /// What is done with cached answers.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum CacheCommand {
@@ -153,5 +170,13 @@ pub enum CacheCommand {
         /// The key
         #[arg(requires = "name")]
         key: Option<String>,
+    },
+    /// Show an answer: exit 1 if there is none
+    Show {
+        /// The entry
+        name: String,
+        /// A map's key; of a policy service the attributes of the request, as in query
+        #[arg(value_name = "KEY|ATTRIBUTE=VALUE", required = true)]
+        key: Vec<String>,
     },
 }

@@ -13,6 +13,7 @@ mod query;
 mod sample_api;
 mod socket;
 mod status;
+mod stored;
 mod terminal;
 
 use std::process::ExitCode;
@@ -22,7 +23,7 @@ use clap::Parser;
 use crate::daemon::exit::USAGE;
 use crate::daemon::run;
 use crate::server::privilege;
-use cli::{Cli, Command, ConfigCommand};
+use cli::{Cli, Command, ConfigCommand, PenaltyCommand};
 
 /// The whole program.
 #[must_use]
@@ -48,5 +49,7 @@ pub fn main() -> ExitCode {
         Some(Command::Status(options)) => status::status(&cli, options),
         Some(Command::Reload) => admin::reload(&cli),
         Some(Command::Cache(cache)) => admin::cache(&cli, cache),
+        Some(Command::Penalty(PenaltyCommand::List)) => stored::list_penalties(&cli),
+        Some(Command::Penalty(PenaltyCommand::Clear { address })) => stored::clear_penalties(&cli, *address),
     }
 }

@@ -1,7 +1,5 @@
-//! `query`: asks the running broker as Postfix would. If no broker runs, one inside of this program answers.
-//!
-//! A pipe gets the bytes that Postfix would get. On a terminal, control characters are escaped, and a line says
-//! what Postfix does with the reply.
+//! `query`: asks the running broker as Postfix would. If no broker runs, a broker inside of this program
+//! answers. A terminal also gets what Postfix makes of the reply; a file or a pipe gets the bytes alone.
 
 use std::io::{self, IsTerminal};
 use std::os::unix::ffi::OsStrExt;
@@ -10,7 +8,7 @@ use std::sync::Arc;
 
 use super::admin::{complain, print, refused};
 use super::cli::{Cli, QueryCommand};
-use super::socket::{AdminSocket, is_absent, reason};
+use super::socket::{AdminSocket, is_absent};
 use super::terminal::visible;
 use super::{meaning, password};
 use crate::broker::Broker;
@@ -30,9 +28,8 @@ pub(super) fn query(cli: &Cli, command: &QueryCommand, trace: bool) -> ExitCode 
         (Ok(AdminReply::Query(said)), _) => said,
         (Ok(other), _) => return refused(&other),
         (Err(error), Ok(config)) if is_absent(&error) => {
-            if io::stderr().is_terminal() {
-                say(&[format!("{}; this program asks the API itself", reason(socket.path(), &error))]);
-            }
+            let path = socket.path().display();
+            say(&[format!("pfxhttp-broker: no broker runs at {path}; this program asks the API itself")]);
             match here(config, &query) {
                 Ok(said) => said,
                 Err(error) => return complain(OS, &error),
@@ -62,7 +59,10 @@ fn parse(command: &QueryCommand) -> Result<Query, String> {
                 None => Query::policy(name, &lines),
             }
         }
-        QueryCommand::Sasl { name, user } => Query::sasl(name, user.as_bytes(), &password::read()?),
+        QueryCommand::Sasl { name, user } => match password::read() {
+            Ok(password) => Query::sasl(name, user.as_bytes(), &password),
+            Err(_) => return Err("the password is read from standard input".to_owned()),
+        },
     })
 }
 

@@ -87,7 +87,7 @@ impl AdminSocket {
 }
 
 /// Why there is no reply from `path`.
-pub(super) fn reason(path: &Path, error: &io::Error) -> String {
+fn reason(path: &Path, error: &io::Error) -> String {
     let path = path.display();
     match error.kind() {
         ErrorKind::PermissionDenied => {

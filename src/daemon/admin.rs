@@ -1,4 +1,4 @@
-//! The admin socket: `status`, `reload`, `cache purge` and `query` talk to the running broker here. It is
+//! The admin socket: `status`, `reload`, `cache`, `penalty` and `query` talk to the running broker here. It is
 //! not the local socket and has mode 0600: a user that may look up mailboxes must not control the broker.
 //!
 //! A connection carries one request and one reply, each a line of JSON. Both ends are the same program;
@@ -15,6 +15,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::daemon::query::{Query, QueryReply};
+use crate::daemon::stored::{Cached, Delayed, StoredRequest};
 
 const LONGEST: u64 = 256 * 1024;
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -36,6 +37,8 @@ pub enum AdminRequest {
         /// A map's key.
         key: Option<String>,
     },
+    /// Show or change what the broker remembers.
+    Stored(StoredRequest),
     /// Handle a request as from Postfix.
     Query(Query),
 }
@@ -58,6 +61,18 @@ pub enum AdminReply {
     Status {
         /// As JSON.
         status: serde_json::Value,
+    },
+    /// A cached answer, if there is one.
+    Cached {
+        /// The answer.
+        cached: Option<Cached>,
+    },
+    /// The delays of denied logins.
+    Penalties {
+        /// The most denials first.
+        listed: Vec<Delayed>,
+        /// How many more there are.
+        omitted: usize,
     },
     /// The reply that Postfix would get.
     #[serde(rename = "said")]

@@ -9,3 +9,4 @@ pub(crate) mod run;
 mod service;
 mod signals;
 mod status;
+pub mod stored;

@@ -58,16 +58,7 @@ impl Query {
     /// A policy request of `lines`, `name=value` each. `request` is Postfix' own unless a line sets it.
     #[must_use]
     pub fn policy(name: &str, lines: &[&[u8]]) -> Self {
-        let mut request = Vec::new();
-        if !lines.iter().any(|line| line.starts_with(b"request=")) {
-            request.extend_from_slice(b"request=smtpd_access_policy\n");
-        }
-        for line in lines {
-            request.extend_from_slice(line);
-            request.push(b'\n');
-        }
-        request.push(b'\n');
-        Self::new(Protocol::Policy, name, &request)
+        Self::new(Protocol::Policy, name, &policy::request(lines))
     }
 
     /// A login by PLAIN, as Postfix passes it on.
@@ -171,12 +162,14 @@ async fn answer(broker: &Broker, question: &Question) -> Answer {
     let id = RandomState::new().hash_one(0);
     let context =
         RequestContext { at: Instant::now(), id, session: None, listener: ListenerContext::default() };
+    let began = explain::clock();
     let answer = broker.ask(question, &context).await;
+    explain::time("in all", began);
     explain::note(|| format!("answer: {}", in_words(&answer)));
     answer
 }
 
-fn in_words(answer: &Answer) -> String {
+pub(super) fn in_words(answer: &Answer) -> String {
     match answer {
         Answer::Value(value) => format!("the value {value}"),
         Answer::NotFound => "not found".to_owned(),

@@ -18,6 +18,7 @@ use crate::broker::{Broker, Generation};
 use crate::daemon::admin::{AdminReply, AdminRequest};
 use crate::daemon::log;
 use crate::daemon::query;
+use crate::daemon::stored;
 use crate::export;
 use crate::export::prometheus::PrometheusServer;
 use crate::model::status::Status;
@@ -133,6 +134,7 @@ impl<'c> Daemon<'c> {
                     why: format!("not reloaded; the running configuration stays\n{}", why.join("\n")),
                 },
             },
+            AdminRequest::Stored(request) => stored::answer(&self.broker, &request),
             AdminRequest::Purge { name, key } => {
                 let purge = || self.broker.purge(name.as_deref(), key.as_deref());
                 match tokio::task::block_in_place(purge) {

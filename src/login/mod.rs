@@ -38,7 +38,7 @@ use crate::observe::metrics::{Component, Metrics};
 use crate::observe::redact::{REDACTED, Redactor};
 use crate::observe::warnings::RateLimitedWarning;
 use crate::oidc::{Oidc, TokenVerdict, TokenVerifier};
-pub(crate) use penalty::Penalties;
+pub(crate) use penalty::{Penalties, Penalty};
 pub use settings::{Fields, LoginSettings};
 
 /// Bytes of a body before whose reading other tasks have a turn.
@@ -113,7 +113,10 @@ impl LoginEntry {
         };
         let outcome = async {
             let _listeners_worker = context.listener.enter_or_fail(deadline).await?;
-            let _worker = self.backend.pool.enter_or_fail(deadline).await?;
+            let queued = explain::clock();
+            let worker = self.backend.pool.enter_or_fail(deadline).await;
+            explain::time("in the queue", queued);
+            let _worker = worker?;
             match &login.credentials {
                 Credentials::Password { user, password } => {
                     self.password(login, context, user, password, deadline).await

@@ -7,6 +7,7 @@
 //! address without a denial for 15 minutes is forgotten. An IPv6 address counts as its /64, which one host
 //! has to itself. The tables are limited: the least recently used entries are dropped.
 
+use std::cmp::Reverse;
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -44,6 +45,16 @@ pub(crate) struct Penalties {
     attempts: Arc<Attempts>,
     /// Names are kept as their hashes.
     hashes: RandomState,
+}
+
+/// The denials of one address.
+#[derive(Debug)]
+pub(crate) struct Penalty {
+    /// Of IPv6 the first address of the /64.
+    pub(crate) address: IpAddr,
+    pub(crate) denials: u32,
+    /// When they are forgotten, if there is no further one.
+    pub(crate) forgotten_in: Duration,
 }
 
 #[derive(Debug, Clone)]
@@ -135,6 +146,28 @@ impl Penalties {
                 if denials.all == 0 { Op::Remove } else { Op::Put(denials) }
             }
         });
+    }
+
+    /// The addresses with denials, the most denials first: at most `most`, and how many there are.
+    pub(crate) fn list(&self, most: usize) -> (Vec<Penalty>, usize) {
+        let known = self.denials.iter().filter_map(|(address, denials)| {
+            let forgotten_in = DENIAL_MEMORY.checked_sub(denials.last.elapsed())?;
+            Some(Penalty { address: *address, denials: denials.all, forgotten_in })
+        });
+        let mut known: Vec<_> = known.collect();
+        known.sort_unstable_by_key(|penalty| (Reverse(penalty.denials), penalty.address));
+        let all = known.len();
+        known.truncate(most);
+        (known, all)
+    }
+
+    /// Forgets the denials of `remote`, or of all addresses. Returns of how many.
+    pub(crate) fn clear(&self, remote: Option<IpAddr>) -> usize {
+        let addresses = match remote {
+            Some(remote) => vec![network(remote)],
+            None => self.denials.iter().map(|(address, _)| *address).collect(),
+        };
+        addresses.iter().filter(|address| self.denials.remove(*address).is_some()).count()
     }
 
     /// A name in any case, with any spelling of its domain.

@@ -53,7 +53,7 @@ const VOLATILE: [&str; 11] = [
 /// The cache of all entries.
 #[derive(Debug, Clone)]
 pub(crate) struct Cache {
-    entries: Moka<CacheKey, CachedAnswer>,
+    entries: Moka<CacheKey, Stored>,
     numbers: Arc<AtomicU64>,
 }
 
@@ -64,7 +64,7 @@ struct CacheKey {
 }
 
 #[derive(Debug, Clone)]
-struct CachedAnswer {
+struct Stored {
     answer: Arc<Answer>,
     since: Instant,
     lifetime: Duration,
@@ -72,15 +72,15 @@ struct CachedAnswer {
 
 struct Lifetimes;
 
-impl Expiry<CacheKey, CachedAnswer> for Lifetimes {
-    fn expire_after_create(&self, _: &CacheKey, entry: &CachedAnswer, _: Instant) -> Option<Duration> {
+impl Expiry<CacheKey, Stored> for Lifetimes {
+    fn expire_after_create(&self, _: &CacheKey, entry: &Stored, _: Instant) -> Option<Duration> {
         Some(entry.lifetime)
     }
 
     fn expire_after_update(
         &self,
         _: &CacheKey,
-        entry: &CachedAnswer,
+        entry: &Stored,
         _: Instant,
         _: Option<Duration>,
     ) -> Option<Duration> {
@@ -106,6 +106,17 @@ enum PolicyKey {
     These(Vec<String>),
 }
 
+/// A cached answer, as an administrator sees it.
+#[derive(Debug)]
+pub(crate) struct CachedAnswer {
+    pub(crate) answer: Answer,
+    pub(crate) age: Duration,
+    /// How long it still replaces a request.
+    pub(crate) fresh: Duration,
+    /// How long it may still be used if the API fails.
+    pub(crate) outage: Duration,
+}
+
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Cached {
     Fresh(Answer),
@@ -117,7 +128,7 @@ impl Cache {
     pub(crate) fn new(max_bytes: u64) -> Self {
         let entries = Moka::builder()
             .max_capacity(max_bytes)
-            .weigher(|key: &CacheKey, entry: &CachedAnswer| {
+            .weigher(|key: &CacheKey, entry: &Stored| {
                 let text = match &*entry.answer {
                     Answer::Value(value) => value.len(),
                     Answer::Action(action) => action.as_str().len(),
@@ -203,6 +214,17 @@ impl EntryCache {
         self.number.swap(self.all.numbers.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed)
     }
 
+    /// The cached answer to `lookup`, if there is one; not counted as a hit.
+    pub(crate) fn show(&self, lookup: LookupInput<'_>) -> Option<CachedAnswer> {
+        let stored = self.all.entries.get(&self.place(&self.key(lookup)))?;
+        let CacheSettings { fresh, negative, outage, .. } = self.settings;
+        let (fresh, outage) =
+            if *stored.answer == Answer::NotFound { (negative, Duration::ZERO) } else { (fresh, outage) };
+        let age = stored.since.elapsed();
+        let [fresh, outage] = [fresh, outage].map(|time| time.saturating_sub(age));
+        Some(CachedAnswer { answer: (*stored.answer).clone(), age, fresh, outage })
+    }
+
     /// What may be said without asking.
     pub(crate) fn find(&self, key: &[u8]) -> Cached {
         if self.settings.fresh.is_zero() && self.settings.negative.is_zero() {
@@ -218,7 +240,7 @@ impl EntryCache {
         found
     }
 
-    fn judge(&self, entry: &CachedAnswer) -> Cached {
+    fn judge(&self, entry: &Stored) -> Cached {
         let CacheSettings { fresh, negative, stale_while_revalidate: stale, .. } = self.settings;
         let age = entry.since.elapsed();
         match &*entry.answer {
@@ -263,7 +285,7 @@ impl EntryCache {
         if lifetime.is_zero() {
             self.all.entries.invalidate(&key);
         } else {
-            let entry = CachedAnswer { answer: Arc::new(answer.clone()), since: Instant::now(), lifetime };
+            let entry = Stored { answer: Arc::new(answer.clone()), since: Instant::now(), lifetime };
             self.all.entries.insert(key, entry);
         }
     }
@@ -344,7 +366,7 @@ mod tests {
         entry_cache.keep(b"new", &value);
         assert_eq!(entry_cache.stand_in(b"new"), Some(value.clone()));
         let since = Instant::now().checked_sub(minute * 2).expect("two minutes of uptime");
-        let old = CachedAnswer { answer: Arc::new(value.clone()), since, lifetime: minute * 60 };
+        let old = Stored { answer: Arc::new(value.clone()), since, lifetime: minute * 60 };
         all.entries.insert(CacheKey { entry_cache: 1, key: b"old"[..].into() }, old);
         assert_eq!(entry_cache.stand_in(b"old"), None);
         assert_eq!(entry_cache.find(b"old"), Cached::Fresh(value));

@@ -210,7 +210,10 @@ impl LookupEntry {
     ) -> Result<Answer, Failure> {
         let started = tracing::enabled!(tracing::Level::DEBUG).then(Instant::now);
         let outcome = async {
-            let _worker = self.backend.pool.enter(deadline, &listener.api_gate).await?;
+            let queued = explain::clock();
+            let worker = self.backend.pool.enter(deadline, &listener.api_gate).await;
+            explain::time("in the queue", queued);
+            let _worker = worker?;
             explain::note(|| rendered.note(&self.settings));
             let request = rendered.request(&self.backend.headers);
             let reply = self.backend.exchange(&request, deadline, |reply| reply.status == 401).await?;

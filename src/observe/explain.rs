@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::future::Future;
+use std::time::Instant;
 
 use crate::observe::redact::Redactor;
 
@@ -40,6 +41,18 @@ pub(crate) fn is_wanted() -> bool {
 /// Redacts these secrets in all later notes.
 pub(crate) fn redact(secrets: impl FnOnce() -> Redactor) {
     let _ = NOTES.try_with(|notes| notes.borrow_mut().redactor.extend(secrets()));
+}
+
+/// The begin of a time for [`time`]; `None` without notes.
+pub(crate) fn clock() -> Option<Instant> {
+    is_wanted().then(Instant::now)
+}
+
+/// Adds a note of the time since `began`.
+pub(crate) fn time(what: &str, began: Option<Instant>) {
+    if let Some(began) = began {
+        note(|| format!("time {what}: {:.1} ms", began.elapsed().as_secs_f64() * 1000.0));
+    }
 }
 
 /// Adds a note, if notes are collected.

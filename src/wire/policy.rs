@@ -65,6 +65,21 @@ fn attributes(lines: &[u8]) -> Result<Vec<Attribute>, Error> {
     Ok(attributes)
 }
 
+/// A request of `lines`, `name=value` each. `request` is Postfix' own unless a line sets it.
+#[cfg(feature = "broker")]
+pub(crate) fn request(lines: &[&[u8]]) -> Vec<u8> {
+    let mut request = Vec::new();
+    if !lines.iter().any(|line| line.starts_with(b"request=")) {
+        request.extend_from_slice(b"request=smtpd_access_policy\n");
+    }
+    for line in lines {
+        request.extend_from_slice(line);
+        request.push(b'\n');
+    }
+    request.push(b'\n');
+    request
+}
+
 /// Encodes a request as Postfix does.
 #[cfg(feature = "broker")]
 pub(crate) fn encode(attributes: &[Attribute], out: &mut Vec<u8>) {

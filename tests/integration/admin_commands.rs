@@ -14,6 +14,7 @@ use crate::support::broker::{self, Broker};
 use crate::support::command_line::{run, text};
 use crate::support::config::{Config, Kind};
 use crate::support::peer::Peer;
+use crate::support::sasl::Sasl;
 use crate::support::site::open_directory;
 use crate::support::{PATIENCE, shown};
 
@@ -101,6 +102,56 @@ fn status_reload_and_purge() {
     config(directory.path(), &api).server("max_connections: 400").write();
     let reloaded = run(&file, &["reload"], "");
     assert!(text(&reloaded).contains("need a restart: server.max_connections"), "{}", text(&reloaded));
+}
+
+#[test]
+fn a_cached_answer_is_shown() {
+    let directory = open_directory();
+    let api = Backend::constant(r#"{"value": "v", "action": "OK"}"#);
+    let config = config(directory.path(), &api).policy("kept", &api.url("/p"), &["cache: {fresh: 1h}"]);
+    let file = config.write();
+    let _running = Broker::start(&file);
+    let show = |words: &[&str]| {
+        let told = run(&file, &[&["cache", "show"], words].concat(), "");
+        (told.status.code(), text(&told))
+    };
+    assert_eq!(show(&["fresh", "a"]).0, Some(1), "nothing is cached");
+    run(&file, &["query", "map", "fresh", "a"], "");
+    run(&file, &["query", "policy", "kept", "sender=a@b"], "");
+    for (words, due) in [
+        (&["fresh", "a"], "answer: the value v\nage: "),
+        (&["kept", "sender=a@b"], "answer: the action OK\nage: "),
+    ] {
+        let (code, text) = show(words);
+        assert!(code == Some(0) && text.starts_with(due), "{words:?}: {text}");
+        assert!(text.contains("fresh: for 3") && text.contains("outage: for 3"), "{words:?}: {text}");
+    }
+    assert_eq!(show(&["fresh", "b"]), (Some(1), "pfxhttp-broker: there is no cached answer\n".to_owned()));
+    assert_eq!(show(&["kept", "sender=c@d"]).0, Some(1), "other attributes");
+    for words in [&["users", "u"], &["fresk", "a"]] {
+        assert_eq!(show(words).0, Some(75), "{words:?}");
+    }
+}
+
+#[test]
+fn penalties_are_listed_and_cleared() {
+    let directory = open_directory();
+    let api = Backend::start(|_| Reply::with_header("Auth-Status", "no", ""));
+    let (target, socket) =
+        (format!("target: \"{}\"", api.url("/login")), directory.path().join("users.sock"));
+    let config = Config::new(directory.path()).login_of("users", &[&target, "failure_delay: 0s"]);
+    let file = config.listen_unix(Kind::Login, "users", &socket).write();
+    let _running = Broker::start(&file);
+    let penalty = |words: &[&str]| text(&run(&file, &[&["penalty"], words].concat(), ""));
+    assert_eq!(penalty(&["list"]), "");
+    let mut sasl = Sasl::begin(Peer::unix(&socket));
+    sasl.plain(1, "u", "wrong");
+    assert!(sasl.line().starts_with("FAIL"));
+    let listed = penalty(&["list"]);
+    assert!(listed.starts_with("192.0.2.7 denials=1 forgotten_in_s=8"), "{listed}");
+    assert_eq!(penalty(&["clear", "192.0.2.8"]), "the denials of 0 addresses are forgotten\n");
+    assert_eq!(penalty(&["clear", "192.0.2.7"]), "the denials of 1 address are forgotten\n");
+    assert_eq!(penalty(&["list"]), "");
 }
 
 #[test]

@@ -1,17 +1,16 @@
 //! What `query` prints: hints if something is wrong, suggestions for a name without entry, and no
 //! control characters to a terminal.
 
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use crate::support::PATIENCE;
 use crate::support::backend::{Backend, Reply};
 use crate::support::broker::Broker;
 use crate::support::command_line::{self, text};
 use crate::support::config::{Config, Kind};
 use crate::support::peer::Peer;
 use crate::support::site::open_directory;
-use crate::support::terminal::Terminal;
 
 /// Runs a command, with a password on its standard input.
 fn run(config: &Path, words: &[&str]) -> Output {
@@ -42,49 +41,80 @@ fn a_terminal_gets_escapes_and_a_pipe_gets_the_bytes() {
     let config = config.policy("p", &api.url("/p"), &[]).login("users", &api.url("/users"), &[]);
     let file = config.write();
     let piped = run(&file, &["query", "map", "m", "k"]);
-    assert_eq!(text(&piped), "22:OK a\u{202e}b\u{9b}\x1b[31mc caf\u{e9},");
+    assert_eq!(String::from_utf8_lossy(&piped.stdout), "22:OK a\u{202e}b\u{9b}\x1b[31mc caf\u{e9},");
+    let socket = directory.path().join("admin.sock");
+    let due = format!("no broker runs at {}; this program asks the API itself\n", socket.display());
+    assert!(text(&piped).ends_with(&due), "{}", text(&piped));
     let shown = on_a_terminal(&file, "query --trace map m k");
     assert!(!shown.contains(['\u{202e}', '\u{9b}', '\x1b']), "{shown:?}");
     assert!(shown.contains("a\\u{202e}b\\u{9b}\\x1b[31mc caf") && shown.contains("caf\u{e9}"), "{shown:?}");
-    assert!(shown.contains(",\n# Postfix: found: a\\u{202e}b"), "{shown:?}");
+    assert!(shown.contains(",\n# Postfix: found, with the value "), "{shown:?}");
+    for due in ["# time in the queue: ", "# time of the API: ", "# time in all: "] {
+        assert!(shown.contains(due), "{due}: {shown:?}");
+    }
 
     let shown = on_a_terminal(&file, "query policy p sender=a@b");
-    let (note, reply) = shown.split_once('\n').expect("lines");
-    assert!(
-        note.contains("no broker answers") && note.ends_with("this program asks the API itself"),
-        "{note}"
-    );
-    assert_eq!(reply, "action=DUNNO\n\n# Postfix: no decision: the next restriction decides\n");
+    let due = "action=DUNNO\n\n# Postfix: no decision: Postfix goes on with the next restriction\n";
+    assert!(shown.ends_with(due), "{shown:?}");
     let piped = run(&file, &["query", "sasl", "users", "u"]);
     assert!(text(&piped).contains("OK\t1\tuser=u\n"), "{}", text(&piped));
     let shown = on_a_terminal(&file, "query sasl users u </etc/hostname");
     assert!(shown.contains("OK\\t1\\tuser=u\n") && !shown.contains('\t'), "{shown:?}");
-    assert!(shown.ends_with("# Postfix: 235, logged in as u\n"), "{shown:?}");
+}
+
+/// A terminal with the command in a shell, which then prints the exit code and whether there is an echo.
+fn typed_password(config: &Path, typed: &str) -> String {
+    let broker = env!("CARGO_BIN_EXE_pfxhttp-broker");
+    let config = config.display();
+    let line = format!(
+        "trap : INT; {broker} --config {config} query sasl users u; echo code=$?; stty -a | grep -ow -e '-*echo'"
+    );
+    let mut command = Command::new("/usr/bin/script");
+    command.args(["--quiet", "--echo", "always", "--command", &line, "/dev/null"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("script starts");
+    let (mut stdin, mut stdout) = (child.stdin.take().expect("a pipe"), child.stdout.take().expect("a pipe"));
+    let (mut shown, mut buffer) = (Vec::new(), [0; 1024]);
+    let mut is_typed = false;
+    loop {
+        let count = stdout.read(&mut buffer).expect("it can be read");
+        shown.extend_from_slice(&buffer[..count]);
+        if count == 0 {
+            break;
+        }
+        if !is_typed && String::from_utf8_lossy(&shown).contains("Password: ") {
+            stdin.write_all(typed.as_bytes()).expect("it reads");
+            is_typed = true;
+        }
+    }
+    child.wait().expect("it ends");
+    String::from_utf8_lossy(&shown).replace("\r\n", "\n")
 }
 
 #[test]
-fn a_password_is_not_shown_on_the_terminal() {
+fn a_password_is_typed_without_echo() {
     let directory = open_directory();
-    let api = Backend::start(|_| Reply::with_header("Auth-User", "u", ""));
+    let api = Backend::start(|request| match request.text("password").as_str() {
+        "s3cret" => Reply::with_header("Auth-User", "u", ""),
+        _ => Reply::with_header("Auth-Status", "no", ""),
+    });
     let file = Config::new(directory.path()).login("users", &api.url("/"), &[]).write();
-    let broker = env!("CARGO_BIN_EXE_pfxhttp-broker");
-    let command = format!("{broker} --config {} query sasl users u", file.display());
-    for (keys, due, sent) in
-        [("hid\x03", "interrupted\n", 0), ("hidden\n", "# Postfix: 235, logged in as u\n", 1)]
-    {
-        let mut terminal = Terminal::run((80, 25), &format!("{command}; stty -a"));
-        terminal.wait_for(|shown| shown.ends_with("Password: "));
-        terminal.press(keys);
-        let (_, shown) = terminal.end(PATIENCE);
-        assert!(shown.contains(due) && !shown.contains("hid"), "{shown}");
-        for setting in [" echo ", " icanon ", "isig "] {
-            assert!(shown.contains(setting), "{setting} is on again: {shown}");
-        }
-        assert_eq!(
-            api.requests().iter().filter(|request| request.text("password") == "hidden").count(),
-            sent
-        );
-    }
+    let _running = Broker::start(&file);
+    let shown = typed_password(&file, "s3cret\n");
+    assert!(shown.contains("# Postfix: 235: logged in as \"u\"\ncode=0\necho\n"), "{shown:?}");
+    assert!(!shown.contains("s3cret"), "{shown:?}");
+    let shown = typed_password(&file, "s3c\u{3}");
+    assert!(shown.contains("code=130\necho\n") && !shown.contains("s3c"), "{shown:?}");
+}
+
+#[test]
+fn a_query_is_marked_in_the_log() {
+    let directory = open_directory();
+    let api = Backend::start(|_| Reply::status(404));
+    let file = Config::new(directory.path()).map("m", &api.url("/"), &[]).write();
+    let running = Broker::start(&file);
+    run(&file, &["query", "map", "m", "k"]);
+    assert!(running.logged(&["lookup failed", "source=\"query\"", "request="]), "{}", running.log());
+    assert!(!running.log().contains("session="), "{}", running.log());
 }
 
 #[test]
