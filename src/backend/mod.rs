@@ -87,7 +87,7 @@ impl Backend {
             None => self.host.exchange(request, &self.calls, deadline).await,
             Some(bearer) => Box::pin(self.with_token(bearer, request, deadline, refuses)).await,
         };
-        explain::time("of the API", began);
+        explain::time("API", began);
         outcome
     }
 

@@ -126,7 +126,7 @@ pub(super) fn demo() -> ExitCode {
     };
     match play(&directory.0, &runtime) {
         Ok(0) => {
-            println!("All {} answers are as they should be.", STEPS.len());
+            tell(format_args!("All {} answers are as they should be.", STEPS.len()));
             ExitCode::SUCCESS
         }
         Ok(wrong) => {
@@ -135,6 +135,11 @@ pub(super) fn demo() -> ExitCode {
         }
         Err(error) => fail("the demonstration broke off", &error),
     }
+}
+
+/// Prints a line. The reader may have closed the stream.
+fn tell(line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(io::stdout(), "{line}");
 }
 
 fn fail(what: &str, error: &dyn std::fmt::Display) -> ExitCode {
@@ -155,10 +160,14 @@ fn play(directory: &Path, runtime: &Runtime) -> io::Result<usize> {
     let shared = Shared { limits: ConnectionLimits::new(64, 0, None), alive, threads: Threads::start()? };
     let listeners = runtime.block_on(async { Listeners::start(bound, &broker, shared) })?;
 
-    println!("A sample API listens on http://{}, a broker in {}.\n", api.address, directory.display());
+    tell(format_args!(
+        "A sample API listens on http://{}, a broker in {}.\n",
+        api.address,
+        directory.display()
+    ));
     let mut wrong = 0;
     for (number, step) in STEPS.iter().enumerate() {
-        println!("{}. {}", number + 1, step.title);
+        tell(format_args!("{}. {}", number + 1, step.title));
         let reply = step.play(directory, &client)?;
         step.print(&api, &reply);
         wrong += usize::from(reply != step.reply.as_bytes());
@@ -219,19 +228,19 @@ impl DemoStep {
             nothing if nothing.is_empty() => "(connection closed)".to_owned(),
             text => text.replace('\t', "\\t"),
         };
-        println!("   Postfix asks     {}", shown(&self.bytes()));
+        tell(format_args!("   Postfix asks     {}", shown(&self.bytes())));
         match api.last() {
             Some(exchange) => {
-                println!("   broker asks      {}", exchange.request);
-                println!("   API answers      {}", exchange.response);
+                tell(format_args!("   broker asks      {}", exchange.request));
+                tell(format_args!("   API answers      {}", exchange.response));
             }
-            None => println!("   broker asks      (no answer)"),
+            None => tell(format_args!("   broker asks      (no answer)")),
         }
-        println!("   Postfix is told  {}", shown(reply));
+        tell(format_args!("   Postfix is told  {}", shown(reply)));
         if reply != self.reply.as_bytes() {
-            println!("   WRONG, expected  {}", shown(self.reply.as_bytes()));
+            tell(format_args!("   WRONG, expected  {}", shown(self.reply.as_bytes())));
         }
-        println!();
+        tell(format_args!(""));
     }
 }
 

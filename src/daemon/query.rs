@@ -162,9 +162,7 @@ async fn answer(broker: &Broker, question: &Question) -> Answer {
     let id = RandomState::new().hash_one(0);
     let context =
         RequestContext { at: Instant::now(), id, session: None, listener: ListenerContext::default() };
-    let began = explain::clock();
     let answer = broker.ask(question, &context).await;
-    explain::time("in all", began);
     explain::note(|| format!("answer: {}", in_words(&answer)));
     answer
 }

@@ -212,7 +212,7 @@ impl LookupEntry {
         let outcome = async {
             let queued = explain::clock();
             let worker = self.backend.pool.enter(deadline, &listener.api_gate).await;
-            explain::time("in the queue", queued);
+            explain::time("queue", queued);
             let _worker = worker?;
             explain::note(|| rendered.note(&self.settings));
             let request = rendered.request(&self.backend.headers);

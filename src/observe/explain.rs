@@ -13,6 +13,8 @@ use crate::observe::redact::Redactor;
 #[derive(Default)]
 struct Notes {
     lines: Vec<String>,
+    /// Parts of the whole time, as `API 3.1 ms`.
+    times: Vec<String>,
     redactor: Redactor,
 }
 
@@ -23,12 +25,16 @@ tokio::task_local! {
 /// Characters of a note.
 const LONGEST: usize = 2000;
 
-/// Runs `work`, and returns its result and its notes.
+/// Runs `work`, and returns its result and its notes. The last one is the time that it took.
 pub(crate) async fn collect<T>(work: impl Future<Output = T>) -> (T, Vec<String>) {
     NOTES
         .scope(RefCell::default(), async {
+            let began = Instant::now();
             let outcome = work.await;
-            (outcome, NOTES.with(RefCell::take).lines)
+            let Notes { mut lines, times, .. } = NOTES.with(RefCell::take);
+            let parts = if times.is_empty() { String::new() } else { format!(" ({})", times.join(", ")) };
+            lines.push(format!("time: {}{parts}", milliseconds(began)));
+            (outcome, lines)
         })
         .await
 }
@@ -48,11 +54,16 @@ pub(crate) fn clock() -> Option<Instant> {
     is_wanted().then(Instant::now)
 }
 
-/// Adds a note of the time since `began`.
+/// Notes how much of the time `what` took, which began at `began`.
 pub(crate) fn time(what: &str, began: Option<Instant>) {
     if let Some(began) = began {
-        note(|| format!("time {what}: {:.1} ms", began.elapsed().as_secs_f64() * 1000.0));
+        let _ =
+            NOTES.try_with(|notes| notes.borrow_mut().times.push(format!("{what} {}", milliseconds(began))));
     }
+}
+
+fn milliseconds(began: Instant) -> String {
+    format!("{:.1} ms", began.elapsed().as_secs_f64() * 1000.0)
 }
 
 /// Adds a note, if notes are collected.

@@ -49,7 +49,7 @@ fn a_terminal_gets_escapes_and_a_pipe_gets_the_bytes() {
     assert!(!shown.contains(['\u{202e}', '\u{9b}', '\x1b']), "{shown:?}");
     assert!(shown.contains("a\\u{202e}b\\u{9b}\\x1b[31mc caf") && shown.contains("caf\u{e9}"), "{shown:?}");
     assert!(shown.contains(",\n# Postfix: found, with the value "), "{shown:?}");
-    for due in ["# time in the queue: ", "# time of the API: ", "# time in all: "] {
+    for due in ["# time: ", " ms (queue ", " ms, API "] {
         assert!(shown.contains(due), "{due}: {shown:?}");
     }
 
