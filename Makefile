@@ -35,13 +35,22 @@ BENCH_PACKAGES := haproxy nginx-light strace
 BENCH := target/release/pfxhttp-bench
 RELAY := target/bench-relay
 
+# The same sources give the same programs in every directory: source paths, which stand in messages of
+# panics and in debug information, begin with /usr/src. Other flags of the environment are kept.
+CARGO_HOME ?= $(HOME)/.cargo
+SOURCES    := $(CURDIR)=/usr/src/pfxhttp $(CARGO_HOME)=/usr/src/cargo
+build bench: export RUSTFLAGS := $(strip $(RUSTFLAGS) $(addprefix --remap-path-prefix=,$(SOURCES)))
+build bench: export CFLAGS := $(strip $(CFLAGS) $(addprefix -ffile-prefix-map=,$(SOURCES)))
+# Times in packages and in the image: that of the last commit.
+deb rpm image sbom: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || date +%s)
+
 # The identity provider of the tests, in the versions of its package-lock.json.
 PROVIDER := tests/peers/oidc
 MODULES  := $(PROVIDER)/node_modules/.package-lock.json
 
-.PHONY: build demo test bench check packages provider install staged deb rpm test-package completions reference clean
-.PHONY: docs test-docs test-page
-.PHONY: cargo-deb cargo-generate-rpm
+.PHONY: build demo test bench check packages provider install staged deb rpm test-package
+.PHONY: completions reference clean docs test-docs test-page cargo-deb cargo-generate-rpm
+.PHONY: test-reproducible
 .DEFAULT_GOAL := build
 
 # Two builds of one package: the client is static, aborts on a panic and has few dependencies.
@@ -158,6 +167,10 @@ test-page:
 	    { echo "This needs the Debian packages chromium and chromium-driver." >&2; exit 1; }
 	$(CARGO) test --locked --features client --test integration status_browser -- --ignored
 	@ls target/page/*.png
+
+# Run it by hand: it builds everything twice, in two directories.
+test-reproducible:
+	CARGO="$(CARGO)" contrib/test-reproducible
 
 # Run this after a change of the broker's command line.
 completions:
