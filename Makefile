@@ -50,7 +50,7 @@ MODULES  := $(PROVIDER)/node_modules/.package-lock.json
 
 .PHONY: build demo test bench check packages provider install staged deb rpm test-package
 .PHONY: completions reference clean docs test-docs test-page cargo-deb cargo-generate-rpm
-.PHONY: test-reproducible
+.PHONY: test-reproducible image test-image
 .DEFAULT_GOAL := build
 
 # Two builds of one package: the client is static, aborts on a panic and has few dependencies.
@@ -167,6 +167,15 @@ test-page:
 	    { echo "This needs the Debian packages chromium and chromium-driver." >&2; exit 1; }
 	$(CARGO) test --locked --features client --test integration status_browser -- --ignored
 	@ls target/page/*.png
+
+# The image of the broker, an archive for `podman load` or `docker load`; no daemon is needed.
+image: build
+	@contrib/test-packages buildah mmdebstrap binutils
+	@contrib/container/build-image
+
+# Run it by hand, as root.
+test-image: image
+	@contrib/test-image
 
 # Run it by hand: it builds everything twice, in two directories.
 test-reproducible:
