@@ -41,8 +41,8 @@ CARGO_HOME ?= $(HOME)/.cargo
 SOURCES    := $(CURDIR)=/usr/src/pfxhttp $(CARGO_HOME)=/usr/src/cargo
 build bench: export RUSTFLAGS := $(strip $(RUSTFLAGS) $(addprefix --remap-path-prefix=,$(SOURCES)))
 build bench: export CFLAGS := $(strip $(CFLAGS) $(addprefix -ffile-prefix-map=,$(SOURCES)))
-# Times in packages and in the image: that of the last commit.
-deb rpm image sbom: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || date +%s)
+# The time in programs (mimalloc has that of its build), packages and the image: that of the last commit.
+build bench deb rpm image: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y Cargo.lock)
 
 # The identity provider of the tests, in the versions of its package-lock.json.
 PROVIDER := tests/peers/oidc
