@@ -116,15 +116,8 @@ const STEPS: [DemoStep; 10] = [
 ];
 
 pub(super) fn demo() -> ExitCode {
-    let directory = match TemporaryDirectory::new() {
-        Ok(directory) => directory,
-        Err(error) => return fail("cannot make a temporary directory", &error),
-    };
-    let runtime = match Runtime::new() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail("cannot start", &error),
-    };
-    match play(&directory.0, &runtime) {
+    let played = TemporaryDirectory::new().and_then(|directory| play(&directory.0, &Runtime::new()?));
+    match played {
         Ok(0) => {
             tell(format_args!("All {} answers are as they should be.", STEPS.len()));
             ExitCode::SUCCESS
