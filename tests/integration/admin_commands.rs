@@ -13,6 +13,7 @@ use crate::support::backend::{Backend, Reply};
 use crate::support::broker::{self, Broker};
 use crate::support::command_line::{run, text};
 use crate::support::config::{Config, Kind};
+use crate::support::copy_program;
 use crate::support::peer::Peer;
 use crate::support::sasl::Sasl;
 use crate::support::site::open_directory;
@@ -161,7 +162,7 @@ fn a_user_without_rights_is_told_which_file_is_closed_to_him() {
     let file = config(directory.path(), &api).write();
     let _running = Broker::start(&file);
     let copy = directory.path().join("pfxhttp-broker");
-    fs::copy(env!("CARGO_BIN_EXE_pfxhttp-broker"), &copy).expect("the program can be copied");
+    copy_program(env!("CARGO_BIN_EXE_pfxhttp-broker").as_ref(), &copy);
     let told = |config: Option<&Path>, words: &[&str]| {
         let mut command = broker::program(&copy, config.unwrap_or(Path::new("x")));
         if config.is_none() {

@@ -12,6 +12,7 @@ use command_fds::{CommandFdExt, FdMapping};
 use crate::privileges::{core_limits, nobody_reads};
 use crate::support::backend::Backend;
 use crate::support::client::{self, Client};
+use crate::support::copy_program;
 use crate::support::peer::Peer;
 use crate::support::setup::Setup;
 use crate::support::{PATIENCE, shown};
@@ -77,7 +78,7 @@ fn it_drops_inherited_environment_descriptors_and_directory() {
     let setup = Setup::start(|config| config.map("m", &api.url("/"), &[]));
     let directory = setup.ipc().parent().expect("a directory").to_owned();
     let copy = directory.join("pfxhttp-client");
-    std::fs::copy(client::program(), &copy).expect("the program can be copied");
+    copy_program(client::program().as_ref(), &copy);
     let (ours, theirs) = UnixStream::pair().expect("a socket pair");
     ours.set_read_timeout(Some(PATIENCE)).expect("a time limit can be set");
     let mut command = Command::new(copy);

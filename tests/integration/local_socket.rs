@@ -14,6 +14,7 @@ use crate::support::backend::{Backend, Reply, Request};
 use crate::support::broker::{self, Broker, refused_start};
 use crate::support::client::{self, Client};
 use crate::support::config::Config;
+use crate::support::copy_program;
 use crate::support::frames::{Frames, map_question, policy_question};
 use crate::support::peer::Peer;
 use crate::support::setup::Setup;
@@ -87,7 +88,7 @@ fn a_request_for_another_service_closes_the_connection() {
 /// Copies a program to where every user may run it.
 fn copied(program: &Path, directory: &Path) -> PathBuf {
     let copy = directory.join(program.file_name().expect("a program has a name"));
-    std::fs::copy(program, &copy).expect("the program can be copied");
+    copy_program(program.as_ref(), &copy);
     copy
 }
 

@@ -114,17 +114,30 @@ fn the_lines_of_listeners_name_their_sockets() {
     let (code, told) = check(&config, &postfix);
     assert_eq!((code, told.matches("Postfix does not use it").count()), (Some(0), 3), "{told}");
     install(&postfix, &config);
-    postfix.main_cf("transport_maps = socketmap:inet:localhost:23450:m");
+    postfix.main_cf("transport_maps = pipemap:{socketmap:inet:localhost:23450:m}");
     let (code, told) = check(&config, &postfix);
     assert_eq!(code, Some(0), "{told}");
     assert!(!told.contains("does not use"), "{told}");
+    postfix.postconf(&["-M", "smtp/inet=smtp inet n - n - - smtpd"]);
+    postfix.main_cf("relay_domains = socketmap:inet:[::1]:23451:m");
+    postfix.main_cf(
+        "smtpd_relay_restrictions = check_recipient_access socketmap:inet:localhost:23450:m, reject",
+    );
+    let (code, told) = check(&config, &postfix);
+    assert_eq!(code, Some(78), "{told}");
+    for due in [
+        "error: main.cf: relay_domains: inet:[::1]:23451: the listener does not serve a map",
+        "error: main.cf: smtpd_relay_restrictions: pfxhttp is asked before reject_unauth_destination: an OK",
+    ] {
+        assert!(told.contains(due), "{due}: {told}");
+    }
 }
 
 /// Lines at the end of main.cf, and what the check says.
 const MAIN_CF: &[(&str, &str)] = &[
     (
         "smtpd_relay_restrictions =\nsmtpd_recipient_restrictions = check_policy_service unix:private/pfx-policy, reject_unauth_destination",
-        "error: main.cf: smtpd_recipient_restrictions: check_policy_service stands before reject_unauth_destination: an OK",
+        "error: main.cf: smtpd_recipient_restrictions: pfxhttp is asked before reject_unauth_destination: an OK",
     ),
     (
         "smtpd_relay_restrictions = check_policy_service unix:private/pfx-policy, reject_unauth_destination",
@@ -132,7 +145,7 @@ const MAIN_CF: &[(&str, &str)] = &[
     ),
     (
         "smtpd_recipient_restrictions = check_policy_service {unix:private/pfx-policy, timeout=9s} reject_unauth_destination",
-        "warning: main.cf: smtpd_recipient_restrictions: check_policy_service stands before reject_unauth_destination: only smtpd_relay",
+        "warning: main.cf: smtpd_recipient_restrictions: pfxhttp is asked before reject_unauth_destination: only smtpd_relay",
     ),
     (
         "virtual_mailbox_maps = socketmap:unix:private/pfx-map:Mailboxes",

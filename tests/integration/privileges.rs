@@ -8,6 +8,7 @@ use std::process::Command;
 use crate::support::backend::Backend;
 use crate::support::broker::{self, Broker, program, refused_start};
 use crate::support::config::{Config, Kind};
+use crate::support::copy_program;
 use crate::support::peer::Peer;
 use crate::support::site::open_directory;
 
@@ -98,7 +99,7 @@ fn other_processes_cannot_read_its_memory_and_it_leaves_no_core() {
     fs::create_dir(&own).expect("a directory");
     std::os::unix::fs::chown(&own, Some(NOBODY), Some(NOBODY)).expect("its owner");
     let copy = own.join("pfxhttp-broker");
-    fs::copy(env!("CARGO_BIN_EXE_pfxhttp-broker"), &copy).expect("the program can be copied");
+    copy_program(env!("CARGO_BIN_EXE_pfxhttp-broker").as_ref(), &copy);
     look(&Broker::start_as(&config(&own, &api, &[]).write(), &copy, NOBODY));
 }
 
@@ -138,7 +139,7 @@ fn names_are_resolved_in_a_jail() {
 /// Runs a copy of the program as nobody.
 fn as_nobody(config: &Config, words: &[&str]) -> (Option<i32>, String) {
     let copy = config.directory().join("pfxhttp-broker");
-    fs::copy(env!("CARGO_BIN_EXE_pfxhttp-broker"), &copy).expect("the program can be copied");
+    copy_program(env!("CARGO_BIN_EXE_pfxhttp-broker").as_ref(), &copy);
     let file = config.write();
     let output = program(&copy, &file).args(words).uid(NOBODY).gid(NOBODY).output().expect("it runs");
     (output.status.code(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())

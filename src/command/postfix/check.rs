@@ -6,10 +6,11 @@
 
 use super::findings::{Finding, Findings};
 use super::postconf::{Postfix, Service};
-use super::restrictions::{asks, opens_relay, protects, words};
+use super::restrictions::{asks, opens_relay, protected_at, socketmaps, words};
 use super::service::check_service;
-use super::{Access, Entry, entries, lines, takes_tokens};
+use super::{Entry, entries, lines, takes_tokens};
 use crate::model::Protocol;
+use crate::server::settings::Endpoint;
 use crate::settings::Configuration;
 
 /// A place in Postfix' configuration that names something to connect to.
@@ -58,15 +59,8 @@ fn references(postfix: &Postfix) -> Vec<Reference> {
     let is_original = |at: &str| !at.ends_with("proxy_read_maps") && !at.ends_with("proxy_write_maps");
     for (at, value) in postfix.values().filter(|(at, _)| is_original(at)) {
         let words = words(value);
-        for word in &words {
-            let table = word.strip_prefix("proxy:").unwrap_or(word);
-            let Some((address, map)) =
-                table.strip_prefix("socketmap:").and_then(|table| table.rsplit_once(':'))
-            else {
-                continue;
-            };
-            let (address, map) = (address.to_owned(), Some(map.to_owned()));
-            found.push(Reference { at: at.clone(), protocol: Protocol::Socketmap, address, map });
+        for (address, map) in socketmaps(value) {
+            found.push(Reference { at: at.clone(), protocol: Protocol::Socketmap, address, map: Some(map) });
         }
         for address in asks(&words) {
             found.push(Reference { at: at.clone(), protocol: Protocol::Policy, address, map: None });
@@ -94,15 +88,19 @@ fn reaches(reference: &Reference, entry: &Entry<'_>, postfix: &Postfix) -> bool 
     }
 }
 
-/// Whether the listener of `entry` is at the address that `reference` names.
+/// Whether one of the listeners of `entry` is at the address that `reference` names.
 fn is_listener(reference: &Reference, entry: &Entry<'_>, postfix: &Postfix) -> bool {
     let queue = postfix.queue_directory();
-    let Access::Listener(_) = entry.access else { return false };
-    let full = |address: &str| match address.strip_prefix("unix:") {
-        Some(path) => format!("unix:{}", queue.join(path).display()),
-        None => address.replace("inet:localhost:", "inet:127.0.0.1:"),
-    };
-    full(&reference.address) == full(&entry.access.address(&queue))
+    entry.listeners.iter().any(|endpoint| match (endpoint, reference.address.split_once(':')) {
+        (Endpoint::Unix(socket), Some(("unix", path))) => socket.path == queue.join(path),
+        (Endpoint::Tcp { address, port, .. }, Some(("inet", place))) => {
+            let (host, number) = place.rsplit_once(':').unwrap_or(("localhost", place));
+            let host = host.trim_matches(['[', ']']);
+            let is_host = host.parse() == Ok(*address) || (host == "localhost" && address.is_loopback());
+            number.parse() == Ok(*port) && (address.is_unspecified() || is_host)
+        }
+        _ => false,
+    })
 }
 
 /// A reference must lead to a map that exists, or to a service that is there.
@@ -119,6 +117,11 @@ fn check_reference(findings: &mut Findings, entries: &[Entry<'_>], postfix: &Pos
     {
         findings.error(format!("{at}: {address}: there is no service {name} in master.cf"));
     }
+    let mut others = entries.iter().filter(|entry| entry.protocol != *protocol);
+    if service.is_none() && !is_ours && others.any(|entry| is_listener(reference, entry, postfix)) {
+        let protocol = kind(*protocol);
+        findings.error(format!("{at}: {address}: the listener does not serve a {protocol}"));
+    }
     if service.and_then(Service::client).is_some_and(|client| client.protocol != Some(*protocol)) {
         let protocol = kind(*protocol);
         findings.error(format!("{at}: {address}: the service does not serve a {protocol}"));
@@ -134,7 +137,7 @@ fn check_reference(findings: &mut Findings, entries: &[Entry<'_>], postfix: &Pos
 fn check_relay(findings: &mut Findings, postfix: &Postfix, references: &[Reference], entries: &[Entry<'_>]) {
     let ours: Vec<&str> = references
         .iter()
-        .filter(|reference| reference.protocol == Protocol::Policy)
+        .filter(|reference| reference.protocol != Protocol::Sasl)
         .filter(|reference| entries.iter().any(|entry| reaches(reference, entry, postfix)))
         .map(|reference| reference.address.as_str())
         .collect();
@@ -147,12 +150,12 @@ fn check_relay(findings: &mut Findings, postfix: &Postfix, references: &[Referen
         let opens = |name: &str| opens_relay(postfix.parameter_of(smtpd, name), &ours);
         let is_protected = |name: &str| {
             let value = postfix.parameter_of(smtpd, name);
-            !opens(name) && words(value).iter().any(|word| protects(word))
+            !opens(name) && protected_at(&words(value)).is_some()
         };
-        let order = "check_policy_service stands before reject_unauth_destination";
+        let order = "pfxhttp is asked before reject_unauth_destination";
         if opens(relay) {
             let at = at(relay);
-            findings.error(format!("{at}: {order}: an OK of the policy makes this machine an open relay"));
+            findings.error(format!("{at}: {order}: an OK makes this machine an open relay"));
         }
         if opens(recipient) && is_protected(relay) {
             let at = at(recipient);
@@ -160,7 +163,7 @@ fn check_relay(findings: &mut Findings, postfix: &Postfix, references: &[Referen
                 .warning(format!("{at}: {order}: only {relay} keeps this machine from being an open relay"));
         } else if opens(recipient) {
             let at = at(recipient);
-            findings.error(format!("{at}: {order}: an OK of the policy makes this machine an open relay"));
+            findings.error(format!("{at}: {order}: an OK makes this machine an open relay"));
         }
     }
 }
@@ -181,10 +184,8 @@ fn check_logins(
         return;
     }
     let smtpds: Vec<&Service> = postfix.services.iter().filter(|service| service.is_smtpd()).collect();
-    let enabled: Vec<&&Service> = smtpds
-        .iter()
-        .filter(|smtpd| postfix.parameter_of(smtpd, "smtpd_sasl_auth_enable") == "yes")
-        .collect();
+    let enabled: Vec<&&Service> =
+        smtpds.iter().filter(|smtpd| is_yes(postfix.parameter_of(smtpd, "smtpd_sasl_auth_enable"))).collect();
     if enabled.is_empty() {
         findings.note("no smtpd of master.cf offers logins: smtpd_sasl_auth_enable is not yes".to_owned());
     }
@@ -196,8 +197,8 @@ fn check_logins(
             findings.error(format!("master.cf: {name}: smtpd_sasl_type is {kind}; it must be dovecot"));
         }
         let has_tls =
-            value("smtpd_tls_wrappermode") == "yes" || value("smtpd_tls_security_level") == "encrypt";
-        if value("smtpd_tls_auth_only") != "yes" && !has_tls {
+            is_yes(value("smtpd_tls_wrappermode")) || value("smtpd_tls_security_level") == "encrypt";
+        if !is_yes(value("smtpd_tls_auth_only")) && !has_tls {
             findings.warning(format!(
                 "master.cf: {name}: passwords may be sent without TLS: smtpd_tls_auth_only is not yes"
             ));
@@ -211,6 +212,10 @@ fn check_logins(
             "main.cf: line_length_limit is {limit}; set it to {due}: Postfix before 3.12 cuts longer tokens"
         ));
     }
+}
+
+fn is_yes(value: &str) -> bool {
+    value.eq_ignore_ascii_case("yes")
 }
 
 /// Postfix' own delivery agents refuse these tables.

@@ -73,6 +73,8 @@ struct Entry<'c> {
     protocol: Protocol,
     name: &'c str,
     access: Access<'c>,
+    /// Those that serve it.
+    listeners: Vec<&'c Endpoint>,
 }
 
 /// How Postfix reaches an entry.
@@ -117,20 +119,23 @@ fn entries(config: &Configuration) -> Vec<Entry<'_>> {
     let policies = config.policies.iter().map(|entry| (Protocol::Policy, entry.name.as_str()));
     let logins = config.logins.iter().map(|entry| (Protocol::Sasl, entry.name.as_str()));
     let named = maps.chain(policies).chain(logins);
-    named.map(|(protocol, name)| Entry { protocol, name, access: access(config, protocol, name) }).collect()
+    let entry = |(protocol, name)| {
+        let listeners = listeners(config, protocol, name);
+        let spawned = || Access::Spawned(service(config, protocol, name));
+        let access = listeners.first().map_or_else(spawned, |endpoint| Access::Listener(endpoint));
+        Entry { protocol, name, access, listeners }
+    };
+    named.map(entry).collect()
 }
 
-fn access<'c>(config: &'c Configuration, protocol: Protocol, name: &str) -> Access<'c> {
+fn listeners<'c>(config: &'c Configuration, protocol: Protocol, name: &str) -> Vec<&'c Endpoint> {
     let serves = |listener: &&Listener| {
         listener.protocol == protocol
             && (protocol == Protocol::Socketmap || listener.name == name)
             // The system chooses port 0's number at each start.
             && !matches!(listener.endpoint, Endpoint::Tcp { port: 0, .. })
     };
-    match config.server.sockets.listen.iter().find(serves) {
-        Some(listener) => Access::Listener(&listener.endpoint),
-        None => Access::Spawned(service(config, protocol, name)),
-    }
+    config.server.sockets.listen.iter().filter(serves).map(|listener| &listener.endpoint).collect()
 }
 
 /// The name of a service of master.cf. All maps share one; of the others each has its own.

@@ -14,6 +14,8 @@ pub(super) struct Postfix {
     directory: Option<PathBuf>,
     /// Every parameter, its value expanded.
     parameters: HashMap<String, String>,
+    /// The names of those that main.cf sets.
+    set: Vec<String>,
     pub(super) services: Vec<Service>,
 }
 
@@ -86,6 +88,7 @@ impl Postfix {
     pub(super) fn installed(directory: Option<&Path>) -> Result<Self, String> {
         let run = |arguments: &[&str]| run(directory, arguments);
         let parameters: HashMap<_, _> = run(&["-x"])?.lines().filter_map(setting).collect();
+        let set = run(&["-n"])?.lines().filter_map(setting).map(|(name, _)| name).collect();
         let overrides = run(&["-xP"])?;
         let mut services: Vec<Service> =
             run(&["-M"])?.lines().filter_map(|line| service(line, &parameters)).collect();
@@ -99,7 +102,7 @@ impl Postfix {
                 service.overrides.insert(parameter.to_owned(), value);
             }
         }
-        Ok(Self { directory: directory.map(Path::to_owned), parameters, services })
+        Ok(Self { directory: directory.map(Path::to_owned), parameters, set, services })
     }
 
     /// The value of a parameter; empty if there is none.
@@ -114,7 +117,7 @@ impl Postfix {
 
     /// All values of main.cf and of `-o` in master.cf, with where they stand.
     pub(super) fn values(&self) -> impl Iterator<Item = (String, &str)> {
-        let main = self.parameters.iter().map(|(name, value)| (format!("main.cf: {name}"), value.as_str()));
+        let main = self.set.iter().map(|name| (format!("main.cf: {name}"), self.parameter(name)));
         let own = self.services.iter().flat_map(|service| {
             let at = move |name: &String| format!("master.cf: {}: {name}", service.name);
             service.overrides.iter().map(move |(name, value)| (at(name), value.as_str()))

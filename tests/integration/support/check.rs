@@ -30,7 +30,7 @@ pub(crate) fn online_with(config: &Config, more: &[&str]) -> Checked {
 /// Runs it as a user without rights; only root can do so.
 pub(crate) fn online_as_nobody(config: &Config) -> Checked {
     let copy = config.directory().join("pfxhttp-broker");
-    std::fs::copy(env!("CARGO_BIN_EXE_pfxhttp-broker"), &copy).expect("the program can be copied");
+    super::copy_program(env!("CARGO_BIN_EXE_pfxhttp-broker").as_ref(), &copy);
     // A start by that user would make its sockets there.
     std::os::unix::fs::chown(config.directory(), Some(NOBODY), None).expect("its owner");
     run(program(&copy, &config.write()).args(["check", "--online"]).uid(NOBODY).gid(NOBODY))

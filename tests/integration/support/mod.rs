@@ -56,12 +56,20 @@ pub(crate) mod sources;
 pub(crate) mod terminal;
 pub(crate) mod tinyproxy;
 
-use std::process::{Child, ExitStatus};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a test waits for what ought to happen at once.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Copies a program. cp(1) writes it, so that no process of another test inherits the file while it is open:
+/// such a file cannot be executed (ETXTBSY).
+pub(crate) fn copy_program(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg(from).arg(to).status().expect("cp runs");
+    assert!(copied.success(), "{} can be copied", from.display());
+}
 
 /// Asks `condition` again and again where the thing waited for sends no event.
 pub(crate) fn wait_until(within: Duration, mut condition: impl FnMut() -> bool) -> bool {

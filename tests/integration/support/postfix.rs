@@ -72,7 +72,7 @@ impl Postfix {
         assert!(owner.is_some(), "there is no user postfix: apt-get install postfix");
         chown(at("data"), owner, None).expect("the data directory can be given to postfix");
         fs::copy(MASTER_CF, at("etc/master.cf")).expect("master.cf can be copied");
-        fs::copy(client::program(), postfix.program()).expect("the client can be copied");
+        super::copy_program(client::program().as_ref(), &postfix.program());
         let mut main = MAIN_CF.to_owned();
         let (spool, data, log) = (at("spool"), at("data"), at("mail.log"));
         for (name, value) in [("queue_directory", &spool), ("data_directory", &data), ("maillog_file", &log)]
@@ -99,7 +99,7 @@ impl Postfix {
     /// Replaces the client program in one step.
     pub(crate) fn replace_program(&self, with: &Path) {
         let beside = self.path("bin/new");
-        fs::copy(with, &beside).expect("a program can be copied");
+        super::copy_program(with, &beside);
         fs::rename(&beside, self.program()).expect("a program can be replaced");
     }
 
