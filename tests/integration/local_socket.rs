@@ -88,7 +88,7 @@ fn a_request_for_another_service_closes_the_connection() {
 /// Copies a program to where every user may run it.
 fn copied(program: &Path, directory: &Path) -> PathBuf {
     let copy = directory.join(program.file_name().expect("a program has a name"));
-    copy_program(program.as_ref(), &copy);
+    copy_program(program, &copy);
     copy
 }
 
