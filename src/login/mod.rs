@@ -115,7 +115,7 @@ impl LoginEntry {
             let _listeners_worker = context.listener.enter_or_fail(deadline).await?;
             let queued = explain::clock();
             let worker = self.backend.pool.enter_or_fail(deadline).await;
-            explain::time("in the queue", queued);
+            explain::time("queue", queued);
             let _worker = worker?;
             match &login.credentials {
                 Credentials::Password { user, password } => {
