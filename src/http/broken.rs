@@ -62,9 +62,7 @@ impl Broken {
         // With TLS 1.3 a server verifies our certificate after the handshake.
         let failure = if is_tls(error) { Failure::Tls } else { Failure::Protocol };
         let reason = match hyper {
-            Some(hyper) if hyper.is_parse_too_large() => {
-                format!("its head has more than {MAX_HEADERS} lines, or more than {} KiB", MAX_HEAD / 1024)
-            }
+            Some(hyper) if hyper.is_parse_too_large() => long_head(),
             _ if is_end(error) => ENDED.to_owned(),
             _ => reason::of(error),
         };
@@ -98,13 +96,17 @@ pub(super) fn refuse_head(headers: &HeaderMap, extensions: &Extensions) -> Resul
     let reason = extensions.get::<ReasonPhrase>().map_or(0, |reason| reason.as_bytes().len());
     let lines = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
     if reason + lines.sum::<usize>() > MAX_HEAD {
-        let reason = format!("its head has more than {} KiB", MAX_HEAD / 1024);
-        return Err(Broken::refused(Failure::Protocol, reason));
+        return Err(Broken::refused(Failure::Protocol, long_head()));
     }
     if headers.contains_key(TRANSFER_ENCODING) && !is_chunked(headers) {
         return Err(Broken::refused(Failure::Protocol, "a transfer coding other than `chunked`"));
     }
     Ok(())
+}
+
+/// It depends on how the bytes come in whether hyper or [`refuse_head`] notices it: the reason is the same.
+fn long_head() -> String {
+    format!("its head has more than {MAX_HEADERS} lines, or more than {} KiB", MAX_HEAD / 1024)
 }
 
 /// Whether `chunked` is the only transfer coding. Empty items count: hyper fails on them.

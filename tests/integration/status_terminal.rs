@@ -121,7 +121,11 @@ fn a_watch_redraws_until_ctrl_c_and_gives_the_terminal_back() {
     let mut setup = setup(&api);
     let watch = line(&setup, "--watch");
     let mut terminal = Terminal::run((100, 12), &format!("stty -g; {watch}; echo code $?; stty -g"));
-    let last = |shown: &str| shown.rsplit("\x1b[H").next().unwrap_or_default().to_owned();
+    // The last whole frame. A frame may arrive in parts, and Ctrl-C discards what has not arrived.
+    let last = |shown: &str| {
+        let whole = shown.rsplit_once("\x1b[J").map_or("", |(whole, _)| whole);
+        whole.rsplit("\x1b[H").next().unwrap_or_default().to_owned()
+    };
     terminal.wait_for(|shown| last(shown).contains("23 entries: ok"));
     let frame = last(&terminal.shown());
     assert_eq!(frame.lines().count(), 12, "{frame:?}");
@@ -132,7 +136,7 @@ fn a_watch_redraws_until_ctrl_c_and_gives_the_terminal_back() {
     setup.broker.kill();
     terminal.wait_for(|shown| last(shown).contains("no broker answers at "));
     setup.broker.start_again();
-    terminal.wait_for(|shown| last(shown).contains("23 entries: ok"));
+    terminal.wait_for(|shown| last(shown).contains("23 entries: ok") && shown.ends_with("\x1b[J"));
     terminal.press("\x03");
     let (_, shown) = terminal.end(PATIENCE);
     let (before, rest) = shown.split_once(BEGIN).expect("the other screen");

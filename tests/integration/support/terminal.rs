@@ -18,7 +18,8 @@ pub(crate) struct Terminal {
 impl Terminal {
     /// Runs `line` on a terminal of this width and height.
     pub(crate) fn run((width, height): (u16, u16), line: &str) -> Self {
-        let line = format!("stty cols {width} rows {height}; {line}");
+        // With noflsh, a signal from the keyboard does not discard what the program writes at that moment.
+        let line = format!("stty cols {width} rows {height} noflsh; {line}");
         let mut command = Command::new("/usr/bin/script");
         command.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
         command.env_remove("NO_COLOR").env("TERM", "xterm").env_remove("COLUMNS").env_remove("LINES");
