@@ -8,14 +8,13 @@ use std::collections::HashSet;
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use nix::unistd::User;
 use rustix::event::PollFlags;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tracing::warn;
 
@@ -26,7 +25,7 @@ use crate::backend::listener_context::ListenerContext;
 use crate::broker::Generation;
 use crate::observe::metrics;
 use crate::observe::warnings::{RateLimitedWarning, RateLimitedWarnings};
-use crate::server::session::{self, Draining, SessionProtocol};
+use crate::server::session::{self, Draining, Session, SessionProtocol};
 
 /// The pause after a failed accept.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -60,18 +59,18 @@ struct Warnings {
     silent_closed: RateLimitedWarning,
 }
 
-/// Accepts until the endpoint is removed. Connections that are in `queue` by then are served, too. The runtime
-/// of the thread that serves a stream registers it (`adopt`).
-pub(super) async fn accept<T, S, N, F>(
-    mut next: N,
-    queue: OwnedFd,
-    acceptor: Acceptor,
-    adopt: fn(T) -> io::Result<S>,
-) where
-    T: Send + 'static,
-    S: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static,
+/// A connection of Postfix or of a client. The runtime of the thread that serves it registers it.
+#[derive(Debug)]
+pub(super) enum Connection {
+    Tcp(std::net::TcpStream),
+    Unix(std::os::unix::net::UnixStream),
+}
+
+/// Accepts until the endpoint is removed. Connections that are in `queue` by then are served, too.
+pub(super) async fn accept<N, F>(mut next: N, queue: OwnedFd, acceptor: Acceptor)
+where
     N: FnMut() -> F,
-    F: Future<Output = io::Result<(T, Option<IpAddr>)>>,
+    F: Future<Output = io::Result<(Connection, Option<IpAddr>)>>,
 {
     let mut draining = acceptor.draining.clone();
     let mut warnings = Warnings::default();
@@ -94,10 +93,10 @@ pub(super) async fn accept<T, S, N, F>(
             return;
         }
         match accepted {
-            Ok((stream, peer)) => {
+            Ok((connection, peer)) => {
                 let Some(slot) = acceptor.admit(peer, &mut warnings) else { continue };
                 let Some(permit) = acceptor.permit(&mut warnings).await else { return };
-                acceptor.serve(move || adopt(stream), slot, permit);
+                acceptor.serve(connection, slot, permit);
             }
             Err(error) => acceptor.failed(&error, &mut warnings).await,
         }
@@ -173,21 +172,13 @@ impl Acceptor {
         }
     }
 
-    fn serve<S>(
-        &self,
-        adopt: impl FnOnce() -> io::Result<S> + Send + 'static,
-        slot: ConnectionSlot,
-        permit: Permit,
-    ) where
-        S: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static,
-    {
+    fn serve(&self, connection: Connection, slot: ConnectionSlot, permit: Permit) {
         let Self { protocol, listener, generation, draining, shared, counted, .. } = self.clone();
+        let session = Session { protocol, listener, generation, draining };
         let (serial, is_reserved) = (slot.serial, permit.is_reserved);
         let open = counted.open();
         let task = self.shared.threads.spawn(move || async move {
-            if let Ok(stream) = adopt() {
-                session::serve(stream, protocol, listener, generation, draining, Some(&slot)).await;
-            }
+            session::serve_connection(connection, session, &slot).await;
             drop((open, permit, slot, shared));
         });
         if let Some(task) = task {

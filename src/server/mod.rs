@@ -27,7 +27,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 
@@ -36,7 +36,7 @@ use crate::broker::{Broker, Generation};
 use crate::observe::warnings::RateLimitedWarnings;
 use crate::server::session::{Draining, SessionProtocol};
 use crate::server::threads::Threads;
-use accept::{Acceptor, accept, check_user, prepare_tcp};
+use accept::{Acceptor, Connection, accept, check_user, prepare_tcp};
 use activation::Activated;
 use bind::{Bound, Plan, Socket};
 pub(crate) use connection_limits::ConnectionLimits;
@@ -194,9 +194,9 @@ impl Listeners {
                         let (stream, peer) = listener.accept().await?;
                         let stream = stream.into_std()?;
                         prepare_tcp(&stream, is_login);
-                        Ok((stream, Some(peer.ip())))
+                        Ok((Connection::Tcp(stream), Some(peer.ip())))
                     };
-                    accept(next, queue, acceptor, TcpStream::from_std).await;
+                    accept(next, queue, acceptor).await;
                 })
             }
             Socket::Unix(socket) => {
@@ -207,9 +207,9 @@ impl Listeners {
                     let next = async || {
                         let (stream, _) = listener.accept().await?;
                         check_user(&stream, &allowed, &warnings)?;
-                        Ok((stream.into_std()?, None))
+                        Ok((Connection::Unix(stream.into_std()?), None))
                     };
-                    accept(next, queue, acceptor, UnixStream::from_std).await;
+                    accept(next, queue, acceptor).await;
                 })
             }
         })

@@ -16,8 +16,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::{AbortHandle, JoinSet};
 use tracing::{debug, info};
 
-use super::HALF_READ;
-use super::peer::{Draining, Waits, hung_up, read, write};
+use super::peer::{Waits, hung_up, read, write};
+use super::{HALF_READ, Session};
 use crate::backend::listener_context::ListenerContext;
 use crate::broker::Generation;
 use crate::lookup::RequestContext;
@@ -51,13 +51,12 @@ struct OpenLogins {
 pub(super) async fn serve<S>(
     mut stream: S,
     name: &Arc<str>,
-    listener: &ListenerContext,
-    generation: &Arc<Generation>,
-    mut draining: Draining,
+    session: Session,
     mut slot: Option<&ConnectionSlot>,
 ) where
     S: AsyncRead + AsyncWrite + AsFd + Unpin,
 {
+    let Session { listener, generation, mut draining, .. } = session;
     let offered = generation.current().mechanisms(name);
     let mut logins = LoginConnection::new(name, offered.clone());
     let mut open = OpenLogins::new(name, listener, generation);
@@ -120,13 +119,13 @@ pub(super) async fn serve<S>(
 }
 
 impl OpenLogins {
-    fn new(name: &Arc<str>, listener: &ListenerContext, generation: &Arc<Generation>) -> Self {
+    fn new(name: &Arc<str>, listener: ListenerContext, generation: Arc<Generation>) -> Self {
         let session = RandomState::new().hash_one(());
         Self {
             session,
             name: Arc::clone(name),
-            listener: listener.clone(),
-            generation: Arc::clone(generation),
+            listener,
+            generation,
             tasks: JoinSet::new(),
             known: HashMap::new(),
             serial: session,

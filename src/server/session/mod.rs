@@ -18,12 +18,14 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 use tracing::debug;
 
 use crate::backend::listener_context::ListenerContext;
 use crate::broker::{Broker, Generation};
 use crate::lookup::RequestContext;
 use crate::model::{Answer, Failure, OnFailure, Protocol, Question};
+use crate::server::accept::Connection;
 use crate::server::connection_limits::ConnectionSlot;
 use crate::server::threads;
 use crate::wire::ipc::{
@@ -62,21 +64,42 @@ enum NextInput {
     Close(&'static str),
 }
 
-/// Serves `stream`, which came through `listener`, until its end. When the broker stops, requests that have been
-/// read are answered, except those after a request that takes longer than the grace period.
-pub(super) async fn serve<S>(
-    mut stream: S,
-    mut protocol: SessionProtocol,
-    listener: ListenerContext,
-    generation: Arc<Generation>,
-    mut draining: Draining,
-    mut slot: Option<&ConnectionSlot>,
-) where
+/// What a connection is served by.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) protocol: SessionProtocol,
+    pub(super) listener: ListenerContext,
+    pub(super) generation: Arc<Generation>,
+    pub(super) draining: Draining,
+}
+
+/// Serves a connection until its end.
+pub(super) async fn serve_connection(connection: Connection, session: Session, slot: &ConnectionSlot) {
+    match connection {
+        Connection::Tcp(stream) => {
+            if let Ok(stream) = TcpStream::from_std(stream) {
+                serve(stream, session, Some(slot)).await;
+            }
+        }
+        Connection::Unix(stream) => {
+            if let Ok(stream) = UnixStream::from_std(stream) {
+                serve(stream, session, Some(slot)).await;
+            }
+        }
+    }
+}
+
+/// Serves `stream` until its end. When the broker stops, requests that have been read are answered, except those
+/// after a request that takes longer than the grace period.
+async fn serve<S>(mut stream: S, session: Session, mut slot: Option<&ConnectionSlot>)
+where
     S: AsyncRead + AsyncWrite + AsFd + Unpin,
 {
-    if let SessionProtocol::Login(name) = &protocol {
-        return login::serve(stream, name, &listener, &generation, draining, slot).await;
+    if let SessionProtocol::Login(name) = &session.protocol {
+        let name = Arc::clone(name);
+        return login::serve(stream, &name, session, slot).await;
     }
+    let Session { mut protocol, listener, generation, mut draining } = session;
     let mut received = Vec::new();
     let mut out = Vec::new();
     // Random for each connection. The ids of its requests follow it.
@@ -284,14 +307,8 @@ mod tests {
         let (drain, draining) = watch::channel(None);
         let (peer, stream) = UnixStream::pair().expect("a socket pair");
         let generation = Arc::new(Generation::new(broker));
-        tokio::spawn(serve(
-            stream,
-            wire,
-            ListenerContext::default(),
-            generation,
-            Draining::new(draining),
-            None,
-        ));
+        let (listener, draining) = (ListenerContext::default(), Draining::new(draining));
+        tokio::spawn(serve(stream, Session { protocol: wire, listener, generation, draining }, None));
         Served { peer, started: Clock::now(), _drain: drain }
     }
 
