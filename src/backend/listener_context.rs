@@ -14,27 +14,40 @@ pub(crate) struct ListenerContext {
     /// Closed by the full queue of an API. It counts only if the listener has a single entry: otherwise one
     /// slow API would keep out the requests for others.
     pub(crate) api_gate: Arc<Gate>,
-    leads_to_one: Arc<AtomicBool>,
+    switches: Arc<Switches>,
     /// `worker_pool` of the listener, and the gate that its full queue closes.
     pool: Option<Arc<(WorkerPool, Gate)>>,
     /// `None` for the default.
     pub(crate) counters: Option<Arc<ListenerMetrics>>,
 }
 
+/// What a reload may change.
+#[derive(Debug, Default)]
+struct Switches {
+    leads_to_one: AtomicBool,
+    takes_over: AtomicBool,
+}
+
 impl ListenerContext {
-    /// `pool` is the listener's `worker_pool`. `leads_to_one`: all its requests are for one entry.
-    pub(crate) fn new(pool: Option<WorkerPool>, leads_to_one: bool, counters: Arc<ListenerMetrics>) -> Self {
+    /// `pool` is the listener's `worker_pool`.
+    pub(crate) fn new(pool: Option<WorkerPool>, counters: Arc<ListenerMetrics>) -> Self {
         Self {
             api_gate: Arc::default(),
-            leads_to_one: Arc::new(leads_to_one.into()),
+            switches: Arc::default(),
             pool: pool.map(|pool| Arc::new((pool, Gate::default()))),
             counters: Some(counters),
         }
     }
 
-    /// Takes over a change by a reload.
-    pub(crate) fn set_leads_to_one(&self, leads_to_one: bool) {
-        self.leads_to_one.store(leads_to_one, Ordering::Relaxed);
+    /// `leads_to_one`: all its requests are for one entry. `takes_over`: clients may hand over connections.
+    pub(crate) fn set(&self, leads_to_one: bool, takes_over: bool) {
+        self.switches.leads_to_one.store(leads_to_one, Ordering::Relaxed);
+        self.switches.takes_over.store(takes_over, Ordering::Relaxed);
+    }
+
+    /// Whether clients may hand over connections.
+    pub(crate) fn takes_over(&self) -> bool {
+        self.switches.takes_over.load(Ordering::Relaxed)
     }
 
     /// Waits for a worker of the listener's own pool; `None` if it has no pool.
@@ -54,7 +67,7 @@ impl ListenerContext {
     }
 
     fn gates(&self) -> impl Iterator<Item = &Gate> {
-        let api = self.leads_to_one.load(Ordering::Relaxed).then_some(&*self.api_gate);
+        let api = self.switches.leads_to_one.load(Ordering::Relaxed).then_some(&*self.api_gate);
         api.into_iter().chain(self.pool.as_deref().map(|(_, gate)| gate))
     }
 

@@ -248,6 +248,15 @@ impl Broker {
         }
     }
 
+    /// Whether there is what `service` names.
+    pub(crate) fn knows(&self, service: &Service) -> bool {
+        match service {
+            Service::Socketmap => true,
+            Service::Policy { name } => self.policies.contains_key(name),
+            Service::Login { name } => self.logins.contains_key(name),
+        }
+    }
+
     /// The mechanisms that the entry `name` offers; empty if there is no such entry.
     pub(crate) fn mechanisms(&self, name: &str) -> Vec<Mechanism> {
         self.logins.get(name).map(|logins| logins.entry.mechanisms()).unwrap_or_default()

@@ -18,6 +18,8 @@ pub(super) struct Args {
     pub(super) on_failure: OnFailure,
     /// The mechanisms of logins; `None`: those of the broker.
     pub(super) mechanisms: Option<Vec<Mechanism>>,
+    /// Whether the broker may serve Postfix' connection in place of this program.
+    pub(super) hand_over: bool,
     pub(super) service: Service,
 }
 
@@ -47,6 +49,8 @@ Options:
                        \"disconnect\" [default: DEFER Temporary server problem]
   --mechanisms LIST    what is offered for logins, as PLAIN,LOGIN,OAUTHBEARER,XOAUTH2
                        [default: what the broker says, within a second]
+  --no-hand-over       keep the connection and forward each request, instead of passing the
+                       connection to the broker and ending
   -V, --version        print the version
   -h, --help           print this text
 ";
@@ -59,6 +63,7 @@ pub(super) fn parse(words: impl Iterator<Item = OsString>) -> Result<Invocation,
         timeout: Duration::ZERO,
         on_failure: OnFailure::default(),
         mechanisms: None,
+        hand_over: true,
         service: Service::Socketmap,
     };
     loop {
@@ -92,6 +97,7 @@ pub(super) fn parse(words: impl Iterator<Item = OsString>) -> Result<Invocation,
             "socket" => args.socket = PathBuf::from(value()?),
             "timeout" => args.timeout = timeout(&value()?)?,
             "on-failure" => args.on_failure = on_failure(&value()?)?,
+            "no-hand-over" if inline.is_none() => args.hand_over = false,
             "mechanisms" => args.mechanisms = Some(mechanisms(&value()?)?),
             _ => return Err(format!("unknown option --{name}")),
         }
@@ -188,6 +194,7 @@ mod tests {
             ("--timeout", "needs a value"),
             ("--on-failure 550 policy p", "permit"),
             ("--colour socketmap", "unknown option"),
+            ("--no-hand-over=yes socketmap", "unknown option"),
             ("lookup", "unknown command"),
             ("sasl", "NAME"),
             ("--mechanisms PLAIN policy p", "sasl alone"),

@@ -17,27 +17,29 @@ use rustix::event::PollFlags;
 
 use super::args::Args;
 use super::connection::{Connection, connect, hung_up_within, wait};
-use super::syslog;
+use super::{hand_over, syslog};
 use crate::model::{Answer, Deadline, Failure, LOGIN_BUDGET, LONGEST_BUDGET, Mechanism, OnFailure, Question};
 use crate::wire::Error;
-use crate::wire::ipc::{self, Hello, MAX_FROM_BROKER, Service, Verdict, Welcome};
+use crate::wire::ipc::{self, Hello, MAX_FROM_BROKER, Offer, Service, Verdict, Welcome};
 
 /// The longest wait: Postfix gives up after 100 s (dict_sockmap.c).
 const LONGEST: Duration = Duration::from_secs(95);
 /// The time for the broker's failure answer to arrive.
 const MARGIN: Duration = Duration::from_secs(1);
 /// How long a lookup waits for a broker after another lookup timed out.
-const IMPATIENT: Duration = Duration::from_secs(1);
+pub(super) const IMPATIENT: Duration = Duration::from_secs(1);
 /// How many lost connections a lookup survives.
 const MAX_LOSSES: u32 = 5;
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_millis(200);
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(10);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
 /// The result of an attempt on one connection.
-enum Attempt {
+pub(super) enum Attempt {
     Answered(Answer),
     /// The broker has greeted, and no request was to be sent.
     Greeted,
+    /// The broker will serve Postfix' connection.
+    Taken,
     /// Postfix has hung up, or the broker no longer serves this program's frame version.
     End,
     /// The connection is lost, or the broker is older.
@@ -46,11 +48,11 @@ enum Attempt {
 
 /// The link to the broker. It connects again as needed.
 pub(super) struct BrokerLink {
-    socket: PathBuf,
-    timeout: Duration,
-    version: u16,
-    service: Service,
-    connection: Option<Connection>,
+    pub(super) socket: PathBuf,
+    pub(super) timeout: Duration,
+    pub(super) version: u16,
+    pub(super) service: Service,
+    pub(super) connection: Option<Connection>,
     budget: Option<Duration>,
     on_failure: Option<OnFailure>,
     /// The mechanisms that the broker offers.
@@ -58,15 +60,24 @@ pub(super) struct BrokerLink {
     /// Whether a byte of the request has been written.
     has_left: bool,
     next_id: u64,
-    waited_in_vain: bool,
+    pub(super) waited_in_vain: bool,
+    /// The frame version that is spoken: that of the broker, if it is older.
+    pub(super) spoken: u16,
+    /// What the broker gets with Postfix' connection; `None` if that is not to be handed over.
+    pub(super) offer: Option<Offer>,
+    /// Since when a request waits that has not been read.
+    pub(super) unread_since: Option<Instant>,
     /// Why the last attempt failed, for the log.
-    trouble: String,
+    pub(super) trouble: String,
 }
 
 impl BrokerLink {
     pub(super) fn new(args: Args, version: u16) -> Self {
         Self {
             version,
+            spoken: version,
+            offer: hand_over::offer(&args),
+            unread_since: None,
             socket: args.socket,
             timeout: args.timeout,
             service: args.service,
@@ -87,32 +98,15 @@ impl BrokerLink {
         self.on_failure.as_ref()
     }
 
-    /// The mechanisms that the broker offers, if it sends them within `patience`.
-    pub(super) fn mechanisms(&mut self, patience: Duration) -> Option<Vec<Mechanism>> {
-        let give_up = Deadline::after(patience);
-        let mut pause = FIRST_PAUSE;
-        while !give_up.remaining().is_zero() {
-            match self.greet(give_up) {
-                Ok(Attempt::Greeted) => return self.offered.take().filter(|offered| !offered.is_empty()),
-                Ok(_) => {
-                    self.connection = None;
-                    return None;
-                }
-                Err(error) => self.trouble = error.to_string(),
-            }
-            self.connection = None;
-            if hung_up_within(pause.min(give_up.remaining())) {
-                return None;
-            }
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
-        None
+    /// The mechanisms that the broker offers, after it has greeted; `None` if it offers none.
+    pub(super) fn offered(&mut self) -> Option<Vec<Mechanism>> {
+        self.offered.take().filter(|offered| !offered.is_empty())
     }
 
     /// Asks until there is an answer or the time limit ends. `None`: Postfix has hung up, or the broker no
     /// longer serves this program's frame version.
     pub(super) fn ask(&mut self, question: &Question) -> Option<Answer> {
-        let started = Instant::now();
+        let started = self.unread_since.take().unwrap_or_else(Instant::now);
         let id = self.next_id;
         self.next_id = id.wrapping_add(1);
         self.has_left = false;
@@ -122,13 +116,16 @@ impl BrokerLink {
         loop {
             let patience = if self.waited_in_vain { IMPATIENT } else { self.timeout };
             let give_up = Deadline::from(alone_since, patience);
+            if self.connection.is_none() && give_up.remaining().is_zero() {
+                return Some(self.no_answer());
+            }
             match self.attempt(question, id, started, give_up) {
                 Ok(Attempt::Answered(answer)) => {
                     self.waited_in_vain = false;
                     return Some(answer);
                 }
                 Ok(Attempt::End) => return None,
-                Ok(Attempt::Greeted | Attempt::Lost) => {}
+                Ok(Attempt::Greeted | Attempt::Taken | Attempt::Lost) => {}
                 Err(error) if error.kind() == ErrorKind::TimedOut => return Some(self.no_answer()),
                 Err(error) => {
                     self.trouble = match self.connection {
@@ -179,7 +176,12 @@ impl BrokerLink {
 
     /// Drops the connection; true if a broker had greeted on it.
     fn lose_connection(&mut self) -> bool {
-        self.connection.take().is_some_and(|connection| connection.greeted)
+        let greeted = self.connection.take().is_some_and(|connection| connection.greeted);
+        if greeted {
+            // The next broker may be newer.
+            self.spoken = self.version;
+        }
+        greeted
     }
 
     /// Our own failure answer. The connection is closed, so that a late answer cannot be taken for that of the
@@ -226,13 +228,13 @@ impl BrokerLink {
         if self.connection.is_none() {
             let stream = connect(&self.socket)?;
             self.connection = Some(Connection { stream, received: Vec::new(), greeted: false });
-            Hello::encode(self.version, &self.service, out).map_err(invalid)?;
+            Hello::encode(self.spoken, &self.service, None, out).map_err(invalid)?;
         }
         Ok(())
     }
 
     /// Makes a connection on which the broker has greeted, if there is none.
-    fn greet(&mut self, give_up: Deadline) -> io::Result<Attempt> {
+    pub(super) fn greet(&mut self, give_up: Deadline) -> io::Result<Attempt> {
         let mut out = Vec::new();
         self.connect(&mut out)?;
         if self.connection.as_ref().is_some_and(|connection| connection.greeted) {
@@ -243,7 +245,7 @@ impl BrokerLink {
 
     /// Writes `out` and reads until the answer to `asked` (its id and its start) has arrived; without `asked`
     /// until the greeting.
-    fn converse(
+    pub(super) fn converse(
         &mut self,
         mut out: &[u8],
         asked: Option<(u64, Instant)>,
@@ -296,9 +298,13 @@ impl BrokerLink {
                     self.offered = Some(mechanisms);
                     connection.greeted = true;
                 }
+                Verdict::Taken => return Ok(Some(Attempt::Taken)),
                 Verdict::TooOld => return Ok(Some(Attempt::End)),
                 // During an upgrade this program is new and the broker will be restarted.
                 Verdict::TooNew => {
+                    if (ipc::OLDEST..self.spoken).contains(&welcome.version) {
+                        self.spoken = welcome.version;
+                    }
                     self.trouble = "the broker is older than this program".to_owned();
                     return Ok(Some(Attempt::Lost));
                 }
@@ -317,6 +323,6 @@ impl BrokerLink {
     }
 }
 
-fn invalid(error: Error) -> io::Error {
+pub(super) fn invalid(error: Error) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, error)
 }

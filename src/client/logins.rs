@@ -1,13 +1,14 @@
-//! `pfxhttp-client sasl NAME`: the dialogue of a login runs here, and the broker gets one complete login. So
-//! a restart of the broker during a dialogue does no harm.
+//! `pfxhttp-client sasl NAME` on a connection that is not handed over: the dialogue of a login runs here, and
+//! the broker gets one complete login. So a restart of the broker during a dialogue does no harm.
 //!
 //! The handshake is complete within a second even if no broker runs: an smtpd whose handshake fails exits,
 //! and accepts no mail (xsasl_dovecot_server.c). Logins are answered one after the other, as Postfix sends
 //! them. A failed login closes the connection, which is 454.
 
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use super::hand_over::Attempted;
 use super::link::BrokerLink;
 use super::{read_more, syslog, write_all};
 use crate::model::{Mechanism, Question};
@@ -15,12 +16,12 @@ use crate::wire::dovecot;
 use crate::wire::logins::{LoginConnection, LoginStep, Refused};
 use crate::wire::reply::Next;
 
-/// How long the client waits for the mechanisms that the broker offers.
-const GREETING: Duration = Duration::from_millis(800);
-
 /// Serves the connection by the entry `name`, offering `mechanisms` or what the broker names.
 pub(super) fn serve(name: &str, mechanisms: Option<Vec<Mechanism>>, mut link: BrokerLink) -> ExitCode {
-    let offered = mechanisms.or_else(|| link.mechanisms(GREETING));
+    if link.begin_logins(mechanisms.is_some()) == Attempted::End {
+        return ExitCode::SUCCESS;
+    }
+    let offered = mechanisms.or_else(|| link.offered());
     let offered = offered.unwrap_or_else(|| vec![Mechanism::Plain, Mechanism::Login]);
     let mut out = Vec::new();
     // The process serves a single connection.

@@ -1,7 +1,8 @@
 //! `pfxhttp-client`: serves one connection of Postfix on standard input and output.
 //!
 //! spawn(8) starts it once per connection, with descriptors 0, 1 **and 2** on the socket of Postfix. So it
-//! first redirects standard error: Postfix would read a stray line as a reply. It decodes requests, asks the
+//! first redirects standard error: Postfix would read a stray line as a reply. Then it passes the connection
+//! to the broker and ends (`hand_over`). If the broker does not take it, the client decodes requests, asks the
 //! broker over the local socket (`link`), and encodes the answers. It reads no configuration, opens no
 //! network and keeps nothing between two requests.
 //!
@@ -13,6 +14,7 @@
 
 mod args;
 mod connection;
+mod hand_over;
 mod inherited;
 mod link;
 mod logins;
@@ -33,6 +35,7 @@ use crate::wire::ipc::{self, Service};
 use crate::wire::reply::{self, Next};
 use crate::wire::{Error, policy, socketmap};
 use args::{Args, Invocation};
+use hand_over::Attempted;
 use link::BrokerLink;
 
 /// How long the next byte of an incomplete request may take.
@@ -76,9 +79,9 @@ fn is_socket(fd: BorrowedFd<'_>) -> bool {
     rustix::fs::fstat(fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_socket())
 }
 
-fn serve(mut args: Args, version: u16) -> ExitCode {
+fn serve(args: Args, version: u16) -> ExitCode {
     let (service, own_fallback) = (args.service.clone(), args.on_failure.clone());
-    let mechanisms = args.mechanisms.take();
+    let mechanisms = args.mechanisms.clone();
     let mut link = BrokerLink::new(args, version);
     let protocol = match &service {
         Service::Socketmap => Protocol::Socketmap,
@@ -88,6 +91,10 @@ fn serve(mut args: Args, version: u16) -> ExitCode {
     let mut received = Vec::new();
     let mut reply = Vec::new();
     loop {
+        // Nothing of the next request has been read.
+        if received.is_empty() && link.hand_over() == Attempted::End {
+            return ExitCode::SUCCESS;
+        }
         let Some(request) = next_request(&service, &mut received) else { return ExitCode::SUCCESS };
         let answer = match request {
             // If the broker no longer serves this program, Postfix repeats the request on a new connection,

@@ -150,7 +150,8 @@ fn play(directory: &Path, runtime: &Runtime) -> io::Result<usize> {
     let broker = Arc::new(Broker::new(&config.broker()));
     let bound = bind::all(&config.server.sockets, &Activated::default()).map_err(io::Error::other)?;
     let (alive, _all_gone) = mpsc::channel(1);
-    let shared = Shared { limits: ConnectionLimits::new(64, 0, None), alive, threads: Threads::start()? };
+    let limits = ConnectionLimits::new(64, 0, None);
+    let shared = Shared { limits, alive, threads: Threads::start()?, warnings: Arc::default() };
     let listeners = runtime.block_on(async { Listeners::start(bound, &broker, shared) })?;
 
     tell(format_args!(

@@ -155,7 +155,12 @@ async fn serve(
     let _ = held.thread_unblock();
     let (alive, mut all_gone) = mpsc::channel(1);
     let threads = Threads::start()?;
-    let shared = Shared { limits: limits(config, connections), alive, threads: threads.clone() };
+    let shared = Shared {
+        limits: limits(config, connections),
+        alive,
+        threads: threads.clone(),
+        warnings: Arc::default(),
+    };
     let endpoints: Vec<String> = bound.iter().map(Bound::endpoint).collect();
     let listeners = Listeners::start(bound, &broker, shared)?;
     for endpoint in endpoints {

@@ -155,6 +155,8 @@ pub struct ListenerStatus {
     pub name: Option<String>,
     /// Open connections.
     pub connections: u64,
+    /// Those of them that clients have handed over.
+    pub handed_over: u64,
     /// Connections since the start.
     pub accepted: u64,
     /// Connections that were refused since the start.

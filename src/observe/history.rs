@@ -163,7 +163,7 @@ impl Recent<'_> {
         let (key, none) = ((component, label.to_owned()), ListenerSeries::default());
         let listener = series.listeners.get(&key).unwrap_or(&none);
         let totals = self.totals.listeners.get(&key).copied().unwrap_or_default();
-        let ListenerTotals { requests, active, accepted, refused } = totals;
+        let ListenerTotals { requests, active, handed_over, accepted, refused } = totals;
         let samples: Vec<u32> =
             listener.samples.iter().copied().chain([since(listener.before, requests)]).collect();
         let spans = self.spans(&series, samples.len());
@@ -171,6 +171,7 @@ impl Recent<'_> {
         let shown = listener.samples.iter().zip(&spans);
         *status = ListenerStatus {
             connections: active,
+            handed_over,
             accepted,
             refused,
             requests,

@@ -128,7 +128,7 @@ impl Acceptor {
             }
             return None;
         }
-        let is_login = matches!(self.protocol, SessionProtocol::Login(_));
+        let is_login = matches!(self.protocol, SessionProtocol::Login(..));
         let slot = self.shared.limits.admit(peer, is_login, !self.allow_from.is_empty());
         let Some(address) = peer else { return slot };
         let (warning, closed) = match slot.as_ref().map(|slot| slot.replaces_another) {
@@ -147,7 +147,7 @@ impl Acceptor {
 
     /// Waits for a permit (`server.max_connections`); `None` if the endpoint is removed first.
     async fn permit(&self, warnings: &mut Warnings) -> Option<Permit> {
-        let (limits, is_login) = (&self.shared.limits, matches!(self.protocol, SessionProtocol::Login(_)));
+        let (limits, is_login) = (&self.shared.limits, matches!(self.protocol, SessionProtocol::Login(..)));
         if let Some(permit) = limits.try_permit(is_login) {
             return Some(permit);
         }
@@ -174,7 +174,8 @@ impl Acceptor {
 
     fn serve(&self, connection: Connection, slot: ConnectionSlot, permit: Permit) {
         let Self { protocol, listener, generation, draining, shared, counted, .. } = self.clone();
-        let session = Session { protocol, listener, generation, draining };
+        let warnings = Arc::clone(&shared.warnings);
+        let session = Session { protocol, listener, generation, draining, warnings };
         let (serial, is_reserved) = (slot.serial, permit.is_reserved);
         let open = counted.open();
         let task = self.shared.threads.spawn(move || async move {

@@ -49,6 +49,8 @@ pub(super) struct Spec {
     pool: Option<PoolSettings>,
     /// Whether all its requests are for one entry. It then stops accepting while the queue of that is full.
     pub(super) leads_to_one: bool,
+    /// `server.ipc.hand_over`.
+    pub(super) takes_over: bool,
     /// The users that may connect; empty: all.
     pub(super) allowed: HashSet<u32>,
     /// Networks of allowed peers, over TCP; empty: all.
@@ -198,10 +200,11 @@ fn specs(settings: &SocketSettings) -> Result<Vec<Spec>, Error> {
     let allowed = allowed.map_err(Error::of(ipc.socket.path.display(), "server.ipc.allow_users"))?;
     let local = Spec {
         endpoint: Endpoint::Unix(ipc.socket.clone()),
-        protocol: SessionProtocol::Local(None),
+        protocol: SessionProtocol::Local,
         label: LOCAL.to_owned(),
         pool: None,
         leads_to_one: false,
+        takes_over: ipc.hand_over,
         allowed,
         allow_from: Vec::new(),
         handed_over_as: Some(LOCAL.to_owned()),
@@ -210,9 +213,9 @@ fn specs(settings: &SocketSettings) -> Result<Vec<Spec>, Error> {
         let name = || listener.name.as_str().into();
         let (protocol, leads_to_one) = match listener.protocol {
             Protocol::Socketmap => (SessionProtocol::Socketmap, settings.has_one_map),
-            Protocol::Policy => (SessionProtocol::Policy(name()), true),
+            Protocol::Policy => (SessionProtocol::Policy(name(), None), true),
             // A full queue must not stop it: an smtpd whose handshake fails exits.
-            Protocol::Sasl => (SessionProtocol::Login(name()), false),
+            Protocol::Sasl => (SessionProtocol::Login(name(), None), false),
         };
         Spec {
             endpoint: listener.endpoint.clone(),
@@ -220,6 +223,7 @@ fn specs(settings: &SocketSettings) -> Result<Vec<Spec>, Error> {
             label: listener.name.clone(),
             pool: listener.pool,
             leads_to_one,
+            takes_over: false,
             allowed: HashSet::new(),
             allow_from: listener.allow_from.clone(),
             handed_over_as: listener.systemd_socket_name.clone(),
@@ -278,8 +282,8 @@ impl Bound {
     /// For `status`, without its counts.
     pub(crate) fn status(&self) -> ListenerStatus {
         let name = match &self.spec.protocol {
-            SessionProtocol::Socketmap | SessionProtocol::Local(_) => None,
-            SessionProtocol::Policy(name) | SessionProtocol::Login(name) => Some(name),
+            SessionProtocol::Socketmap | SessionProtocol::Local | SessionProtocol::Frames(_) => None,
+            SessionProtocol::Policy(name, _) | SessionProtocol::Login(name, _) => Some(name),
         };
         let kind = self.spec.protocol.of_postfix().map_or("clients", Protocol::label);
         ListenerStatus {

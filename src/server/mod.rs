@@ -48,6 +48,8 @@ pub(crate) struct Shared {
     /// Dropped with the connection. The channel closes with the last connection.
     pub(crate) alive: mpsc::Sender<()>,
     pub(crate) threads: Threads,
+    /// Of connections that clients offer and the broker does not take.
+    pub(crate) warnings: Arc<RateLimitedWarnings>,
 }
 
 /// All listening sockets, each served by a task.
@@ -105,7 +107,7 @@ impl Listeners {
             let served = match (place.map(|place| before.swap_remove(place)), socket) {
                 (Some(mut active), _) if active.bound.spec.is_served_alike(&spec) => {
                     changes.changed += usize::from(active.bound.spec.endpoint != spec.endpoint);
-                    active.listener.set_leads_to_one(spec.leads_to_one);
+                    active.listener.set(spec.leads_to_one, spec.takes_over);
                     active.generation.set(broker);
                     active.bound.spec = spec;
                     self.active.push(active);
@@ -164,8 +166,8 @@ impl Listeners {
     fn add(&mut self, bound: Bound, broker: &Arc<Broker>) -> io::Result<()> {
         let (drain, draining) = watch::channel(None);
         let counted = bound.spec.counted(broker.metrics());
-        let listener =
-            ListenerContext::new(bound.spec.worker_pool(), bound.spec.leads_to_one, Arc::clone(&counted));
+        let listener = ListenerContext::new(bound.spec.worker_pool(), Arc::clone(&counted));
+        listener.set(bound.spec.leads_to_one, bound.spec.takes_over);
         let generation = Arc::new(Generation::new(Arc::clone(broker)));
         let acceptor = Acceptor {
             protocol: bound.spec.protocol.clone(),
@@ -188,7 +190,7 @@ impl Listeners {
             Socket::Tcp(listener) => {
                 let queue = OwnedFd::from(listener.try_clone()?);
                 let listener = TcpListener::from_std(listener.try_clone()?)?;
-                let is_login = matches!(acceptor.protocol, SessionProtocol::Login(_));
+                let is_login = matches!(acceptor.protocol, SessionProtocol::Login(..));
                 self.tasks.spawn(async move {
                     let next = async || {
                         let (stream, peer) = listener.accept().await?;

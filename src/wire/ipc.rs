@@ -2,9 +2,13 @@
 //!
 //! ```text
 //! frame    length u32 LE · that many bytes
-//! client   Hello { "pfxh", version u16 LE, service } · RequestFrame { id, spent_ms, question } · …
+//! client   Hello { "pfxh", version u16 LE, service, offer } · RequestFrame { id, spent_ms, question } · …
 //! broker   Welcome { "pfxh", version u16 LE, verdict } · AnswerFrame { id, answer } · …
 //! ```
+//!
+//! With an [`Offer`] (version 2), the client passes Postfix' connection in the message of its hello (unix(7),
+//! SCM_RIGHTS), before it reads a byte of it. If the broker takes it ([`Verdict::Taken`]), the client writes
+//! [`YOURS`] and ends, and from that byte on the broker reads. So there are never two readers.
 //!
 //! A frame is bincode 1: fixed-width integers, little endian. The announced length is compared with a limit
 //! before the frame is read, and bincode has a limit of its own; trailing bytes are an error. An upgrade
@@ -20,10 +24,14 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use super::{Decoded, Error};
 use crate::model::{Answer, Mechanism, OnFailure, Question};
 
-/// The version that this program speaks.
-pub const VERSION: u16 = 1;
-/// The oldest version that the broker serves: the one before [`VERSION`], once there is one.
+/// The version that this program speaks: 2 has [`Offer`] and [`Verdict::Taken`].
+pub const VERSION: u16 = 2;
+/// The oldest version that the broker serves.
 pub const OLDEST: u16 = 1;
+/// The first version with a hand-over.
+pub const HAND_OVER: u16 = 2;
+/// The byte with which the client gives up Postfix' connection.
+pub const YOURS: u8 = b'Y';
 /// The longest frame that a client may send: the longest request, and room for its attributes.
 pub const MAX_FROM_CLIENT: usize = 256 * 1024;
 /// The longest frame that a broker may send: a value out of a body of at most 1 MiB.
@@ -42,6 +50,17 @@ pub struct Hello {
     pub version: u16,
     /// The service; `None` if this version is not served.
     pub service: Option<Service>,
+    /// Whether Postfix' connection comes with it.
+    pub offer: Option<Offer>,
+}
+
+/// A client offers Postfix' connection, and what the broker shall do with it in its place.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    /// The answer of a policy whose entry is gone.
+    pub on_failure: OnFailure,
+    /// The mechanisms of logins; `None`: those of the entry.
+    pub mechanisms: Option<Vec<Mechanism>>,
 }
 
 /// The service of a client that spawn(8) started.
@@ -97,6 +116,8 @@ pub enum Verdict {
     TooOld,
     /// The client's version is newer than the broker's.
     TooNew,
+    /// It will read Postfix' connection after [`YOURS`].
+    Taken,
 }
 
 /// One lookup.
@@ -175,12 +196,20 @@ pub fn encode_request(id: u64, spent_ms: u32, question: &Question, out: &mut Vec
 }
 
 impl Hello {
-    /// Appends the greeting of a client.
+    /// Appends the greeting of a client, with an offer if `version` has that.
     ///
     /// # Errors
     /// [`Error::Framing`] for a service name over the limit.
-    pub fn encode(version: u16, service: &Service, out: &mut Vec<u8>) -> Result<(), Error> {
-        encode(&(MAGIC, version, service), MAX_FROM_CLIENT, out)
+    pub fn encode(
+        version: u16,
+        service: &Service,
+        offer: Option<&Offer>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        if version < HAND_OVER {
+            return encode(&(MAGIC, version, service), MAX_FROM_CLIENT, out);
+        }
+        encode(&(MAGIC, version, service, offer), MAX_FROM_CLIENT, out)
     }
 
     /// Decodes the greeting of a client. Behind a foreign version nothing is read.
@@ -189,10 +218,16 @@ impl Hello {
     /// Anything but a greeting.
     pub fn decode(bytes: &[u8]) -> Decoded<Self> {
         let Some(((version, rest), consumed)) = greeting(bytes, MAX_FROM_CLIENT)? else { return Ok(None) };
-        let is_served = (OLDEST..=VERSION).contains(&version);
-        let service = is_served.then(|| options(MAX_FROM_CLIENT).deserialize(rest));
-        let service = service.transpose().map_err(|_| GARBAGE)?;
-        Ok(Some((Self { version, service }, consumed)))
+        let options = options(MAX_FROM_CLIENT);
+        let (service, offer) = match version {
+            _ if !(OLDEST..=VERSION).contains(&version) => (None, None),
+            ..HAND_OVER => (Some(options.deserialize(rest).map_err(|_| GARBAGE)?), None),
+            _ => options
+                .deserialize(rest)
+                .map_err(|_| GARBAGE)
+                .map(|(service, offer)| (Some(service), offer))?,
+        };
+        Ok(Some((Self { version, service, offer }, consumed)))
     }
 }
 
@@ -240,12 +275,38 @@ mod tests {
     use crate::model::{Action, Attribute, Credentials, Failure, Login, Peer};
     use proptest::prelude::*;
 
-    /// Frame version 1 to the byte. A change here is a new version.
+    /// What version 2 has in addition, to the byte. A change here is a new version.
+    #[test]
+    fn golden_bytes_of_a_hand_over() {
+        let mut out = Vec::new();
+        let service = Service::Policy { name: "p1".into() };
+        Hello::encode(2, &service, None, &mut out).expect("short");
+        assert_eq!(out, b"\x15\0\0\0pfxh\x02\0\x01\0\0\0\x02\0\0\0\0\0\0\0p1\0");
+
+        out.clear();
+        let offer = Offer { on_failure: OnFailure::Disconnect, mechanisms: Some(vec![Mechanism::Login]) };
+        Hello::encode(2, &service, Some(&offer), &mut out).expect("short");
+        let mut due = b"\x26\0\0\0pfxh\x02\0\x01\0\0\0\x02\0\0\0\0\0\0\0p1".to_vec();
+        due.extend_from_slice(b"\x01\x01\0\0\0\x01\x01\0\0\0\0\0\0\0\x01\0\0\0");
+        assert_eq!(out, due);
+        let hello = Hello { version: 2, service: Some(service), offer: Some(offer) };
+        assert_eq!(Hello::decode(&out), Ok(Some((hello, out.len()))));
+
+        out.clear();
+        Welcome { version: 2, verdict: Verdict::Taken }.encode(&mut out).expect("short");
+        assert_eq!(out, b"\x0a\0\0\0pfxh\x02\0\x03\0\0\0");
+        assert_eq!(YOURS, b'Y');
+    }
+
+    /// Frame version 1 to the byte, which is served still.
     #[test]
     fn golden_bytes() {
         let mut out = Vec::new();
-        Hello::encode(1, &Service::Policy { name: "p1".into() }, &mut out).expect("short");
+        let service = Service::Policy { name: "p1".into() };
+        Hello::encode(1, &service, Some(&Offer::default()), &mut out).expect("short");
         assert_eq!(out, b"\x14\0\0\0pfxh\x01\0\x01\0\0\0\x02\0\0\0\0\0\0\0p1");
+        let hello = Hello { version: 1, service: Some(service), offer: None };
+        assert_eq!(Hello::decode(&out), Ok(Some((hello, out.len()))));
 
         out.clear();
         let question = Question::Map { name: "m".into(), key: b"k\xff".to_vec() };
@@ -309,11 +370,12 @@ mod tests {
 
     #[test]
     fn greetings_of_other_versions_are_understood_as_such() {
-        for version in [0, 2, u16::MAX] {
+        for version in [OLDEST - 1, VERSION + 1, u16::MAX] {
             let mut out = Vec::new();
-            Hello::encode(version, &Service::Socketmap, &mut out).expect("short");
+            Hello::encode(version, &Service::Socketmap, None, &mut out).expect("short");
             let length = out.len();
-            assert_eq!(Hello::decode(&out), Ok(Some((Hello { version, service: None }, length))));
+            let hello = Hello { version, service: None, offer: None };
+            assert_eq!(Hello::decode(&out), Ok(Some((hello, length))));
         }
     }
 

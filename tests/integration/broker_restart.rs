@@ -17,7 +17,11 @@ use crate::support::{PATIENCE, client, pause};
 const AWAY: Duration = Duration::from_secs(2);
 
 /// Kills the broker, does `work` while there is none, and starts it again.
-fn during_an_outage<T: Send>(broker: &mut Broker, away: Duration, work: impl FnOnce() -> T + Send) -> T {
+pub(crate) fn during_an_outage<T: Send>(
+    broker: &mut Broker,
+    away: Duration,
+    work: impl FnOnce() -> T + Send,
+) -> T {
     broker.kill();
     std::thread::scope(|scope| {
         let working = scope.spawn(work);
@@ -69,7 +73,7 @@ fn by_key(request: &Request) -> Reply {
 #[test]
 fn no_lookup_gets_another_lookups_answer() {
     let mut site = Site::start(by_key);
-    let mut peers: Vec<_> = (0..8).map(|_| site.map(Way::Client)).collect();
+    let mut peers: Vec<_> = (0..8).map(|_| site.map(Way::Forwarding)).collect();
     let started = site.maps.count();
     let workers: Vec<_> = peers
         .drain(..)

@@ -90,7 +90,7 @@ fn a_lookup_that_ends_every_broker_fails() {
         frames.greet(BUDGET, None);
         frames.asked();
     });
-    let mut peer = Peer::asking(&socket, &["socketmap"]);
+    let mut peer = Peer::asking(&socket, &["--no-hand-over", "socketmap"]);
     let (reply, took) = timed(|| peer.look_up("m", "fatal"));
     assert_eq!(reply, TEMP);
     assert!(took < 3 * SECOND, "it took {took:?}");

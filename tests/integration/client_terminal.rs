@@ -83,7 +83,10 @@ fn it_drops_inherited_environment_descriptors_and_directory() {
     ours.set_read_timeout(Some(PATIENCE)).expect("a time limit can be set");
     let mut command = Command::new(copy);
     // The socket's path is relative to a directory that the client leaves.
-    command.args(["--socket", "broker.sock", "socketmap"]).current_dir(&directory).env("SECRET", "s3cret");
+    command
+        .args(["--socket", "broker.sock", "--no-hand-over", "socketmap"])
+        .current_dir(&directory)
+        .env("SECRET", "s3cret");
     let many = (0..300).map(|nth| FdMapping {
         parent_fd: theirs.try_clone().expect("a descriptor").into(),
         child_fd: 10 + 3 * nth,

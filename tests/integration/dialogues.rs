@@ -1,4 +1,4 @@
-//! Plays tests/dialogues/*.txt in each of the three ways. `support::dialogue` describes the format.
+//! Plays tests/dialogues/*.txt in each way. `support::dialogue` describes the format.
 
 use std::path::{Path, PathBuf};
 

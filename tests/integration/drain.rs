@@ -145,7 +145,7 @@ fn requests_on_connections_in_the_listen_queue_are_answered() {
         let mut site = Site::start(echo);
         // The client processes exist; what waits in the queue are their connections to the broker.
         let mut started: Vec<Peer> = match way {
-            Way::Client => (0..100).map(|_| site.map(way)).collect(),
+            Way::Client | Way::Forwarding => (0..100).map(|_| site.map(way)).collect(),
             Way::Unix | Way::Tcp => Vec::new(),
         };
         kill_process(site.broker.pid(), Signal::STOP).expect("a child can be signalled");
@@ -153,7 +153,7 @@ fn requests_on_connections_in_the_listen_queue_are_answered() {
         for (number, peer) in peers.iter_mut().enumerate() {
             peer.send(netstring(format!("demo {number}")));
         }
-        if way == Way::Client {
+        if way.is_spawned() {
             pause(Duration::from_millis(500));
         }
         site.broker.terminate();

@@ -1,4 +1,4 @@
-//! Lookups of a real Postfix: what each outcome is in SMTP, in each of the three ways.
+//! Lookups of a real Postfix: what each outcome is in SMTP, in each way.
 
 use serde_json::json;
 
@@ -24,6 +24,7 @@ pub(crate) fn api(request: &Request) -> Reply {
 pub(crate) fn table(site: &Site, way: Way) -> String {
     match way {
         Way::Client => "socketmap:unix:private/pfx-map:demo".to_owned(),
+        Way::Forwarding => "socketmap:unix:private/pfx-map-forwarding:demo".to_owned(),
         Way::Unix => format!("socketmap:unix:{}:demo", site.socket("maps").display()),
         Way::Tcp => format!("socketmap:inet:{}:demo", site.map_port().address()),
     }
@@ -33,6 +34,7 @@ pub(crate) fn table(site: &Site, way: Way) -> String {
 pub(crate) fn service(site: &Site, way: Way, name: &str) -> String {
     match way {
         Way::Client => format!("unix:private/pfx-{name}"),
+        Way::Forwarding => format!("unix:private/pfx-{name}-forwarding"),
         Way::Unix => format!("unix:{}", site.socket(name).display()),
         Way::Tcp => format!("inet:{}", site.policy_port(name).address()),
     }
@@ -40,9 +42,12 @@ pub(crate) fn service(site: &Site, way: Way, name: &str) -> String {
 
 /// Spawn entries for the map and for both policy services.
 pub(crate) fn add_spawn_entries(postfix: &Postfix, site: &Site) {
-    postfix.spawn("pfx-map", &site.ipc(), "socketmap");
-    postfix.spawn("pfx-checks", &site.ipc(), "policy checks");
-    postfix.spawn("pfx-strict", &site.ipc(), "policy strict");
+    for (name, service) in
+        [("pfx-map", "socketmap"), ("pfx-checks", "policy checks"), ("pfx-strict", "policy strict")]
+    {
+        postfix.spawn(name, &site.ipc(), service);
+        postfix.spawn(&format!("{name}-forwarding"), &site.ipc(), &format!("--no-hand-over {service}"));
+    }
 }
 
 /// Adds an smtpd that asks by this way, with this policy service.

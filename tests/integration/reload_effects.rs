@@ -146,7 +146,7 @@ fn a_reload_changes_allow_users() {
     // The broker sends its hello, or closes the connection.
     let is_welcome = || {
         let mut hello = Vec::new();
-        Hello::encode(ipc::VERSION, &Service::Socketmap, &mut hello).expect("short");
+        Hello::encode(ipc::VERSION, &Service::Socketmap, None, &mut hello).expect("short");
         let mut stream = UnixStream::connect(Config::ipc(directory.path())).expect("it listens");
         let _it_may_be_gone = stream.write_all(&hello);
         stream.set_read_timeout(Some(PATIENCE)).expect("a time limit can be set");

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::family::{Families, Family, Labels, MetricKind, SampleValue};
-use super::{Component, Metrics, process};
+use super::{Component, HandOver, Metrics, process};
 
 /// The current load, which is read when metrics are gathered.
 #[derive(Debug, Default)]
@@ -44,6 +44,8 @@ impl Metrics {
         let mut families = Families::default();
         self.lifecycle(&mut families);
         self.listeners(&mut families);
+        self.connections(&mut families);
+        self.hand_overs(&mut families);
         self.application(&mut families);
         self.backends(&mut families);
         self.cache(&mut families, load);
@@ -90,6 +92,43 @@ impl Metrics {
             "When the configuration was read that is served.",
             SampleValue::Whole(self.configured.load(Ordering::Relaxed)),
         );
+    }
+
+    /// Connections by the way they came: through a listener, handed over by a client, or forwarded by one.
+    fn connections(&self, families: &mut Families) {
+        let (mut direct, mut handed, mut forwarded) = (0, 0, 0);
+        for ((component, _), listener) in self.listeners.all() {
+            let active = listener.active.load(Ordering::Relaxed);
+            if component == Component::Local {
+                let taken = listener.handed.load(Ordering::Relaxed) as u64;
+                handed += taken;
+                forwarded += active.saturating_sub(taken);
+            } else {
+                direct += active;
+            }
+        }
+        let counts = [("listener", direct), ("handed_over", handed), ("forwarded", forwarded)];
+        let counts =
+            counts.map(|(origin, count)| (vec![("origin", origin.to_owned())], SampleValue::Whole(count)));
+        let help = "Connections that are open, by the way they came.";
+        families.add(MetricKind::Gauge, "pfxhttp_connections", help, counts);
+    }
+
+    fn hand_overs(&self, families: &mut Families) {
+        let local =
+            self.listeners.all().into_iter().filter(|((component, _), _)| *component == Component::Local);
+        let mut offers = [0; HandOver::ALL.len()];
+        for (_, listener) in local {
+            for (sum, counter) in offers.iter_mut().zip(&listener.offers) {
+                *sum += counter.read();
+            }
+        }
+        let counts = HandOver::ALL
+            .into_iter()
+            .zip(offers)
+            .map(|(result, count)| (vec![("result", result.label().to_owned())], SampleValue::Whole(count)));
+        let help = "Connections that clients offered to hand over, by what became of them.";
+        families.add(MetricKind::Counter, "pfxhttp_hand_overs_total", help, counts);
     }
 
     fn listeners(&self, families: &mut Families) {

@@ -31,7 +31,7 @@ use failures::LastFailures;
 pub use gather::{ConnectionCounts, Load, WorkerCounts};
 pub use outcome::{Component, Outcome};
 pub use series::{
-    CacheCounters, Calls, Counter, ListenerMetrics, ListenerRequests, OpenConnection, Requests,
+    CacheCounters, Calls, Counter, HandOver, ListenerMetrics, ListenerRequests, OpenConnection, Requests,
     RequestsByListener,
 };
 

@@ -1,12 +1,13 @@
 //! Counters. They are made together with an entry or a listener, so that a request costs a few atomic
 //! additions and no allocation.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::histogram::{Histogram, Reading};
 use super::outcome::Outcome;
+use crate::observe::count_guard::CountGuard;
 
 /// A counter.
 #[derive(Debug, Default)]
@@ -87,8 +88,61 @@ pub struct ListenerMetrics {
     pub(super) refused: Counter,
     pub(super) held_up: Counter,
     pub(super) active: AtomicU64,
+    /// Those of `active` that clients have handed over.
+    pub(super) handed: Arc<AtomicUsize>,
+    pub(super) offers: [Counter; HandOver::ALL.len()],
     pub(super) ended: Histogram,
     pub(super) panicked: Histogram,
+}
+
+/// What became of a connection that a client offered to hand over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HandOver {
+    /// The broker serves it.
+    Taken,
+    /// `server.ipc.hand_over` is false.
+    Off,
+    /// The broker, or its local socket, is about to end.
+    Draining,
+    /// No entry has the name that the client serves.
+    UnknownName,
+    /// None came, or the broker has no descriptor free.
+    NoDescriptor,
+    /// More than one came.
+    SeveralDescriptors,
+    /// It is not a connected stream socket of AF_UNIX, AF_INET or AF_INET6.
+    NoConnection,
+    /// The client ended first.
+    NotGivenUp,
+}
+
+impl HandOver {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Taken,
+        Self::Off,
+        Self::Draining,
+        Self::UnknownName,
+        Self::NoDescriptor,
+        Self::SeveralDescriptors,
+        Self::NoConnection,
+        Self::NotGivenUp,
+    ];
+
+    /// Its name in metrics and in the log.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Taken => "taken",
+            Self::Off => "off",
+            Self::Draining => "draining",
+            Self::UnknownName => "unknown_name",
+            Self::NoDescriptor => "no_descriptor",
+            Self::SeveralDescriptors => "several_descriptors",
+            Self::NoConnection => "no_connection",
+            Self::NotGivenUp => "not_given_up",
+        }
+    }
 }
 
 impl ListenerMetrics {
@@ -98,6 +152,18 @@ impl ListenerMetrics {
         self.accepted.add();
         self.active.fetch_add(1, Ordering::Relaxed);
         OpenConnection { listener: Arc::clone(self), since: Instant::now() }
+    }
+
+    /// Counts a connection that was handed over until the returned value is dropped. It is one of those that
+    /// are open.
+    #[must_use]
+    pub(crate) fn hand_over(&self) -> CountGuard {
+        CountGuard::new(&self.handed)
+    }
+
+    /// Counts what became of an offer.
+    pub fn offered(&self, result: HandOver) {
+        self.offers[result as usize].add();
     }
 
     /// Counts a connection that was not accepted.

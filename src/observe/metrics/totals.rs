@@ -26,6 +26,8 @@ pub(crate) struct ListenerTotals {
     pub(crate) requests: u64,
     /// Connections that are open.
     pub(crate) active: u64,
+    /// Those that clients have handed over.
+    pub(crate) handed_over: u64,
     pub(crate) accepted: u64,
     pub(crate) refused: u64,
 }
@@ -43,8 +45,11 @@ impl Metrics {
         let mut totals = Totals::default();
         for (name, listener) in self.listeners.all() {
             let active = listener.active.load(Ordering::Relaxed);
+            let handed_over = listener.handed.load(Ordering::Relaxed) as u64;
             let (accepted, refused) = (listener.accepted.read(), listener.refused.read());
-            totals.listeners.insert(name, ListenerTotals { requests: 0, active, accepted, refused });
+            totals
+                .listeners
+                .insert(name, ListenerTotals { requests: 0, active, handed_over, accepted, refused });
         }
         for ((component, name, listener), requests) in self.requests.all() {
             let entry = totals.entries.entry((component, name)).or_default();

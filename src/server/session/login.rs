@@ -21,7 +21,7 @@ use super::{HALF_READ, Session};
 use crate::backend::listener_context::ListenerContext;
 use crate::broker::Generation;
 use crate::lookup::RequestContext;
-use crate::model::{Answer, Failure, Login, Question};
+use crate::model::{Answer, Failure, Login, Mechanism, Question};
 use crate::server::connection_limits::ConnectionSlot;
 use crate::wire::dovecot;
 use crate::wire::logins::{LoginConnection, LoginStep, Refused};
@@ -47,17 +47,18 @@ struct OpenLogins {
     session: u64,
 }
 
-/// Serves `stream` until its end, by the entry `name`.
+/// Serves `stream` until its end, by the entry `name`; it offers the mechanisms `offered`, or those of the entry.
 pub(super) async fn serve<S>(
     mut stream: S,
     name: &Arc<str>,
+    offered: Option<Vec<Mechanism>>,
     session: Session,
     mut slot: Option<&ConnectionSlot>,
 ) where
     S: AsyncRead + AsyncWrite + AsFd + Unpin,
 {
     let Session { listener, generation, mut draining, .. } = session;
-    let offered = generation.current().mechanisms(name);
+    let offered = offered.unwrap_or_else(|| generation.current().mechanisms(name));
     let mut logins = LoginConnection::new(name, offered.clone());
     let mut open = OpenLogins::new(name, listener, generation);
     let mut waits = Waits::new(&draining);

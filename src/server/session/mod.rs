@@ -9,6 +9,7 @@
 //! does not read a reply for 30 s. An idle map connection is closed after 300 s (Postfix closes its own after
 //! 10 s), an idle policy connection never (Postfix would wait a second and retry).
 
+mod hand_over;
 mod login;
 mod peer;
 
@@ -22,17 +23,17 @@ use tokio::net::{TcpStream, UnixStream};
 use tracing::debug;
 
 use crate::backend::listener_context::ListenerContext;
-use crate::broker::{Broker, Generation};
+use crate::broker::Generation;
 use crate::lookup::RequestContext;
-use crate::model::{Answer, Failure, OnFailure, Protocol, Question};
+use crate::model::{Answer, Failure, Mechanism, OnFailure, Protocol, Question};
+use crate::observe::warnings::RateLimitedWarnings;
 use crate::server::accept::Connection;
 use crate::server::connection_limits::ConnectionSlot;
 use crate::server::threads;
-use crate::wire::ipc::{
-    self, AnswerFrame, Hello, MAX_FROM_BROKER, MAX_FROM_CLIENT, RequestFrame, Service, Verdict, Welcome,
-};
+use crate::wire::ipc::{self, AnswerFrame, MAX_FROM_BROKER, MAX_FROM_CLIENT, RequestFrame, Service};
 use crate::wire::reply::{self, Next};
 use crate::wire::{self, policy, sasl, socketmap};
+use hand_over::Greeted;
 pub(super) use peer::{Draining, has};
 use peer::{Waits, hang_up, read, write};
 
@@ -43,12 +44,15 @@ const HALF_READ: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum SessionProtocol {
     Socketmap,
-    /// To the entry of this name.
-    Policy(Arc<str>),
-    /// Likewise.
-    Login(Arc<str>),
-    /// Frames of `pfxhttp-client`, to the service that its hello names.
-    Local(Option<Service>),
+    /// To the entry of this name, and the answer if that is gone; `None`: the default. The name of a listener
+    /// is never unknown.
+    Policy(Arc<str>, Option<Arc<OnFailure>>),
+    /// To the entry of this name, and the mechanisms that are offered; `None`: those of the entry.
+    Login(Arc<str>, Option<Vec<Mechanism>>),
+    /// Clients: each greets, and names its service.
+    Local,
+    /// The requests of a client that was greeted.
+    Frames(Service),
 }
 
 /// What to do with the bytes read so far.
@@ -71,36 +75,57 @@ pub(super) struct Session {
     pub(super) listener: ListenerContext,
     pub(super) generation: Arc<Generation>,
     pub(super) draining: Draining,
+    /// Of connections that clients offer and the broker does not take.
+    pub(super) warnings: Arc<RateLimitedWarnings>,
 }
 
 /// Serves a connection until its end.
-pub(super) async fn serve_connection(connection: Connection, session: Session, slot: &ConnectionSlot) {
+pub(super) async fn serve_connection(
+    mut connection: Connection,
+    mut session: Session,
+    slot: &ConnectionSlot,
+) {
+    let _handed_over;
+    if session.protocol == SessionProtocol::Local {
+        let Connection::Unix(stream) = connection else { return };
+        let Ok(mut stream) = UnixStream::from_std(stream) else { return };
+        match hand_over::greet(&mut stream, &mut session).await {
+            Some(Greeted::Taken(taken)) => {
+                _handed_over = session.listener.counters.as_ref().map(|counters| counters.hand_over());
+                connection = taken;
+            }
+            Some(Greeted::Client(read)) => {
+                slot.heard();
+                return serve(stream, session, read, None).await;
+            }
+            None => return,
+        }
+    }
     match connection {
         Connection::Tcp(stream) => {
             if let Ok(stream) = TcpStream::from_std(stream) {
-                serve(stream, session, Some(slot)).await;
+                serve(stream, session, Vec::new(), Some(slot)).await;
             }
         }
         Connection::Unix(stream) => {
             if let Ok(stream) = UnixStream::from_std(stream) {
-                serve(stream, session, Some(slot)).await;
+                serve(stream, session, Vec::new(), Some(slot)).await;
             }
         }
     }
 }
 
-/// Serves `stream` until its end. When the broker stops, requests that have been read are answered, except those
+/// Serves `stream`, of which `received` was read, until its end. When the broker stops, requests that have been read are answered, except those
 /// after a request that takes longer than the grace period.
-async fn serve<S>(mut stream: S, session: Session, mut slot: Option<&ConnectionSlot>)
+async fn serve<S>(mut stream: S, session: Session, mut received: Vec<u8>, mut slot: Option<&ConnectionSlot>)
 where
     S: AsyncRead + AsyncWrite + AsFd + Unpin,
 {
-    if let SessionProtocol::Login(name) = &session.protocol {
-        let name = Arc::clone(name);
-        return login::serve(stream, &name, session, slot).await;
+    if let SessionProtocol::Login(name, offered) = &session.protocol {
+        let (name, offered) = (Arc::clone(name), offered.clone());
+        return login::serve(stream, &name, offered, session, slot).await;
     }
-    let Session { mut protocol, listener, generation, mut draining } = session;
-    let mut received = Vec::new();
+    let Session { protocol, listener, generation, mut draining, .. } = session;
     let mut out = Vec::new();
     // Random for each connection. The ids of its requests follow it.
     let session = RandomState::new().hash_one(());
@@ -108,18 +133,11 @@ where
     let mut waits = Waits::new(&draining);
     loop {
         out.clear();
-        // The request keeps this generation until it is answered.
-        let broker = generation.current();
-        let step = protocol.next(&mut received, &broker, &mut out);
-        // The peer has sent a greeting or a request.
-        if let Some(slot) = slot.take_if(|_| !out.is_empty() || !matches!(step, NextInput::Read)) {
+        let step = protocol.next(&mut received);
+        // The peer has sent a request.
+        if let Some(slot) = slot.take_if(|_| !matches!(step, NextInput::Read)) {
             slot.heard();
         }
-        // The greeting is sent before the first answer.
-        if !out.is_empty() && write(&mut stream, &out, &mut draining).await.is_err() {
-            return;
-        }
-        out.clear();
         let next = match step {
             // A peer that sends without end must not keep the broker from stopping.
             NextInput::Ask { .. } if draining.is_over() => return,
@@ -129,6 +147,8 @@ where
                 let now = Instant::now();
                 let at = now.checked_sub(spent).unwrap_or(now);
                 let context = RequestContext { at, id, session: Some(session), listener: listener.clone() };
+                // The request keeps this generation until it is answered.
+                let broker = generation.current();
                 let answer = tokio::select! {
                     biased;
                     answer = broker.ask(&question, &context) => answer,
@@ -138,7 +158,6 @@ where
             }
             NextInput::Say(answer) => protocol.reply(0, &answer, &mut out),
             NextInput::Read => {
-                drop(broker);
                 let patience = protocol.patience(!received.is_empty());
                 match read(&mut stream, &mut received, patience, &mut waits).await {
                     Ok(1..) => continue,
@@ -162,22 +181,22 @@ impl SessionProtocol {
     pub(super) fn of_postfix(&self) -> Option<Protocol> {
         match self {
             Self::Socketmap => Some(Protocol::Socketmap),
-            Self::Policy(_) => Some(Protocol::Policy),
-            Self::Login(_) => Some(Protocol::Sasl),
-            Self::Local(_) => None,
+            Self::Policy(..) => Some(Protocol::Policy),
+            Self::Login(..) => Some(Protocol::Sasl),
+            Self::Local | Self::Frames(_) => None,
         }
     }
 
-    /// Takes the next request out of what was read. A broker's greeting is put into `out`.
-    fn next(&mut self, received: &mut Vec<u8>, broker: &Broker, out: &mut Vec<u8>) -> NextInput {
+    /// Takes the next request out of what was read.
+    fn next(&self, received: &mut Vec<u8>) -> NextInput {
         if received.is_empty() {
             return NextInput::Read;
         }
         let decoded = match self {
             Self::Socketmap => socketmap::decode(received),
-            Self::Policy(name) => policy::decode(received, name),
-            Self::Login(_) => return NextInput::Close("logins have a loop of their own"),
-            Self::Local(service) => return frames(service, received, broker, out),
+            Self::Policy(name, _) => policy::decode(received, name),
+            Self::Frames(service) => return frames(service, received),
+            Self::Login(..) | Self::Local => return NextInput::Close("it is served by another loop"),
         };
         match decoded {
             Ok(Some((question, consumed))) => {
@@ -194,10 +213,13 @@ impl SessionProtocol {
     }
 
     fn reply(&self, id: u64, answer: &Answer, out: &mut Vec<u8>) -> Next {
-        // The fallback is for unknown names; the name of a listener is never unknown.
         static FALLBACK: LazyLock<OnFailure> = LazyLock::new(OnFailure::default);
+        let fallback = match self {
+            Self::Policy(_, Some(fallback)) => fallback,
+            _ => &*FALLBACK,
+        };
         match self.of_postfix() {
-            Some(protocol) => reply::encode(protocol, answer, &FALLBACK, out),
+            Some(protocol) => reply::encode(protocol, answer, fallback, out),
             None => match ipc::encode(&AnswerFrame { id, answer: answer.clone() }, MAX_FROM_BROKER, out) {
                 Ok(()) => Next::Stay,
                 Err(_) => Next::Close,
@@ -210,41 +232,19 @@ impl SessionProtocol {
         match self {
             _ if begun => Some(HALF_READ),
             Self::Socketmap => Some(IDLE_MAP),
-            Self::Policy(_) | Self::Login(_) | Self::Local(Some(_)) => None,
-            // A client sends its greeting at once.
-            Self::Local(None) => Some(HALF_READ),
+            Self::Policy(..) | Self::Login(..) | Self::Local | Self::Frames(_) => None,
         }
     }
 }
 
-/// The local socket: a greeting, then lookups in the service that it names.
-fn frames(
-    service: &mut Option<Service>,
-    received: &mut Vec<u8>,
-    broker: &Broker,
-    out: &mut Vec<u8>,
-) -> NextInput {
-    let served = match service {
-        Some(served) => served,
-        None => match Hello::decode(received) {
-            Ok(None) => return NextInput::Read,
-            Err(_) => return NextInput::Close("no greeting"),
-            Ok(Some((hello, consumed))) => {
-                received.drain(..consumed);
-                if !welcome(&hello, broker, out) {
-                    return NextInput::Close("frame version not served");
-                }
-                let Some(named) = hello.service else { return NextInput::Close("no service") };
-                service.insert(named)
-            }
-        },
-    };
+/// A client's requests, in the service of its greeting.
+fn frames(service: &Service, received: &mut Vec<u8>) -> NextInput {
     match ipc::decode::<RequestFrame>(received, MAX_FROM_CLIENT) {
         Ok(None) => NextInput::Read,
         Err(_) => NextInput::Close("no frame"),
         Ok(Some((mut ask, consumed))) => {
             received.drain(..consumed);
-            let in_service = match (&ask.question, served) {
+            let in_service = match (&ask.question, service) {
                 (Question::Map { .. }, Service::Socketmap) => true,
                 (Question::Policy { name, .. }, Service::Policy { name: served }) => name == served,
                 (Question::Login(login), Service::Login { name }) => {
@@ -264,30 +264,14 @@ fn frames(
     }
 }
 
-/// Appends the greeting; false if the client's version is not served.
-fn welcome(hello: &Hello, broker: &Broker, out: &mut Vec<u8>) -> bool {
-    let verdict = match &hello.service {
-        Some(service) => {
-            let terms = broker.terms(service);
-            Verdict::Served {
-                budget_ms: u32::try_from(terms.budget.as_millis()).unwrap_or(u32::MAX),
-                on_failure: terms.on_failure,
-                mechanisms: terms.mechanisms,
-            }
-        }
-        None if hello.version < ipc::OLDEST => Verdict::TooOld,
-        None => Verdict::TooNew,
-    };
-    Welcome { version: ipc::VERSION, verdict }.encode(out).is_ok() && hello.service.is_some()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::Broker;
+    use crate::server::connection_limits::ConnectionLimits;
     use crate::settings;
     use std::path::Path;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::UnixStream;
     use tokio::sync::watch;
     use tokio::time::{Instant as Clock, sleep, timeout};
 
@@ -308,7 +292,13 @@ mod tests {
         let (peer, stream) = UnixStream::pair().expect("a socket pair");
         let generation = Arc::new(Generation::new(broker));
         let (listener, draining) = (ListenerContext::default(), Draining::new(draining));
-        tokio::spawn(serve(stream, Session { protocol: wire, listener, generation, draining }, None));
+        let warnings = Arc::default();
+        let session = Session { protocol: wire, listener, generation, draining, warnings };
+        let connection = Connection::Unix(stream.into_std().expect("a socket"));
+        tokio::spawn(async move {
+            let slot = ConnectionLimits::new(8, 0, None).admit(None, false, false).expect("it has room");
+            serve_connection(connection, session, &slot).await;
+        });
         Served { peer, started: Clock::now(), _drain: drain }
     }
 
@@ -336,7 +326,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_request_that_has_begun_is_given_up_after_30_seconds_without_a_byte() {
-        let policy = || SessionProtocol::Policy("p".into());
+        let policy = || SessionProtocol::Policy("p".into(), None);
         for (wire, pieces) in
             [(SessionProtocol::Socketmap, [b"9:un", b"know"]), (policy(), [b"requ", b"est="])]
         {
@@ -351,7 +341,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_idle_policy_connection_is_kept() {
-        let mut served = connect(SessionProtocol::Policy("p".into()));
+        let mut served = connect(SessionProtocol::Policy("p".into(), None));
         for _ in 0..2 {
             sleep(Duration::from_secs(3600)).await;
             served.send(b"request=smtpd_access_policy\n\n").await;
@@ -373,11 +363,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_client_greets_within_30_seconds_and_may_be_idle_then() {
-        connect(SessionProtocol::Local(None)).assert_ends_after(HALF_READ).await;
+        connect(SessionProtocol::Local).assert_ends_after(HALF_READ).await;
 
-        let mut served = connect(SessionProtocol::Local(None));
+        let mut served = connect(SessionProtocol::Local);
         let mut bytes = Vec::new();
-        Hello::encode(ipc::VERSION, &Service::Socketmap, &mut bytes).expect("short");
+        ipc::Hello::encode(ipc::VERSION, &Service::Socketmap, None, &mut bytes).expect("short");
         served.send(&bytes).await;
         assert!(!served.receive().await.is_empty(), "a greeting");
         sleep(Duration::from_secs(3600)).await;

@@ -92,6 +92,8 @@ pub struct UnixSocket {
 pub struct Ipc {
     /// Path, mode and owner.
     pub socket: UnixSocket,
+    /// `hand_over`: whether clients may hand over Postfix' connections.
+    pub hand_over: bool,
     /// `allow_users`: names or numbers; empty: all users that may open the socket.
     pub allow_users: Vec<String>,
     /// The place of each of them in the file.

@@ -18,10 +18,11 @@ pub fn ipc(server: &Section<'_>) -> Ipc {
     let path = socket_path(&key, &key.text().or(DEFAULT_IPC.to_owned())).unwrap_or_default();
     let mode = ipc.key("mode").mode().or(0o660);
     let [user, group] = ["user", "group"].map(|key| account(&ipc.key(key)));
+    let hand_over = ipc.key("hand_over").flag().or(true);
     let users = ipc.key("allow_users").list(Kind::Word);
     let users = users.iter().filter_map(|user| Some((account(user)?, user.place())));
     let (allow_users, allowed_at) = users.unzip();
-    Ipc { socket: UnixSocket { path, mode, user, group }, allow_users, allowed_at }
+    Ipc { socket: UnixSocket { path, mode, user, group }, hand_over, allow_users, allowed_at }
 }
 
 /// Reads `server.admin`, whose socket belongs to the broker's user.

@@ -1,8 +1,10 @@
 //! The local socket in frames: a fake broker, which a script controls, for the real client; and a
 //! client for the real broker that sends what no real one would.
 
-use std::io::{Read, Write};
+use std::io::{IoSlice, Read, Write};
+use std::mem::MaybeUninit;
 use std::net::Shutdown;
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -14,9 +16,10 @@ use std::time::Duration;
 use pfxhttp::model::{Answer, OnFailure, Question};
 use pfxhttp::wire::Error;
 use pfxhttp::wire::ipc::{
-    self, AnswerFrame, Hello, MAX_FROM_BROKER, MAX_FROM_CLIENT, RequestFrame, Service, VERSION, Verdict,
-    Welcome,
+    self, AnswerFrame, Hello, MAX_FROM_BROKER, MAX_FROM_CLIENT, Offer, RequestFrame, Service, VERSION,
+    Verdict, Welcome, YOURS,
 };
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
 use super::PATIENCE;
 
@@ -176,6 +179,13 @@ impl Frames {
         self.send(&out);
     }
 
+    /// As a broker: sends a hello of `version`, and closes the connection in both directions.
+    pub(crate) fn close_after(&mut self, version: u16, verdict: Verdict) {
+        let _gone_already = self.stream.shutdown(Shutdown::Read);
+        self.greet_as(version, verdict);
+        let _gone_already = self.stream.shutdown(Shutdown::Both);
+    }
+
     /// As a broker: reads a client's greeting and serves it.
     pub(crate) fn greet(&mut self, budget: Duration, on_failure: Option<OnFailure>) {
         let budget_ms = u32::try_from(budget.as_millis()).expect("a short budget");
@@ -200,9 +210,40 @@ impl Frames {
 
     /// As a client: greets.
     pub(crate) fn say_hello(&mut self, service: &Service) {
+        self.say_hello_as(VERSION, service);
+    }
+
+    /// As a client of this frame version: greets.
+    pub(crate) fn say_hello_as(&mut self, version: u16, service: &Service) {
         let mut out = Vec::new();
-        Hello::encode(VERSION, service, &mut out).expect("short");
+        Hello::encode(version, service, None, &mut out).expect("short");
         self.send(&out);
+    }
+
+    /// As a client: offers a connection with these descriptors.
+    pub(crate) fn offer(&mut self, service: &Service, descriptors: &[BorrowedFd<'_>]) {
+        let mut out = Vec::new();
+        Hello::encode(VERSION, service, Some(&Offer::default()), &mut out).expect("short");
+        self.send_with(&out, descriptors);
+    }
+
+    /// Writes these bytes together with descriptors.
+    pub(crate) fn send_with(&mut self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(64))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        assert!(descriptors.is_empty() || control.push(SendAncillaryMessage::ScmRights(descriptors)));
+        let sent = sendmsg(&self.stream, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL);
+        assert_eq!(sent.expect("the broker listens"), bytes.len());
+    }
+
+    /// As a client: gives up the connection that it has offered.
+    pub(crate) fn give_up(&mut self) {
+        self.send(&[YOURS]);
+    }
+
+    /// As a broker: whether the client gives up the connection that it has offered.
+    pub(crate) fn is_given_up(&mut self) -> bool {
+        self.next(|bytes| Ok((!bytes.is_empty()).then(|| (bytes[0], 1)))) == Some(YOURS)
     }
 
     /// As a client: the broker's greeting.

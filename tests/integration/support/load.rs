@@ -265,7 +265,7 @@ async fn in_frames(mut stream: UnixStream, kind: Kind, name: &str, number: u32) 
         }
     };
     let mut out = Vec::new();
-    Hello::encode(VERSION, &service, &mut out).expect("short");
+    Hello::encode(VERSION, &service, None, &mut out).expect("short");
     ipc::encode_request(u64::from(number), 0, &question, &mut out).expect("short");
     stream.write_all(&out).await.expect("it is read");
     let mut got = Vec::new();

@@ -78,16 +78,19 @@ impl Setup {
     pub(crate) fn login(&self, way: Way, name: &str) -> Sasl {
         Sasl::begin(match way {
             Way::Client => self.client(&["sasl", name]),
+            Way::Forwarding => self.client(&["--no-hand-over", "sasl", name]),
             Way::Unix => Peer::unix(&self.socket(name)),
             Way::Tcp => Peer::tcp(self.login_port(name).address()),
         })
     }
 
-    /// The `smtpd_sasl_path` for logins in this way; the service `pfx-sasl` spawns clients.
+    /// The `smtpd_sasl_path` for logins in this way; the services `pfx-sasl` and `pfx-sasl-forwarding` spawn
+    /// clients.
     #[allow(dead_code, reason = "for tests of a broker that answers logins")]
     pub(crate) fn sasl_path(&self, way: Way, name: &str) -> String {
         match way {
             Way::Client => "private/pfx-sasl".to_owned(),
+            Way::Forwarding => "private/pfx-sasl-forwarding".to_owned(),
             Way::Unix => self.socket(name).display().to_string(),
             Way::Tcp => format!("inet:{}", self.login_port(name).address()),
         }

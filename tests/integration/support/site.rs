@@ -1,5 +1,5 @@
 //! A whole site without Postfix: an API for maps, one for policies, and a broker that can be asked in
-//! each of the three ways.
+//! each way.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -15,8 +15,10 @@ use super::port::Port;
 /// The way of a request to the broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// Through a client on stdio, as spawn(8) starts it.
+    /// Through a client on stdio, as spawn(8) starts it. It hands the connection over.
     Client,
+    /// The same with `--no-hand-over`: it forwards each request.
+    Forwarding,
     /// Through a unix listener of the broker.
     Unix,
     /// Through a TCP listener of the broker.
@@ -24,7 +26,12 @@ pub(crate) enum Way {
 }
 
 impl Way {
-    pub(crate) const ALL: [Self; 3] = [Self::Client, Self::Unix, Self::Tcp];
+    pub(crate) const ALL: [Self; 4] = [Self::Client, Self::Forwarding, Self::Unix, Self::Tcp];
+
+    /// Whether it goes through a client.
+    pub(crate) fn is_spawned(self) -> bool {
+        matches!(self, Self::Client | Self::Forwarding)
+    }
 }
 
 /// The maps: `demo`, and `hasty`, which waits at most one second.
@@ -108,6 +115,7 @@ impl Site {
     pub(crate) fn map(&self, way: Way) -> Peer {
         match way {
             Way::Client => self.client(&["socketmap"]),
+            Way::Forwarding => self.client(&["--no-hand-over", "socketmap"]),
             Way::Unix => Peer::unix(&self.socket("maps")),
             Way::Tcp => Peer::tcp(self.map_port.address()),
         }
@@ -117,6 +125,7 @@ impl Site {
     pub(crate) fn policy(&self, way: Way, name: &str) -> Peer {
         match way {
             Way::Client => self.client(&["policy", name]),
+            Way::Forwarding => self.client(&["--no-hand-over", "policy", name]),
             Way::Unix => Peer::unix(&self.socket(name)),
             Way::Tcp => Peer::tcp(self.policy_port(name).address()),
         }
