@@ -90,6 +90,14 @@ pub(crate) fn of_lookups(options: &Options, cells: &[Cell]) -> Vec<Bar> {
         let p99 = ratio(64, |cell| cell.p99);
         bars.push(Bar::most(format!("{name}: p99 ÷ HAProxy's, 64 connections"), 1.2, "", p99));
     }
+    for connections in [8, 64].into_iter().filter(|_| options.contestants.contains(&Contestant::HandedOver)) {
+        let handed = Sample { cells, contestant: Contestant::HandedOver, connections };
+        let at = format!("÷ the unix listener's, {connections} connections");
+        let cpu = handed.ratio_to(Contestant::Unix, |cell| cell.cpu.proxy + cell.cpu.clients);
+        bars.push(Bar::most(format!("handed: CPU per lookup {at}"), 1.1, "", cpu));
+        let rate = handed.ratio_to(Contestant::Unix, |cell| cell.rate);
+        bars.push(Bar::least(format!("handed: requests/s {at}"), 0.95, rate));
+    }
     let counts = if options.contestants.contains(&Contestant::Fresh) { [8, 64].as_slice() } else { &[] };
     for connections in counts.iter().copied() {
         let fresh = Sample { cells, contestant: Contestant::Fresh, connections };
@@ -102,18 +110,18 @@ pub(crate) fn of_lookups(options: &Options, cells: &[Cell]) -> Vec<Bar> {
 /// Those of the second.
 pub(crate) fn of_starts(starts: &Starts) -> Vec<Bar> {
     const KB_IN_MB: f64 = 1024.0;
-    let Starts { relay, client } = starts;
+    let Starts { relay, client, forwarding } = starts;
     let most = |measure: &str, most, unit, figure| Bar::most(measure.to_owned(), most, unit, figure);
     let megabytes = client.size as f64 / 1024.0 / KB_IN_MB;
     vec![
         most(
             "client: start to first reply ÷ relay's",
-            1.2,
+            1.25,
             "",
             client.ratio(relay, |round| round.first_reply),
         ),
-        most("client: RssAnon while it waits", 128.0, "kB", client.spread(|round| round.private)),
-        most("client: VmHWM", 1.5, "MB", client.spread(|round| round.peak / KB_IN_MB)),
+        most("client: RssAnon while it forwards", 128.0, "kB", forwarding.spread(|round| round.private)),
+        most("client: VmHWM", 1.5, "MB", forwarding.spread(|round| round.peak / KB_IN_MB)),
         most("client: binary", 1.5, "MB", Spread::of([megabytes])),
     ]
 }

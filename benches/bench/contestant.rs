@@ -28,21 +28,24 @@ pub(crate) enum Contestant {
     Policy,
     /// The broker's TCP listener for logins.
     Sasl,
-    /// Maps through `pfxhttp-client`, one process for each connection.
-    Client,
+    /// Maps on connections that `pfxhttp-client` has handed over.
+    HandedOver,
+    /// Maps through `pfxhttp-client --no-hand-over`, one process for each connection.
+    Forwarded,
     /// The TCP listener for maps, asked for what the cache has.
     Fresh,
 }
 
 impl Contestant {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Backend,
         Self::Haproxy,
         Self::Socketmap,
         Self::Unix,
         Self::Policy,
         Self::Sasl,
-        Self::Client,
+        Self::HandedOver,
+        Self::Forwarded,
         Self::Fresh,
     ];
 
@@ -55,7 +58,8 @@ impl Contestant {
             Self::Unix => "unix",
             Self::Policy => "policy",
             Self::Sasl => "sasl",
-            Self::Client => "client",
+            Self::HandedOver => "handed",
+            Self::Forwarded => "forwarded",
             Self::Fresh => "fresh",
         }
     }
@@ -68,7 +72,7 @@ impl Contestant {
     pub(crate) fn script(self, site: &Site) -> Script {
         match self {
             Self::Backend | Self::Haproxy => site.forwarded.clone(),
-            Self::Socketmap | Self::Unix | Self::Client => script::lookup("asked"),
+            Self::Socketmap | Self::Unix | Self::HandedOver | Self::Forwarded => script::lookup("asked"),
             Self::Policy => script::policy(),
             Self::Sasl => script::login(),
             Self::Fresh => script::lookup("fresh"),
@@ -90,12 +94,18 @@ impl Contestant {
             Self::Policy => tcp(site.ports.policy)?,
             Self::Unix => unix(&site.directory.join("maps.sock"))?.into(),
             Self::Sasl => greeted(self::tcp(site.ports.login)?)?.into(),
-            Self::Client => {
+            Self::HandedOver | Self::Forwarded => {
                 let socket = site.directory.join("broker.sock");
                 let mut command = Command::new(&options.client);
+                command.arg("--socket").arg(socket);
+                command.args((self == Self::Forwarded).then_some("--no-hand-over")).arg("socketmap");
                 let (ours, its) = pair()?;
-                let child = on_stdio(command.arg("--socket").arg(socket).arg("socketmap"), its)?;
-                return Ok((ours.into(), Some(child)));
+                let mut child = on_stdio(&mut command, its)?;
+                if self == Self::Forwarded {
+                    return Ok((ours.into(), Some(child)));
+                }
+                child.0.wait().map_err(|error| format!("the client: {error}"))?;
+                ours.into()
             }
         };
         Ok((socket, None))

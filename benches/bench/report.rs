@@ -106,7 +106,7 @@ pub(crate) fn starts(options: &Options, starts: &Starts, all: &mut Value) {
         "\nStarts: medians of {rounds} rounds of {count} starts of each; ÷: to the relay of the same round."
     );
     println!(
-        "  {:<15}{:>14} {:<19}{:>7} {:<19}{:>7}{:>11}{:>10}{:>13}{:>10}",
+        "  {:<17}{:>14} {:<19}{:>7} {:<19}{:>7}{:>11}{:>10}{:>13}{:>10}",
         "",
         "first reply µs",
         "÷",
@@ -118,21 +118,21 @@ pub(crate) fn starts(options: &Options, starts: &Starts, all: &mut Value) {
         "system calls",
         "binary kB"
     );
-    for program in [&starts.relay, &starts.client] {
+    for program in [&starts.relay, &starts.client, &starts.forwarding] {
         let of = |figure: fn(&Round) -> f64| program.spread(figure).map_or(f64::NAN, |spread| spread.median);
         let ratio = |figure: fn(&Round) -> f64| {
             program.ratio(&starts.relay, figure).map_or("–".to_owned(), Spread::ratio)
         };
         println!(
-            "  {:<15}{:>14.0} {:<19}{:>7.0} {:<19}{:>7.0}{:>11.0}{:>10.0}{:>13}{:>10.0}",
+            "  {:<17}{:>14.0} {:<19}{:>7.0} {:<19}{:>7.0}{:>11}{:>10}{:>13}{:>10.0}",
             program.name,
             of(|round| round.first_reply),
             ratio(|round| round.first_reply),
             of(|round| round.cpu),
             ratio(|round| round.cpu),
             of(|round| round.faults),
-            of(|round| round.private),
-            of(|round| round.peak),
+            kilobytes(of(|round| round.private)),
+            kilobytes(of(|round| round.peak)),
             program.calls.map_or("–".to_owned(), |calls| calls.to_string()),
             program.size as f64 / 1024.0,
         );
@@ -140,7 +140,11 @@ pub(crate) fn starts(options: &Options, starts: &Starts, all: &mut Value) {
     if starts.relay.calls.is_none() {
         println!("  System calls were not counted: strace is not installed, or may not trace.");
     }
-    all["starts"] = json!([starts.relay.json(), starts.client.json()]);
+    all["starts"] = json!([starts.relay.json(), starts.client.json(), starts.forwarding.json()]);
+}
+
+fn kilobytes(number: f64) -> String {
+    if number.is_nan() { "–".to_owned() } else { format!("{number:.0}") }
 }
 
 /// The third table.

@@ -20,7 +20,12 @@ impl Sample<'_> {
 
     /// The same, each divided by HAProxy's of its round.
     pub(crate) fn ratio(&self, figure: fn(&Cell) -> f64) -> Option<Spread> {
-        let measure = |round| self.of(Contestant::Haproxy).find(|cell| cell.round == round);
+        self.ratio_to(Contestant::Haproxy, figure)
+    }
+
+    /// The same, each divided by that of `other` in its round.
+    pub(crate) fn ratio_to(&self, other: Contestant, figure: fn(&Cell) -> f64) -> Option<Spread> {
+        let measure = |round| self.of(other).find(|cell| cell.round == round);
         let ratios = self.of(self.contestant);
         let ratios = ratios.filter_map(|cell| Some(figure(cell) / figure(measure(cell.round)?)));
         // What the backend has not, as a proxy's CPU time, has no ratio.

@@ -1,8 +1,8 @@
-//! The second table: a start of `pfxhttp-client` and of the relay in C, from just before the
-//! program is started until the last byte of the first reply is there.
+//! The second table: a start of `pfxhttp-client`, which hands the connection over or forwards, and of the
+//! relay in C, from just before the program is started until the last byte of the first reply is there.
 //!
-//! Both get a unix stream socket as descriptors 0, 1 and 2, as spawn(8) hands it over, with the
-//! first request in it already. Both ask for what the broker's cache has, the client over the
+//! All get a unix stream socket as descriptors 0, 1 and 2, as spawn(8) hands it over, with the
+//! first request in it already. All ask for what the broker's cache has, the client over the
 //! local socket and the relay over a unix listener, so that starting is what differs. They take
 //! turns. Memory and system calls are those of starts of their own: looking takes time.
 
@@ -49,10 +49,13 @@ pub(crate) struct Round {
     pub(crate) peak: f64,
 }
 
-/// Both of them.
+/// All of them.
 pub(crate) struct Starts {
     pub(crate) relay: Program,
+    /// It hands the connection over.
     pub(crate) client: Program,
+    /// It does not.
+    pub(crate) forwarding: Program,
 }
 
 /// One start.
@@ -67,31 +70,37 @@ pub(crate) fn measure(options: &Options) -> Outcome<Starts> {
     let at = |name: &str| site.directory.join(name);
     let mut script = script::lookup("fresh");
     script.request.set(FIRST);
-    let client = vec!["--socket".into(), at("broker.sock"), "socketmap".into()];
+    let line = |more: &[&str]| {
+        let words = ["--socket".into(), at("broker.sock")].into_iter();
+        words.chain(more.iter().map(PathBuf::from)).collect()
+    };
     let mut relay = Program::new("relay in C", &options.relay, vec![at("maps.sock")])?;
-    let mut client = Program::new("pfxhttp-client", &options.client, client)?;
-    for program in [&mut relay, &mut client] {
+    let mut client = Program::new("client, handed", &options.client, line(&["socketmap"]))?;
+    let forwarding = line(&["--no-hand-over", "socketmap"]);
+    let mut forwarding = Program::new("client, forwards", &options.client, forwarding)?;
+    for program in [&mut relay, &mut client, &mut forwarding] {
         program.start(&script)?;
         program.calls = program.traced(&script, &at("strace.out"))?;
     }
     for round in 0..options.rounds {
-        let mut starts = [Vec::new(), Vec::new()];
+        let mut starts = [Vec::new(), Vec::new(), Vec::new()];
         for turn in 0..options.starts {
             interrupt::check()?;
-            for place in if (round + turn) % 2 == 0 { [0, 1] } else { [1, 0] } {
-                starts[place].push([&relay, &client][place].start(&script)?);
+            for turned in 0..3 {
+                let place = (round + turn + turned) % 3;
+                starts[place].push([&relay, &client, &forwarding][place].start(&script)?);
             }
         }
-        for (program, starts) in [&mut relay, &mut client].into_iter().zip(&starts) {
+        for (program, starts) in [&mut relay, &mut client, &mut forwarding].into_iter().zip(&starts) {
             let (private, peak) = program.memory(&script)?;
             program.rounds.push(Round::of(starts, private, peak));
         }
     }
-    Ok(Starts { relay, client })
+    Ok(Starts { relay, client, forwarding })
 }
 
 impl Round {
-    fn of(starts: &[Started], private: u64, peak: u64) -> Self {
+    fn of(starts: &[Started], private: f64, peak: f64) -> Self {
         let times = starts.iter().map(|start| start.first_reply.as_secs_f64() * 1e6);
         let count = starts.len() as f64;
         let mean = |of: fn(&Started) -> i64| starts.iter().map(of).sum::<i64>() as f64 / count;
@@ -99,8 +108,8 @@ impl Round {
             first_reply: Spread::of(times).map_or(f64::NAN, |spread| spread.median),
             cpu: mean(|start| start.cpu_us),
             faults: mean(|start| start.faults),
-            private: private as f64,
-            peak: peak as f64,
+            private,
+            peak,
         }
     }
 }
@@ -135,13 +144,14 @@ impl Program {
         Ok(Started { first_reply, cpu_us, faults })
     }
 
-    /// RssAnon and VmHWM while it waits for a second request, in kB.
-    fn memory(&self, script: &Script) -> Outcome<(u64, u64)> {
+    /// RssAnon and VmHWM while it waits for a second request, in kB; not a number if it has ended by then.
+    fn memory(&self, script: &Script) -> Outcome<(f64, f64)> {
         let (mut ours, its) = pair()?;
         ask(&mut ours, script)?;
         let child = on_stdio(&mut self.command(), its)?;
         hear(&mut ours, script)?;
-        let (private, peak) = (memory(child.0.id(), "RssAnon")?, memory(child.0.id(), "VmHWM")?);
+        let of = |what| memory(child.0.id(), what).map_or(f64::NAN, |kilobytes| kilobytes as f64);
+        let (private, peak) = (of("RssAnon"), of("VmHWM"));
         self.hang_up(ours, child)?;
         Ok((private, peak))
     }

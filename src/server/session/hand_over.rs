@@ -229,7 +229,7 @@ impl AsyncRead for Incoming<'_> {
         let Self { stream, descriptors } = &mut *self;
         loop {
             ready!(stream.poll_read_ready(cx))?;
-            let read = stream.try_io(Interest::READABLE, || descriptors.receive(&**stream, buffer));
+            let read = stream.try_io(Interest::READABLE, || descriptors.receive(stream, buffer));
             match read {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 other => return Poll::Ready(other),
