@@ -1,17 +1,17 @@
 //! Whether a start would find directories, users and jail, and could make the sockets, and whether Postfix
-//! can open them: warnings of `check`. Modes, owners and groups are checked; access lists (acl(5)) and
-//! security modules are not.
+//! and its clients can open them: warnings of `check` and of `postfix --check`. Modes, owners and groups are
+//! checked; access lists (acl(5)) and security modules are not.
 //!
 //! A broker that root starts makes its sockets as root, only in directories where no other user may write. A
 //! reload makes and changes sockets with the rights of `run_as_user`.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
-use nix::unistd::{Gid, Uid, User, getegid, geteuid, getgroups};
+use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, getgroups};
 
-use super::accounts::{group_id, groups, user, user_id, user_name};
+use super::accounts::{group_id, group_name, groups, user, user_id, user_name};
 use super::directory::{Own, other_writer_at};
 use super::privilege::{self, ProcessIdentity};
 use super::settings::{Endpoint, SocketSettings, UnixSocket};
@@ -76,25 +76,82 @@ pub(crate) fn missing(file: &Path, settings: &SocketSettings) -> Missing {
 /// only log "permission denied".
 pub(crate) fn closed_to_postfix(settings: &SocketSettings) -> Vec<String> {
     let Some(postfix) = user("postfix").ok().and_then(|user| Visitor::of(&user)) else { return Vec::new() };
-    let broker = settings.privileges.user.as_deref().and_then(|name| user(name).ok());
-    let own = broker.map_or((geteuid(), getegid()), |user| (user.uid, user.gid));
     // The first one is the local socket.
     let listeners = sockets(settings, false).skip(1);
-    listeners.filter_map(|socket| obstacle(socket, own, &postfix)).collect()
+    let obstacle = |socket: &UnixSocket| {
+        let path = socket.path.display();
+        if let Some(directory) = postfix.locked_out_of(&socket.path) {
+            return Some(format!("warning: {path}: user postfix may not enter {}", directory.display()));
+        }
+        let opens = Access::to_make(socket, broker(settings))?.allows(&postfix);
+        let help = "see its mode, user and group";
+        (!opens).then(|| format!("warning: {path}: user postfix may not open it; {help}"))
+    };
+    listeners.filter_map(obstacle).collect()
 }
 
-fn obstacle(socket: &UnixSocket, own: (Uid, Gid), postfix: &Visitor) -> Option<String> {
+/// Why a process of spawn(8) with `user=` this user and group cannot open the local socket. `None`: it can, or
+/// that is not known before a start. spawn(8) sets one group: this one, else the primary group of the user.
+pub(crate) fn closed_to_spawned(
+    settings: &SocketSettings,
+    user: &str,
+    group: Option<&str>,
+) -> Option<String> {
+    let Some(found) = User::from_name(user).ok()? else { return Some(format!("there is no user {user:?}")) };
+    let group = match group.map(Group::from_name) {
+        Some(Ok(None)) => return Some(format!("there is no group {:?}", group.unwrap_or_default())),
+        Some(found) => found.ok()??.gid,
+        None => found.gid,
+    };
+    let visitor = Visitor { user: found.uid.as_raw(), groups: vec![group.as_raw()] };
+    let socket = &settings.ipc.socket;
     let path = socket.path.display();
-    let mut directories = socket.path.ancestors().skip(1);
-    if let Some(directory) = directories.find(|directory| postfix.is_kept_from(directory, SEARCH)) {
-        let directory = directory.display();
-        return Some(format!("warning: {path}: user postfix may not enter {directory}"));
+    if let Some(directory) = visitor.locked_out_of(&socket.path) {
+        return Some(format!("it may not enter {}", directory.display()));
     }
-    let owner = socket.user.as_deref().map_or(Ok(own.0.as_raw()), user_id).ok()?;
-    let inherited = || inherited_group(directory_of(socket)).unwrap_or(own.1.as_raw());
-    let group = socket.group.as_deref().map_or_else(|| Ok(inherited()), group_id).ok()?;
-    let opens = postfix.may(READ_WRITE, socket.mode, owner, group);
-    (!opens).then(|| format!("warning: {path}: user postfix may not open it; see its mode, user and group"))
+    // A service manager may start the broker as another user than this one.
+    let is_known = !geteuid().is_root() || settings.privileges.user.is_some();
+    let to_make = || Access::to_make(socket, broker(settings)).filter(|_| is_known);
+    let access = Access::of(&socket.path).or_else(to_make)?;
+    let Access { mode, owner, group } = access;
+    let (owner, group) = (user_name(Uid::from_raw(owner)), group_name(Gid::from_raw(group)));
+    (!access.allows(&visitor)).then(|| {
+        format!("it may not open {path} (mode {mode:04o}, user {owner}, group {group}): see server.ipc.group")
+    })
+}
+
+/// The user and the group of the broker.
+fn broker(settings: &SocketSettings) -> (Uid, Gid) {
+    let user = settings.privileges.user.as_deref().and_then(|name| user(name).ok());
+    user.map_or((geteuid(), getegid()), |user| (user.uid, user.gid))
+}
+
+/// Who may open a socket.
+#[derive(Clone, Copy)]
+struct Access {
+    mode: u32,
+    owner: u32,
+    group: u32,
+}
+
+impl Access {
+    /// Of the socket that is there.
+    fn of(path: &Path) -> Option<Self> {
+        let found = fs::metadata(path).ok().filter(|found| found.file_type().is_socket())?;
+        Some(Self { mode: found.mode() & 0o7777, owner: found.uid(), group: found.gid() })
+    }
+
+    /// Of a socket that a broker with this user and group makes.
+    fn to_make(socket: &UnixSocket, own: (Uid, Gid)) -> Option<Self> {
+        let owner = socket.user.as_deref().map_or(Ok(own.0.as_raw()), user_id).ok()?;
+        let inherited = || inherited_group(directory_of(socket)).unwrap_or(own.1.as_raw());
+        let group = socket.group.as_deref().map_or_else(|| Ok(inherited()), group_id).ok()?;
+        Some(Self { mode: socket.mode, owner, group })
+    }
+
+    fn allows(self, visitor: &Visitor) -> bool {
+        visitor.may(READ_WRITE, self.mode, self.owner, self.group)
+    }
 }
 
 /// The unix sockets, with or without those that a service manager may make.
@@ -135,6 +192,11 @@ impl Visitor {
             () => mode,
         };
         class & bits == bits
+    }
+
+    /// The first directory above `path` that it may not enter.
+    fn locked_out_of<'p>(&self, path: &'p Path) -> Option<&'p Path> {
+        path.ancestors().skip(1).find(|directory| self.is_kept_from(directory, SEARCH))
     }
 
     /// Whether the mode of this directory does not allow `bits`.

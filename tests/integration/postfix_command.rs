@@ -2,6 +2,8 @@
 //! in main.cf or master.cf is told.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -63,8 +65,12 @@ fn installed(config: &Path) -> Postfix {
     let postfix = Postfix::prepare();
     install(&postfix, config);
     postfix.main_cf("virtual_mailbox_maps = socketmap:unix:private/pfx-map:mailboxes");
-    postfix
-        .postconf(&["-M", "submission/inet=submission inet n - n - - smtpd -o smtpd_sasl_auth_enable=yes"]);
+    // postconf(1) does not open it.
+    postfix.main_cf("smtpd_tls_chain_files = /etc/postfix/submission.pem");
+    postfix.postconf(&[
+        "-M",
+        "submission/inet=submission inet n - n - - smtpd -o smtpd_tls_security_level=may -o smtpd_sasl_auth_enable=yes",
+    ]);
     postfix
 }
 
@@ -76,6 +82,7 @@ fn the_printed_lines_work() {
     let mut postfix = Postfix::prepare();
     install(&postfix, &config);
     postfix.main_cf("virtual_mailbox_maps = socketmap:unix:private/pfx-map:mailboxes");
+    postfix.main_cf("smtpd_tls_chain_files = /etc/postfix/submission.pem");
     let port = postfix.smtpd(&[("smtpd_sasl_auth_enable", "yes"), ("smtpd_tls_auth_only", "no")]);
     assert_eq!(postfix.check(), "", "postfix check is silent");
     let (code, told) = check(&config, &postfix);
@@ -133,74 +140,198 @@ fn the_lines_of_listeners_name_their_sockets() {
     }
 }
 
-/// Lines at the end of main.cf, and what the check says.
-const MAIN_CF: &[(&str, &str)] = &[
+/// A mistake.
+enum Change {
+    /// Lines at the end of main.cf.
+    Main(&'static str),
+    /// A text in master.cf, and what replaces it.
+    Master(&'static str, &'static str),
+}
+
+use Change::{Main, Master};
+
+impl Change {
+    /// Makes the change in a copy of the good files.
+    fn write(&self, postfix: &Postfix, [main, master]: [&str; 2]) {
+        let (main, master) = match self {
+            Main(lines) => (format!("{main}{lines}\n"), master.to_owned()),
+            Master(from, to) => {
+                assert!(master.contains(from), "{from}: {master}");
+                (main.to_owned(), master.replace(from, to))
+            }
+        };
+        for (name, text) in [("main.cf", main), ("master.cf", master)] {
+            let file = postfix.configuration().join(name);
+            fs::write(&file, text).expect("a file of Postfix can be written");
+            // Postfix reads a file only once it is older than a second.
+            let past = SystemTime::now() - Duration::from_secs(60);
+            let file = fs::File::options().write(true).open(file).expect("the file");
+            file.set_modified(past).expect("its time");
+        }
+    }
+}
+
+/// Each mistake, and what the check says.
+const MISTAKES: &[(Change, &str)] = &[
     (
-        "smtpd_relay_restrictions =\nsmtpd_recipient_restrictions = check_policy_service unix:private/pfx-policy, reject_unauth_destination",
+        Main(
+            "smtpd_relay_restrictions =\nsmtpd_recipient_restrictions = check_policy_service unix:private/pfx-policy, reject_unauth_destination",
+        ),
         "error: main.cf: smtpd_recipient_restrictions: pfxhttp is asked before reject_unauth_destination: an OK",
     ),
     (
-        "smtpd_relay_restrictions = check_policy_service unix:private/pfx-policy, reject_unauth_destination",
+        Main(
+            "smtpd_relay_restrictions = check_policy_service unix:private/pfx-policy, reject_unauth_destination",
+        ),
         "error: main.cf: smtpd_relay_restrictions: ",
     ),
     (
-        "smtpd_recipient_restrictions = check_policy_service {unix:private/pfx-policy, timeout=9s} reject_unauth_destination",
+        Main(
+            "smtpd_recipient_restrictions = check_policy_service {unix:private/pfx-policy, timeout=9s} reject_unauth_destination",
+        ),
         "warning: main.cf: smtpd_recipient_restrictions: pfxhttp is asked before reject_unauth_destination: only smtpd_relay",
     ),
     (
-        "virtual_mailbox_maps = socketmap:unix:private/pfx-map:Mailboxes",
+        Main("virtual_mailbox_maps = socketmap:unix:private/pfx-map:Mailboxes"),
         "error: main.cf: virtual_mailbox_maps: there is no map \"Mailboxes\" in socket_maps; there are: mailboxes",
     ),
     (
-        "transport_maps = socketmap:unix:private/pfx-maps:mailboxes",
+        Main("transport_maps = socketmap:unix:private/pfx-maps:mailboxes"),
         "error: main.cf: transport_maps: unix:private/pfx-maps: there is no service pfx-maps in master.cf",
     ),
-    ("transport_maps = socketmap:unix:private/pfx-policy:mailboxes", "the service does not serve a map"),
     (
-        "pfx-map_time_limit = $command_time_limit",
+        Main("transport_maps = socketmap:unix:private/pfx-policy:mailboxes"),
+        "the service does not serve a map",
+    ),
+    (
+        Main("pfx-map_time_limit = $command_time_limit"),
         "warning: main.cf: pfx-map_time_limit is 1000s; set it to 3600",
     ),
-    ("pfx-sasl_time_limit = 1h", "warning: main.cf: pfx-sasl_time_limit is 1h; set it to 10800"),
-    ("line_length_limit = 2048", "warning: main.cf: line_length_limit is 2048; set it to 12288"),
+    (Main("pfx-sasl_time_limit = 1h"), "warning: main.cf: pfx-sasl_time_limit is 1h; set it to 10800"),
+    (Main("line_length_limit = 2048"), "warning: main.cf: line_length_limit is 2048; set it to 12288"),
     (
-        "smtpd_recipient_restrictions = reject_unauth_destination",
+        Main("smtpd_recipient_restrictions = reject_unauth_destination"),
         "note: policy \"recipients\": Postfix does not use it",
     ),
-    ("smtpd_sasl_type = cyrus", "error: master.cf: submission: smtpd_sasl_type is cyrus; it must be dovecot"),
-    ("smtpd_tls_auth_only = no", "warning: master.cf: submission: passwords may be sent without TLS"),
-    ("virtual_transport = virtual", "error: main.cf: virtual_mailbox_maps: virtual(8) refuses a socketmap"),
-    ("alias_maps = socketmap:unix:private/pfx-map:mailboxes", "error: main.cf: alias_maps: local(8) refuses"),
-];
-
-/// A replacement in master.cf, and what the check says.
-const MASTER_CF: &[(&str, &str, &str)] = &[
-    ("user=nobody", "user=postfix", "error: master.cf: pfx-map: spawn(8) refuses user=postfix"),
-    ("user=nobody", "user=daemon", "error: master.cf: pfx-map: user=daemon is not in server.ipc.allow_users"),
     (
-        "policy recipients",
-        "policy receipts",
+        Main("smtpd_sasl_type = cyrus"),
+        "error: master.cf: submission: smtpd_sasl_type is cyrus; it must be dovecot",
+    ),
+    (Main("smtpd_tls_auth_only = no"), "warning: master.cf: submission: passwords may be sent without TLS"),
+    (
+        Main("virtual_transport = virtual"),
+        "error: main.cf: virtual_mailbox_maps: virtual(8) refuses a socketmap",
+    ),
+    (
+        Main("alias_maps = socketmap:unix:private/pfx-map:mailboxes"),
+        "error: main.cf: alias_maps: local(8) refuses",
+    ),
+    (
+        Main(
+            "smtpd_restriction_classes = checks\nchecks = check_policy_service unix:private/pfx-policy\nsmtpd_relay_restrictions = checks, reject_unauth_destination",
+        ),
+        "error: main.cf: smtpd_relay_restrictions: pfxhttp is asked before",
+    ),
+    (
+        Main(
+            "smtpd_relay_restrictions =\nsmtpd_recipient_restrictions = permit_mynetworks, warn_if_reject reject_unauth_destination",
+        ),
+        "error: master.cf: submission: smtpd(8) does not start: neither",
+    ),
+    (
+        Main("smtpd_policy_service_try_limit = 1"),
+        "warning: main.cf: smtpd_policy_service_try_limit is 1; set it to 2",
+    ),
+    (
+        Main("smtpd_policy_service_default_action = 550 5.7.1 no"),
+        "error: main.cf: smtpd_policy_service_default_action is 550 5.7.1 no: an outage rejects mail",
+    ),
+    (
+        Main("smtpd_policy_service_timeout = 20s"),
+        "warning: main.cf: smtpd_policy_service_timeout is 20s, but \"recipients\" may take 30s",
+    ),
+    (
+        Main(
+            "smtpd_recipient_restrictions = reject_unauth_destination, check_policy_service { unix:private/pfx-policy, try_limit=1 }",
+        ),
+        "warning: main.cf: smtpd_recipient_restrictions: try_limit is 1",
+    ),
+    (
+        Main("smtpd_policy_service_max_ttl = 2h"),
+        "warning: main.cf: pfx-policy_time_limit is 3600; set it to 7201",
+    ),
+    (
+        Main("smtpd_tls_chain_files ="),
+        "warning: master.cf: submission: there is no certificate (smtpd_tls_chain_files): smtpd offers no TLS, and so no logins",
+    ),
+    (
+        Main("mydestination = localhost, example.com"),
+        "error: main.cf: example.com is in mydestination and in virtual_mailbox_domains",
+    ),
+    (
+        Main("virtual_mailbox_domains = $virtual_mailbox_maps"),
+        "warning: main.cf: virtual_mailbox_domains is not set",
+    ),
+    (Master("user=nobody", "user=postfix"), "error: master.cf: pfx-map: spawn(8) refuses user=postfix"),
+    (
+        Master("user=nobody", "user=daemon"),
+        "error: master.cf: pfx-map: user=daemon is not in server.ipc.allow_users",
+    ),
+    (
+        Master("policy recipients", "policy receipts"),
         "error: master.cf: pfx-policy: there is no entry \"receipts\" in policy_services",
     ),
-    ("sasl users", "sasl user", "error: master.cf: pfx-sasl: there is no entry \"user\" in dovecot_sasl"),
     (
-        "PLAIN,LOGIN,OAUTHBEARER,XOAUTH2",
-        "PLAIN,LOGIN",
+        Master("sasl users", "sasl user"),
+        "error: master.cf: pfx-sasl: there is no entry \"user\" in dovecot_sasl",
+    ),
+    (
+        Master("PLAIN,LOGIN,OAUTHBEARER,XOAUTH2", "PLAIN,LOGIN"),
         "note: master.cf: pfx-sasl: \"users\" takes tokens, but",
     ),
-    ("--socket /", "--socket /elsewhere/", "error: master.cf: pfx-map: the client connects to /elsewhere/"),
-    ("argv=/", "argv=/elsewhere/", "error: master.cf: pfx-map: /elsewhere/"),
-    ("n       n       -       0", "n       y       -       0", "error: master.cf: pfx-map: chroot must be n"),
-    ("n       n       -       0", "y       n       -       0", "error: master.cf: pfx-map: unpriv must be n"),
     (
-        "-       0       spawn",
-        "-       -       spawn",
+        Master("--socket /", "--socket /elsewhere/"),
+        "error: master.cf: pfx-map: the client connects to /elsewhere/",
+    ),
+    (Master("argv=/", "argv=/elsewhere/"), "error: master.cf: pfx-map: /elsewhere/"),
+    (
+        Master("n       n       -       0", "n       y       -       0"),
+        "error: master.cf: pfx-map: chroot must be n",
+    ),
+    (
+        Master("n       n       -       0", "y       n       -       0"),
+        "error: master.cf: pfx-map: unpriv must be n",
+    ),
+    (
+        Master("-       0       spawn", "-       -       spawn"),
         "warning: master.cf: pfx-policy: maxproc is -; set it to 0",
     ),
-    ("smtpd_sasl_auth_enable=yes", "x=y", "note: no smtpd of master.cf offers logins"),
+    (Master("smtpd_sasl_auth_enable=yes", "x=y"), "note: no smtpd of master.cf offers logins"),
     (
-        "smtpd_sasl_auth_enable=yes",
-        "{ smtpd_relay_restrictions = check_policy_service unix:private/pfx-policy }",
+        Master(
+            "smtpd_sasl_auth_enable=yes",
+            "{ smtpd_relay_restrictions = check_policy_service unix:private/pfx-policy }",
+        ),
         "error: master.cf: submission: smtpd_relay_restrictions: ",
+    ),
+    (
+        Master("user=nobody", "user=noone"),
+        "error: master.cf: pfx-map: user=noone: there is no user \"noone\"",
+    ),
+    (
+        Master("user=nobody", "user=nobody:nogroups"),
+        "error: master.cf: pfx-map: user=nobody:nogroups: there is no group \"nogroups\"",
+    ),
+    (
+        Master("smtpd_tls_security_level=may", "smtpd_tls_security_level=none"),
+        "warning: master.cf: submission: smtpd_tls_security_level is not set",
+    ),
+    (
+        Master(
+            "smtpd_tls_security_level=may",
+            "smtpd_relay_restrictions= -o smtpd_recipient_restrictions=permit_mynetworks",
+        ),
+        "error: master.cf: submission: smtpd(8) does not start",
     ),
 ];
 
@@ -211,35 +342,110 @@ fn each_mistake_is_told() {
     let postfix = installed(&config);
     let (code, told) = check(&config, &postfix);
     assert_eq!((code, told), (Some(0), format!("{}: OK\n", etc(&postfix))));
-    let expect = |what: &str, due: &str| {
+    let good = ["main.cf", "master.cf"]
+        .map(|name| fs::read_to_string(postfix.configuration().join(name)).expect("a file of Postfix"));
+    for (change, due) in MISTAKES {
+        change.write(&postfix, [&good[0], &good[1]]);
         let (code, told) = check(&config, &postfix);
         let is_error = told.lines().any(|line| line.starts_with("error: "));
-        assert_eq!(code, Some(if is_error { 78 } else { 0 }), "{what}: {told}");
-        assert!(told.contains(due), "{what}: {told}");
-    };
-    // Postfix reads a file only once it is older than a second.
-    let write = |file: &Path, text: &str| {
-        fs::write(file, text).expect("a file of Postfix can be written");
-        let past = SystemTime::now() - Duration::from_secs(60);
-        fs::File::options()
-            .write(true)
-            .open(file)
-            .and_then(|file| file.set_modified(past))
-            .expect("its time");
-    };
-    let [main, master] = ["main.cf", "master.cf"].map(|name| postfix.configuration().join(name));
-    let good = fs::read_to_string(&main).expect("main.cf");
-    for (lines, due) in MAIN_CF {
-        write(&main, &format!("{good}{lines}\n"));
-        expect(lines, due);
+        assert_eq!(code, Some(if is_error { 78 } else { 0 }), "{due}: {told}");
+        assert!(told.contains(due), "{due}: {told}");
     }
-    write(&main, &good);
-    let good = fs::read_to_string(&master).expect("master.cf");
-    for (from, to, due) in MASTER_CF {
-        assert!(good.contains(from), "{from}: {good}");
-        write(&master, &good.replace(from, to));
-        expect(to, due);
+}
+
+/// Settings that look like mistakes and are none.
+const NO_MISTAKES: &[Change] = &[
+    // A content filter gives mail back, as FILTER_README has it.
+    Master(
+        "submission inet",
+        "127.0.0.1:10025 inet n - n - - smtpd -o smtpd_relay_restrictions= -o mynetworks=127.0.0.0/8 \
+         -o { smtpd_recipient_restrictions = permit_mynetworks, check_policy_service unix:private/pfx-policy, reject }\n\
+         submission inet",
+    ),
+    Main(
+        "smtpd_restriction_classes = checks\nchecks = reject_unauth_destination\nsmtpd_relay_restrictions = checks",
+    ),
+    Main("smtpd_policy_service_default_action = DUNNO"),
+    Main("smtpd_tls_auth_only = no\nsmtpd_sasl_security_options = noanonymous, noplaintext"),
+    Main("smtpd_tls_chain_files =\nsmtpd_tls_eccert_file = /etc/postfix/ec.pem"),
+    Main("local_recipient_maps = $virtual_mailbox_maps"),
+];
+
+#[test]
+fn what_is_no_mistake_is_not_told() {
+    let (directory, api) = (open_directory(), api());
+    let config = spawned(directory.path(), &api);
+    let postfix = installed(&config);
+    let good = ["main.cf", "master.cf"]
+        .map(|name| fs::read_to_string(postfix.configuration().join(name)).expect("a file of Postfix"));
+    for change in NO_MISTAKES {
+        change.write(&postfix, [&good[0], &good[1]]);
+        let (code, told) = check(&config, &postfix);
+        assert_eq!((code, told), (Some(0), format!("{}: OK\n", etc(&postfix))));
     }
+}
+
+#[test]
+fn a_local_socket_that_is_closed_to_the_clients_is_told() {
+    let (directory, api) = (open_directory(), api());
+    let config = spawned(directory.path(), &api);
+    let postfix = installed(&config);
+    let socket = Config::ipc(directory.path());
+    let _listener = UnixListener::bind(&socket).expect("a socket");
+    let set_mode = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("a mode can be set");
+    };
+    for (of_socket, of_directory, due) in [
+        (0o660, 0o755, "user=nobody: it may not open "),
+        (0o660, 0o755, "broker.sock (mode 0660, user root, group root): see server.ipc.group\n"),
+        (0o666, 0o700, "user=nobody: it may not enter "),
+        (0o666, 0o755, ": OK\n"),
+    ] {
+        set_mode(&socket, of_socket);
+        set_mode(directory.path(), of_directory);
+        let (code, told) = check(&config, &postfix);
+        assert!(told.contains(due), "{due}: {told}");
+        assert_eq!(code, Some(if due.contains("OK") { 0 } else { 78 }), "{told}");
+    }
+}
+
+#[test]
+fn every_name_that_postfix_can_hold_is_usable() {
+    const NAMES: [&str; 9] = ["a$b", "c{d,e}f", "${g}", "{h}", "m\\n", "bücher", "o=p#q", "i,j", "k{l"];
+    let (directory, api) = (open_directory(), api());
+    let mut config = Config::new(directory.path()).ipc_field("allow_users: [nobody]");
+    for (at, name) in NAMES.iter().enumerate() {
+        let name = format!("'{name}'");
+        config = config.map(&name, &api.url(&format!("/map/{at}")), &[]);
+        config = config.policy(&name, &api.url(&format!("/policy/{at}")), &[]);
+    }
+    let config = config.login("'u$v'", &api.url("/login"), &[]).write();
+    let _broker = Broker::start(&config);
+    let mut postfix = Postfix::prepare();
+    let printed = text(&run(&config, &["postfix", "--postfix-config", &etc(&postfix)], ""));
+    let impossible = "in pairs.\n#   socket_maps: i,j\n#   socket_maps: k{l\n#   policy_services: k{l\n\n";
+    assert!(printed.contains(impossible), "{printed}");
+    install(&postfix, &config);
+    // Each table belongs to an smtpd of its own.
+    let tables: Vec<&str> =
+        printed.lines().filter_map(|line| line.strip_prefix("#   ")?.strip_prefix("socketmap:")).collect();
+    let smtpd = |table| postfix.smtpd(&[("virtual_mailbox_maps", &format!("socketmap:{table}"))]);
+    let ports: Vec<u16> = tables.into_iter().map(smtpd).collect();
+    let (code, told) = check(&config, &postfix);
+    assert_eq!((code, told.matches("does not use it").count()), (Some(0), 3), "{told}");
+    postfix.start();
+    for port in ports {
+        let reply = Smtp::begin(port).rcpt("known@example.com");
+        assert!(reply.starts_with("250 "), "{reply}");
+    }
+    let asked: Vec<String> = api.requests().iter().map(|request| request.path.clone()).collect();
+    for (at, name) in NAMES[..7].iter().enumerate() {
+        for (kind, due) in [("map", 1), ("policy", 7)] {
+            let count = asked.iter().filter(|target| **target == format!("/{kind}/{at}")).count();
+            assert_eq!(count, due, "{kind} {name}: {asked:?}");
+        }
+    }
+    assert_eq!(asked.iter().filter(|target| *target == "/policy/7").count(), 7, "the policy i,j: {asked:?}");
 }
 
 #[test]

@@ -7,7 +7,12 @@
 mod check;
 mod findings;
 mod lines;
+mod logins;
+mod names;
+mod policies;
 mod postconf;
+mod references;
+mod relay;
 mod restrictions;
 mod service;
 
@@ -25,6 +30,10 @@ use postconf::Postfix;
 
 /// The directory of Postfix' sockets, unless postconf(1) names another.
 const QUEUE_DIRECTORY: &str = "/var/spool/postfix";
+/// The user of the clients in packages.
+const USER: &str = "pfxhttp-client";
+/// The longest name of an entry in the name of a service, which is a unix socket.
+const LONGEST_NAME: usize = 40;
 /// Where packages install the client.
 const CLIENT: &str = "/usr/libexec/pfxhttp/pfxhttp-client";
 
@@ -38,9 +47,8 @@ pub(super) fn postfix(cli: &Cli, check: bool, directory: Option<&Path>) -> ExitC
             return ExitCode::from(CONFIG);
         }
     };
-    let postfix = Postfix::installed(directory);
     if check {
-        return match postfix {
+        return match Postfix::installed(directory) {
             Ok(postfix) => compare(&config, &postfix),
             Err(error) => {
                 say(&[format!("pfxhttp-broker: {error}")]);
@@ -48,7 +56,7 @@ pub(super) fn postfix(cli: &Cli, check: bool, directory: Option<&Path>) -> ExitC
             }
         };
     }
-    let queue = postfix.map_or(QUEUE_DIRECTORY.into(), |postfix| postfix.queue_directory());
+    let queue = postconf::queue_directory(directory).unwrap_or(QUEUE_DIRECTORY.into());
     // The reader may have closed the stream.
     let _ = std::io::stdout().write_all(lines::of(&config, &queue).as_bytes());
     ExitCode::SUCCESS
@@ -138,14 +146,23 @@ fn listeners<'c>(config: &'c Configuration, protocol: Protocol, name: &str) -> V
     config.server.sockets.listen.iter().filter(serves).map(|listener| &listener.endpoint).collect()
 }
 
-/// The name of a service of master.cf. All maps share one; of the others each has its own.
+/// The name of a service of master.cf. All maps share one; of the others each has its own. It is a file name
+/// and part of the name of a parameter: an entry whose name does not fit lends its number.
 fn service(config: &Configuration, protocol: Protocol, name: &str) -> String {
-    let (service, entries) = match protocol {
+    let (service, names): (_, Vec<&str>) = match protocol {
         Protocol::Socketmap => return "pfx-map".to_owned(),
-        Protocol::Policy => ("pfx-policy", config.policies.len()),
-        Protocol::Sasl => ("pfx-sasl", config.logins.len()),
+        Protocol::Policy => ("pfx-policy", config.policies.iter().map(|entry| entry.name.as_str()).collect()),
+        Protocol::Sasl => ("pfx-sasl", config.logins.iter().map(|entry| entry.name.as_str()).collect()),
     };
-    if entries == 1 { service.to_owned() } else { format!("{service}-{name}") }
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if names.len() == 1 {
+        service.to_owned()
+    } else if name.len() <= LONGEST_NAME && name.chars().all(is_plain) {
+        format!("{service}-{name}")
+    } else {
+        let at = names.iter().position(|known| *known == name).unwrap_or_default();
+        format!("{service}.{}", at + 1)
+    }
 }
 
 /// The path of the client: the package's, or the one beside this program.
@@ -160,22 +177,26 @@ fn client() -> PathBuf {
     beside.iter().find_map(|path| path.canonicalize().ok()).unwrap_or(installed.to_owned())
 }
 
-/// The arguments with which a service serves `entry`.
-fn arguments(config: &Configuration, entry: &Entry<'_>) -> String {
-    let socket = &config.server.sockets.ipc.socket.path;
-    let mut words = Vec::new();
-    if socket != Path::new(DEFAULT_IPC) {
-        words.push(format!("--socket {}", socket.display()));
+/// What a service of master.cf runs to serve `entry`. `None`: master.cf cannot hold one of the words.
+fn command(config: &Configuration, entry: &Entry<'_>) -> Option<String> {
+    let ipc = &config.server.sockets.ipc;
+    let user = ipc.allow_users.first().map_or(USER, String::as_str);
+    let mut words = vec![format!("user={user}"), format!("argv={}", client().display())];
+    if ipc.socket.path != Path::new(DEFAULT_IPC) {
+        words.extend(["--socket".to_owned(), ipc.socket.path.display().to_string()]);
     }
+    let name = || entry.name.to_owned();
     match entry.protocol {
         Protocol::Socketmap => words.push("socketmap".to_owned()),
-        Protocol::Policy => words.push(format!("policy {}", entry.name)),
+        Protocol::Policy => words.extend(["policy".to_owned(), name()]),
         Protocol::Sasl => {
             let more = if takes_tokens(config, entry.name) { ",OAUTHBEARER,XOAUTH2" } else { "" };
-            words.push(format!("--mechanisms PLAIN,LOGIN{more} sasl {}", entry.name));
+            let mechanisms = format!("PLAIN,LOGIN{more}");
+            words.extend(["--mechanisms".to_owned(), mechanisms, "sasl".to_owned(), name()]);
         }
     }
-    words.join(" ")
+    let words: Option<Vec<String>> = words.iter().map(|word| names::argument(word)).collect();
+    Some(words?.join(" "))
 }
 
 /// Whether tokens may log in at the entry `name` of `dovecot_sasl`.

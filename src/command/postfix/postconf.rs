@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::restrictions::{expanded, split, words};
 use crate::model::Protocol;
 
 /// Where Postfix installs postconf(1), which is not in the path of every user.
@@ -14,8 +15,6 @@ pub(super) struct Postfix {
     directory: Option<PathBuf>,
     /// Every parameter, its value expanded.
     parameters: HashMap<String, String>,
-    /// The names of those that main.cf sets.
-    set: Vec<String>,
     pub(super) services: Vec<Service>,
 }
 
@@ -88,10 +87,10 @@ impl Postfix {
     pub(super) fn installed(directory: Option<&Path>) -> Result<Self, String> {
         let run = |arguments: &[&str]| run(directory, arguments);
         let parameters: HashMap<_, _> = run(&["-x"])?.lines().filter_map(setting).collect();
-        let set = run(&["-n"])?.lines().filter_map(setting).map(|(name, _)| name).collect();
-        let overrides = run(&["-xP"])?;
+        // spawn(8) does not expand "$" in arguments, smtpd(8) does in those of "-o".
+        let (services, overrides) = (run(&["-M"])?, run(&["-xP"])?);
         let mut services: Vec<Service> =
-            run(&["-M"])?.lines().filter_map(|line| service(line, &parameters)).collect();
+            services.lines().filter_map(|line| service(line, &parameters)).collect();
         for (path, value) in overrides.lines().filter_map(setting) {
             let mut parts = path.splitn(3, '/');
             let (Some(name), Some(kind), Some(parameter)) = (parts.next(), parts.next(), parts.next()) else {
@@ -102,7 +101,7 @@ impl Postfix {
                 service.overrides.insert(parameter.to_owned(), value);
             }
         }
-        Ok(Self { directory: directory.map(Path::to_owned), parameters, set, services })
+        Ok(Self { directory: directory.map(Path::to_owned), parameters, services })
     }
 
     /// The value of a parameter; empty if there is none.
@@ -115,14 +114,24 @@ impl Postfix {
         service.overrides.get(name).map_or_else(|| self.parameter(name), String::as_str)
     }
 
-    /// All values of main.cf and of `-o` in master.cf, with where they stand.
-    pub(super) fn values(&self) -> impl Iterator<Item = (String, &str)> {
-        let main = self.set.iter().map(|name| (format!("main.cf: {name}"), self.parameter(name)));
-        let own = self.services.iter().flat_map(|service| {
-            let at = move |name: &String| format!("master.cf: {}: {name}", service.name);
-            service.overrides.iter().map(move |(name, value)| (at(name), value.as_str()))
-        });
-        main.chain(own)
+    /// Where a parameter of a service stands.
+    pub(super) fn place_of(service: &Service, name: &str) -> String {
+        match service.overrides.contains_key(name) {
+            true => format!("master.cf: {}: {name}", service.name),
+            false => format!("main.cf: {name}"),
+        }
+    }
+
+    /// The words of a list of restrictions in a service, with those of its restriction classes.
+    pub(super) fn restrictions(&self, service: &Service, name: &str) -> Vec<String> {
+        let classes = words(self.parameter_of(service, "smtpd_restriction_classes"));
+        let class =
+            |name: &str| classes.iter().any(|class| class == name).then(|| self.parameter_of(service, name));
+        expanded(self.parameter_of(service, name), &class)
+    }
+
+    pub(super) fn smtpds(&self) -> impl Iterator<Item = &Service> {
+        self.services.iter().filter(|service| service.is_smtpd())
     }
 
     /// The service at `unix:private/NAME` or `unix:public/NAME`, which a client connects to.
@@ -139,11 +148,24 @@ impl Postfix {
         PathBuf::from(self.parameter("queue_directory"))
     }
 
+    /// Every parameter of main.cf.
+    pub(super) fn parameters(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// The configuration directory.
     pub(super) fn place(&self) -> String {
         let directory = self.directory.as_ref().map(|directory| directory.display().to_string());
         directory.unwrap_or_else(|| self.parameter("config_directory").to_owned())
     }
+}
+
+/// The queue directory of the Postfix that is configured in `directory`, or in its usual one.
+///
+/// # Errors
+/// A sentence: postconf(1) is not there, or fails.
+pub(super) fn queue_directory(directory: Option<&Path>) -> Result<PathBuf, String> {
+    Ok(PathBuf::from(run(directory, &["-xh", "queue_directory"])?.trim_end_matches('\n')))
 }
 
 fn run(directory: Option<&Path>, arguments: &[&str]) -> Result<String, String> {
@@ -170,7 +192,7 @@ fn setting(line: &str) -> Option<(String, String)> {
 
 /// A line of `postconf -M`.
 fn service(line: &str, parameters: &HashMap<String, String>) -> Option<Service> {
-    let fields: Vec<&str> = line.split_whitespace().collect();
+    let fields = split(line, char::is_whitespace);
     let [name, kind, private, unprivileged, chroot, _wakeup, maxproc, command @ ..] = &fields[..] else {
         return None;
     };
@@ -184,7 +206,27 @@ fn service(line: &str, parameters: &HashMap<String, String>) -> Option<Service> 
         is_unprivileged: *unprivileged != "n",
         is_in_chroot,
         maxproc: (*maxproc).to_owned(),
-        command: command.iter().map(|word| (*word).to_owned()).collect(),
+        command: command.iter().map(|word| argument(word).to_owned()).collect(),
         overrides: BTreeMap::new(),
     })
+}
+
+/// postconf(1) writes arguments with blanks in braces, and no others.
+fn argument(word: &str) -> &str {
+    let inside = word.strip_prefix('{').and_then(|word| word.strip_suffix('}'));
+    inside.filter(|inside| inside.contains(char::is_whitespace)).unwrap_or(word)
+}
+
+/// A time of Postfix (postconf(5)): seconds unless a unit follows.
+pub(super) fn seconds(value: &str) -> Option<u64> {
+    let digits = value.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor = match &value[digits.len()..] {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        "w" => 604_800,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(factor)
 }

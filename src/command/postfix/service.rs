@@ -4,13 +4,17 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::findings::Findings;
-use super::postconf::{Postfix, Service};
+use super::postconf::{Postfix, Service, seconds};
 use super::{lines, takes_tokens};
 use crate::model::Protocol;
+use crate::server::rights;
 use crate::server::settings::DEFAULT_IPC;
 use crate::settings::Configuration;
 
-/// A service of master.cf that starts the client.
+/// How long Postfix keeps a connection that it uses, in seconds.
+const LONGEST_USE: u64 = 1000;
+
+/// Checks a service of master.cf that starts the client.
 pub(super) fn check_service(
     findings: &mut Findings,
     config: &Configuration,
@@ -62,17 +66,22 @@ pub(super) fn check_service(
 
 fn check_user(findings: &mut Findings, config: &Configuration, at: &str, service: &Service) {
     let user = service.command.iter().find_map(|word| word.strip_prefix("user="));
-    let user = user.map(|user| user.split(':').next().unwrap_or(user));
-    let allowed = &config.server.sockets.ipc.allow_users;
-    match user {
-        None => findings.error(format!("{at}: user= is missing")),
-        Some(user @ ("root" | "postfix")) => {
-            findings.error(format!("{at}: spawn(8) refuses user={user}"));
-        }
-        Some(user) if !allowed.is_empty() && !allowed.iter().any(|allowed| allowed == user) => {
-            findings.error(format!("{at}: user={user} is not in server.ipc.allow_users"));
-        }
-        Some(_) => {}
+    let Some(account) = user else {
+        findings.error(format!("{at}: user= is missing"));
+        return;
+    };
+    let (user, group) = account.split_once(':').map_or((account, None), |(user, group)| (user, Some(group)));
+    let sockets = &config.server.sockets;
+    let allowed = &sockets.ipc.allow_users;
+    if matches!(user, "root" | "postfix") {
+        findings.error(format!("{at}: spawn(8) refuses user={user}"));
+        return;
+    }
+    if !allowed.is_empty() && !allowed.iter().any(|allowed| allowed == user) {
+        findings.error(format!("{at}: user={user} is not in server.ipc.allow_users"));
+    }
+    if let Some(obstacle) = rights::closed_to_spawned(sockets, user, group) {
+        findings.error(format!("{at}: user={account}: {obstacle}"));
     }
 }
 
@@ -107,24 +116,19 @@ fn check_time_limit(
     let due = if protocol == Some(Protocol::Sasl) { lines::LOGIN_TIME_LIMIT } else { lines::TIME_LIMIT };
     let name = format!("{}_time_limit", service.name);
     let value = postfix.parameter_of(service, &name);
-    // An smtpd keeps the connection for up to 1000 s.
-    if seconds(value).is_some_and(|limit| limit <= 1000 || (due > limit && protocol == Some(Protocol::Sasl)))
-    {
+    let is_short = |limit: u64| match protocol {
+        Some(Protocol::Sasl) => limit < due,
+        Some(Protocol::Policy) => limit <= longest_use(postfix),
+        _ => limit <= LONGEST_USE,
+    };
+    if seconds(value).is_some_and(is_short) {
+        let due = due.max(longest_use(postfix) + 1);
         findings
             .warning(format!("main.cf: {name} is {value}; set it to {due}: spawn(8) ends busy clients then"));
     }
 }
 
-/// A time of Postfix (postconf(5)): seconds unless a unit follows.
-fn seconds(value: &str) -> Option<u64> {
-    let digits = value.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let factor = match &value[digits.len()..] {
-        "" | "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        "w" => 604_800,
-        _ => return None,
-    };
-    digits.parse::<u64>().ok()?.checked_mul(factor)
+/// How long an smtpd may keep its connection to a policy service, in seconds.
+fn longest_use(postfix: &Postfix) -> u64 {
+    seconds(postfix.parameter("smtpd_policy_service_max_ttl")).unwrap_or(LONGEST_USE)
 }
