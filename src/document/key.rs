@@ -10,7 +10,7 @@ use super::environment::Variable;
 use super::node::Node;
 use super::place::{KeyPath, Place};
 use super::problem::Severity;
-use super::reading::{Document, Reported};
+use super::reading::{Document, Reported, missing};
 use super::record::Kind;
 use super::section::{Layer, Section};
 
@@ -180,7 +180,7 @@ impl<'d> Key<'d> {
 
     /// Reports that the block needs this key; not for `defaults`, whose entries may have it.
     pub fn missing(&self) -> Reported<'d> {
-        self.name.map_or_else(Reported::nothing, |name| self.block.error(format!("`{name}` is missing")))
+        self.name.map_or_else(Reported::nothing, |name| self.block.error(missing(name)))
     }
 
     /// Notes the value that is set, for the effective configuration.

@@ -213,6 +213,7 @@ impl<'t> Document<'t> {
         }
         let record = known();
         let asked = self.asked.borrow();
+        let are_few = unknown.len() <= MAX_PROBLEMS;
         for (path, block, pair) in unknown {
             let layer = Layer::of(path.key(&pair.key), pair);
             let reported = self.report(Severity::Error, &layer, layer.place, "unknown key".to_owned());
@@ -221,10 +222,19 @@ impl<'t> Document<'t> {
                 reported.hint(hint);
             } else if let Some(near) = nearest(&pair.key, keys) {
                 reported.hint(format!("did you mean `{near}`?"));
+                if are_few {
+                    self.forget_missing(&path, near);
+                }
             } else if let Some(home) = record.home(&pair.key) {
                 reported.hint(format!("it belongs in {home}"));
             }
         }
+    }
+
+    /// Takes back that the block at `path` lacks `key`: the hint of a key with nearly the same name says it.
+    fn forget_missing(&self, path: &KeyPath, key: &str) {
+        let (path, message) = (path.to_string(), missing(key));
+        self.problems.borrow_mut().retain(|problem| problem.key != path || problem.message != message);
     }
 
     /// Collects the keys in and below `node` that are not known, with their blocks.
@@ -287,6 +297,11 @@ impl<'t> Document<'t> {
     pub fn effective(&self, changed_only: bool) -> String {
         self.dump.borrow().to_yaml(changed_only)
     }
+}
+
+/// That a block lacks `key`.
+pub(super) fn missing(key: &str) -> String {
+    format!("`{key}` is missing")
 }
 
 /// Collects where values stand that are at or below a secret key. `is_below` says whether `node` is.

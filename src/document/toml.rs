@@ -2,6 +2,8 @@
 //!
 //! Dates are refused. A table that has a header stands at its header.
 
+use std::ops::Range;
+
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -12,6 +14,10 @@ use super::problem::Problem;
 
 /// Deeper tables than this are refused before they are read: what reads them recurses.
 const MAX_DOTS: usize = 256;
+/// Duplicate keys of which the first place is searched: each search reads the text again.
+const MAX_SEARCHES: usize = 10;
+/// A key that no configuration has.
+const UNUSED_KEY: &str = "\"\u{10ffff}\"";
 
 /// Reads `text`; of a key that `is_secret`, no fault names what stands below it.
 pub(super) fn read(text: &str, is_secret: fn(&str) -> bool) -> (Node, Vec<Problem>) {
@@ -22,9 +28,18 @@ pub(super) fn read(text: &str, is_secret: fn(&str) -> bool) -> (Node, Vec<Proble
         return reader.builder.finish(Ok(Node { place: Place::START, value: Value::Null }));
     }
     let (table, errors) = DeTable::parse_recoverable(text);
+    let mut searches = 0;
     for error in errors {
-        let place = reader.lines.place(error.span().unwrap_or_default().start);
-        reader.builder.broken(place, format!("this is not TOML: {}", error.message()), "");
+        let span = error.span().unwrap_or_default();
+        let is_duplicate = error.message() == "duplicate key" && searches < MAX_SEARCHES;
+        searches += usize::from(is_duplicate);
+        let first = is_duplicate.then(|| first_of(text, span.clone())).flatten();
+        let message = match first.map(|at| reader.lines.place(at)) {
+            Some(Place { line, column }) => format!("duplicate key; first at line {line}, column {column}"),
+            None => format!("this is not TOML: {}", error.message()),
+        };
+        let place = reader.lines.place(span.start);
+        reader.builder.broken(place, message, "");
     }
     let root = reader.table(table.get_ref(), Place::START);
     reader.builder.finish(root)
@@ -41,6 +56,34 @@ fn deep_key(text: &str) -> Option<usize> {
         start += line.len();
     }
     None
+}
+
+/// Where the table that holds the key at `again` has the same key first.
+fn first_of(text: &str, again: Range<usize>) -> Option<usize> {
+    let key = format!("{} = 0", text.get(again.clone())?);
+    let (key, _) = DeTable::parse(&key).ok()?.into_inner().into_iter().next()?;
+    // With another name, the key is in its table.
+    let renamed = format!("{}{UNUSED_KEY}{}", &text[..again.start], &text[again.end..]);
+    let (top, _) = DeTable::parse_recoverable(&renamed);
+    let table = table_with(top.get_ref(), again.start)?;
+    let (first, _) = table.iter().find(|(first, _)| first.get_ref() == key.get_ref())?;
+    Some(first.span().start)
+}
+
+/// The table in or below `table` with a key that stands at `at`.
+fn table_with<'t>(table: &'t DeTable<'t>, at: usize) -> Option<&'t DeTable<'t>> {
+    if table.keys().any(|key| key.span().start == at) {
+        return Some(table);
+    }
+    table.values().find_map(|value| table_in(value.get_ref(), at))
+}
+
+fn table_in<'t>(value: &'t DeValue<'t>, at: usize) -> Option<&'t DeTable<'t>> {
+    match value {
+        DeValue::Table(table) => table_with(table, at),
+        DeValue::Array(items) => items.iter().find_map(|item| table_in(item.get_ref(), at)),
+        _ => None,
+    }
 }
 
 struct Reader<'t> {
@@ -136,7 +179,14 @@ mod tests {
     fn faults_have_their_places() {
         for (text, expected) in [
             ("[s]\na = [1979-05-27]", "2:6 s.a[0]: a date has no meaning here; write a text, in quotes"),
-            ("name = 'a'\nname = 'b'", "2:1 : this is not TOML: duplicate key"),
+            ("name = 'a'\nname = 'b'", "2:1 : duplicate key; first at line 1, column 1"),
+            ("[s]\nx = 1\ny = {x = 2}\n\"x\" = 3", "4:1 : duplicate key; first at line 2, column 1"),
+            (
+                "a = 1\n[s]\na = 1\n[[s.t]]\na = 1\n[[s.t]]\na = 1\na = 2",
+                "8:1 : duplicate key; first at line 7",
+            ),
+            ("a = [{b.c = 1, c = 2, b.c = 3}]", "1:25 : duplicate key; first at line 1, column 9"),
+            ("[s]\n[t]\n[s]", "3:2 : duplicate key; first at line 1, column 2"),
             ("type = tcp", "1:8 : this is not TOML"),
             (&format!("a = {}1{}", "[".repeat(33), "]".repeat(33)), "nested too deeply"),
             (&format!("a = [{}]", "1,".repeat(100_000)), "too large: more than 100000 values"),

@@ -211,6 +211,11 @@ fn each_mistake_in_a_login_is_told_at_its_place() {
         one(&login("").replace("http://127.9.9.9/auth", target), expected);
     }
     one("dovecot_sasl:\n  l: {status_code: 200}\n", "2:3 dovecot_sasl.l: `target` is missing");
+    // The hint says it.
+    one(
+        "dovecot_sasl:\n  l: {targte: 'https://a/'}\n",
+        "2:7 dovecot_sasl.l.targte: unknown key (did you mean `target`?)",
+    );
     one("dovecot_sasl: {l: ~}\n", "1:16 dovecot_sasl.l: `target` is missing");
 }
 

@@ -94,7 +94,11 @@ fn mistakes_have_their_places_in_toml() {
         ("\"data.result\"", "1979-05-27", "17:15 socket_maps.users.value_field: a date has no meaning"),
         ("  404,", "  99,", "21:3 socket_maps.users.not_found_status[0]: must be from"),
         (".Key |", ".Kye |", "14:24 socket_maps.users.target: a map has no `.Kye`"),
-        ("name = \"users\"\n", "name = \"users\"\nname = \"x\"\n", "7:1 : this is not TOML: duplicate key"),
+        (
+            "name = \"users\"\n",
+            "name = \"users\"\nname = \"x\"\n",
+            "7:1 : duplicate key; first at line 6, column 1",
+        ),
         ("type = \"tcp\"", "type = tcp", "7:8 : this is not TOML"),
     ] {
         let told = problems(Syntax::Toml, &TOML.replace(from, to));
