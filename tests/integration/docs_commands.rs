@@ -4,7 +4,7 @@
 //! | fence | what happens |
 //! |---|---|
 //! | `sh` | each command must succeed |
-//! | `console` | lines after the prompt of its first line, `$ ` or `# `, are commands; the others are their output, in which `…` stands for any text |
+//! | `console` | lines after the prompt of its first line, `$ ` or `# `, are commands; the others, and lines of `query --trace` as `# time: …`, are their output, in which `…` stands for any text |
 //! | `main.cf`, `master.cf` | lines for these files; at the end of the page `postconf` and `postfix check` must be silent |
 //! | `yaml install` | becomes /etc/pfxhttp/pfxhttp.yml; files that it names are made if they do not exist |
 //!
@@ -41,7 +41,7 @@ fn commands(text: &str) -> Vec<(String, String)> {
     assert!(["$ ", "# "].contains(&prompt), "a console block begins with a command: {text}");
     let mut continues = false;
     for line in text.lines() {
-        let begins = line.strip_prefix(prompt);
+        let begins = line.strip_prefix(prompt).filter(|command| !is_trace(command));
         match (begins, commands.last_mut()) {
             (_, Some((command, _))) if continues => write!(command, "\n{line}").expect("text takes text"),
             (Some(begin), _) => commands.push((begin.to_owned(), String::new())),
@@ -51,6 +51,12 @@ fn commands(text: &str) -> Vec<(String, String)> {
         continues = line.ends_with('\\');
     }
     commands
+}
+
+/// Whether this, behind `# `, is a line of `query --trace`: words and a colon.
+fn is_trace(text: &str) -> bool {
+    let is_word = |c: char| c.is_alphabetic() || c == ' ';
+    text.split_once(": ").is_some_and(|(words, _)| words.chars().all(is_word))
 }
 
 /// Whether `text` is `due`, in which `…` stands for any text of a line.
