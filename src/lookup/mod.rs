@@ -8,6 +8,7 @@
 mod answer;
 pub(crate) mod cache;
 mod failed;
+pub(crate) mod json;
 pub(crate) mod request;
 pub mod settings;
 mod shared;

@@ -23,6 +23,7 @@ pub(crate) mod shown;
 
 use std::borrow::Cow;
 
+use super::json;
 use crate::model::Attribute;
 use filter::Filter;
 
@@ -196,8 +197,8 @@ impl Insertion {
             text = filter.apply(text, self.source, input.delimiters);
         }
         match self.escaping {
-            Escaping::JsonText => json_text(&text, out),
-            Escaping::JsonValue => json_string(&text, out),
+            Escaping::JsonText => json::escaped(&text, out),
+            Escaping::JsonValue => json::string(&text, out),
             Escaping::Done => out.extend_from_slice(text.as_bytes()),
             Escaping::Raw if text.chars().any(char::is_control) => return Err(Unsendable::Illegal),
             Escaping::Raw => out.extend_from_slice(text.as_bytes()),
@@ -232,28 +233,14 @@ fn json_object(attributes: &[Attribute], out: &mut Vec<u8>) {
         if index > 0 {
             out.push(b',');
         }
-        json_string(&attribute.name, out);
+        json::string(&attribute.name, out);
         out.push(b':');
         match std::str::from_utf8(&attribute.value) {
-            Ok(value) => json_string(value, out),
-            Err(_) => json_string(&String::from_utf8_lossy(&attribute.value), out),
+            Ok(value) => json::string(value, out),
+            Err(_) => json::string(&String::from_utf8_lossy(&attribute.value), out),
         }
     }
     out.push(b'}');
-}
-
-/// A JSON string (RFC 8259 7).
-fn json_string(text: &str, out: &mut Vec<u8>) {
-    // Writing to a Vec cannot fail.
-    let _ = serde_json::to_writer(out, text);
-}
-
-/// What stands between the quotes of a JSON string.
-fn json_text(text: &str, out: &mut Vec<u8>) {
-    let start = out.len();
-    json_string(text, out);
-    out.pop();
-    out.remove(start);
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use percent_encoding::utf8_percent_encode;
 
-use super::{Source, extension, json_string};
+use super::{Source, extension};
+use crate::lookup::json;
 use crate::model::domain;
 use crate::observe::redact::UNRESERVED;
 
@@ -70,9 +71,9 @@ impl Filter {
             // It is JSON already.
             Self::Json if source == Source::Request => text,
             Self::Json => {
-                let mut json = Vec::with_capacity(text.len() + 2);
-                json_string(&text, &mut json);
-                Cow::Owned(String::from_utf8_lossy(&json).into_owned())
+                let mut quoted = Vec::with_capacity(text.len() + 2);
+                json::string(&text, &mut quoted);
+                Cow::Owned(String::from_utf8_lossy(&quoted).into_owned())
             }
         }
     }

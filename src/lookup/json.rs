@@ -1,0 +1,76 @@
+//! Writes JSON strings (RFC 8259 7), byte for byte as serde_json does, in less time: nearly all texts need no
+//! escape.
+
+/// Appends `text` as a JSON string.
+pub(crate) fn string(text: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
+    escaped(text, out);
+    out.push(b'"');
+}
+
+/// Appends what stands between the quotes of the string.
+pub(crate) fn escaped(text: &str, out: &mut Vec<u8>) {
+    let bytes = text.as_bytes();
+    // The compiler compares all bytes of a chunk at once.
+    let (chunks, rest) = bytes.as_chunks::<8>();
+    let is_plain_chunk = |chunk: &[u8; 8]| chunk.iter().fold(true, |all, byte| all & is_plain(*byte));
+    if chunks.iter().all(is_plain_chunk) && rest.iter().all(|byte| is_plain(*byte)) {
+        return out.extend_from_slice(bytes);
+    }
+    for run in bytes.split_inclusive(|byte| !is_plain(*byte)) {
+        match run.split_last() {
+            Some((last, plain)) if !is_plain(*last) => {
+                out.extend_from_slice(plain);
+                escape(*last, out);
+            }
+            _ => out.extend_from_slice(run),
+        }
+    }
+}
+
+fn is_plain(byte: u8) -> bool {
+    byte >= 0x20 && byte != b'"' && byte != b'\\'
+}
+
+fn escape(byte: u8, out: &mut Vec<u8>) {
+    let short = match byte {
+        b'"' | b'\\' => byte,
+        0x08 => b'b',
+        0x0c => b'f',
+        b'\n' => b'n',
+        b'\r' => b'r',
+        b'\t' => b't',
+        _ => return out.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
+    };
+    out.extend_from_slice(&[b'\\', short]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn assert_as_serde_json_writes(text: &str) {
+        let mut written = Vec::new();
+        string(text, &mut written);
+        let due = serde_json::to_string(text).expect("a string");
+        assert_eq!(String::from_utf8(written).expect("UTF-8"), due);
+    }
+
+    #[test]
+    fn each_character_is_escaped_as_serde_json_does() {
+        for c in (0..0x100).filter_map(char::from_u32) {
+            for text in [format!("{c}"), format!("a{c}"), format!("{c}{c}b"), format!("\u{20ac}{c}")] {
+                assert_as_serde_json_writes(&text);
+            }
+        }
+        assert_as_serde_json_writes("");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_written_as_serde_json_does(text in any::<String>()) {
+            assert_as_serde_json_writes(&text);
+        }
+    }
+}
