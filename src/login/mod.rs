@@ -131,8 +131,15 @@ impl LoginEntry {
                 self.penalties.accepted(remote, if typed.is_empty() { &user } else { typed });
                 let (name, mechanism) = (self.settings.name.as_str(), login.mechanism.name());
                 let remote = login.peer.client_ip.as_str();
-                let (source, session) = (context.source(), context.session_hex());
-                debug!(name, remote, user, mechanism, source, session, "login accepted");
+                debug!(
+                    name,
+                    remote,
+                    user,
+                    mechanism,
+                    source = context.source(),
+                    session = context.session_hex(),
+                    "login accepted"
+                );
                 Answer::Accepted { user }
             }
             Ok(Decision::Denied { reason, detail }) => {

@@ -27,8 +27,7 @@ use crate::backend::listener_context::ListenerContext;
 use crate::backend::{Backend, BackendSettings};
 use crate::http::{Http, path_of};
 use crate::model::brief::brief;
-use crate::model::domain;
-use crate::model::{Answer, Deadline, Failure, OnFailure};
+use crate::model::{Answer, Deadline, Failure, OnFailure, domain, hex};
 use crate::observe::explain;
 use crate::observe::span;
 use crate::observe::warnings::RateLimitedWarnings;
@@ -256,7 +255,7 @@ impl LookupEntry {
 
 /// An id as in the log and in `X-Request-Id`.
 pub(crate) fn hex(id: u64) -> String {
-    format!("{id:016x}")
+    hex::text(&id.to_be_bytes())
 }
 
 fn millis(started: Instant) -> u64 {

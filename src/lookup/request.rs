@@ -5,8 +5,6 @@
 //! name and the attributes, which `instance` tells apart from those of other messages. Without `instance`
 //! it is also of the request's id, and only the broker's own repetitions have the same.
 
-use std::io::Write;
-
 use aws_lc_rs::digest::{SHA256, digest};
 use hyper::Method as HttpMethod;
 use hyper::body::Bytes;
@@ -18,7 +16,7 @@ use super::template::shown::{self, Shown};
 use super::template::{Input, LookupInput, Unsendable};
 use super::{LookupSettings, Method, RequestContext};
 use crate::http::{Headers, Request, compress};
-use crate::model::Attribute;
+use crate::model::{Attribute, hex};
 use crate::observe::explain;
 use crate::observe::redact::Redactor;
 
@@ -82,10 +80,8 @@ pub(super) fn render(
     }
     if let LookupInput::Request(attributes) = lookup {
         let mut key = [0; 32];
-        let written =
-            write!(&mut key[..], "{:032x}", idempotency_key(&settings.name, attributes, context.id));
-        let value = HeaderValue::from_bytes(&key).ok().filter(|_| written.is_ok());
-        headers.extend(value.map(|value| (IDEMPOTENCY_KEY, value)));
+        hex::write(&idempotency_key(&settings.name, attributes, context.id), &mut key);
+        headers.extend(HeaderValue::from_bytes(&key).ok().map(|value| (IDEMPOTENCY_KEY, value)));
     }
     headers.extend(request_id(context));
     let method = match settings.method {
@@ -126,8 +122,9 @@ pub(super) fn redactor(settings: &LookupSettings) -> Redactor {
 /// `SESSION-REQUEST`: the connection and the request, as the log calls them; many APIs log it, too. The
 /// session of a `query` is all zero.
 pub(crate) fn request_id(context: &RequestContext) -> Option<(HeaderName, HeaderValue)> {
-    let mut id = [0; 33];
-    write!(&mut id[..], "{:016x}-{:016x}", context.session.unwrap_or(0), context.id).ok()?;
+    let mut id = [b'-'; 33];
+    hex::write(&context.session.unwrap_or(0).to_be_bytes(), &mut id[..16]);
+    hex::write(&context.id.to_be_bytes(), &mut id[17..]);
     Some((REQUEST_ID, HeaderValue::from_bytes(&id).ok()?))
 }
 
@@ -149,7 +146,7 @@ fn path(
     PathAndQuery::from_maybe_shared(Bytes::from(path)).map_err(|_| Unsendable::Illegal)
 }
 
-fn idempotency_key(name: &str, attributes: &[Attribute], id: u64) -> u128 {
+fn idempotency_key(name: &str, attributes: &[Attribute], id: u64) -> [u8; 16] {
     let mut hashed = Vec::with_capacity(2048);
     let mut part = |bytes: &[u8]| {
         hashed.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
@@ -164,7 +161,9 @@ fn idempotency_key(name: &str, attributes: &[Attribute], id: u64) -> u128 {
     if !attributes.iter().any(|a| a.name == "instance" && !a.value.is_empty()) {
         part(&id.to_le_bytes());
     }
-    digest(&SHA256, &hashed).as_ref().iter().take(16).fold(0, |key, byte| key << 8 | u128::from(*byte))
+    let mut key = [0; 16];
+    key.copy_from_slice(&digest(&SHA256, &hashed).as_ref()[..16]);
+    key
 }
 
 #[cfg(test)]
@@ -176,7 +175,7 @@ mod tests {
             .iter()
             .map(|(name, value)| Attribute { name: (*name).into(), value: value.as_bytes().to_vec() })
             .collect();
-        idempotency_key("entry", &attributes, id)
+        u128::from_be_bytes(idempotency_key("entry", &attributes, id))
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub(crate) mod brief;
 mod deadline;
 #[cfg(feature = "broker")]
 pub(crate) mod domain;
+#[cfg(feature = "broker")]
+pub(crate) mod hex;
 mod login;
 mod protocol;
 pub mod secret;

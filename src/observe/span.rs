@@ -10,7 +10,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use hyper::header::HeaderValue;
 use tokio::sync::mpsc;
 
-use crate::model::{Answer, Failure};
+use crate::model::{Answer, Failure, hex};
 use crate::observe::metrics::{Component, Metrics, Outcome};
 
 tokio::task_local! {
@@ -129,9 +129,8 @@ impl Context {
     }
 
     fn traceparent(&self) -> Option<HeaderValue> {
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         let flags = if self.sampled { "01" } else { "00" };
-        HeaderValue::from_str(&format!("00-{}-{}-{flags}", hex(&self.trace), hex(&self.span))).ok()
+        HeaderValue::from_str(&format!("00-{}-{}-{flags}", hex::text(&self.trace), hex::text(&self.span))).ok()
     }
 }
 
