@@ -210,7 +210,10 @@ impl Broker {
     /// Answers a request and counts it. If tracing is on, the request has a trace of its own.
     pub(crate) async fn ask(&self, question: &Question, context: &RequestContext) -> Answer {
         let span = self.shared.tracer.as_ref().map(Tracer::begin);
-        let (answer, rows) = span::within(span.clone(), self.answer(question, context)).await;
+        let (answer, rows) = match &span {
+            None => self.answer(question, context).await,
+            Some(span) => span::within(span.clone(), self.answer(question, context)).await,
+        };
         let (listener, component) =
             (context.listener.counters.as_ref(), Component::from(question.protocol()));
         rows.of(listener).count(Outcome::of(component, &answer), context.at.elapsed());

@@ -186,11 +186,11 @@ impl EntryCache {
     }
 
     /// What tells a question of this entry from another; empty if nothing depends on it.
-    pub(crate) fn key(&self, lookup: LookupInput<'_>) -> Vec<u8> {
+    pub(crate) fn key(&self, lookup: LookupInput<'_>) -> Arc<[u8]> {
         match (lookup, &self.policy) {
-            (LookupInput::Key(key), _) => key.as_bytes().to_vec(),
-            (LookupInput::Request(attributes), Some(policy)) if self.keeps() => policy.key(attributes),
-            (LookupInput::Request(_), _) => Vec::new(),
+            (LookupInput::Key(key), _) => key.as_bytes().into(),
+            (LookupInput::Request(attributes), Some(policy)) if self.keeps() => policy.key(attributes).into(),
+            (LookupInput::Request(_), _) => Arc::default(),
         }
     }
 

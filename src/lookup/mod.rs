@@ -23,6 +23,7 @@ use hyper::http::uri::PathAndQuery;
 use tokio::sync::Semaphore;
 use tracing::debug;
 
+use crate::backend::admission::Gate;
 use crate::backend::listener_context::ListenerContext;
 use crate::backend::{Backend, BackendSettings};
 use crate::http::{Http, path_of};
@@ -37,7 +38,7 @@ use request::Rendered;
 pub use settings::{
     Absent, CacheSettings, Kind, LogKeys, LookupSettings, MapSettings, Method, PolicySettings, PoolSettings,
 };
-use shared::{Participant, SharedLookups};
+use shared::{Lookup, SharedLookups};
 use template::LookupInput;
 
 /// The circumstances of a request.
@@ -128,7 +129,7 @@ impl LookupEntry {
                 "lookup"
             );
         }
-        let key: Arc<[u8]> = self.cache.key(lookup).into();
+        let key = self.cache.key(lookup);
         match self.cache.find(&key) {
             Cached::Fresh(answer) => {
                 explain::note(|| "cache: a fresh answer, the API is not asked".to_owned());
@@ -165,13 +166,13 @@ impl LookupEntry {
         listener: &ListenerContext,
     ) -> Result<Answer, Failure> {
         if !self.cache.shares_lookups() {
-            return Box::pin(self.exchange(&rendered, key, deadline, listener)).await;
+            return Box::pin(self.exchange(&rendered, key, deadline, &listener.api_gate)).await;
         }
-        let rendered = Arc::new(rendered);
         loop {
-            let lookup = self.join(&rendered, key, deadline, listener);
-            if lookup.leads {
+            let mut lookup = self.shared.join(key);
+            if lookup.leads() {
                 // Its deadline is this one.
+                lookup.begin(self.begin(rendered, key, deadline, &listener.api_gate));
                 return lookup.outcome().await;
             }
             // Boxed: it is rare, and would make every connection larger.
@@ -184,20 +185,21 @@ impl LookupEntry {
         }
     }
 
-    /// Joins the lookup of `key`, or begins it.
-    fn join(
+    /// A lookup that others may join.
+    fn begin(
         self: &Arc<Self>,
-        rendered: &Arc<Rendered>,
+        rendered: Rendered,
         key: &Arc<[u8]>,
         deadline: Deadline,
-        listener: &ListenerContext,
-    ) -> Participant {
-        self.shared.join(key, || {
-            let (entry, rendered, listener) = (Arc::clone(self), Arc::clone(rendered), listener.clone());
-            let (key, trace) = (Arc::clone(key), span::current());
+        gate: &Arc<Gate>,
+    ) -> Lookup {
+        let (entry, key, gate) = (Arc::clone(self), Arc::clone(key), Arc::clone(gate));
+        let lookup = async move { entry.exchange(&rendered, &key, deadline, &gate).await };
+        match span::current() {
+            None => Box::pin(lookup),
             // Its spans belong to the request that began it.
-            span::within(trace, async move { entry.exchange(&rendered, &key, deadline, &listener).await })
-        })
+            Some(trace) => Box::pin(span::within(trace, lookup)),
+        }
     }
 
     /// One lookup, from the queue to the cache.
@@ -206,12 +208,12 @@ impl LookupEntry {
         rendered: &Rendered,
         key: &[u8],
         deadline: Deadline,
-        listener: &ListenerContext,
+        gate: &Gate,
     ) -> Result<Answer, Failure> {
         let started = tracing::enabled!(tracing::Level::DEBUG).then(Instant::now);
         let outcome = async {
             let queued = explain::clock();
-            let worker = self.backend.pool.enter(deadline, &listener.api_gate).await;
+            let worker = self.backend.pool.enter(deadline, gate).await;
             explain::time("queue", queued);
             let _worker = worker?;
             explain::note(|| rendered.note(&self.settings));
@@ -242,8 +244,9 @@ impl LookupEntry {
         let Ok(place) = Arc::clone(&self.refreshing).try_acquire_owned() else { return };
         let Ok(rendered) = request::render(&self.settings, &self.path, lookup, context) else { return };
         let deadline = Deadline::after(self.settings.timeout);
-        let lookup = self.join(&Arc::new(rendered), key, deadline, &ListenerContext::default());
-        if lookup.leads {
+        let mut lookup = self.shared.join(key);
+        if lookup.leads() {
+            lookup.begin(self.begin(rendered, key, deadline, &Arc::default()));
             tokio::spawn(async move {
                 // The result is in the cache or in the log.
                 let _ = tokio::time::timeout_at(deadline.instant().into(), lookup.outcome()).await;

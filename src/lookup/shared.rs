@@ -1,106 +1,156 @@
 //! Identical lookups share one request to the API.
 //!
 //! The request that begins a lookup leads: it polls the lookup. The others wait for the result. If the leader
-//! hangs up, another one goes on with the lookup, so it is neither lost nor sent twice.
+//! hangs up, the one that has waited longest goes on with the lookup, so it is neither lost nor sent twice.
+//! Most lookups have no followers: such a one costs an entry in a map, and no allocation of its own.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::BoxFuture;
-use tokio::sync::OnceCell;
+use tokio::sync::oneshot;
 
 use crate::model::{Answer, Failure};
 
 type LookupResult = Result<Answer, Failure>;
-type Running = Mutex<HashMap<Arc<[u8]>, Place>>;
+pub(super) type Lookup = BoxFuture<'static, LookupResult>;
+/// The followers of a lookup, the first one in front.
+type Followers = VecDeque<oneshot::Sender<Turn>>;
+/// By key. Few lookups run at a time: a tree finds one of them before the key is hashed.
+type Running = Mutex<BTreeMap<Arc<[u8]>, Followers>>;
 
 /// The running lookups of an entry.
 #[derive(Debug, Default)]
 pub(super) struct SharedLookups(Arc<Running>);
 
-/// A running lookup, and how many requests take part in it.
-#[derive(Debug)]
-struct Place {
-    lookup: Arc<SharedLookup>,
-    participants: usize,
-}
-
-struct SharedLookup {
-    result: OnceCell<LookupResult>,
-    /// Only the participant that fills `result` polls it.
-    lookup: tokio::sync::Mutex<BoxFuture<'static, LookupResult>>,
+/// What a follower waits for.
+enum Turn {
+    Result(LookupResult),
+    /// The leader has hung up.
+    Lead(Lookup),
 }
 
 /// The part of one request in a lookup. The lookup ends with its last participant.
 pub(super) struct Participant {
     running: Arc<Running>,
     key: Arc<[u8]>,
-    shared: Arc<SharedLookup>,
-    /// Whether it began the lookup.
-    pub(super) leads: bool,
+    role: Role,
+}
+
+enum Role {
+    /// Is to begin the lookup.
+    Begins,
+    Leads(Lookup),
+    Follows(oneshot::Receiver<Turn>),
+    Ended,
 }
 
 impl SharedLookups {
-    /// Joins the lookup of `key`, or begins it.
-    pub(super) fn join<F>(&self, key: &Arc<[u8]>, begin: impl FnOnce() -> F) -> Participant
-    where
-        F: Future<Output = LookupResult> + Send + 'static,
-    {
-        let mut running = lock(&self.0);
-        let (leads, place) = match running.entry(Arc::clone(key)) {
-            Entry::Occupied(place) => (false, place.into_mut()),
+    /// Joins the lookup of `key`. Unless one runs, the participant leads, and has to begin it.
+    pub(super) fn join(&self, key: &Arc<[u8]>) -> Participant {
+        let role = match lock(&self.0).entry(Arc::clone(key)) {
             Entry::Vacant(place) => {
-                let lookup = tokio::sync::Mutex::new(Box::pin(begin()) as _);
-                let lookup = Arc::new(SharedLookup { result: OnceCell::new(), lookup });
-                (true, place.insert(Place { lookup, participants: 0 }))
+                place.insert(Followers::new());
+                Role::Begins
+            }
+            Entry::Occupied(mut place) => {
+                let followers = place.get_mut();
+                if followers.len() == followers.capacity() {
+                    followers.retain(|follower| !follower.is_closed());
+                }
+                let (tell, turn) = oneshot::channel();
+                followers.push_back(tell);
+                Role::Follows(turn)
             }
         };
-        place.participants += 1;
-        let shared = Arc::clone(&place.lookup);
-        Participant { running: Arc::clone(&self.0), key: Arc::clone(key), shared, leads }
+        Participant { running: Arc::clone(&self.0), key: Arc::clone(key), role }
     }
 }
 
 impl Participant {
-    /// Waits for the result. It polls the lookup, unless another participant does.
-    pub(super) async fn outcome(self) -> LookupResult {
-        let lead = || async {
-            let result = self.shared.lookup.lock().await.as_mut().await;
-            // Later requests begin a new lookup.
-            lock(&self.running).remove(&self.key);
-            result
-        };
-        self.shared.result.get_or_init(lead).await.clone()
+    /// Whether it polls the lookup.
+    pub(super) fn leads(&self) -> bool {
+        matches!(self.role, Role::Begins | Role::Leads(_))
+    }
+
+    /// Begins the lookup, if it leads.
+    pub(super) fn begin(&mut self, lookup: Lookup) {
+        if let Role::Begins = self.role {
+            self.role = Role::Leads(lookup);
+        }
+    }
+
+    /// Waits for the result. [`Failure::Overload`] if the leader has not begun the lookup.
+    pub(super) async fn outcome(mut self) -> LookupResult {
+        loop {
+            match &mut self.role {
+                Role::Leads(lookup) => {
+                    let result = lookup.await;
+                    self.role = Role::Ended;
+                    // Later requests begin a new lookup.
+                    let followers = lock(&self.running).remove(&self.key);
+                    for follower in followers.into_iter().flatten() {
+                        // It may have hung up.
+                        let _ = follower.send(Turn::Result(result.clone()));
+                    }
+                    return result;
+                }
+                Role::Follows(turn) => match turn.await {
+                    Ok(Turn::Lead(lookup)) => self.role = Role::Leads(lookup),
+                    Ok(Turn::Result(result)) => return result,
+                    Err(_) => return Err(Failure::Overload),
+                },
+                Role::Begins | Role::Ended => return Err(Failure::Overload),
+            }
+        }
+    }
+
+    /// Leaves the lookup to the first follower that is still there.
+    fn leave(&self, lookup: Lookup) {
+        // Without a follower it is dropped, after the lock.
+        let mut turn = Turn::Lead(lookup);
+        let mut running = lock(&self.running);
+        let Some(followers) = running.get_mut(&self.key) else { return };
+        while let Some(follower) = followers.pop_front() {
+            match follower.send(turn) {
+                Ok(()) => return,
+                Err(back) => turn = back,
+            }
+        }
+        running.remove(&self.key);
     }
 }
 
 impl Drop for Participant {
     fn drop(&mut self) {
-        if self.shared.result.initialized() {
-            return;
-        }
-        let mut running = lock(&self.running);
-        let Entry::Occupied(mut place) = running.entry(Arc::clone(&self.key)) else { return };
-        // Else the lookup has ended meanwhile, and this is a later one.
-        if Arc::ptr_eq(&place.get().lookup, &self.shared) {
-            place.get_mut().participants -= 1;
-            if place.get().participants == 0 {
-                place.remove();
+        match std::mem::replace(&mut self.role, Role::Ended) {
+            // Its followers begin anew.
+            Role::Begins => drop(lock(&self.running).remove(&self.key)),
+            Role::Leads(lookup) => self.leave(lookup),
+            Role::Follows(mut turn) => {
+                // A leader may have left the lookup to it a moment ago.
+                turn.close();
+                if let Ok(Turn::Lead(lookup)) = turn.try_recv() {
+                    self.leave(lookup);
+                }
             }
+            Role::Ended => {}
         }
     }
 }
 
-impl fmt::Debug for SharedLookup {
+impl fmt::Debug for Turn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SharedLookup").field("result", &self.result).finish_non_exhaustive()
+        f.write_str(match self {
+            Self::Result(_) => "Result",
+            Self::Lead(_) => "Lead",
+        })
     }
 }
 
-fn lock(running: &Running) -> MutexGuard<'_, HashMap<Arc<[u8]>, Place>> {
+fn lock(running: &Running) -> MutexGuard<'_, BTreeMap<Arc<[u8]>, Followers>> {
     running.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -128,17 +178,19 @@ mod tests {
         }
 
         fn join(&mut self, lookups: &SharedLookups) -> Participant {
-            lookups.join(&key(), || {
+            let mut participant = lookups.join(&key());
+            if participant.leads() {
                 self.begun.fetch_add(1, Ordering::Relaxed);
                 let (tell, told) = oneshot::channel();
                 self.tell = Some(tell);
                 let held = Arc::clone(&self.held);
-                async move {
+                participant.begin(Box::pin(async move {
                     let outcome = told.await.unwrap_or(Err(Failure::Protocol));
                     drop(held);
                     outcome
-                }
-            })
+                }));
+            }
+            participant
         }
 
         fn end(&mut self) {
@@ -151,7 +203,7 @@ mod tests {
     }
 
     fn follower(participant: Participant) -> Participant {
-        assert!(!participant.leads, "it has begun");
+        assert!(!participant.leads(), "it has begun");
         participant
     }
 
@@ -159,7 +211,7 @@ mod tests {
     async fn all_who_join_hear_the_outcome() {
         let (lookups, mut told) = (SharedLookups::default(), TestLookup::new());
         let leader = told.join(&lookups);
-        assert!(leader.leads, "it is the first");
+        assert!(leader.leads(), "it is the first");
         let others = [(); 3].map(|()| tokio::spawn(follower(told.join(&lookups)).outcome()));
         let late = follower(told.join(&lookups));
         told.end();
@@ -169,7 +221,7 @@ mod tests {
         }
         assert_eq!(late.outcome().await, Ok(Answer::NotFound));
         assert_eq!((told.begun.load(Ordering::Relaxed), told.is_held()), (1, false));
-        assert!(told.join(&lookups).leads, "a later one asks anew");
+        assert!(told.join(&lookups).leads(), "a later one asks anew");
     }
 
     #[tokio::test]
@@ -204,5 +256,15 @@ mod tests {
         assert!(told.is_held(), "somebody waits");
         drop(second);
         assert!(lock(&lookups.0).is_empty() && !told.is_held());
+    }
+
+    #[tokio::test]
+    async fn followers_of_a_lookup_that_was_not_begun_hear_of_it() {
+        let lookups = SharedLookups::default();
+        let leader = lookups.join(&key());
+        let follower = follower(lookups.join(&key()));
+        drop(leader);
+        assert_eq!(follower.outcome().await, Err(Failure::Overload));
+        assert!(lookups.join(&key()).leads(), "a later one asks anew");
     }
 }

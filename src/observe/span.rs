@@ -14,7 +14,7 @@ use crate::model::{Answer, Failure, hex};
 use crate::observe::metrics::{Component, Metrics, Outcome};
 
 tokio::task_local! {
-    static CURRENT: Option<Context>;
+    static CURRENT: Context;
 }
 
 /// Begins spans.
@@ -130,7 +130,8 @@ impl Context {
 
     fn traceparent(&self) -> Option<HeaderValue> {
         let flags = if self.sampled { "01" } else { "00" };
-        HeaderValue::from_str(&format!("00-{}-{}-{flags}", hex::text(&self.trace), hex::text(&self.span))).ok()
+        HeaderValue::from_str(&format!("00-{}-{}-{flags}", hex::text(&self.trace), hex::text(&self.span)))
+            .ok()
     }
 }
 
@@ -143,11 +144,11 @@ fn times(since: Instant) -> (u64, u64) {
 
 /// The context of the current task.
 pub(crate) fn current() -> Option<Context> {
-    CURRENT.try_with(Clone::clone).ok().flatten()
+    CURRENT.try_with(Clone::clone).ok()
 }
 
-/// Polls `future` in `context`, or without one.
-pub(crate) fn within<F: Future>(context: Option<Context>, future: F) -> impl Future<Output = F::Output> {
+/// Polls `future` in `context`.
+pub(crate) fn within<F: Future>(context: Context, future: F) -> impl Future<Output = F::Output> {
     CURRENT.scope(context, future)
 }
 
@@ -235,7 +236,7 @@ mod tests {
     async fn an_exchange_belongs_to_its_request() {
         let (tracer, mut spans) = tracer(1.0, 8);
         let context = tracer.begin();
-        let parent = within(Some(context.clone()), async {
+        let parent = within(context.clone(), async {
             let client = child().expect("a context");
             let header = client.traceparent().expect("a header");
             client.end("GET", ("http", "h", Some(80)), Ok(404));
@@ -264,7 +265,7 @@ mod tests {
     #[tokio::test]
     async fn who_is_not_sampled_is_told_and_leaves_nothing() {
         let (tracer, mut spans) = tracer(0.0, 8);
-        let header = within(Some(tracer.begin()), async {
+        let header = within(tracer.begin(), async {
             let client = child().expect("a context");
             let header = client.traceparent();
             client.end("GET", ("http", "h", None), Ok(200));
