@@ -7,7 +7,7 @@ mod names;
 mod status;
 mod stored;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,8 +40,8 @@ pub struct Broker {
     warnings: RateLimitedWarnings,
 }
 
-/// By name.
-type Entries<T> = HashMap<String, CountedEntry<T>>;
+/// By name. There are few: a tree finds one of them before its name is hashed.
+type Entries<T> = BTreeMap<String, CountedEntry<T>>;
 
 /// An entry and its counters.
 #[derive(Debug)]

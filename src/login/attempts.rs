@@ -7,8 +7,8 @@
 //! permit, in the order in which they came, and hold no worker meanwhile. The table knows only those that
 //! are under way or wait, and is bounded besides.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ use crate::model::Deadline;
 const MAX_SUBJECTS: usize = 64 * 1024;
 
 /// What the limit applies to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Subject {
     /// A remote address, or its network.
     Address(IpAddr),
@@ -44,7 +44,7 @@ impl TooManyAttempts {
 
 /// The open attempts. The limit is part of the key: a reload may change it.
 #[derive(Debug, Default)]
-pub(super) struct Attempts(Mutex<HashMap<(Subject, usize), AttemptLimit>>);
+pub(super) struct Attempts(Mutex<BTreeMap<(Subject, usize), AttemptLimit>>);
 
 #[derive(Debug)]
 struct AttemptLimit {
@@ -130,7 +130,7 @@ impl Attempts {
         Some((AttemptSlot { attempts: Arc::clone(self), key, permit: None }, permits))
     }
 
-    fn table(&self) -> MutexGuard<'_, HashMap<(Subject, usize), AttemptLimit>> {
+    fn table(&self) -> MutexGuard<'_, BTreeMap<(Subject, usize), AttemptLimit>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -5,7 +5,7 @@
 //! at once, so that they do not wait for delayed ones. After a failure that closes the connection no further
 //! login is read, and the open ones are answered first. If the peer hangs up, all are dropped.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -41,7 +41,7 @@ struct OpenLogins {
     /// Each gives its number, its id and its answer.
     tasks: JoinSet<(u64, u32, Answer)>,
     /// Number and task of the login with this id.
-    known: HashMap<u32, (u64, AbortHandle)>,
+    known: BTreeMap<u32, (u64, AbortHandle)>,
     serial: u64,
     /// This connection, in the log.
     session: u64,
@@ -128,7 +128,7 @@ impl OpenLogins {
             listener,
             generation,
             tasks: JoinSet::new(),
-            known: HashMap::new(),
+            known: BTreeMap::new(),
             serial: session,
         }
     }
