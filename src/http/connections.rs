@@ -7,27 +7,26 @@
 
 use std::borrow::Cow;
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Full};
-use hyper::Response;
 use hyper::body::{Body, Bytes, Incoming};
-use hyper::client::conn::http1::{Builder, Connection, SendRequest};
+use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper::header::PROXY_AUTHORIZATION;
 use hyper::http::Extensions;
+use hyper::{Response, Uri};
 use tokio::task::coop::unconstrained;
 use url::Url;
 
 use super::broken::{Broken, MAX_HEADERS, Stage, refuse_head, refuse_long, take};
-use super::connector::{Connector, Stream};
+use super::connector::Connector;
+use super::driver::Driver;
 use super::pool::Pools;
-use super::socket::SocketFlags;
 use super::thread_index;
-use super::timer::Timer;
 use super::{Http, MAX_HEAD, Reply, Request, timely};
 use crate::model::{Deadline, Failure};
 use crate::observe::count_guard::CountGuard;
@@ -60,15 +59,12 @@ pub(super) struct Connections {
 #[derive(Debug)]
 struct ApiConnection {
     sender: SendRequest<Full<Bytes>>,
-    /// `None` after its end, which returns a request that it had not begun to send.
-    driver: Option<Connection<Stream, Full<Bytes>>>,
+    driver: Driver,
     /// The index of the thread that made it.
     home: usize,
-    timer: Timer,
     /// Counts interim answers of one exchange; the extensions make hyper count there.
     interim: Arc<AtomicUsize>,
     extensions: Extensions,
-    flags: Arc<SocketFlags>,
     _open: CountGuard,
 }
 
@@ -99,7 +95,7 @@ impl Connections {
         while let Some(connection) = self.kept(request.repeatable) {
             // The poller of this thread has already reported bytes that came before the request, but not those
             // of other threads' connections. A password requires certainty.
-            connection.flags.begin(!request.repeatable || connection.home != thread_index());
+            connection.driver.begin(!request.repeatable || connection.home != thread_index());
             match self.ask(connection, request, deadline).await {
                 Err(Broken { stage: Stage::Unsent, .. }) => {}
                 Err(Broken { stage: Stage::Lost, .. }) if request.repeatable => break,
@@ -107,7 +103,7 @@ impl Connections {
             }
         }
         let connection = Box::pin(timely(deadline, self.connect(deadline))).await.map_err(|_| LATE)??;
-        connection.flags.begin(false);
+        connection.driver.begin(false);
         self.ask(connection, request, deadline).await
     }
 
@@ -127,7 +123,8 @@ impl Connections {
         deadline: Deadline,
     ) -> Result<Reply, Broken> {
         let reply = {
-            let request = self.http_request(request).ok_or(MALFORMED)?;
+            let target = self.connector.target(&request.path).ok_or(MALFORMED)?;
+            let request = self.http_request(request, target);
             connection.exchange(request, deadline)
         };
         let reply = reply.await?;
@@ -139,17 +136,17 @@ impl Connections {
         Ok(reply)
     }
 
-    fn http_request(&self, request: &Request<'_>) -> Option<hyper::Request<Full<Bytes>>> {
+    fn http_request(&self, request: &Request<'_>, target: Uri) -> hyper::Request<Full<Bytes>> {
         let mut http = hyper::Request::new(Full::new(request.body.clone()));
         *http.method_mut() = request.method.clone();
-        *http.uri_mut() = self.connector.target(&request.path)?;
+        *http.uri_mut() = target;
         *http.headers_mut() = request.all_headers();
         if let Some(authorization) =
             self.connector.proxy_authorization().filter(|_| self.connector.is_forwarded())
         {
             http.headers_mut().entry(PROXY_AUTHORIZATION).or_insert_with(|| authorization.clone());
         }
-        Some(http)
+        http
     }
 
     async fn connect(&self, deadline: Deadline) -> Result<Box<ApiConnection>, Broken> {
@@ -165,11 +162,10 @@ impl Connections {
         let (sender, driver) = handshake.map_err(|error| Broken::in_exchange(&error))?;
         self.metrics.connections.add();
         let _open = CountGuard::new(&self.open);
-        let timer = Timer::new(deadline.instant());
         let (interim, extensions) = count_interim();
         let home = thread_index();
-        let driver = Some(driver);
-        Ok(Box::new(ApiConnection { sender, driver, home, timer, interim, extensions, flags, _open }))
+        let driver = Driver::new(driver, flags, deadline);
+        Ok(Box::new(ApiConnection { sender, driver, home, interim, extensions, _open }))
     }
 }
 
@@ -179,7 +175,7 @@ impl ApiConnection {
         mut request: hyper::Request<Full<Bytes>>,
         deadline: Deadline,
     ) -> Result<Reply, Broken> {
-        let Self { sender, driver, timer, interim, extensions, flags, .. } = self;
+        let Self { sender, driver, interim, extensions, .. } = self;
         request.extensions_mut().clone_from(extensions);
         interim.store(0, Ordering::Relaxed);
         let response = {
@@ -194,7 +190,7 @@ impl ApiConnection {
                     None => Broken::in_exchange(error.error()),
                 })
             };
-            poll_fn(|cx| poll_with_driver(driver, flags, (&mut *timer, deadline), cx, &mut head)).await?
+            poll_fn(|cx| driver.poll(deadline, cx, &mut head)).await?
         };
         let mut reply = pin!(read(response));
         poll_fn(|cx| {
@@ -202,7 +198,7 @@ impl ApiConnection {
             if let Poll::Ready(reply) = reply.as_mut().poll(cx) {
                 return Poll::Ready(reply);
             }
-            poll_with_driver(driver, flags, (&mut *timer, deadline), cx, |cx| reply.as_mut().poll(cx))
+            driver.poll(deadline, cx, |cx| reply.as_mut().poll(cx))
         })
         .await
     }
@@ -213,39 +209,8 @@ impl ApiConnection {
 
     /// As [`Self::is_ready`], and the API has not closed it, as far as the poller knows.
     fn is_alive(&mut self) -> bool {
-        let mut context = Context::from_waker(std::task::Waker::noop());
-        !drive(&mut self.driver, &mut context) && self.sender.is_ready()
+        self.driver.drive() && self.sender.is_ready()
     }
-}
-
-/// Moves bytes until `poll` is ready, or no more bytes are there.
-fn poll_with_driver<T>(
-    driver: &mut Option<Connection<Stream, Full<Bytes>>>,
-    flags: &SocketFlags,
-    (timer, deadline): (&mut Timer, Deadline),
-    cx: &mut Context<'_>,
-    mut poll: impl FnMut(&mut Context<'_>) -> Poll<Result<T, Broken>>,
-) -> Poll<Result<T, Broken>> {
-    loop {
-        let ended = drive(driver, cx);
-        if let Poll::Ready(outcome) = poll(cx) {
-            return Poll::Ready(outcome);
-        }
-        if ended {
-            return Poll::Ready(Err(Broken::ended()));
-        }
-        if !flags.waits() {
-            return timer.poll(deadline.instant(), cx).map(|()| Err(LATE));
-        }
-    }
-}
-
-/// Moves bytes. True if the connection has ended.
-fn drive(driver: &mut Option<Connection<Stream, Full<Bytes>>>, cx: &mut Context<'_>) -> bool {
-    if driver.as_mut().is_some_and(|driver| Pin::new(driver).poll(cx).is_ready()) {
-        *driver = None;
-    }
-    driver.is_none()
 }
 
 fn count_interim() -> (Arc<AtomicUsize>, Extensions) {

@@ -12,6 +12,7 @@ mod broken;
 pub(crate) mod compress;
 mod connections;
 mod connector;
+mod driver;
 mod internal;
 mod no_proxy;
 mod pool;
