@@ -11,7 +11,7 @@ pub(crate) mod worker_pool;
 
 use std::sync::Arc;
 
-use hyper::HeaderMap;
+use hyper::header::{HeaderMap, HeaderName};
 use url::Url;
 
 use crate::http::{Headers, Host, Http, Reply, Request};
@@ -45,6 +45,8 @@ pub(crate) struct BackendSettings<'s> {
     pub(crate) url: &'s Url,
     pub(crate) method: &'static str,
     pub(crate) headers: &'s HeaderMap,
+    /// Headers that each request sets itself.
+    pub(crate) own_headers: &'s [HeaderName],
     pub(crate) bearer: Option<&'s ClientSettings>,
     pub(crate) workers: usize,
     pub(crate) queue: usize,
@@ -55,7 +57,7 @@ impl Backend {
     pub(crate) fn new(settings: BackendSettings<'_>, http: &Http, oidc: &Oidc) -> Self {
         let host = http.host(settings.url);
         Self {
-            headers: host.headers(settings.headers),
+            headers: host.headers(settings.headers).with_places(settings.own_headers),
             host,
             bearer: settings.bearer.map(|bearer| oidc.bearer(bearer)),
             calls: http.metrics().calls(settings.component, settings.name, settings.method),

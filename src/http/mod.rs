@@ -145,7 +145,7 @@ impl Host {
     /// `headers` with `Host` and `User-Agent`, if these are missing.
     #[must_use]
     pub fn headers(&self, headers: &HeaderMap) -> Headers {
-        // A copy has the same capacity: a request adds headers without another allocation.
+        // A copy has the same capacity: no request hashes all names anew.
         let mut all = HeaderMap::with_capacity(headers.len() + 8);
         all.extend(headers.clone());
         let origin = self.origin.origin().ascii_serialization();

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use hyper::body::Bytes;
-use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, Entry, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::uri::PathAndQuery;
 use url::{Position, Url};
 
@@ -27,10 +27,22 @@ pub struct Request<'a> {
     pub repeatable: bool,
 }
 
-/// The headers that all requests of an entry share, complete but for `Content-Length`. Made by
-/// [`Host::headers`](super::Host::headers).
+/// The headers that all requests of an entry share. Made by [`Host::headers`](super::Host::headers). An empty
+/// value is a place that each request fills.
 #[derive(Debug, Clone)]
 pub struct Headers(pub(super) HeaderMap);
+
+impl Headers {
+    /// With places for `names`, each of which every request has in [`Request::own`], or `Content-Length`. A copy
+    /// of a map has no room for more than it holds: without places the map of each request would grow.
+    #[must_use]
+    pub fn with_places(mut self, names: &[HeaderName]) -> Self {
+        for name in names {
+            self.0.entry(name).or_insert(HeaderValue::from_static(""));
+        }
+        self
+    }
+}
 
 /// Path and query of `url`, as in a request.
 #[must_use]
@@ -43,8 +55,20 @@ impl Request<'_> {
     pub(super) fn all_headers(&self) -> HeaderMap {
         let mut headers = self.headers.0.clone();
         for (name, value) in self.own {
-            headers.entry(name).or_insert_with(|| value.clone());
+            match headers.entry(name) {
+                Entry::Vacant(entry) => {
+                    entry.insert(value.clone());
+                }
+                Entry::Occupied(mut place) if place.get().is_empty() => {
+                    place.insert(value.clone());
+                }
+                Entry::Occupied(_) => {}
+            }
         }
+        match self.body.len() {
+            0 => headers.remove(CONTENT_LENGTH),
+            length => headers.insert(CONTENT_LENGTH, HeaderValue::from(length)),
+        };
         if let Some(authorization) = &self.authorization {
             headers.insert(AUTHORIZATION, authorization.clone());
         }

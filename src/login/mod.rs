@@ -22,12 +22,14 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use hyper::Method;
+use hyper::header::CONTENT_LENGTH;
+use hyper::http::uri::PathAndQuery;
 use tracing::{debug, warn};
 
 use crate::backend::{Backend, BackendSettings};
 use crate::http::{Http, Reply, Request, compress, path_of};
 use crate::lookup::RequestContext;
-use crate::lookup::request::request_id;
+use crate::lookup::request::{REQUEST_ID, request_id};
 use crate::lookup::template::shown;
 use crate::model::brief::{brief, on_one_line};
 use crate::model::domain::is_same_user;
@@ -48,6 +50,7 @@ const LONG_BODY: usize = 128 * 1024;
 #[derive(Debug)]
 pub(crate) struct LoginEntry {
     pub(crate) settings: LoginSettings,
+    path: PathAndQuery,
     pub(crate) backend: Backend,
     verifier: Option<TokenVerifier>,
     penalties: Arc<Penalties>,
@@ -82,6 +85,7 @@ impl LoginEntry {
             url: &settings.url,
             method: "POST",
             headers: &settings.request.headers,
+            own_headers: &[REQUEST_ID, CONTENT_LENGTH],
             bearer: settings.request.bearer.as_ref(),
             workers: settings.pool.workers,
             queue: settings.pool.queue,
@@ -92,6 +96,7 @@ impl LoginEntry {
             penalties: Arc::clone(penalties),
             too_many_attempts: Mutex::default(),
             metrics: Arc::clone(http.metrics()),
+            path: path_of(&settings.url),
             settings,
         }
     }
@@ -167,10 +172,10 @@ impl LoginEntry {
         password: &Secret,
         deadline: Deadline,
     ) -> Result<Decision, Failure> {
-        let own: Vec<_> = request_id(context).into_iter().collect();
+        let own = [(REQUEST_ID, request_id(context))];
         let request = Request {
             method: Method::POST,
-            path: path_of(&self.settings.url),
+            path: self.path.clone(),
             headers: &self.backend.headers,
             own: &own,
             authorization: None,

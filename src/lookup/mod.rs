@@ -89,6 +89,7 @@ impl LookupEntry {
             url: &settings.url,
             method: settings.method.name(),
             headers: &settings.request.headers,
+            own_headers: request::own_headers(&settings.kind),
             bearer: settings.request.bearer.as_ref(),
             workers: settings.pool.workers,
             queue: settings.pool.queue,

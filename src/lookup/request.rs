@@ -8,20 +8,29 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use hyper::Method as HttpMethod;
 use hyper::body::Bytes;
-use hyper::header::{HeaderName, HeaderValue};
+use hyper::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
 use hyper::http::uri::PathAndQuery;
 use url::Position;
 
 use super::template::shown::{self, Shown};
 use super::template::{Input, LookupInput, Unsendable};
-use super::{LookupSettings, Method, RequestContext};
+use super::{Kind, LookupSettings, Method, RequestContext};
 use crate::http::{Headers, Request, compress};
 use crate::model::{Attribute, hex};
 use crate::observe::explain;
 use crate::observe::redact::Redactor;
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// The headers that each request of an entry of this kind sets itself.
+pub(super) fn own_headers(kind: &Kind) -> &'static [HeaderName] {
+    static OWN: [HeaderName; 3] = [IDEMPOTENCY_KEY, REQUEST_ID, CONTENT_LENGTH];
+    match kind {
+        Kind::Map(_) => &OWN[1..],
+        Kind::Policy(_) => &OWN,
+    }
+}
 
 /// A request that waits to be sent.
 #[derive(Debug)]
@@ -69,7 +78,6 @@ pub(super) fn render(
     context: &RequestContext,
 ) -> Result<Rendered, Unsendable> {
     let input = Input { name: &settings.name, lookup, delimiters: &settings.recipient_delimiter };
-    let mut headers = Vec::with_capacity(2);
     let mut body = Vec::new();
     if let Some(payload) = &settings.payload {
         body.reserve(1024);
@@ -78,12 +86,13 @@ pub(super) fn render(
             body = compress::deflate(&body);
         }
     }
+    let mut headers = Vec::with_capacity(2);
     if let LookupInput::Request(attributes) = lookup {
         let mut key = [0; 32];
         hex::write(&idempotency_key(&settings.name, attributes, context.id), &mut key);
-        headers.extend(HeaderValue::from_bytes(&key).ok().map(|value| (IDEMPOTENCY_KEY, value)));
+        headers.push((IDEMPOTENCY_KEY, ascii(&key)));
     }
-    headers.extend(request_id(context));
+    headers.push((REQUEST_ID, request_id(context)));
     let method = match settings.method {
         Method::Get => HttpMethod::GET,
         Method::Post => HttpMethod::POST,
@@ -121,11 +130,16 @@ pub(super) fn redactor(settings: &LookupSettings) -> Redactor {
 
 /// `SESSION-REQUEST`: the connection and the request, as the log calls them; many APIs log it, too. The
 /// session of a `query` is all zero.
-pub(crate) fn request_id(context: &RequestContext) -> Option<(HeaderName, HeaderValue)> {
+pub(crate) fn request_id(context: &RequestContext) -> HeaderValue {
     let mut id = [b'-'; 33];
     hex::write(&context.session.unwrap_or(0).to_be_bytes(), &mut id[..16]);
     hex::write(&context.id.to_be_bytes(), &mut id[17..]);
-    Some((REQUEST_ID, HeaderValue::from_bytes(&id).ok()?))
+    ascii(&id)
+}
+
+/// `text`, which is printable ASCII, as the value of a header.
+fn ascii(text: &[u8]) -> HeaderValue {
+    HeaderValue::from_bytes(text).unwrap_or(HeaderValue::from_static("0"))
 }
 
 /// `fixed`, unless a template makes it.
@@ -187,7 +201,7 @@ mod tests {
             session: Some(session),
             listener: Default::default(),
         };
-        let (_, value) = request_id(&context).expect("ASCII");
+        let value = request_id(&context);
         assert_eq!(value, format!("{}-{}", crate::lookup::hex(session), crate::lookup::hex(id)));
     }
 
