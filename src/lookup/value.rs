@@ -138,8 +138,8 @@ impl<'a> Object<'a> {
 
 /// Whether a valid JSON text is nested deeper than the limit.
 fn is_deep(json: &[u8]) -> bool {
-    // Nearly every answer has fewer brackets than that, those in strings included.
-    if memchr::memchr2_iter(b'{', b'[', json).nth(MAX_DEPTH).is_none() {
+    // Nearly every answer is too short for that, or has fewer brackets, those in strings included.
+    if json.len() <= 2 * MAX_DEPTH || memchr::memchr2_iter(b'{', b'[', json).nth(MAX_DEPTH).is_none() {
         return false;
     }
     let (mut depth, mut in_string, mut escaped) = (0usize, false, false);

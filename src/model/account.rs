@@ -7,7 +7,9 @@
 /// Whether `name` may be that of an account: it is not blank, and all of it is visible.
 #[must_use]
 pub fn is_account_name(name: &str) -> bool {
-    !name.chars().all(is_blank) && !name.chars().any(is_hidden)
+    // Nearly all are of visible ASCII.
+    (!name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic()))
+        || (!name.chars().all(is_blank) && !name.chars().any(is_hidden))
 }
 
 /// Shown as a blank.

@@ -116,7 +116,9 @@ fn policy(answer: &Answer, fallback: &OnFailure, out: &mut Vec<u8>) -> Next {
 /// left out, and the login does not succeed.
 pub(crate) fn login(id: u32, minor: u32, answer: &Answer, out: &mut Vec<u8>) -> Next {
     let line = match answer {
-        Answer::Accepted { user } if is_one_value(user) => format!("OK\t{id}\tuser={user}\n"),
+        Answer::Accepted { user } if is_one_value(user) => {
+            ["OK\t", &id.to_string(), "\tuser=", user, "\n"].concat()
+        }
         Answer::Denied { reason, user } => {
             format!("FAIL\t{id}\treason={}{}\n", printable(reason), named(user))
         }
