@@ -10,8 +10,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::metrics::failures::CLASSES;
-use super::metrics::histogram::{BUCKETS, quantile};
-use super::metrics::totals::{EntryTotals, ListenerTotals, Totals};
+use super::metrics::histogram::quantile;
+use super::metrics::totals::{EntryCounts, ListenerTotals, Totals};
 use super::metrics::{Component, DEFAULT, Load, Metrics, WorkerCounts};
 use crate::model::status::{ListenerStatus, Sample, Traffic};
 
@@ -41,7 +41,7 @@ struct Series {
 #[derive(Debug, Default)]
 struct EntrySeries {
     /// At the end of the last sample.
-    before: EntryTotals,
+    before: EntryCounts,
     samples: VecDeque<EntrySample>,
 }
 
@@ -58,17 +58,7 @@ struct EntrySample {
     busy: u32,
     waiting: u32,
     /// `None` if nothing was counted.
-    counted: Option<Box<Counted>>,
-}
-
-/// What was counted in a sample.
-#[derive(Debug, Default, PartialEq)]
-struct Counted {
-    requests: u32,
-    cache_hits: u32,
-    cache_lookups: u32,
-    failures: [u32; CLASSES.len()],
-    durations: [u32; BUCKETS],
+    counted: Option<Box<EntryCounts<u32>>>,
 }
 
 impl Default for History {
@@ -137,8 +127,8 @@ impl Recent<'_> {
         let last = EntrySample::between(&entry.before, &totals, workers);
         let samples: Vec<&EntrySample> = entry.samples.iter().chain([&last]).collect();
         let spans = self.spans(&series, samples.len());
-        let minute = Sum::of(&samples[samples.len().saturating_sub(MINUTE + 1)..]);
-        let all = Sum::of(&samples);
+        let minute = sum(&samples[samples.len().saturating_sub(MINUTE + 1)..]);
+        let all = sum(&samples);
         let by_class = CLASSES.iter().zip(all.failures).filter(|(_, count)| *count > 0);
         let by_class: BTreeMap<_, _> = by_class.map(|(class, count)| ((*class).to_owned(), count)).collect();
         let percent = |hits: u64| hits as f64 * 100.0 / minute.cache_lookups as f64;
@@ -196,53 +186,42 @@ impl Recent<'_> {
 }
 
 impl EntrySample {
-    fn between(before: &EntryTotals, now: &EntryTotals, workers: &WorkerCounts) -> Self {
+    fn between(before: &EntryCounts, now: &EntryCounts, workers: &WorkerCounts) -> Self {
         let small = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        let counted = Counted {
+        let counted = EntryCounts {
             requests: since(before.requests, now.requests),
             cache_hits: since(before.cache_hits, now.cache_hits),
             cache_lookups: since(before.cache_lookups, now.cache_lookups),
             failures: each_since(&before.failures, &now.failures),
             durations: each_since(&before.durations, &now.durations),
         };
-        let counted = (counted != Counted::default()).then(|| Box::new(counted));
+        let counted = (counted != EntryCounts::default()).then(|| Box::new(counted));
         Self { busy: small(workers.busy), waiting: small(workers.waiting), counted }
     }
 
     fn shown(&self, span: Duration) -> Sample {
-        let sum = Sum::of(&[self]);
+        let counted = sum(&[self]);
         Sample {
-            requests_per_s: per_second(sum.requests, span),
-            failures: sum.failures.iter().sum(),
-            p95_ms: quantile(&sum.durations, 0.95),
+            requests_per_s: per_second(counted.requests, span),
+            failures: counted.failures.iter().sum(),
+            p95_ms: quantile(&counted.durations, 0.95),
             busy: self.busy.into(),
             waiting: self.waiting.into(),
         }
     }
 }
 
-/// Several samples.
-#[derive(Default)]
-struct Sum {
-    requests: u64,
-    cache_hits: u64,
-    cache_lookups: u64,
-    failures: [u64; CLASSES.len()],
-    durations: [u64; BUCKETS],
-}
-
-impl Sum {
-    fn of(samples: &[&EntrySample]) -> Self {
-        let mut sum = Self::default();
-        for counted in samples.iter().filter_map(|sample| sample.counted.as_deref()) {
-            sum.requests += u64::from(counted.requests);
-            sum.cache_hits += u64::from(counted.cache_hits);
-            sum.cache_lookups += u64::from(counted.cache_lookups);
-            sum.failures.iter_mut().zip(counted.failures).for_each(|(sum, one)| *sum += u64::from(one));
-            sum.durations.iter_mut().zip(counted.durations).for_each(|(sum, one)| *sum += u64::from(one));
-        }
-        sum
+/// Several samples together.
+fn sum(samples: &[&EntrySample]) -> EntryCounts {
+    let mut sum = EntryCounts::default();
+    for counted in samples.iter().filter_map(|sample| sample.counted.as_deref()) {
+        sum.requests += u64::from(counted.requests);
+        sum.cache_hits += u64::from(counted.cache_hits);
+        sum.cache_lookups += u64::from(counted.cache_lookups);
+        sum.failures.iter_mut().zip(counted.failures).for_each(|(sum, one)| *sum += u64::from(one));
+        sum.durations.iter_mut().zip(counted.durations).for_each(|(sum, one)| *sum += u64::from(one));
     }
+    sum
 }
 
 /// What a counter has counted. One that is less than before began anew, with an entry that was away.
@@ -289,7 +268,7 @@ mod tests {
 
     fn totals(requests: u64) -> Totals {
         let mut totals = Totals::default();
-        let mut entry = EntryTotals { requests, cache_hits: requests / 2, ..EntryTotals::default() };
+        let mut entry = EntryCounts { requests, cache_hits: requests / 2, ..EntryCounts::default() };
         (entry.cache_lookups, entry.durations[1], entry.failures[0]) = (requests, requests, requests / 10);
         totals.entries.insert((Component::Map, "m".to_owned()), entry);
         let listener = ListenerTotals { requests, active: 1, ..ListenerTotals::default() };
@@ -331,7 +310,7 @@ mod tests {
         assert_eq!((listener.samples[0], recent.connections()), (10.0, 1));
         let series = history.0.lock().expect("the samples");
         let taken: usize = series.entries.values().map(|entry| entry.samples.capacity()).sum();
-        assert!(taken * size_of::<EntrySample>() + SAMPLES * size_of::<Counted>() < 18 * 1024);
+        assert!(taken * size_of::<EntrySample>() + SAMPLES * size_of::<EntryCounts<u32>>() < 18 * 1024);
     }
 
     #[test]

@@ -7,17 +7,17 @@ use super::failures::CLASSES;
 use super::histogram::BUCKETS;
 use super::{Component, Metrics, Name, Outcome};
 
-/// The sums of one entry.
+/// The counts of one entry: sums, or what a sample of the history counted.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct EntryTotals {
-    pub(crate) requests: u64,
+pub(crate) struct EntryCounts<N = u64> {
+    pub(crate) requests: N,
     /// In the order of [`CLASSES`].
-    pub(crate) failures: [u64; CLASSES.len()],
+    pub(crate) failures: [N; CLASSES.len()],
     /// The durations of requests, not cumulative; without denied logins, which are delayed on purpose.
-    pub(crate) durations: [u64; BUCKETS],
+    pub(crate) durations: [N; BUCKETS],
     /// Answers out of the cache.
-    pub(crate) cache_hits: u64,
-    pub(crate) cache_lookups: u64,
+    pub(crate) cache_hits: N,
+    pub(crate) cache_lookups: N,
 }
 
 /// The sums of one listener.
@@ -35,7 +35,7 @@ pub(crate) struct ListenerTotals {
 /// The sums of everything.
 #[derive(Debug, Default)]
 pub(crate) struct Totals {
-    pub(crate) entries: HashMap<Name, EntryTotals>,
+    pub(crate) entries: HashMap<Name, EntryCounts>,
     pub(crate) listeners: HashMap<Name, ListenerTotals>,
 }
 
