@@ -92,7 +92,7 @@ const METHODS: &[(&str, Option<Method>)] = &[
 
 /// Reads `backend_oidc_auth` of an entry; nothing if it is not enabled.
 pub fn backend(entry: &Section<'_>) -> Option<ClientSettings> {
-    client(&entry.renamed_key("backend_oidc_auth", "oidc_auth").section("BackendOidc"))
+    client(&entry.renamed_key("backend_oidc_auth", "oidc_auth").section("BackendOidc"), false)
 }
 
 /// Reads `sasl_oidc_auth` of an entry; nothing if it is not enabled.
@@ -110,7 +110,7 @@ pub fn tokens(entry: &Section<'_>) -> Option<TokenSettings> {
     let require_audience = block.key("require_audience").flag().or(false);
     let mut audiences = audiences(&block, require_audience, is_enabled);
     let issuers = issuers(&block, is_enabled);
-    let client = client(&block)?;
+    let client = client(&block, validation == Validation::Introspection)?;
     if let Some(named) = audiences.as_mut().filter(|named| named.is_empty()) {
         named.push(client.client_id.clone());
     }
@@ -125,8 +125,9 @@ pub fn tokens(entry: &Section<'_>) -> Option<TokenSettings> {
     })
 }
 
-/// What both blocks have.
-fn client(block: &Section<'_>) -> Option<ClientSettings> {
+/// What both blocks have. `introspects` says whether the client asks about every token: it must be known to
+/// the provider then (RFC 7662 2.1). `auth_method: none` says that this provider does without.
+fn client(block: &Section<'_>, introspects: bool) -> Option<ClientSettings> {
     let enabled = block.key("enabled").flag();
     let uri = block.key("configuration_uri").text().shown(|text| shown(text));
     let client_id = block.key("client_id").word();
@@ -155,12 +156,17 @@ fn client(block: &Section<'_>) -> Option<ClientSettings> {
     });
     let client_id = client_id.required();
     let authentication = authentication(method, &secret, private_key);
-    Some(ClientSettings {
+    let client = ClientSettings {
         configuration_uri: configuration_uri?,
         client_id: client_id?,
         authentication: authentication?,
         scopes,
-    })
+    };
+    if introspects && method.is_none() && client.authentication == Authentication::None {
+        let message = "asks the provider about tokens without a client_secret, which most providers refuse";
+        block.warning(message).hint("set client_secret_file, or private_key_file, or `validation: jwks`");
+    }
+    Some(client)
 }
 
 /// The items of the list `key`; `message` says what one that is not legal should be.

@@ -25,10 +25,13 @@ fn settings(lines: &str) -> LoginSettings {
     good(&login(lines)).logins.remove(0)
 }
 
-/// A login with a `sasl_oidc_auth`, whose keys begin in line 4, column 22, and which names a claim.
+/// A login with a `sasl_oidc_auth`, whose keys begin in line 4, column 22, and which names a claim and needs no
+/// secret.
 fn sasl(keys: &str) -> String {
     let claim = if keys.contains("account_claim") { "" } else { ", account_claim: sub" };
-    login(&format!("    sasl_oidc_auth: {{{keys}{claim}}}\n"))
+    let is_named = ["client_sec", "private_key", "auth_method"].iter().any(|key| keys.contains(key));
+    let method = if is_named { "" } else { ", auth_method: none" };
+    login(&format!("    sasl_oidc_auth: {{{keys}{claim}{method}}}\n"))
 }
 
 fn tokens(keys: &str) -> TokenSettings {
@@ -125,7 +128,7 @@ fn a_login_inherits_and_stays_within_its_budget() {
     failure_delay: 1s
     penalty_exempt: [10.0.0.0/8]
     custom_headers: ['A: b']
-    sasl_oidc_auth: {enabled: true, configuration_uri: 'https://i/', client_id: x, account_claim: sub}
+    sasl_oidc_auth: {enabled: true, configuration_uri: 'https://i/', client_id: x, auth_method: none, account_claim: sub}
   one: {target: http://127.9.9.9/}
   other: {target: http://127.9.9.9/, failure_delay: 0s, penalty_exempt: [], sasl_oidc_auth: {enabled: false}}
 ";
@@ -362,7 +365,7 @@ fn both_blocks_take_every_auth_method() {
     private(&key, rcgen::KeyPair::generate().expect("a key").serialize_pem());
     for block in ["backend_oidc_auth", "sasl_oidc_auth"] {
         let resolved = |keys: &str| {
-            let claim = if block == "sasl_oidc_auth" { ", account_claim: sub" } else { "" };
+            let claim = if block == "sasl_oidc_auth" { ", account_claim: sub, validation: jwks" } else { "" };
             let mut login = settings(&format!("    {block}: {{{LEAST}{keys}{claim}}}\n"));
             assert!(!format!("{login:?}").contains("s3cret"));
             let client = if block == "sasl_oidc_auth" {
@@ -453,10 +456,26 @@ fn an_issuer_with_a_placeholder_has_tenants() {
 #[test]
 fn a_login_by_a_claim_that_nobody_chose_is_told() {
     let at = "warning dovecot_sasl.l.sasl_oidc_auth.account_claim: is not set: `username`";
-    for text in [format!("{{{LEAST}}}"), format!("{{{LEAST}, account_claim: ''}}")] {
-        one(&login(&format!("    sasl_oidc_auth: {text}\n")), at);
+    for text in ["", ", account_claim: ''"] {
+        one(&login(&format!("    sasl_oidc_auth: {{{LEAST}, auth_method: none{text}}}\n")), at);
     }
     settings("    sasl_oidc_auth: {enabled: false, client_id: x}\n");
+}
+
+/// RFC 7662 2.1: a provider must not answer a client that it does not know.
+#[test]
+fn introspection_without_a_secret_is_told() {
+    let block = |keys: &str| login(&format!("    sasl_oidc_auth: {{{LEAST}, account_claim: sub{keys}}}\n"));
+    let due = "4:5 warning dovecot_sasl.l.sasl_oidc_auth: asks the provider about tokens without a client_secret, \
+               which most providers refuse (set client_secret_file, or private_key_file, or `validation: jwks`)";
+    for keys in ["", ", validation: introspection", ", auth_method: auto"] {
+        one(&block(keys), due);
+    }
+    for keys in [", validation: jwks", ", validation: auto", ", auth_method: none", ", client_secret: s3cret"]
+    {
+        good(&block(keys));
+    }
+    good(&login(&format!("    backend_oidc_auth: {{{LEAST}}}\n")));
 }
 
 #[test]
