@@ -105,7 +105,12 @@ impl Connector {
     /// Says in the reason of a failed connection that a proxy was to make it.
     pub(super) fn through_proxy(&self, reason: String) -> String {
         match &self.proxy {
-            Some(proxy) => format!("through the proxy {}: {reason}", proxy.uri().host().unwrap_or_default()),
+            Some(proxy) => {
+                let uri = proxy.uri();
+                let usual = if uri.scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 };
+                let (host, port) = (uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(usual));
+                format!("through the proxy {host}:{port}: {reason}")
+            }
             None => reason,
         }
     }

@@ -227,6 +227,7 @@ fn a_proxy_is_used_and_not_bypassed() {
         online(&config.map("expired", &expired.url("/"), &[]))
     };
     let mut proxy = Tinyproxy::start();
+    let at = |url: &str| url.trim_start_matches("http://").trim_end_matches('/').to_owned();
     let checked = check(&proxy.url());
     let due = [
         format!(
@@ -237,8 +238,9 @@ fn a_proxy_is_used_and_not_bypassed() {
     ];
     assert_eq!((checked.code, &checked.good[..]), (Some(69), &due[..]), "{}", checked.text());
     let begin = format!(
-        "{}: not reached: through the proxy 127.0.0.1: TLS: the certificate expired on 2020-01-01",
-        expired.url("")
+        "{}: not reached: through the proxy {}: TLS: the certificate expired on 2020-01-01",
+        expired.url(""),
+        at(&proxy.url())
     );
     assert!(checked.bad[0].starts_with(&begin), "{}", checked.text());
     assert_reached(&secure, 1, "through a tunnel");
@@ -246,13 +248,17 @@ fn a_proxy_is_used_and_not_bypassed() {
     proxy.stop();
     let checked = check(&proxy.url());
     assert_eq!((checked.code, checked.good.len(), checked.bad.len()), (Some(69), 0, 4), "{}", checked.text());
-    let refused = "not reached: through the proxy 127.0.0.1: connection refused (used by: map ";
-    assert!(checked.bad[..3].iter().all(|line| line.contains(refused)), "{}", checked.text());
+    let refused =
+        format!("not reached: through the proxy {}: connection refused (used by: map ", at(&proxy.url()));
+    assert!(checked.bad[..3].iter().all(|line| line.contains(&refused)), "{}", checked.text());
     let fake = Backend::start(|_| Reply::status(407));
     let checked = check(&fake.url("").replace("http://", "http://user:canary-password@"));
     assert_eq!((checked.code, checked.good.len()), (Some(69), 1), "{}", checked.text());
-    let refused = "through the proxy 127.0.0.1: tunnel error: proxy authorization required (used by: map ";
-    assert!(checked.bad[..2].iter().all(|line| line.contains(refused)), "{}", checked.text());
+    let refused = format!(
+        "through the proxy {}: tunnel error: proxy authorization required (used by: map ",
+        at(&fake.url(""))
+    );
+    assert!(checked.bad[..2].iter().all(|line| line.contains(&refused)), "{}", checked.text());
     assert!(!checked.text().contains("canary"), "{}", checked.text());
     assert!(fake.requests().iter().all(|request| request.method == "CONNECT"), "{:?}", fake.requests());
     assert_eq!(
