@@ -1,6 +1,8 @@
 //! What `status` shows on a terminal: a table with the failing entries first, in colour, within the width;
 //! `--watch` and `--failures`.
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::admin_commands;
 use crate::support::PATIENCE;
 use crate::support::backend::{Backend, Reply};
@@ -144,6 +146,48 @@ fn a_watch_redraws_until_ctrl_c_and_gives_the_terminal_back() {
     assert!(!after.contains('\x1b'), "{after:?}");
     let after: Vec<&str> = after.trim().lines().collect();
     assert_eq!(after, ["code 0", before.trim()]);
+}
+
+#[test]
+fn a_watch_that_is_ended_by_another_signal_gives_the_terminal_back() {
+    let api = api();
+    let setup = setup(&api);
+    let watch = line(&setup, "--watch");
+    for signal in [Signal::QUIT, Signal::HUP, Signal::TERM] {
+        let begun = format!("sh -c 'echo pid $$; exec {watch}'");
+        let mut terminal = Terminal::run((100, 12), &format!("stty -g; {begun}; echo code $?; stty -g"));
+        terminal.wait_for(|shown| shown.contains("23 entries: ok") && shown.ends_with("\x1b[J"));
+        if signal == Signal::QUIT {
+            terminal.press("\x1c");
+        } else {
+            let shown = terminal.shown();
+            let pid = shown.split("pid ").nth(1).and_then(|rest| rest.lines().next()).expect("a process id");
+            let pid = Pid::from_raw(pid.parse().expect("a number")).expect("a process");
+            kill_process(pid, signal).expect("it runs");
+        }
+        let (_, shown) = terminal.end(PATIENCE);
+        let (before, _) = shown.split_once("pid ").expect("the process id");
+        let (_, after) = shown.rsplit_once(END).unwrap_or_else(|| panic!("{signal:?}: {shown:?}"));
+        let after: Vec<&str> = after.trim().lines().collect();
+        assert_eq!(after, ["code 0", before.trim()], "{signal:?}");
+    }
+}
+
+#[test]
+fn a_low_window_says_how_many_entries_are_missing() {
+    let api = api();
+    let setup = setup(&api);
+    for (rows, due) in [(3, Some(23)), (4, Some(23)), (5, Some(22)), (2, None)] {
+        let mut terminal = Terminal::run((100, rows), &line(&setup, "--watch"));
+        terminal.wait_for(|shown| shown.contains("23 entries: ok") && shown.ends_with("\x1b[J"));
+        let shown = terminal.shown();
+        let frame = shown.rsplit("\x1b[H").next().unwrap_or_default();
+        assert!(frame.lines().count() <= usize::from(rows), "{rows}: {frame:?}");
+        let told = frame.split("… ").nth(1).and_then(|rest| rest.split(" more entries").next());
+        assert_eq!(told.map(|count| count.parse::<usize>().expect("a number")), due, "{rows}: {frame:?}");
+        terminal.press("\x03");
+        terminal.end(PATIENCE);
+    }
 }
 
 #[test]

@@ -47,14 +47,21 @@ const FAILURES: [Column; 6] = [
     Column { title: "FAILURE", right: false, cut: true, drop: 0 },
 ];
 
+/// A terminal with fewer lines shows entries instead of an empty line and of explanations.
+const LOW: usize = 8;
+
 /// The lines of entries and listeners.
 pub(super) fn status(status: &Status, area: Area) -> Vec<String> {
     let mut entries: Vec<&EntryStatus> = status.entries.iter().collect();
     // Stable: the others stay in the order of kind and name.
     entries.sort_by_key(|entry| (!entry.is_failing(), entry.waiting == 0));
     let (rows, hidden) = table(&ENTRIES, &rows(&entries, entry), area.width, area.colour);
-    let mut lines = vec![title(status, area), summary(&entries, area), String::new()];
-    let notes = notes(&hidden, area);
+    let mut lines = vec![title(status, area), summary(&entries, area)];
+    let is_low = area.height.is_some_and(|height| height < LOW);
+    if !is_low {
+        lines.push(String::new());
+    }
+    let notes = if is_low { Vec::new() } else { notes(&hidden, area) };
     let listeners: Vec<&ListenerStatus> = status.listener.iter().collect();
     let (below, _) = table(&LISTENERS, &self::rows(&listeners, listener), area.width, area.colour);
     let Some(height) = area.height else {
@@ -92,12 +99,16 @@ pub(super) fn failures(status: &Status, area: Area) -> Vec<String> {
     lines
 }
 
-/// As many lines of a table as there is room for; the last one says how many are missing.
+/// As many lines of a table as there is room for; the last one says how many rows are missing. The titles
+/// are not shown without a row.
 fn first(mut lines: Vec<String>, room: usize, what: &str, area: Area) -> Vec<String> {
     if lines.len() > room {
-        let missing = lines.len() + 1 - room.max(1);
-        lines.truncate(room.saturating_sub(1));
-        lines.push(painted(&format!("… {missing} more {what}"), Style::Dim, area));
+        let shown = room.saturating_sub(2);
+        let missing = lines.len() - 1 - shown;
+        lines.truncate(if shown == 0 { 0 } else { shown + 1 });
+        if room > 0 {
+            lines.push(painted(&format!("… {missing} more {what}"), Style::Dim, area));
+        }
     }
     lines
 }
@@ -274,7 +285,17 @@ mod tests {
 
     #[test]
     fn what_has_no_room_is_counted() {
-        for (height, due) in [(3, None), (10, Some("… 26 more entries")), (40, Some("127.0.0.1:1002"))] {
+        for (height, due) in [
+            (1, None),
+            (2, Some("30 entries: 3 failing")),
+            (3, Some("… 30 more entries")),
+            (4, Some("… 30 more entries")),
+            (5, Some("… 29 more entries")),
+            (7, Some("… 27 more entries")),
+            (8, Some("… 28 more entries")),
+            (10, Some("… 26 more entries")),
+            (40, Some("127.0.0.1:1002")),
+        ] {
             let lines = status(&many(30), area(100, Some(height)));
             assert!(lines.len() <= height, "{height}: {lines:#?}");
             let is_there = |due| lines.iter().any(|line| line.starts_with(due));
@@ -282,6 +303,28 @@ mod tests {
         }
         let lines = status(&many(30), area(100, Some(39)));
         assert_eq!(lines[38], "… 2 more listeners", "{lines:#?}");
+        for height in 0..12 {
+            for entries in 0..12 {
+                let lines = status(&many(entries), area(140, Some(height)));
+                let is_row = |line: &&String| line.contains(" map-with-a-rather-long-name-");
+                let shown = lines.iter().filter(is_row).count();
+                let told =
+                    lines.iter().find_map(|line| line.strip_prefix("… ")?.strip_suffix(" more entries"));
+                let told: Option<usize> = told.map(|count| count.parse().expect("a number"));
+                assert!(lines.len() <= height, "{height}: {lines:#?}");
+                assert_eq!(
+                    shown + told.unwrap_or(0),
+                    if height > 2 { entries } else { 0 },
+                    "{height}: {lines:#?}"
+                );
+            }
+        }
+        let mut failed = many(1);
+        failed.failures = vec![FailureStatus::default(); 5];
+        for (height, due) in [(3, 5), (4, 5), (5, 4), (6, 3)] {
+            let lines = failures(&failed, area(100, Some(height)));
+            assert_eq!(lines.last(), Some(&format!("… {due} more failures")), "{height}: {lines:#?}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `status --watch`: draws the status again and again, on the terminal's other screen, until a signal.
 //!
-//! Ctrl-C, SIGTERM and Ctrl-Z give the terminal back as it was. A broker that does not answer is asked again
+//! Ctrl-C, Ctrl-\, SIGTERM, SIGHUP and Ctrl-Z give the terminal back as it was. A broker that does not answer is asked again
 //! at the next turn, so a restart is seen.
 
 use std::io::{self, Write};
@@ -55,9 +55,11 @@ pub(super) fn watch(path: &Path, what: What, every: Duration, first: Seen) -> io
 }
 
 async fn turns(path: PathBuf, what: What, every: Duration, first: Seen) -> io::Result<()> {
-    let [mut interrupt, mut terminate, mut resized, mut suspend] = [
+    let [mut interrupt, mut quit, mut terminate, mut hangup, mut resized, mut suspend] = [
         signal(SignalKind::interrupt())?,
+        signal(SignalKind::quit())?,
         signal(SignalKind::terminate())?,
+        signal(SignalKind::hangup())?,
         signal(SignalKind::window_change())?,
         signal(SignalKind::from_raw(Signal::SIGTSTP as i32))?,
     ];
@@ -67,7 +69,9 @@ async fn turns(path: PathBuf, what: What, every: Duration, first: Seen) -> io::R
     loop {
         tokio::select! {
             _ = interrupt.recv() => return Ok(()),
+            _ = quit.recv() => return Ok(()),
             _ = terminate.recv() => return Ok(()),
+            _ = hangup.recv() => return Ok(()),
             _ = resized.recv() => {}
             _ = suspend.recv() => {
                 drop(screen.take());
