@@ -76,7 +76,7 @@ impl LookupEntry {
             // A malformed request of Postfix closes its connection; this is not Postfix' doing.
             (Kind::Policy(_), _) => Failure::UnexpectedValue,
         };
-        self.backend.health.count(&failure, reason);
+        self.backend.health.note_unsent(&failure, reason);
         let (name, source) = (self.settings.name.as_str(), context.source());
         info!(name, class = failure.class(), source, hint, "lookup failed: {reason}");
         Answer::Failed { failure, on_failure: self.on_failure().cloned() }

@@ -51,10 +51,10 @@ pub struct CacheStatus {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// Its last request was answered, or there was none.
+    /// At least one of its last requests was answered, or there was none.
     #[default]
     Ok,
-    /// Its API does not work.
+    /// There is an outage, or all of its last requests failed.
     Failing,
 }
 
@@ -68,12 +68,17 @@ pub struct EntryStatus {
     pub name: String,
     /// The origin of its target.
     pub target: String,
-    /// Whether its API works.
+    /// Whether it gets answers.
     pub state: State,
-    /// The former name of `state`: true if it is failing.
+    /// Whether there is an outage of its API: a failure that concerns more than one request, and no answer
+    /// since. It is failing then.
     pub is_out_of_order: bool,
-    /// Seconds since the first failure, if it is failing.
+    /// Seconds since the first failure after the last answer, if it is failing.
     pub failing_s: Option<u64>,
+    /// How many requests `last_requests_failed` is about: at most 10.
+    pub last_requests: u32,
+    /// How many of its last requests failed.
+    pub last_requests_failed: u32,
     /// Busy workers.
     pub working: usize,
     /// `max_workers`.
@@ -96,7 +101,7 @@ pub struct EntryStatus {
 }
 
 impl EntryStatus {
-    /// Whether its API does not work, also as brokers say it that do not know `state`.
+    /// Whether it gets no answers, also as brokers say it that do not know `state`.
     #[must_use]
     pub fn is_failing(&self) -> bool {
         self.state == State::Failing || self.is_out_of_order

@@ -108,6 +108,7 @@ mod sendmail;
 mod service_manager;
 mod socket_activation;
 mod status_browser;
+mod status_failing;
 mod status_numbers;
 mod status_page;
 mod status_terminal;

@@ -64,7 +64,10 @@ fn entries_and_listeners_count_requests_and_failures() {
     is("map", "down", json!({"requests": 3, "failures": 3, "state": "failing", "is_out_of_order": true}));
     is("map", "down", json!({"recent_failures": 3, "recent_failures_by_class": {"status": 3}}));
     is("map", "down", json!({"max_workers": 256, "working": 0, "last_failure_class": "status"}));
-    is("map", "error", json!({"state": "ok", "recent_failures_by_class": {"error_field": 1}}));
+    is("map", "down", json!({"last_requests": 3, "last_requests_failed": 3}));
+    is("map", "good", json!({"last_requests": 1, "last_requests_failed": 0}));
+    is("map", "error", json!({"state": "failing", "is_out_of_order": false}));
+    is("map", "error", json!({"recent_failures_by_class": {"error_field": 1}}));
     is("policy", "good", json!({"requests": 1, "failures": 0, "cache_hits_percent": null}));
     // The time of a denial is that of its delay.
     is("login", "users", json!({"requests": 1, "failures": 0, "p50_ms": null}));

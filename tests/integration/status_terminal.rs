@@ -52,7 +52,7 @@ fn a_terminal_shows_failing_entries_first_within_its_width() {
     setup.map().look_up("broken", "k");
     setup.map().look_up("aliases", "k");
     let seen = shown(&setup, (120, 30), "", "");
-    assert!(seen.contains("\x1b[1;31mfailing 0s\x1b[0m  map     \x1b[1mbroken\x1b[0m"), "{seen:?}");
+    assert!(seen.contains("\x1b[1;31mfailing 0s (1/1)\x1b[0m  map     \x1b[1mbroken\x1b[0m"), "{seen:?}");
     let seen = plain(&seen);
     let lines: Vec<&str> = seen.lines().collect();
     assert!(
@@ -61,14 +61,14 @@ fn a_terminal_shows_failing_entries_first_within_its_width() {
     );
     assert_eq!(lines[1], "23 entries: 1 failing");
     assert!(
-        lines[3].starts_with("STATE       KIND    NAME ") && lines[3].ends_with("LAST FAILURE"),
+        lines[3].starts_with("STATE             KIND    NAME ") && lines[3].ends_with("LAST FAILURE"),
         "{seen}"
     );
     assert!(
         lines[4].starts_with("failing ") && lines[4].contains("status ") && lines[4].ends_with('s'),
         "{seen}"
     );
-    assert!(lines[5].starts_with("ok          map     aliases "), "{seen}");
+    assert!(lines[5].starts_with("ok                map     aliases "), "{seen}");
     assert_eq!(lines.iter().filter(|line| line.starts_with("ok ")).count(), 22, "all of them: {seen}");
     assert!(lines.iter().any(|line| line.contains("maps.sock") && line.contains("socket_map")), "{seen}");
     for width in [80, 40] {

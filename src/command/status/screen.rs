@@ -61,7 +61,7 @@ pub(super) fn status(status: &Status, area: Area) -> Vec<String> {
     if !is_low {
         lines.push(String::new());
     }
-    let notes = if is_low { Vec::new() } else { notes(&hidden, area) };
+    let notes = if is_low { Vec::new() } else { notes(&entries, &hidden, area) };
     let listeners: Vec<&ListenerStatus> = status.listener.iter().collect();
     let (below, _) = table(&LISTENERS, &self::rows(&listeners, listener), area.width, area.colour);
     let Some(height) = area.height else {
@@ -142,9 +142,13 @@ fn summary(entries: &[&EntryStatus], area: Area) -> String {
     }
 }
 
-fn notes(hidden: &[&str], area: Area) -> Vec<String> {
+fn notes(entries: &[&EntryStatus], hidden: &[&str], area: Area) -> Vec<String> {
     let about = "Rates, times and cache hits: last minute. Failed: last ten minutes.";
     let mut notes = vec![painted(about, Style::Dim, area)];
+    if entries.iter().any(|entry| entry.last_requests_failed > 0) {
+        let about = "In parentheses: how many of the last requests to the API failed.";
+        notes.push(painted(about, Style::Dim, area));
+    }
     if !hidden.is_empty() {
         let hidden = format!("No room for {}: use a wider terminal, or --json.", hidden.join(", "));
         notes.push(painted(&hidden, Style::Dim, area));
@@ -172,10 +176,15 @@ fn told(text: &str) -> String {
 fn entry(entry: &EntryStatus) -> [Cell; 11] {
     let EntryStatus { traffic, working, max_workers, waiting, .. } = entry;
     let is_failing = entry.is_failing();
+    let failed = match entry.last_requests_failed {
+        0 => String::new(),
+        failed => format!(" ({failed}/{})", entry.last_requests),
+    };
     let state = match (is_failing, entry.failing_s) {
-        (true, Some(seconds)) => (format!("failing {}", age(seconds)), Style::Bad),
-        (true, None) => ("failing".to_owned(), Style::Bad),
-        (false, _) => ("ok".to_owned(), Style::Good),
+        (true, Some(seconds)) => (format!("failing {}{failed}", age(seconds)), Style::Bad),
+        (true, None) => (format!("failing{failed}"), Style::Bad),
+        (false, _) if failed.is_empty() => ("ok".to_owned(), Style::Good),
+        (false, _) => (format!("ok{failed}"), Style::Warning),
     };
     let at_most = |condition: bool, style| if condition { style } else { Style::Plain };
     let time = |ms: Option<f64>| plain(ms.map_or_else(|| "-".to_owned(), millis));
@@ -325,6 +334,20 @@ mod tests {
             let lines = failures(&failed, area(100, Some(height)));
             assert_eq!(lines.last(), Some(&format!("… {due} more failures")), "{height}: {lines:#?}");
         }
+    }
+
+    #[test]
+    fn failed_requests_stand_beside_the_state() {
+        let mut status = many(2);
+        let entry = &mut status.entries[0];
+        (entry.state, entry.failing_s) = (State::Failing, Some(29));
+        (entry.last_requests, entry.last_requests_failed) = (10, 10);
+        (status.entries[1].last_requests, status.entries[1].last_requests_failed) = (10, 2);
+        let lines = super::status(&status, area(140, None));
+        assert!(lines[4].starts_with("failing 29s (10/10)  map "), "{lines:#?}");
+        assert!(lines[5].starts_with("ok (2/10)            map "), "{lines:#?}");
+        let about = "In parentheses: how many of the last requests to the API failed.";
+        assert!(lines.iter().any(|line| line == about), "{lines:#?}");
     }
 
     #[test]

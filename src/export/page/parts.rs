@@ -60,7 +60,14 @@ fn row(html: &mut Html, entry: &EntryStatus) {
         (true, Some(seconds)) => ("state bad", format!("failing {}", age(seconds))),
         (true, None) => ("state bad", "failing".to_owned()),
     };
-    cell(html, "State", "of-state", |html| html.leaf("span", &[("class", class)], &state));
+    cell(html, "State", "of-state", |html| {
+        html.leaf("span", &[("class", class)], &state);
+        if entry.last_requests_failed > 0 {
+            let failed = format!("{} of {} failed", entry.last_requests_failed, entry.last_requests);
+            let about = "of the last requests to the API";
+            html.leaf("small", &[("class", "bad"), ("title", about)], &failed);
+        }
+    });
     cell(html, "Entry", "of-entry", |html| {
         html.leaf("span", &[("class", "kind")], &entry.kind);
         name(html, &entry.name);
