@@ -408,12 +408,16 @@ _pfxhttp__broker() {
             return 0
             ;;
         pfxhttp__subcmd__broker__subcmd__query__subcmd__sasl)
-            opts="-h --trace --config --format --help"
+            opts="-h --mechanism --trace --config --format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --mechanism)
+                    COMPREPLY=($(compgen -W "plain login oauthbearer xoauth2" -- "${cur}"))
+                    return 0
+                    ;;
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -73,7 +73,7 @@ complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand query; and
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand query; and not __fish_seen_subcommand_from map policy sasl" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand query; and not __fish_seen_subcommand_from map policy sasl" -f -a "map" -d 'A key of a map'
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand query; and not __fish_seen_subcommand_from map policy sasl" -f -a "policy" -d 'A policy service'
-complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand query; and not __fish_seen_subcommand_from map policy sasl" -f -a "sasl" -d 'A login; its password is read from standard input, on a terminal without echo'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand query; and not __fish_seen_subcommand_from map policy sasl" -f -a "sasl" -d 'A login; its password or token is read from standard input, on a terminal without echo'
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand query; and __fish_seen_subcommand_from map" -l config -d 'The configuration [default: pfxhttp.yml, .yaml, .toml or .json in /usr/local/etc/pfxhttp, /etc/pfxhttp, ~/.pfxhttp or the current directory]' -r -F
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand query; and __fish_seen_subcommand_from map" -l format -d 'The syntax of FILE [default: by its extension, else yaml]' -r -f -a "yaml\t'YAML'
 toml\t'TOML'
@@ -86,6 +86,10 @@ toml\t'TOML'
 json\t'JSON'"
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand query; and __fish_seen_subcommand_from policy" -l trace -d 'Show the request, the API\'s answer and what decided, without secrets'
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand query; and __fish_seen_subcommand_from policy" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand query; and __fish_seen_subcommand_from sasl" -l mechanism -d 'How the mail client logs in; oauthbearer and xoauth2 take a token' -r -f -a "plain\t''
+login\t''
+oauthbearer\t''
+xoauth2\t''"
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand query; and __fish_seen_subcommand_from sasl" -l config -d 'The configuration [default: pfxhttp.yml, .yaml, .toml or .json in /usr/local/etc/pfxhttp, /etc/pfxhttp, ~/.pfxhttp or the current directory]' -r -F
 complete -c pfxhttp-broker -n "__fish_pfxhttp_broker_using_subcommand query; and __fish_seen_subcommand_from sasl" -l format -d 'The syntax of FILE [default: by its extension, else yaml]' -r -f -a "yaml\t'YAML'
 toml\t'TOML'

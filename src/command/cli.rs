@@ -4,8 +4,10 @@ use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::model::Mechanism;
 use crate::settings::{Location, Syntax};
 
 /// Lets Postfix ask HTTP APIs (socketmap, policy delegation, Dovecot SASL): the daemon.
@@ -127,13 +129,22 @@ pub enum QueryCommand {
         #[arg(value_name = "ATTRIBUTE=VALUE")]
         attributes: Vec<OsString>,
     },
-    /// A login; its password is read from standard input, on a terminal without echo
+    /// A login; its password or token is read from standard input, on a terminal without echo
     Sasl {
+        /// How the mail client logs in; oauthbearer and xoauth2 take a token
+        #[arg(long, default_value = "plain", ignore_case = true, value_parser = mechanisms())]
+        mechanism: Mechanism,
         /// The entry of `dovecot_sasl`
         name: String,
         /// Who
         user: OsString,
     },
+}
+
+/// The names of the mechanisms.
+fn mechanisms() -> impl TypedValueParser<Value = Mechanism> {
+    let names = ["plain", "login", "oauthbearer", "xoauth2"];
+    PossibleValuesParser::new(names).try_map(|name| Mechanism::of(&name).ok_or("no such mechanism"))
 }
 
 /// What is done with the configuration.

@@ -1,7 +1,7 @@
 //! `query`: asks the running broker as Postfix would. If no broker runs, a broker inside of this program
 //! answers. A terminal also gets what Postfix makes of the reply; a file or a pipe gets the bytes alone.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, ErrorKind, IsTerminal};
 use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -54,15 +54,27 @@ fn parse(command: &QueryCommand) -> Result<Query, String> {
         QueryCommand::Map { name, key } => Query::map(name, key.as_bytes()),
         QueryCommand::Policy { name, attributes } => {
             let lines: Vec<&[u8]> = attributes.iter().map(|pair| pair.as_bytes()).collect();
-            match attributes.iter().find(|pair| !pair.as_bytes().contains(&b'=')) {
-                Some(pair) => return Err(format!("{pair:?} is not attribute=value")),
-                None => Query::policy(name, &lines),
+            for (pair, line) in attributes.iter().zip(&lines) {
+                if !line.contains(&b'=') {
+                    return Err(format!("{pair:?} is not attribute=value"));
+                }
+                // The end of a line is the end of an attribute.
+                if line.iter().any(u8::is_ascii_control) {
+                    return Err(format!(
+                        "{pair:?} has a control character: an attribute is one line of text"
+                    ));
+                }
             }
+            Query::policy(name, &lines)
         }
-        QueryCommand::Sasl { name, user } => match password::read() {
-            Ok(password) => Query::sasl(name, user.as_bytes(), &password),
-            Err(_) => return Err("the password is read from standard input".to_owned()),
-        },
+        QueryCommand::Sasl { mechanism, name, user } => {
+            let what = if mechanism.is_oauth() { "token" } else { "password" };
+            let secret = password::read(what).map_err(|error| match error.kind() {
+                ErrorKind::UnexpectedEof => format!("no {what}: standard input ended before it"),
+                _ => format!("the {what} cannot be read: {error}"),
+            })?;
+            Query::sasl(name, *mechanism, user.as_bytes(), &secret)
+        }
     })
 }
 

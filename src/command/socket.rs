@@ -94,6 +94,10 @@ fn reason(path: &Path, error: &io::Error) -> String {
             format!("{path}: permission denied; run this as root or as the broker's user")
         }
         ErrorKind::WouldBlock | ErrorKind::TimedOut => format!("the broker at {path} does not answer"),
+        ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
+            format!("the broker at {path} closed the connection without a reply; is it stopping?")
+        }
+        ErrorKind::InvalidData => format!("unexpected reply of the broker at {path}"),
         _ => format!("no broker answers at {path}: {error}"),
     }
 }
@@ -112,5 +116,8 @@ fn order(path: &Path, order: &AdminRequest) -> io::Result<AdminReply> {
     stream.shutdown(Shutdown::Write)?;
     let mut answer = Vec::new();
     BufReader::new(stream).read_until(b'\n', &mut answer)?;
-    Ok(serde_json::from_slice(&answer)?)
+    if !answer.ends_with(b"\n") {
+        return Err(ErrorKind::UnexpectedEof.into());
+    }
+    serde_json::from_slice(&answer).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))
 }

@@ -8,6 +8,7 @@ use std::time::Instant;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::backend::listener_context::ListenerContext;
 use crate::broker::Broker;
@@ -61,12 +62,25 @@ impl Query {
         Self::new(Protocol::Policy, name, &policy::request(lines))
     }
 
-    /// A login by PLAIN, as Postfix passes it on.
+    /// A login with a password or a token, as Postfix passes it on.
     #[must_use]
-    pub fn sasl(name: &str, user: &[u8], password: &[u8]) -> Self {
-        let response = STANDARD.encode([b"\0", user, b"\0", password].concat());
-        let request = format!("VERSION\t1\t0\nCPID\t1\nAUTH\t1\tPLAIN\tservice=smtp\tresp={response}\n");
-        Self::new(Protocol::Sasl, name, request.as_bytes())
+    pub fn sasl(name: &str, mechanism: Mechanism, user: &[u8], secret: &[u8]) -> Self {
+        let (first, second) = match mechanism {
+            Mechanism::Plain => ([b"\0", user, b"\0", secret].concat(), None),
+            Mechanism::Login => (user.to_vec(), Some(secret)),
+            Mechanism::Oauthbearer => {
+                let user = saslname(user);
+                ([b"n,", &user[..], b",\x01auth=Bearer ", secret, b"\x01\x01"].concat(), None)
+            }
+            Mechanism::Xoauth2 => ([b"user=", user, b"\x01auth=Bearer ", secret, b"\x01\x01"].concat(), None),
+        };
+        let (mechanism, first) = (mechanism.name(), Zeroizing::new(STANDARD.encode(Zeroizing::new(first))));
+        let begin = format!("VERSION\t1\t0\nCPID\t1\nAUTH\t1\t{mechanism}\tservice=smtp\tresp=");
+        let mut request = Zeroizing::new([begin.as_bytes(), first.as_bytes(), b"\n"].concat());
+        if let Some(second) = second {
+            request.extend_from_slice(format!("CONT\t1\t{}\n", STANDARD.encode(second)).as_bytes());
+        }
+        Self::new(Protocol::Sasl, name, &request)
     }
 
     /// The protocol of the request.
@@ -78,6 +92,17 @@ impl Query {
         let request = &request[..request.len().min(LONGEST)];
         Self { protocol, name: name.to_owned(), request: Secret::new(STANDARD.encode(request)) }
     }
+}
+
+/// The name for whom a token acts, as OAUTHBEARER writes it (RFC 5801 4); nothing without a name.
+fn saslname(user: &[u8]) -> Vec<u8> {
+    let escaped = user.iter().flat_map(|byte| match byte {
+        b',' => b"=2C",
+        b'=' => b"=3D",
+        other => std::slice::from_ref(other),
+    });
+    let prefix: &[u8] = if user.is_empty() { b"" } else { b"a=" };
+    prefix.iter().chain(escaped).copied().collect()
 }
 
 /// Handles `query` as if it came from Postfix.

@@ -17,6 +17,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
 use crate::model::Deadline;
+use crate::observe::explain;
 
 /// The most addresses and names in the table; beyond them a login fails.
 const MAX_SUBJECTS: usize = 64 * 1024;
@@ -156,11 +157,13 @@ impl Attempt {
     /// Waits until a denial may be answered: `delay` after the beginning of the attempt, whether the API was
     /// quick or slow, and `limit` at the latest.
     pub(super) async fn hold_back(mut self, delay: Duration, limit: Instant) {
+        let held_back = explain::clock();
         self.lasts_until = self.begun + delay;
         let until = self.lasts_until.min(limit);
         tokio::time::sleep_until(self.ends_for_its_name().min(until).into()).await;
         free_names(&mut self.slots);
         tokio::time::sleep_until(until.into()).await;
+        explain::time("delay of the denial", held_back);
     }
 
     fn ends_for_its_name(&self) -> Instant {

@@ -23,6 +23,7 @@ impl LoginEntry {
         let detail = Some(detail).filter(|detail| !detail.is_empty() && *detail != reason);
         let detail = detail.map(|detail| cut(detail, LONGEST_DETAIL));
         let detail = detail.as_deref();
+        detail.into_iter().for_each(|detail| explain::note(|| format!("denied: {detail}")));
         let (source, session, request) = (context.source(), context.session_hex(), hex(context.id));
         info!(name, remote, user, mechanism, reason, detail, source, session, request, "login denied");
     }

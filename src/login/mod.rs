@@ -254,7 +254,11 @@ impl LoginEntry {
             );
             return Err(Failure::Provider);
         };
-        match verifier.verify(token, peer, self.settings.default_local_port, deadline).await? {
+        explain::note(|| format!("token of {claimed:?}: verified by sasl_oidc_auth, the API is not asked"));
+        let began = explain::clock();
+        let verdict = verifier.verify(token, peer, self.settings.default_local_port, deadline).await;
+        explain::time("token", began);
+        match verdict? {
             TokenVerdict::Account(account) if claimed.is_empty() || is_same_user(claimed, &account) => {
                 Ok(Decision::Accepted(account))
             }

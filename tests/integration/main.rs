@@ -96,6 +96,7 @@ mod postfix_command;
 mod privileges;
 mod proxy;
 mod query_answers;
+mod query_input;
 mod query_output;
 mod reload;
 mod reload_effects;

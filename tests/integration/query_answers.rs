@@ -137,8 +137,6 @@ fn a_query_is_decoded_as_what_a_client_sends() {
         &["request=other"],
         &["=x"],
         &["sender=a", "sender=bbb"],
-        &["sender=a\nb"],
-        &["sender=a\nclient_name=b"],
         &[&wide],
         &many.iter().map(String::as_str).collect::<Vec<_>>(),
         &[],
