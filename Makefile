@@ -32,6 +32,8 @@ PACKAGES += $(if $(shell command -v npm),,npm)
 
 # The proxy with which the bench compares, and its backend; strace counts system calls.
 BENCH_PACKAGES := haproxy nginx-light strace
+# A browser, what reduces its screenshots, and what sets up its network of loopback alone.
+PICTURE_PACKAGES := chromium chromium-driver pngquant iproute2
 BENCH := target/release/pfxhttp-bench
 RELAY := target/bench-relay
 
@@ -50,7 +52,7 @@ MODULES  := $(PROVIDER)/node_modules/.package-lock.json
 
 .PHONY: build demo test bench check packages provider install staged deb rpm test-package
 .PHONY: completions reference clean docs test-docs test-page cargo-deb cargo-generate-rpm
-.PHONY: test-reproducible image test-image
+.PHONY: test-reproducible image test-image pictures
 .DEFAULT_GOAL := build
 
 # Two builds of one package: the client is static, aborts on a panic and has few dependencies.
@@ -167,6 +169,15 @@ test-page:
 	    { echo "This needs the Debian packages chromium and chromium-driver." >&2; exit 1; }
 	$(CARGO) test --locked --features client --test integration status_browser -- --ignored
 	@ls target/page/*.png
+
+# Run it by hand, as root: the pictures of the documentation, in docs/src/pictures. The plot is made of target/bench.json,
+# so run `make bench` before. It takes a quarter of an hour, because the charts show ten minutes. Look at the result.
+pictures: export PAGE_SECONDS ?= 600
+pictures:
+	@contrib/test-packages $(PICTURE_PACKAGES)
+	@mkdir -p docs/src/pictures
+	$(CARGO) test --locked --features client --test integration pictures:: -- --ignored --test-threads=1
+	@ls -l docs/src/pictures
 
 # The image of the broker, an archive for `podman load` or `docker load`; no daemon is needed.
 image: build

@@ -12,7 +12,7 @@
 //! * `metrics` has its numbers checked by promtool (package `prometheus`).
 //! * `machine` runs the commands of the documentation (root, and packages `postfix`, `python3`, `libnet-ssleay-perl`);
 //!   `docs_samples` runs its sample APIs (packages `python3` and `php-cli`).
-//! * `browser` starts Chromium (packages `chromium` and `chromium-driver`), for `make test-page` alone.
+//! * `browser` starts Chromium (packages `chromium` and `chromium-driver`), for `make test-page` and `make pictures` alone.
 //!
 //! All other tests speak the protocols of these programs themselves. The client is the shipped static
 //! program: `make build` makes it, `PFXHTTP_CLIENT` names another. No test is skipped: where a program
@@ -90,6 +90,7 @@ mod outcome_options;
 mod overload;
 mod package;
 mod peer_hangup;
+mod pictures;
 mod policy_actions;
 mod postfix;
 mod postfix_command;

@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::backend::{Backend, Reply};
+use crate::support::backend::{Backend, Reply, Request};
 use crate::support::browser::Browser;
 use crate::support::config::{Config, backend_oidc};
 use crate::support::fake_provider::FakeProvider;
 use crate::support::pause;
+use crate::support::peer::Peer;
 use crate::support::port::Port;
+use crate::support::sasl::Sasl;
 use crate::support::setup::Setup;
 use crate::support::site::Way;
 
@@ -40,35 +42,48 @@ fn look(browser: &Browser, port: &Port, name: &str, widths: &[u32]) {
     }
 }
 
-fn seconds() -> Duration {
+/// How long requests are made.
+pub(crate) fn seconds() -> Duration {
     let set = std::env::var("PAGE_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
     Duration::from_secs(set.unwrap_or(30))
 }
 
 fn api() -> Backend {
-    Backend::start(|request| {
-        // Some answers take longer than others.
-        pause(Duration::from_micros(300 + 7919 * request.nth % 9000));
-        match request.path.as_str() {
-            "/down" => Reply::status(503),
-            "/flaky" if request.nth.is_multiple_of(40) => Reply::status(500),
-            "/login" if request.text("password") == "good" => {
-                Reply::with_header("Auth-User", &request.text("username"), "")
-            }
-            "/login" => Reply::with_header("Auth-Status", "no", ""),
-            _ => Reply::json(r#"{"value": "v", "action": "DUNNO"}"#),
-        }
+    Backend::start(|request| match request.path.as_str() {
+        "/down" => Reply::status(503),
+        "/flaky" if request.nth.is_multiple_of(40) => Reply::status(500),
+        _ => answer(request),
     })
 }
 
-/// Asks the maps of `setup` and its other entries until the time is over.
-fn ask(setup: &Setup, maps: &[&str]) {
-    let (end, is_over) = (Instant::now() + seconds(), AtomicBool::new(false));
+/// The answer of an API that works: some take longer than others.
+pub(crate) fn answer(request: &Request) -> Reply {
+    pause(Duration::from_micros(300 + 7919 * request.nth % 9000));
+    match request.path.rsplit('/').next() {
+        Some("login") if request.text("password") == "good" => {
+            Reply::with_header("Auth-User", &request.text("username"), "")
+        }
+        Some("login") => Reply::with_header("Auth-Status", "no", ""),
+        _ => Reply::json(r#"{"value": "v", "action": "DUNNO"}"#),
+    }
+}
+
+/// Those that ask: each map has a connection of its own.
+pub(crate) struct Callers<'c> {
+    pub(crate) map: &'c (dyn Fn() -> Peer + Sync),
+    pub(crate) policy: Peer,
+    pub(crate) login: Sasl,
+}
+
+/// Asks these maps, a policy service and logins until the time is over.
+pub(crate) fn ask(maps: &[&str], callers: Callers<'_>, time: Duration) {
+    let Callers { map: connect, mut policy, mut login } = callers;
+    let (end, is_over) = (Instant::now() + time, AtomicBool::new(false));
     std::thread::scope(|scope| {
         for (nth, name) in maps.iter().enumerate() {
             let is_over = &is_over;
             scope.spawn(move || {
-                let mut map = setup.map();
+                let mut map = connect();
                 for key in 0_u64.. {
                     if is_over.load(Ordering::Relaxed) {
                         return;
@@ -80,7 +95,6 @@ fn ask(setup: &Setup, maps: &[&str]) {
                 }
             });
         }
-        let (mut policy, mut login) = (setup.policy("greylist"), setup.login(Way::Unix, "submission"));
         for id in 1.. {
             policy.ask(&[("request", "smtpd_access_policy")]);
             if id % 50 == 1 {
@@ -94,6 +108,11 @@ fn ask(setup: &Setup, maps: &[&str]) {
         }
         is_over.store(true, Ordering::Relaxed);
     });
+}
+
+fn work(setup: &Setup, maps: &[&str]) {
+    let (policy, login) = (setup.policy("greylist"), setup.login(Way::Unix, "submission"));
+    ask(maps, Callers { map: &|| setup.map(), policy, login }, seconds());
 }
 
 #[test]
@@ -117,12 +136,12 @@ fn the_page_is_shown_idle_busy_and_with_a_failing_api() {
     let maps = ["mailboxes", "aliases", "domains", "transports"];
     let setup = start(false);
     look(&browser, &port, "idle", &[400, 1400]);
-    ask(&setup, &maps[..2]);
+    work(&setup, &maps[..2]);
     look(&browser, &port, "busy", &[400, 800, 1400]);
     assert_eq!(browser.value("document.querySelectorAll('svg.spark').length > 10"), true);
     drop(setup);
     let setup = start(true);
-    ask(&setup, &maps);
+    work(&setup, &maps);
     look(&browser, &port, "failing", &[400, 800, 1400]);
     assert_eq!(browser.value("document.title"), "(1) pfxhttp");
     assert_eq!(browser.value("document.querySelector('tbody .name').textContent"), "transports");

@@ -8,7 +8,7 @@ use crate::support::PATIENCE;
 use crate::support::backend::{Backend, Reply};
 use crate::support::command_line::{run, text};
 use crate::support::setup::Setup;
-use crate::support::terminal::Terminal;
+use crate::support::terminal::{Terminal, last_frame};
 
 /// The command line of `status` with these words.
 fn line(setup: &Setup, words: &str) -> String {
@@ -123,22 +123,17 @@ fn a_watch_redraws_until_ctrl_c_and_gives_the_terminal_back() {
     let mut setup = setup(&api);
     let watch = line(&setup, "--watch");
     let mut terminal = Terminal::run((100, 12), &format!("stty -g; {watch}; echo code $?; stty -g"));
-    // The last whole frame. A frame may arrive in parts, and Ctrl-C discards what has not arrived.
-    let last = |shown: &str| {
-        let whole = shown.rsplit_once("\x1b[J").map_or("", |(whole, _)| whole);
-        whole.rsplit("\x1b[H").next().unwrap_or_default().to_owned()
-    };
-    terminal.wait_for(|shown| last(shown).contains("23 entries: ok"));
-    let frame = last(&terminal.shown());
+    terminal.wait_for(|shown| last_frame(shown).contains("23 entries: ok"));
+    let frame = last_frame(&terminal.shown()).to_owned();
     assert_eq!(frame.lines().count(), 12, "{frame:?}");
     assert!(frame.contains("… 17 more entries"), "{frame:?}");
     setup.map().look_up("broken", "k");
-    terminal.wait_for(|shown| last(shown).contains("23 entries: 1 failing"));
+    terminal.wait_for(|shown| last_frame(shown).contains("23 entries: 1 failing"));
     // A broker that is away is told, and looked for.
     setup.broker.kill();
-    terminal.wait_for(|shown| last(shown).contains("no broker answers at "));
+    terminal.wait_for(|shown| last_frame(shown).contains("no broker answers at "));
     setup.broker.start_again();
-    terminal.wait_for(|shown| last(shown).contains("23 entries: ok") && shown.ends_with("\x1b[J"));
+    terminal.wait_for(|shown| last_frame(shown).contains("23 entries: ok") && shown.ends_with("\x1b[J"));
     terminal.press("\x03");
     let (_, shown) = terminal.end(PATIENCE);
     let (before, rest) = shown.split_once(BEGIN).expect("the other screen");

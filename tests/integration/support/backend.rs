@@ -48,7 +48,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Backend {
     /// Starts an API on a port of its own.
     pub(crate) fn start(handler: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
-        Self::start_as(None, handler)
+        Self::start_as(Port::reserve(), None, handler)
     }
 
     /// Starts an API behind TLS.
@@ -56,10 +56,20 @@ impl Backend {
         tls: Arc<ServerConfig>,
         handler: impl Fn(&Request) -> Reply + Send + Sync + 'static,
     ) -> Self {
-        Self::start_as(Some(tls), handler)
+        Self::start_tls_at(Port::reserve(), tls, handler)
+    }
+
+    /// The same on this port.
+    pub(crate) fn start_tls_at(
+        port: Port,
+        tls: Arc<ServerConfig>,
+        handler: impl Fn(&Request) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        Self::start_as(port, Some(tls), handler)
     }
 
     fn start_as(
+        port: Port,
         tls: Option<Arc<ServerConfig>>,
         handler: impl Fn(&Request) -> Reply + Send + Sync + 'static,
     ) -> Self {
@@ -74,7 +84,7 @@ impl Backend {
             releases: Mutex::new(0),
             released: Condvar::new(),
         };
-        let mut backend = Self { port: Port::reserve(), shared: Arc::new(shared), listening: None };
+        let mut backend = Self { port, shared: Arc::new(shared), listening: None };
         backend.up();
         backend
     }

@@ -71,7 +71,12 @@ impl Browser {
 
     /// Sets the width of the page in CSS pixels, and the colours that its user wants.
     pub(crate) fn look(&self, width: u32, dark: bool) {
-        let size = json!({ "width": width, "height": 900, "deviceScaleFactor": 1.5, "mobile": false });
+        self.look_at(width, dark, 1.5);
+    }
+
+    /// The same with so many pixels of a picture for one CSS pixel.
+    pub(crate) fn look_at(&self, width: u32, dark: bool, scale: f64) {
+        let size = json!({ "width": width, "height": 900, "deviceScaleFactor": scale, "mobile": false });
         self.devtools("Emulation.setDeviceMetricsOverride", &size);
         let wanted = json!({ "name": "prefers-color-scheme", "value": if dark { "dark" } else { "light" } });
         self.devtools("Emulation.setEmulatedMedia", &json!({ "features": [wanted] }));

@@ -18,9 +18,14 @@ pub(crate) struct Port {
 impl Port {
     /// Reserves a free port.
     pub(crate) fn reserve() -> Self {
+        Self::at(0)
+    }
+
+    /// Reserves this port, on a machine of the test's own.
+    pub(crate) fn at(number: u16) -> Self {
         let held = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a TCP socket");
         held.set_reuse_address(true).expect("SO_REUSEADDR");
-        held.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("a free port on 127.0.0.1");
+        held.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, number)).into()).expect("a free port on 127.0.0.1");
         let address = held.local_addr().expect("a bound socket has an address");
         Self { address: address.as_socket().expect("an internet address"), _held: held }
     }

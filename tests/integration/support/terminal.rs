@@ -62,6 +62,13 @@ impl Terminal {
     }
 }
 
+/// The last whole frame that `status --watch` has drawn. A frame may arrive in parts, and Ctrl-C discards what has
+/// not arrived.
+pub(crate) fn last_frame(shown: &str) -> &str {
+    let whole = shown.rsplit_once("\x1b[J").map_or("", |(whole, _)| whole);
+    whole.rsplit("\x1b[H").next().unwrap_or_default()
+}
+
 impl Drop for Terminal {
     fn drop(&mut self) {
         let _it_may_have_ended = self.child.kill();
