@@ -17,8 +17,10 @@ MAN        := $(DESTDIR)$(PREFIX)/share/man
 ETC        := $(DESTDIR)$(SYSCONFDIR)
 # Copies a text with the paths of this installation: $(call place,FROM,TO).
 place = sed -E 's,/usr/(lib|libexec|sbin|share)/,$(PREFIX)/\1/,g' $(1) >$(2) && chmod 644 $(2)
-# The tree from which packages are made.
+# The tree from which packages are made, and the files of a release.
 STAGED     := target/staged
+DIST       := target/dist
+VERSION    := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 
 # Debian packages for the tests: the real Postfix, a real proxy, programs that log in, and programs
 # that check manuals and units.
@@ -44,7 +46,7 @@ SOURCES    := $(CURDIR)=/usr/src/pfxhttp $(CARGO_HOME)=/usr/src/cargo
 build bench: export RUSTFLAGS := $(strip $(RUSTFLAGS) $(addprefix --remap-path-prefix=,$(SOURCES)))
 build bench: export CFLAGS := $(strip $(CFLAGS) $(addprefix -ffile-prefix-map=,$(SOURCES)))
 # The time in programs (mimalloc has that of its build), packages and the image: that of the last commit.
-build bench deb rpm image: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y Cargo.lock)
+build bench deb rpm image sbom: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y Cargo.lock)
 
 # The identity provider of the tests, in the versions of its package-lock.json.
 PROVIDER := tests/peers/oidc
@@ -52,7 +54,7 @@ MODULES  := $(PROVIDER)/node_modules/.package-lock.json
 
 .PHONY: build demo test bench check packages provider install staged deb rpm test-package
 .PHONY: completions reference clean docs test-docs test-page cargo-deb cargo-generate-rpm
-.PHONY: test-reproducible image test-image pictures
+.PHONY: test-reproducible image test-image pictures sbom dist
 .DEFAULT_GOAL := build
 
 # Two builds of one package: the client is static, aborts on a panic and has few dependencies.
@@ -187,6 +189,17 @@ image: build
 # Run it by hand, as root.
 test-image: image
 	@contrib/test-image
+
+# What is in both programs, as CycloneDX in JSON, in target/sbom.
+sbom:
+	@CARGO="$(CARGO)" contrib/sbom
+
+# All files of a release, with their checksums, in target/dist.
+dist: deb rpm image sbom
+	@rm -rf $(DIST) && mkdir -p $(DIST)
+	cp -p target/debian/pfxhttp_$(VERSION)-*.deb target/generate-rpm/pfxhttp-$(VERSION)-*.rpm \
+	    target/image/pfxhttp-$(VERSION)-*.tar target/sbom/*.cdx.json $(DIST)
+	cd $(DIST) && sha256sum -- * >SHA256SUMS && cat SHA256SUMS
 
 # Run it by hand: it builds everything twice, in two directories.
 test-reproducible:

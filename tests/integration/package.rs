@@ -1,4 +1,4 @@
-//! What `make install` installs, and what packages contain.
+//! What `make install` installs, what packages contain, and the notes of a release.
 //!
 //! `make test-package` tries a package in a Debian of its own. It takes minutes and is not part of
 //! these tests.
@@ -234,4 +234,39 @@ fn a_broken_configuration_does_not_leave_the_units_failed() {
     let made = fs::read_to_string(tree.path().join("usr/local/lib/tmpfiles.d/pfxhttp.conf")).expect("a file");
     assert!(made.lines().any(|line| line == "d /run/pfxhttp 2755 pfxhttp pfxhttp-client -"), "{made}");
     assert!(lines(&text, "ReadWritePaths")[0].split(' ').any(|path| path == "-/run/pfxhttp"));
+}
+
+/// contrib/release-notes, in a copy of the files that it reads, with these two changelogs.
+fn notes(tag: &str, changelog: &str, of_debian: &str) -> Output {
+    let copy = tempfile::tempdir().expect("a directory");
+    let path = |path: &str| copy.path().join(path);
+    fs::create_dir_all(path("contrib/debian")).expect("a directory");
+    fs::copy(root().join("contrib/release-notes"), path("contrib/release-notes")).expect("a copy");
+    fs::write(path("Cargo.toml"), MANIFEST).expect("a file");
+    fs::write(path("CHANGELOG.md"), changelog).expect("a file");
+    fs::write(path("contrib/debian/changelog"), of_debian).expect("a file");
+    // sh reads it: a copy that this process has just written may not be executable yet.
+    Command::new("/bin/sh").arg(path("contrib/release-notes")).arg(tag).output().expect("a shell")
+}
+
+#[test]
+fn a_release_has_one_version_and_its_notes() {
+    let version = env!("CARGO_PKG_VERSION");
+    let changelog =
+        format!("# Changelog\n\n## {version} – 2026-12-01\n\n- new\n\n## {version}1\n\n- other\n");
+    let of_debian = format!("pfxhttp ({version}-1) unstable; urgency=medium\n");
+    let tag = format!("v{version}");
+    let printed = notes(&tag, &changelog, &of_debian);
+    assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
+    assert_eq!(String::from_utf8_lossy(&printed.stdout).trim(), "- new");
+    for (tag, changelog, of_debian, why) in [
+        ("v99.0.0", changelog.as_str(), of_debian.as_str(), "Cargo.toml has version"),
+        (version, &changelog, &of_debian, "begins with v"),
+        (&tag, "# Changelog\n\n## Unreleased\n\n- new\n", &of_debian, "CHANGELOG.md has no section"),
+        (&tag, &changelog, "pfxhttp (99.0.0-1) unstable; urgency=medium\n", "contrib/debian/changelog"),
+    ] {
+        let refused = notes(tag, changelog, of_debian);
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert!(!refused.status.success() && said.contains(why), "{tag}: {said}");
+    }
 }
