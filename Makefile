@@ -176,6 +176,7 @@ test-page:
 # so run `make bench` before. It takes a quarter of an hour, because the charts show ten minutes. Look at the result.
 pictures: export PAGE_SECONDS ?= 600
 pictures:
+	@[ -e target/bench.json ] || { echo "This needs the results of make bench, in target/bench.json." >&2; exit 1; }
 	@contrib/test-packages $(PICTURE_PACKAGES)
 	@mkdir -p docs/src/pictures
 	$(CARGO) test --locked --features client --test integration pictures:: -- --ignored --test-threads=1
