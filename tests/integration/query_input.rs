@@ -106,7 +106,10 @@ fn tokens_are_tried_as_a_mail_client_sends_them() {
         assert!(told.contains("# token of \"a,b=c\": verified by sasl_oidc_auth"), "{told}");
         assert!(!told.contains("t0ken") && !told.contains("s3cret"), "{told}");
         let told = ask(mechanism, "users", "a,b=c", "other");
-        assert!(told.contains("# denied: ") && told.contains("FAIL\t1\t"), "{told}");
+        assert!(
+            told.contains("# answer: denied: token is not active\n") && told.contains("FAIL\t1\t"),
+            "{told}"
+        );
         let told = ask(mechanism, "users", "someone", "t0ken.a=");
         assert!(told.contains("# denied: the token is for \"a,b=c\""), "{told}");
         let told = ask(mechanism, "users", "u", "two words");
@@ -159,7 +162,8 @@ fn a_prompt_that_is_suspended_comes_back_without_echo() {
     terminal.press("fg\n");
     terminal.wait_for(|shown| shown.matches("Password: ").count() == 2);
     terminal.press("s3cret\n");
-    terminal.wait_for(|shown| shown.contains("# Postfix: 235: logged in as \"u\"\n"));
+    let due = "# Postfix: 235: logged in as \"u\"\nready ";
+    terminal.wait_for(|shown| shown.ends_with(due));
     has_echo(&mut terminal, 2);
     terminal.press("exit\n");
     let (_, shown) = terminal.end(PATIENCE);

@@ -214,7 +214,10 @@ fn listener(listener: &ListenerStatus) -> [Cell; 6] {
         plain(told(&listener.kind)),
         plain(listener.name.as_deref().map(told).unwrap_or_default()),
         plain(rate(listener.requests_per_s)),
-        plain(count(listener.connections)),
+        plain(match listener.handed_over {
+            0 => count(listener.connections),
+            handed_over => format!("{} ({} handed over)", count(listener.connections), count(handed_over)),
+        }),
         (count(listener.refused), refused),
     ]
 }

@@ -185,7 +185,13 @@ pub(super) fn listeners(html: &mut Html, listeners: &[ListenerStatus]) {
                     line(html, "spark requests", &values, &at_most("requests per second", &values, rate));
                 });
                 text(html, "Requests", "of-number", &count(listener.requests));
-                text(html, "Connections", "of-number", &count(listener.connections));
+                let connections = match listener.handed_over {
+                    0 => count(listener.connections),
+                    handed_over => {
+                        format!("{} ({} handed over)", count(listener.connections), count(handed_over))
+                    }
+                };
+                text(html, "Connections", "of-number", &connections);
                 text(html, "Refused", "of-number", &count(listener.refused));
             });
         }
