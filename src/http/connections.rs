@@ -301,6 +301,32 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn a_request_does_not_wake_the_task_that_sends_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url: Url =
+            format!("http://{}/", listener.local_addr().expect("an address")).parse().expect("a URL");
+        let http = Arc::new(Http::new(HttpSettings::plain(1), &Arc::default()));
+        let _held = http.host(&url);
+        let backend = tokio::spawn(async move {
+            let mut stream = listener.accept().await.expect("a connection").0;
+            for _ in 0..2 {
+                answer(&mut stream).await;
+            }
+        });
+        assert_eq!(ask_once(Arc::clone(&http), url.clone(), 0).await, Some(200));
+        // The first answer woke this task while it ran.
+        yield_now().await;
+        let (mut asking, mut polls) = (pin!(ask_once(http, url, 0)), 0);
+        let status = poll_fn(|cx| {
+            polls += 1;
+            asking.as_mut().poll(cx)
+        });
+        assert_eq!(status.await, Some(200), "on the kept connection");
+        assert_eq!(polls, 2, "the request, and the answer");
+        backend.await.expect("no panic");
+    }
+
     fn says(stream: &mut std::net::TcpStream, status: u16) {
         let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: 2\r\n\r\n{{}}");
         stream.write_all(answer.as_bytes()).expect("it is read");
