@@ -12,13 +12,12 @@ use std::time::{Duration, Instant};
 
 use interprocess::os::unix::uds_local_socket::Stream;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::fstat;
+use rustix::fs::{FileType, fstat};
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
 use super::args::Args;
 use super::connection::{Connection, connect, hung_up_within};
-use super::is_socket;
 use super::link::{Attempt, BrokerLink, FIRST_PAUSE, IMPATIENT, LONGEST_PAUSE, invalid};
 use crate::model::Deadline;
 use crate::wire::ipc::{self, Hello, Offer, YOURS};
@@ -39,12 +38,13 @@ pub(super) enum Attempted {
 /// What is offered to the broker; `None` if standard input and output are not one socket.
 pub(super) fn offer(args: &Args) -> Option<Offer> {
     let (stdin, stdout) = (rustix::stdio::stdin(), rustix::stdio::stdout());
-    let is_one = || {
+    let is_one_socket = || {
         let (Ok(one), Ok(other)) = (fstat(stdin), fstat(stdout)) else { return false };
-        (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+        FileType::from_raw_mode(one.st_mode).is_socket()
+            && (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
     };
     let (on_failure, mechanisms) = (args.on_failure.clone(), args.mechanisms.clone());
-    (args.hand_over && is_socket(stdin) && is_one()).then_some(Offer { on_failure, mechanisms })
+    (args.hand_over && is_one_socket()).then_some(Offer { on_failure, mechanisms })
 }
 
 impl BrokerLink {

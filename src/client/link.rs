@@ -59,7 +59,7 @@ pub(super) struct BrokerLink {
     offered: Option<Vec<Mechanism>>,
     /// Whether a byte of the request has been written.
     has_left: bool,
-    next_id: u64,
+    next_id: Option<u64>,
     pub(super) waited_in_vain: bool,
     /// The frame version that is spoken: that of the broker, if it is older.
     pub(super) spoken: u16,
@@ -86,8 +86,7 @@ impl BrokerLink {
             on_failure: None,
             offered: None,
             has_left: false,
-            // Unique to this process: the API may get it (`Idempotency-Key`).
-            next_id: RandomState::new().hash_one(std::process::id()),
+            next_id: None,
             waited_in_vain: false,
             trouble: "no greeting".to_owned(),
         }
@@ -107,8 +106,10 @@ impl BrokerLink {
     /// longer serves this program's frame version.
     pub(super) fn ask(&mut self, question: &Question) -> Option<Answer> {
         let started = self.unread_since.take().unwrap_or_else(Instant::now);
-        let id = self.next_id;
-        self.next_id = id.wrapping_add(1);
+        // Unique to this process: the API may get it (`Idempotency-Key`).
+        let first = || RandomState::new().hash_one(std::process::id());
+        let id = self.next_id.unwrap_or_else(first);
+        self.next_id = Some(id.wrapping_add(1));
         self.has_left = false;
         let mut alone_since = started;
         let mut pause = FIRST_PAUSE;

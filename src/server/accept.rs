@@ -15,7 +15,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use nix::unistd::User;
 use rustix::event::PollFlags;
-use tokio::net::UnixStream;
+use tokio::net::{TcpStream, UnixStream};
 use tracing::warn;
 
 use super::Shared;
@@ -59,11 +59,28 @@ struct Warnings {
     silent_closed: RateLimitedWarning,
 }
 
-/// A connection of Postfix or of a client. The runtime of the thread that serves it registers it.
+/// A connection of Postfix or of a client, before the runtime of the thread that serves it has registered it.
 #[derive(Debug)]
 pub(super) enum Connection {
     Tcp(std::net::TcpStream),
     Unix(std::os::unix::net::UnixStream),
+}
+
+/// The same afterwards.
+#[derive(Debug)]
+pub(super) enum Registered {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Connection {
+    /// Registers it with the runtime of this thread.
+    pub(super) fn register(self) -> io::Result<Registered> {
+        match self {
+            Self::Tcp(stream) => TcpStream::from_std(stream).map(Registered::Tcp),
+            Self::Unix(stream) => UnixStream::from_std(stream).map(Registered::Unix),
+        }
+    }
 }
 
 /// Accepts until the endpoint is removed. Connections that are in `queue` by then are served, too.

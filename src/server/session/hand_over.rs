@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use rustix::event::PollFlags;
 use rustix::net::{self, AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketType};
-use tokio::io::{AsyncRead, Interest, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, Interest, ReadBuf};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 use tracing::{debug, warn};
@@ -24,7 +24,7 @@ use super::{HALF_READ, Session, SessionProtocol};
 use crate::broker::Broker;
 use crate::model::OnFailure;
 use crate::observe::metrics::HandOver;
-use crate::server::accept::{Connection, prepare_tcp};
+use crate::server::accept::{Connection, Registered, prepare_tcp};
 use crate::wire::ipc::{self, Hello, Offer, Service, Verdict, Welcome, YOURS};
 
 /// How long a client may take to give the connection up.
@@ -33,7 +33,7 @@ const GIVE_UP: Duration = Duration::from_secs(2);
 /// What is to be served after a greeting.
 pub(super) enum Greeted {
     /// Postfix' connection.
-    Taken(Connection),
+    Taken(Registered),
     /// The client, of which this was read.
     Client(Vec<u8>),
 }
@@ -67,22 +67,19 @@ pub(super) async fn greet(stream: &mut UnixStream, session: &mut Session) -> Opt
     };
     if let Some(offer) = offer {
         let taken = match judge(descriptors, &service, &broker, session) {
-            Ok(connection) => {
-                let is_login = matches!(service, Service::Login { .. });
-                take_over(stream, &received, connection, is_login, session).await
-            }
+            Ok(connection) => take_over(stream, &received, connection, session).await,
             Err(refusal) => Err(refusal),
         };
-        let result = taken.as_ref().map_or_else(|refusal| *refusal, |_| HandOver::Taken);
+        let result = taken.as_ref().err().copied().unwrap_or(HandOver::Taken);
         session.listener.counters.iter().for_each(|counters| counters.offered(result));
-        match (taken, result) {
-            (Ok(connection), _) => {
+        match taken {
+            Ok(connection) => {
                 debug!(%service, "a connection was handed over");
                 session.protocol = protocol(service, offer);
                 return Some(Greeted::Taken(connection));
             }
-            (Err(_), HandOver::NotGivenUp) => return closed("the client did not give up the connection"),
-            (Err(_), refusal) => refused(&service, refusal, session),
+            Err(HandOver::NotGivenUp) => return closed("the client did not give up the connection"),
+            Err(refusal) => refused(&service, refusal, session),
         }
     }
     say(stream, served(&broker, &service), session).await?;
@@ -142,7 +139,7 @@ fn judge(
     service: &Service,
     broker: &Broker,
     session: &Session,
-) -> Result<Connection, HandOver> {
+) -> Result<Registered, HandOver> {
     if !session.listener.takes_over() {
         return Err(HandOver::Off);
     }
@@ -153,7 +150,11 @@ fn judge(
         return Err(HandOver::UnknownName);
     }
     match (descriptors.count, descriptors.first.take()) {
-        (1, Some(descriptor)) => connection_of(descriptor).ok_or(HandOver::NoConnection),
+        (1, Some(descriptor)) => {
+            let connection = connection_of(descriptor).ok_or(HandOver::NoConnection)?;
+            let is_login = matches!(service, Service::Login { .. });
+            register(connection, is_login).map_err(|_| HandOver::NoConnection)
+        }
         (0, _) | (_, None) => Err(HandOver::NoDescriptor),
         _ => Err(HandOver::SeveralDescriptors),
     }
@@ -177,28 +178,31 @@ fn connection_of(descriptor: OwnedFd) -> Option<Connection> {
     }
 }
 
+/// Registered before the client gives it up, so that the runtime knows by then whether there is a request. A client
+/// that keeps it can go on with a connection that does not block.
+fn register(connection: Connection, is_login: bool) -> io::Result<Registered> {
+    match &connection {
+        Connection::Unix(stream) => stream.set_nonblocking(true)?,
+        Connection::Tcp(stream) => {
+            prepare_tcp(stream, is_login);
+            stream.set_nonblocking(true)?;
+        }
+    }
+    connection.register()
+}
+
 /// Tells the client that the connection is taken, and waits until it gives it up.
 async fn take_over(
     stream: &mut UnixStream,
     received: &[u8],
-    connection: Connection,
-    is_login: bool,
+    connection: Registered,
     session: &mut Session,
-) -> Result<Connection, HandOver> {
+) -> Result<Registered, HandOver> {
     say(stream, Verdict::Taken, session).await.ok_or(HandOver::NotGivenUp)?;
     let mut byte = [0];
-    let given_up = timeout(GIVE_UP, tokio::io::AsyncReadExt::read(stream, &mut byte)).await;
-    if !received.is_empty() || !matches!(given_up, Ok(Ok(1))) || byte != [YOURS] {
-        return Err(HandOver::NotGivenUp);
-    }
-    let is_set = match &connection {
-        Connection::Unix(stream) => stream.set_nonblocking(true),
-        Connection::Tcp(stream) => {
-            prepare_tcp(stream, is_login);
-            stream.set_nonblocking(true)
-        }
-    };
-    is_set.map(|()| connection).map_err(|_| HandOver::NoConnection)
+    let given_up = timeout(GIVE_UP, stream.read(&mut byte)).await;
+    let is_given_up = received.is_empty() && matches!(given_up, Ok(Ok(1))) && byte == [YOURS];
+    is_given_up.then_some(connection).ok_or(HandOver::NotGivenUp)
 }
 
 /// A local connection that is read together with the descriptors that it brings.

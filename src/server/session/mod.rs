@@ -19,7 +19,6 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
 use tracing::debug;
 
 use crate::backend::listener_context::ListenerContext;
@@ -27,7 +26,7 @@ use crate::broker::Generation;
 use crate::lookup::RequestContext;
 use crate::model::{Answer, Failure, Mechanism, OnFailure, Protocol, Question};
 use crate::observe::warnings::RateLimitedWarnings;
-use crate::server::accept::Connection;
+use crate::server::accept::{Connection, Registered};
 use crate::server::connection_limits::ConnectionSlot;
 use crate::server::threads;
 use crate::wire::ipc::{self, AnswerFrame, MAX_FROM_BROKER, MAX_FROM_CLIENT, RequestFrame, Service};
@@ -80,38 +79,26 @@ pub(super) struct Session {
 }
 
 /// Serves a connection until its end.
-pub(super) async fn serve_connection(
-    mut connection: Connection,
-    mut session: Session,
-    slot: &ConnectionSlot,
-) {
+pub(super) async fn serve_connection(connection: Connection, mut session: Session, slot: &ConnectionSlot) {
     let _handed_over;
+    let Ok(mut stream) = connection.register() else { return };
     if session.protocol == SessionProtocol::Local {
-        let Connection::Unix(stream) = connection else { return };
-        let Ok(mut stream) = UnixStream::from_std(stream) else { return };
-        match hand_over::greet(&mut stream, &mut session).await {
+        let Registered::Unix(mut local) = stream else { return };
+        match hand_over::greet(&mut local, &mut session).await {
             Some(Greeted::Taken(taken)) => {
                 _handed_over = session.listener.counters.as_ref().map(|counters| counters.hand_over());
-                connection = taken;
+                stream = taken;
             }
-            Some(Greeted::Client(read)) => {
+            Some(Greeted::Client(received)) => {
                 slot.heard();
-                return serve(stream, session, read, None).await;
+                return serve(local, session, received, None).await;
             }
             None => return,
         }
     }
-    match connection {
-        Connection::Tcp(stream) => {
-            if let Ok(stream) = TcpStream::from_std(stream) {
-                serve(stream, session, Vec::new(), Some(slot)).await;
-            }
-        }
-        Connection::Unix(stream) => {
-            if let Ok(stream) = UnixStream::from_std(stream) {
-                serve(stream, session, Vec::new(), Some(slot)).await;
-            }
-        }
+    match stream {
+        Registered::Tcp(stream) => serve(stream, session, Vec::new(), Some(slot)).await,
+        Registered::Unix(stream) => serve(stream, session, Vec::new(), Some(slot)).await,
     }
 }
 
@@ -272,6 +259,7 @@ mod tests {
     use crate::settings;
     use std::path::Path;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixStream;
     use tokio::sync::watch;
     use tokio::time::{Instant as Clock, sleep, timeout};
 
