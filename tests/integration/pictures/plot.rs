@@ -36,13 +36,14 @@ text { font: 13px system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'De
 ";
 
 /// The contestants of the bench in this order, and what each is.
-const ROWS: [(&str, &str); 6] = [
+const ROWS: [(&str, &str); 7] = [
     ("socketmap", "map, TCP"),
     ("unix", "map, unix socket"),
     ("policy", "policy, TCP"),
     ("sasl", "login, TCP"),
     ("fresh", "cached answer, TCP"),
-    ("client", "map, pfxhttp-client"),
+    ("handed", "map, handed over"),
+    ("forwarded", "map, forwarded"),
 ];
 
 /// The numbers of connections, and their colours.
