@@ -163,7 +163,8 @@ fn earlier_requests_are_answered_before_the_close() {
 fn hello_and_lookup(site: &Site) -> Vec<u8> {
     let path = site.directory().join("listening.sock");
     let listener = std::os::unix::net::UnixListener::bind(&path).expect("a socket for the client");
-    let (_client, mut postfix) = Client::spawn(&["--socket".as_ref(), path.as_ref(), "socketmap".as_ref()]);
+    let (_client, mut postfix) =
+        Client::spawn(&["--socket".as_ref(), path.as_ref(), "--no-hand-over".as_ref(), "socketmap".as_ref()]);
     std::io::Write::write_all(&mut postfix, &netstring("demo healthy")).expect("the client reads");
     let (mut stream, _) = listener.accept().expect("the client comes");
     let mut said = vec![0; 4096];

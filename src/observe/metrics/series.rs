@@ -102,8 +102,6 @@ pub enum HandOver {
     Taken,
     /// `server.ipc.hand_over` is false.
     Off,
-    /// The broker, or its local socket, is about to end.
-    Draining,
     /// No entry has the name that the client serves.
     UnknownName,
     /// None came, or the broker has no descriptor free.
@@ -118,10 +116,9 @@ pub enum HandOver {
 
 impl HandOver {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 7] = [
         Self::Taken,
         Self::Off,
-        Self::Draining,
         Self::UnknownName,
         Self::NoDescriptor,
         Self::SeveralDescriptors,
@@ -135,7 +132,6 @@ impl HandOver {
         match self {
             Self::Taken => "taken",
             Self::Off => "off",
-            Self::Draining => "draining",
             Self::UnknownName => "unknown_name",
             Self::NoDescriptor => "no_descriptor",
             Self::SeveralDescriptors => "several_descriptors",

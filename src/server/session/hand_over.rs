@@ -94,8 +94,8 @@ fn closed(reason: &str) -> Option<Greeted> {
 
 fn refused(service: &Service, refusal: HandOver, session: &Session) {
     let reason = refusal.label();
-    // These are no fault of the client; of an unknown name another message warns.
-    if matches!(refusal, HandOver::Off | HandOver::Draining | HandOver::UnknownName) {
+    // The first is no fault of the client; of an unknown name another message warns.
+    if matches!(refusal, HandOver::Off | HandOver::UnknownName) {
         debug!(reason, "a connection was not taken over: its client forwards the requests");
     } else if session.warnings.is_due(reason) {
         warn!(%service, reason, "a connection was not taken over: its client forwards the requests");
@@ -142,9 +142,6 @@ fn judge(
 ) -> Result<Registered, HandOver> {
     if !session.listener.takes_over() {
         return Err(HandOver::Off);
-    }
-    if session.draining.has_begun() {
-        return Err(HandOver::Draining);
     }
     if !broker.knows(service) {
         return Err(HandOver::UnknownName);

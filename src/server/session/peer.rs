@@ -153,11 +153,6 @@ impl Draining {
         }
     }
 
-    /// Whether the broker, or this endpoint, begins to stop.
-    pub(in crate::server) fn has_begun(&self) -> bool {
-        self.0.borrow().is_some()
-    }
-
     /// Whether no more is read, however much a peer sends.
     pub(in crate::server) fn is_over(&self) -> bool {
         self.0.borrow().is_some_and(|since| since.elapsed() > GRACE)
