@@ -1,12 +1,16 @@
 //! What a listener gives to its lookups: its own worker pool, the gates of its admission, its counters.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::admission::{Gate, Pressure};
 use super::worker_pool::{Worker, WorkerPool};
 use crate::model::{Deadline, Failure};
+use crate::observe::count_guard::CountGuard;
 use crate::observe::metrics::ListenerMetrics;
+
+/// Hand-overs at a time. Half of the descriptors that `server.max_connections` leaves.
+const MOST_HAND_OVERS: usize = 128;
 
 /// A listener, as its requests see it. The default belongs to no listener.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +30,7 @@ pub(crate) struct ListenerContext {
 struct Switches {
     leads_to_one: AtomicBool,
     takes_over: AtomicBool,
+    handing_over: Arc<AtomicUsize>,
 }
 
 impl ListenerContext {
@@ -48,6 +53,12 @@ impl ListenerContext {
     /// Whether clients may hand over connections.
     pub(crate) fn takes_over(&self) -> bool {
         self.switches.takes_over.load(Ordering::Relaxed)
+    }
+
+    /// Counts a hand-over in progress, which holds two descriptors; `None` if there are too many.
+    pub(crate) fn begin_hand_over(&self) -> Option<CountGuard> {
+        let count = CountGuard::new(&self.switches.handing_over);
+        (self.switches.handing_over.load(Ordering::Relaxed) <= MOST_HAND_OVERS).then_some(count)
     }
 
     /// Waits for a worker of the listener's own pool; `None` if it has no pool.

@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use interprocess::ConnectWaitMode;
 use interprocess::local_socket::{ConnectOptions, GenericFilePath, ToFsName};
@@ -44,9 +44,15 @@ pub(super) fn connect(socket: &Path) -> io::Result<Stream> {
         .connect_sync_as::<Stream>()
 }
 
-/// Waits for the broker; false if Postfix hangs up first.
-pub(super) fn wait(stream: &Stream, interest: PollFlags, until: Deadline) -> io::Result<bool> {
-    let stdout = rustix::stdio::stdout();
+/// Waits for the broker; false if Postfix hangs up first. If nothing has come from Postfix yet, `unread_since`
+/// is set when something does.
+pub(super) fn wait(
+    stream: &Stream,
+    interest: PollFlags,
+    until: Deadline,
+    mut unread_since: Option<&mut Option<Instant>>,
+) -> io::Result<bool> {
+    let (stdin, stdout) = (rustix::stdio::stdin(), rustix::stdio::stdout());
     let stream = stream.as_fd();
     loop {
         let left = until.remaining();
@@ -54,13 +60,30 @@ pub(super) fn wait(stream: &Stream, interest: PollFlags, until: Deadline) -> io:
             return Err(ErrorKind::TimedOut.into());
         }
         let left = Timespec::try_from(left).ok();
-        let mut fds = [PollFd::new(&stream, interest), PollFd::new(&stdout, PollFlags::empty())];
+        let mut fds = vec![PollFd::new(&stream, interest), PollFd::new(&stdout, PollFlags::empty())];
+        if unread_since.as_ref().is_some_and(|since| since.is_none()) {
+            fds.push(PollFd::new(&stdin, PollFlags::IN));
+        }
         match poll(&mut fds, left.as_ref()) {
             Ok(0) | Err(Errno::INTR) => {}
-            Ok(_) => return Ok(!fds[0].revents().is_empty()),
+            Ok(_) if !fds[0].revents().is_empty() => return Ok(true),
+            Ok(_) if !fds[1].revents().is_empty() => return Ok(false),
+            Ok(_) => {
+                if let Some(since) = &mut unread_since {
+                    **since = Some(Instant::now());
+                }
+            }
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// Whether the broker has closed the connection.
+pub(super) fn is_closed(stream: &Stream) -> bool {
+    let stream = stream.as_fd();
+    let mut fds = [PollFd::new(&stream, PollFlags::RDHUP)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    matches!(poll(&mut fds, Some(&now)), Ok(1..))
 }
 
 /// Pauses; true if Postfix hung up meanwhile: standard output has no reader. A half-close does not count, nor

@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
 use super::args::Args;
-use super::connection::{Connection, connect, hung_up_within};
+use super::connection::{Connection, connect, hung_up_within, is_closed};
 use super::link::{Attempt, BrokerLink, FIRST_PAUSE, IMPATIENT, LONGEST_PAUSE, invalid};
 use crate::model::Deadline;
 use crate::wire::ipc::{self, Hello, Offer, YOURS};
@@ -52,6 +52,12 @@ impl BrokerLink {
     /// when a request has waited for its time limit.
     pub(super) fn hand_over(&mut self) -> Attempted {
         let mut pause = FIRST_PAUSE;
+        self.unread_since = None;
+        // Another broker may take it: the last one was lost, during a request or since.
+        let is_lost = || self.connection.as_ref().is_some_and(|known| is_closed(&known.stream));
+        if self.offer.is_some() && (std::mem::take(&mut self.has_lost) || is_lost()) {
+            self.lose_connection();
+        }
         while self.connection.is_none() && self.may_offer() {
             let patience = if self.waited_in_vain { IMPATIENT } else { self.timeout };
             let since = self.unread_since.unwrap_or_else(Instant::now);

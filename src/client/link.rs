@@ -63,6 +63,8 @@ pub(super) struct BrokerLink {
     pub(super) waited_in_vain: bool,
     /// The frame version that is spoken: that of the broker, if it is older.
     pub(super) spoken: u16,
+    /// Whether a broker was lost during the last request.
+    pub(super) has_lost: bool,
     /// What the broker gets with Postfix' connection; `None` if that is not to be handed over.
     pub(super) offer: Option<Offer>,
     /// Since when a request waits that has not been read.
@@ -78,6 +80,7 @@ impl BrokerLink {
             spoken: version,
             offer: hand_over::offer(&args),
             unread_since: None,
+            has_lost: false,
             socket: args.socket,
             timeout: args.timeout,
             service: args.service,
@@ -140,6 +143,7 @@ impl BrokerLink {
                 return Some(self.no_answer());
             }
             if self.lose_connection() {
+                self.has_lost = true;
                 losses += 1;
                 // A broker ran a moment ago, so `--timeout` starts again.
                 alone_since = Instant::now();
@@ -176,7 +180,7 @@ impl BrokerLink {
     }
 
     /// Drops the connection; true if a broker had greeted on it.
-    fn lose_connection(&mut self) -> bool {
+    pub(super) fn lose_connection(&mut self) -> bool {
         let greeted = self.connection.take().is_some_and(|connection| connection.greeted);
         if greeted {
             // The next broker may be newer.
@@ -275,7 +279,9 @@ impl BrokerLink {
                 }
             }
             let interest = if out.is_empty() { PollFlags::IN } else { PollFlags::OUT };
-            if !wait(&connection.stream, interest, until)? {
+            let is_lookup = !matches!(self.service, Service::Login { .. });
+            let unread_since = (asked.is_none() && is_lookup).then_some(&mut self.unread_since);
+            if !wait(&connection.stream, interest, until, unread_since)? {
                 return Ok(Attempt::End);
             }
             if out.is_empty() {
@@ -299,7 +305,8 @@ impl BrokerLink {
                     self.offered = Some(mechanisms);
                     connection.greeted = true;
                 }
-                Verdict::Taken => return Ok(Some(Attempt::Taken)),
+                Verdict::Taken if self.offer.is_some() => return Ok(Some(Attempt::Taken)),
+                Verdict::Taken => return Ok(Some(Attempt::Lost)),
                 Verdict::TooOld => return Ok(Some(Attempt::End)),
                 // During an upgrade this program is new and the broker will be restarted.
                 Verdict::TooNew => {

@@ -100,7 +100,10 @@ fn serve(args: Args, version: u16) -> ExitCode {
             // If the broker no longer serves this program, Postfix repeats the request on a new connection,
             // which starts the new program.
             Ok(question) => link.ask(&question),
-            Err(failure) => Some(Answer::Failed { failure, on_failure: None }),
+            Err(failure) => {
+                link.unread_since = None;
+                Some(Answer::Failed { failure, on_failure: None })
+            }
         };
         let Some(answer) = answer else { return ExitCode::SUCCESS };
         let fallback = link.on_failure().unwrap_or(&own_fallback);

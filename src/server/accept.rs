@@ -74,6 +74,14 @@ pub(super) enum Registered {
 }
 
 impl Connection {
+    /// Whether the peer has closed both directions.
+    pub(super) fn is_hung_up(&self) -> bool {
+        match self {
+            Self::Tcp(stream) => session::has(stream, PollFlags::HUP),
+            Self::Unix(stream) => session::has(stream, PollFlags::HUP),
+        }
+    }
+
     /// Registers it with the runtime of this thread.
     pub(super) fn register(self) -> io::Result<Registered> {
         match self {

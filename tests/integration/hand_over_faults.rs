@@ -184,3 +184,49 @@ fn the_handshake_of_logins_does_not_wait_for_the_hand_over() {
         assert!(sasl.mechanisms().contains(&"PLAIN"));
     }
 }
+
+#[test]
+fn a_malformed_request_takes_no_time_of_the_next_one() {
+    let (directory, socket) = place();
+    let api = Backend::constant(r#"{"value": "v"}"#);
+    let mut peer = Peer::asking(&socket, &["--timeout", "1", "socketmap"]);
+    peer.send(netstring("nospace"));
+    assert_eq!(peer.reply(), "PERM malformed request");
+    let _broker = real(directory.path(), &api);
+    assert_eq!(peer.look_up("m", "k"), "OK v");
+    assert_eq!(peer.exit_code(), Some(0), "it was handed over");
+}
+
+/// The broker accepts and says nothing. The time of a request begins when it comes.
+#[test]
+fn a_late_request_has_its_whole_time() {
+    let (_directory, socket) = place();
+    let broker = FakeBroker::start(&socket, |_, frames| frames.swallow());
+    let mut peer = Peer::asking(&socket, &["--timeout", "2", "socketmap"]);
+    assert!(wait_until(PATIENCE, || broker.connects() == 1));
+    crate::support::pause(Duration::from_millis(1500));
+    let start = Instant::now();
+    assert_eq!(peer.look_up("m", "k"), TEMP);
+    assert!((2 * SECOND..3 * SECOND).contains(&start.elapsed()), "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_client_that_forwards_tries_again_after_its_broker_is_lost() {
+    let (directory, socket) = place();
+    let api = Backend::constant(r#"{"value": "v"}"#);
+    let config = |hand_over: bool| {
+        let config = Config::new(directory.path()).map("m", &api.url("/"), &[]);
+        config.ipc_field(&format!("hand_over: {hand_over}")).write()
+    };
+    let mut broker = Broker::start(&config(false));
+    let mut peer = Peer::asking(&socket, &["socketmap"]);
+    assert_eq!(peer.look_up("m", "k"), "OK v");
+    broker.kill();
+    config(true);
+    broker.start_again();
+    // The first one is forwarded: the client was reading it when the broker ended.
+    for _ in 0..2 {
+        assert_eq!(peer.look_up("m", "k"), "OK v");
+    }
+    assert_eq!(peer.exit_code(), Some(0), "it was handed over");
+}

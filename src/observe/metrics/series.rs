@@ -108,21 +108,28 @@ pub enum HandOver {
     NoDescriptor,
     /// More than one came.
     SeveralDescriptors,
-    /// It is not a connected stream socket of AF_UNIX, AF_INET or AF_INET6.
+    /// It is not a connected stream socket of AF_UNIX, AF_INET or AF_INET6, or its other end belongs to the
+    /// user of the client, too.
     NoConnection,
+    /// Postfix has hung up.
+    HungUp,
+    /// Too many hand-overs are in progress.
+    Busy,
     /// The client ended first.
     NotGivenUp,
 }
 
 impl HandOver {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Taken,
         Self::Off,
         Self::UnknownName,
         Self::NoDescriptor,
         Self::SeveralDescriptors,
         Self::NoConnection,
+        Self::HungUp,
+        Self::Busy,
         Self::NotGivenUp,
     ];
 
@@ -136,6 +143,8 @@ impl HandOver {
             Self::NoDescriptor => "no_descriptor",
             Self::SeveralDescriptors => "several_descriptors",
             Self::NoConnection => "no_connection",
+            Self::HungUp => "hung_up",
+            Self::Busy => "busy",
             Self::NotGivenUp => "not_given_up",
         }
     }

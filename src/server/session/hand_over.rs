@@ -12,14 +12,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use rustix::event::PollFlags;
 use rustix::net::{self, AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketType};
 use tokio::io::{AsyncRead, AsyncReadExt, Interest, ReadBuf};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
-use super::peer::{Waits, has, read, write};
+use super::peer::{Waits, read, write};
 use super::{HALF_READ, Session, SessionProtocol};
 use crate::broker::Broker;
 use crate::model::OnFailure;
@@ -50,7 +49,8 @@ pub(super) async fn greet(stream: &mut UnixStream, session: &mut Session) -> Opt
                 received.drain(..consumed);
                 break hello;
             }
-            Ok(None) => {}
+            // The whole greeting comes with the descriptor. One that waits for the rest would be kept for nothing.
+            Ok(None) => incoming.descriptors.first = None,
             Err(_) => return closed("no greeting"),
         }
         // A client sends its greeting at once.
@@ -66,16 +66,19 @@ pub(super) async fn greet(stream: &mut UnixStream, session: &mut Session) -> Opt
         return closed("frame version not served");
     };
     if let Some(offer) = offer {
-        let taken = match judge(descriptors, &service, &broker, session) {
+        let in_progress = session.listener.begin_hand_over();
+        let judged = in_progress.as_ref().ok_or(HandOver::Busy);
+        let taken = match judged.and_then(|_| judge(descriptors, &service, &broker, session, stream)) {
             Ok(connection) => take_over(stream, &received, connection, session).await,
             Err(refusal) => Err(refusal),
         };
+        drop(in_progress);
         let result = taken.as_ref().err().copied().unwrap_or(HandOver::Taken);
         session.listener.counters.iter().for_each(|counters| counters.offered(result));
         match taken {
             Ok(connection) => {
                 debug!(%service, "a connection was handed over");
-                session.protocol = protocol(service, offer);
+                session.protocol = protocol(service, offer, &broker);
                 return Some(Greeted::Taken(connection));
             }
             Err(HandOver::NotGivenUp) => return closed("the client did not give up the connection"),
@@ -94,8 +97,8 @@ fn closed(reason: &str) -> Option<Greeted> {
 
 fn refused(service: &Service, refusal: HandOver, session: &Session) {
     let reason = refusal.label();
-    // The first is no fault of the client; of an unknown name another message warns.
-    if matches!(refusal, HandOver::Off | HandOver::UnknownName) {
+    // The first two are no fault of the client; of an unknown name another message warns.
+    if matches!(refusal, HandOver::Off | HandOver::HungUp | HandOver::UnknownName) {
         debug!(reason, "a connection was not taken over: its client forwards the requests");
     } else if session.warnings.is_due(reason) {
         warn!(%service, reason, "a connection was not taken over: its client forwards the requests");
@@ -119,8 +122,10 @@ fn served(broker: &Broker, service: &Service) -> Verdict {
 }
 
 /// How Postfix' connection is served in place of the client.
-fn protocol(service: Service, offer: Offer) -> SessionProtocol {
+fn protocol(service: Service, offer: Offer, broker: &Broker) -> SessionProtocol {
     let Offer { on_failure, mechanisms } = offer;
+    // A client that forwards knows that of the entry by now, too.
+    let on_failure = broker.terms(&service).on_failure.unwrap_or(on_failure);
     match service {
         Service::Socketmap => SessionProtocol::Socketmap,
         Service::Policy { name } => {
@@ -139,6 +144,7 @@ fn judge(
     service: &Service,
     broker: &Broker,
     session: &Session,
+    client: &UnixStream,
 ) -> Result<Registered, HandOver> {
     if !session.listener.takes_over() {
         return Err(HandOver::Off);
@@ -149,6 +155,12 @@ fn judge(
     match (descriptors.count, descriptors.first.take()) {
         (1, Some(descriptor)) => {
             let connection = connection_of(descriptor).ok_or(HandOver::NoConnection)?;
+            if connection.is_hung_up() {
+                return Err(HandOver::HungUp);
+            }
+            if is_of_the_same_user(&connection, client) {
+                return Err(HandOver::NoConnection);
+            }
             let is_login = matches!(service, Service::Login { .. });
             register(connection, is_login).map_err(|_| HandOver::NoConnection)
         }
@@ -157,15 +169,21 @@ fn judge(
     }
 }
 
-/// A connected stream socket, whose peer is there.
+/// A user who passes both ends of a connection would leave two sessions that nobody ends. Between Postfix and a
+/// client the users differ. Tests and administrators may be root.
+fn is_of_the_same_user(connection: &Connection, client: &UnixStream) -> bool {
+    let Connection::Unix(connection) = connection else { return false };
+    match (net::sockopt::socket_peercred(connection), client.peer_cred()) {
+        (Ok(peer), Ok(client)) => client.uid() != 0 && peer.uid.as_raw() == client.uid(),
+        _ => true,
+    }
+}
+
+/// A connected stream socket.
 fn connection_of(descriptor: OwnedFd) -> Option<Connection> {
     let is_stream = net::sockopt::socket_type(&descriptor) == Ok(SocketType::STREAM);
     let is_listening = net::sockopt::socket_acceptconn(&descriptor) != Ok(false);
-    if !is_stream
-        || is_listening
-        || net::getpeername(&descriptor).is_err()
-        || has(&descriptor, PollFlags::HUP)
-    {
+    if !is_stream || is_listening || net::getpeername(&descriptor).is_err() {
         return None;
     }
     match net::sockopt::socket_domain(&descriptor).ok()? {

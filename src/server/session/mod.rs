@@ -102,8 +102,8 @@ pub(super) async fn serve_connection(connection: Connection, mut session: Sessio
     }
 }
 
-/// Serves `stream`, of which `received` was read, until its end. When the broker stops, requests that have been read are answered, except those
-/// after a request that takes longer than the grace period.
+/// Serves `stream`, of which `received` was read, until its end. When the broker stops, requests that have been
+/// read are answered, except those after a request that takes longer than the grace period.
 async fn serve<S>(mut stream: S, session: Session, mut received: Vec<u8>, mut slot: Option<&ConnectionSlot>)
 where
     S: AsyncRead + AsyncWrite + AsFd + Unpin,
