@@ -13,9 +13,10 @@
 //! | [`export`] | metrics and spans for Prometheus and an OTLP collector; the status page | http, observe, document, model |
 //! | [`server`] | sockets, connections, sessions, threads | broker, lookup, backend, http, observe, document, wire, model |
 //! | [`broker`] | the one way in: which entry a request is for; the generations of a reload | login, lookup, oidc, http, observe, document, wire, model |
-//! | [`login`] | a login: request, answer, delay of denials | lookup, backend, oidc, http, observe, document, model |
-//! | [`lookup`] | a lookup: template, cache, request, answer | backend, oidc, http, observe, document, model |
-//! | [`backend`] | one API as an entry sees it: its token, its workers, its health | oidc, http, observe, model |
+//! | [`login`] | a login: request, answer, delay of denials | lookup, backend, upstream, oidc, http, observe, document, model |
+//! | [`lookup`] | a lookup: template, cache, request, answer | backend, upstream, oidc, http, observe, document, model |
+//! | [`backend`] | one API as an entry sees it: its token, its workers, its health | upstream, oidc, http, observe, model |
+//! | [`upstream`] | the targets of an entry: which one is asked, and which one next | http, observe, document, model |
 //! | [`oidc`] | identity providers: the broker's tokens for APIs, the tokens of mail clients | http, observe, document, model |
 //! | [`http`] | connections to APIs; one request, one complete answer | observe, document, model |
 //! | [`observe`] | counters, spans and warnings, for the rooms that count, trace and warn | wire, model |
@@ -52,4 +53,6 @@ pub mod oidc;
 pub mod server;
 #[cfg(feature = "broker")]
 pub mod settings;
+#[cfg(feature = "broker")]
+pub mod upstream;
 pub mod wire;

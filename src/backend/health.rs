@@ -11,7 +11,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tracing::info;
-use url::Url;
 
 use crate::model::Failure;
 use crate::model::status::{EntryStatus, State};
@@ -24,7 +23,8 @@ const LAST: u16 = (1 << 10) - 1;
 #[derive(Debug)]
 pub(crate) struct Health {
     name: String,
-    url: Url,
+    /// The origins of its targets.
+    target: String,
     /// Whether another answer changes nothing; read on every success, without the lock.
     is_settled: AtomicBool,
     course: Mutex<Course>,
@@ -67,10 +67,10 @@ fn is_outage(failure: &Failure) -> bool {
 }
 
 impl Health {
-    /// `name` is the entry's, `url` its `target`.
-    pub(super) fn new(name: &str, url: &Url, failures: Arc<Failures>) -> Self {
+    /// `name` is the entry's; `target` are the origins of its targets.
+    pub(super) fn new(name: &str, target: String, failures: Arc<Failures>) -> Self {
         let (is_settled, course) = Default::default();
-        Self { name: name.to_owned(), url: url.clone(), is_settled, course, failures }
+        Self { name: name.to_owned(), target, is_settled, course, failures }
     }
 
     /// Notes a failed request. `Some` if it is to be logged, with the number of omitted ones before it.
@@ -105,7 +105,7 @@ impl Health {
         self.is_settled.store(course.is_settled(), Ordering::Relaxed);
         drop(course);
         if let Some(Outage { since, failures, .. }) = ended {
-            let (name, target) = (&*self.name, self.url.origin().ascii_serialization());
+            let (name, target) = (&*self.name, &*self.target);
             let lasted_s = since.elapsed().as_secs();
             info!(name, target, lasted_s, failures, "target answers again");
         }
@@ -125,7 +125,7 @@ impl Health {
         EntryStatus {
             kind: kind.to_owned(),
             name: self.name.clone(),
-            target: self.url.origin().ascii_serialization(),
+            target: self.target.clone(),
             state: if is_failing { State::Failing } else { State::Ok },
             is_out_of_order: course.outage.is_some(),
             failing_s: course.failed_since.filter(|_| is_failing).map(|since| since.elapsed().as_secs()),
@@ -204,8 +204,8 @@ mod tests {
     use crate::observe::metrics::{Component, Metrics};
 
     fn health() -> Health {
-        let url = "http://api.example".parse().expect("a URL");
-        Health::new("entry", &url, Metrics::default().failures(Component::Map, "entry"))
+        let target = "http://api.example".to_owned();
+        Health::new("entry", target, Metrics::default().failures(Component::Map, "entry"))
     }
 
     #[test]

@@ -12,27 +12,25 @@ pub(crate) mod worker_pool;
 use std::sync::Arc;
 
 use hyper::header::{HeaderMap, HeaderName};
-use url::Url;
 
-use crate::http::{Headers, Host, Http, Reply, Request};
+use crate::http::{Headers, Http, Reply, Request};
 use crate::model::status::EntryStatus;
 use crate::model::{Deadline, Failure};
 use crate::observe::explain;
-use crate::observe::metrics::{Calls, Component};
+use crate::observe::metrics::Component;
 use crate::observe::redact::Redactor;
 use crate::oidc::{Bearer, ClientSettings, Oidc, Token};
+use crate::upstream::Upstream;
+use crate::upstream::settings::UpstreamSettings;
 use health::Health;
 use worker_pool::WorkerPool;
 
 /// One API, as one entry uses it.
 #[derive(Debug)]
 pub(crate) struct Backend {
-    host: Arc<Host>,
+    upstream: Upstream,
     /// `backend_oidc_auth`.
     bearer: Option<Arc<Bearer>>,
-    calls: Arc<Calls>,
-    /// The headers of every request.
-    pub(crate) headers: Headers,
     pub(crate) pool: WorkerPool,
     pub(crate) health: Health,
 }
@@ -42,7 +40,7 @@ pub(crate) struct Backend {
 pub(crate) struct BackendSettings<'s> {
     pub(crate) component: Component,
     pub(crate) name: &'s str,
-    pub(crate) url: &'s Url,
+    pub(crate) upstream: &'s UpstreamSettings,
     pub(crate) method: &'static str,
     pub(crate) headers: &'s HeaderMap,
     /// Headers that each request sets itself.
@@ -55,19 +53,19 @@ pub(crate) struct BackendSettings<'s> {
 impl Backend {
     /// The API of `settings`, reached through `http`, with tokens from `oidc`.
     pub(crate) fn new(settings: BackendSettings<'_>, http: &Http, oidc: &Oidc) -> Self {
-        let host = http.host(settings.url);
+        let BackendSettings { component, name, upstream, headers, own_headers, .. } = settings;
+        let calls = http.metrics().calls(component, name, settings.method);
         Self {
-            headers: host.headers(settings.headers).with_places(settings.own_headers),
-            host,
+            upstream: Upstream::new(upstream, component, headers, own_headers, calls, http),
             bearer: settings.bearer.map(|bearer| oidc.bearer(bearer)),
-            calls: http.metrics().calls(settings.component, settings.name, settings.method),
             pool: WorkerPool::new(settings.workers, settings.queue),
-            health: Health::new(
-                settings.name,
-                settings.url,
-                http.metrics().failures(settings.component, settings.name),
-            ),
+            health: Health::new(name, upstream.origins(), http.metrics().failures(component, name)),
         }
+    }
+
+    /// The headers of every request.
+    pub(crate) fn headers(&self) -> &Headers {
+        self.upstream.headers()
     }
 
     /// The state of the API for `status`; `kind` is the entry's.
@@ -86,7 +84,7 @@ impl Backend {
     ) -> Result<Reply, Failure> {
         let began = explain::clock();
         let outcome = match &self.bearer {
-            None => self.host.exchange(request, &self.calls, deadline).await,
+            None => self.upstream.exchange(request, deadline).await.map(|(reply, _)| reply),
             Some(bearer) => Box::pin(self.with_token(bearer, request, deadline, refuses)).await,
         };
         explain::time("API", began);
@@ -101,26 +99,22 @@ impl Backend {
         refuses: impl Fn(&Reply) -> bool,
     ) -> Result<Reply, Failure> {
         let token = bearer.token(deadline).await?;
-        let reply = self.authorized(request, &token, deadline).await?;
+        let (reply, target) = self.upstream.exchange(&authorized(request, &token), deadline).await?;
         if !refuses(&reply) {
             return Ok(reply);
         }
         match bearer.after_refusal(&token, deadline).await {
-            Ok(Some(fresh)) => self.authorized(request, &fresh, deadline).await,
+            // To the same target: it has decided nothing yet.
+            Ok(Some(fresh)) => self.upstream.again(target, &authorized(request, &fresh), deadline).await,
             // The API's answer says more than the lack of another token.
             Ok(None) | Err(_) => Ok(reply),
         }
     }
+}
 
-    async fn authorized(
-        &self,
-        request: &Request<'_>,
-        token: &Token,
-        deadline: Deadline,
-    ) -> Result<Reply, Failure> {
-        let request = Request { authorization: Some(token.header().clone()), ..request.clone() };
-        explain::redact(|| Redactor::of_values([token.header()]));
-        explain::note(|| "with the header authorization: the token of backend_oidc_auth".to_owned());
-        self.host.exchange(&request, &self.calls, deadline).await
-    }
+/// `request` with `token`.
+fn authorized<'r>(request: &Request<'r>, token: &Token) -> Request<'r> {
+    explain::redact(|| Redactor::of_values([token.header()]));
+    explain::note(|| "with the header authorization: the token of backend_oidc_auth".to_owned());
+    Request { authorization: Some(token.header().clone()), ..request.clone() }
 }

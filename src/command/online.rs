@@ -149,13 +149,13 @@ impl<'c> Goals<'c> {
         for (kind, entries) in [("map", &config.maps), ("policy", &config.policies)] {
             for entry in entries {
                 let user = format!("{kind} {}", entry.name);
-                goals.origin(&entry.url, &user);
+                entry.upstream.urls().for_each(|url| goals.origin(url, &user));
                 goals.bearer(entry.request.bearer.as_ref(), &user);
             }
         }
         for entry in &config.logins {
             let user = format!("login {}", entry.name);
-            goals.origin(&entry.url, &user);
+            entry.upstream.urls().for_each(|url| goals.origin(url, &user));
             goals.bearer(entry.request.bearer.as_ref(), &user);
             if let Some(tokens) = &entry.tokens {
                 goals.provider(&tokens.client.configuration_uri, Needs::of_tokens(tokens), &user);

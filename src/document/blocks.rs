@@ -108,6 +108,18 @@ impl<'d> Key<'d> {
         self.items().iter().filter(is_block).map(|item| item.as_section(definition)).collect()
     }
 
+    /// The items of the list that this key holds; an item that is no text is a block.
+    #[must_use]
+    pub fn texts_or_sections(&self, definition: &'static str) -> Vec<(Self, Option<Section<'d>>)> {
+        self.define(Kind::TextsOrBlocks(definition), definition, format!("an item of {}", self.path()));
+        let is_recording = self.document().record.is_some();
+        let section = |item: &Self| {
+            let is_block = item.node().is_some_and(|node| matches!(node.value, Value::Map(_)));
+            (is_recording || is_block).then(|| item.as_section(definition))
+        };
+        self.items().into_iter().map(|item| (item.clone(), section(&item))).collect()
+    }
+
     /// The entries that this key holds, by name. One that is no block is reported and left out.
     #[must_use]
     pub fn entries(&self, definition: &'static str) -> Entries<'d> {

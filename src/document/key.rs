@@ -80,7 +80,8 @@ impl<'d> Key<'d> {
     }
 
     /// Two keys of which the nearer one holds; both if they are equally near.
-    pub(super) fn nearer(mut one: Self, mut other: Self) -> (Self, Self) {
+    #[must_use]
+    pub fn nearer(mut one: Self, mut other: Self) -> (Self, Self) {
         if let (Some(first), Some(second)) = (one.rank(), other.rank()) {
             one.is_displaced = second < first;
             other.is_displaced = first < second;

@@ -92,6 +92,9 @@ fn one(kind: &Kind) -> Value {
         Kind::Pairs(kind) => json!({"type": ["object"], "additionalProperties": one(kind)}),
         Kind::Block(name) => of_block(name),
         Kind::Blocks(name) => json!({"type": ["array"], "items": of_block(name)}),
+        Kind::TextsOrBlocks(name) => {
+            json!({"type": ["array"], "items": {"anyOf": [one(&Kind::Text), of_block(name)]}})
+        }
         Kind::Entries(name) => of_block(&section_name(name)),
     }
 }

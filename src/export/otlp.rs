@@ -193,7 +193,7 @@ impl Exporter {
         let failure = match self.host.exchange(&request, calls, Deadline::after(EXPORT)).await {
             Ok(reply) if (200..300).contains(&reply.status) => return true,
             Ok(reply) => Failure::Status(reply.status),
-            Err(failure) => failure,
+            Err(no_reply) => no_reply.failure,
         };
         if self.warnings.is_due(signal) {
             let (collector, failure) = (self.settings.endpoint.host_str(), failure.to_string());

@@ -30,13 +30,40 @@ pub(super) struct Broken {
 
 /// How far the exchange came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stage {
+pub enum Stage {
+    /// The origin itself refused the connection: nothing listens there.
+    Closed,
+    /// There was no connection.
+    Unconnected,
     /// The connection failed before anything was written.
     Unsent,
     /// The connection failed during the exchange.
     Lost,
     /// A new connection would not help.
     Refused,
+}
+
+impl Stage {
+    /// Whether the API may have seen a part of the request.
+    #[must_use]
+    pub fn is_sent(self) -> bool {
+        matches!(self, Self::Lost | Self::Refused)
+    }
+}
+
+/// An exchange without a complete answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoReply {
+    /// Why.
+    pub failure: Failure,
+    /// How far the request came, in all attempts.
+    pub stage: Stage,
+}
+
+impl From<NoReply> for Failure {
+    fn from(NoReply { failure, .. }: NoReply) -> Self {
+        failure
+    }
 }
 
 impl Broken {
@@ -51,7 +78,14 @@ impl Broken {
 
     pub(super) fn unconnected(error: &(dyn Error + 'static), connector: &Connector) -> Self {
         let failure = if is_tls(error) { Failure::Tls } else { Failure::Connect };
-        Self::refused(failure, connector.through_proxy(reason::of(error)))
+        let stage =
+            if is_closed(error) && !connector.is_proxied() { Stage::Closed } else { Stage::Unconnected };
+        Self { stage, failure, reason: connector.through_proxy(reason::of(error)).into() }
+    }
+
+    /// The same, after the request was sent on another connection, which was lost.
+    pub(super) fn after_lost(self) -> Self {
+        Self { stage: if self.stage.is_sent() { self.stage } else { Stage::Lost }, ..self }
     }
 
     /// The connection failed, or the bytes are no HTTP. The latter would be the same on another connection.
@@ -81,6 +115,12 @@ fn hyper_error<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e hyper::Error>
 
 fn is_tls(error: &(dyn Error + 'static)) -> bool {
     error.is::<rustls::Error>() || inner(error).is_some_and(is_tls)
+}
+
+/// Whether the peer refused the connection.
+fn is_closed(error: &(dyn Error + 'static)) -> bool {
+    let io = error.downcast_ref::<io::Error>().map(io::Error::kind);
+    io == Some(io::ErrorKind::ConnectionRefused) || inner(error).is_some_and(is_closed)
 }
 
 /// Whether the peer closed the connection.

@@ -39,11 +39,11 @@ const MAX_INTERIM: usize = 8;
 const INTERIM: &str = "more than 8 interim answers (1xx)";
 /// A connection that was used this recently is not about to be closed.
 const SURE: Duration = Duration::from_secs(1);
-const LATE: Broken = refused(Failure::Timeout);
-const MALFORMED: Broken = refused(Failure::Malformed);
+const LATE: Broken = silent(Stage::Unconnected, Failure::Timeout);
+const MALFORMED: Broken = silent(Stage::Refused, Failure::Malformed);
 
-const fn refused(failure: Failure) -> Broken {
-    Broken { stage: Stage::Refused, failure, reason: Cow::Borrowed("") }
+const fn silent(stage: Stage, failure: Failure) -> Broken {
+    Broken { stage, failure, reason: Cow::Borrowed("") }
 }
 
 #[derive(Debug)]
@@ -92,19 +92,29 @@ impl Connections {
         if let Some(credentials) = &self.credentials {
             explain::redact(|| credentials.clone());
         }
+        let mut is_lost = false;
         while let Some(connection) = self.kept(request.repeatable) {
             // The poller of this thread has already reported bytes that came before the request, but not those
             // of other threads' connections. A password requires certainty.
             connection.driver.begin(!request.repeatable || connection.home != thread_index());
             match self.ask(connection, request, deadline).await {
                 Err(Broken { stage: Stage::Unsent, .. }) => {}
-                Err(Broken { stage: Stage::Lost, .. }) if request.repeatable => break,
+                Err(Broken { stage: Stage::Lost, .. }) if request.repeatable => {
+                    is_lost = true;
+                    break;
+                }
                 other => return other,
             }
         }
-        let connection = Box::pin(timely(deadline, self.connect(deadline))).await.map_err(|_| LATE)??;
-        connection.driver.begin(false);
-        self.ask(connection, request, deadline).await
+        let anew = match Box::pin(timely(deadline, self.connect(deadline))).await {
+            Ok(Ok(connection)) => {
+                connection.driver.begin(false);
+                self.ask(connection, request, deadline).await
+            }
+            Ok(Err(broken)) => Err(broken),
+            Err(_) => Err(LATE),
+        };
+        if is_lost { anew.map_err(Broken::after_lost) } else { anew }
     }
 
     /// A request that is not repeatable needs a connection that was used a moment ago. Through a proxy it
@@ -159,7 +169,7 @@ impl Connections {
             .writev(false)
             .handshake(stream)
             .await;
-        let (sender, driver) = handshake.map_err(|error| Broken::in_exchange(&error))?;
+        let (sender, driver) = handshake.map_err(|error| Broken::unsent(&error))?;
         self.metrics.connections.add();
         let _open = CountGuard::new(&self.open);
         let (interim, extensions) = count_interim();

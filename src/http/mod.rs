@@ -43,6 +43,7 @@ use crate::observe::metrics::{Calls, ConnectionCounts, Metrics};
 use crate::observe::span;
 use crate::observe::warnings::RateLimitedWarnings;
 use broken::Broken;
+pub use broken::{NoReply, Stage};
 use connections::Connections;
 pub use pool::{set_thread_index, thread_count, thread_index};
 use proxy::Proxies;
@@ -162,13 +163,13 @@ impl Host {
     /// connection is closed.
     ///
     /// # Errors
-    /// The class of the failure.
+    /// The class of the failure, and whether the request was sent.
     pub async fn exchange(
         &self,
         request: &Request<'_>,
         calls: &Calls,
         deadline: Deadline,
-    ) -> Result<Reply, Failure> {
+    ) -> Result<Reply, NoReply> {
         let began = Instant::now();
         let outcome = match span::child() {
             None => self.exchange_uncounted(request, deadline).await,
@@ -187,38 +188,42 @@ impl Host {
         request: &Request<'_>,
         span: span::ClientSpan,
         deadline: Deadline,
-    ) -> Result<Reply, Failure> {
+    ) -> Result<Reply, NoReply> {
         let mut own = request.own.to_vec();
         own.extend(span.traceparent().map(|value| (TRACEPARENT, value)));
         let request = Request { own: &own, ..request.clone() };
         let outcome = self.exchange_uncounted(&request, deadline).await;
         let host = self.origin.host_str().unwrap_or_default();
         let origin = (self.origin.scheme(), host, self.origin.port_or_known_default());
-        span.end(request.method.as_str(), origin, outcome.as_ref().map(|reply| reply.status));
+        let status = outcome.as_ref().map(|reply| reply.status).map_err(|no_reply| &no_reply.failure);
+        span.end(request.method.as_str(), origin, status);
         outcome
     }
 
-    async fn exchange_uncounted(&self, request: &Request<'_>, deadline: Deadline) -> Result<Reply, Failure> {
+    async fn exchange_uncounted(&self, request: &Request<'_>, deadline: Deadline) -> Result<Reply, NoReply> {
+        let late = |failure| NoReply { failure, stage: Stage::Unsent };
         let _permit = match &self.permits {
             None => None,
             Some(permits) => match permits.try_acquire() {
                 Ok(permit) => Some(permit),
                 // The semaphore is never closed.
-                Err(_) => Box::pin(timely(deadline, permits.acquire())).await?.ok(),
+                Err(_) => Box::pin(timely(deadline, permits.acquire())).await.map_err(late)?.ok(),
             },
         };
         let outcome = match &self.connections {
             Ok(connections) => connections.exchange(request, deadline).await,
-            Err(why) => Err(Broken::refused(Failure::Connect, why.clone())),
+            Err(why) => {
+                Err(Broken { stage: Stage::Unconnected, ..Broken::refused(Failure::Connect, why.clone()) })
+            }
         };
         outcome.map_err(|broken| self.report(broken))
     }
 
     /// Reports a failure to `query --trace`, and to the log once a minute for each reason.
-    fn report(&self, broken: Broken) -> Failure {
-        let Broken { failure, reason, .. } = broken;
+    fn report(&self, broken: Broken) -> NoReply {
+        let Broken { stage, failure, reason } = broken;
         if reason.is_empty() {
-            return failure;
+            return NoReply { failure, stage };
         }
         explain::note(|| format!("no answer: {reason}"));
         let (target, class, reason) = (self.origin.origin().ascii_serialization(), failure.class(), &*reason);
@@ -227,7 +232,7 @@ impl Host {
         } else {
             debug!(target, class, reason, "trouble with a target");
         }
-        failure
+        NoReply { failure, stage }
     }
 }
 

@@ -52,7 +52,7 @@ impl LoginEntry {
         let Some(suppressed) = self.backend.health.note(failure) else { return };
         let (name, mechanism) = (self.settings.name.as_str(), login.mechanism.name());
         let (user, remote) = (login.credentials.user(), login.peer.client_ip.as_str());
-        let target = self.settings.url.origin().ascii_serialization();
+        let target = self.settings.upstream.origins();
         let duration_ms = u64::try_from(context.at.elapsed().as_millis()).unwrap_or(u64::MAX);
         let (source, session, request) = (context.source(), context.session_hex(), hex(context.id));
         let (class, failure) = (failure.class(), failure.to_string());

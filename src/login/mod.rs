@@ -82,7 +82,7 @@ impl LoginEntry {
         let backend = BackendSettings {
             component: Component::Login,
             name: &settings.name,
-            url: &settings.url,
+            upstream: &settings.upstream,
             method: "POST",
             headers: &settings.request.headers,
             own_headers: &[REQUEST_ID, CONTENT_LENGTH],
@@ -96,7 +96,7 @@ impl LoginEntry {
             penalties: Arc::clone(penalties),
             too_many_attempts: Mutex::default(),
             metrics: Arc::clone(http.metrics()),
-            path: path_of(&settings.url),
+            path: path_of(settings.upstream.url()),
             settings,
         }
     }
@@ -176,7 +176,7 @@ impl LoginEntry {
         let request = Request {
             method: Method::POST,
             path: self.path.clone(),
-            headers: &self.backend.headers,
+            headers: self.backend.headers(),
             own: &own,
             authorization: None,
             body: request::body(&self.settings, login, user, password),
@@ -187,7 +187,7 @@ impl LoginEntry {
         let refuses = |reply: &_| answer::refuses_our_token(&self.settings, reply);
         let ours = || Redactor::of_headers(&self.settings.request.headers);
         explain::note(|| {
-            let origin = self.settings.url.origin().ascii_serialization();
+            let origin = self.settings.upstream.url().origin().ascii_serialization();
             let path = shown::path(request.path.as_str());
             explain::redact(ours);
             explain::redact(|| path.redactor);
@@ -293,12 +293,13 @@ mod tests {
     use crate::lookup::PoolSettings;
     use crate::lookup::settings::RequestSettings;
     use crate::model::OnFailure;
+    use crate::upstream::settings::UpstreamSettings;
     use std::time::Duration;
 
     pub(super) fn settings() -> LoginSettings {
         LoginSettings {
             name: "smtp".to_owned(),
-            url: "http://127.0.0.1:1/auth".parse().expect("a URL"),
+            upstream: UpstreamSettings::one("http://127.0.0.1:1/auth"),
             request: RequestSettings {
                 headers: hyper::header::HeaderMap::new(),
                 compress_request: false,

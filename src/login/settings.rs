@@ -9,12 +9,12 @@ use ipnet::IpNet;
 use url::Url;
 
 use crate::document::{Entries, Kind, Refusal, Section, no_effect, size};
-use crate::http::settings::warn_of_plain_http;
 use crate::lookup::PoolSettings;
 use crate::lookup::settings::{self, Inherited, MIN_TIMEOUT, RequestSettings};
 use crate::lookup::value::Field;
 use crate::model::{LOGIN_BUDGET, OnFailure};
 use crate::oidc::{self, TokenSettings};
+use crate::upstream::settings::{self as upstream, UpstreamSettings};
 
 /// The range of `failure_delay`: after the longest, a denial still arrives before Postfix gives up.
 const FAILURE_DELAY: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(6);
@@ -26,8 +26,8 @@ const ON_FAILURE: &[(&str, OnFailure)] =
 pub struct LoginSettings {
     /// The entry's name.
     pub name: String,
-    /// `target`: http or https, with a host.
-    pub url: Url,
+    /// `target`, or `targets` and what says which of them is asked: http or https, with a host.
+    pub upstream: UpstreamSettings,
     /// What requests carry besides. The body of an answer is read by `fields` alone.
     pub request: RequestSettings,
     /// `timeout`, else `server.http_client.timeout`; at most 8 s.
@@ -73,7 +73,7 @@ impl LoginSettings {
     /// The URLs of its API and of its identity providers.
     pub fn urls(&self) -> impl Iterator<Item = &Url> {
         let clients = self.request.bearer.iter().chain(self.tokens.iter().map(|tokens| &tokens.client));
-        clients.map(|client| &client.configuration_uri).chain([&self.url])
+        clients.map(|client| &client.configuration_uri).chain(self.upstream.urls())
     }
 }
 
@@ -84,10 +84,11 @@ pub fn read(entries: &Entries<'_>, inherited: &Inherited) -> Vec<LoginSettings> 
 
 fn entry(name: &str, entry: &Section<'_>, inherited: &Inherited) -> Option<LoginSettings> {
     let is_grpc = settings::grpc(entry);
-    let url = settings::target(entry, None, !is_grpc).map(|(url, _)| url);
-    if let Some(url) = &url {
-        warn_of_plain_http(&entry.key("target"), url, "passwords");
+    let targets = settings::targets(entry, None, !is_grpc);
+    if let Some(targets) = &targets {
+        targets.warn_of_plain_http("passwords");
     }
+    let upstream = upstream::read(entry, targets.map(|targets| targets.in_order()));
     let request = settings::request(entry, true);
     let tokens = oidc::settings::tokens(entry);
     of_lookups(entry);
@@ -113,7 +114,7 @@ fn entry(name: &str, entry: &Section<'_>, inherited: &Inherited) -> Option<Login
         attempts: size(entry.key("sasl_attempts").count(0..=65_535).or(8)),
         pool: inherited.pool,
         // Last: a problem of this must not hide the others'.
-        url: url?,
+        upstream: upstream?,
     })
 }
 

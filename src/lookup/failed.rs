@@ -13,7 +13,7 @@ impl LookupEntry {
     pub(super) fn log(&self, failure: &Failure, lookup: LookupInput<'_>, context: &RequestContext) {
         let Some(suppressed) = self.backend.health.note(failure) else { return };
         let name = self.settings.name.as_str();
-        let target = self.settings.url.origin().ascii_serialization();
+        let target = self.settings.upstream.origins();
         let (class, duration_ms) = (failure.class(), millis(context.at));
         let failure = failure.to_string();
         let (source, session, request) = (context.source(), context.session_hex(), hex(context.id));

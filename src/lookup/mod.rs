@@ -86,7 +86,7 @@ impl LookupEntry {
         let backend = BackendSettings {
             component: settings.component(),
             name: &settings.name,
-            url: &settings.url,
+            upstream: &settings.upstream,
             method: settings.method.name(),
             headers: &settings.request.headers,
             own_headers: request::own_headers(&settings.kind),
@@ -100,7 +100,7 @@ impl LookupEntry {
             shared: SharedLookups::default(),
             refreshing: Arc::new(Semaphore::new((settings.pool.workers / 4).clamp(1, 64))),
             warnings: RateLimitedWarnings::default(),
-            path: path_of(&settings.url),
+            path: path_of(settings.upstream.url()),
             settings,
         }
     }
@@ -218,7 +218,7 @@ impl LookupEntry {
             explain::time("queue", queued);
             let _worker = worker?;
             explain::note(|| rendered.note(&self.settings));
-            let request = rendered.request(&self.backend.headers);
+            let request = rendered.request(self.backend.headers());
             let reply = self.backend.exchange(&request, deadline, |reply| reply.status == 401).await?;
             explain::note(|| format!("API: {} {}", reply.status, explain::shown(&reply.body)));
             answer::read(&self.settings, &reply)

@@ -47,7 +47,7 @@ pub(super) struct Rendered {
 impl Rendered {
     /// For `query --trace`. Headers may hold secrets: they are named only.
     pub(super) fn note(&self, settings: &LookupSettings) -> String {
-        let origin = settings.url.origin().ascii_serialization();
+        let origin = settings.upstream.url().origin().ascii_serialization();
         let own = self.headers.iter().map(|(name, _)| name);
         let own = own.filter(|name| !settings.request.headers.contains_key(*name));
         let names: Vec<_> = settings.request.headers.keys().chain(own).map(HeaderName::as_str).collect();
@@ -112,7 +112,7 @@ fn for_people(settings: &LookupSettings, input: Input<'_>) -> Result<(String, St
 fn parts(settings: &LookupSettings, input: Input<'_>) -> Result<[Shown; 2], Unsendable> {
     let path = match &settings.path {
         Some(template) => template.shown(input)?,
-        None => shown::path(&settings.url[Position::BeforePath..Position::AfterQuery]),
+        None => shown::path(&settings.upstream.url()[Position::BeforePath..Position::AfterQuery]),
     };
     let body = settings.payload.as_ref().map(|payload| payload.shown(input)).transpose()?;
     Ok([path, body.unwrap_or_default()])

@@ -133,7 +133,7 @@ impl ProviderHttp {
             body: form.body.into(),
             repeatable: form.repeatable,
         };
-        host.exchange(&request, calls, deadline).await
+        host.exchange(&request, calls, deadline).await.map_err(Failure::from)
     }
 
     /// The JSON object in an answer with status 200; anything else is logged. `what` names the request.

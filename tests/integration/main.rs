@@ -116,6 +116,7 @@ mod status_page;
 mod status_terminal;
 mod support;
 mod target_templates;
+mod targets;
 mod tls;
 mod unix_sockets_of_root;
 mod unsolicited_answers;

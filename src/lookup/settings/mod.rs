@@ -22,19 +22,19 @@ use hyper::header::AUTHORIZATION;
 use url::Url;
 
 use crate::document::{self, Entries, Section, no_effect};
-use crate::http::settings::warn_of_plain_http;
 use crate::lookup::template::{Names, Template};
 use crate::lookup::value::Field;
 use crate::model::LONGEST_BUDGET;
 use crate::observe::metrics::Component;
 use crate::oidc;
+use crate::upstream::settings::{self as upstream, UpstreamSettings};
 
 pub use bounds::{CacheSettings, PoolSettings, ServerCache, listener_pool, pool, server_cache};
 pub(crate) use grpc::grpc;
 pub use headers::RequestSettings;
 pub(crate) use headers::request;
 pub use kind::{Kind, MapSettings, PolicySettings, max_reply};
-pub(crate) use template::target;
+pub(crate) use template::targets;
 
 /// Shorter than any lookup.
 pub(crate) const MIN_TIMEOUT: Duration = Duration::from_millis(1);
@@ -70,9 +70,10 @@ pub struct LookupSettings {
     pub kind: Kind,
     /// `method`.
     pub method: Method,
-    /// `target`: http or https, with a host. If `path` is set, it replaces path and query.
-    pub url: Url,
-    /// The path and query of `target` if they hold insertions.
+    /// `target`, or `targets` and what says which of them is asked: http or https, with a host. If `path` is
+    /// set, it replaces path and query.
+    pub upstream: UpstreamSettings,
+    /// The path and query of the targets if they hold insertions.
     pub path: Option<Template>,
     /// What requests carry besides.
     pub request: RequestSettings,
@@ -101,9 +102,9 @@ pub struct LookupSettings {
 }
 
 impl LookupSettings {
-    /// The URLs of its API and of its identity provider.
+    /// The URLs of its targets and of its identity provider.
     pub fn urls(&self) -> impl Iterator<Item = &Url> {
-        self.request.bearer.iter().map(|client| &client.configuration_uri).chain([&self.url])
+        self.request.bearer.iter().map(|client| &client.configuration_uri).chain(self.upstream.urls())
     }
 
     /// What kind of entry this is.
@@ -159,7 +160,7 @@ pub enum Absent {
 /// Reads the entry `name`.
 fn entry(name: &str, entry: &Section<'_>, names: Names, inherited: &Inherited) -> Option<LookupSettings> {
     of_logins(entry);
-    let target = template::target(entry, Some(names), true);
+    let targets = template::targets(entry, Some(names), true);
     let method = entry.key("method").choice(&[("POST", Method::Post), ("GET", Method::Get)]).or(Method::Post);
     let request = request(entry, method == Method::Post);
     let payload = template::payload(entry, method, names, &request.headers);
@@ -169,14 +170,15 @@ fn entry(name: &str, entry: &Section<'_>, names: Names, inherited: &Inherited) -
     if !error_field.is_set() {
         no_effect([no_error_value.key.clone()], "without `error_field`");
     }
-    let path = target.as_ref().and_then(|(_, path)| path.as_ref());
+    let path = targets.as_ref().and_then(|targets| targets.path.as_ref());
     let recipient_delimiter =
         template::recipient_delimiter(entry, path, payload.as_ref().and_then(Option::as_ref));
-    if let Some((url, _)) = &target
+    if let Some(targets) = &targets
         && (request.bearer.is_some() || request.headers.contains_key(AUTHORIZATION))
     {
-        warn_of_plain_http(&entry.key("target"), url, "credentials");
+        targets.warn_of_plain_http("credentials");
     }
+    let upstream = upstream::read(entry, targets.as_ref().map(template::Targets::in_order));
     let status_code = status_code(entry);
     let timeout = entry.key("timeout").duration(MIN_TIMEOUT..=LONGEST_BUDGET);
     Some(LookupSettings {
@@ -199,8 +201,8 @@ fn entry(name: &str, entry: &Section<'_>, names: Names, inherited: &Inherited) -
         // Last: a problem of these must not hide the others'.
         value_field: Field::parse_or_whole(&value_field?),
         payload: payload?,
-        url: target.as_ref()?.0.clone(),
-        path: target?.1,
+        upstream: upstream?,
+        path: targets?.path,
     })
 }
 

@@ -2,14 +2,21 @@
 //!
 //! An error in a template is reported at its own place, not at the beginning of the text.
 
+use std::ops::RangeInclusive;
+
 use hyper::header::{CONTENT_TYPE, HeaderMap};
 use url::Url;
 
 use super::Method;
 use crate::document::{Key, Section, not_dumped};
-use crate::http::settings::{plain_url, shown};
+use crate::http::path_of;
+use crate::http::settings::{plain_url, shown, warn_of_plain_http};
 use crate::lookup::template::path::has_dots;
 use crate::lookup::template::{Error, Names, Template};
+use crate::upstream::settings::{MAX_TARGETS, TargetSettings};
+
+/// How many `targets` there may be.
+const TARGETS: RangeInclusive<usize> = 2..=MAX_TARGETS;
 
 /// Reads `payload`; `Some(None)` for a GET, which has none.
 pub(super) fn payload(
@@ -51,7 +58,8 @@ pub(super) fn recipient_delimiter(
         return delimiters;
     }
     let strips = |template: Option<&Template>| template.is_some_and(Template::strips_extensions);
-    let user = strips(target).then_some("target").or(strips(payload).then_some("payload"));
+    let urls = if entry.key("targets").is_set() { "targets" } else { "target" };
+    let user = strips(target).then_some(urls).or(strips(payload).then_some("payload"));
     match user {
         Some(name) if delimiters.is_empty() => {
             let told = entry.key(name).error("`strip_extension` needs the entry's `recipient_delimiter`");
@@ -67,19 +75,108 @@ pub(super) fn recipient_delimiter(
     delimiters
 }
 
-/// Reads `target`: the URL, and the template of its path and query if they have insertions, which may
-/// use `names`. The URL then ends with its `/`. A login's target has no insertions.
-pub(crate) fn target(
-    entry: &Section<'_>,
+/// `target` or `targets` of an entry.
+pub(crate) struct Targets<'d> {
+    /// In the order of the file, each with its key.
+    all: Vec<(Key<'d>, TargetSettings)>,
+    /// The path and query of all of them, if they hold insertions.
+    pub(crate) path: Option<Template>,
+}
+
+impl Targets<'_> {
+    /// Warns of targets without TLS beyond this host; `what` could be read on the way.
+    pub(crate) fn warn_of_plain_http(&self, what: &str) {
+        self.all.iter().for_each(|(key, target)| warn_of_plain_http(key, &target.url, what));
+    }
+
+    /// In the order in which they are asked: those that are `backup` are the last ones.
+    pub(crate) fn in_order(&self) -> Vec<TargetSettings> {
+        let targets = || self.all.iter().map(|(_, target)| target);
+        let (backups, others) =
+            (targets().filter(|one| one.is_backup), targets().filter(|one| !one.is_backup));
+        others.chain(backups).cloned().collect()
+    }
+}
+
+/// Reads `target`, or `targets`: the URLs, and the template of their path and query if they have insertions,
+/// which may use `names`. The URLs then end with their `/`. A login's target has no insertions.
+pub(crate) fn targets<'d>(
+    entry: &Section<'d>,
     names: Option<Names>,
     is_required: bool,
-) -> Option<(Url, Option<Template>)> {
-    let key = entry.key("target");
-    let target = key.text().shown(|text| shown(text));
+) -> Option<Targets<'d>> {
+    let (one, several) = Key::nearer(entry.key("target"), entry.key("targets"));
+    // All keys are read, whatever is wrong with one of them.
+    let items: Vec<_> = several.texts_or_sections("Target").into_iter().map(item).collect();
+    let target = one.text().shown(|text| shown(text));
+    if several.is_set() {
+        if one.is_set() {
+            several.error("`target` is given as well; only one of them can hold");
+            return None;
+        }
+        return listed(&several, items, names);
+    }
     let text = if is_required { target.required() } else { target.get() }?;
+    let (url, path) = parsed(&one, &text, names)?;
+    Some(Targets { all: vec![(one, TargetSettings { url, is_backup: false })], path })
+}
+
+/// An item of `targets`: the key of its URL, the URL, and whether it is a backup.
+type Item<'d> = (Key<'d>, String, bool);
+
+/// Reads an item of `targets`: a URL, or a block.
+fn item<'d>((item, block): (Key<'d>, Option<Section<'d>>)) -> Option<Item<'d>> {
+    match block {
+        None => Some((item.clone(), item.text().shown(|text| shown(text)).get()?, false)),
+        Some(block) => {
+            let is_backup = block.key("backup").flag().or(false);
+            let url = block.key("url").text().shown(|text| shown(text)).required();
+            Some((block.key("url"), url?, is_backup))
+        }
+    }
+}
+
+/// Checks the items of `targets`, of which those that cannot be read are missing.
+fn listed<'d>(list: &Key<'d>, items: Vec<Option<Item<'d>>>, names: Option<Names>) -> Option<Targets<'d>> {
+    if !TARGETS.contains(&items.len()) {
+        list.error(format!("must hold {} to {MAX_TARGETS} targets", TARGETS.start()))
+            .hint("the URL of a single one is `target`");
+        return None;
+    }
+    let count = items.len();
+    let read = items.into_iter().flatten().filter_map(|(key, text, is_backup)| {
+        let (url, path) = parsed(&key, &text, names)?;
+        Some((key, TargetSettings { url, is_backup }, path))
+    });
+    let read: Vec<_> = read.collect();
+    let (_, first, path) = read.first()?;
+    let (first_path, path) = (path_of(&first.url), path.clone());
+    let (mut all, mut is_good) = (Vec::new(), read.len() == count);
+    for (key, target, own) in read {
+        let message = if (path_of(&target.url), &own) != (first_path.clone(), &path) {
+            Some(
+                "the path and the query must be those of the first target: all of them get the same requests",
+            )
+        } else if all.iter().any(|(_, other): &(_, TargetSettings)| other.url.origin() == target.url.origin())
+        {
+            Some("this host and port is in the list already")
+        } else {
+            None
+        };
+        is_good &= message.is_none();
+        message.into_iter().for_each(|message| drop(key.error(message)));
+        all.push((key, target));
+    }
+    if all.iter().all(|(_, target)| target.is_backup) {
+        list.warning("every target is `backup`, which has no effect then");
+    }
+    is_good.then_some(Targets { all, path })
+}
+
+fn parsed(key: &Key<'_>, text: &str, names: Option<Names>) -> Option<(Url, Option<Template>)> {
     match (text.find("{{"), names) {
-        (None, _) => checked(&key, &text).map(|url| (url, None)),
-        (Some(insertion), Some(names)) => with_insertions(&key, &text, insertion, names),
+        (None, _) => checked(key, text).map(|url| (url, None)),
+        (Some(insertion), Some(names)) => with_insertions(key, text, insertion, names),
         (Some(_), None) => {
             key.error("the target of a login holds no insertions: the request is in the body");
             None

@@ -40,7 +40,7 @@ fn an_entry_takes_and_takes_back() {
         ["a", "b", "c"].iter().map(|name| own.request.headers[*name].to_str().expect("text")).collect();
     assert_eq!(names, ["1", "3", "4"]);
     assert_eq!((own.cache.fresh, own.cache.negative), (Duration::ZERO, Duration::from_secs(3)));
-    assert_eq!(none.url.host_str(), Some("other.localhost"));
+    assert_eq!(none.upstream.url().host_str(), Some("other.localhost"));
     assert_eq!(none.cache.negative, Duration::ZERO);
     assert!(!none.request.headers.contains_key("a"));
 }

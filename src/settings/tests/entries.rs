@@ -46,7 +46,8 @@ fn a_target_may_hold_insertions_in_path_and_query() {
     for target in ["http://h/u/{{ .Key | urlencode }}", "http://h:81?k={{ .Key | urlencode }}&x=%20"] {
         let config = good(&get(target));
         let map = &config.maps[0];
-        assert_eq!((map.url.host_str(), map.url.path(), map.url.query()), (Some("h"), "/", None), "{target}");
+        let url = map.upstream.url();
+        assert_eq!((url.host_str(), url.path(), url.query()), (Some("h"), "/", None), "{target}");
         assert!(map.path.is_some() && map.payload.is_none());
     }
     assert!(good(&get("http://h/u?k=1")).maps[0].path.is_none());

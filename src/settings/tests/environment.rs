@@ -141,7 +141,7 @@ fn the_longest_entry_name_is_meant() {
     let warned = said(&text, &[("PFXHTTP_SOCKET_MAPS_A_CACHE_TIMEOUT", "5s")]);
     assert_eq!(warned, "");
     let config = good_under(&text, &[("PFXHTTP_SOCKET_MAPS_A_B_TARGET", "http://i/")]);
-    let hosts: Vec<_> = config.maps.iter().filter_map(|map| map.url.host_str()).collect();
+    let hosts: Vec<_> = config.maps.iter().filter_map(|map| map.upstream.url().host_str()).collect();
     assert_eq!(hosts, ["localhost", "localhost", "i"]);
 }
 

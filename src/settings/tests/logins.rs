@@ -41,7 +41,7 @@ fn tokens(keys: &str) -> TokenSettings {
 #[test]
 fn a_login_needs_its_target_alone() {
     let login = settings("");
-    assert_eq!((login.name.as_str(), login.url.as_str()), ("l", "http://127.9.9.9/auth"));
+    assert_eq!((login.name.as_str(), login.upstream.url().as_str()), ("l", "http://127.9.9.9/auth"));
     assert_eq!(login.request.headers["content-type"], "application/json");
     assert_eq!(login.request.headers.len(), 1);
     assert!(!login.request.compress_request && !login.request.compress_response);

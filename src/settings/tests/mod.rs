@@ -12,6 +12,7 @@ mod seed;
 mod server;
 mod shown;
 mod syntaxes;
+mod targets;
 
 use std::path::Path;
 use std::time::Duration;

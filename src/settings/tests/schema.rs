@@ -18,6 +18,7 @@ const WORDS: Words = Words {
         ("Map", "An entry of `socket_maps`."),
         ("Policy", "An entry of `policy_services`."),
         ("SaslOidc", "`sasl_oidc_auth`."),
+        ("Target", "An item of `targets`."),
         ("WorkerPool", "`worker_pool`, of `server` or of a listener."),
     ],
     former: &[("backend_oidc_auth", "oidc_auth")],

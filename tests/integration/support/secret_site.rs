@@ -62,9 +62,9 @@ pub(crate) fn repeating(request: &Request) -> Reply {
 pub(crate) const KEYS: [&str; 7] = ["k", "k-401", "k-407", "k-500", "k-error", "k-nonsense", "bad key"];
 
 /// The maps, and those whose API cannot be reached.
-pub(crate) const MAPS: [&str; 13] = [
+pub(crate) const MAPS: [&str; 14] = [
     "query", "inserted", "json", "form", "basic", "filed", "variable", "secret", "posted", "told", "keyed",
-    "secure", "raw",
+    "secure", "raw", "several",
 ];
 pub(crate) const LOST: [&str; 2] = ["refused", "strange"];
 pub(crate) const POLICIES: [&str; 2] = ["checks", "filed_checks"];
@@ -120,6 +120,12 @@ impl Planted {
         fs::write(&file, format!("{before}{secret}\n")).expect("a file");
         fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).expect("its owner may");
         file.display().to_string()
+    }
+
+    /// `targets` of an API that is away, and of one that answers at `path`, which may have a query.
+    fn targets(&self, path: &str) -> String {
+        let away = format!("http://{}{path}", self.nobody.address());
+        format!("targets: [\"{away}\", {{url: \"{}\"}}]", self.api.url(path))
     }
 
     /// A private key in a file; returns the file's name.
@@ -191,6 +197,9 @@ impl Planted {
             format!(r#"payload: '{{"api": "{}", "key": "{{{{ .Key }}}}"}}'"#, self.plant("Map.payload"));
         let form = self.plant_encoded("Map.payload");
         let form = format!("payload: \"token={form}&key={{{{ .Key | urlencode }}}}\"");
+        let item = self.plant_encoded("Target.url");
+        let several = format!("/map?a={}&b={item}", self.plant_encoded("Map.targets"));
+        let several = self.targets(&several);
         let target = format!("target: \"{}\"", self.api.url("/map"));
         let basic = format!("http_auth_basic: \"joe:{}\"", self.plant("Map.http_auth_basic"));
         let filed =
@@ -203,6 +212,7 @@ impl Planted {
             .map_of("raw", &["method: GET", &raw])
             .map_of("json", &[&target, &json])
             .map_of("form", &[&target, &form])
+            .map_of("several", &["payload: '{\"key\": \"{{ .Key }}\"}'", &several])
             .map("basic", &url, &[&basic])
             .map("filed", &url, &[&filed])
             .map("variable", &url, &["http_auth_basic: \"joe:of-the-file\""])
@@ -247,10 +257,13 @@ impl Planted {
         let basic = format!("http_auth_basic: \"joe:{}\"", self.plant("Policy.http_auth_basic"));
         let file = self.plant_file("Policy.http_auth_basic_file", "joe:");
         let file = format!("http_auth_basic_file: \"{file}\"");
+        let several = self.plant_encoded("Policy.targets");
+        let several = self.targets(&format!("/policy?key={several}"));
+        let filed = ["payload: '{{ .Key }}'", "value_field: action", "timeout: 1s", &file, &several];
         let url = self.api.url("/policy");
         config
             .policy_of("checks", &[&target, &payload, &bearer, "value_field: action", "timeout: 1s"])
-            .policy("filed_checks", &url, &[&file, "timeout: 1s"])
+            .policy_of("filed_checks", &filed)
             .policy("basic_checks", &url, &[&basic])
     }
 
@@ -258,6 +271,8 @@ impl Planted {
         let uri = self.provider.configuration_uri();
         let target = self.plant_encoded("Login.target");
         let target = self.api.url(&format!("/login?key={target}"));
+        let several = self.plant_encoded("Login.targets");
+        let several = self.targets(&format!("/login?key={several}"));
         let basic = format!("http_auth_basic: \"joe:{}\"", self.plant("Login.http_auth_basic"));
         let file = self.plant_file("Login.http_auth_basic_file", "joe:");
         let file = format!("http_auth_basic_file: \"{file}\"");
@@ -276,7 +291,19 @@ impl Planted {
         let key = block("g", &format!("private_key_file: \"{key}\""));
         config
             .login("users", &target, &["timeout: 1s", &basic, &secret])
-            .login("filed_users", &self.api.url("/login"), &["timeout: 1s", &file, &header, &secret_file])
+            .login_of(
+                "filed_users",
+                &[
+                    &several,
+                    "failure_delay: 0s",
+                    "sasl_penalty: false",
+                    "sasl_attempts: 0",
+                    "timeout: 1s",
+                    &file,
+                    &header,
+                    &secret_file,
+                ],
+            )
             .login("keyed_users", &self.api.url("/login"), &["timeout: 1s", &key])
     }
 }

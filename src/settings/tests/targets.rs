@@ -1,0 +1,90 @@
+//! `targets`: what is read, what is inherited, and what is refused.
+
+use super::*;
+
+/// A map with these lines.
+fn map(lines: &str) -> String {
+    format!("socket_maps:\n  m:\n    {lines}\n    method: GET\n    value_field: v\n")
+}
+
+/// The URLs in the order in which they are asked.
+fn urls(config: &Configuration) -> Vec<&str> {
+    config.maps[0].upstream.urls().map(url::Url::as_str).collect()
+}
+
+#[test]
+fn targets_are_urls_or_blocks_and_a_backup_is_the_last() {
+    let text = map("targets: [{url: 'http://a/x', backup: true}, 'http://b/x', {url: 'https://c/x'}]");
+    let config = good(&text);
+    assert_eq!(urls(&config), ["http://b/x", "https://c/x", "http://a/x"]);
+    assert!(config.maps[0].path.is_none());
+    let config =
+        good(&map("targets: ['http://a/{{ .Key | urlencode }}', 'http://b:81/{{ .Key | urlencode }}']"));
+    assert_eq!(urls(&config), ["http://a/", "http://b:81/"]);
+    assert!(config.maps[0].path.is_some());
+    assert_eq!(urls(&good(&map("target: 'http://a/x'"))), ["http://a/x"]);
+    let variables = [("PFXHTTP_SOCKET_MAPS_M_TARGETS".to_owned(), "http://c/x,http://d/x".to_owned())];
+    let text = map("targets: ['http://a/', 'http://b/']");
+    let read = parse_as(Path::new("pfxhttp.yml"), &text, options(Syntax::Yaml, &variables));
+    let (config, _) = read.unwrap_or_else(|problems| panic!("{}", shown(&problems)));
+    assert_eq!(urls(&config), ["http://c/x", "http://d/x"]);
+}
+
+#[test]
+fn the_nearer_one_of_target_and_targets_holds() {
+    let with = |defaults: &str, own: &str| {
+        format!("socket_maps:\n  defaults: {{{defaults}}}\n  m: {{{own}, method: GET, value_field: v}}\n")
+    };
+    let (one, two) = ("target: 'http://a/'", "targets: ['http://b/', 'http://c/']");
+    assert_eq!(urls(&good(&with(one, two))), ["http://b/", "http://c/"]);
+    assert_eq!(urls(&good(&with(two, one))), ["http://a/"]);
+    super::one(
+        &with("timeout: 1s", &format!("{one}, {two}")),
+        "socket_maps.m.targets: `target` is given as well; only one of them can hold",
+    );
+}
+
+#[test]
+fn what_is_wrong_with_a_list_of_targets_is_said_at_its_place() {
+    for (lines, expected) in [
+        (
+            "targets: []",
+            "socket_maps.m.targets: must hold 2 to 8 targets (the URL of a single one is `target`)",
+        ),
+        ("targets: ['http://a/']", "socket_maps.m.targets: must hold 2 to 8 targets"),
+        ("targets: ['http://a/', 5]", "socket_maps.m.targets[1]: expected a string, found a number"),
+        ("targets: ['http://a/', {backup: true}]", "socket_maps.m.targets[1]: `url` is missing"),
+        (
+            "targets: ['http://a/x', 'http://b/y']",
+            "socket_maps.m.targets[1]: the path and the query must be those",
+        ),
+        (
+            "targets: ['http://a/x', 'http://b/x?k=1']",
+            "socket_maps.m.targets[1]: the path and the query must",
+        ),
+        (
+            "targets: ['http://a/{{ .Key | raw }}', 'http://b/{{ .Key | urlencode }}']",
+            "socket_maps.m.targets[1]: the path and the query must",
+        ),
+        (
+            "targets: ['http://a/x', {url: 'http://a:80/x'}]",
+            "socket_maps.m.targets[1].url: this host and port is in the list already",
+        ),
+        (
+            "targets: ['http://a/', 'http://u:pw@b/']",
+            "socket_maps.m.targets[1]: the URL must not hold a user name",
+        ),
+        ("target: 'http://a/'\n    balance: first", "socket_maps.m.balance: has no effect without `targets`"),
+        ("targets: ['http://a/', {url: 'http://b/', bakcup: true}]", "unknown key (did you mean `backup`?)"),
+    ] {
+        super::one(&map(lines), expected);
+    }
+    let nine: Vec<_> = (0..9).map(|number| format!("'http://h{number}/'")).collect();
+    super::one(&map(&format!("targets: [{}]", nine.join(", "))), "must hold 2 to 8 targets");
+}
+
+#[test]
+fn a_login_warns_of_each_target_without_tls() {
+    let text = "dovecot_sasl:\n  l:\n    targets: ['https://a/x', 'http://b/x', 'http://localhost/x']\n";
+    super::one(text, "dovecot_sasl.l.targets[1]: passwords go over the network without TLS");
+}
