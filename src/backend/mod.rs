@@ -10,6 +10,7 @@ mod service_time;
 pub(crate) mod worker_pool;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::header::{HeaderMap, HeaderName};
 
@@ -20,8 +21,8 @@ use crate::observe::explain;
 use crate::observe::metrics::Component;
 use crate::observe::redact::Redactor;
 use crate::oidc::{Bearer, ClientSettings, Oidc, Token};
-use crate::upstream::Upstream;
 use crate::upstream::settings::UpstreamSettings;
+use crate::upstream::{Owner, Upstream};
 use health::Health;
 use worker_pool::WorkerPool;
 
@@ -46,21 +47,45 @@ pub(crate) struct BackendSettings<'s> {
     /// Headers that each request sets itself.
     pub(crate) own_headers: &'s [HeaderName],
     pub(crate) bearer: Option<&'s ClientSettings>,
+    pub(crate) timeout: Duration,
+    /// The statuses that are answers to this entry.
+    pub(crate) expected: &'s [u16],
     pub(crate) workers: usize,
     pub(crate) queue: usize,
 }
 
 impl Backend {
-    /// The API of `settings`, reached through `http`, with tokens from `oidc`.
-    pub(crate) fn new(settings: BackendSettings<'_>, http: &Http, oidc: &Oidc) -> Self {
-        let BackendSettings { component, name, upstream, headers, own_headers, .. } = settings;
-        let calls = http.metrics().calls(component, name, settings.method);
+    /// The API of `settings`, reached through `http`, with tokens from `oidc`; `before` is that of the
+    /// configuration before.
+    pub(crate) fn new(
+        settings: BackendSettings<'_>,
+        http: &Http,
+        oidc: &Oidc,
+        before: Option<&Self>,
+    ) -> Self {
+        let BackendSettings { component, name, upstream, .. } = settings;
+        let owner = Owner {
+            kind: component,
+            name,
+            method: settings.method,
+            headers: settings.headers,
+            own_headers: settings.own_headers,
+            timeout: settings.timeout,
+            expected: settings.expected,
+        };
         Self {
-            upstream: Upstream::new(upstream, component, headers, own_headers, calls, http),
+            upstream: Upstream::new(upstream, owner, http, before.map(|before| &before.upstream)),
             bearer: settings.bearer.map(|bearer| oidc.bearer(bearer)),
             pool: WorkerPool::new(settings.workers, settings.queue),
             health: Health::new(name, upstream.origins(), http.metrics().failures(component, name)),
         }
+    }
+
+    /// Each target, and whether it is up; nothing if there is one alone.
+    pub(crate) fn targets(&self) -> Vec<(String, bool)> {
+        let all: Vec<_> =
+            self.upstream.standings().map(|(target, is_up)| (target.to_owned(), is_up)).collect();
+        if all.len() > 1 { all } else { Vec::new() }
     }
 
     /// The headers of every request.

@@ -170,12 +170,13 @@ impl Broker {
         let lookups = |settings: &[LookupSettings], before: Option<&Entries<LookupEntry>>| {
             let entries = settings.iter().map(|settings| {
                 let old = before.and_then(|before| before.get(&settings.name)).map(|old| &old.entry);
+                let before = old.map(|old| &**old);
                 let entry = match old.filter(|old| old.settings == *settings) {
                     Some(old) if keeps_http => Arc::clone(old),
                     old => {
                         let new = || cache.entry_cache(settings, metrics);
                         let cache = old.map_or_else(new, |old| old.cache.clone());
-                        Arc::new(LookupEntry::new(settings.clone(), http, oidc, cache))
+                        Arc::new(LookupEntry::new(settings.clone(), http, oidc, cache, before))
                     }
                 };
                 let rows = rows(settings.component(), Some(&settings.name));
@@ -187,7 +188,10 @@ impl Broker {
             let old = before.and_then(|before| before.logins.get(&settings.name)).map(|old| &old.entry);
             let entry = match old.filter(|old| keeps_http && old.settings == *settings) {
                 Some(old) => Arc::clone(old),
-                None => Arc::new(LoginEntry::new(settings.clone(), http, oidc, penalties)),
+                None => {
+                    let before = old.map(|old| &**old);
+                    Arc::new(LoginEntry::new(settings.clone(), http, oidc, penalties, before))
+                }
             };
             let rows = rows(Component::Login, Some(&settings.name));
             (settings.name.clone(), CountedEntry { entry, rows })

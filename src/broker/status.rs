@@ -28,8 +28,13 @@ impl Broker {
     pub(crate) fn load(&self) -> Load {
         let queues = self.entries(|_, entry| entry.backend.pool.queue(), |entry| entry.backend.pool.queue());
         let queues = queues.into_iter().map(|(kind, name, queue)| (kind, name.to_owned(), queue)).collect();
+        let targets = self.entries(|_, entry| entry.backend.targets(), |entry| entry.backend.targets());
+        let targets = targets.into_iter().flat_map(|(kind, name, targets)| {
+            targets.into_iter().map(move |(target, is_up)| (kind, name.to_owned(), target, is_up))
+        });
+        let targets = targets.collect();
         let (cached, cached_bytes) = self.shared.cache.size();
-        Load { queues, pools: self.shared.http.pools(), cached, cached_bytes }
+        Load { queues, targets, pools: self.shared.http.pools(), cached, cached_bytes }
     }
 
     /// The status of all entries without their traffic, of the cache and the connections. This may take

@@ -93,6 +93,19 @@ impl<'d> Key<'d> {
         self.as_section(definition)
     }
 
+    /// The same, if the value may be `false` instead: then there is none. A block inherits nothing from behind
+    /// a `false`.
+    #[must_use]
+    pub fn section_or_off(&self, definition: &'static str) -> Option<Section<'d>> {
+        self.define(Kind::BlockOrOff(definition), definition, self.path().to_string());
+        if self.node().is_some_and(is_off) {
+            self.note_set(false.into());
+            return None;
+        }
+        let layers = self.layers.iter().take_while(|layer| !layer.node.is_some_and(is_off)).cloned();
+        Some(Self::new(self.block.clone(), self.name, layers.collect()).as_section(definition))
+    }
+
     /// The blocks of the list that this key holds. One that is empty or no block is reported.
     #[must_use]
     pub fn sections(&self, definition: &'static str) -> Vec<Section<'d>> {
@@ -186,6 +199,14 @@ impl<'d> Key<'d> {
         if let Some(record) = &self.document().record {
             record.borrow_mut().define(definition, label);
         }
+    }
+}
+
+fn is_off(node: &Node) -> bool {
+    match &node.value {
+        Value::Boolean(is_on) => !is_on,
+        Value::Text { text, .. } => text == "false",
+        _ => false,
     }
 }
 

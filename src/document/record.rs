@@ -30,6 +30,8 @@ pub enum Kind {
     Block(&'static str),
     /// A list of blocks.
     Blocks(&'static str),
+    /// A block of this definition, or `false`.
+    BlockOrOff(&'static str),
     /// A list of texts and blocks.
     TextsOrBlocks(&'static str),
     /// Blocks by name, which inherit from the one that is named `defaults`.

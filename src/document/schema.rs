@@ -92,6 +92,7 @@ fn one(kind: &Kind) -> Value {
         Kind::Pairs(kind) => json!({"type": ["object"], "additionalProperties": one(kind)}),
         Kind::Block(name) => of_block(name),
         Kind::Blocks(name) => json!({"type": ["array"], "items": of_block(name)}),
+        Kind::BlockOrOff(name) => json!({"anyOf": [of_block(name), {"enum": [false, "false"]}]}),
         Kind::TextsOrBlocks(name) => {
             json!({"type": ["array"], "items": {"anyOf": [one(&Kind::Text), of_block(name)]}})
         }

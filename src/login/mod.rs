@@ -77,8 +77,15 @@ impl Decision {
 }
 
 impl LoginEntry {
-    /// The entry of `settings`, behind what all entries share.
-    pub(crate) fn new(settings: LoginSettings, http: &Http, oidc: &Oidc, penalties: &Arc<Penalties>) -> Self {
+    /// The entry of `settings`, behind what all entries share; `before` is that of the configuration before.
+    pub(crate) fn new(
+        settings: LoginSettings,
+        http: &Http,
+        oidc: &Oidc,
+        penalties: &Arc<Penalties>,
+        before: Option<&Self>,
+    ) -> Self {
+        let expected = [&[settings.status_code], &settings.denied_status[..]].concat();
         let backend = BackendSettings {
             component: Component::Login,
             name: &settings.name,
@@ -87,11 +94,13 @@ impl LoginEntry {
             headers: &settings.request.headers,
             own_headers: &[REQUEST_ID, CONTENT_LENGTH],
             bearer: settings.request.bearer.as_ref(),
+            timeout: settings.timeout,
+            expected: &expected,
             workers: settings.pool.workers,
             queue: settings.pool.queue,
         };
         Self {
-            backend: Backend::new(backend, http, oidc),
+            backend: Backend::new(backend, http, oidc, before.map(|before| &before.backend)),
             verifier: settings.tokens.as_ref().map(|tokens| oidc.verifier(tokens)),
             penalties: Arc::clone(penalties),
             too_many_attempts: Mutex::default(),

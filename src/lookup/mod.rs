@@ -81,8 +81,15 @@ pub(crate) struct LookupEntry {
 }
 
 impl LookupEntry {
-    /// The API of `settings`, with its part of the cache.
-    pub(crate) fn new(settings: LookupSettings, http: &Http, oidc: &Oidc, cache: EntryCache) -> Self {
+    /// The API of `settings`, with its part of the cache; `before` is the entry in the configuration before.
+    pub(crate) fn new(
+        settings: LookupSettings,
+        http: &Http,
+        oidc: &Oidc,
+        cache: EntryCache,
+        before: Option<&Self>,
+    ) -> Self {
+        let expected = settings.expected();
         let backend = BackendSettings {
             component: settings.component(),
             name: &settings.name,
@@ -91,11 +98,13 @@ impl LookupEntry {
             headers: &settings.request.headers,
             own_headers: request::own_headers(&settings.kind),
             bearer: settings.request.bearer.as_ref(),
+            timeout: settings.timeout,
+            expected: &expected,
             workers: settings.pool.workers,
             queue: settings.pool.queue,
         };
         Self {
-            backend: Backend::new(backend, http, oidc),
+            backend: Backend::new(backend, http, oidc, before.map(|before| &before.backend)),
             cache,
             shared: SharedLookups::default(),
             refreshing: Arc::new(Semaphore::new((settings.pool.workers / 4).clamp(1, 64))),

@@ -1,35 +1,59 @@
 //! The targets of an entry: which one is asked, and whether a request goes on to the next one.
 //!
-//! A request that was not sent at all may go to any other target. A lookup in a map may be repeated, so it also
-//! moves on if its try fails after it was sent. A policy request may be counted twice by an API that sees
-//! it twice, and a password is sent once: these stay where they were sent.
+//! | file | |
+//! |---|---|
+//! | `rule` | what goes to the next target, and what a try says about the target that it asked |
+//! | `breaker` | whether a target may be asked |
+//! | `budget` | how many requests may be sent to a second target after a first one has seen them |
 //!
-//! All tries share one deadline. A map's try gets half of the remaining time as long as there is another target.
-//! A login makes at most two connections that do not come about in time (2 s each), which leaves it half
-//! of its time.
+//! All tries of a request share one deadline. A map's try gets half of the remaining time as long as another
+//! target is up. A login makes at most two connections that do not come about in time (2 s each), which
+//! leaves it half of its time.
+//!
+//! If no target is up, all are asked as if they were: a breaker spares a target, and fails no request.
 
+mod breaker;
+mod budget;
+mod rule;
 pub(crate) mod settings;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use hyper::header::{HeaderMap, HeaderName};
+use tracing::{info, warn};
 
 use crate::http::{Headers, Host, Http, NoReply, Reply, Request, Stage};
 use crate::model::{Deadline, Failure};
 use crate::observe::explain;
-use crate::observe::metrics::{Calls, Component};
-use settings::UpstreamSettings;
+use crate::observe::metrics::{Calls, Component, Moves};
+use crate::observe::warnings::RateLimitedWarning;
+use breaker::{Breaker, Change, Standing, Trial};
+use budget::Budget;
+use rule::{Says, Then};
+use settings::{RetrySettings, UpstreamSettings};
 
 /// How many connections of a login may fail by their time limit.
 const LOGIN_CONNECTS: usize = 2;
+/// The time limit of a connection without a request, which must stay open for a moment.
+const REACH: Duration = Duration::from_secs(3);
 
 /// The targets of one entry.
 #[derive(Debug)]
 pub(crate) struct Upstream {
+    name: String,
     /// In the order in which they are asked; never empty.
     targets: Box<[Target]>,
     kind: Component,
+    /// The statuses that are answers to this entry.
+    expected: Box<[u16]>,
+    /// The shortest time after which a try without an answer speaks against its target.
+    patience: Duration,
+    retry: RetrySettings,
+    budget: Budget,
+    all_out: Mutex<RateLimitedWarning>,
     calls: Arc<Calls>,
+    moves: Arc<Moves>,
 }
 
 /// One target.
@@ -39,11 +63,35 @@ pub(crate) struct Target {
     /// The headers of every request; `Host` is the target's own.
     headers: Headers,
     origin: String,
+    breaker: Breaker,
+}
+
+/// The entry whose targets these are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Owner<'s> {
+    pub(crate) kind: Component,
+    pub(crate) name: &'s str,
+    pub(crate) method: &'static str,
+    /// The headers of all requests, and the names of those that each request sets itself.
+    pub(crate) headers: &'s HeaderMap,
+    pub(crate) own_headers: &'s [HeaderName],
+    pub(crate) timeout: Duration,
+    /// The statuses that are answers, whatever they mean elsewhere.
+    pub(crate) expected: &'s [u16],
 }
 
 /// The targets that a request has tried, one bit for each.
 #[derive(Debug, Clone, Copy, Default)]
 struct Tried(u8);
+
+/// A target to ask.
+struct Choice<'t> {
+    index: usize,
+    target: &'t Target,
+    trial: Option<Trial>,
+    /// No target is up.
+    is_last_resort: bool,
+}
 
 impl Tried {
     fn add(&mut self, index: usize) {
@@ -56,25 +104,38 @@ impl Tried {
 }
 
 impl Upstream {
-    /// The targets of `settings`, for an entry of the kind `kind`. All requests have `headers`, and set
-    /// `own_headers` themselves.
+    /// The targets of `settings`. Those that were in the configuration `before` are as up, or as out, as there.
     pub(crate) fn new(
         settings: &UpstreamSettings,
-        kind: Component,
-        headers: &HeaderMap,
-        own_headers: &[HeaderName],
-        calls: Arc<Calls>,
+        owner: Owner<'_>,
         http: &Http,
+        before: Option<&Self>,
     ) -> Self {
+        let Owner { kind, name, headers, own_headers, .. } = owner;
         let targets = settings.urls().map(|url| {
             let host = http.host(url);
+            let origin = url.origin().ascii_serialization();
+            let known =
+                before.and_then(|before| before.targets.iter().find(|target| target.origin == origin));
             Target {
                 headers: host.headers(headers).with_places(own_headers),
                 host,
-                origin: url.origin().ascii_serialization(),
+                origin,
+                breaker: Breaker::new(settings.breaker, known.map(|target| &target.breaker)),
             }
         });
-        Self { targets: targets.collect(), kind, calls }
+        Self {
+            name: name.to_owned(),
+            targets: targets.collect(),
+            kind,
+            expected: owner.expected.into(),
+            patience: owner.timeout * 2 / 5,
+            retry: settings.retry,
+            budget: Budget::new(settings.retry.percent),
+            all_out: Mutex::default(),
+            calls: http.metrics().calls(kind, name, owner.method),
+            moves: http.metrics().moves(kind, name),
+        }
     }
 
     /// The headers of requests to the first target.
@@ -82,8 +143,15 @@ impl Upstream {
         &self.targets[0].headers
     }
 
+    /// Each target, and whether it is up.
+    pub(crate) fn standings(&self) -> impl Iterator<Item = (&str, bool)> {
+        let now = Instant::now();
+        let is_up = move |target: &Target| target.breaker.standing(now) == Standing::Up;
+        self.targets.iter().map(move |target| (&*target.origin, is_up(target)))
+    }
+
     /// Sends `request`, which has the headers of the first target, to the targets in their order, until one
-    /// answers or the request must not go to another one. Returns the target that answered.
+    /// answers or the request must not go to another one. Returns the target that was asked last.
     pub(crate) async fn exchange(
         &self,
         request: &Request<'_>,
@@ -120,73 +188,139 @@ impl Upstream {
     }
 
     async fn in_turn(&self, request: &Request<'_>, deadline: Deadline) -> Result<(Reply, &Target), Failure> {
-        let (mut tried, mut late) = (Tried::default(), 0);
-        let mut last = Failure::Connect;
-        while let Some((index, target)) = self.next(tried) {
+        self.budget.request();
+        let (mut tried, mut late, mut others) = (Tried::default(), 0, 0);
+        let mut last = Err(Failure::Connect);
+        while let Some(Choice { index, target, trial, is_last_resort }) = self.choose(tried) {
             tried.add(index);
             explain::note(|| format!("target: {}", target.origin));
-            let no_reply = match self.ask(target, request, self.share(tried, deadline)).await {
-                Ok(reply) => return Ok((reply, target)),
-                Err(no_reply) => no_reply,
-            };
-            late += usize::from(no_reply.stage != Stage::Closed);
-            let is_over = self.kind == Component::Login && late >= LOGIN_CONNECTS;
-            let moves = may_move(self.kind, &no_reply) && !is_over && !deadline.remaining().is_zero();
-            last = no_reply.failure;
-            if !moves {
+            let granted = self.share(tried, is_last_resort, deadline);
+            let time = granted.remaining();
+            let outcome = self.ask(target, request, granted).await;
+            self.note(target, &outcome, time >= self.patience, trial.as_ref());
+            drop(trial);
+            let then = rule::then(self.kind, self.retry.policy, &self.expected, &outcome);
+            late += usize::from(outcome.as_ref().is_err_and(|no_reply| no_reply.stage != Stage::Closed));
+            last = outcome.map(|reply| (reply, target)).map_err(Failure::from);
+            let is_possible = self.untried(tried).next().is_some() && !deadline.remaining().is_zero();
+            let goes_on = is_possible
+                && match then {
+                    Then::Ends => false,
+                    Then::Moves => self.kind != Component::Login || late < LOGIN_CONNECTS,
+                    Then::Retries => others < self.retry.others && self.may_retry(),
+                };
+            if !goes_on {
                 break;
             }
+            match then {
+                Then::Retries => others += 1,
+                Then::Moves | Then::Ends => self.moves.unsent.add(),
+            }
         }
-        Err(last)
+        last
     }
 
-    /// The target to ask next.
-    fn next(&self, tried: Tried) -> Option<(usize, &Target)> {
-        self.targets.iter().enumerate().find(|(index, _)| !tried.has(*index))
+    fn may_retry(&self) -> bool {
+        let has_one = self.budget.take(Instant::now());
+        if has_one {
+            self.moves.retried.add()
+        } else {
+            self.moves.denied.add()
+        }
+        has_one
+    }
+
+    fn untried(&self, tried: Tried) -> impl Iterator<Item = (usize, &Target)> + Clone {
+        self.targets.iter().enumerate().filter(move |(index, _)| !tried.has(*index))
+    }
+
+    /// The target to ask next: the first one that is up, or whose turn it is to be tried; else any.
+    fn choose(&self, tried: Tried) -> Option<Choice<'_>> {
+        let now = Instant::now();
+        for (index, target) in self.untried(tried) {
+            let trial = match target.breaker.standing(now) {
+                Standing::Up => None,
+                Standing::Out => continue,
+                Standing::Due => match self.try_out(target, now) {
+                    None => continue,
+                    trial => trial,
+                },
+            };
+            return Some(Choice { index, target, trial, is_last_resort: false });
+        }
+        let (index, target) = self.untried(tried).next()?;
+        let is_last_resort = !self.has_other_up(target, now);
+        if is_last_resort && self.all_out.lock().unwrap_or_else(PoisonError::into_inner).is_due().is_some() {
+            warn!(name = self.name, "no target is up, all are asked");
+        }
+        Some(Choice { index, target, trial: None, is_last_resort })
+    }
+
+    fn has_other_up(&self, target: &Target, now: Instant) -> bool {
+        let others = self.targets.iter().filter(|other| !std::ptr::eq(*other, target));
+        others.map(|other| other.breaker.standing(now)).any(|standing| standing == Standing::Up)
+    }
+
+    /// Begins to try a target whose pause is over. A login tries one only after a connection without a word,
+    /// which is made in the background: its user does not wait for it.
+    fn try_out(&self, target: &Target, now: Instant) -> Option<Trial> {
+        if self.kind != Component::Login {
+            return target.breaker.begin_trial(now, false);
+        }
+        if let Some(trial) = target.breaker.begin_trial(now, true) {
+            return Some(trial);
+        }
+        let trial = target.breaker.begin_trial(now, false)?;
+        let (host, breaker) = (Arc::clone(&target.host), target.breaker.clone());
+        tokio::spawn(async move {
+            match host.reach(Deadline::after(REACH)).await {
+                Ok(_) => breaker.reached(),
+                Err(_) => drop(breaker.failed(Instant::now(), false, Some(&trial))),
+            }
+        });
+        None
     }
 
     /// The deadline of a try.
-    fn share(&self, tried: Tried, deadline: Deadline) -> Deadline {
+    fn share(&self, tried: Tried, is_last_resort: bool, deadline: Deadline) -> Deadline {
+        let now = Instant::now();
+        let is_up = |(_, target): (usize, &Target)| target.breaker.standing(now) == Standing::Up;
         match self.kind {
-            Component::Map if self.next(tried).is_some() => Deadline::after(deadline.remaining() / 2),
+            Component::Map if self.untried(tried).any(|other| is_last_resort || is_up(other)) => {
+                Deadline::from(now, deadline.remaining() / 2)
+            }
             _ => deadline,
         }
     }
-}
 
-/// Whether a request of an entry of the kind `kind` may go to another target after this failure.
-fn may_move(kind: Component, no_reply: &NoReply) -> bool {
-    match no_reply.failure {
-        Failure::Connect | Failure::Tls | Failure::Timeout | Failure::Protocol => {
-            kind == Component::Map || !no_reply.stage.is_sent()
-        }
-        // What cannot be sent to one target cannot be sent to another, and a body that is too long is an answer.
-        _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_sent_stays_unless_it_is_of_a_map() {
-        let all = [Stage::Closed, Stage::Unconnected, Stage::Unsent, Stage::Lost, Stage::Refused];
-        for failure in [Failure::Connect, Failure::Tls, Failure::Timeout, Failure::Protocol] {
-            let moves = |kind, stage| may_move(kind, &NoReply { failure: failure.clone(), stage });
-            assert_eq!(all.map(|stage| moves(Component::Map, stage)), [true; 5], "{failure:?}");
-            for kind in [Component::Policy, Component::Login] {
-                assert_eq!(
-                    all.map(|stage| moves(kind, stage)),
-                    [true, true, true, false, false],
-                    "{failure:?}"
-                );
+    /// Notes what a try says about its target.
+    fn note(
+        &self,
+        target: &Target,
+        outcome: &Result<Reply, NoReply>,
+        was_granted: bool,
+        trial: Option<&Trial>,
+    ) {
+        let now = Instant::now();
+        let (name, origin) = (&*self.name, &*target.origin);
+        match rule::says(&self.expected, outcome, was_granted) {
+            Says::Nothing => {}
+            Says::Works => {
+                if let Some(out_s) = target.breaker.answered().map(|out| out.as_secs()) {
+                    info!(name, target = origin, out_s, "target back");
+                }
             }
-        }
-        for failure in [Failure::Malformed, Failure::Body, Failure::Provider, Failure::Overload] {
-            for stage in all {
-                let no_reply = NoReply { failure: failure.clone(), stage };
-                assert!(!may_move(Component::Map, &no_reply), "{no_reply:?}");
+            Says::Pause(pause) => target.breaker.pause(now + pause),
+            Says::Fails => {
+                let is_closed = outcome.as_ref().is_err_and(|no_reply| no_reply.stage == Stage::Closed);
+                let at_once = is_closed && self.has_other_up(target, now);
+                if target.breaker.failed(now, at_once, trial) == Change::Out {
+                    let class = match outcome {
+                        Ok(_) => "status",
+                        Err(no_reply) => no_reply.failure.class(),
+                    };
+                    warn!(name, target = origin, class, "target out");
+                }
             }
         }
     }

@@ -1,6 +1,9 @@
 //! The keys of an entry that say which of its targets is asked. The targets themselves are read with the
 //! template of their path (`lookup::settings`).
 
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
 use url::Url;
 
 use crate::document::{Section, no_effect};
@@ -8,6 +11,9 @@ use crate::document::{Section, no_effect};
 /// How many targets an entry may have.
 pub(crate) const MAX_TARGETS: usize = 8;
 
+const PAUSE: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_hours(1);
+
+const POLICY: &[(&str, PolicyRetry)] = &[("unsent", PolicyRetry::Unsent), ("sent", PolicyRetry::Sent)];
 const BALANCE: &[(&str, Balance)] = &[("first", Balance::First)];
 
 /// The targets of an entry, and which one is asked.
@@ -17,6 +23,41 @@ pub struct UpstreamSettings {
     pub targets: Vec<TargetSettings>,
     /// `balance`.
     pub balance: Balance,
+    /// `breaker`; `None`: off.
+    pub breaker: Option<BreakerSettings>,
+    /// `retry`.
+    pub retry: RetrySettings,
+}
+
+/// `breaker`: when a target is left alone, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BreakerSettings {
+    /// `failures`: so many in a row take a target out; 5 by default.
+    pub failures: u64,
+    /// `pause`: the time until it is tried; 1 s by default.
+    pub pause: Duration,
+    /// `max_pause`: the longest one, after doubling; 30 s by default.
+    pub max_pause: Duration,
+}
+
+/// `retry`: what is sent to another target after a first one has seen it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetrySettings {
+    /// `others`: to how many others; 1 by default.
+    pub others: u64,
+    /// `budget`: the share of the requests, in percent, that may be sent once more; 20 by default.
+    pub percent: u64,
+    /// `policy`.
+    pub policy: PolicyRetry,
+}
+
+/// `retry.policy`: which policy requests go to another target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PolicyRetry {
+    /// `unsent`, the default: those that no API has seen.
+    Unsent,
+    /// `sent`: also those that one may have seen; for targets that share what they know of `Idempotency-Key`.
+    Sent,
 }
 
 /// One target.
@@ -60,16 +101,55 @@ impl UpstreamSettings {
     /// For tests: one target.
     pub(crate) fn one(url: &str) -> Self {
         let url = url.parse().expect("a URL");
-        Self { targets: vec![TargetSettings { url, is_backup: false }], balance: Balance::First }
+        let targets = vec![TargetSettings { url, is_backup: false }];
+        let retry = RetrySettings { others: 1, percent: 20, policy: PolicyRetry::Unsent };
+        Self { targets, balance: Balance::First, breaker: None, retry }
     }
 }
 
 /// Reads the keys of `entry` beside its `targets`; nothing without these.
 pub(crate) fn read(entry: &Section<'_>, targets: Option<Vec<TargetSettings>>) -> Option<UpstreamSettings> {
-    let balance = entry.key("balance").choice(BALANCE);
-    if targets.as_ref().is_some_and(|targets| targets.len() == 1) && balance.key.is_own() {
-        no_effect([balance.key.clone()], "without `targets`");
+    let balance = entry.key("balance").choice(BALANCE).or(Balance::First);
+    let (breaker, retry) = (breaker(entry), retry(entry));
+    if targets.as_ref().is_some_and(|targets| targets.len() == 1) {
+        let keys = ["balance", "breaker", "retry"].map(|name| entry.key(name));
+        no_effect(keys.into_iter().filter(|key| key.is_own()), "without `targets`");
     }
-    let balance = balance.or(Balance::First);
-    Some(UpstreamSettings { targets: targets.filter(|targets| !targets.is_empty())?, balance })
+    Some(UpstreamSettings {
+        targets: targets.filter(|targets| !targets.is_empty())?,
+        balance,
+        breaker,
+        retry,
+    })
+}
+
+/// Reads `breaker`.
+fn breaker(entry: &Section<'_>) -> Option<BreakerSettings> {
+    let block = entry.key("breaker").section_or_off("Breaker")?;
+    let failures = block.key("failures").count(1..=1000).or(5);
+    let pause = block.key("pause").duration(PAUSE).or(Duration::from_secs(1));
+    let max_pause = block
+        .key("max_pause")
+        .duration(PAUSE)
+        .check(|max_pause| if *max_pause < pause { Err("must not be shorter than `pause`") } else { Ok(()) });
+    let max_pause = max_pause.or(Duration::from_secs(30).max(pause));
+    Some(BreakerSettings { failures, pause, max_pause })
+}
+
+/// Reads `retry`.
+fn retry(entry: &Section<'_>) -> RetrySettings {
+    let block = entry.key("retry").section("Retry");
+    let percent =
+        block.key("budget").word().read_as(|text| percent(&text)).shown(|percent| format!("{percent}%"));
+    let policy = block.key("policy").choice(POLICY);
+    RetrySettings {
+        others: block.key("others").count(0..=MAX_TARGETS as u64 - 1).or(1),
+        percent: percent.or(20),
+        policy: policy.or(PolicyRetry::Unsent),
+    }
+}
+
+fn percent(text: &str) -> Result<u64, &'static str> {
+    let number = text.strip_suffix('%').and_then(|number| number.parse().ok());
+    number.filter(|percent| *percent <= 100).ok_or("must be from 0% to 100%, as 20%")
 }

@@ -108,6 +108,8 @@ fn scrape() -> String {
         ];
         let config = config.prometheus(port.number(), &more);
         let config = config.map("m", &api.url("/map"), &[&token, "cache: {fresh: 1m}"]);
+        let targets = format!("targets: [\"{}\", \"{}\"]", api.url("/map"), collector.url("/map"));
+        let config = config.map_of("several", &[&targets, "method: GET", "value_field: value"]);
         config.policy("p", &api.url("/policy"), &[]).login("l", &api.url("/login"), &[])
     });
     let mut map = setup.map();

@@ -62,7 +62,7 @@ const PLAIN: [&str; 46] = [
     "Server.chroot",
 ];
 /// A second part of the list, so that each fits on a screen.
-const PLAIN_TOO: [&str; 12] = [
+const PLAIN_TOO: [&str; 13] = [
     // A file that is not read yet.
     "GrpcTls.client_key",
     "Login.accept_field",
@@ -70,6 +70,7 @@ const PLAIN_TOO: [&str; 12] = [
     "Login.reason_field",
     "Map.recipient_delimiter",
     "Policy.recipient_delimiter",
+    "Retry.budget",
     "SaslOidc.issuers",
     "SaslOidc.tenants",
     "Server.run_as_group",

@@ -81,7 +81,7 @@ pub(crate) fn accepted() -> Heard {
     Heard::Line("OK\t1\tuser=u".to_owned())
 }
 
-fn closed() -> Heard {
+pub(crate) fn closed() -> Heard {
     Heard::Closed(Vec::new())
 }
 
@@ -147,7 +147,7 @@ fn what_was_sent_and_lost_moves_on_for_maps_alone() {
         Reply::Truncated(b"{\"value\": \"a\"}".to_vec()),
     ];
     let (a, b) = (api("a"), api("b"));
-    let setup = start(&[a.url(""), b.url("")], &[]);
+    let setup = start(&[a.url(""), b.url("")], &["breaker: false", "retry: {budget: 100%}"]);
     for (number, fault) in faults.into_iter().enumerate() {
         // On a new connection, and on one that was kept.
         for is_kept in [false, true] {

@@ -107,6 +107,15 @@ impl LookupSettings {
         self.request.bearer.iter().map(|client| &client.configuration_uri).chain(self.upstream.urls())
     }
 
+    /// The statuses that are answers: `status_code` and those that mean "not found".
+    pub(super) fn expected(&self) -> Vec<u16> {
+        let not_found = match &self.kind {
+            Kind::Map(map) => &map.not_found_status[..],
+            Kind::Policy(_) => &[],
+        };
+        [&[self.status_code], not_found].concat()
+    }
+
     /// What kind of entry this is.
     #[must_use]
     pub fn component(&self) -> Component {

@@ -10,6 +10,8 @@ use super::{Component, HandOver, Metrics, process};
 pub struct Load {
     /// For each entry.
     pub queues: Vec<(Component, String, WorkerCounts)>,
+    /// For each target of an entry with several: its origin, and whether it is up.
+    pub targets: Vec<(Component, String, String, bool)>,
     /// For each origin.
     pub pools: Vec<(String, ConnectionCounts)>,
     /// Answers in the cache.
@@ -48,6 +50,7 @@ impl Metrics {
         self.hand_overs(&mut families);
         self.application(&mut families);
         self.backends(&mut families);
+        self.targets(&mut families, load);
         self.cache(&mut families, load);
         load_gauges(&mut families, load);
         self.tokens(&mut families);
@@ -202,6 +205,30 @@ impl Metrics {
             "Connections that were made to HTTP APIs; far fewer than requests where they are kept.",
             SampleValue::Whole(self.connections.read()),
         );
+    }
+
+    /// Entries with several targets.
+    fn targets(&self, families: &mut Families, load: &Load) {
+        let targets = load.targets.iter().map(|(component, name, target, is_up)| {
+            let labels = with(&labels(*component, name), &[("target", target)]);
+            (labels, SampleValue::Whole(u64::from(*is_up)))
+        });
+        let name = "pfxhttp_target_up";
+        families.add(MetricKind::Gauge, name, "Whether a target is up, of an entry with several.", targets);
+        let is_several = |name: &super::Name| {
+            load.targets.iter().any(|(component, entry, ..)| (*component, entry) == (name.0, &name.1))
+        };
+        let moves = self.moves.all().into_iter().filter(|(name, _)| is_several(name));
+        let moves = moves.flat_map(|((component, name), moves)| {
+            let counts = [("unsent", &moves.unsent), ("retried", &moves.retried), ("denied", &moves.denied)];
+            counts.map(|(result, count)| {
+                (with(&labels(component, &name), &[("result", result)]), SampleValue::Whole(count.read()))
+            })
+        });
+        let name = "pfxhttp_target_moves_total";
+        let help =
+            "Requests that went on to another target: unsent, sent once more, or denied by the budget.";
+        families.add(MetricKind::Counter, name, help, moves);
     }
 
     fn cache(&self, families: &mut Families, load: &Load) {

@@ -31,8 +31,8 @@ use failures::LastFailures;
 pub use gather::{ConnectionCounts, Load, WorkerCounts};
 pub use outcome::{Component, Outcome};
 pub use series::{
-    CacheCounters, Calls, Counter, HandOver, ListenerMetrics, ListenerRequests, OpenConnection, Requests,
-    RequestsByListener,
+    CacheCounters, Calls, Counter, HandOver, ListenerMetrics, ListenerRequests, Moves, OpenConnection,
+    Requests, RequestsByListener,
 };
 
 /// The label for names that are not in the configuration.
@@ -63,6 +63,7 @@ pub struct Metrics {
     listeners: WeakMap<Name, ListenerMetrics>,
     calls: WeakMap<(Component, String, &'static str), Calls>,
     cache_counters: WeakMap<Name, CacheCounters>,
+    moves: WeakMap<Name, Moves>,
     failures: WeakMap<Name, Failures>,
     /// Of all entries.
     pub(crate) last_failures: Arc<LastFailures>,
@@ -110,6 +111,7 @@ impl Default for Metrics {
             listeners: WeakMap::default(),
             calls: WeakMap::default(),
             cache_counters: WeakMap::default(),
+            moves: WeakMap::default(),
             failures: WeakMap::default(),
             last_failures: Arc::default(),
             tokens: Tokens::default(),
@@ -160,6 +162,11 @@ impl Metrics {
     /// The cache of an entry.
     pub fn cache_counters(&self, component: Component, name: &str) -> Arc<CacheCounters> {
         self.cache_counters.get_or_make((component, name.to_owned()), Default::default)
+    }
+
+    /// The requests of an entry that went on to another target.
+    pub fn moves(&self, component: Component, name: &str) -> Arc<Moves> {
+        self.moves.get_or_make((component, name.to_owned()), Default::default)
     }
 
     /// The failures of an entry.

@@ -10,6 +10,7 @@ const WORDS: Words = Words {
     descriptions: &[
         ("", "The whole file."),
         ("BackendOidc", "`backend_oidc_auth`."),
+        ("Breaker", "`breaker`."),
         ("Cache", "`cache` of an entry."),
         ("Grpc", "`grpc`."),
         ("GrpcTls", "`grpc.tls`."),
@@ -17,6 +18,7 @@ const WORDS: Words = Words {
         ("Login", "An entry of `dovecot_sasl`."),
         ("Map", "An entry of `socket_maps`."),
         ("Policy", "An entry of `policy_services`."),
+        ("Retry", "`retry`."),
         ("SaslOidc", "`sasl_oidc_auth`."),
         ("Target", "An item of `targets`."),
         ("WorkerPool", "`worker_pool`, of `server` or of a listener."),

@@ -1,6 +1,7 @@
 //! `targets`: what is read, what is inherited, and what is refused.
 
 use super::*;
+use crate::upstream::settings::PolicyRetry;
 
 /// A map with these lines.
 fn map(lines: &str) -> String {
@@ -42,6 +43,44 @@ fn the_nearer_one_of_target_and_targets_holds() {
         &with("timeout: 1s", &format!("{one}, {two}")),
         "socket_maps.m.targets: `target` is given as well; only one of them can hold",
     );
+}
+
+#[test]
+fn a_breaker_is_a_block_or_off_and_inherited_key_by_key() {
+    let with = |defaults: &str, own: &str| {
+        let targets = "targets: ['http://b/', 'http://c/']";
+        good(&format!(
+            "socket_maps:\n  defaults: {{{defaults}}}\n  m: {{{targets}, method: GET, value_field: v, {own}}}\n"
+        ))
+    };
+    let read = |defaults, own| {
+        let breaker = with(defaults, own).maps[0].upstream.breaker;
+        breaker.map(|breaker| (breaker.failures, breaker.pause.as_secs(), breaker.max_pause.as_secs()))
+    };
+    assert_eq!(read("timeout: 1s", "timeout: 1s"), Some((5, 1, 30)));
+    assert_eq!(read("breaker: {failures: 2, pause: 2s}", "breaker: {pause: 3s}"), Some((2, 3, 30)));
+    assert_eq!(read("timeout: 1s", "breaker: {pause: 1m}"), Some((5, 60, 60)));
+    for (defaults, own, due) in [
+        ("breaker: false", "timeout: 1s", None),
+        ("breaker: {failures: 2}", "breaker: false", None),
+        ("breaker: {failures: 2}", "breaker: 'false'", None),
+        ("breaker: false", "breaker: {pause: 2s}", Some((5, 2, 30))),
+        ("breaker: false", "breaker: ~", Some((5, 1, 30))),
+    ] {
+        assert_eq!(read(defaults, own), due, "{defaults}, {own}");
+    }
+    let retry = with("retry: {others: 2, budget: 5%}", "retry: {policy: sent}").maps[0].upstream.retry;
+    assert_eq!((retry.others, retry.percent, retry.policy), (2, 5, PolicyRetry::Sent));
+    for (lines, expected) in [
+        ("breaker: {pause: 5s, max_pause: 4s}", "max_pause: must not be shorter than `pause`"),
+        ("breaker: true", "breaker: expected keys and values, found a boolean"),
+        ("retry: {budget: 20}", "retry.budget: must be from 0% to 100%, as 20%"),
+        ("retry: {budget: 101%}", "retry.budget: must be from 0% to 100%"),
+        ("retry: {policy: all}", "retry.policy: must be one of: unsent, sent"),
+    ] {
+        super::one(&map(&format!("targets: ['http://b/', 'http://c/']\n    {lines}")), expected);
+    }
+    super::one(&map("target: 'http://b/'\n    breaker: false"), "breaker: has no effect without `targets`");
 }
 
 #[test]

@@ -1,0 +1,269 @@
+//! The circuit breaker of one target. After some failures in a row the target is out: it is left alone for a
+//! pause, then one request tries it. Each trial that fails doubles the pause, up to a limit; the pauses vary
+//! by a fifth, so that several brokers do not try at the same moment.
+//!
+//! Without failures a request reads two atomics and takes no lock.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::settings::BreakerSettings;
+
+/// The breaker of one target; a copy has the same state.
+#[derive(Debug, Clone)]
+pub(super) struct Breaker {
+    /// `None`: off.
+    settings: Option<BreakerSettings>,
+    state: Arc<State>,
+}
+
+/// It outlives a reload.
+#[derive(Debug)]
+struct State {
+    /// Whether the last answer left nothing to note; read on every success.
+    is_clean: AtomicBool,
+    /// Whether it may be out; read on every request.
+    is_out: AtomicBool,
+    course: Mutex<Course>,
+}
+
+#[derive(Debug, Default)]
+struct Course {
+    /// Failures since the last answer.
+    failures: u64,
+    out: Option<Out>,
+    /// The target has asked for this pause (429).
+    paused: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Out {
+    since: Instant,
+    until: Instant,
+    pause: Duration,
+    is_tried: bool,
+    /// Whether a connection without a request has succeeded.
+    is_reached: bool,
+}
+
+/// Whether a target may be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    Up,
+    /// Its pause is over: one request may try it.
+    Due,
+    Out,
+}
+
+/// What a failure changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    None,
+    /// The target is out from now on.
+    Out,
+}
+
+/// A request that tries a target. No other one does so until this is dropped.
+#[derive(Debug)]
+pub(super) struct Trial(Arc<State>);
+
+impl Breaker {
+    /// `before` is the breaker of the same target in the configuration before.
+    pub(super) fn new(settings: Option<BreakerSettings>, before: Option<&Self>) -> Self {
+        let fresh = || {
+            let (is_clean, is_out) = (AtomicBool::new(true), AtomicBool::new(false));
+            Arc::new(State { is_clean, is_out, course: Mutex::default() })
+        };
+        let kept = before.filter(|_| settings.is_some()).map(|before| Arc::clone(&before.state));
+        Self { settings, state: kept.unwrap_or_else(fresh) }
+    }
+
+    pub(super) fn standing(&self, now: Instant) -> Standing {
+        if !self.state.is_out.load(Ordering::Relaxed) {
+            return Standing::Up;
+        }
+        let mut course = self.state.course();
+        course.paused = course.paused.filter(|until| *until > now);
+        match &course.out {
+            _ if course.paused.is_some() => Standing::Out,
+            Some(out) if out.until <= now && !out.is_tried => Standing::Due,
+            Some(_) => Standing::Out,
+            None => {
+                self.state.is_out.store(false, Ordering::Relaxed);
+                Standing::Up
+            }
+        }
+    }
+
+    /// Begins a trial; `None` if the target is not due any more. With `reached`, only after [`Self::reached`].
+    pub(super) fn begin_trial(&self, now: Instant, reached: bool) -> Option<Trial> {
+        let mut course = self.state.course();
+        let out = course.out.as_mut().filter(|out| out.until <= now && !out.is_tried)?;
+        if reached && !out.is_reached {
+            return None;
+        }
+        out.is_tried = true;
+        Some(Trial(Arc::clone(&self.state)))
+    }
+
+    /// Notes that the target accepts connections.
+    pub(super) fn reached(&self) {
+        if let Some(out) = &mut self.state.course().out {
+            out.is_reached = true;
+        }
+    }
+
+    /// Notes an answer. Returns for how long the target was out, if it was.
+    pub(super) fn answered(&self) -> Option<Duration> {
+        if self.state.is_clean.load(Ordering::Relaxed) {
+            return None;
+        }
+        let mut course = self.state.course();
+        course.failures = 0;
+        let out = course.out.take();
+        self.state.is_clean.store(true, Ordering::Relaxed);
+        self.state.is_out.store(course.paused.is_some(), Ordering::Relaxed);
+        out.map(|out| out.since.elapsed())
+    }
+
+    /// Notes a failure of the target. With `at_once` it is out, whatever came before. Only a `trial` says
+    /// something about the next pause.
+    pub(super) fn failed(&self, now: Instant, at_once: bool, trial: Option<&Trial>) -> Change {
+        let Some(settings) = &self.settings else { return Change::None };
+        let mut course = self.state.course();
+        self.state.is_clean.store(false, Ordering::Relaxed);
+        course.failures += 1;
+        let is_too_much = at_once || course.failures >= settings.failures;
+        match &mut course.out {
+            Some(out) => {
+                if trial.is_some() {
+                    out.pause = (out.pause * 2).min(settings.max_pause);
+                    out.until = now + varied(out.pause);
+                    out.is_reached = false;
+                }
+                Change::None
+            }
+            None if is_too_much => {
+                let pause = settings.pause;
+                let until = now + varied(pause);
+                course.out = Some(Out { since: now, until, pause, is_tried: false, is_reached: false });
+                self.state.is_out.store(true, Ordering::Relaxed);
+                Change::Out
+            }
+            None => Change::None,
+        }
+    }
+
+    /// Leaves the target alone until `until`, as it has asked for.
+    pub(super) fn pause(&self, until: Instant) {
+        let mut course = self.state.course();
+        course.paused = course.paused.max(Some(until));
+        self.state.is_out.store(true, Ordering::Relaxed);
+    }
+}
+
+impl State {
+    fn course(&self) -> MutexGuard<'_, Course> {
+        self.course.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Trial {
+    fn drop(&mut self) {
+        if let Some(out) = &mut self.0.course().out {
+            out.is_tried = false;
+        }
+    }
+}
+
+/// `pause`, a fifth more or less.
+fn varied(pause: Duration) -> Duration {
+    let random = RandomState::new().hash_one(()) % 401;
+    pause * u32::try_from(800 + random).unwrap_or(1000) / 1000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SETTINGS: BreakerSettings =
+        BreakerSettings { failures: 3, pause: Duration::from_secs(1), max_pause: Duration::from_secs(4) };
+
+    fn breaker() -> Breaker {
+        Breaker::new(Some(SETTINGS), None)
+    }
+
+    #[test]
+    fn failures_in_a_row_and_no_others_take_it_out() {
+        let (breaker, now) = (breaker(), Instant::now());
+        for _ in 0..2 {
+            assert_eq!([(); 2].map(|()| breaker.failed(now, false, None)), [Change::None; 2]);
+            assert_eq!(breaker.answered(), None);
+        }
+        assert_eq!([(); 2].map(|()| breaker.failed(now, false, None)), [Change::None; 2]);
+        assert_eq!(breaker.standing(now), Standing::Up);
+        assert_eq!(breaker.failed(now, false, None), Change::Out);
+        assert_eq!(breaker.standing(now), Standing::Out);
+        assert!(breaker.answered().is_some(), "an answer that comes later");
+        assert_eq!(breaker.standing(now), Standing::Up);
+        assert_eq!(breaker.failed(now, true, None), Change::Out, "nothing listens there");
+    }
+
+    #[test]
+    fn one_request_tries_it_and_each_pause_is_longer() {
+        let (breaker, mut now) = (breaker(), Instant::now());
+        breaker.failed(now, true, None);
+        for seconds in [1, 2, 4, 4] {
+            let pause = Duration::from_secs(seconds);
+            assert_eq!(breaker.standing(now + pause * 79 / 100), Standing::Out, "{seconds}");
+            now += pause * 121 / 100;
+            assert_eq!(breaker.standing(now), Standing::Due, "{seconds}");
+            // Without a result, another request tries it.
+            drop(breaker.begin_trial(now, false).expect("a trial"));
+            let trial = breaker.begin_trial(now, false).expect("a trial");
+            assert_eq!(breaker.standing(now), Standing::Out, "one at a time");
+            assert!(breaker.begin_trial(now, false).is_none());
+            assert_eq!(breaker.failed(now, true, Some(&trial)), Change::None);
+            drop(trial);
+        }
+        now += Duration::from_secs(5);
+        assert!(breaker.begin_trial(now, true).is_none(), "it was not reached");
+        breaker.reached();
+        let trial = breaker.begin_trial(now, true).expect("a trial");
+        assert!(breaker.answered().is_some());
+        drop(trial);
+        assert_eq!(breaker.standing(now), Standing::Up);
+    }
+
+    #[test]
+    fn failures_of_other_requests_do_not_move_the_end_of_the_pause() {
+        let (breaker, now) = (breaker(), Instant::now());
+        breaker.failed(now, true, None);
+        (0..9).for_each(|_| assert_eq!(breaker.failed(now, true, None), Change::None));
+        assert_eq!(breaker.standing(now + SETTINGS.pause * 121 / 100), Standing::Due);
+    }
+
+    #[test]
+    fn a_pause_that_the_target_asks_for_ends_by_itself() {
+        let (breaker, now) = (Breaker::new(None, None), Instant::now());
+        (0..9).for_each(|_| assert_eq!(breaker.failed(now, true, None), Change::None, "the breaker is off"));
+        assert_eq!(breaker.standing(now), Standing::Up);
+        breaker.pause(now + Duration::from_secs(3));
+        breaker.pause(now + Duration::from_secs(2));
+        assert_eq!(breaker.standing(now + Duration::from_secs(2)), Standing::Out);
+        assert_eq!(breaker.standing(now + Duration::from_secs(3)), Standing::Up);
+    }
+
+    #[test]
+    fn a_copy_of_the_next_configuration_goes_on() {
+        let (before, now) = (breaker(), Instant::now());
+        before.failed(now, true, None);
+        let next = Breaker::new(Some(SETTINGS), Some(&before));
+        assert_eq!(next.standing(now), Standing::Out);
+        assert!(next.answered().is_some() && before.standing(now) == Standing::Up);
+        before.failed(now, true, None);
+        assert_eq!(Breaker::new(None, Some(&before)).standing(now), Standing::Up, "turned off");
+    }
+}

@@ -1,0 +1,330 @@
+//! Targets that fail for a while: when one is left alone, how it comes back, and how much more the others are
+//! asked. Every API keeps what it saw.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::support::backend::{Backend, Reply, Request};
+use crate::support::blackhole::Blackhole;
+use crate::support::config::{Config, Kind};
+use crate::support::metrics::Scrape;
+use crate::support::peer::Peer;
+use crate::support::port::Port;
+use crate::support::setup::Setup;
+use crate::support::site::open_directory;
+use crate::support::{PATIENCE, alone, pause, wait_until};
+use crate::targets::{DEFER, TEMP, accepted, api, ask_policy, closed, entries, log_in, says, start};
+
+/// A target that is out is not tried within a test.
+const NO_TRIAL: &str = "breaker: {pause: 1h, max_pause: 1h}";
+
+fn look_up(setup: &Setup, key: usize) -> String {
+    setup.map().look_up("m", &format!("k{key}"))
+}
+
+/// How often the log has this message.
+fn said(setup: &Setup, message: &str) -> usize {
+    setup.broker.log().lines().filter(|line| line.contains(message)).count()
+}
+
+#[test]
+fn a_target_that_hangs_is_out_after_five_failures_in_a_row() {
+    let (a, b) = (Backend::start(|_| Reply::stall()), api("b"));
+    let setup = start(&[a.url(""), b.url("")], &["timeout: 400ms", NO_TRIAL]);
+    for key in 0..5 {
+        let began = Instant::now();
+        assert_eq!(look_up(&setup, key), "OK b");
+        assert!(began.elapsed() < Duration::from_millis(400), "{:?}", began.elapsed());
+    }
+    assert!(setup.broker.logged(&["WARN", "target out", "name=\"m\"", &a.url(""), "class=\"timeout\""]));
+    for key in 5..50 {
+        let began = Instant::now();
+        assert_eq!(look_up(&setup, key), "OK b");
+        assert!(began.elapsed() < Duration::from_millis(150), "{:?}", began.elapsed());
+    }
+    assert_eq!([a.count(), b.count()], [5, 50]);
+    // Each entry learns for itself.
+    assert_eq!(ask_policy(&setup, "1"), DEFER);
+    assert_eq!(a.count(), 6);
+}
+
+#[test]
+fn a_target_that_refuses_is_out_at_once_and_back_after_a_trial() {
+    let (mut a, b) = (api("a"), api("b"));
+    let port = Port::reserve();
+    let setup = Setup::start(|config| {
+        let config = entries(config, &[a.url(""), b.url("")], &["breaker: {pause: 300ms, max_pause: 300ms}"]);
+        config.prometheus(port.number(), &[])
+    });
+    let up = |target: &Backend| {
+        Scrape::of(port.address()).sum("pfxhttp_target_up", &[("name", "m"), ("target", &target.url(""))])
+    };
+    assert_eq!(look_up(&setup, 0), "OK a");
+    assert_eq!((up(&a), up(&b)), (1.0, 1.0));
+    a.down();
+    assert_eq!(look_up(&setup, 1), "OK b");
+    assert!(setup.broker.logged(&["target out", "name=\"m\"", &a.url(""), "class=\"connect\""]));
+    assert_eq!((up(&a), up(&b)), (0.0, 1.0));
+    (2..20).for_each(|key| assert_eq!(look_up(&setup, key), "OK b"));
+    let unsent = Scrape::of(port.address());
+    let unsent = unsent.sum("pfxhttp_target_moves_total", &[("name", "m"), ("result", "unsent")]);
+    assert!((1.0..=3.0).contains(&unsent), "the others knew: {unsent}");
+    a.up();
+    assert!(wait_until(PATIENCE, || look_up(&setup, 99) == "OK a"), "one lookup tries it");
+    assert!(setup.broker.logged(&["INFO", "target back", "name=\"m\"", &a.url(""), "out_s="]));
+    assert_eq!((said(&setup, "target out"), said(&setup, "target back")), (1, 1));
+}
+
+#[test]
+fn if_no_target_is_up_all_are_asked() {
+    let (mut a, mut b) = (api("a"), api("b"));
+    let setup = start(&[a.url(""), b.url("")], &[NO_TRIAL]);
+    a.down();
+    b.down();
+    for number in 0..20 {
+        assert_eq!(look_up(&setup, number), TEMP);
+        assert_eq!(ask_policy(&setup, "1"), DEFER);
+        assert_eq!(log_in(&setup, number), closed());
+    }
+    for name in ["m", "p", "l"] {
+        assert!(setup.broker.logged(&["no target is up, all are asked", &format!("name=\"{name}\"")]));
+    }
+    assert_eq!(said(&setup, "no target is up"), 3, "once a minute");
+    b.up();
+    assert_eq!(look_up(&setup, 20), "OK b", "without a pause");
+    assert_eq!(ask_policy(&setup, "1"), "action=OK b\n\n");
+    assert_eq!(log_in(&setup, 20), accepted());
+}
+
+#[test]
+fn a_target_that_flaps_costs_no_answer_and_switches_seldom() {
+    let (a, b) = (api("a"), api("b"));
+    let setup = start(&[a.url(""), b.url("")], &["breaker: {failures: 1, pause: 400ms}"]);
+    let (began, mut key) = (Instant::now(), 0);
+    for is_down in [true, false].into_iter().cycle() {
+        a.answer_with(move |request| if is_down { Reply::Reset } else { says("a")(request) });
+        let until = Instant::now() + Duration::from_millis(150);
+        while Instant::now() < until {
+            let reply = look_up(&setup, key);
+            assert!(["OK a", "OK b"].contains(&&*reply), "{reply}");
+            key += 1;
+        }
+        if began.elapsed() > Duration::from_secs(4) {
+            break;
+        }
+    }
+    // Each time it is out for at least four fifths of the pause.
+    let (out, most) = (said(&setup, "target out"), began.elapsed().as_millis() / 320 + 1);
+    assert!((2..=most).contains(&(out as u128)), "{out} times, and at most {most}");
+}
+
+#[test]
+fn no_login_waits_for_the_trial_of_a_target_and_one_that_is_back_is_used() {
+    let (hole, b) = (Blackhole::open(), api("b"));
+    let lines = ["breaker: {failures: 1, pause: 50ms, max_pause: 50ms}"];
+    let setup = start(&[hole.url(""), b.url("")], &lines);
+    assert_eq!(log_in(&setup, 0), accepted(), "after a connection that is not made in time");
+    let (began, mut number) = (Instant::now(), 1);
+    while began.elapsed() < Duration::from_secs(5) {
+        let login = Instant::now();
+        assert_eq!(log_in(&setup, number), accepted());
+        assert!(login.elapsed() < Duration::from_secs(1), "{:?}", login.elapsed());
+        number += 1;
+        pause(Duration::from_millis(50));
+    }
+    assert_eq!(b.count(), number);
+    let (mut a, b) = (api("a"), api("b"));
+    let setup = start(&[a.url(""), b.url("")], &lines);
+    a.down();
+    assert_eq!(log_in(&setup, 0), accepted());
+    a.up();
+    let mut number = 1;
+    let is_back = wait_until(PATIENCE, || {
+        assert_eq!(log_in(&setup, number), accepted());
+        number += 1;
+        a.count() > 0
+    });
+    assert!(is_back && setup.broker.logged(&["target back", "name=\"l\""]));
+    assert!(a.connections() > 1, "a connection without a word came first: {}", a.connections());
+    assert_eq!(a.count() + b.count(), number);
+}
+
+#[test]
+fn a_map_gets_its_answer_from_the_next_target_if_one_gives_a_server_error() {
+    let (a, b, nth) = (api("a"), api("b"), AtomicUsize::new(0));
+    a.answer_with(move |request| match nth.fetch_add(1, Ordering::SeqCst) % 2 {
+        0 => Reply::status(503),
+        _ => says("a")(request),
+    });
+    let setup = start(&[a.url(""), b.url("")], &["retry: {budget: 100%}"]);
+    for key in 0..60 {
+        let due = if key % 2 == 0 { "OK b" } else { "OK a" };
+        assert_eq!(look_up(&setup, key), due);
+    }
+    assert_eq!([a.count(), b.count()], [60, 30]);
+    for status in [500, 502, 503, 504, 408, 425] {
+        a.answer_with(move |_| Reply::status(status));
+        let before = [a.count(), b.count()];
+        assert_eq!(look_up(&setup, 0), "OK b", "{status}");
+        assert_eq!(ask_policy(&setup, "1"), DEFER, "{status}");
+        assert_eq!(log_in(&setup, 0), closed(), "{status}");
+        a.answer_with(says("a"));
+        // An answer in between: nothing takes it out.
+        for number in 1..3 {
+            assert_eq!(look_up(&setup, number), "OK a");
+        }
+        assert_eq!(ask_policy(&setup, "1"), "action=OK a\n\n");
+        assert_eq!(log_in(&setup, 1), accepted());
+        assert_eq!([a.count() - before[0], b.count() - before[1]], [7, 1], "{status}");
+    }
+    // A status that is an answer to this entry is none of these.
+    let setup = Setup::start(|config| {
+        let targets = crate::targets::targets(&[a.url("/map"), b.url("/map")]);
+        let lines = [&*targets, "method: GET", "value_field: value", "not_found_status: [503]"];
+        config.map_of("m", &lines)
+    });
+    a.answer_with(|_| Reply::status(503));
+    let before = b.count();
+    (0..9).for_each(|key| assert_eq!(look_up(&setup, key), "NOTFOUND "));
+    assert_eq!(b.count(), before);
+}
+
+#[test]
+fn policy_requests_that_were_sent_go_on_if_the_configuration_says_so() {
+    let (a, b) = (api("a"), api("b"));
+    let setup = start(&[a.url(""), b.url("")], &["retry: {policy: sent, budget: 100%}", "timeout: 500ms"]);
+    for fault in [Reply::Reset, Reply::status(503), Reply::status(429), Reply::stall()] {
+        let reply = fault.clone();
+        a.answer_with(move |_| reply.clone());
+        let due = match fault {
+            Reply::Reset => "action=OK b\n\n",
+            Reply::Answer { status: 503, .. } => "action=OK b\n\n",
+            _ => DEFER,
+        };
+        assert_eq!(ask_policy(&setup, "1"), due, "{fault:?}");
+        if due != DEFER {
+            let keys = [&a, &b].map(|api| api.last().header("idempotency-key").map(str::to_owned));
+            assert!(keys[0].is_some() && keys[0] == keys[1], "{keys:?}");
+        }
+        let before = b.count();
+        assert_eq!(log_in(&setup, 0), closed(), "a password is sent once: {fault:?}");
+        assert_eq!(b.count(), before);
+        if matches!(fault, Reply::Answer { status: 429, .. }) {
+            pause(Duration::from_millis(1100));
+        }
+    }
+}
+
+#[test]
+fn a_target_that_has_too_much_to_do_is_left_alone_as_long_as_it_says() {
+    let (a, b) = (api("a"), api("b"));
+    a.answer_with(|_| Reply::with_headers(429, &[("Retry-After", "2")], "{}"));
+    let setup = start(&[a.url(""), b.url("")], &[]);
+    let began = Instant::now();
+    assert_eq!(look_up(&setup, 0), "OK b");
+    assert_eq!(ask_policy(&setup, "1"), DEFER, "it was seen");
+    assert_eq!(log_in(&setup, 0), closed(), "it was seen");
+    for number in 1..20 {
+        assert_eq!(look_up(&setup, number), "OK b");
+        assert_eq!(ask_policy(&setup, &format!("i{number}")), "action=OK b\n\n");
+        assert_eq!(log_in(&setup, number), accepted());
+    }
+    assert!(began.elapsed() < Duration::from_secs(2), "the machine is too slow for this test");
+    assert_eq!([a.count(), b.count()], [3, 58]);
+    a.answer_with(says("a"));
+    assert!(wait_until(PATIENCE, || look_up(&setup, 99) == "OK a"));
+    assert!(began.elapsed() >= Duration::from_secs(2), "{:?}", began.elapsed());
+    assert_eq!(said(&setup, "target out"), 0);
+}
+
+#[test]
+fn a_storm_of_failures_multiplies_the_requests_by_less_than_the_budget() {
+    const LOOKUPS: usize = 400;
+    let [a, b, c] = [(); 3].map(|()| Backend::start(|_| Reply::status(503)));
+    let setup = start(&[a.url(""), b.url(""), c.url("")], &["retry: {others: 2}"]);
+    let began = Instant::now();
+    let mut peer = setup.map();
+    for key in 0..LOOKUPS {
+        assert_eq!(peer.look_up("m", &format!("k{key}")), TEMP);
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    let seen = a.count() + b.count() + c.count();
+    // The budget begins with the retries of one second.
+    let most = 1.2 * LOOKUPS as f64 + 3.0 * (seconds + 1.0);
+    assert!((LOOKUPS + LOOKUPS / 10..=most as usize).contains(&seen), "{seen} requests, at most {most}");
+}
+
+#[test]
+fn a_reload_keeps_what_is_known_of_targets_that_stay() {
+    let (a, b, c) = (Backend::start(|_| Reply::stall()), api("b"), api("c"));
+    let directory = open_directory();
+    let at = directory.path().join("maps.sock");
+    let write = |origins: &[String]| {
+        let config = Config::new(directory.path()).listen_unix(Kind::Map, "maps", &at);
+        entries(config, origins, &["timeout: 400ms", "breaker: {failures: 2, pause: 1h, max_pause: 1h}"])
+            .write()
+    };
+    let broker = crate::support::broker::Broker::start(&write(&[a.url(""), b.url("")]));
+    let look_up = |key: usize| Peer::unix(&at).look_up("m", &format!("k{key}"));
+    (0..4).for_each(|key| assert_eq!(look_up(key), "OK b"));
+    assert_eq!([a.count(), b.count()], [2, 4]);
+    for origins in [[a.url(""), c.url(""), b.url("")], [b.url(""), a.url(""), c.url("")]] {
+        write(&origins);
+        assert!(broker.reload(), "{}", broker.log());
+        let due = if origins[0] == a.url("") { "OK c" } else { "OK b" };
+        (4..8).for_each(|key| assert_eq!(look_up(key), due));
+        assert_eq!(a.count(), 2, "it is still out");
+    }
+    // One that went and comes back begins anew.
+    write(&[b.url(""), c.url("")]);
+    assert!(broker.reload());
+    write(&[a.url(""), c.url("")]);
+    assert!(broker.reload());
+    assert_eq!(look_up(9), "OK c");
+    assert_eq!(a.count(), 3);
+}
+
+#[test]
+fn no_password_is_seen_twice_while_targets_die_and_come_back() {
+    const THREADS: usize = 4;
+    const EACH: usize = 250;
+    let _alone = alone();
+    let (mut a, mut b) = (api("a"), api("b"));
+    let setup = start(&[a.url(""), b.url("")], &["breaker: {pause: 50ms, max_pause: 50ms}"]);
+    let outcomes = Mutex::new(HashMap::<bool, usize>::new());
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let run = |thread: usize| {
+            for nth in 0..EACH {
+                let heard = log_in(&setup, thread * EACH + nth);
+                assert!(heard == accepted() || heard == closed(), "{heard:?}");
+                *outcomes.lock().expect("no panic").entry(heard == accepted()).or_default() += 1;
+            }
+        };
+        let logins: Vec<_> = (0..THREADS).map(|thread| scope.spawn(move || run(thread))).collect();
+        scope.spawn(|| {
+            for target in [true, false].into_iter().cycle() {
+                if is_over.load(Ordering::SeqCst) {
+                    return;
+                }
+                let target = if target { &mut a } else { &mut b };
+                target.down();
+                pause(Duration::from_millis(40));
+                target.up();
+                pause(Duration::from_millis(40));
+            }
+        });
+        let ended: Vec<_> = logins.into_iter().map(|login| login.join()).collect();
+        is_over.store(true, Ordering::SeqCst);
+        assert!(ended.iter().all(Result::is_ok));
+    });
+    let mut seen = HashMap::<String, usize>::new();
+    let mut count = |request: &Request| *seen.entry(request.text("password")).or_default() += 1;
+    [&a, &b].into_iter().for_each(|api| api.requests().iter().for_each(&mut count));
+    assert!(seen.values().all(|times| *times == 1), "{:?}", seen.iter().find(|(_, times)| **times > 1));
+    let outcomes = outcomes.into_inner().expect("no panic");
+    assert_eq!(outcomes.values().sum::<usize>(), THREADS * EACH);
+    assert!(outcomes[&true] > THREADS * EACH * 9 / 10, "most go through: {outcomes:?}");
+}
