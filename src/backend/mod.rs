@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use hyper::header::{HeaderMap, HeaderName};
 
-use crate::http::{Headers, Http, Reply, Request};
+use crate::http::{ConnectionSettings, Headers, Http, Reply, Request};
 use crate::model::status::EntryStatus;
 use crate::model::{Deadline, Failure};
 use crate::observe::explain;
@@ -42,6 +42,7 @@ pub(crate) struct BackendSettings<'s> {
     pub(crate) component: Component,
     pub(crate) name: &'s str,
     pub(crate) upstream: &'s UpstreamSettings,
+    pub(crate) connection: &'s ConnectionSettings,
     pub(crate) method: &'static str,
     pub(crate) headers: &'s HeaderMap,
     /// Headers that each request sets itself.
@@ -68,6 +69,7 @@ impl Backend {
             kind: component,
             name,
             method: settings.method,
+            connection: settings.connection,
             headers: settings.headers,
             own_headers: settings.own_headers,
             timeout: settings.timeout,

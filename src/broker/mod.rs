@@ -171,8 +171,10 @@ impl Broker {
             let entries = settings.iter().map(|settings| {
                 let old = before.and_then(|before| before.get(&settings.name)).map(|old| &old.entry);
                 let before = old.map(|old| &**old);
-                let entry = match old.filter(|old| old.settings == *settings) {
-                    Some(old) if keeps_http => Arc::clone(old),
+                let entry = match old.filter(|old| settings.keeps_answers_of(&old.settings)) {
+                    Some(old) if keeps_http && old.settings.connection == settings.connection => {
+                        Arc::clone(old)
+                    }
                     old => {
                         let new = || cache.entry_cache(settings, metrics);
                         let cache = old.map_or_else(new, |old| old.cache.clone());

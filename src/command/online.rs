@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use url::{Position, Url};
 
 use crate::daemon::exit::say;
-use crate::http::{Http, Reached};
+use crate::http::{ConnectionSettings, Http, Reached};
 use crate::model::Deadline;
 use crate::model::brief::without_controls;
 use crate::oidc::{ClientSettings, Needs, Oidc};
@@ -42,12 +42,12 @@ impl std::fmt::Display for Counts {
 /// An origin or a provider to try, and the entries that use it.
 struct Goal<'c> {
     url: &'c Url,
-    what: What,
+    what: What<'c>,
     used_by: Vec<String>,
 }
 
-enum What {
-    Origin,
+enum What<'c> {
+    Origin(&'c ConnectionSettings),
     Provider(Needs),
 }
 
@@ -101,7 +101,7 @@ pub(super) fn check(config: &Configuration) -> std::io::Result<Counts> {
 impl Goal<'_> {
     async fn look(&self, http: &Http, oidc: &Oidc, deadline: Deadline) -> Result<Good, String> {
         match &self.what {
-            What::Origin => match http.host(self.url).reach(deadline).await {
+            What::Origin(connection) => match http.host_by(self.url, connection).reach(deadline).await {
                 Ok(Reached::Origin) => Ok(Good::new("reached")),
                 Ok(Reached::Proxy) => {
                     Ok(Good::new("its proxy is reached, which goes no further without a request"))
@@ -126,7 +126,7 @@ impl Goal<'_> {
         let told = without_controls(told, LONGEST);
         let used_by = self.used_by.join(", ");
         match self.what {
-            What::Origin => {
+            What::Origin(_) => {
                 format!("{}: {told} (used by: {used_by})", self.url.origin().ascii_serialization())
             }
             What::Provider(_) => {
@@ -149,13 +149,13 @@ impl<'c> Goals<'c> {
         for (kind, entries) in [("map", &config.maps), ("policy", &config.policies)] {
             for entry in entries {
                 let user = format!("{kind} {}", entry.name);
-                entry.upstream.urls().for_each(|url| goals.origin(url, &user));
+                entry.upstream.urls().for_each(|url| goals.origin(url, &entry.connection, &user));
                 goals.bearer(entry.request.bearer.as_ref(), &user);
             }
         }
         for entry in &config.logins {
             let user = format!("login {}", entry.name);
-            entry.upstream.urls().for_each(|url| goals.origin(url, &user));
+            entry.upstream.urls().for_each(|url| goals.origin(url, &entry.connection, &user));
             goals.bearer(entry.request.bearer.as_ref(), &user);
             if let Some(tokens) = &entry.tokens {
                 goals.provider(&tokens.client.configuration_uri, Needs::of_tokens(tokens), &user);
@@ -164,11 +164,18 @@ impl<'c> Goals<'c> {
         goals
     }
 
-    fn origin(&mut self, url: &'c Url, user: &str) {
-        let known = self.origins.iter_mut().find(|goal| goal.url.origin() == url.origin());
-        match known {
+    /// Entries with another `tls` or `proxy` reach the same origin in another way.
+    fn origin(&mut self, url: &'c Url, connection: &'c ConnectionSettings, user: &str) {
+        let is_same = |goal: &&mut Goal<'_>| {
+            matches!(goal.what, What::Origin(known) if known == connection)
+                && goal.url.origin() == url.origin()
+        };
+        match self.origins.iter_mut().find(is_same) {
             Some(goal) => goal.used_by.push(user.to_owned()),
-            None => self.origins.push(Goal { url, what: What::Origin, used_by: vec![user.to_owned()] }),
+            None => {
+                let what = What::Origin(connection);
+                self.origins.push(Goal { url, what, used_by: vec![user.to_owned()] });
+            }
         }
     }
 

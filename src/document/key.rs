@@ -103,6 +103,12 @@ impl<'d> Key<'d> {
         self.set().is_some()
     }
 
+    /// Whether any layer has a value, also one that takes back others.
+    #[must_use]
+    pub fn is_given(&self) -> bool {
+        self.nearest().is_some()
+    }
+
     /// Where the value begins; `None` if none is set, or a variable sets it.
     #[must_use]
     pub fn place(&self) -> Option<Place> {

@@ -72,6 +72,19 @@ impl<'d> Section<'d> {
         Self { is_template: true, has_no_effect: true, ..self.clone() }
     }
 
+    /// The document's own block; `definition` names its kind in the schema.
+    #[must_use]
+    pub fn top(&self, definition: &'static str) -> Self {
+        self.document.top(definition)
+    }
+
+    /// This block, which also inherits from `below`, key by key: what none of its own layers has, and none takes
+    /// back.
+    #[must_use]
+    pub fn over(&self, below: &Self) -> Self {
+        Self { layers: self.layers.iter().chain(below.layers.iter()).cloned().collect(), ..self.clone() }
+    }
+
     /// The key `name`.
     pub fn key(&self, name: &'static str) -> Key<'d> {
         self.look(name, None)

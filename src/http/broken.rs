@@ -11,7 +11,7 @@ use hyper::header::{HeaderMap, TRANSFER_ENCODING};
 use hyper::http::Extensions;
 
 use super::connector::Connector;
-use super::reason::{self, inner};
+use super::reason::{self, TlsKeys, inner};
 use super::{MAX_BODY, MAX_HEAD};
 use crate::model::Failure;
 
@@ -80,7 +80,8 @@ impl Broken {
         let failure = if is_tls(error) { Failure::Tls } else { Failure::Connect };
         let stage =
             if is_closed(error) && !connector.is_proxied() { Stage::Closed } else { Stage::Unconnected };
-        Self { stage, failure, reason: connector.through_proxy(reason::of(error)).into() }
+        let reason = connector.through_proxy(reason::of(error, connector.keys()));
+        Self { stage, failure, reason: reason.into() }
     }
 
     /// The same, after the request was sent on another connection, which was lost.
@@ -89,7 +90,7 @@ impl Broken {
     }
 
     /// The connection failed, or the bytes are no HTTP. The latter would be the same on another connection.
-    pub(super) fn in_exchange(error: &(dyn Error + 'static)) -> Self {
+    pub(super) fn in_exchange(error: &(dyn Error + 'static), keys: TlsKeys) -> Self {
         let hyper = hyper_error(error);
         let is_parse = hyper.is_some_and(hyper::Error::is_parse);
         let stage = if is_parse { Stage::Refused } else { Stage::Lost };
@@ -98,14 +99,14 @@ impl Broken {
         let reason = match hyper {
             Some(hyper) if hyper.is_parse_too_large() => long_head(),
             _ if is_end(error) => ENDED.to_owned(),
-            _ => reason::of(error),
+            _ => reason::of(error, keys),
         };
         Self { stage, failure, reason: reason.into() }
     }
 
     /// As [`Self::in_exchange`], for a request that was not written.
-    pub(super) fn unsent(error: &hyper::Error) -> Self {
-        Self { stage: Stage::Unsent, ..Self::in_exchange(error) }
+    pub(super) fn unsent(error: &hyper::Error, keys: TlsKeys) -> Self {
+        Self { stage: Stage::Unsent, ..Self::in_exchange(error, keys) }
     }
 }
 

@@ -26,6 +26,8 @@ use super::broken::{Broken, MAX_HEADERS, Stage, refuse_head, refuse_long, take};
 use super::connector::Connector;
 use super::driver::Driver;
 use super::pool::Pools;
+use super::reason::TlsKeys;
+use super::settings::{ConnectionSettings, EntryProxy};
 use super::thread_index;
 use super::{Http, MAX_HEAD, Reply, Request, timely};
 use crate::model::{Deadline, Failure};
@@ -60,6 +62,8 @@ pub(super) struct Connections {
 struct ApiConnection {
     sender: SendRequest<Full<Bytes>>,
     driver: Driver,
+    /// For the reason of a failure.
+    keys: TlsKeys,
     /// The index of the thread that made it.
     home: usize,
     /// Counts interim answers of one exchange; the extensions make hyper count there.
@@ -71,8 +75,14 @@ struct ApiConnection {
 impl Connections {
     /// # Errors
     /// The reason for which the proxy cannot be used.
-    pub(super) fn new(url: &Url, http: &Http) -> Result<Self, String> {
-        let connector = Connector::new(url, http.proxies.of(url)?.as_ref(), http)?;
+    pub(super) fn new(url: &Url, settings: &ConnectionSettings, http: &Http) -> Result<Self, String> {
+        let proxy = match &settings.proxy {
+            None => http.proxies.of(url)?,
+            Some(EntryProxy::Direct) => None,
+            Some(EntryProxy::Url(proxy)) => Some(proxy.clone()),
+        };
+        let tls = settings.tls.as_ref().unwrap_or(&http.settings.tls);
+        let connector = Connector::new(url, proxy.as_ref(), tls, http)?;
         Ok(Self {
             credentials: connector.proxy_authorization().map(|value| Redactor::of_values([value])),
             connector,
@@ -169,13 +179,14 @@ impl Connections {
             .writev(false)
             .handshake(stream)
             .await;
-        let (sender, driver) = handshake.map_err(|error| Broken::unsent(&error))?;
+        let (sender, driver) = handshake.map_err(|error| Broken::unsent(&error, self.connector.keys()))?;
         self.metrics.connections.add();
         let _open = CountGuard::new(&self.open);
         let (interim, extensions) = count_interim();
         let home = thread_index();
         let driver = Driver::new(driver, flags, deadline);
-        Ok(Box::new(ApiConnection { sender, driver, home, interim, extensions, _open }))
+        let keys = self.connector.keys();
+        Ok(Box::new(ApiConnection { sender, driver, keys, home, interim, extensions, _open }))
     }
 }
 
@@ -185,7 +196,8 @@ impl ApiConnection {
         mut request: hyper::Request<Full<Bytes>>,
         deadline: Deadline,
     ) -> Result<Reply, Broken> {
-        let Self { sender, driver, interim, extensions, .. } = self;
+        let Self { sender, driver, keys, interim, extensions, .. } = self;
+        let keys = *keys;
         request.extensions_mut().clone_from(extensions);
         interim.store(0, Ordering::Relaxed);
         let response = {
@@ -196,13 +208,13 @@ impl ApiConnection {
                     return Poll::Ready(Err(Broken::refused(Failure::Protocol, INTERIM)));
                 }
                 head.as_mut().poll(cx).map_err(|error| match error.message() {
-                    Some(_) => Broken::unsent(error.error()),
-                    None => Broken::in_exchange(error.error()),
+                    Some(_) => Broken::unsent(error.error(), keys),
+                    None => Broken::in_exchange(error.error(), keys),
                 })
             };
             poll_fn(|cx| driver.poll(deadline, cx, &mut head)).await?
         };
-        let mut reply = pin!(read(response));
+        let mut reply = pin!(read(response, keys));
         poll_fn(|cx| {
             // Usually the whole body is already there.
             if let Poll::Ready(reply) = reply.as_mut().poll(cx) {
@@ -233,14 +245,14 @@ fn count_interim() -> (Arc<AtomicUsize>, Extensions) {
     (interim, std::mem::take(request.extensions_mut()))
 }
 
-async fn read(response: Response<Incoming>) -> Result<Reply, Broken> {
+async fn read(response: Response<Incoming>, keys: TlsKeys) -> Result<Reply, Broken> {
     let (head, mut incoming) = response.into_parts();
     refuse_head(&head.headers, &head.extensions)?;
     let announced = incoming.size_hint().lower();
     refuse_long(announced)?;
     let mut body = Vec::with_capacity(announced as usize);
     while let Some(frame) = incoming.frame().await {
-        if let Ok(chunk) = frame.map_err(|error| Broken::in_exchange(&error))?.into_data() {
+        if let Ok(chunk) = frame.map_err(|error| Broken::in_exchange(&error, keys))?.into_data() {
             take(&mut body, &chunk)?;
         }
     }

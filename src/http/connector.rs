@@ -21,7 +21,9 @@ use tokio_rustls::TlsConnector;
 use tower_service::Service;
 use url::Url;
 
+use super::reason::TlsKeys;
 use super::resolver::Resolver;
+use super::settings::TlsSettings;
 use super::socket::{ApiSocket, SocketFlags};
 use super::{CONNECT, Http, USER_AGENT};
 
@@ -33,14 +35,21 @@ pub(super) struct Connector {
     origin: Uri,
     proxy: Option<Intercept>,
     tcp: HttpConnector<Resolver>,
-    tls: Arc<ClientConfig>,
+    tls: TlsSettings,
+    /// For a proxy that speaks TLS.
+    proxy_tls: Arc<ClientConfig>,
     resolver: Resolver,
 }
 
 impl Connector {
     /// # Errors
     /// The reason for which the proxy cannot be used.
-    pub(super) fn new(url: &Url, proxy: Option<&Url>, http: &Http) -> Result<Self, String> {
+    pub(super) fn new(
+        url: &Url,
+        proxy: Option<&Url>,
+        tls: &TlsSettings,
+        http: &Http,
+    ) -> Result<Self, String> {
         let origin: Uri = url.origin().ascii_serialization().parse().unwrap_or_default();
         // Takes the credentials out of the proxy's URL.
         let intercept = |proxy: &Url| {
@@ -55,7 +64,8 @@ impl Connector {
         // Divided among the addresses of a name.
         tcp.set_connect_timeout(Some(CONNECT));
         tcp.set_keepalive(Some(Duration::from_secs(60)));
-        Ok(Self { origin, proxy, tcp, tls: Arc::clone(&http.settings.tls), resolver })
+        let proxy_tls = Arc::clone(&http.settings.proxy_tls);
+        Ok(Self { origin, proxy, tcp, tls: tls.clone(), proxy_tls, resolver })
     }
 
     /// Makes a connection within 2 s. After a failure other addresses are tried.
@@ -74,7 +84,7 @@ impl Connector {
         let stream = match &self.proxy {
             None => MaybeHttpsStream::Http(tcp.call(self.origin.clone()).await?),
             Some(proxy) => {
-                let mut hop = HttpsConnector::from((tcp, Arc::clone(&self.tls)));
+                let mut hop = HttpsConnector::from((tcp, Arc::clone(&self.proxy_tls)));
                 if self.is_https() {
                     let user_agent = (USER_AGENT_NAME, HeaderValue::from_static(USER_AGENT));
                     let headers = HeaderMap::from_iter([user_agent]);
@@ -93,13 +103,22 @@ impl Connector {
             return Ok((MaybeHttpsStream::Http(socket), flags));
         }
         let host = self.origin.host().unwrap_or_default().trim_matches(['[', ']']);
-        let name = ServerName::try_from(host.to_owned())?;
-        let tls = TlsConnector::from(Arc::clone(&self.tls)).connect(name, TokioIo::new(socket)).await?;
+        let name = match &self.tls.server_name {
+            Some(name) => name.clone(),
+            None => ServerName::try_from(host.to_owned())?,
+        };
+        let tls =
+            TlsConnector::from(Arc::clone(&self.tls.client)).connect(name, TokioIo::new(socket)).await?;
         Ok((MaybeHttpsStream::Https(TokioIo::new(tls)), flags))
     }
 
     fn is_https(&self) -> bool {
         self.origin.scheme() == Some(&Scheme::HTTPS)
+    }
+
+    /// The keys of TLS, for the reason of a failure.
+    pub(super) fn keys(&self) -> TlsKeys {
+        self.tls.keys
     }
 
     /// Says in the reason of a failed connection that a proxy was to make it.
@@ -154,7 +173,7 @@ mod tests {
         let api: Url = "http://api.example:8443/x".parse().expect("a URL");
         let proxy = "http://127.0.0.1:1".parse().expect("a URL");
         let http = Http::new(HttpSettings::plain(1), &Arc::default());
-        let connector = Connector::new(&api, Some(&proxy), &http).expect("a proxy");
+        let connector = Connector::new(&api, Some(&proxy), &http.settings.tls, &http).expect("a proxy");
         for path in [
             "//evil.example/x",
             "/\\evil.example/x",

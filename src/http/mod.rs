@@ -51,7 +51,7 @@ pub(crate) use proxy::{is_loopback, is_read as is_proxy_variable, unusable as pr
 pub use reach::Reached;
 pub use request::{Headers, Reply, Request, path_of};
 use resolver::Resolver;
-pub use settings::HttpSettings;
+pub use settings::{ConnectionSettings, HttpSettings};
 
 /// Bytes of a body, compressed and decompressed.
 pub const MAX_BODY: usize = 1024 * 1024;
@@ -72,11 +72,12 @@ pub struct Http {
     proxies: Proxies,
     /// Idle connections of all hosts.
     idle: Arc<AtomicUsize>,
-    /// By origin. They exist as long as an entry or a discovery document holds them.
-    hosts: WeakMap<String, Host>,
+    /// By origin and settings ([`ConnectionSettings::id`]). They exist as long as an entry or a discovery document
+    /// holds them.
+    hosts: WeakMap<(String, [u8; 32]), Host>,
 }
 
-/// One origin (scheme, host, port), and the connections to it.
+/// One origin (scheme, host, port), and the connections to it with the same TLS and proxy.
 #[derive(Debug)]
 pub struct Host {
     /// `Err`: its proxy cannot be used, for this reason.
@@ -111,7 +112,18 @@ impl Http {
     #[must_use]
     pub fn pools(&self) -> Vec<(String, ConnectionCounts)> {
         let counts = |host: &Host| host.connections.as_ref().ok().map(Connections::counts);
-        self.hosts.all().into_iter().filter_map(|(origin, host)| Some((origin, counts(&host)?))).collect()
+        let mut pools: Vec<(String, ConnectionCounts)> = Vec::new();
+        for ((origin, _), host) in self.hosts.all() {
+            let Some(counts) = counts(&host) else { continue };
+            match pools.last_mut().filter(|(known, _)| *known == origin) {
+                Some((_, all)) => {
+                    all.idle += counts.idle;
+                    all.open += counts.open;
+                }
+                None => pools.push((origin, counts)),
+            }
+        }
+        pools
     }
 
     /// The number of idle connections.
@@ -126,16 +138,23 @@ impl Http {
         &self.settings
     }
 
-    /// The host of `url`, if it is in use.
+    /// The host of `url` with the settings of `server`, if it is in use.
     pub(crate) fn known_host(&self, url: &Url) -> Option<Arc<Host>> {
-        self.hosts.get(&url.origin().ascii_serialization())
+        self.hosts.get(&(url.origin().ascii_serialization(), ConnectionSettings::default().id()))
     }
 
-    /// The host of `url`, which all APIs of one origin share. Its connections are closed when it is no
-    /// longer in use.
+    /// The host of `url` with the settings of `server`.
     pub fn host(&self, url: &Url) -> Arc<Host> {
-        self.hosts.get_or_make(url.origin().ascii_serialization(), || {
-            let connections = Connections::new(url, self);
+        self.host_by(url, &ConnectionSettings::default())
+    }
+
+    /// The host of `url`, which all APIs of one origin with equal `settings` share. With other settings it has
+    /// other connections: one that was made without a check of the certificate, with a client certificate or
+    /// through a proxy is never used by an entry with another rule. Its connections are closed when it is no longer
+    /// in use.
+    pub fn host_by(&self, url: &Url, settings: &ConnectionSettings) -> Arc<Host> {
+        self.hosts.get_or_make((url.origin().ascii_serialization(), settings.id()), || {
+            let connections = Connections::new(url, settings, self);
             let permits = self.settings.max_connections_per_host.map(Semaphore::new);
             Host { connections, origin: url.clone(), permits, warnings: RateLimitedWarnings::default() }
         })

@@ -13,7 +13,7 @@ use tokio::io::AsyncReadExt;
 use tokio::time::{timeout, timeout_at};
 
 use super::Host;
-use super::reason;
+use super::reason::{self, TlsKeys};
 use crate::model::Deadline;
 
 /// How long it must stay open: longer than any round trip.
@@ -37,8 +37,8 @@ impl Host {
         let reach = async {
             let connector = &self.connections.as_ref()?.connector;
             let reached = match connector.open().await {
-                Ok((stream, _)) => stays_open(stream).await,
-                Err(error) => Err(reason::of(&*error)),
+                Ok((stream, _)) => stays_open(stream, connector.keys()).await,
+                Err(error) => Err(reason::of(&*error, connector.keys())),
             };
             reached.map_err(|reason| connector.through_proxy(reason))?;
             Ok(if connector.is_forwarded() { Reached::Proxy } else { Reached::Origin })
@@ -48,13 +48,13 @@ impl Host {
 }
 
 /// Whether the peer of a new connection waits for a request.
-async fn stays_open(stream: impl Read + Unpin) -> Result<(), String> {
+async fn stays_open(stream: impl Read + Unpin, keys: TlsKeys) -> Result<(), String> {
     let closed = "it closes the connection at once";
     match timeout(LISTEN, TokioIo::new(stream).read(&mut [0])).await {
         Err(_) => Ok(()),
         Ok(Ok(0)) => Err(closed.to_owned()),
         Ok(Ok(_)) => Err("it speaks first, which HTTP does not".to_owned()),
         Ok(Err(error)) if error.kind() == ErrorKind::UnexpectedEof => Err(closed.to_owned()),
-        Ok(Err(error)) => Err(reason::of(&error)),
+        Ok(Err(error)) => Err(reason::of(&error, keys)),
     }
 }

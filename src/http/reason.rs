@@ -18,16 +18,41 @@ const NO_TLS: &str = "(does that port speak TLS? else its URL begins with http:/
 const NAMES: usize = 3;
 const LONGEST: usize = 80;
 
-/// The last error in the chain of `error`.
-pub(super) fn of(error: &(dyn StdError + 'static)) -> String {
+/// What the reason of a failed handshake depends on.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct TlsKeys {
+    /// Our certificate is that of the entry's `tls`, not that of `server.tls`.
+    pub(super) has_own_cert: bool,
+    /// `min_tls_version: "1.3"`.
+    pub(super) only_1_3: bool,
+}
+
+impl TlsKeys {
+    /// The key that names our certificate.
+    fn cert(self) -> &'static str {
+        if self.has_own_cert { "tls.cert of the entry" } else { "server.tls.cert" }
+    }
+
+    /// What a server lacks with which there is no version in common.
+    fn versions(self) -> &'static str {
+        if self.only_1_3 {
+            "does not speak TLS 1.3 (min_tls_version)"
+        } else {
+            "speaks neither TLS 1.2 nor 1.3"
+        }
+    }
+}
+
+/// The last error in the chain of `error`, of a connection with these keys.
+pub(super) fn of(error: &(dyn StdError + 'static), keys: TlsKeys) -> String {
     if let Some(error) = error.downcast_ref() {
-        return format!("TLS: {}", tls(error));
+        return format!("TLS: {}", tls(error, keys));
     }
     match (error.downcast_ref().map(io::Error::kind), inner(error)) {
         (Some(ErrorKind::TimedOut), _) => LATE.to_owned(),
         (Some(ErrorKind::ConnectionRefused), _) => "connection refused".to_owned(),
         (Some(ErrorKind::UnexpectedEof), _) => format!("it closed the connection in the handshake {NO_TLS}"),
-        (_, Some(inner)) => of(inner),
+        (_, Some(inner)) => of(inner, keys),
         (_, None) => error.to_string(),
     }
 }
@@ -38,15 +63,15 @@ pub(super) fn inner<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e (dyn 
     held.map(|held| -> &(dyn StdError + 'static) { held }).or_else(|| error.source())
 }
 
-fn tls(error: &Error) -> String {
+fn tls(error: &Error, keys: TlsKeys) -> String {
     match error {
         Error::InvalidCertificate(error) => certificate(error),
-        Error::AlertReceived(alert) => refusal(*alert),
+        Error::AlertReceived(alert) => refusal(*alert, keys),
         Error::InvalidMessage(_) => format!("{error} {NO_TLS}"),
         Error::PeerIncompatible(lack) => match lack {
             PeerIncompatible::ServerDoesNotSupportTls12Or13
             | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig => {
-                "the server speaks neither TLS 1.2 nor 1.3".to_owned()
+                format!("the server {}", keys.versions())
             }
             _ => format!("the server and we have no way of TLS in common ({lack:?})"),
         },
@@ -88,9 +113,10 @@ fn certificate(error: &CertificateError) -> String {
     }
 }
 
-fn refusal(alert: AlertDescription) -> String {
+fn refusal(alert: AlertDescription, keys: TlsKeys) -> String {
+    let cert = keys.cert();
     let why = match alert {
-        AlertDescription::CertificateRequired => "it wants a certificate of ours (server.tls.cert)",
+        AlertDescription::CertificateRequired => format!("it wants a certificate of ours ({cert})"),
         AlertDescription::BadCertificate
         | AlertDescription::UnsupportedCertificate
         | AlertDescription::CertificateRevoked
@@ -98,13 +124,13 @@ fn refusal(alert: AlertDescription) -> String {
         | AlertDescription::CertificateUnknown
         | AlertDescription::UnknownCA
         | AlertDescription::AccessDenied
-        | AlertDescription::DecryptError => "it does not trust our certificate (server.tls.cert)",
-        AlertDescription::ProtocolVersion => "it speaks neither TLS 1.2 nor 1.3",
+        | AlertDescription::DecryptError => format!("it does not trust our certificate ({cert})"),
+        AlertDescription::ProtocolVersion => format!("it {}", keys.versions()),
         AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity => {
-            "there is no cipher in common, or it wants a certificate of ours (server.tls.cert)"
+            format!("there is no cipher in common, or it wants a certificate of ours ({cert})")
         }
-        AlertDescription::UnrecognisedName => "it knows no host of that name",
-        _ => "it does not say why",
+        AlertDescription::UnrecognisedName => "it knows no host of that name".to_owned(),
+        _ => "it does not say why".to_owned(),
     };
     format!("the server ended the handshake: {why} (alert {alert:?})")
 }

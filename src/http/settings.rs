@@ -1,8 +1,11 @@
-//! `server.http_client` and `server.tls`; and what several rooms check in their keys: URLs, credentials,
-//! files for TLS, keys without effect.
+//! `server.http_client`; and what several rooms check in their keys: URLs, credentials, files for TLS, keys
+//! without effect. `tls` and `connection` read how connections are made.
 //!
 //! Files are read here, so that a bad one is an error of the configuration. No message holds a URL or a
 //! credential.
+
+mod connection;
+mod tls;
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -10,7 +13,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::digest::{Context, SHA256};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::header::HeaderValue;
@@ -18,8 +20,11 @@ use rustls::ClientConfig;
 use url::Url;
 
 use super::is_loopback;
-use super::tls::{self, Identity, Trust};
-use crate::document::{DUMPED, Found, HIDDEN, Holds, Key, Section, no_effect, size};
+use super::tls::Error as TlsError;
+use crate::document::{DUMPED, Found, HIDDEN, Holds, Key, Section, size};
+pub(crate) use connection::connection;
+pub use connection::{ConnectionSettings, EntryProxy};
+pub use tls::TlsSettings;
 
 /// The ranges of the Go program.
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(1);
@@ -40,23 +45,24 @@ pub struct HttpSettings {
     /// `proxy`, for every target; `None`: what the proxy environment variables say.
     pub proxy: Option<Url>,
     /// `server.tls`.
-    pub tls: Arc<ClientConfig>,
-    /// A hash of what `tls` was made of, files included: two of them cannot be compared.
-    pub tls_inputs: [u8; 32],
+    pub tls: TlsSettings,
+    /// The same for proxies that speak TLS, without `pin_sha256`.
+    pub proxy_tls: Arc<ClientConfig>,
 }
 
 #[cfg(test)]
 impl HttpSettings {
     /// For tests: no bound but that of idle connections to a host.
     pub(crate) fn plain(max_idle_connections_per_host: usize) -> Self {
+        let tls = TlsSettings::plain();
         Self {
             max_connections_per_host: None,
             max_idle_connections: None,
             max_idle_connections_per_host,
             idle_connection_timeout: Duration::from_secs(90),
             proxy: None,
-            tls: tls::client(tls::Trust::SystemLater, None).expect("TLS"),
-            tls_inputs: [0; 32],
+            proxy_tls: Arc::clone(&tls.client),
+            tls,
         }
     }
 }
@@ -67,9 +73,7 @@ impl PartialEq for HttpSettings {
             let per_host = (of.max_connections_per_host, of.max_idle_connections_per_host);
             (per_host, of.max_idle_connections, of.idle_connection_timeout)
         };
-        connections(self) == connections(other)
-            && self.proxy == other.proxy
-            && self.tls_inputs == other.tls_inputs
+        connections(self) == connections(other) && self.proxy == other.proxy && self.tls == other.tls
     }
 }
 
@@ -96,78 +100,36 @@ pub fn read(server: &Section<'_>, needs_tls: bool) -> Option<HttpSettings> {
         Some(size(client.key(name).count(CONNECTIONS).or(default))).filter(|count| *count > 0)
     };
     let idle = |name| client.key(name).duration(IDLE).or(Duration::from_secs(90));
+    let max_connections_per_host = count("max_connections_per_host", 0);
+    let max_idle_connections = count("max_idle_connections", 0);
+    let max_idle_connections_per_host = count("max_idle_connections_per_host", 256).unwrap_or(256);
+    let idle_connection_timeout = idle("idle_connection_timeout");
+    let proxy = proxy(&client.key("proxy"));
+    let (tls, proxy_tls) = tls::of_server(&server.key("tls").section("Tls"), needs_tls)?;
     Some(HttpSettings {
-        max_connections_per_host: count("max_connections_per_host", 0),
-        max_idle_connections: count("max_idle_connections", 0),
-        max_idle_connections_per_host: count("max_idle_connections_per_host", 256).unwrap_or(256),
-        idle_connection_timeout: idle("idle_connection_timeout"),
-        proxy: proxy(&client.key("proxy")),
-        tls_inputs: tls_inputs(&server.key("tls").section("Tls"), needs_tls),
-        tls: tls(&server.key("tls").section("Tls"), needs_tls)?,
+        max_connections_per_host,
+        max_idle_connections,
+        max_idle_connections_per_host,
+        idle_connection_timeout,
+        proxy,
+        tls,
+        proxy_tls,
     })
 }
 
-/// A user name and a password are allowed here: Go's client sends them to the proxy.
 fn proxy(key: &Key<'_>) -> Option<Url> {
     let text = key.text().shown(|text| shown(text)).get().filter(|text| !text.is_empty())?;
-    let url = url(key, &text)?;
+    proxy_url(key, &text)
+}
+
+/// A user name and a password are allowed here: Go's client sends them to the proxy.
+fn proxy_url(key: &Key<'_>, text: &str) -> Option<Url> {
+    let url = url(key, text)?;
     if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
         key.error("a proxy's URL ends behind its host and port");
         return None;
     }
     Some(url)
-}
-
-/// `server.tls`: the configuration of all connections.
-fn tls(section: &Section<'_>, needs_tls: bool) -> Option<Arc<ClientConfig>> {
-    let system = if needs_tls { Trust::System } else { Trust::SystemLater };
-    let client = |trust, identity| usable(section, tls::client(trust, identity));
-    let [root_ca, cert, key] = ["root_ca", "cert", "key"].map(|name| section.key(name).text());
-    let skip_verify = section.renamed_key("skip_verify", "http_client_skip_verify");
-    let skips = skip_verify.flag().or(false);
-    if !section.key("enabled").flag().or(false) {
-        let flag = Some(skip_verify).filter(|_| skips);
-        no_effect([root_ca.key, cert.key, key.key].into_iter().chain(flag), "without `enabled: true`");
-        return client(system, None);
-    }
-    let root = if root_ca.is_set() { Some(root_ca.open(Holds::Certificates)?.1) } else { None };
-    let files = if cert.is_set() || key.is_set() { identity(&cert, &key)? } else { None };
-    let identity = files.as_ref().map(|(cert, key)| Identity { cert, key });
-    let trust = root.as_deref().map_or(system, Trust::File);
-    if !skips {
-        return client(trust, identity);
-    }
-    skip_verify.warning("any certificate is accepted: the identity of an API is not checked").hint(
-        match root {
-            Some(_) => "leave it out: root_ca then says which certificates are accepted",
-            None => "name the certificate of the APIs' authority in root_ca",
-        },
-    );
-    // A file that is named must be good all the same: it is used as soon as this ends.
-    if root.is_some() {
-        client(trust, identity)?;
-    }
-    client(Trust::Anything, identity)
-}
-
-/// A hash of the values of `server.tls`, and of the contents of the files; taken before these are read for
-/// good, so that a change in between is one of the next reload. [`tls()`] reports a file that cannot be read.
-fn tls_inputs(section: &Section<'_>, needs_tls: bool) -> [u8; 32] {
-    let enabled = section.key("enabled").flag().or(false);
-    let files = ["root_ca", "cert", "key"].map(|name| section.key(name).text());
-    let skips = section.renamed_key("skip_verify", "http_client_skip_verify").flag().or(false);
-    let mut hash = Context::new(&SHA256);
-    hash.update(&[needs_tls, enabled, skips].map(u8::from));
-    for file in files {
-        let name = file.as_ref().map(String::as_bytes).unwrap_or_default();
-        for part in [name, &file.content().unwrap_or_default()] {
-            hash.update(&(part.len() as u64).to_le_bytes());
-            hash.update(part);
-        }
-    }
-    let mut inputs = [0; 32];
-    inputs.copy_from_slice(hash.finish().as_ref());
-    inputs
 }
 
 /// The paths of a certificate and of its key, both of which must be set and can be opened. Within `Some`
@@ -186,12 +148,12 @@ pub(crate) fn identity<'d>(
 }
 
 /// What was made of the files that `section` names; reports one that cannot be used.
-pub(crate) fn usable<T>(section: &Section<'_>, made: Result<T, tls::Error>) -> Option<T> {
-    let told = |error: tls::Error| match error {
-        tls::Error::RootCa(text) => section.key("root_ca").error(text),
-        tls::Error::Cert(text) => section.key("cert").error(text),
-        tls::Error::Key(text) => section.key("key").error(text),
-        tls::Error::System(text) => section.error(text),
+pub(crate) fn usable<T>(section: &Section<'_>, made: Result<T, TlsError>) -> Option<T> {
+    let told = |error: TlsError| match error {
+        TlsError::RootCa(text) => section.key("root_ca").error(text),
+        TlsError::Cert(text) => section.key("cert").error(text),
+        TlsError::Key(text) => section.key("key").error(text),
+        TlsError::System(text) => section.error(text),
     };
     made.map_err(told).ok()
 }

@@ -1,16 +1,20 @@
-//! TLS: one configuration for all connections to APIs, and one for the Prometheus server.
+//! TLS: the configurations of connections to APIs, and that of the Prometheus server.
 //!
-//! TLS 1.2 is the minimum (RFC 9325). Certificates are verified with the system's, or with `root_ca` alone if
-//! that is set (`verifier`). Files are read with the configuration, so that errors appear then.
+//! TLS 1.2 is the minimum (RFC 9325), or 1.3 (`min_tls_version`). Certificates are verified with the system's, or
+//! with `root_ca` alone if that is set (`verifier`). Files are read with the configuration, so that errors appear
+//! then.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, ServerConfig};
+use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion};
 
 use super::verifier::CertificateVerifier;
+
+/// A pin (RFC 7469): the SHA-256 of a SubjectPublicKeyInfo.
+pub type Pin = [u8; 32];
 
 /// The trusted certificates.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +36,27 @@ pub struct Identity<'a> {
     pub cert: &'a Path,
     /// PKCS#8, PKCS#1 or SEC1.
     pub key: &'a Path,
+}
+
+/// The TLS of a client.
+#[derive(Debug, Clone, Copy)]
+pub struct ClientOptions<'a> {
+    /// Which certificates of servers are trusted.
+    pub trust: Trust<'a>,
+    /// What it presents to a server that asks for a certificate.
+    pub identity: Option<Identity<'a>>,
+    /// The public key of the server's certificate must be one of these, if there are any.
+    pub pins: &'a [Pin],
+    /// Without TLS 1.2.
+    pub only_1_3: bool,
+}
+
+impl<'a> ClientOptions<'a> {
+    /// Without a certificate and pins.
+    #[must_use]
+    pub fn new(trust: Trust<'a>) -> Self {
+        Self { trust, identity: None, pins: &[], only_1_3: false }
+    }
 }
 
 /// The file that cannot be used, and the reason. Never contains a part of a key.
@@ -59,14 +84,14 @@ impl Identity<'_> {
 ///
 /// # Errors
 /// The file that cannot be used.
-pub fn client(trust: Trust<'_>, identity: Option<Identity<'_>>) -> Result<Arc<ClientConfig>, Error> {
+pub fn client(options: ClientOptions<'_>) -> Result<Arc<ClientConfig>, Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions(options.only_1_3))
         .map_err(|error| Error::System(error.to_string()))?;
-    let verifier = CertificateVerifier::new(trust, provider)?;
+    let verifier = CertificateVerifier::new(options.trust, options.pins, provider)?;
     let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
-    let config = match identity {
+    let config = match options.identity {
         None => builder.with_no_client_auth(),
         Some(identity) => {
             let (chain, key) = identity.read()?;
@@ -81,15 +106,18 @@ pub fn client(trust: Trust<'_>, identity: Option<Identity<'_>>) -> Result<Arc<Cl
 /// # Errors
 /// The file that cannot be used.
 pub fn server(identity: Identity<'_>, only_1_3: bool) -> Result<Arc<ServerConfig>, Error> {
-    const BOTH: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
-    let versions = if only_1_3 { &BOTH[..1] } else { BOTH };
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(versions)
+        .with_protocol_versions(versions(only_1_3))
         .map_err(|error| Error::System(error.to_string()))?;
     let (chain, key) = identity.read()?;
     let config = builder.with_no_client_auth().with_single_cert(chain, key);
     config.map(Arc::new).map_err(|error| Error::Key(error.to_string()))
+}
+
+fn versions(only_1_3: bool) -> &'static [&'static SupportedProtocolVersion] {
+    const BOTH: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
+    if only_1_3 { &BOTH[..1] } else { BOTH }
 }
 
 /// Reads at least one certificate.

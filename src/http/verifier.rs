@@ -1,15 +1,20 @@
-//! The verification of a server's certificate: the rules of rustls (webpki), with three additions.
+//! The verification of a server's certificate: the rules of rustls (webpki), with four additions.
 //!
 //! * A certificate that is itself in `root_ca` is trusted for its names while it is valid. webpki refuses it if
 //!   it has CA:TRUE, as `openssl req -x509` makes it.
 //! * The reason of a refusal says whether the certificate is self-signed, and whether `root_ca` is set.
 //! * The system's certificates may be read at the first handshake.
+//! * `pin_sha256`: the public key of the certificate must be one of the pins, besides the rest; with `skip_verify`
+//!   the pins alone decide.
 //!
 //! The server must always prove that it has the key of the certificate.
 
 use std::error::Error as StdError;
 use std::sync::{Arc, OnceLock};
 
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{
@@ -20,12 +25,14 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
 use rustls_platform_verifier as platform;
 
-use super::tls::{Error, Trust, certificates};
+use super::tls::{Error, Pin, Trust, certificates};
 
 #[derive(Debug)]
 pub(super) struct CertificateVerifier {
     provider: Arc<CryptoProvider>,
     trust: CertificateTrust,
+    /// Empty: any key.
+    pins: Vec<Pin>,
 }
 
 #[derive(Debug)]
@@ -39,7 +46,7 @@ enum CertificateTrust {
 }
 
 impl CertificateVerifier {
-    pub(super) fn new(trust: Trust<'_>, provider: Arc<CryptoProvider>) -> Result<Self, Error> {
+    pub(super) fn new(trust: Trust<'_>, pins: &[Pin], provider: Arc<CryptoProvider>) -> Result<Self, Error> {
         let trust = match trust {
             Trust::Anything => CertificateTrust::Anything,
             Trust::SystemLater => CertificateTrust::System(OnceLock::new()),
@@ -54,7 +61,24 @@ impl CertificateVerifier {
                 CertificateTrust::File { rules, certificates }
             }
         };
-        Ok(Self { provider, trust })
+        Ok(Self { provider, trust, pins: pins.to_vec() })
+    }
+
+    /// Whether the public key of the certificate is pinned.
+    fn check_pins(&self, shown: &CertificateDer<'_>) -> Result<(), rustls::Error> {
+        if self.pins.is_empty() {
+            return Ok(());
+        }
+        let key = ParsedCertificate::try_from(shown)?.subject_public_key_info();
+        let pin = digest(&SHA256, &key);
+        if self.pins.iter().any(|known| known == pin.as_ref()) {
+            return Ok(());
+        }
+        let reason = format!(
+            "the public key of the certificate is {}, which is not in pin_sha256",
+            STANDARD.encode(pin)
+        );
+        Err(other(reason))
     }
 
     fn algorithms(&self) -> &WebPkiSupportedAlgorithms {
@@ -79,17 +103,19 @@ impl CertificateVerifier {
             _ => return error,
         };
         let has_root_ca = matches!(self.trust, CertificateTrust::File { .. });
-        let reason: Box<dyn StdError + Send + Sync> = match (is_self_signed, has_root_ca) {
+        other(match (is_self_signed, has_root_ca) {
             (true, true) => "the certificate is signed by itself, and is not in root_ca",
             (true, false) => "the certificate is signed by itself, and no root_ca names it",
             (false, true) => "the certificate is signed by an authority that is not in root_ca",
             (false, false) => {
                 "the certificate is signed by an authority that this system does not know, and no root_ca names it"
             }
-        }
-        .into();
-        CertificateError::Other(OtherError(reason.into())).into()
+        })
     }
+}
+
+fn other(reason: impl Into<Box<dyn StdError + Send + Sync>>) -> rustls::Error {
+    CertificateError::Other(OtherError(reason.into().into())).into()
 }
 
 fn rules(
@@ -152,7 +178,7 @@ impl ServerCertVerifier for CertificateVerifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let outcome = match &self.trust {
-            CertificateTrust::Anything => return Ok(ServerCertVerified::assertion()),
+            CertificateTrust::Anything => Ok(ServerCertVerified::assertion()),
             CertificateTrust::System(verifier) => {
                 let read = || platform::Verifier::new(Arc::clone(&self.provider));
                 let verifier = verifier.get_or_init(read).as_ref().map_err(Clone::clone)?;
@@ -165,7 +191,8 @@ impl ServerCertVerifier for CertificateVerifier {
                 }
             }
         };
-        outcome.map_err(|error| self.explained(error, end_entity, server_name, now))
+        let verified = outcome.map_err(|error| self.explained(error, end_entity, server_name, now))?;
+        self.check_pins(end_entity).map(|()| verified)
     }
 
     fn verify_tls12_signature(

@@ -90,6 +90,7 @@ impl LoginEntry {
             component: Component::Login,
             name: &settings.name,
             upstream: &settings.upstream,
+            connection: &settings.connection,
             method: "POST",
             headers: &settings.request.headers,
             own_headers: &[REQUEST_ID, CONTENT_LENGTH],
@@ -309,6 +310,7 @@ mod tests {
         LoginSettings {
             name: "smtp".to_owned(),
             upstream: UpstreamSettings::one("http://127.0.0.1:1/auth"),
+            connection: Default::default(),
             request: RequestSettings {
                 headers: hyper::header::HeaderMap::new(),
                 compress_request: false,

@@ -9,6 +9,8 @@ use ipnet::IpNet;
 use url::Url;
 
 use crate::document::{Entries, Kind, Refusal, Section, no_effect, size};
+use crate::http::ConnectionSettings;
+use crate::http::settings::connection;
 use crate::lookup::PoolSettings;
 use crate::lookup::settings::{self, Inherited, MIN_TIMEOUT, RequestSettings};
 use crate::lookup::value::Field;
@@ -28,6 +30,8 @@ pub struct LoginSettings {
     pub name: String,
     /// `target`, or `targets` and what says which of them is asked: http or https, with a host.
     pub upstream: UpstreamSettings,
+    /// `tls` and `proxy`.
+    pub connection: ConnectionSettings,
     /// What requests carry besides. The body of an answer is read by `fields` alone.
     pub request: RequestSettings,
     /// `timeout`, else `server.http_client.timeout`; at most 8 s.
@@ -70,10 +74,12 @@ pub struct Fields {
 }
 
 impl LoginSettings {
-    /// The URLs of its API and of its identity providers.
+    /// The URLs that are asked with `server.tls`: that of its API, if it has no `tls` of its own, and those of its
+    /// identity providers.
     pub fn urls(&self) -> impl Iterator<Item = &Url> {
         let clients = self.request.bearer.iter().chain(self.tokens.iter().map(|tokens| &tokens.client));
-        clients.map(|client| &client.configuration_uri).chain(self.upstream.urls())
+        let urls = self.upstream.urls().filter(|_| self.connection.tls.is_none());
+        clients.map(|client| &client.configuration_uri).chain(urls)
     }
 }
 
@@ -89,6 +95,7 @@ fn entry(name: &str, entry: &Section<'_>, inherited: &Inherited) -> Option<Login
         targets.warn_of_plain_http("passwords");
     }
     let upstream = upstream::read(entry, targets.map(|targets| targets.in_order()));
+    let connection = connection(entry, upstream.as_ref().map(UpstreamSettings::most_secure));
     let request = settings::request(entry, true);
     let tokens = oidc::settings::tokens(entry);
     of_lookups(entry);
@@ -113,7 +120,8 @@ fn entry(name: &str, entry: &Section<'_>, inherited: &Inherited) -> Option<Login
         penalty_exempt,
         attempts: size(entry.key("sasl_attempts").count(0..=65_535).or(8)),
         pool: inherited.pool,
-        // Last: a problem of this must not hide the others'.
+        // Last: a problem of these must not hide the others'.
+        connection: connection?,
         upstream: upstream?,
     })
 }

@@ -94,6 +94,7 @@ impl LookupEntry {
             component: settings.component(),
             name: &settings.name,
             upstream: &settings.upstream,
+            connection: &settings.connection,
             method: settings.method.name(),
             headers: &settings.request.headers,
             own_headers: request::own_headers(&settings.kind),

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use hyper::header::{HeaderMap, HeaderName};
 use tracing::{info, warn};
 
-use crate::http::{Headers, Host, Http, NoReply, Reply, Request, Stage};
+use crate::http::{ConnectionSettings, Headers, Host, Http, NoReply, Reply, Request, Stage};
 use crate::model::{Deadline, Failure};
 use crate::observe::explain;
 use crate::observe::metrics::{Calls, Component, Moves};
@@ -72,6 +72,8 @@ pub(crate) struct Owner<'s> {
     pub(crate) kind: Component,
     pub(crate) name: &'s str,
     pub(crate) method: &'static str,
+    /// `tls` and `proxy`, of all targets.
+    pub(crate) connection: &'s ConnectionSettings,
     /// The headers of all requests, and the names of those that each request sets itself.
     pub(crate) headers: &'s HeaderMap,
     pub(crate) own_headers: &'s [HeaderName],
@@ -113,7 +115,7 @@ impl Upstream {
     ) -> Self {
         let Owner { kind, name, headers, own_headers, .. } = owner;
         let targets = settings.urls().map(|url| {
-            let host = http.host(url);
+            let host = http.host_by(url, owner.connection);
             let origin = url.origin().ascii_serialization();
             let known =
                 before.and_then(|before| before.targets.iter().find(|target| target.origin == origin));

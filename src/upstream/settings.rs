@@ -88,6 +88,12 @@ impl UpstreamSettings {
         self.targets.iter().map(|target| &target.url)
     }
 
+    /// A target over TLS, if there is one.
+    #[must_use]
+    pub fn most_secure(&self) -> &Url {
+        self.urls().find(|url| url.scheme() == "https").unwrap_or_else(|| self.url())
+    }
+
     /// The origins of all targets, for the log.
     #[must_use]
     pub fn origins(&self) -> String {

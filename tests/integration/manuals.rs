@@ -47,7 +47,7 @@ fn items(page: &str) -> BTreeMap<String, BTreeMap<String, String>> {
 
 /// A block of the schema, the headings of the manual that describe its keys, and a path to the block in
 /// a configuration in which it is `null`; a number is an item of a list.
-const BLOCKS: [(&str, &[&str], &str); 23] = [
+const BLOCKS: [(&str, &[&str], &str); 24] = [
     ("", &["Top of the file"], ""),
     ("Server", &["server"], "server"),
     ("Listener", &["server.listen"], "server listen 0"),
@@ -66,6 +66,7 @@ const BLOCKS: [(&str, &[&str], &str); 23] = [
     ("Target", &["targets"], "socket_maps m targets 0"),
     ("Breaker", &["breaker"], "socket_maps m breaker"),
     ("Retry", &["retry"], "socket_maps m retry"),
+    ("EntryTls", &["tls"], "socket_maps m tls"),
     ("Cache", &["cache"], "socket_maps m cache"),
     ("BackendOidc", &["backend_oidc_auth and sasl_oidc_auth"], "dovecot_sasl l backend_oidc_auth"),
     (

@@ -153,7 +153,9 @@ fn assert_used(planted: &Planted, others: &[&Marker]) {
     for marker in planted.markers.iter().filter(is_told).chain(others.iter().copied()) {
         assert!(marker.found(&told).is_some(), "{} was not sent to any server", marker.key);
     }
-    assert!(planted.secure.requests().iter().any(|request| request.certified));
+    for api in [&planted.secure, &planted.certified] {
+        assert!(api.requests().iter().any(|request| request.certified));
+    }
     for client in ["client_id=d", "client_id=g"] {
         assert!(told.split("client_assertion=").any(|form| form.contains(client)), "{client}");
     }
@@ -200,7 +202,14 @@ fn a_running_broker_shows_no_secret() {
     said.holds_none_of([&planted.variable]);
 }
 
-/// The proxy is set in the file, and in the environment.
+/// Further entries, each with this proxy of its own.
+fn proxied_entries(config: Config, url: &str) -> Config {
+    let lines = [&format!("proxy: \"{url}\"") as &str, "timeout: 1s"];
+    let target = "http://api.test.example/";
+    config.map("own", target, &lines).policy("own", target, &lines).login("own", target, &lines)
+}
+
+/// The proxy is set in the file, and in the environment; entries have it, too.
 #[test]
 fn a_broker_behind_a_proxy_shows_no_secret() {
     let mut planted = Planted::new();
@@ -219,7 +228,7 @@ fn a_broker_behind_a_proxy_shows_no_secret() {
             .prometheus(port.number(), &[&format!(r#"prometheus_http_auth_basic_file: "{pair}""#)])
             .listen_unix(Kind::Map, "maps", &socket);
         if from_file {
-            config = config.proxy(&url);
+            config = proxied_entries(config.proxy(&url), &url);
         }
         let file = config.write();
         let variables = [("HTTP_PROXY", url.as_str()), ("HTTPS_PROXY", &url)];
@@ -232,6 +241,12 @@ fn a_broker_behind_a_proxy_shows_no_secret() {
             said.add("a reply", peer.look_up("secure", key));
             said.run(&file, &["query", "--trace", "map", "plain", key], "");
         }
+        if from_file {
+            said.run(&file, &["query", "--trace", "map", "own", "k"], "");
+            said.run(&file, &["query", "--trace", "policy", "own", "sender=k"], "");
+            said.run(&file, &["query", "--trace", "sasl", "own", "k"], "a password");
+        }
+        said.run(&file, &["config", "dump"], "");
         said.run(&file, &["status"], "");
         said.run(&file, &["check"], "");
         said.add("/metrics", ask(port.address(), "GET /metrics HTTP/1.0"));

@@ -62,7 +62,11 @@ const PLAIN: [&str; 46] = [
     "Server.chroot",
 ];
 /// A second part of the list, so that each fits on a screen.
-const PLAIN_TOO: [&str; 13] = [
+const PLAIN_TOO: [&str; 18] = [
+    "EntryTls.cert",
+    "EntryTls.pin_sha256",
+    "EntryTls.root_ca",
+    "EntryTls.server_name",
     // A file that is not read yet.
     "GrpcTls.client_key",
     "Login.accept_field",
@@ -76,10 +80,17 @@ const PLAIN_TOO: [&str; 13] = [
     "Server.run_as_group",
     "Server.run_as_user",
     "Tls.cert",
+    "Tls.pin_sha256",
     "Tls.root_ca",
 ];
 /// Keys of the test behind a proxy.
-const PROXIED: [&str; 2] = ["HttpClient.proxy", "Observability.prometheus_http_auth_basic_file"];
+const PROXIED: [&str; 5] = [
+    "HttpClient.proxy",
+    "Login.proxy",
+    "Map.proxy",
+    "Observability.prometheus_http_auth_basic_file",
+    "Policy.proxy",
+];
 /// Follows `$ref`, and takes the other schema of a choice with null.
 fn resolved<'s>(root: &'s Value, schema: &'s Value) -> &'s Value {
     if let Some(name) = schema["$ref"].as_str().and_then(|name| name.strip_prefix("#/$defs/")) {

@@ -22,6 +22,8 @@ use hyper::header::AUTHORIZATION;
 use url::Url;
 
 use crate::document::{self, Entries, Section, no_effect};
+use crate::http::ConnectionSettings;
+use crate::http::settings::connection;
 use crate::lookup::template::{Names, Template};
 use crate::lookup::value::Field;
 use crate::model::LONGEST_BUDGET;
@@ -73,6 +75,8 @@ pub struct LookupSettings {
     /// `target`, or `targets` and what says which of them is asked: http or https, with a host. If `path` is
     /// set, it replaces path and query.
     pub upstream: UpstreamSettings,
+    /// `tls` and `proxy`.
+    pub connection: ConnectionSettings,
     /// The path and query of the targets if they hold insertions.
     pub path: Option<Template>,
     /// What requests carry besides.
@@ -102,9 +106,11 @@ pub struct LookupSettings {
 }
 
 impl LookupSettings {
-    /// The URLs of its targets and of its identity provider.
+    /// The URLs that are asked with `server.tls`: those of its targets, if it has no `tls` of its own, and that of
+    /// its identity provider.
     pub fn urls(&self) -> impl Iterator<Item = &Url> {
-        self.request.bearer.iter().map(|client| &client.configuration_uri).chain(self.upstream.urls())
+        let urls = self.upstream.urls().filter(|_| self.connection.tls.is_none());
+        self.request.bearer.iter().map(|client| &client.configuration_uri).chain(urls)
     }
 
     /// The statuses that are answers: `status_code` and those that mean "not found".
@@ -114,6 +120,12 @@ impl LookupSettings {
             Kind::Policy(_) => &[],
         };
         [&[self.status_code], not_found].concat()
+    }
+
+    /// Whether cached answers of `other` hold with these settings: they are the same but for `tls` and `proxy`.
+    #[must_use]
+    pub fn keeps_answers_of(&self, other: &Self) -> bool {
+        *self == Self { connection: self.connection.clone(), ..other.clone() }
     }
 
     /// What kind of entry this is.
@@ -188,6 +200,7 @@ fn entry(name: &str, entry: &Section<'_>, names: Names, inherited: &Inherited) -
         targets.warn_of_plain_http("credentials");
     }
     let upstream = upstream::read(entry, targets.as_ref().map(template::Targets::in_order));
+    let connection = connection(entry, upstream.as_ref().map(UpstreamSettings::most_secure));
     let status_code = status_code(entry);
     let timeout = entry.key("timeout").duration(MIN_TIMEOUT..=LONGEST_BUDGET);
     Some(LookupSettings {
@@ -208,6 +221,7 @@ fn entry(name: &str, entry: &Section<'_>, names: Names, inherited: &Inherited) -
         pool: inherited.pool,
         log_keys: inherited.log_keys,
         // Last: a problem of these must not hide the others'.
+        connection: connection?,
         value_field: Field::parse_or_whole(&value_field?),
         payload: payload?,
         upstream: upstream?,

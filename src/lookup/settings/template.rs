@@ -164,7 +164,9 @@ fn listed<'d>(list: &Key<'d>, items: Vec<Option<Item<'d>>>, names: Option<Names>
             None
         };
         is_good &= message.is_none();
-        message.into_iter().for_each(|message| drop(key.error(message)));
+        if let Some(message) = message {
+            key.error(message);
+        }
         all.push((key, target));
     }
     if all.iter().all(|(_, target)| target.is_backup) {

@@ -1,6 +1,7 @@
 //! Whole configurations: what loads, and what each broken one is told.
 
 mod any_text;
+mod connections;
 mod defaults;
 mod entries;
 mod environment;

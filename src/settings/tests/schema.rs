@@ -12,6 +12,7 @@ const WORDS: Words = Words {
         ("BackendOidc", "`backend_oidc_auth`."),
         ("Breaker", "`breaker`."),
         ("Cache", "`cache` of an entry."),
+        ("EntryTls", "`tls` of an entry."),
         ("Grpc", "`grpc`."),
         ("GrpcTls", "`grpc.tls`."),
         ("Listener", "An item of `server.listen`."),

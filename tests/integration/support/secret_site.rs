@@ -4,6 +4,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rustls::ALL_VERSIONS;
 use tempfile::TempDir;
@@ -23,8 +24,9 @@ pub(crate) struct Planted {
     /// The secret that a variable holds instead of the file.
     pub(crate) variable: Marker,
     pub(crate) api: Backend,
-    /// An API that requests a client certificate.
+    /// An API that requests a client certificate, and one that gets that of an entry.
     pub(crate) secure: Backend,
+    pub(crate) certified: Backend,
     /// An API whose certificate is not trusted.
     pub(crate) strange: Backend,
     pub(crate) collector: Backend,
@@ -63,8 +65,21 @@ pub(crate) const KEYS: [&str; 7] = ["k", "k-401", "k-407", "k-500", "k-error", "
 
 /// The maps, and those whose API cannot be reached.
 pub(crate) const MAPS: [&str; 14] = [
-    "query", "inserted", "json", "form", "basic", "filed", "variable", "secret", "posted", "told", "keyed",
-    "secure", "raw", "several",
+    "query",
+    "inserted",
+    "json",
+    "form",
+    "basic",
+    "filed",
+    "variable",
+    "secret",
+    "posted",
+    "told",
+    "keyed",
+    "secure",
+    "certified",
+    "raw",
+    "several",
 ];
 pub(crate) const LOST: [&str; 2] = ["refused", "strange"];
 pub(crate) const POLICIES: [&str; 2] = ["checks", "filed_checks"];
@@ -81,7 +96,8 @@ impl Planted {
             markers: Vec::new(),
             variable: Marker::new("Map.http_auth_basic"),
             api: Backend::start(repeating),
-            secure: Backend::start_tls(secure, repeating),
+            secure: Backend::start_tls(Arc::clone(&secure), repeating),
+            certified: Backend::start_tls(secure, repeating),
             strange: Backend::start_tls(strange, repeating),
             collector: Backend::constant(""),
             provider: FakeProvider::start(),
@@ -149,6 +165,7 @@ impl Planted {
         }
         config = self.server(config, authority);
         config = self.maps(config);
+        config = self.certified(config, &authority.client().pem());
         config = self.tokens_of_ours(config);
         config = self.policies(config);
         self.logins(config).write();
@@ -183,6 +200,15 @@ impl Planted {
             served.display(),
             self.collector.url("")
         ))
+    }
+
+    /// An entry with a client certificate of its own.
+    fn certified(&mut self, config: Config, (cert, pem): &(String, String)) -> Config {
+        let client = self.path("entry-client.crt");
+        fs::write(&client, cert).expect("a file");
+        let key = self.plant_key("EntryTls.key", pem);
+        let tls = format!("tls: {{cert: \"{}\", key: \"{key}\"}}", client.display());
+        config.map("certified", &self.certified.url("/"), &[&tls])
     }
 
     fn maps(&mut self, config: Config) -> Config {
