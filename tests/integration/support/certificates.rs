@@ -5,11 +5,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    date_time_ymd,
+    PublicKeyData, date_time_ymd,
 };
-use rustls::crypto::aws_lc_rs;
+use rustls::crypto::aws_lc_rs::{default_provider, sign};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
@@ -109,11 +112,11 @@ impl Identity {
 
     /// A server that shows this certificate and holds the key of `other`.
     pub(crate) fn serve_with_key_of(&self, other: &Self) -> Arc<ServerConfig> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
+        let provider = Arc::new(default_provider());
         let builder = ServerConfig::builder_with_provider(provider);
         let builder = builder.with_protocol_versions(rustls::ALL_VERSIONS).expect("versions of TLS");
         let key = PrivateKeyDer::Pkcs8(other.key.serialize_der().into());
-        let key = aws_lc_rs::sign::any_supported_type(&key).expect("a key");
+        let key = sign::any_supported_type(&key).expect("a key");
         let shown = CertifiedKey::new(vec![self.certificate.der().clone()], key);
         let resolver = Arc::new(SingleCertAndKey::from(shown));
         Arc::new(builder.with_no_client_auth().with_cert_resolver(resolver))
@@ -127,6 +130,11 @@ impl Identity {
         (certificate, key)
     }
 
+    /// The pin of its key (RFC 7469).
+    pub(crate) fn pin(&self) -> String {
+        STANDARD.encode(digest(&SHA256, &self.key.subject_public_key_info()))
+    }
+
     /// Certificate and key in PEM.
     pub(crate) fn pem(&self) -> (String, String) {
         (self.certificate.pem(), self.key.serialize_pem())
@@ -138,7 +146,7 @@ impl Identity {
         versions: &[&'static SupportedProtocolVersion],
         clients: Option<&Authority>,
     ) -> Arc<ServerConfig> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
+        let provider = Arc::new(default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
         let builder = builder.with_protocol_versions(versions).expect("versions of TLS");
         let builder = match clients {
