@@ -1,5 +1,5 @@
-//! `check --online`: whether the APIs and providers of the configuration can be used. It tries each origin
-//! and each provider once, all at the same time. No request goes to an API: `http::reach` connects and
+//! `check --online`: whether the APIs and providers of the configuration can be used. It tries each origin, with
+//! each `tls` and `proxy` of the entries that use it, and each provider once, all at the same time. No request goes to an API: `http::reach` connects and
 //! hangs up, `oidc::reach` fetches the public documents of a provider.
 
 use std::io::Write;

@@ -190,6 +190,15 @@ impl<'d> Key<'d> {
         self.name.map_or_else(Reported::nothing, |name| self.block.error(missing(name)))
     }
 
+    /// Notes for the effective configuration that the value is taken back. It must be shown if what it takes back
+    /// stands outside of the section.
+    pub fn note_taken_back(&self) {
+        let taken = self.nearest().filter(|layer| layer.is_null()).and_then(|layer| layer.node);
+        if let Some(node) = taken {
+            self.note(Some((Yaml::Null, Origin::File { line: node.place.line, key: None })));
+        }
+    }
+
     /// Notes the value that is set, for the effective configuration.
     pub(super) fn note_set(&self, value: Yaml) {
         let value = if self.is_copied_secret() { HIDDEN.into() } else { value };

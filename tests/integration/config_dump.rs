@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Output;
 
 use crate::support::broker::command;
+use crate::support::certificates::Identity;
 use crate::support::command_line::{run, text};
 use crate::support::secret_site::Planted;
 use crate::support::site::open_directory;
@@ -112,6 +113,44 @@ fn a_dump_is_a_configuration_of_the_same_settings() {
     let values =
         |output: &Output| lines(output).iter().map(|line| value(line).to_owned()).collect::<Vec<_>>();
     assert_eq!(values(&first), values(&second));
+}
+
+/// What an entry has of `server.tls`, and what it takes back, is shown where it holds.
+#[test]
+fn tls_of_an_entry_is_shown_as_a_whole() {
+    let directory = open_directory();
+    let file = Identity::self_signed().write(directory.path(), "ours").0.display().to_string();
+    let config = directory.path().join("c.yml");
+    let server =
+        format!("server:\n  tls: {{enabled: true, root_ca: \"{file}\", min_tls_version: \"1.3\"}}\n");
+    let entry = |name: &str, more: &str| {
+        format!("  {name}: {{target: \"https://h/\", payload: '{{}}', value_field: v, {more}}}\n")
+    };
+    let named = entry("named", "tls: {server_name: api.internal}, proxy: \"http://joe:hush@p:3128\"");
+    let text_of = server
+        + "socket_maps:\n"
+        + &named
+        + &entry("back", "tls: {root_ca: ~}, proxy: none")
+        + &entry("plain", "timeout: 1s");
+    fs::write(&config, text_of).expect("a file");
+    let output = dump(&config, &[]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let all = lines(&output);
+    let of = |name: &str| {
+        let lines = all.iter().skip_while(|line| **line != format!("  {name}:")).skip(1);
+        lines.take_while(|line| line.starts_with("    ")).cloned().collect::<Vec<_>>().join("\n")
+    };
+    for (name, due) in [
+        ("named", format!("      root_ca: {file}  # line 2, server.tls.root_ca")),
+        ("named", "      min_tls_version: '1.3'  # line 2, server.tls.min_tls_version".to_owned()),
+        ("named", "      server_name: api.internal  # line 4".to_owned()),
+        ("named", "    proxy: http://p:3128/  # line 4".to_owned()),
+        ("back", "      root_ca: null  # line 5".to_owned()),
+        ("back", "    proxy: none  # line 5".to_owned()),
+    ] {
+        assert!(of(name).lines().any(|line| line == due), "{due} in {}", of(name));
+    }
+    assert!(!of("plain").contains("tls:") && !text(&output).contains("hush"), "{}", text(&output));
 }
 
 #[test]

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use aws_lc_rs::digest::{Context, SHA256};
 use base64::Engine as _;
@@ -18,10 +18,15 @@ use super::{identity, usable};
 use crate::document::{Found, Holds, Key, Kind, Refusal, Section, no_effect};
 use crate::http::reason::TlsKeys;
 use crate::http::tls::{self, ClientOptions, Identity, Pin, Trust};
+use crate::model::weak_map::WeakMap;
 
 const VERSIONS: &[(&str, bool)] = &[("1.2", false), ("1.3", true)];
 const NO_PIN: &str = "must be a pin: the SHA-256 of a public key in base64, 44 characters (RFC 7469)";
 const MAKE_PIN: &str = "openssl x509 -in FILE -noout -pubkey | openssl pkey -pubin -outform DER | openssl dgst -sha256 -binary | base64";
+
+/// The configurations of entries that are in use, by [`TlsSettings::inputs`]. Many entries may inherit one: to read
+/// the system's certificates takes milliseconds, and they take memory.
+static CLIENTS: LazyLock<WeakMap<[u8; 32], ClientConfig>> = LazyLock::new(WeakMap::default);
 
 /// TLS to an API.
 #[derive(Clone)]
@@ -118,6 +123,9 @@ pub(super) fn of_entry(entry: &Section<'_>, url: Option<&Url>) -> Option<Option<
     let inherits = is_given && server.key("enabled").flag().or(false);
     let is_mixed = inherits && own.key("cert").is_given() != own.key("key").is_given();
     let has_own_cert = !(inherits && server.key("cert").is_set()) || own.key("cert").is_given();
+    if inherits {
+        names.iter().for_each(|name| own.key(name).note_taken_back());
+    }
     let section = match (is_given, inherits) {
         // Shows no defaults: those of `server.tls` hold.
         (false, _) => own.without_effect(),
@@ -137,7 +145,13 @@ pub(super) fn of_entry(entry: &Section<'_>, url: Option<&Url>) -> Option<Option<
     let inputs = block.inputs(&[is_https]);
     let files = block.files()?;
     let system = if is_https { Trust::System } else { Trust::SystemLater };
-    let client = block.client(&files, system, &block.pins)?;
+    let client = match CLIENTS.get(&inputs) {
+        Some(client) => client,
+        None => {
+            let made = block.client(&files, system, &block.pins)?;
+            CLIENTS.get_or_make(inputs, || Arc::unwrap_or_clone(made))
+        }
+    };
     block.warn_of_no_check(&files);
     Some(Some(TlsSettings { client, keys: block.tls_keys(), server_name: block.server_name, inputs }))
 }
