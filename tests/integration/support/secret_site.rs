@@ -64,7 +64,7 @@ pub(crate) fn repeating(request: &Request) -> Reply {
 pub(crate) const KEYS: [&str; 7] = ["k", "k-401", "k-407", "k-500", "k-error", "k-nonsense", "bad key"];
 
 /// The maps, and those whose API cannot be reached.
-pub(crate) const MAPS: [&str; 14] = [
+pub(crate) const MAPS: [&str; 15] = [
     "query",
     "inserted",
     "json",
