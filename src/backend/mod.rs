@@ -49,6 +49,8 @@ pub(crate) struct BackendSettings<'s> {
     pub(crate) own_headers: &'s [HeaderName],
     pub(crate) bearer: Option<&'s ClientSettings>,
     pub(crate) timeout: Duration,
+    /// Whether answers from before may replace failures.
+    pub(crate) has_stand_ins: bool,
     /// The statuses that are answers to this entry.
     pub(crate) expected: &'s [u16],
     pub(crate) workers: usize,
@@ -73,6 +75,7 @@ impl Backend {
             headers: settings.headers,
             own_headers: settings.own_headers,
             timeout: settings.timeout,
+            has_stand_ins: settings.has_stand_ins,
             expected: settings.expected,
         };
         Self {
@@ -88,6 +91,16 @@ impl Backend {
         let all: Vec<_> =
             self.upstream.standings().map(|(target, is_up)| (target.to_owned(), is_up)).collect();
         if all.len() > 1 { all } else { Vec::new() }
+    }
+
+    /// Whether no target is up.
+    pub(crate) fn is_out(&self) -> bool {
+        self.upstream.is_out()
+    }
+
+    /// Whether a lookup is to try a target that is out.
+    pub(crate) fn is_due(&self) -> bool {
+        self.upstream.is_due()
     }
 
     /// The headers of every request.

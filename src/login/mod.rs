@@ -96,6 +96,7 @@ impl LoginEntry {
             own_headers: &[REQUEST_ID, CONTENT_LENGTH],
             bearer: settings.request.bearer.as_ref(),
             timeout: settings.timeout,
+            has_stand_ins: false,
             expected: &expected,
             workers: settings.pool.workers,
             queue: settings.pool.queue,

@@ -94,7 +94,7 @@ fn entry(name: &str, entry: &Section<'_>, inherited: &Inherited) -> Option<Login
     if let Some(targets) = &targets {
         targets.warn_of_plain_http("passwords");
     }
-    let upstream = upstream::read(entry, targets.map(|targets| targets.in_order()));
+    let upstream = upstream::read(entry, targets.map(|targets| targets.in_order()), false);
     let connection = connection(entry, upstream.as_ref().map(UpstreamSettings::most_secure));
     let request = settings::request(entry, true);
     let tokens = oidc::settings::tokens(entry);

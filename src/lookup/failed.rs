@@ -1,5 +1,7 @@
 //! Lookups without an answer of the API: their line in the log, and what Postfix is told instead.
 
+use std::sync::Arc;
+
 use tracing::{debug, info};
 
 use super::template::{LookupInput, Unsendable};
@@ -57,6 +59,23 @@ impl LookupEntry {
             Kind::Map(map) if map.failure_is_not_found => Answer::NotFound,
             _ => Answer::Failed { failure, on_failure: self.on_failure().cloned() },
         }
+    }
+
+    /// The answer from before, if there is one, for a lookup while no target is up: it does not wait for a
+    /// failure. Whether a target is back is tried in the background.
+    pub(super) fn stand_in_at_once(
+        self: &Arc<Self>,
+        lookup: LookupInput<'_>,
+        key: &Arc<[u8]>,
+        context: &RequestContext,
+    ) -> Option<Answer> {
+        let answer = self.cache.stand_in(key)?;
+        explain::note(|| "cache: an answer from before stands in at once: no target is up".to_owned());
+        debug!(name = self.settings.name, "an answer from before stands in");
+        if self.backend.is_due() {
+            self.in_background(&self.trying, lookup, key, context);
+        }
+        Some(answer)
     }
 
     /// The answer to a lookup that cannot be sent. A path that leads elsewhere means "not found"; otherwise an

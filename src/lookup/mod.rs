@@ -17,7 +17,7 @@ pub mod value;
 mod verb;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hyper::http::uri::PathAndQuery;
 use tokio::sync::Semaphore;
@@ -76,6 +76,8 @@ pub(crate) struct LookupEntry {
     shared: SharedLookups,
     /// Lookups in the background.
     refreshing: Arc<Semaphore>,
+    /// The one that tries a target.
+    trying: Arc<Semaphore>,
     /// Warnings of actions that Postfix does not know.
     warnings: RateLimitedWarnings,
 }
@@ -100,6 +102,7 @@ impl LookupEntry {
             own_headers: request::own_headers(&settings.kind),
             bearer: settings.request.bearer.as_ref(),
             timeout: settings.timeout,
+            has_stand_ins: !settings.cache.outage.is_zero(),
             expected: &expected,
             workers: settings.pool.workers,
             queue: settings.pool.queue,
@@ -109,6 +112,7 @@ impl LookupEntry {
             cache,
             shared: SharedLookups::default(),
             refreshing: Arc::new(Semaphore::new((settings.pool.workers / 4).clamp(1, 64))),
+            trying: Arc::new(Semaphore::new(1)),
             warnings: RateLimitedWarnings::default(),
             path: path_of(settings.upstream.url()),
             settings,
@@ -147,10 +151,15 @@ impl LookupEntry {
                 return answer;
             }
             Cached::Stale(answer) => {
-                self.refresh(lookup, &key, context);
+                self.in_background(&self.refreshing, lookup, &key, context);
                 return answer;
             }
             Cached::Nothing => {}
+        }
+        if self.backend.is_out()
+            && let Some(answer) = self.stand_in_at_once(lookup, &key, context)
+        {
+            return answer;
         }
         let deadline = Deadline::from(context.at, self.settings.timeout);
         let rendered = match request::render(&self.settings, &self.path, lookup, context) {
@@ -249,18 +258,25 @@ impl LookupEntry {
         outcome
     }
 
-    /// Refreshes a stale answer in the background: once for each key, and with few workers, so that the others
-    /// are left for waiting lookups.
-    fn refresh(self: &Arc<Self>, lookup: LookupInput<'_>, key: &Arc<[u8]>, context: &RequestContext) {
-        let Ok(place) = Arc::clone(&self.refreshing).try_acquire_owned() else { return };
+    /// Looks up in the background, for a stale answer or to try a target: once for each key, and only if one of
+    /// `places` is free, so that workers are left for waiting lookups.
+    fn in_background(
+        self: &Arc<Self>,
+        places: &Arc<Semaphore>,
+        lookup: LookupInput<'_>,
+        key: &Arc<[u8]>,
+        context: &RequestContext,
+    ) {
+        let Ok(place) = Arc::clone(places).try_acquire_owned() else { return };
         let Ok(rendered) = request::render(&self.settings, &self.path, lookup, context) else { return };
         let deadline = Deadline::after(self.settings.timeout);
         let mut lookup = self.shared.join(key);
         if lookup.leads() {
             lookup.begin(self.begin(rendered, key, deadline, &Arc::default()));
             tokio::spawn(async move {
-                // The result is in the cache or in the log.
-                let _ = tokio::time::timeout_at(deadline.instant().into(), lookup.outcome()).await;
+                // It ends at its deadline by itself, and notes that. The result is in the cache or in the log.
+                let end = deadline.instant() + Duration::from_secs(1);
+                let _ = tokio::time::timeout_at(end.into(), lookup.outcome()).await;
                 drop(place);
             });
         }

@@ -80,8 +80,23 @@ impl Breaker {
         Self { settings, state: kept.unwrap_or_else(fresh) }
     }
 
+    /// Whether it notes failures.
+    pub(super) fn is_on(&self) -> bool {
+        self.settings.is_some()
+    }
+
+    /// Whether another answer would change nothing.
+    pub(super) fn is_clean(&self) -> bool {
+        self.state.is_clean.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is up for certain.
+    pub(super) fn is_up(&self) -> bool {
+        !self.state.is_out.load(Ordering::Relaxed)
+    }
+
     pub(super) fn standing(&self, now: Instant) -> Standing {
-        if !self.state.is_out.load(Ordering::Relaxed) {
+        if self.is_up() {
             return Standing::Up;
         }
         let mut course = self.state.course();
@@ -117,7 +132,7 @@ impl Breaker {
 
     /// Notes an answer. Returns for how long the target was out, if it was.
     pub(super) fn answered(&self) -> Option<Duration> {
-        if self.state.is_clean.load(Ordering::Relaxed) {
+        if self.is_clean() {
             return None;
         }
         let mut course = self.state.course();

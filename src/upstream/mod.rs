@@ -78,6 +78,8 @@ pub(crate) struct Owner<'s> {
     pub(crate) headers: &'s HeaderMap,
     pub(crate) own_headers: &'s [HeaderName],
     pub(crate) timeout: Duration,
+    /// Whether answers from before may replace failures.
+    pub(crate) has_stand_ins: bool,
     /// The statuses that are answers, whatever they mean elsewhere.
     pub(crate) expected: &'s [u16],
 }
@@ -114,6 +116,8 @@ impl Upstream {
         before: Option<&Self>,
     ) -> Self {
         let Owner { kind, name, headers, own_headers, .. } = owner;
+        // With one target and nothing that stands in, every request asks it all the same.
+        let breaker = settings.breaker.filter(|_| settings.targets.len() > 1 || owner.has_stand_ins);
         let targets = settings.urls().map(|url| {
             let host = http.host_by(url, owner.connection);
             let origin = url.origin().ascii_serialization();
@@ -123,7 +127,7 @@ impl Upstream {
                 headers: host.headers(headers).with_places(own_headers),
                 host,
                 origin,
-                breaker: Breaker::new(settings.breaker, known.map(|target| &target.breaker)),
+                breaker: Breaker::new(breaker, known.map(|target| &target.breaker)),
             }
         });
         Self {
@@ -152,6 +156,22 @@ impl Upstream {
         self.targets.iter().map(move |target| (&*target.origin, is_up(target)))
     }
 
+    /// Whether no target is up.
+    pub(crate) fn is_out(&self) -> bool {
+        // Usually the first one is up, and the time is not needed.
+        if self.targets[0].breaker.is_up() {
+            return false;
+        }
+        let now = Instant::now();
+        self.targets.iter().all(|target| target.breaker.standing(now) != Standing::Up)
+    }
+
+    /// Whether a target is to be tried: its pause is over.
+    pub(crate) fn is_due(&self) -> bool {
+        let now = Instant::now();
+        self.targets.iter().any(|target| target.breaker.standing(now) == Standing::Due)
+    }
+
     /// Sends `request`, which has the headers of the first target, to the targets in their order, until one
     /// answers or the request must not go to another one. Returns the target that was asked last.
     pub(crate) async fn exchange(
@@ -160,11 +180,20 @@ impl Upstream {
         deadline: Deadline,
     ) -> Result<(Reply, &Target), Failure> {
         match &*self.targets {
-            // Nothing else on the way of a lookup with one target.
-            [only] => match only.host.exchange(request, &self.calls, deadline).await {
-                Ok(reply) => Ok((reply, only)),
-                Err(no_reply) => Err(no_reply.failure),
-            },
+            [only] if !only.breaker.is_on() => {
+                let outcome = only.host.exchange(request, &self.calls, deadline).await;
+                outcome.map(|reply| (reply, only)).map_err(Failure::from)
+            }
+            [only] => {
+                let trial = if only.breaker.is_up() { None } else { self.try_out(only, Instant::now()) };
+                let time = deadline.remaining();
+                let outcome = only.host.exchange(request, &self.calls, deadline).await;
+                let is_usual = outcome.as_ref().is_ok_and(|reply| reply.status < 400);
+                if !is_usual || !only.breaker.is_clean() {
+                    self.note(only, &outcome, time >= self.patience, trial.as_ref());
+                }
+                outcome.map(|reply| (reply, only)).map_err(Failure::from)
+            }
             _ => Box::pin(self.in_turn(request, deadline)).await,
         }
     }
@@ -307,6 +336,8 @@ impl Upstream {
         let (name, origin) = (&*self.name, &*target.origin);
         match rule::says(&self.expected, outcome, was_granted) {
             Says::Nothing => {}
+            // Without another target it is asked all the same.
+            Says::Pause(_) if self.targets.len() == 1 => {}
             Says::Works => {
                 if let Some(out_s) = target.breaker.answered().map(|out| out.as_secs()) {
                     info!(name, target = origin, out_s, "target back");

@@ -113,13 +113,21 @@ impl UpstreamSettings {
     }
 }
 
-/// Reads the keys of `entry` beside its `targets`; nothing without these.
-pub(crate) fn read(entry: &Section<'_>, targets: Option<Vec<TargetSettings>>) -> Option<UpstreamSettings> {
+/// Reads the keys of `entry` beside its `targets`; nothing without these. `has_stand_ins`: answers from before
+/// may replace failures.
+pub(crate) fn read(
+    entry: &Section<'_>,
+    targets: Option<Vec<TargetSettings>>,
+    has_stand_ins: bool,
+) -> Option<UpstreamSettings> {
     let balance = entry.key("balance").choice(BALANCE).or(Balance::First);
     let (breaker, retry) = (breaker(entry), retry(entry));
     if targets.as_ref().is_some_and(|targets| targets.len() == 1) {
-        let keys = ["balance", "breaker", "retry"].map(|name| entry.key(name));
-        no_effect(keys.into_iter().filter(|key| key.is_own()), "without `targets`");
+        let own = |name| Some(entry.key(name)).filter(|key| key.is_own());
+        no_effect(["balance", "retry"].into_iter().filter_map(own), "without `targets`");
+        if !has_stand_ins {
+            no_effect(own("breaker"), "without `targets`, or a cache for outages");
+        }
     }
     Some(UpstreamSettings {
         targets: targets.filter(|targets| !targets.is_empty())?,

@@ -199,7 +199,9 @@ fn entry(name: &str, entry: &Section<'_>, names: Names, inherited: &Inherited) -
     {
         targets.warn_of_plain_http("credentials");
     }
-    let upstream = upstream::read(entry, targets.as_ref().map(template::Targets::in_order));
+    let cache = bounds::cache(entry, names, inherited.outage);
+    let in_order = targets.as_ref().map(template::Targets::in_order);
+    let upstream = upstream::read(entry, in_order, !cache.outage.is_zero());
     let connection = connection(entry, upstream.as_ref().map(UpstreamSettings::most_secure));
     let status_code = status_code(entry);
     let timeout = entry.key("timeout").duration(MIN_TIMEOUT..=LONGEST_BUDGET);
@@ -209,7 +211,7 @@ fn entry(name: &str, entry: &Section<'_>, names: Names, inherited: &Inherited) -
         error_field: error_field.get(),
         no_error_value: no_error_value.or(String::new()),
         absent_value: entry.key("absent_value").choice(ABSENT).or(Absent::NotFound),
-        cache: bounds::cache(entry, names, inherited.outage),
+        cache,
         timeout: timeout.or_inherit(inherited.timeout.min(LONGEST_BUDGET), "server.http_client.timeout"),
         recipient_delimiter,
         kind: match names {

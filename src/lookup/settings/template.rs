@@ -163,9 +163,9 @@ fn listed<'d>(list: &Key<'d>, items: Vec<Option<Item<'d>>>, names: Option<Names>
         } else {
             None
         };
-        is_good &= message.is_none();
         if let Some(message) = message {
             key.error(message);
+            is_good = false;
         }
         all.push((key, target));
     }

@@ -80,7 +80,10 @@ fn a_breaker_is_a_block_or_off_and_inherited_key_by_key() {
     ] {
         super::one(&map(&format!("targets: ['http://b/', 'http://c/']\n    {lines}")), expected);
     }
-    super::one(&map("target: 'http://b/'\n    breaker: false"), "breaker: has no effect without `targets`");
+    super::one(
+        &map("target: 'http://b/'\n    breaker: false"),
+        "breaker: has no effect without `targets`, or a cache for outages",
+    );
 }
 
 #[test]
