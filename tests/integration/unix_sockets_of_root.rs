@@ -89,6 +89,20 @@ fn root_makes_no_socket_where_a_stranger_may_write() {
     }
 }
 
+/// Without `run_as_user` systemd starts the broker as the owner of the directory, and `check` by root must not
+/// warn of it. A start by root is refused.
+#[test]
+fn check_by_root_does_not_warn_of_the_directory_of_the_brokers_user() {
+    let base = open_directory();
+    let socket = directory(base.path().join("theirs"), DAEMON, DAEMON, 0o2755).join("maps.sock");
+    let config = Config::new(base.path()).map("m", "http://127.0.0.1:1/", &[]);
+    let config = config.listen_unix(Kind::Map, "maps", &socket);
+    let said = check(&config);
+    assert!(!said.contains("may write to") && !said.contains("a start as root fails"), "{said}");
+    let (code, said) = refused_start(&config.write());
+    assert!(code == Some(71) && said.contains("user daemon may write to"), "{code:?}: {said}");
+}
+
 #[test]
 fn root_makes_sockets_for_its_user_and_where_it_alone_may_write() {
     let base = open_directory();
