@@ -114,8 +114,7 @@ impl Goal<'_> {
                     [] => "good".to_owned(),
                     origins => format!("good; client_secret goes to {}", origins.join(", ")),
                 };
-                let warning =
-                    found.remark.map(|remark| format!("{remark}; its tokens are taken all the same"));
+                let warning = found.remark.map(|remark| format!("{remark}; its tokens are accepted"));
                 Ok(Good { told, warning })
             }
         }

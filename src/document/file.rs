@@ -205,6 +205,6 @@ pub fn exposure(metadata: &Metadata, holds: Holds) -> Option<(String, &'static s
     };
     Some((
         format!("{message}: its mode is {mode:04o}"),
-        "chmod o= takes that back; root:pfxhttp and 0640 is usual",
+        "chmod o= removes that right; root:pfxhttp and 0640 is usual",
     ))
 }

@@ -181,7 +181,7 @@ impl ProviderHttp {
         self.remarked.call_once(|| {
             warn!(
                 provider = self.name,
-                remark, "an identity provider does what others do not; its tokens are taken all the same"
+                remark, "an identity provider has an unusual issuer; its tokens are accepted"
             );
         });
     }

@@ -138,7 +138,7 @@ fn the_check_prints_what_the_log_would_warn_of() {
     assert_good(&checked, &uri);
     let due = format!(
         "provider {uri}: warning: its issuer is \"https://id.example\", which configuration_uri does not \
-         begin with; its tokens are taken all the same (used by: map m, login l)"
+         begin with; its tokens are accepted (used by: map m, login l)"
     );
     assert!(checked.bad.contains(&due), "{}", checked.text());
     assert!(checked.good[2].ends_with("providers: 1; warnings: 1"), "{}", checked.text());
