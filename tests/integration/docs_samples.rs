@@ -30,8 +30,8 @@ const QUERIES: [(&[&str], &str, &str); 10] = [
     (&["sasl", "users", "bob@example.org"], "secret", "OK\t1\tuser=bob@example.org\n"),
     (
         &["sasl", "users", "bob@example.org"],
-        "wrong",
-        "FAIL\t1\treason=authentication failed\tuser=bob@example.org\n",
+        "swordfish",
+        "FAIL\t1\treason=wrong password\tuser=bob@example.org\n",
     ),
     (&["sasl", "fields", "bob@example.org"], "secret", "OK\t1\tuser=bob@example.org\n"),
 ];
