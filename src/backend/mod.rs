@@ -15,7 +15,7 @@ use std::time::Duration;
 use hyper::header::{HeaderMap, HeaderName};
 
 use crate::http::{ConnectionSettings, Headers, Http, Reply, Request};
-use crate::model::status::EntryStatus;
+use crate::model::status::{EntryStatus, TargetState};
 use crate::model::{Deadline, Failure};
 use crate::observe::explain;
 use crate::observe::metrics::Component;
@@ -111,7 +111,9 @@ impl Backend {
     /// The state of the API for `status`; `kind` is the entry's.
     pub(crate) fn status(&self, kind: &str) -> EntryStatus {
         let token = self.bearer.as_ref().map(|bearer| bearer.token_life());
-        self.health.status(kind, &self.pool.queue(), token)
+        let state = |is_up| if is_up { TargetState::Up } else { TargetState::Out };
+        let targets = self.targets().into_iter().map(|(target, is_up)| (target, state(is_up)));
+        EntryStatus { targets: targets.collect(), ..self.health.status(kind, &self.pool.queue(), token) }
     }
 
     /// Sends `request` and reads the whole answer. `refuses` tells whether an answer refuses the broker's

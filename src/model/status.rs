@@ -58,6 +58,17 @@ pub enum State {
     Failing,
 }
 
+/// Whether a target is asked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TargetState {
+    /// It is.
+    #[default]
+    Up,
+    /// It is left alone after failures, or because it has asked for that.
+    Out,
+}
+
 /// One entry.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -66,8 +77,10 @@ pub struct EntryStatus {
     pub kind: String,
     /// Its name.
     pub name: String,
-    /// The origin of its target.
+    /// The origins of its targets.
     pub target: String,
+    /// Whether each target is up, by its origin; empty if there is one alone.
+    pub targets: BTreeMap<String, TargetState>,
     /// Whether it gets answers.
     pub state: State,
     /// Whether there is an outage of its API: a failure that concerns more than one request, and no answer
@@ -101,6 +114,12 @@ pub struct EntryStatus {
 }
 
 impl EntryStatus {
+    /// The targets that are out.
+    pub fn targets_out(&self) -> impl Iterator<Item = &str> {
+        let out = self.targets.iter().filter(|(_, state)| **state == TargetState::Out);
+        out.map(|(target, _)| target.as_str())
+    }
+
     /// Whether it gets no answers, also as brokers say it that do not know `state`.
     #[must_use]
     pub fn is_failing(&self) -> bool {

@@ -267,6 +267,11 @@ impl Upstream {
 
     /// The target to ask next: the first one that is up, or whose turn it is to be tried; else any.
     fn choose(&self, tried: Tried) -> Option<Choice<'_>> {
+        // Usually the first one is up, and the time is not needed.
+        if let Some((index, target)) = self.untried(tried).next().filter(|(_, target)| target.breaker.is_up())
+        {
+            return Some(Choice { index, target, trial: None, is_last_resort: false });
+        }
         let now = Instant::now();
         for (index, target) in self.untried(tried) {
             let trial = match target.breaker.standing(now) {
@@ -332,7 +337,6 @@ impl Upstream {
         was_granted: bool,
         trial: Option<&Trial>,
     ) {
-        let now = Instant::now();
         let (name, origin) = (&*self.name, &*target.origin);
         match rule::says(&self.expected, outcome, was_granted) {
             Says::Nothing => {}
@@ -343,8 +347,9 @@ impl Upstream {
                     info!(name, target = origin, out_s, "target back");
                 }
             }
-            Says::Pause(pause) => target.breaker.pause(now + pause),
+            Says::Pause(pause) => target.breaker.pause(Instant::now() + pause),
             Says::Fails => {
+                let now = Instant::now();
                 let is_closed = outcome.as_ref().is_err_and(|no_reply| no_reply.stage == Stage::Closed);
                 let at_once = is_closed && self.has_other_up(target, now);
                 if target.breaker.failed(now, at_once, trial) == Change::Out {

@@ -72,7 +72,7 @@ fn a_broker_that_never_answers_is_waited_for_until_a_second_after_the_budget() {
             _ => frames.echo(),
         }
     });
-    let mut peer = Peer::asking(&socket, &["socketmap"]);
+    let mut peer = Peer::asking(&socket, &["--no-hand-over", "socketmap"]);
     let (reply, took) = timed(|| peer.look_up("m", "one"));
     assert_eq!(reply, TEMP);
     assert_about(took, Duration::from_millis(1500), "a lookup without an answer");

@@ -6,8 +6,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::status_numbers::{entry, status};
 use crate::support::backend::{Backend, Reply, Request};
 use crate::support::blackhole::Blackhole;
+use crate::support::command_line::{run, text};
 use crate::support::config::{Config, Kind};
 use crate::support::metrics::Scrape;
 use crate::support::peer::Peer;
@@ -67,6 +69,11 @@ fn a_target_that_refuses_is_out_at_once_and_back_after_a_trial() {
     assert_eq!(look_up(&setup, 1), "OK b");
     assert!(setup.broker.logged(&["target out", "name=\"m\"", &a.url(""), "class=\"connect\""]));
     assert_eq!((up(&a), up(&b)), (0.0, 1.0));
+    let seen = status(setup.broker.config());
+    let targets = &entry(&seen, "map", "m")["targets"];
+    assert_eq!((&targets[a.url("")], &targets[b.url("")]), (&"out".into(), &"up".into()), "{targets}");
+    let lines = text(&run(setup.broker.config(), &["status"], ""));
+    assert!(lines.contains(&format!(" targets.{}=out ", a.url(""))), "{lines}");
     (2..20).for_each(|key| assert_eq!(look_up(&setup, key), "OK b"));
     let unsent = Scrape::of(port.address());
     let unsent = unsent.sum("pfxhttp_target_moves_total", &[("name", "m"), ("result", "unsent")]);

@@ -47,6 +47,8 @@ const FAILURES: [Column; 6] = [
     Column { title: "FAILURE", right: false, cut: true, drop: 0 },
 ];
 
+/// How many entries with targets that are out are named below the table.
+const NAMED: usize = 5;
 /// A terminal with fewer lines shows entries instead of an empty line and of explanations.
 const LOW: usize = 8;
 
@@ -149,6 +151,18 @@ fn notes(entries: &[&EntryStatus], hidden: &[&str], area: Area) -> Vec<String> {
         let about = "In parentheses: how many of the last requests to the API failed.";
         notes.push(painted(about, Style::Dim, area));
     }
+    let out = entries.iter().filter_map(|entry| {
+        let out: Vec<_> = entry.targets_out().map(told).collect();
+        (!out.is_empty()).then(|| (told(&entry.kind), told(&entry.name), out.join(", ")))
+    });
+    let out: Vec<_> = out.collect();
+    for (kind, name, targets) in out.iter().take(NAMED) {
+        notes.push(painted(&format!("{kind} {name}: out: {targets}"), Style::Warning, area));
+    }
+    if out.len() > NAMED {
+        let more = of((out.len() - NAMED) as u64, "more entry", "more entries");
+        notes.push(painted(&format!("… {more} with targets that are out"), Style::Warning, area));
+    }
     if !hidden.is_empty() {
         let hidden = format!("No room for {}: use a wider terminal, or --json.", hidden.join(", "));
         notes.push(painted(&hidden, Style::Dim, area));
@@ -236,10 +250,34 @@ fn failure(failure: &FailureStatus) -> [Cell; 6] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::status::{State, Traffic};
+    use crate::model::status::{State, TargetState, Traffic};
 
     fn area(width: usize, height: Option<usize>) -> Area {
         Area { width, height, colour: false }
+    }
+
+    #[test]
+    fn targets_that_are_out_are_named_below_the_table() {
+        let entry = |nth: usize| EntryStatus {
+            kind: "map".to_owned(),
+            name: format!("m{nth}"),
+            targets: [
+                ("http://a", TargetState::Out),
+                ("http://b", TargetState::Up),
+                ("http://c", TargetState::Out),
+            ]
+            .map(|(target, state)| (target.to_owned(), state))
+            .into(),
+            ..EntryStatus::default()
+        };
+        let seen = |entries: usize| {
+            let shown = Status { entries: (0..entries).map(entry).collect(), ..Status::default() };
+            status(&shown, area(80, None)).join("\n")
+        };
+        assert!(seen(1).contains("\nmap m0: out: http://a, http://c\n"), "{}", seen(1));
+        let many = seen(8);
+        assert!(many.contains("\nmap m4: out: ") && !many.contains("map m5: out"), "{many}");
+        assert!(many.contains("\n… 3 more entries with targets that are out\n"), "{many}");
     }
 
     fn many(entries: usize) -> Status {

@@ -72,6 +72,9 @@ fn row(html: &mut Html, entry: &EntryStatus) {
         html.leaf("span", &[("class", "kind")], &entry.kind);
         name(html, &entry.name);
         html.leaf("small", &[], &entry.target);
+        for target in entry.targets_out() {
+            html.leaf("small", &[("class", "bad")], &format!("out: {target}"));
+        }
     });
     cell(html, "Requests/s", "of-chart", |html| {
         html.leaf("b", &[], &rate(traffic.requests_per_s));
