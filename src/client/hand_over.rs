@@ -18,6 +18,7 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg}
 
 use super::args::Args;
 use super::connection::{Connection, connect, hung_up_within, is_closed};
+use super::inherited;
 use super::link::{Attempt, BrokerLink, FIRST_PAUSE, IMPATIENT, LONGEST_PAUSE, invalid};
 use crate::model::Deadline;
 use crate::wire::ipc::{self, Hello, Offer, YOURS};
@@ -113,6 +114,13 @@ impl BrokerLink {
         Attempted::Serve
     }
 
+    /// Gives up what the client inherits, once. It has read nothing of the connection by then.
+    pub(super) fn give_up_inherited(&mut self) {
+        if std::mem::take(&mut self.holds_inherited) {
+            inherited::give_up(self.connection.as_ref().map(|known| known.stream.as_fd()));
+        }
+    }
+
     fn may_offer(&self) -> bool {
         self.offer.is_some() && self.spoken >= ipc::HAND_OVER
     }
@@ -135,6 +143,8 @@ impl BrokerLink {
             }
         };
         self.connection = Some(Connection { stream, received: Vec::new(), greeted: false });
+        // Meanwhile the broker looks at the offer.
+        self.give_up_inherited();
         let attempt = self.converse(&hello[sent..], None, give_up)?;
         if let (Attempt::Taken, Some(connection)) = (&attempt, &self.connection) {
             (&connection.stream).write_all(&[YOURS])?;

@@ -67,6 +67,8 @@ pub(super) struct BrokerLink {
     pub(super) has_lost: bool,
     /// What the broker gets with Postfix' connection; `None` if that is not to be handed over.
     pub(super) offer: Option<Offer>,
+    /// Whether it still has what it inherited.
+    pub(super) holds_inherited: bool,
     /// Since when a request waits that has not been read.
     pub(super) unread_since: Option<Instant>,
     /// Why the last attempt failed, for the log.
@@ -79,6 +81,7 @@ impl BrokerLink {
             version,
             spoken: version,
             offer: hand_over::offer(&args),
+            holds_inherited: true,
             unread_since: None,
             has_lost: false,
             socket: args.socket,

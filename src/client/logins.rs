@@ -21,6 +21,7 @@ pub(super) fn serve(name: &str, mechanisms: Option<Vec<Mechanism>>, mut link: Br
     if link.begin_logins(mechanisms.is_some()) == Attempted::End {
         return ExitCode::SUCCESS;
     }
+    link.give_up_inherited();
     let offered = mechanisms.or_else(|| link.offered());
     let offered = offered.unwrap_or_else(|| vec![Mechanism::Plain, Mechanism::Login]);
     let mut out = Vec::new();

@@ -56,7 +56,7 @@ pub fn speaking(version: u16) -> ExitCode {
     }
     match args::parse(std::env::args_os().skip(1)) {
         Ok(Invocation::Serve(mut args)) => {
-            inherited::give_up(&mut args.socket);
+            inherited::make_absolute(&mut args.socket);
             serve(args, version)
         }
         Ok(Invocation::Print(text)) => {
@@ -95,6 +95,7 @@ fn serve(args: Args, version: u16) -> ExitCode {
         if received.is_empty() && link.hand_over() == Attempted::End {
             return ExitCode::SUCCESS;
         }
+        link.give_up_inherited();
         let Some(request) = next_request(&service, &mut received) else { return ExitCode::SUCCESS };
         let answer = match request {
             // If the broker no longer serves this program, Postfix repeats the request on a new connection,

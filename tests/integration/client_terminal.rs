@@ -74,8 +74,14 @@ fn a_wrong_command_line_sends_postfix_nothing() {
 /// spawn(8) and shells pass on environment, descriptors and a directory that the client does not need.
 #[test]
 fn it_drops_inherited_environment_descriptors_and_directory() {
+    // Before it connects, and while it offers its connection.
+    drops_what_it_inherits("hand_over: true", &["--socket", "broker.sock", "--no-hand-over", "socketmap"]);
+    drops_what_it_inherits("hand_over: false", &["--socket", "broker.sock", "socketmap"]);
+}
+
+fn drops_what_it_inherits(ipc: &str, arguments: &[&str]) {
     let api = Backend::constant(r#"{"value": "v"}"#);
-    let setup = Setup::start(|config| config.map("m", &api.url("/"), &[]));
+    let setup = Setup::start(|config| config.map("m", &api.url("/"), &[]).ipc_field(ipc));
     let directory = setup.ipc().parent().expect("a directory").to_owned();
     let copy = directory.join("pfxhttp-client");
     copy_program(client::program().as_ref(), &copy);
@@ -83,10 +89,7 @@ fn it_drops_inherited_environment_descriptors_and_directory() {
     ours.set_read_timeout(Some(PATIENCE)).expect("a time limit can be set");
     let mut command = Command::new(copy);
     // The socket's path is relative to a directory that the client leaves.
-    command
-        .args(["--socket", "broker.sock", "--no-hand-over", "socketmap"])
-        .current_dir(&directory)
-        .env("SECRET", "s3cret");
+    command.args(arguments).current_dir(&directory).env("SECRET", "s3cret");
     let many = (0..300).map(|nth| FdMapping {
         parent_fd: theirs.try_clone().expect("a descriptor").into(),
         child_fd: 10 + 3 * nth,
