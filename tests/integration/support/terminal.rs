@@ -22,7 +22,14 @@ impl Terminal {
         let line = format!("stty cols {width} rows {height} noflsh; {line}");
         let mut command = Command::new("/usr/bin/script");
         command.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
-        command.env_remove("NO_COLOR").env("TERM", "xterm").env_remove("COLUMNS").env_remove("LINES");
+        // script(1) runs the shell that SHELL names. Unlike dash, bash goes on after a program that a signal from the
+        // keyboard has ended in good order.
+        command
+            .env("SHELL", "/bin/bash")
+            .env_remove("NO_COLOR")
+            .env("TERM", "xterm")
+            .env_remove("COLUMNS")
+            .env_remove("LINES");
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("script can be started: package bsdutils");
         let keyboard = child.stdin.take().expect("a pipe");
