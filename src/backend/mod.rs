@@ -10,15 +10,11 @@ mod service_time;
 pub(crate) mod worker_pool;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use hyper::header::{HeaderMap, HeaderName};
-
-use crate::http::{ConnectionSettings, Headers, Http, Reply, Request};
+use crate::http::{Headers, Http, Reply, Request};
 use crate::model::status::{EntryStatus, TargetState};
 use crate::model::{Deadline, Failure};
 use crate::observe::explain;
-use crate::observe::metrics::Component;
 use crate::observe::redact::Redactor;
 use crate::oidc::{Bearer, ClientSettings, Oidc, Token};
 use crate::upstream::settings::UpstreamSettings;
@@ -36,23 +32,12 @@ pub(crate) struct Backend {
     pub(crate) health: Health,
 }
 
-/// The settings of an entry that concern its API; the kind of the entry and the method are for the metrics.
+/// The settings of an entry that concern its API.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BackendSettings<'s> {
-    pub(crate) component: Component,
-    pub(crate) name: &'s str,
+    pub(crate) owner: Owner<'s>,
     pub(crate) upstream: &'s UpstreamSettings,
-    pub(crate) connection: &'s ConnectionSettings,
-    pub(crate) method: &'static str,
-    pub(crate) headers: &'s HeaderMap,
-    /// Headers that each request sets itself.
-    pub(crate) own_headers: &'s [HeaderName],
     pub(crate) bearer: Option<&'s ClientSettings>,
-    pub(crate) timeout: Duration,
-    /// Whether answers from before may replace failures.
-    pub(crate) has_stand_ins: bool,
-    /// The statuses that are answers to this entry.
-    pub(crate) expected: &'s [u16],
     pub(crate) workers: usize,
     pub(crate) queue: usize,
 }
@@ -66,23 +51,16 @@ impl Backend {
         oidc: &Oidc,
         before: Option<&Self>,
     ) -> Self {
-        let BackendSettings { component, name, upstream, .. } = settings;
-        let owner = Owner {
-            kind: component,
-            name,
-            method: settings.method,
-            connection: settings.connection,
-            headers: settings.headers,
-            own_headers: settings.own_headers,
-            timeout: settings.timeout,
-            has_stand_ins: settings.has_stand_ins,
-            expected: settings.expected,
-        };
+        let BackendSettings { owner, upstream, .. } = settings;
         Self {
             upstream: Upstream::new(upstream, owner, http, before.map(|before| &before.upstream)),
             bearer: settings.bearer.map(|bearer| oidc.bearer(bearer)),
             pool: WorkerPool::new(settings.workers, settings.queue),
-            health: Health::new(name, upstream.origins(), http.metrics().failures(component, name)),
+            health: Health::new(
+                owner.name,
+                upstream.origins(),
+                http.metrics().failures(owner.kind, owner.name),
+            ),
         }
     }
 

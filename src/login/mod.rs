@@ -40,6 +40,7 @@ use crate::observe::metrics::{Component, Metrics};
 use crate::observe::redact::{REDACTED, Redactor};
 use crate::observe::warnings::RateLimitedWarning;
 use crate::oidc::{Oidc, TokenVerdict, TokenVerifier};
+use crate::upstream::Owner;
 pub(crate) use penalty::{Penalties, Penalty};
 pub use settings::{Fields, LoginSettings};
 
@@ -87,17 +88,19 @@ impl LoginEntry {
     ) -> Self {
         let expected = [&[settings.status_code], &settings.denied_status[..]].concat();
         let backend = BackendSettings {
-            component: Component::Login,
-            name: &settings.name,
+            owner: Owner {
+                kind: Component::Login,
+                name: &settings.name,
+                method: "POST",
+                connection: &settings.connection,
+                headers: &settings.request.headers,
+                own_headers: &[REQUEST_ID, CONTENT_LENGTH],
+                timeout: settings.timeout,
+                has_stand_ins: false,
+                expected: &expected,
+            },
             upstream: &settings.upstream,
-            connection: &settings.connection,
-            method: "POST",
-            headers: &settings.request.headers,
-            own_headers: &[REQUEST_ID, CONTENT_LENGTH],
             bearer: settings.request.bearer.as_ref(),
-            timeout: settings.timeout,
-            has_stand_ins: false,
-            expected: &expected,
             workers: settings.pool.workers,
             queue: settings.pool.queue,
         };

@@ -33,6 +33,7 @@ use crate::observe::explain;
 use crate::observe::span;
 use crate::observe::warnings::RateLimitedWarnings;
 use crate::oidc::Oidc;
+use crate::upstream::Owner;
 use cache::{Cached, EntryCache};
 use request::Rendered;
 pub use settings::{
@@ -93,17 +94,19 @@ impl LookupEntry {
     ) -> Self {
         let expected = settings.expected();
         let backend = BackendSettings {
-            component: settings.component(),
-            name: &settings.name,
+            owner: Owner {
+                kind: settings.component(),
+                name: &settings.name,
+                method: settings.method.name(),
+                connection: &settings.connection,
+                headers: &settings.request.headers,
+                own_headers: request::own_headers(&settings.kind),
+                timeout: settings.timeout,
+                has_stand_ins: !settings.cache.outage.is_zero(),
+                expected: &expected,
+            },
             upstream: &settings.upstream,
-            connection: &settings.connection,
-            method: settings.method.name(),
-            headers: &settings.request.headers,
-            own_headers: request::own_headers(&settings.kind),
             bearer: settings.request.bearer.as_ref(),
-            timeout: settings.timeout,
-            has_stand_ins: !settings.cache.outage.is_zero(),
-            expected: &expected,
             workers: settings.pool.workers,
             queue: settings.pool.queue,
         };

@@ -2,6 +2,7 @@
 //!
 //! | file | |
 //! |---|---|
+//! | `choice` | which target is asked next, and how much time it gets |
 //! | `rule` | what goes to the next target, and what a try says about the target that it asked |
 //! | `breaker` | whether a target may be asked |
 //! | `budget` | how many requests may be sent to a second target after a first one has seen them |
@@ -14,10 +15,11 @@
 
 mod breaker;
 mod budget;
+mod choice;
 mod rule;
 pub(crate) mod settings;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use hyper::header::{HeaderMap, HeaderName};
@@ -30,13 +32,12 @@ use crate::observe::metrics::{Calls, Component, Moves};
 use crate::observe::warnings::RateLimitedWarning;
 use breaker::{Breaker, Change, Standing, Trial};
 use budget::Budget;
+use choice::{Choice, Tried};
 use rule::{Says, Then};
 use settings::{RetrySettings, UpstreamSettings};
 
 /// How many connections of a login may fail by their time limit.
 const LOGIN_CONNECTS: usize = 2;
-/// The time limit of a connection without a request, which must stay open for a moment.
-const REACH: Duration = Duration::from_secs(3);
 
 /// The targets of one entry.
 #[derive(Debug)]
@@ -82,29 +83,6 @@ pub(crate) struct Owner<'s> {
     pub(crate) has_stand_ins: bool,
     /// The statuses that are answers, whatever they mean elsewhere.
     pub(crate) expected: &'s [u16],
-}
-
-/// The targets that a request has tried, one bit for each.
-#[derive(Debug, Clone, Copy, Default)]
-struct Tried(u8);
-
-/// A target to ask.
-struct Choice<'t> {
-    index: usize,
-    target: &'t Target,
-    trial: Option<Trial>,
-    /// No target is up.
-    is_last_resort: bool,
-}
-
-impl Tried {
-    fn add(&mut self, index: usize) {
-        self.0 |= 1 << index;
-    }
-
-    fn has(self, index: usize) -> bool {
-        self.0 & 1 << index != 0
-    }
 }
 
 impl Upstream {
@@ -233,19 +211,15 @@ impl Upstream {
             let then = rule::then(self.kind, self.retry.policy, &self.expected, &outcome);
             late += usize::from(outcome.as_ref().is_err_and(|no_reply| no_reply.stage != Stage::Closed));
             last = outcome.map(|reply| (reply, target)).map_err(Failure::from);
-            let is_possible = self.untried(tried).next().is_some() && !deadline.remaining().is_zero();
-            let goes_on = is_possible
-                && match then {
-                    Then::Ends => false,
-                    Then::Moves => self.kind != Component::Login || late < LOGIN_CONNECTS,
-                    Then::Retries => others < self.retry.others && self.may_retry(),
-                };
-            if !goes_on {
+            if self.untried(tried).next().is_none() || deadline.remaining().is_zero() {
                 break;
             }
             match then {
-                Then::Retries => others += 1,
-                Then::Moves | Then::Ends => self.moves.unsent.add(),
+                Then::Moves if self.kind != Component::Login || late < LOGIN_CONNECTS => {
+                    self.moves.unsent.add()
+                }
+                Then::Retries if others < self.retry.others && self.may_retry() => others += 1,
+                _ => break,
             }
         }
         last
@@ -259,74 +233,6 @@ impl Upstream {
             self.moves.denied.add()
         }
         has_one
-    }
-
-    fn untried(&self, tried: Tried) -> impl Iterator<Item = (usize, &Target)> + Clone {
-        self.targets.iter().enumerate().filter(move |(index, _)| !tried.has(*index))
-    }
-
-    /// The target to ask next: the first one that is up, or whose turn it is to be tried; else any.
-    fn choose(&self, tried: Tried) -> Option<Choice<'_>> {
-        // Usually the first one is up, and the time is not needed.
-        if let Some((index, target)) = self.untried(tried).next().filter(|(_, target)| target.breaker.is_up())
-        {
-            return Some(Choice { index, target, trial: None, is_last_resort: false });
-        }
-        let now = Instant::now();
-        for (index, target) in self.untried(tried) {
-            let trial = match target.breaker.standing(now) {
-                Standing::Up => None,
-                Standing::Out => continue,
-                Standing::Due => match self.try_out(target, now) {
-                    None => continue,
-                    trial => trial,
-                },
-            };
-            return Some(Choice { index, target, trial, is_last_resort: false });
-        }
-        let (index, target) = self.untried(tried).next()?;
-        let is_last_resort = !self.has_other_up(target, now);
-        if is_last_resort && self.all_out.lock().unwrap_or_else(PoisonError::into_inner).is_due().is_some() {
-            warn!(name = self.name, "no target is up, all are asked");
-        }
-        Some(Choice { index, target, trial: None, is_last_resort })
-    }
-
-    fn has_other_up(&self, target: &Target, now: Instant) -> bool {
-        let others = self.targets.iter().filter(|other| !std::ptr::eq(*other, target));
-        others.map(|other| other.breaker.standing(now)).any(|standing| standing == Standing::Up)
-    }
-
-    /// Begins to try a target whose pause is over. A login tries one only after a connection without a word,
-    /// which is made in the background: its user does not wait for it.
-    fn try_out(&self, target: &Target, now: Instant) -> Option<Trial> {
-        if self.kind != Component::Login {
-            return target.breaker.begin_trial(now, false);
-        }
-        if let Some(trial) = target.breaker.begin_trial(now, true) {
-            return Some(trial);
-        }
-        let trial = target.breaker.begin_trial(now, false)?;
-        let (host, breaker) = (Arc::clone(&target.host), target.breaker.clone());
-        tokio::spawn(async move {
-            match host.reach(Deadline::after(REACH)).await {
-                Ok(_) => breaker.reached(),
-                Err(_) => drop(breaker.failed(Instant::now(), false, Some(&trial))),
-            }
-        });
-        None
-    }
-
-    /// The deadline of a try.
-    fn share(&self, tried: Tried, is_last_resort: bool, deadline: Deadline) -> Deadline {
-        let now = Instant::now();
-        let is_up = |(_, target): (usize, &Target)| target.breaker.standing(now) == Standing::Up;
-        match self.kind {
-            Component::Map if self.untried(tried).any(|other| is_last_resort || is_up(other)) => {
-                Deadline::from(now, deadline.remaining() / 2)
-            }
-            _ => deadline,
-        }
     }
 
     /// Notes what a try says about its target.

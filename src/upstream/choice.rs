@@ -1,0 +1,107 @@
+//! Which target is asked next, and how much time it gets.
+
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use tracing::warn;
+
+use super::breaker::{Standing, Trial};
+use super::{Target, Upstream};
+use crate::model::Deadline;
+use crate::observe::metrics::Component;
+
+/// The time limit of a connection without a request, which must stay open for a moment.
+const REACH: Duration = Duration::from_secs(3);
+
+/// The targets that a request has tried, one bit for each.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Tried(u8);
+
+/// A target to ask.
+pub(super) struct Choice<'t> {
+    pub(super) index: usize,
+    pub(super) target: &'t Target,
+    pub(super) trial: Option<Trial>,
+    /// No target is up.
+    pub(super) is_last_resort: bool,
+}
+
+impl Tried {
+    pub(super) fn add(&mut self, index: usize) {
+        self.0 |= 1 << index;
+    }
+
+    pub(super) fn has(self, index: usize) -> bool {
+        self.0 & 1 << index != 0
+    }
+}
+
+impl Upstream {
+    pub(super) fn untried(&self, tried: Tried) -> impl Iterator<Item = (usize, &Target)> + Clone {
+        self.targets.iter().enumerate().filter(move |(index, _)| !tried.has(*index))
+    }
+
+    /// The target to ask next: the first one that is up, or whose turn it is to be tried; else any.
+    pub(super) fn choose(&self, tried: Tried) -> Option<Choice<'_>> {
+        // Usually the first one is up, and the time is not needed.
+        if let Some((index, target)) = self.untried(tried).next().filter(|(_, target)| target.breaker.is_up())
+        {
+            return Some(Choice { index, target, trial: None, is_last_resort: false });
+        }
+        let now = Instant::now();
+        for (index, target) in self.untried(tried) {
+            let trial = match target.breaker.standing(now) {
+                Standing::Up => None,
+                Standing::Out => continue,
+                Standing::Due => match self.try_out(target, now) {
+                    None => continue,
+                    trial => trial,
+                },
+            };
+            return Some(Choice { index, target, trial, is_last_resort: false });
+        }
+        let (index, target) = self.untried(tried).next()?;
+        let is_last_resort = !self.has_other_up(target, now);
+        if is_last_resort && self.all_out.lock().unwrap_or_else(PoisonError::into_inner).is_due().is_some() {
+            warn!(name = self.name, "no target is up, all are asked");
+        }
+        Some(Choice { index, target, trial: None, is_last_resort })
+    }
+
+    pub(super) fn has_other_up(&self, target: &Target, now: Instant) -> bool {
+        let others = self.targets.iter().filter(|other| !std::ptr::eq(*other, target));
+        others.map(|other| other.breaker.standing(now)).any(|standing| standing == Standing::Up)
+    }
+
+    /// Begins to try a target whose pause is over. A login tries one only after a connection without a word,
+    /// which is made in the background: its user does not wait for it.
+    pub(super) fn try_out(&self, target: &Target, now: Instant) -> Option<Trial> {
+        if self.kind != Component::Login {
+            return target.breaker.begin_trial(now, false);
+        }
+        if let Some(trial) = target.breaker.begin_trial(now, true) {
+            return Some(trial);
+        }
+        let trial = target.breaker.begin_trial(now, false)?;
+        let (host, breaker) = (Arc::clone(&target.host), target.breaker.clone());
+        tokio::spawn(async move {
+            match host.reach(Deadline::after(REACH)).await {
+                Ok(_) => breaker.reached(),
+                Err(_) => drop(breaker.failed(Instant::now(), false, Some(&trial))),
+            }
+        });
+        None
+    }
+
+    /// The deadline of a try.
+    pub(super) fn share(&self, tried: Tried, is_last_resort: bool, deadline: Deadline) -> Deadline {
+        let now = Instant::now();
+        let is_up = |(_, target): (usize, &Target)| target.breaker.standing(now) == Standing::Up;
+        match self.kind {
+            Component::Map if self.untried(tried).any(|other| is_last_resort || is_up(other)) => {
+                Deadline::from(now, deadline.remaining() / 2)
+            }
+            _ => deadline,
+        }
+    }
+}
