@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tracing::warn;
 
 use super::breaker::{Standing, Trial};
+use super::settings::Balance;
 use super::{Target, Upstream};
 use crate::model::Deadline;
 use crate::observe::metrics::Component;
@@ -41,12 +42,20 @@ impl Upstream {
         self.targets.iter().enumerate().filter(move |(index, _)| !tried.has(*index))
     }
 
-    /// The target to ask next: the first one that is up, or whose turn it is to be tried; else any.
+    /// The target to ask next: the one of `balance`, else the first one that is up, or whose turn it is to be
+    /// tried; else any.
     pub(super) fn choose(&self, tried: Tried) -> Option<Choice<'_>> {
-        // Usually the first one is up, and the time is not needed.
-        if let Some((index, target)) = self.untried(tried).next().filter(|(_, target)| target.breaker.is_up())
-        {
-            return Some(Choice { index, target, trial: None, is_last_resort: false });
+        let soon = match self.balance {
+            // Usually the first one is up, and the time is not needed.
+            Balance::First => self
+                .untried(tried)
+                .next()
+                .filter(|(_, target)| target.breaker.is_up())
+                .map(|(index, target)| Choice { index, target, trial: None, is_last_resort: false }),
+            Balance::Least => self.of_two(tried, Instant::now()),
+        };
+        if soon.is_some() {
+            return soon;
         }
         let now = Instant::now();
         for (index, target) in self.untried(tried) {

@@ -3,6 +3,7 @@
 //! | file | |
 //! |---|---|
 //! | `choice` | which target is asked next, and how much time it gets |
+//! | `least` | the same for `balance: least` |
 //! | `rule` | what goes to the next target, and what a try says about the target that it asked |
 //! | `breaker` | whether a target may be asked |
 //! | `budget` | how many requests may be sent to a second target after a first one has seen them |
@@ -16,9 +17,11 @@
 mod breaker;
 mod budget;
 mod choice;
+mod least;
 mod rule;
 pub(crate) mod settings;
 
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -27,6 +30,7 @@ use tracing::{info, warn};
 
 use crate::http::{ConnectionSettings, Headers, Host, Http, NoReply, Reply, Request, Stage};
 use crate::model::{Deadline, Failure};
+use crate::observe::count_guard::CountGuard;
 use crate::observe::explain;
 use crate::observe::metrics::{Calls, Component, Moves};
 use crate::observe::warnings::RateLimitedWarning;
@@ -34,7 +38,7 @@ use breaker::{Breaker, Change, Standing, Trial};
 use budget::Budget;
 use choice::{Choice, Tried};
 use rule::{Says, Then};
-use settings::{RetrySettings, UpstreamSettings};
+use settings::{Balance, RetrySettings, TargetSettings, UpstreamSettings};
 
 /// How many connections of a login may fail by their time limit.
 const LOGIN_CONNECTS: usize = 2;
@@ -46,6 +50,7 @@ pub(crate) struct Upstream {
     /// In the order in which they are asked; never empty.
     targets: Box<[Target]>,
     kind: Component,
+    balance: Balance,
     /// The statuses that are answers to this entry.
     expected: Box<[u16]>,
     /// The shortest time after which a try without an answer speaks against its target.
@@ -64,7 +69,11 @@ pub(crate) struct Target {
     /// The headers of every request; `Host` is the target's own.
     headers: Headers,
     origin: String,
+    /// Whether others are asked before it.
+    is_backup: bool,
     breaker: Breaker,
+    /// Requests in flight; counted for `balance: least` alone.
+    in_flight: Option<Arc<AtomicUsize>>,
 }
 
 /// The entry whose targets these are.
@@ -96,7 +105,9 @@ impl Upstream {
         let Owner { kind, name, headers, own_headers, .. } = owner;
         // With one target and nothing that stands in, every request asks it all the same.
         let breaker = settings.breaker.filter(|_| settings.targets.len() > 1 || owner.has_stand_ins);
-        let targets = settings.urls().map(|url| {
+        let has_others = settings.targets.iter().any(|target| !target.is_backup);
+        let is_counted = settings.balance == Balance::Least && settings.targets.len() > 1;
+        let targets = settings.targets.iter().map(|TargetSettings { url, is_backup }| {
             let host = http.host_by(url, owner.connection);
             let origin = url.origin().ascii_serialization();
             let known =
@@ -105,13 +116,17 @@ impl Upstream {
                 headers: host.headers(headers).with_places(own_headers),
                 host,
                 origin,
+                is_backup: *is_backup && has_others,
                 breaker: Breaker::new(breaker, known.map(|target| &target.breaker)),
+                in_flight: is_counted
+                    .then(|| known.and_then(|target| target.in_flight.clone()).unwrap_or_default()),
             }
         });
         Self {
             name: name.to_owned(),
             targets: targets.collect(),
             kind,
+            balance: settings.balance,
             expected: owner.expected.into(),
             patience: owner.timeout * 2 / 5,
             retry: settings.retry,
@@ -193,6 +208,7 @@ impl Upstream {
         deadline: Deadline,
     ) -> Result<Reply, NoReply> {
         let request = Request { headers: &target.headers, ..request.clone() };
+        let _in_flight = target.in_flight.as_ref().map(CountGuard::new);
         target.host.exchange(&request, &self.calls, deadline).await
     }
 

@@ -14,7 +14,7 @@ pub(crate) const MAX_TARGETS: usize = 8;
 const PAUSE: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_hours(1);
 
 const POLICY: &[(&str, PolicyRetry)] = &[("unsent", PolicyRetry::Unsent), ("sent", PolicyRetry::Sent)];
-const BALANCE: &[(&str, Balance)] = &[("first", Balance::First)];
+const BALANCE: &[(&str, Balance)] = &[("first", Balance::First), ("least", Balance::Least)];
 
 /// The targets of an entry, and which one is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +74,8 @@ pub struct TargetSettings {
 pub enum Balance {
     /// `first`, the default: the first one in the list.
     First,
+    /// `least`: of two random ones, the one with fewer requests in flight.
+    Least,
 }
 
 impl UpstreamSettings {

@@ -118,6 +118,7 @@ mod status_numbers;
 mod status_page;
 mod status_terminal;
 mod support;
+mod target_balance;
 mod target_outage;
 mod target_templates;
 mod targets;
