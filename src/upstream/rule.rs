@@ -8,16 +8,16 @@
 //! | 5xx, 408, 425, 429 | next | with `policy: sent`; 429 ends | ends |
 //! | any other answer | ends | ends | ends |
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use hyper::header::RETRY_AFTER;
+use hyper::header::{DATE, HeaderName, RETRY_AFTER};
 
 use super::settings::PolicyRetry;
 use crate::http::{NoReply, Reply, Stage};
 use crate::model::Failure;
 use crate::observe::metrics::Component;
 
-/// The longest pause that a 429 may ask for, and the one without a number of seconds.
+/// The longest pause that a 429 may ask for, and the one without a time that can be read.
 const LONGEST: Duration = Duration::from_secs(30);
 const USUAL: Duration = Duration::from_secs(1);
 
@@ -94,11 +94,18 @@ pub(super) fn says(expected: &[u16], outcome: &Result<Reply, NoReply>, was_grant
     }
 }
 
-/// The pause that an answer asks for (RFC 9110 10.2.3). A date is not read.
+/// The pause that an answer asks for (RFC 9110 10.2.3): a number of seconds, or a date, by the clock of the API if
+/// the answer has its time.
 fn retry_after(reply: &Reply) -> Duration {
-    let value = reply.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-    let seconds = value.and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
-    seconds.unwrap_or(USUAL).min(LONGEST)
+    let text = |name: HeaderName| reply.headers.get(name)?.to_str().ok().map(str::trim);
+    let date = |name| httpdate::parse_http_date(text(name)?).ok();
+    let seconds = || text(RETRY_AFTER)?.parse().ok().map(Duration::from_secs);
+    let until = || {
+        let now = date(DATE).unwrap_or_else(SystemTime::now);
+        // What is over asks for no pause.
+        date(RETRY_AFTER).map(|until| until.duration_since(now).unwrap_or_default())
+    };
+    seconds().or_else(until).unwrap_or(USUAL).min(LONGEST)
 }
 
 #[cfg(test)]
@@ -182,6 +189,32 @@ mod tests {
         assert_eq!(failed(Failure::Timeout, Stage::Unsent, true), Says::Nothing);
         for failure in [Failure::Provider, Failure::Overload, Failure::Malformed] {
             assert_eq!(failed(failure, Stage::Refused, true), Says::Nothing);
+        }
+    }
+
+    #[test]
+    fn a_pause_may_end_at_a_date() {
+        for (text, date, seconds) in [
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some("Sun, 06 Nov 1994 08:49:30 GMT"), 7),
+            ("Sunday, 06-Nov-94 08:49:37 GMT", Some("Sun, 06 Nov 1994 08:49:30 GMT"), 7),
+            ("Sun Nov  6 08:49:37 1994", Some("Sun, 06 Nov 1994 08:49:30 GMT"), 7),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some("Sun, 06 Nov 1994 08:00:00 GMT"), 30),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some("Sun, 06 Nov 1994 08:50:00 GMT"), 0),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some("today"), 0),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", None, 0),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", None, 30),
+            ("Sun, 06 Nov 1994", None, 1),
+            ("-7", None, 1),
+        ] {
+            let mut outcome = reply(429, Some(text));
+            if let (Ok(reply), Some(date)) = (&mut outcome, date) {
+                reply.headers.insert(DATE, HeaderValue::from_static(date));
+            }
+            assert_eq!(
+                says(&[200], &outcome, true),
+                Says::Pause(Duration::from_secs(seconds)),
+                "{text}, {date:?}"
+            );
         }
     }
 }
