@@ -40,6 +40,21 @@ impl<'d> Key<'d> {
         items
     }
 
+    /// The values of a key that holds one, or a list; `kind` is that of each. A key that is not set is one value
+    /// that is not set.
+    #[must_use]
+    pub fn one_or_list(&self, kind: Kind) -> Vec<Self> {
+        self.record(Kind::OneOrList(Box::new(kind)));
+        match self.set() {
+            Some(Layer { variable: None, node: Some(Node { value: Value::List(_), .. }), .. }) => {
+                self.items()
+            }
+            Some(Layer { variable: Some(_), .. }) => self.items(),
+            Some(layer) => vec![self.item(layer.path.clone(), layer.node, None)],
+            None => vec![self.item(self.path().clone(), None, None)],
+        }
+    }
+
     fn items(&self) -> Vec<Self> {
         if self.document().record.is_some() {
             return vec![self.item(self.path().item(0), None, None)];

@@ -24,6 +24,8 @@ pub enum Kind {
     WordChoice(Vec<&'static str>),
     /// A list.
     List(Box<Kind>),
+    /// One value, or a list.
+    OneOrList(Box<Kind>),
     /// Names and values.
     Pairs(Box<Kind>),
     /// A block of this definition.

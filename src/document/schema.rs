@@ -89,6 +89,7 @@ fn one(kind: &Kind) -> Value {
         Kind::Choice(words) => json!({"type": ["string"], "enum": words}),
         Kind::WordChoice(words) => json!({"type": ["string", "integer", "boolean"], "enum": words}),
         Kind::List(kind) => json!({"type": ["array"], "items": one(kind)}),
+        Kind::OneOrList(kind) => json!({"anyOf": [one(kind), one(&Kind::List(kind.clone()))]}),
         Kind::Pairs(kind) => json!({"type": ["object"], "additionalProperties": one(kind)}),
         Kind::Block(name) => of_block(name),
         Kind::Blocks(name) => json!({"type": ["array"], "items": of_block(name)}),
