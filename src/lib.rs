@@ -7,7 +7,7 @@
 //! | room | what it is for | it imports |
 //! |---|---|---|
 //! | [`client`] | the program that Postfix' spawn(8) starts for each connection | wire, model |
-//! | [`command`] | the broker's command line: what a user types | daemon, settings, server, broker, lookup, oidc, http, wire, model |
+//! | [`command`] | the broker's command line: what a user types | daemon, settings, server, broker, lookup, upstream, oidc, http, wire, model |
 //! | [`daemon`] | the broker as a process: start, reload, end, log, requests of administrators | settings, export, server, broker, lookup, backend, observe, wire, model |
 //! | [`settings`] | the configuration: every room's settings from one document | export, server, broker, login, lookup, http, observe, document |
 //! | [`export`] | metrics and spans for Prometheus and an OTLP collector; the status page | http, observe, document, model |

@@ -12,7 +12,7 @@ pub(crate) mod worker_pool;
 use std::sync::Arc;
 
 use crate::http::{Headers, Http, Reply, Request};
-use crate::model::status::{EntryStatus, TargetState};
+use crate::model::status::{CheckState, EntryStatus, TargetState};
 use crate::model::{Deadline, Failure};
 use crate::observe::explain;
 use crate::observe::redact::Redactor;
@@ -76,6 +76,11 @@ impl Backend {
         self.upstream.is_out()
     }
 
+    /// Begins the health checks of its targets, unless they run. Needs the runtime.
+    pub(crate) fn begin_checks(&self) {
+        self.upstream.begin_checks();
+    }
+
     /// Whether a lookup is to try a target that is out.
     pub(crate) fn is_due(&self) -> bool {
         self.upstream.is_due()
@@ -91,7 +96,10 @@ impl Backend {
         let token = self.bearer.as_ref().map(|bearer| bearer.token_life());
         let state = |is_up| if is_up { TargetState::Up } else { TargetState::Out };
         let targets = self.targets().into_iter().map(|(target, is_up)| (target, state(is_up)));
-        EntryStatus { targets: targets.collect(), ..self.health.status(kind, &self.pool.queue(), token) }
+        let check = |fails| if fails { CheckState::Failing } else { CheckState::Good };
+        let checks = self.upstream.health_checks().map(|(target, fails)| (target.to_owned(), check(fails)));
+        let (targets, health_checks) = (targets.collect(), checks.collect());
+        EntryStatus { targets, health_checks, ..self.health.status(kind, &self.pool.queue(), token) }
     }
 
     /// Sends `request` and reads the whole answer. `refuses` tells whether an answer refuses the broker's

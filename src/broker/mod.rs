@@ -209,6 +209,14 @@ impl Broker {
         }
     }
 
+    /// Begins the health checks of all entries, unless they run: those of the generation before go on here. Needs
+    /// the runtime.
+    pub(crate) fn begin_checks(&self) {
+        let lookups = self.maps.values().chain(self.policies.values());
+        lookups.for_each(|counted| counted.entry.backend.begin_checks());
+        self.logins.values().for_each(|counted| counted.entry.backend.begin_checks());
+    }
+
     pub(crate) fn metrics(&self) -> &Arc<Metrics> {
         &self.shared.metrics
     }

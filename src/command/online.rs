@@ -1,12 +1,14 @@
 //! `check --online`: whether the APIs and providers of the configuration can be used. It tries each origin, with
-//! each `tls` and `proxy` of the entries that use it, and each provider once, all at the same time. No request goes to an API: `http::reach` connects and
-//! hangs up, `oidc::reach` fetches the public documents of a provider.
+//! each `tls` and `proxy` of the entries that use it, and each provider once, all at the same time. An API gets no
+//! request but its health check: `http::reach` connects and hangs up, `oidc::reach` fetches the public documents of a
+//! provider.
 
 use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use hyper::header::HeaderMap;
 use url::{Position, Url};
 
 use crate::daemon::exit::say;
@@ -15,6 +17,7 @@ use crate::model::Deadline;
 use crate::model::brief::without_controls;
 use crate::oidc::{ClientSettings, Needs, Oidc};
 use crate::settings::Configuration;
+use crate::upstream::settings::{HealthSettings, UpstreamSettings};
 
 /// The time limit of the whole check.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -24,8 +27,9 @@ const LONGEST: usize = 600;
 /// The counts of a check.
 pub(super) struct Counts {
     origins: usize,
+    health_checks: usize,
     providers: usize,
-    /// Origins and providers that cannot be used.
+    /// Origins, health checks and providers that cannot be used.
     pub(super) bad: usize,
     /// Warnings about providers that can be used.
     pub(super) warnings: usize,
@@ -33,8 +37,11 @@ pub(super) struct Counts {
 
 impl std::fmt::Display for Counts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { origins, providers, warnings, .. } = self;
+        let Self { origins, health_checks, providers, warnings, .. } = self;
         write!(f, "origins: {origins}; providers: {providers}")?;
+        if *health_checks > 0 {
+            write!(f, "; health checks: {health_checks}")?;
+        }
         if *warnings > 0 { write!(f, "; warnings: {warnings}") } else { Ok(()) }
     }
 }
@@ -48,7 +55,16 @@ struct Goal<'c> {
 
 enum What<'c> {
     Origin(&'c ConnectionSettings),
+    HealthCheck(Check<'c>),
     Provider(Needs),
+}
+
+/// A health check, with what the requests of its entry carry.
+#[derive(PartialEq)]
+struct Check<'c> {
+    settings: &'c HealthSettings,
+    connection: &'c ConnectionSettings,
+    headers: &'c HeaderMap,
 }
 
 /// What is printed about one that can be used.
@@ -69,9 +85,9 @@ impl Good {
 /// The runtime cannot be started.
 pub(super) fn check(config: &Configuration) -> std::io::Result<Counts> {
     let runtime = tokio::runtime::Runtime::new()?;
-    let Goals { origins, providers } = Goals::of(config);
-    let counts = (origins.len(), providers.len());
-    let goals: Vec<_> = origins.into_iter().chain(providers).collect();
+    let Goals { origins, checks, providers } = Goals::of(config);
+    let counts = (origins.len(), checks.len(), providers.len());
+    let goals: Vec<_> = origins.into_iter().chain(checks).chain(providers).collect();
     let http = Arc::new(Http::new(config.server.http.clone(), &Arc::default()));
     let oidc = Oidc::new(Arc::clone(&http));
     let deadline = Deadline::from(Instant::now(), LIMIT);
@@ -95,7 +111,8 @@ pub(super) fn check(config: &Configuration) -> std::io::Result<Counts> {
             }
         }
     }
-    Ok(Counts { origins: counts.0, providers: counts.1, bad, warnings })
+    let (origins, health_checks, providers) = counts;
+    Ok(Counts { origins, health_checks, providers, bad, warnings })
 }
 
 impl Goal<'_> {
@@ -108,6 +125,10 @@ impl Goal<'_> {
                 }
                 Err(why) => Err(format!("not reached: {why}")),
             },
+            What::HealthCheck(Check { settings, connection, headers }) => {
+                let host = http.host_by(self.url, connection);
+                settings.check(&host, headers, deadline).await.map(|status| Good::new(&status.to_string()))
+            }
             What::Provider(needs) => {
                 let found = oidc.reach(self.url, needs, deadline).await?;
                 let told = match &found.told[..] {
@@ -124,9 +145,11 @@ impl Goal<'_> {
     fn line(&self, told: &str) -> String {
         let told = without_controls(told, LONGEST);
         let used_by = self.used_by.join(", ");
-        match self.what {
-            What::Origin(_) => {
-                format!("{}: {told} (used by: {used_by})", self.url.origin().ascii_serialization())
+        let origin = self.url.origin().ascii_serialization();
+        match &self.what {
+            What::Origin(_) => format!("{origin}: {told} (used by: {used_by})"),
+            What::HealthCheck(Check { settings, .. }) => {
+                format!("{origin}: health check {}: {told} (used by: {used_by})", settings.path.path())
             }
             What::Provider(_) => {
                 format!("provider {}: {told} (used by: {used_by})", &self.url[..Position::AfterPath])
@@ -139,6 +162,7 @@ impl Goal<'_> {
 #[derive(Default)]
 struct Goals<'c> {
     origins: Vec<Goal<'c>>,
+    checks: Vec<Goal<'c>>,
     providers: Vec<Goal<'c>>,
 }
 
@@ -148,19 +172,49 @@ impl<'c> Goals<'c> {
         for (kind, entries) in [("map", &config.maps), ("policy", &config.policies)] {
             for entry in entries {
                 let user = format!("{kind} {}", entry.name);
-                entry.upstream.urls().for_each(|url| goals.origin(url, &entry.connection, &user));
+                goals.targets(&entry.upstream, &entry.connection, &entry.request.headers, &user);
                 goals.bearer(entry.request.bearer.as_ref(), &user);
             }
         }
         for entry in &config.logins {
             let user = format!("login {}", entry.name);
-            entry.upstream.urls().for_each(|url| goals.origin(url, &entry.connection, &user));
+            goals.targets(&entry.upstream, &entry.connection, &entry.request.headers, &user);
             goals.bearer(entry.request.bearer.as_ref(), &user);
             if let Some(tokens) = &entry.tokens {
                 goals.provider(&tokens.client.configuration_uri, Needs::of_tokens(tokens), &user);
             }
         }
         goals
+    }
+
+    /// The targets of the entry `user`, and their health checks.
+    fn targets(
+        &mut self,
+        upstream: &'c UpstreamSettings,
+        connection: &'c ConnectionSettings,
+        headers: &'c HeaderMap,
+        user: &str,
+    ) {
+        for url in upstream.urls() {
+            self.origin(url, connection, user);
+            if let Some(settings) = &upstream.health {
+                self.check(url, Check { settings, connection, headers }, user);
+            }
+        }
+    }
+
+    fn check(&mut self, url: &'c Url, check: Check<'c>, user: &str) {
+        let is_same = |goal: &&mut Goal<'_>| {
+            matches!(&goal.what, What::HealthCheck(known) if *known == check)
+                && goal.url.origin() == url.origin()
+        };
+        match self.checks.iter_mut().find(is_same) {
+            Some(goal) => goal.used_by.push(user.to_owned()),
+            None => {
+                let what = What::HealthCheck(check);
+                self.checks.push(Goal { url, what, used_by: vec![user.to_owned()] });
+            }
+        }
     }
 
     /// Entries with another `tls` or `proxy` reach the same origin in another way.

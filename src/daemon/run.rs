@@ -163,6 +163,7 @@ async fn serve(
     };
     let endpoints: Vec<String> = bound.iter().map(Bound::endpoint).collect();
     let listeners = Listeners::start(bound, &broker, shared)?;
+    broker.begin_checks();
     for endpoint in endpoints {
         info!(endpoint, "listening");
     }

@@ -69,6 +69,17 @@ pub enum TargetState {
     Out,
 }
 
+/// What the health checks of a target say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CheckState {
+    /// They do not speak against it.
+    #[default]
+    Good,
+    /// They fail: the target is out.
+    Failing,
+}
+
 /// One entry.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -81,6 +92,8 @@ pub struct EntryStatus {
     pub target: String,
     /// Whether each target is up, by its origin; empty if there is one alone.
     pub targets: BTreeMap<String, TargetState>,
+    /// The health checks of each target, by its origin; empty if there are none.
+    pub health_checks: BTreeMap<String, CheckState>,
     /// Whether it gets answers.
     pub state: State,
     /// Whether there is an outage of its API: a failure that concerns more than one request, and no answer
@@ -114,10 +127,14 @@ pub struct EntryStatus {
 }
 
 impl EntryStatus {
-    /// The targets that are out.
-    pub fn targets_out(&self) -> impl Iterator<Item = &str> {
-        let out = self.targets.iter().filter(|(_, state)| **state == TargetState::Out);
-        out.map(|(target, _)| target.as_str())
+    /// The targets that are out, each as it is shown: with the reason, if that is a health check.
+    pub fn targets_out(&self) -> impl Iterator<Item = String> {
+        let fails = |target: &String| self.health_checks.get(target) == Some(&CheckState::Failing);
+        let out =
+            self.targets.iter().filter(move |(target, state)| **state == TargetState::Out && !fails(target));
+        let out = out.map(|(target, _)| target.clone());
+        let checked = self.health_checks.keys().filter(move |target| fails(target));
+        out.chain(checked.map(|target| format!("{target} (health check)")))
     }
 
     /// Whether it gets no answers, also as brokers say it that do not know `state`.

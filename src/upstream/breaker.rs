@@ -194,7 +194,7 @@ impl Drop for Trial {
 }
 
 /// `pause`, a fifth more or less.
-fn varied(pause: Duration) -> Duration {
+pub(super) fn varied(pause: Duration) -> Duration {
     let random = RandomState::new().hash_one(()) % 401;
     pause * u32::try_from(800 + random).unwrap_or(1000) / 1000
 }

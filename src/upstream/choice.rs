@@ -50,7 +50,7 @@ impl Upstream {
             Balance::First => self
                 .untried(tried)
                 .next()
-                .filter(|(_, target)| target.breaker.is_up())
+                .filter(|(_, target)| target.is_up())
                 .map(|(index, target)| Choice { index, target, trial: None, is_last_resort: false }),
             Balance::Least => self.of_two(tried, Instant::now()),
         };
@@ -59,7 +59,7 @@ impl Upstream {
         }
         let now = Instant::now();
         for (index, target) in self.untried(tried) {
-            let trial = match target.breaker.standing(now) {
+            let trial = match target.standing(now) {
                 Standing::Up => None,
                 Standing::Out => continue,
                 Standing::Due => match self.try_out(target, now) {
@@ -79,17 +79,24 @@ impl Upstream {
 
     pub(super) fn has_other_up(&self, target: &Target, now: Instant) -> bool {
         let others = self.targets.iter().filter(|other| !std::ptr::eq(*other, target));
-        others.map(|other| other.breaker.standing(now)).any(|standing| standing == Standing::Up)
+        others.map(|other| other.standing(now)).any(|standing| standing == Standing::Up)
     }
 
-    /// Begins to try a target whose pause is over. A login tries one only after a connection without a word,
-    /// which is made in the background: its user does not wait for it.
+    /// Begins to try a target whose pause is over, unless its health checks fail. A login tries one only after a
+    /// good check, or else a connection without a word, which is made in the background: its user does not wait
+    /// for it.
     pub(super) fn try_out(&self, target: &Target, now: Instant) -> Option<Trial> {
+        if target.is_unhealthy() {
+            return None;
+        }
         if self.kind != Component::Login {
             return target.breaker.begin_trial(now, false);
         }
         if let Some(trial) = target.breaker.begin_trial(now, true) {
             return Some(trial);
+        }
+        if target.check.is_some() {
+            return None;
         }
         let trial = target.breaker.begin_trial(now, false)?;
         let (host, breaker) = (Arc::clone(&target.host), target.breaker.clone());
@@ -105,7 +112,7 @@ impl Upstream {
     /// The deadline of a try.
     pub(super) fn share(&self, tried: Tried, is_last_resort: bool, deadline: Deadline) -> Deadline {
         let now = Instant::now();
-        let is_up = |(_, target): (usize, &Target)| target.breaker.standing(now) == Standing::Up;
+        let is_up = |(_, target): (usize, &Target)| target.standing(now) == Standing::Up;
         match self.kind {
             Component::Map if self.untried(tried).any(|other| is_last_resort || is_up(other)) => {
                 Deadline::from(now, deadline.remaining() / 2)

@@ -18,7 +18,7 @@ impl Upstream {
     pub(super) fn of_two(&self, tried: Tried, now: Instant) -> Option<Choice<'_>> {
         let (mut up, mut count) = ([0; MAX_TARGETS], 0);
         for (index, target) in self.untried(tried).filter(|(_, target)| !target.is_backup) {
-            match target.breaker.standing(now) {
+            match target.standing(now) {
                 Standing::Up => {
                     up[count] = index;
                     count += 1;

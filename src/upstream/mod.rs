@@ -6,6 +6,7 @@
 //! | `least` | the same for `balance: least` |
 //! | `rule` | what goes to the next target, and what a try says about the target that it asked |
 //! | `breaker` | whether a target may be asked |
+//! | `health` | the same by checks besides the requests |
 //! | `budget` | how many requests may be sent to a second target after a first one has seen them |
 //!
 //! All tries of a request share one deadline. A map's try gets half of the remaining time as long as another
@@ -17,6 +18,7 @@
 mod breaker;
 mod budget;
 mod choice;
+mod health;
 mod least;
 mod rule;
 pub(crate) mod settings;
@@ -37,6 +39,7 @@ use crate::observe::warnings::RateLimitedWarning;
 use breaker::{Breaker, Change, Standing, Trial};
 use budget::Budget;
 use choice::{Choice, Tried};
+use health::HealthCheck;
 use rule::{Says, Then};
 use settings::{Balance, RetrySettings, TargetSettings, UpstreamSettings};
 
@@ -72,6 +75,8 @@ pub(crate) struct Target {
     /// Whether others are asked before it.
     is_backup: bool,
     breaker: Breaker,
+    /// `health`.
+    check: Option<HealthCheck>,
     /// Requests in flight; counted for `balance: least` alone.
     in_flight: Option<Arc<AtomicUsize>>,
 }
@@ -112,12 +117,18 @@ impl Upstream {
             let origin = url.origin().ascii_serialization();
             let known =
                 before.and_then(|before| before.targets.iter().find(|target| target.origin == origin));
+            let breaker = Breaker::new(breaker, known.map(|target| &target.breaker));
+            let check = settings.health.as_ref().map(|health| {
+                let before = known.and_then(|target| target.check.as_ref());
+                HealthCheck::new(health, (name, &origin), &host, headers, &breaker, before)
+            });
             Target {
                 headers: host.headers(headers).with_places(own_headers),
                 host,
                 origin,
                 is_backup: *is_backup && has_others,
-                breaker: Breaker::new(breaker, known.map(|target| &target.breaker)),
+                breaker,
+                check,
                 in_flight: is_counted
                     .then(|| known.and_then(|target| target.in_flight.clone()).unwrap_or_default()),
             }
@@ -145,24 +156,24 @@ impl Upstream {
     /// Each target, and whether it is up.
     pub(crate) fn standings(&self) -> impl Iterator<Item = (&str, bool)> {
         let now = Instant::now();
-        let is_up = move |target: &Target| target.breaker.standing(now) == Standing::Up;
+        let is_up = move |target: &Target| target.standing(now) == Standing::Up;
         self.targets.iter().map(move |target| (&*target.origin, is_up(target)))
     }
 
     /// Whether no target is up.
     pub(crate) fn is_out(&self) -> bool {
         // Usually the first one is up, and the time is not needed.
-        if self.targets[0].breaker.is_up() {
+        if self.targets[0].is_up() {
             return false;
         }
         let now = Instant::now();
-        self.targets.iter().all(|target| target.breaker.standing(now) != Standing::Up)
+        self.targets.iter().all(|target| target.standing(now) != Standing::Up)
     }
 
     /// Whether a target is to be tried: its pause is over.
     pub(crate) fn is_due(&self) -> bool {
         let now = Instant::now();
-        self.targets.iter().any(|target| target.breaker.standing(now) == Standing::Due)
+        self.targets.iter().any(|target| target.standing(now) == Standing::Due)
     }
 
     /// Sends `request`, which has the headers of the first target, to the targets in their order, until one
@@ -260,6 +271,10 @@ impl Upstream {
         trial: Option<&Trial>,
     ) {
         let (name, origin) = (&*self.name, &*target.origin);
+        // It is out, whatever a request says that was sent there because no target is up.
+        if target.is_unhealthy() {
+            return;
+        }
         match rule::says(&self.expected, outcome, was_granted) {
             Says::Nothing => {}
             // Without another target it is asked all the same.

@@ -4,14 +4,17 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use hyper::http::uri::PathAndQuery;
 use url::Url;
 
-use crate::document::{Section, no_effect};
+use crate::document::{HIDDEN, Key, Kind, Section, no_effect};
 
 /// How many targets an entry may have.
 pub(crate) const MAX_TARGETS: usize = 8;
 
 const PAUSE: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_hours(1);
+
+const EVERY: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_hours(1);
 
 const POLICY: &[(&str, PolicyRetry)] = &[("unsent", PolicyRetry::Unsent), ("sent", PolicyRetry::Sent)];
 const BALANCE: &[(&str, Balance)] = &[("first", Balance::First), ("least", Balance::Least)];
@@ -27,6 +30,25 @@ pub struct UpstreamSettings {
     pub breaker: Option<BreakerSettings>,
     /// `retry`.
     pub retry: RetrySettings,
+    /// `health`; `None`: off, or without effect.
+    pub health: Option<HealthSettings>,
+}
+
+/// `health`: the checks of each target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthSettings {
+    /// `path`: path and query of a check.
+    pub path: PathAndQuery,
+    /// `every`: the time from one check to the next; 5 s by default.
+    pub every: Duration,
+    /// `fall`: so many that fail in a row take a target out; 2 by default.
+    pub fall: u64,
+    /// `rise`: so many good ones in a row bring it back; 2 by default.
+    pub rise: u64,
+    /// `timeout` of a check, not longer than `every`; 1 s by default.
+    pub timeout: Duration,
+    /// `status`: the statuses of a good check, not empty; 200 by default.
+    pub status: Vec<u16>,
 }
 
 /// `breaker`: when a target is left alone, and for how long.
@@ -111,7 +133,7 @@ impl UpstreamSettings {
         let url = url.parse().expect("a URL");
         let targets = vec![TargetSettings { url, is_backup: false }];
         let retry = RetrySettings { others: 1, percent: 20, policy: PolicyRetry::Unsent };
-        Self { targets, balance: Balance::First, breaker: None, retry }
+        Self { targets, balance: Balance::First, breaker: None, retry, health: None }
     }
 }
 
@@ -123,12 +145,14 @@ pub(crate) fn read(
     has_stand_ins: bool,
 ) -> Option<UpstreamSettings> {
     let balance = entry.key("balance").choice(BALANCE).or(Balance::First);
-    let (breaker, retry) = (breaker(entry), retry(entry));
+    let (breaker, retry, mut health) = (breaker(entry), retry(entry), health(entry));
     if targets.as_ref().is_some_and(|targets| targets.len() == 1) {
         let own = |name| Some(entry.key(name)).filter(|key| key.is_own());
         no_effect(["balance", "retry"].into_iter().filter_map(own), "without `targets`");
         if !has_stand_ins {
-            no_effect(own("breaker"), "without `targets`, or a cache for outages");
+            let names = ["breaker", "health"].into_iter().filter_map(own);
+            no_effect(names, "without `targets`, or a cache for outages");
+            health = None;
         }
     }
     Some(UpstreamSettings {
@@ -136,6 +160,7 @@ pub(crate) fn read(
         balance,
         breaker,
         retry,
+        health,
     })
 }
 
@@ -163,6 +188,49 @@ fn retry(entry: &Section<'_>) -> RetrySettings {
         percent: percent.or(20),
         policy: policy.or(PolicyRetry::Unsent),
     }
+}
+
+/// Reads `health`.
+fn health(entry: &Section<'_>) -> Option<HealthSettings> {
+    let block = entry.key("health").section("Health");
+    let path = block.key("path").text().shown(|text| without_query(text)).read_as(|text| path(&text));
+    let every = block.key("every").duration(EVERY).or(Duration::from_secs(5));
+    let [fall, rise] = ["fall", "rise"].map(|name| block.key(name).count(1..=1000).or(2));
+    let timeout = block
+        .key("timeout")
+        .duration(PAUSE)
+        .check(|timeout| if *timeout > every { Err("must not be longer than `every`") } else { Ok(()) });
+    let timeout = timeout.or(Duration::from_secs(1).min(every));
+    let key = block.key("status");
+    let status: Vec<u16> = key.one_or_list(Kind::Count).iter().map(|item| item.status().or(200)).collect();
+    if status.is_empty() {
+        key.error("must hold a status");
+    }
+    if !path.is_set() {
+        let own = |name| Some(block.key(name)).filter(Key::is_own);
+        no_effect(
+            ["every", "fall", "rise", "timeout", "status"].into_iter().filter_map(own),
+            "without `path`",
+        );
+    }
+    Some(HealthSettings { path: path.get()?, every, fall, rise, timeout, status })
+}
+
+/// The path of a health check.
+fn path(text: &str) -> Result<PathAndQuery, &'static str> {
+    if !text.starts_with('/') {
+        return Err("must begin with `/`: the host is that of each target");
+    }
+    if text.contains("{{") {
+        return Err("holds no insertions: a check is not about a key");
+    }
+    let path = text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#'));
+    path.ok_or("must be a path as it is sent: other characters are written %…")
+}
+
+/// A path as the effective configuration shows it: a query may hold a secret.
+fn without_query(text: &str) -> String {
+    text.split_once('?').map_or_else(|| text.to_owned(), |(path, _)| format!("{path}?{HIDDEN}"))
 }
 
 fn percent(text: &str) -> Result<u64, &'static str> {

@@ -47,7 +47,7 @@ fn items(page: &str) -> BTreeMap<String, BTreeMap<String, String>> {
 
 /// A block of the schema, the headings of the manual that describe its keys, and a path to the block in
 /// a configuration in which it is `null`; a number is an item of a list.
-const BLOCKS: [(&str, &[&str], &str); 24] = [
+const BLOCKS: [(&str, &[&str], &str); 25] = [
     ("", &["Top of the file"], ""),
     ("Server", &["server"], "server"),
     ("Listener", &["server.listen"], "server listen 0"),
@@ -65,6 +65,7 @@ const BLOCKS: [(&str, &[&str], &str); 24] = [
     ("Login", &["Every entry", "Logins"], "dovecot_sasl l"),
     ("Target", &["targets"], "socket_maps m targets 0"),
     ("Breaker", &["breaker"], "socket_maps m breaker"),
+    ("Health", &["health"], "socket_maps m health"),
     ("Retry", &["retry"], "socket_maps m retry"),
     ("EntryTls", &["tls"], "socket_maps m tls"),
     ("Cache", &["cache"], "socket_maps m cache"),

@@ -152,7 +152,7 @@ fn notes(entries: &[&EntryStatus], hidden: &[&str], area: Area) -> Vec<String> {
         notes.push(painted(about, Style::Dim, area));
     }
     let out = entries.iter().filter_map(|entry| {
-        let out: Vec<_> = entry.targets_out().map(told).collect();
+        let out: Vec<_> = entry.targets_out().map(|target| told(&target)).collect();
         (!out.is_empty()).then(|| (told(&entry.kind), told(&entry.name), out.join(", ")))
     });
     let out: Vec<_> = out.collect();
@@ -250,7 +250,7 @@ fn failure(failure: &FailureStatus) -> [Cell; 6] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::status::{State, TargetState, Traffic};
+    use crate::model::status::{CheckState, State, TargetState, Traffic};
 
     fn area(width: usize, height: Option<usize>) -> Area {
         Area { width, height, colour: false }
@@ -268,13 +268,16 @@ mod tests {
             ]
             .map(|(target, state)| (target.to_owned(), state))
             .into(),
+            health_checks: [("http://a", CheckState::Good), ("http://c", CheckState::Failing)]
+                .map(|(target, state)| (target.to_owned(), state))
+                .into(),
             ..EntryStatus::default()
         };
         let seen = |entries: usize| {
             let shown = Status { entries: (0..entries).map(entry).collect(), ..Status::default() };
             status(&shown, area(80, None)).join("\n")
         };
-        assert!(seen(1).contains("\nmap m0: out: http://a, http://c\n"), "{}", seen(1));
+        assert!(seen(1).contains("\nmap m0: out: http://a, http://c (health check)\n"), "{}", seen(1));
         let many = seen(8);
         assert!(many.contains("\nmap m4: out: ") && !many.contains("map m5: out"), "{many}");
         assert!(many.contains("\n… 3 more entries with targets that are out\n"), "{many}");

@@ -15,6 +15,7 @@ const WORDS: Words = Words {
         ("EntryTls", "`tls` of an entry."),
         ("Grpc", "`grpc`."),
         ("GrpcTls", "`grpc.tls`."),
+        ("Health", "`health`."),
         ("Listener", "An item of `server.listen`."),
         ("Login", "An entry of `dovecot_sasl`."),
         ("Map", "An entry of `socket_maps`."),

@@ -1,7 +1,7 @@
 //! `targets`: what is read, what is inherited, and what is refused.
 
 use super::*;
-use crate::upstream::settings::PolicyRetry;
+use crate::upstream::settings::{Balance, HealthSettings, PolicyRetry};
 
 /// A map with these lines.
 fn map(lines: &str) -> String {
@@ -84,6 +84,84 @@ fn a_breaker_is_a_block_or_off_and_inherited_key_by_key() {
         &map("target: 'http://b/'\n    breaker: false"),
         "breaker: has no effect without `targets`, or a cache for outages",
     );
+}
+
+/// `health` of a map with these lines, whose `defaults` have others.
+fn health(defaults: &str, own: &str, variables: &[(String, String)]) -> Option<HealthSettings> {
+    let targets = "targets: ['http://b/', 'http://c/'], method: GET, value_field: v";
+    let text = format!("socket_maps:\n  defaults: {{{defaults}}}\n  m: {{{targets}, {own}}}\n");
+    let read = parse_as(Path::new("pfxhttp.yml"), &text, options(Syntax::Yaml, variables));
+    let (config, warnings) = read.unwrap_or_else(|problems| panic!("{}", shown(&problems)));
+    assert_eq!(shown(&warnings), "", "{text}");
+    config.maps[0].upstream.health.clone()
+}
+
+#[test]
+fn health_is_off_without_a_path_and_inherited_key_by_key() {
+    let read = |defaults, own| {
+        let HealthSettings { path, every, fall, rise, timeout, status } = health(defaults, own, &[])?;
+        Some((path.to_string(), every.as_millis(), fall, rise, timeout.as_millis(), status))
+    };
+    let usual = |status: &[u16]| Some(("/h".to_owned(), 5000, 2, 2, 1000, status.to_vec()));
+    for (defaults, own, due) in [
+        ("timeout: 1s", "timeout: 1s", None),
+        ("timeout: 1s", "health: {path: /h}", usual(&[200])),
+        ("health: {every: 5s, status: [204]}", "health: {path: /h}", usual(&[204])),
+        ("health: {path: /h, status: [204]}", "health: {status: 200}", usual(&[200])),
+        ("health: {status: 204}", "health: {path: /h, status: ~}", usual(&[200])),
+        ("timeout: 1s", "health: {path: /h, status: '204'}", usual(&[204])),
+        ("timeout: 1s", "health: {path: /h, status: [200, 401]}", usual(&[200, 401])),
+        ("health: {path: /h}", "health: ~", None),
+        ("health: {path: /h}", "health: {path: ~}", None),
+        (
+            "timeout: 1s",
+            "health: {path: '/h?a=%20b', every: 500ms, fall: 3, rise: 1}",
+            Some(("/h?a=%20b".to_owned(), 500, 3, 1, 500, vec![200])),
+        ),
+    ] {
+        assert_eq!(read(defaults, own), due, "{defaults}, {own}");
+    }
+    for (text, due) in [("204", vec![204]), ("200,204", vec![200, 204]), ("[401]", vec![401])] {
+        let variables = [("PFXHTTP_SOCKET_MAPS_M_HEALTH_STATUS".to_owned(), text.to_owned())];
+        let read = health("timeout: 1s", "health: {path: /h, status: 418}", &variables);
+        assert_eq!(read.map(|health| health.status), Some(due));
+    }
+}
+
+#[test]
+fn what_is_wrong_with_health_is_said_at_its_key() {
+    for (lines, expected) in [
+        ("path: h", "health.path: must begin with `/`: the host is that of each target"),
+        ("path: 'http://a/h'", "health.path: must begin with `/`"),
+        ("path: '/{{ .Key }}'", "health.path: holds no insertions"),
+        ("path: '/a b'", "health.path: must be a path as it is sent"),
+        ("path: '/a#b'", "health.path: must be a path as it is sent"),
+        ("path: '/a?…'", "health.path: must be a path as it is sent"),
+        ("path: /h, every: 1s, timeout: 2s", "health.timeout: must not be longer than `every`"),
+        ("path: /h, every: 50ms", "health.every: must be from 100ms to 1h"),
+        ("path: /h, fall: 0", "health.fall: must be from 1 to 1000"),
+        ("path: /h, status: []", "health.status: must hold a status"),
+        ("path: /h, status: 99", "health.status: must be from 100 to 599"),
+        ("path: /h, status: [200, ok]", "health.status[1]: expected a whole number"),
+        ("path: /h, status: {a: 1}", "health.status: expected a whole number"),
+        ("fall: 3", "health.fall: has no effect without `path`"),
+    ] {
+        super::one(&map(&format!("targets: ['http://b/', 'http://c/']\n    health: {{{lines}}}")), expected);
+    }
+    super::one(
+        &map("target: 'http://b/'\n    health: {path: /h}"),
+        "health: has no effect without `targets`, or a cache for outages",
+    );
+    let with_cache = "server: {response_cache: {enabled: true}}\n";
+    let text = with_cache.to_owned() + &map("target: 'http://b/'\n    health: {path: /h}");
+    assert!(good(&text).maps[0].upstream.health.is_some());
+}
+
+#[test]
+fn the_balance_is_a_word() {
+    let read = |lines: &str| good(&map(&format!("targets: ['http://b/', 'http://c/']\n    {lines}")));
+    let balance = |lines| read(lines).maps[0].upstream.balance;
+    assert_eq!((balance("timeout: 1s"), balance("balance: least")), (Balance::First, Balance::Least));
 }
 
 #[test]
