@@ -98,6 +98,12 @@ pub(crate) fn of_lookups(options: &Options, cells: &[Cell]) -> Vec<Bar> {
         let rate = handed.ratio_to(Contestant::Unix, |cell| cell.rate);
         bars.push(Bar::least(format!("handed: requests/s {at}"), 0.95, rate));
     }
+    for connections in [8, 64].into_iter().filter(|_| options.contestants.contains(&Contestant::Targets)) {
+        let several = Sample { cells, contestant: Contestant::Targets, connections };
+        let measure = format!("targets: CPU per lookup ÷ that with one target, {connections} connections");
+        let cpu = several.ratio_to(Contestant::Socketmap, |cell| cell.cpu.proxy);
+        bars.push(Bar::most(measure, 1.02, "", cpu));
+    }
     let counts = if options.contestants.contains(&Contestant::Fresh) { [8, 64].as_slice() } else { &[] };
     for connections in counts.iter().copied() {
         let fresh = Sample { cells, contestant: Contestant::Fresh, connections };

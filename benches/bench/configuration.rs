@@ -10,12 +10,16 @@ pub(crate) const NUMBER: &str = "########";
 pub(crate) const VALUE: &str = "bob@example.org";
 /// Who logs in.
 pub(crate) const USER: &str = "user@example.org";
+/// How many targets the entry with several has.
+pub(crate) const TARGETS: usize = 3;
 /// The whole answer to a lookup in a map.
 pub(crate) const MAP_BODY: &str = r#"{"data": {"result": "bob@example.org"}}"#;
 
 /// nginx as one process. `return` reads no body, as an API that is not slow.
-pub(crate) fn nginx(directory: &Path, port: u16) -> String {
+pub(crate) fn nginx(directory: &Path, ports: &[u16]) -> String {
     let directory = directory.display();
+    let listen = ports.iter().map(|port| format!("    listen 127.0.0.1:{port} backlog=4096;\n"));
+    let listen = listen.collect::<String>();
     let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|kind| format!("  {kind}_temp_path {directory}/nginx-{kind};\n"))
         .concat();
@@ -31,8 +35,7 @@ http {{
   keepalive_requests 2000000000;
   default_type application/json;
   server {{
-    listen 127.0.0.1:{port} backlog=4096;
-    location = /map {{ return 200 '{MAP_BODY}'; }}
+{listen}    location = /map {{ return 200 '{MAP_BODY}'; }}
     location = /policy {{ return 200 '{{"action": "DUNNO"}}'; }}
     location = /login {{
       add_header Auth-Status OK;
@@ -85,8 +88,20 @@ socket_maps:
 
 /// An entry as in the README's first map.
 fn map(name: &str, port: u16, more: &str) -> String {
+    map_of(name, &format!("target: {}", url(port)), more)
+}
+
+/// The same with a target at each of these ports.
+fn map_of_several(name: &str, ports: [u16; TARGETS]) -> String {
+    map_of(name, &format!("targets: [{}]", ports.map(url).join(", ")), "")
+}
+
+fn url(port: u16) -> String {
+    format!("\"http://127.0.0.1:{port}/map\"")
+}
+
+fn map_of(name: &str, target: &str, more: &str) -> String {
     let payload = r#"'{"address": "{{ .Key }}"}'"#;
-    let target = format!("target: \"http://127.0.0.1:{port}/map\"");
     format!("  {name}: {{{target}, payload: {payload}, value_field: data.result{more}}}\n")
 }
 
@@ -97,10 +112,12 @@ pub(crate) struct Ports {
     pub(crate) login: u16,
 }
 
-/// The broker: a map that asks, one whose answers stay fresh, a policy, logins; and `shown`, a
-/// map like `asked` whose API is at another port.
-pub(crate) fn broker(directory: &Path, ports: &Ports, backend: u16, shown: u16) -> String {
+/// The broker: a map that asks, one with several targets, one whose answers stay fresh, a policy,
+/// logins; and `shown`, a map like `asked` whose API is at another port. `backends` are ports of
+/// one backend.
+pub(crate) fn broker(directory: &Path, ports: &Ports, backends: [u16; TARGETS], shown: u16) -> String {
     let Ports { map: map_port, policy, login } = ports;
+    let backend = backends[0];
     let at = |name: &str| directory.join(name).display().to_string();
     format!(
         r#"server:
@@ -115,10 +132,11 @@ policy_services:
 dovecot_sasl:
   users: {{target: "http://127.0.0.1:{backend}/login", sasl_attempts: 1000}}
 socket_maps:
-{}{}{}"#,
+{}{}{}{}"#,
         at("maps.sock"),
         at("broker.sock"),
         map("asked", backend, ""),
+        map_of_several("several", backends),
         map("fresh", backend, ", cache: {fresh: 1h}"),
         map("shown", shown, ""),
     )

@@ -22,7 +22,9 @@ pub(crate) enum Contestant {
     Haproxy,
     /// The broker's TCP listener for maps.
     Socketmap,
-    /// The same through a unix socket.
+    /// The same, of an entry with three targets that are all up.
+    Targets,
+    /// A map with one target through a unix socket.
     Unix,
     /// The broker's TCP listener for a policy service.
     Policy,
@@ -37,10 +39,11 @@ pub(crate) enum Contestant {
 }
 
 impl Contestant {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Backend,
         Self::Haproxy,
         Self::Socketmap,
+        Self::Targets,
         Self::Unix,
         Self::Policy,
         Self::Sasl,
@@ -55,6 +58,7 @@ impl Contestant {
             Self::Backend => "backend",
             Self::Haproxy => "haproxy",
             Self::Socketmap => "socketmap",
+            Self::Targets => "targets",
             Self::Unix => "unix",
             Self::Policy => "policy",
             Self::Sasl => "sasl",
@@ -73,6 +77,7 @@ impl Contestant {
         match self {
             Self::Backend | Self::Haproxy => site.forwarded.clone(),
             Self::Socketmap | Self::Unix | Self::HandedOver | Self::Forwarded => script::lookup("asked"),
+            Self::Targets => script::lookup("several"),
             Self::Policy => script::policy(),
             Self::Sasl => script::login(),
             Self::Fresh => script::lookup("fresh"),
@@ -90,7 +95,7 @@ impl Contestant {
         let socket = match self {
             Self::Backend => tcp(site.backend_port)?,
             Self::Haproxy => tcp(site.haproxy_port)?,
-            Self::Socketmap | Self::Fresh => tcp(site.ports.map)?,
+            Self::Socketmap | Self::Targets | Self::Fresh => tcp(site.ports.map)?,
             Self::Policy => tcp(site.ports.policy)?,
             Self::Unix => unix(&site.directory.join("maps.sock"))?.into(),
             Self::Sasl => greeted(self::tcp(site.ports.login)?)?.into(),

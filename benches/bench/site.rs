@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use socket2::{Domain, Socket, Type};
 
-use super::configuration::{self, MAP_BODY, Ports};
+use super::configuration::{self, MAP_BODY, Ports, TARGETS};
 use super::contestant::unix;
 use super::options::Options;
 use super::process::{Directory, PATIENCE, Process, find};
@@ -35,12 +35,16 @@ impl Site {
         let mut held = Vec::new();
         let mut port = || reserve(&mut held);
         let (backend_port, haproxy_port) = (port()?, port()?);
+        let mut backend_ports = [backend_port; TARGETS];
+        for other in &mut backend_ports[1..] {
+            *other = port()?;
+        }
         let ports = Ports { map: port()?, policy: port()?, login: port()? };
         let shown = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|error| error.to_string())?;
         let shown_port = shown.local_addr().map_err(|error| error.to_string())?.port();
-        let backend = nginx(&directory, backend_port)?;
+        let backend = nginx(&directory, &backend_ports)?;
         let haproxy = haproxy(&directory, haproxy_port, backend_port)?;
-        let text = configuration::broker(&directory.join(""), &ports, backend_port, shown_port);
+        let text = configuration::broker(&directory.join(""), &ports, backend_ports, shown_port);
         let broker = broker(&options.broker, &directory, &text)?;
         let forwarded = forwarded(&directory, &shown)?;
         Ok(Self {
@@ -97,15 +101,17 @@ fn accepts(port: u16) -> impl Fn() -> bool {
     move || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
-/// Starts the backend.
-pub(crate) fn nginx(directory: &Directory, port: u16) -> Outcome<Process> {
+/// Starts the backend, which listens on all of these ports.
+pub(crate) fn nginx(directory: &Directory, ports: &[u16]) -> Outcome<Process> {
     let file = directory.join("nginx.conf");
-    write(&file, &configuration::nginx(&directory.join(""), port))?;
+    write(&file, &configuration::nginx(&directory.join(""), ports))?;
     let prefix = directory.join("");
     let arguments: [&OsStr; 6] =
         ["-e".as_ref(), "stderr".as_ref(), "-p".as_ref(), prefix.as_ref(), "-c".as_ref(), file.as_ref()];
     let mut nginx = Process::start(&find("nginx", "nginx-light")?, &arguments, &directory.join("nginx.log"))?;
-    nginx.wait_until("nginx", accepts(port))?;
+    for port in ports {
+        nginx.wait_until("nginx", accepts(*port))?;
+    }
     Ok(nginx)
 }
 
