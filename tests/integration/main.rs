@@ -120,6 +120,7 @@ mod status_terminal;
 mod support;
 mod target_balance;
 mod target_health;
+mod target_logins;
 mod target_outage;
 mod target_templates;
 mod targets;
