@@ -155,14 +155,14 @@ impl Breaker {
             Some(out) => {
                 if trial.is_some() {
                     out.pause = (out.pause * 2).min(settings.max_pause);
-                    out.until = now + varied(out.pause);
+                    out.until = now + varied_within(out.pause, settings.max_pause);
                     out.is_reached = false;
                 }
                 Change::None
             }
             None if is_too_much => {
                 let pause = settings.pause;
-                let until = now + varied(pause);
+                let until = now + varied_within(pause, settings.max_pause);
                 course.out = Some(Out { since: now, until, pause, is_tried: false, is_reached: false });
                 self.state.is_out.store(true, Ordering::Relaxed);
                 Change::Out
@@ -191,6 +191,13 @@ impl Drop for Trial {
             out.is_tried = false;
         }
     }
+}
+
+/// `pause`, a fifth more or less, but never more than `most`.
+fn varied_within(pause: Duration, most: Duration) -> Duration {
+    let varied = varied(pause);
+    // What is too long is as much too short.
+    varied.min(most.saturating_sub(varied.saturating_sub(most)))
 }
 
 /// `pause`, a fifth more or less.
@@ -250,6 +257,18 @@ mod tests {
         assert!(breaker.answered().is_some());
         drop(trial);
         assert_eq!(breaker.standing(now), Standing::Up);
+    }
+
+    #[test]
+    fn no_pause_is_longer_than_the_longest() {
+        let (most, now) = (SETTINGS.max_pause, Instant::now());
+        let settings = BreakerSettings { pause: most, ..SETTINGS };
+        for _ in 0..200 {
+            let breaker = Breaker::new(Some(settings), None);
+            breaker.failed(now, true, None);
+            assert_eq!(breaker.standing(now + most * 79 / 100), Standing::Out);
+            assert_eq!(breaker.standing(now + most), Standing::Due);
+        }
     }
 
     #[test]
