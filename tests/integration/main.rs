@@ -119,6 +119,7 @@ mod status_page;
 mod status_terminal;
 mod support;
 mod target_balance;
+mod target_faults;
 mod target_health;
 mod target_logins;
 mod target_outage;

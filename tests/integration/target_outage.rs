@@ -18,14 +18,14 @@ use crate::support::{PATIENCE, pause, wait_until};
 use crate::targets::{DEFER, TEMP, accepted, api, ask_policy, closed, entries, log_in, says, start};
 
 /// A target that is out is not tried within a test.
-const NO_TRIAL: &str = "breaker: {pause: 1h, max_pause: 1h}";
+pub(crate) const NO_TRIAL: &str = "breaker: {pause: 1h, max_pause: 1h}";
 
-fn look_up(setup: &Setup, key: usize) -> String {
+pub(crate) fn look_up(setup: &Setup, key: usize) -> String {
     setup.map().look_up("m", &format!("k{key}"))
 }
 
 /// How often the log has this message.
-fn said(setup: &Setup, message: &str) -> usize {
+pub(crate) fn said(setup: &Setup, message: &str) -> usize {
     setup.broker.log().lines().filter(|line| line.contains(message)).count()
 }
 
@@ -248,8 +248,8 @@ fn a_target_that_has_too_much_to_do_is_left_alone_as_long_as_it_says() {
 fn a_storm_of_failures_multiplies_the_requests_by_less_than_the_budget() {
     const LOOKUPS: usize = 400;
     let [a, b, c] = [(); 3].map(|()| Backend::start(|_| Reply::status(503)));
-    let setup = start(&[a.url(""), b.url(""), c.url("")], &["retry: {others: 2}"]);
     let began = Instant::now();
+    let setup = start(&[a.url(""), b.url(""), c.url("")], &["retry: {others: 2}"]);
     let mut peer = setup.map();
     for key in 0..LOOKUPS {
         assert_eq!(peer.look_up("m", &format!("k{key}")), TEMP);

@@ -1,0 +1,169 @@
+//! Faults of targets that last, or that come again and again: how much they cost, and for how long. Every API keeps
+//! what it saw.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use rustls::version::TLS12;
+
+use crate::support::backend::{Backend, Reply};
+use crate::support::blackhole::Blackhole;
+use crate::support::certificates::{Authority, Flaw};
+use crate::support::peer::Peer;
+use crate::support::setup::Setup;
+use crate::support::site::open_directory;
+use crate::support::{PATIENCE, pause, wait_until};
+use crate::target_outage::{NO_TRIAL, look_up, said};
+use crate::targets::{DEFER, TEMP, accepted, api, ask_policy, closed, entries, log_in, says, start};
+
+/// A busy machine may be late by this.
+const SLACK: Duration = Duration::from_millis(700);
+
+#[test]
+fn a_target_that_goes_and_comes_each_second_costs_nothing_and_is_left_at_most_once_each_time() {
+    const SECONDS: usize = 10;
+    let (mut a, b) = (api("a"), api("b"));
+    let setup = start(&[a.url(""), b.url("")], &[]);
+    let mut number = 0;
+    for second in 0..SECONDS {
+        if second % 2 == 0 {
+            a.down()
+        } else {
+            a.up()
+        }
+        let until = Instant::now() + Duration::from_secs(1);
+        while Instant::now() < until {
+            let reply = look_up(&setup, number);
+            assert!(["OK a", "OK b"].contains(&&*reply), "{reply}");
+            let reply = ask_policy(&setup, &number.to_string());
+            assert!(["action=OK a\n\n", "action=OK b\n\n"].contains(&&*reply), "{reply}");
+            assert_eq!(log_in(&setup, number), accepted());
+            number += 1;
+            pause(Duration::from_millis(5));
+        }
+    }
+    // One of each, and each was seen once.
+    assert_eq!(a.count() + b.count(), 3 * number);
+    for name in ["m", "p", "l"] {
+        let count = |message: &str| said(&setup, &format!("{message} name=\"{name}\""));
+        let (out, back) = (count("target out"), count("target back"));
+        assert!((1..=SECONDS / 2).contains(&out), "{name} is left {out} times");
+        assert!(back <= out, "{name}: {back} times back");
+    }
+}
+
+#[test]
+fn a_storm_by_many_at_once_multiplies_the_requests_by_less_than_the_budget() {
+    const CLIENTS: usize = 8;
+    const LASTS: Duration = Duration::from_secs(2);
+    for fault in [Reply::status(503), Reply::Reset, Reply::stall()] {
+        let apis = [(); 3].map(|()| {
+            let reply = fault.clone();
+            Backend::start(move |_| reply.clone())
+        });
+        let origins = apis.each_ref().map(|api| api.url(""));
+        let (asked, began) = (AtomicUsize::new(0), Instant::now());
+        let setup = start(&origins, &["retry: {others: 2}", "timeout: 300ms"]);
+        std::thread::scope(|scope| {
+            for _ in 0..CLIENTS {
+                scope.spawn(|| {
+                    let mut peer = setup.map();
+                    while began.elapsed() < LASTS {
+                        let key = asked.fetch_add(1, Ordering::SeqCst);
+                        assert_eq!(peer.look_up("m", &format!("k{key}")), TEMP, "{fault:?}");
+                    }
+                });
+            }
+        });
+        let (asked, seconds) = (asked.into_inner(), began.elapsed().as_secs_f64());
+        let seen: usize = apis.iter().map(Backend::count).sum();
+        // The budget begins with the retries of one second.
+        let most = 1.2 * asked as f64 + 3.0 * (seconds + 1.0);
+        println!("{fault:?}: {asked} lookups, {seen} requests, at most {most:.0}");
+        assert!((asked + asked / 10..=most as usize).contains(&seen), "{fault:?}: {asked}, {seen}, {most}");
+    }
+}
+
+/// A map's, a policy's or a login's time with all faults that take time; and the pause after a 429.
+#[test]
+fn no_request_takes_longer_than_its_time_and_no_pause_longer_than_thirty_seconds() {
+    const LONGEST: Duration = Duration::from_secs(30);
+    let hole = Blackhole::open();
+    let hanging = [(); 4].map(|()| Backend::start(|_| Reply::stall()));
+    let origins: Vec<_> =
+        std::iter::once(hole.url("")).chain(hanging.iter().map(|api| api.url(""))).collect();
+    let setup = start(&origins, &["retry: {others: 7, budget: 100%, policy: sent}"]);
+    let (a, b) = (Backend::start(|_| Reply::with_headers(429, &[("Retry-After", "3600")], "{}")), api("b"));
+    let paused = start(&[a.url(""), b.url("")], &[]);
+    let assert_takes = |what: &str, due: Duration, request: &dyn Fn()| {
+        let began = Instant::now();
+        request();
+        let took = began.elapsed();
+        println!("{what}: {took:?}");
+        assert!((due - SLACK..=due + SLACK).contains(&took), "{what}: {took:?}");
+    };
+    let patient = |mut peer: Peer| {
+        peer.set_patience(2 * LONGEST);
+        peer
+    };
+    let map = || assert_eq!(patient(setup.map()).look_up("m", "k"), TEMP);
+    let policy = || assert_eq!(patient(setup.policy("p")).ask(&[("instance", "1")]), DEFER);
+    let login = || assert_eq!(log_in(&setup, 1), closed());
+    let is_paused = || {
+        for key in 0.. {
+            assert_eq!(look_up(&paused, key), "OK b");
+            if a.count() > 1 {
+                break;
+            }
+            pause(Duration::from_millis(50));
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| assert_takes("map", LONGEST, &map));
+        scope.spawn(|| assert_takes("policy", LONGEST, &policy));
+        scope.spawn(|| assert_takes("login", Duration::from_secs(8), &login));
+        scope.spawn(|| assert_takes("pause after a 429", LONGEST, &is_paused));
+    });
+    // The map asks all that hang, the others one.
+    assert_eq!(hanging.iter().map(Backend::count).collect::<Vec<_>>(), [3, 1, 1, 1]);
+}
+
+#[test]
+fn with_tls_1_2_a_certificate_of_ours_is_refused_before_the_request() {
+    let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
+    let directory = open_directory();
+    let root = ours.write(directory.path(), "root.pem");
+    let wants = ours.server(Flaw::None).serve(&[&TLS12], Some(&theirs));
+    let wanting = Backend::start_tls(wants, says("a"));
+    let b = Backend::start_tls(ours.server(Flaw::None).serve(&[&TLS12], None), says("b"));
+    let setup = Setup::start(|config| entries(config.trust(&root), &[wanting.url(""), b.url("")], &[]));
+    assert_eq!(look_up(&setup, 1), "OK b");
+    assert_eq!(ask_policy(&setup, "1"), "action=OK b\n\n");
+    assert_eq!(log_in(&setup, 1), accepted());
+    assert_eq!([wanting.count(), b.count()], [0, 3]);
+}
+
+/// Requests that are in progress when their target dies.
+#[test]
+fn what_is_in_progress_when_a_target_dies_moves_on_for_maps_alone() {
+    const CLIENTS: usize = 8;
+    let (mut a, b) = (Backend::start(|_| Reply::stall()), api("b"));
+    let setup = start(&[a.url(""), b.url("")], &["breaker: false", "retry: {budget: 100%}"]);
+    let is_down = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for client in 0..CLIENTS {
+            let (setup, is_down) = (&setup, &is_down);
+            scope.spawn(move || {
+                assert_eq!(look_up(setup, client), "OK b");
+                assert!(is_down.load(Ordering::SeqCst));
+            });
+            scope.spawn(move || assert_eq!(ask_policy(setup, &client.to_string()), DEFER));
+            scope.spawn(move || assert_eq!(log_in(setup, client), closed()));
+        }
+        assert!(a.wait_for(3 * CLIENTS, PATIENCE));
+        is_down.store(true, Ordering::SeqCst);
+        a.down();
+    });
+    assert_eq!([a.count(), b.count()], [3 * CLIENTS, CLIENTS], "each policy and password at one target");
+    assert!(wait_until(PATIENCE, || setup.broker.log().contains("trouble with a target")));
+}
