@@ -23,7 +23,7 @@ pub(super) struct Choice<'t> {
     pub(super) index: usize,
     pub(super) target: &'t Target,
     pub(super) trial: Option<Trial>,
-    /// No target is up.
+    /// None of those that are left is up.
     pub(super) is_last_resort: bool,
 }
 
@@ -70,11 +70,12 @@ impl Upstream {
             return Some(Choice { index, target, trial, is_last_resort: false });
         }
         let (index, target) = self.untried(tried).next()?;
-        let is_last_resort = !self.has_other_up(target, now);
-        if is_last_resort && self.all_out.lock().unwrap_or_else(PoisonError::into_inner).is_due().is_some() {
+        if !self.has_other_up(target, now)
+            && self.all_out.lock().unwrap_or_else(PoisonError::into_inner).is_due().is_some()
+        {
             warn!(name = self.name, "no target is up, all are asked");
         }
-        Some(Choice { index, target, trial: None, is_last_resort })
+        Some(Choice { index, target, trial: None, is_last_resort: true })
     }
 
     pub(super) fn has_other_up(&self, target: &Target, now: Instant) -> bool {

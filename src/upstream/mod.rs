@@ -13,7 +13,8 @@
 //! target is up. A login makes at most two connections that do not come about in time (2 s each), which
 //! leaves it half of its time.
 //!
-//! If no target is up, all are asked as if they were: a breaker spares a target, and fails no request.
+//! If none of the targets that are left is up, they are asked as if they were: a breaker spares a target, and fails
+//! no request.
 
 mod breaker;
 mod budget;

@@ -143,6 +143,24 @@ fn with_tls_1_2_a_certificate_of_ours_is_refused_before_the_request() {
     assert_eq!([wanting.count(), b.count()], [0, 3]);
 }
 
+/// The first target is still away, the second one is back without the broker knowing it, and the third one fails.
+#[test]
+fn if_the_last_target_that_is_up_fails_the_others_share_the_time() {
+    let (a, mut b, c) = (Backend::start(|_| Reply::stall()), api("b"), api("c"));
+    let setup =
+        start(&[a.url(""), b.url(""), c.url("")], &["timeout: 800ms", "retry: {others: 2}", NO_TRIAL]);
+    b.down();
+    for key in 0..5 {
+        assert_eq!(look_up(&setup, key), "OK c");
+    }
+    assert_eq!(said(&setup, "target out"), 2);
+    b.up();
+    c.answer_with(|_| Reply::status(503));
+    assert_eq!(look_up(&setup, 5), "OK b");
+    assert_eq!([a.count(), b.count(), c.count()], [6, 1, 6]);
+    assert_eq!(said(&setup, "no target is up"), 0);
+}
+
 /// Requests that are in progress when their target dies.
 #[test]
 fn what_is_in_progress_when_a_target_dies_moves_on_for_maps_alone() {
