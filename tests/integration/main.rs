@@ -123,6 +123,7 @@ mod target_faults;
 mod target_health;
 mod target_logins;
 mod target_outage;
+mod target_reload;
 mod target_templates;
 mod targets;
 mod tls;
