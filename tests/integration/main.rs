@@ -126,6 +126,7 @@ mod target_outage;
 mod target_reload;
 mod target_templates;
 mod targets;
+mod targets_postfix;
 mod tls;
 mod unix_sockets_of_root;
 mod unsolicited_answers;
