@@ -16,6 +16,7 @@ use crate::support::peer::Peer;
 use crate::support::port::Port;
 use crate::support::setup::Setup;
 use crate::support::site::{Way, open_directory};
+use crate::support::sources;
 use crate::support::{PATIENCE, pause, wait_until};
 
 const REQUESTS: &str = "pfxhttp_application_requests_total";
@@ -308,9 +309,9 @@ fn alerts_and_dashboard_use_existing_metrics() {
     let (rules, dashboard) = ("prometheus/pfxhttp.rules.yml", "grafana/pfxhttp.json");
     promtool(&["check", "rules", &file(rules).display().to_string()], "");
     serde_json::from_str::<serde_json::Value>(&text(dashboard)).expect("JSON");
-    let gather = include_str!("../../src/observe/metrics/gather.rs");
-    let known: BTreeSet<&str> =
-        named(gather).union(&named(include_str!("../../src/observe/metrics/process.rs"))).copied().collect();
+    let known = sources::words("observe/metrics", |word| {
+        word.starts_with("pfxhttp_") || word.starts_with("process_")
+    });
     for name in [rules, dashboard] {
         let text = text(name);
         for metric in named(&text) {

@@ -1,4 +1,5 @@
-//! All metrics at one moment. Only this file knows their names and labels.
+//! All metrics at one moment. Their names and labels are here, but for those of targets (`targets`) and of the
+//! process (`process`).
 
 use std::sync::atomic::Ordering;
 
@@ -207,30 +208,6 @@ impl Metrics {
         );
     }
 
-    /// Entries with several targets.
-    fn targets(&self, families: &mut Families, load: &Load) {
-        let targets = load.targets.iter().map(|(component, name, target, is_up)| {
-            let labels = with(&labels(*component, name), &[("target", target)]);
-            (labels, SampleValue::Whole(u64::from(*is_up)))
-        });
-        let name = "pfxhttp_target_up";
-        families.add(MetricKind::Gauge, name, "Whether a target is up, of an entry with several.", targets);
-        let is_several = |name: &super::Name| {
-            load.targets.iter().any(|(component, entry, ..)| (*component, entry) == (name.0, &name.1))
-        };
-        let moves = self.moves.all().into_iter().filter(|(name, _)| is_several(name));
-        let moves = moves.flat_map(|((component, name), moves)| {
-            let counts = [("unsent", &moves.unsent), ("retried", &moves.retried), ("denied", &moves.denied)];
-            counts.map(|(result, count)| {
-                (with(&labels(component, &name), &[("result", result)]), SampleValue::Whole(count.read()))
-            })
-        });
-        let name = "pfxhttp_target_moves_total";
-        let help =
-            "Requests that went on to another target: unsent, sent once more, or denied by the budget.";
-        families.add(MetricKind::Counter, name, help, moves);
-    }
-
     fn cache(&self, families: &mut Families, load: &Load) {
         let mut lookups = Vec::new();
         let mut stand_ins = Vec::new();
@@ -321,11 +298,11 @@ fn load_gauges(families: &mut Families, load: &Load) {
     families.add(MetricKind::Gauge, name, "Connections to HTTP APIs.", pools);
 }
 
-fn labels(component: Component, name: &str) -> Labels {
+pub(super) fn labels(component: Component, name: &str) -> Labels {
     vec![("component", component.word().to_owned()), ("name", name.to_owned())]
 }
 
-fn with(base: &Labels, more: &[(&'static str, &str)]) -> Labels {
+pub(super) fn with(base: &Labels, more: &[(&'static str, &str)]) -> Labels {
     let mut labels = base.clone();
     labels.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
     labels

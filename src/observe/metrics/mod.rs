@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `series`, `histogram` | the counters of an entry or a listener |
 //! | `failures` | failures by class, and the last ones |
+//! | `targets` | the targets of an entry |
 //! | `outcome` | the label `outcome` of a request |
 //! | `gather` → `family` | all series at one moment |
 //! | `totals` | the same as sums for each entry and listener, for the history |
@@ -19,6 +20,7 @@ pub(crate) mod histogram;
 mod outcome;
 mod process;
 mod series;
+mod targets;
 pub(crate) mod totals;
 
 use std::sync::Arc;
@@ -31,9 +33,10 @@ use failures::LastFailures;
 pub use gather::{ConnectionCounts, Load, WorkerCounts};
 pub use outcome::{Component, Outcome};
 pub use series::{
-    CacheCounters, Calls, Counter, HandOver, ListenerMetrics, ListenerRequests, Moves, OpenConnection,
-    Requests, RequestsByListener,
+    CacheCounters, Calls, Counter, HandOver, ListenerMetrics, ListenerRequests, OpenConnection, Requests,
+    RequestsByListener,
 };
+pub use targets::Moves;
 
 /// The label for names that are not in the configuration.
 pub(crate) const UNKNOWN: &str = "unknown";

@@ -27,17 +27,6 @@ impl Counter {
 /// A histogram that is allocated at its first observation.
 type Lazy = OnceLock<Box<Histogram>>;
 
-/// The requests of one entry that went on to another target.
-#[derive(Debug, Default)]
-pub struct Moves {
-    /// No API had seen them.
-    pub unsent: Counter,
-    /// One may have seen them.
-    pub retried: Counter,
-    /// They would have been of the latter, and the retry budget was used up.
-    pub denied: Counter,
-}
-
 /// The requests for one entry through one listener, by outcome.
 #[derive(Debug, Default)]
 pub struct Requests([Lazy; Outcome::ALL.len()]);
