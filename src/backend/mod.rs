@@ -64,11 +64,12 @@ impl Backend {
         }
     }
 
-    /// Each target, and whether it is up; nothing if there is one alone.
+    /// Each target that may be left alone, and whether it is up.
     pub(crate) fn targets(&self) -> Vec<(String, bool)> {
-        let all: Vec<_> =
-            self.upstream.standings().map(|(target, is_up)| (target.to_owned(), is_up)).collect();
-        if all.len() > 1 { all } else { Vec::new() }
+        if !self.upstream.may_be_out() {
+            return Vec::new();
+        }
+        self.upstream.standings().map(|(target, is_up)| (target.to_owned(), is_up)).collect()
     }
 
     /// Whether no target is up.
@@ -91,11 +92,12 @@ impl Backend {
         self.upstream.headers()
     }
 
-    /// The state of the API for `status`; `kind` is the entry's.
+    /// The state of the API for `status`; `kind` is the entry's. A single target has no state of its own.
     pub(crate) fn status(&self, kind: &str) -> EntryStatus {
         let token = self.bearer.as_ref().map(|bearer| bearer.token_life());
         let state = |is_up| if is_up { TargetState::Up } else { TargetState::Out };
-        let targets = self.targets().into_iter().map(|(target, is_up)| (target, state(is_up)));
+        let targets = Some(self.targets()).filter(|targets| targets.len() > 1).unwrap_or_default();
+        let targets = targets.into_iter().map(|(target, is_up)| (target, state(is_up)));
         let check = |fails| if fails { CheckState::Failing } else { CheckState::Good };
         let checks = self.upstream.health_checks().map(|(target, fails)| (target.to_owned(), check(fails)));
         let (targets, health_checks) = (targets.collect(), checks.collect());

@@ -35,7 +35,7 @@ use crate::http::{ConnectionSettings, Headers, Host, Http, NoReply, Reply, Reque
 use crate::model::{Deadline, Failure};
 use crate::observe::count_guard::CountGuard;
 use crate::observe::explain;
-use crate::observe::metrics::{Calls, Component, Moves};
+use crate::observe::metrics::{Calls, Component, Moves, TargetCounters};
 use crate::observe::warnings::RateLimitedWarning;
 use breaker::{Breaker, Change, Standing, Trial};
 use budget::Budget;
@@ -80,6 +80,7 @@ pub(crate) struct Target {
     check: Option<HealthCheck>,
     /// Requests in flight; counted for `balance: least` alone.
     in_flight: Option<Arc<AtomicUsize>>,
+    counters: Arc<TargetCounters>,
 }
 
 /// The entry whose targets these are.
@@ -126,6 +127,7 @@ impl Upstream {
             Target {
                 headers: host.headers(headers).with_places(own_headers),
                 host,
+                counters: http.metrics().target(kind, name, &origin),
                 origin,
                 is_backup: *is_backup && has_others,
                 breaker,
@@ -159,6 +161,11 @@ impl Upstream {
         let now = Instant::now();
         let is_up = move |target: &Target| target.standing(now) == Standing::Up;
         self.targets.iter().map(move |target| (&*target.origin, is_up(target)))
+    }
+
+    /// Whether targets may be left alone. Without another one and without a breaker, one is asked all the same.
+    pub(crate) fn may_be_out(&self) -> bool {
+        self.targets.len() > 1 || self.targets[0].breaker.is_on()
     }
 
     /// Whether no target is up.
@@ -221,7 +228,13 @@ impl Upstream {
     ) -> Result<Reply, NoReply> {
         let request = Request { headers: &target.headers, ..request.clone() };
         let _in_flight = target.in_flight.as_ref().map(CountGuard::new);
-        target.host.exchange(&request, &self.calls, deadline).await
+        let outcome = target.host.exchange(&request, &self.calls, deadline).await;
+        // Those of a single target are the entry's.
+        if self.targets.len() > 1 {
+            let status = outcome.as_ref().map(|reply| reply.status);
+            target.counters.request(status.map_err(|no_reply| no_reply.failure.class()));
+        }
+        outcome
     }
 
     async fn in_turn(&self, request: &Request<'_>, deadline: Deadline) -> Result<(Reply, &Target), Failure> {
@@ -295,6 +308,7 @@ impl Upstream {
                         Ok(_) => "status",
                         Err(no_reply) => no_reply.failure.class(),
                     };
+                    target.counters.out(class);
                     warn!(name, target = origin, class, "target out");
                 }
             }

@@ -114,6 +114,7 @@ fn scrape() -> String {
     });
     let mut map = setup.map();
     map.look_up("m", "k");
+    map.look_up("several", "k");
     drop(map);
     setup.policy("p").ask(&[("request", "smtpd_access_policy")]);
     let mut login = setup.login(Way::Unix, "l");

@@ -18,6 +18,7 @@ use crate::support::setup::Setup;
 use crate::support::site::{Way, open_directory};
 use crate::support::sources;
 use crate::support::{PATIENCE, pause, wait_until};
+use crate::targets::targets;
 
 const REQUESTS: &str = "pfxhttp_application_requests_total";
 const TOOK: &str = "pfxhttp_application_request_duration_seconds";
@@ -36,11 +37,13 @@ fn all_metrics_pass_promtool() {
         "/down" => Reply::status(503),
         _ => Reply::json(r#"{"action": "550 5.7.1 no", "error": "none"}"#),
     });
+    let several = targets(&[api.url("/down"), api.url("/down").replace("127.0.0.1", "localhost")]);
     let setup = Setup::start(|config| {
         let config = config.prometheus(port.number(), &["prometheus_runtime_metrics: true"]);
         config
             .map("users", &api.url("/map"), &["cache: {fresh: 1m}"])
             .map("lost", &api.url("/down"), &[])
+            .map_of("several", &[&several, "method: GET", "value_field: value"])
             .policy("checks", &api.url("/policy"), &[])
             .login("smtp", &api.url("/login"), &[])
     });
@@ -48,6 +51,7 @@ fn all_metrics_pass_promtool() {
     for (name, key) in [("users", "a"), ("users", "a"), ("users", "none"), ("lost", "a"), ("other", "a")] {
         map.look_up(name, key);
     }
+    map.look_up("several", "a");
     setup.policy("checks").ask(&[("request", "smtpd_access_policy")]);
     setup.client(&["policy", "checks"]).ask(&[("request", "smtpd_access_policy")]);
     let mut login = setup.login(Way::Unix, "smtp");
@@ -69,7 +73,7 @@ fn all_metrics_pass_promtool() {
     is(REQUESTS, &[("component", "policy_service"), ("listener", "ipc"), ("outcome", "reject")], 1.0);
     is(REQUESTS, &[("component", "dovecot_sasl"), ("outcome", "ok")], 1.0);
     is(REQUESTS, &[("component", "dovecot_sasl"), ("outcome", "fail")], 1.0);
-    is(&format!("{TOOK}_count"), &[("component", "socket_map")], 5.0);
+    is(&format!("{TOOK}_count"), &[("component", "socket_map")], 6.0);
     for bound in ["0.0005", "0.001", "0.0025", "0.005", "10"] {
         let series = format!("{TOOK}_bucket{{component=\"socket_map\",name=\"users\"");
         let is_there = |line: &str| line.starts_with(&series) && line.contains(&format!("le=\"{bound}\""));
@@ -82,6 +86,15 @@ fn all_metrics_pass_promtool() {
     is("pfxhttp_listener_active_connections", &[("component", "socket_map")], 1.0);
     is("pfxhttp_listener_connections_total", &[("component", "local"), ("event", "accept")], 1.0);
     is("pfxhttp_target_workers", &[("name", "users")], 256.0);
+    is("pfxhttp_target_up", &[("name", "several")], 2.0);
+    is("pfxhttp_target_up", &[], 2.0);
+    is(
+        "pfxhttp_target_requests_total",
+        &[("name", "several"), ("code", "5xx"), ("target", &api.url(""))],
+        1.0,
+    );
+    is("pfxhttp_target_requests_total", &[], 2.0);
+    is("pfxhttp_target_moves_total", &[("name", "several"), ("result", "retried")], 1.0);
     is("pfxhttp_observability_startups_total", &[("result", "ok")], 1.0);
     is("pfxhttp_config_last_reload_successful", &[], 1.0);
     assert!(scrape.sum("pfxhttp_backend_connections", &[("state", "idle")]) >= 1.0, "{}", scrape.text);

@@ -16,6 +16,7 @@ use crate::support::fake_provider::FakeProvider;
 use crate::support::setup::Setup;
 use crate::support::site::Way;
 use crate::support::{PATIENCE, wait_until};
+use crate::targets::targets;
 
 const TRACES: &str = "otel_traces_enabled: true";
 
@@ -180,13 +181,16 @@ fn a_collector_that_hangs_or_is_away_delays_no_request() {
 #[test]
 fn metrics_are_exported_and_a_last_time_at_the_end() {
     let (collector, api) = (Backend::constant(""), Backend::constant(r#"{"value": "v"}"#));
+    let several = targets(&[api.url("/"), api.url("/").replace("127.0.0.1", "localhost")]);
     let mut setup = Setup::start(|config| {
         let more = ["otel_metrics_enabled: true", "otel_exporter_otlp_headers: {X-Key: s3cret}"];
-        config.otlp(&collector.url("/base"), &more).map("m", &api.url("/"), &[])
+        let config = config.otlp(&collector.url("/base"), &more).map("m", &api.url("/"), &[]);
+        config.map_of("several", &[&several, "method: GET", "value_field: value"])
     });
     for key in ["a", "b"] {
         setup.map().look_up("m", key);
     }
+    setup.map().look_up("several", "a");
     setup.broker.terminate();
     assert!(setup.broker.wait(PATIENCE).is_some_and(|status| status.success()));
     let request = collector.last();
@@ -208,6 +212,12 @@ fn metrics_are_exported_and_a_last_time_at_the_end() {
     assert_eq!(took.data_points[0].explicit_bounds[..4], [0.0005, 0.001, 0.0025, 0.005]);
     let Some(Data::Sum(active)) = of("pfxhttp_listener_active_connections") else { panic!("{metrics:#?}") };
     assert!(!active.is_monotonic);
+    let Some(Data::Gauge(up)) = of("pfxhttp_target_up") else { panic!("{metrics:#?}") };
+    assert_eq!(up.data_points.len(), 2);
+    let Some(Data::Sum(requests)) = of("pfxhttp_target_requests") else { panic!("{metrics:#?}") };
+    let point = &requests.data_points[0];
+    assert_eq!(text(&point.attributes, "target"), Some(api.url("")));
+    assert_eq!(text(&point.attributes, "code").as_deref(), Some("2xx"));
     let Some(Data::Sum(stops)) = of("pfxhttp_observability_shutdowns") else { panic!("{metrics:#?}") };
     assert_eq!(stops.data_points.len(), 1);
     assert!(!setup.broker.log().contains("s3cret"));

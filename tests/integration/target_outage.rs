@@ -76,6 +76,15 @@ fn a_target_that_refuses_is_out_at_once_and_back_after_a_trial() {
     let unsent = Scrape::of(port.address());
     let unsent = unsent.sum("pfxhttp_target_moves_total", &[("name", "m"), ("result", "unsent")]);
     assert!((1.0..=3.0).contains(&unsent), "the others knew: {unsent}");
+    let count = |name: &str, target: &Backend, labels: &[(&str, &str)]| {
+        let url = target.url("");
+        let labels = [&[("name", "m"), ("target", url.as_str())], labels].concat();
+        Scrape::of(port.address()).sum(name, &labels)
+    };
+    let requests = |target: &Backend, code| count("pfxhttp_target_requests_total", target, &[("code", code)]);
+    assert_eq!([requests(&a, "2xx"), requests(&a, "connect"), requests(&b, "2xx")], [1.0, unsent, 19.0]);
+    let outages = |target: &Backend, labels: &[_]| count("pfxhttp_target_outages_total", target, labels);
+    assert_eq!([outages(&a, &[("class", "connect")]), outages(&a, &[]), outages(&b, &[])], [1.0, 1.0, 0.0]);
     a.up();
     assert!(wait_until(PATIENCE, || look_up(&setup, 99) == "OK a"), "one lookup tries it");
     assert!(setup.broker.logged(&["INFO", "target back", "name=\"m\"", &a.url(""), "out_s="]));
@@ -264,10 +273,11 @@ fn a_storm_of_failures_multiplies_the_requests_by_less_than_the_budget() {
 #[test]
 fn a_reload_keeps_what_is_known_of_targets_that_stay() {
     let (a, b, c) = (Backend::start(|_| Reply::stall()), api("b"), api("c"));
-    let directory = open_directory();
+    let (port, directory) = (Port::reserve(), open_directory());
     let at = directory.path().join("maps.sock");
     let write = |origins: &[String]| {
         let config = Config::new(directory.path()).listen_unix(Kind::Map, "maps", &at);
+        let config = config.prometheus(port.number(), &[]);
         entries(config, origins, &["timeout: 400ms", "breaker: {failures: 2, pause: 1h, max_pause: 1h}"])
             .write()
     };
@@ -275,28 +285,46 @@ fn a_reload_keeps_what_is_known_of_targets_that_stay() {
     let look_up = |key: usize| Peer::unix(&at).look_up("m", &format!("k{key}"));
     (0..4).for_each(|key| assert_eq!(look_up(key), "OK b"));
     assert_eq!([a.count(), b.count()], [2, 4]);
+    // The times it went out, its requests, and all series of it.
+    let counted = || {
+        let scrape = Scrape::of(port.address());
+        let url = a.url("");
+        let of = [("name", "m"), ("target", url.as_str())];
+        let count = |name, class| scrape.sum(name, &[&of[..], &[class]].concat());
+        let series = scrape.text.lines().filter(|line| line.contains("name=\"m\"") && line.contains(&url));
+        (
+            count("pfxhttp_target_outages_total", ("class", "timeout")),
+            count("pfxhttp_target_requests_total", ("code", "timeout")),
+            series.count(),
+        )
+    };
+    let before = counted();
+    assert_eq!((before.0, before.1), (1.0, 2.0));
     for origins in [[a.url(""), c.url(""), b.url("")], [b.url(""), a.url(""), c.url("")]] {
         write(&origins);
         assert!(broker.reload(), "{}", broker.log());
         let due = if origins[0] == a.url("") { "OK c" } else { "OK b" };
         (4..8).for_each(|key| assert_eq!(look_up(key), due));
         assert_eq!(a.count(), 2, "it is still out");
+        assert_eq!(counted(), before);
     }
     // One that went and comes back begins anew.
     write(&[b.url(""), c.url("")]);
     assert!(broker.reload());
+    assert_eq!(counted(), (0.0, 0.0, 0));
     write(&[a.url(""), c.url("")]);
     assert!(broker.reload());
     assert_eq!(look_up(9), "OK c");
     assert_eq!(a.count(), 3);
+    assert_eq!((counted().0, counted().1), (0.0, 1.0));
 }
 
 #[test]
 fn one_target_that_hangs_costs_no_time_if_the_answer_is_cached() {
-    let a = api("a");
+    let (a, port) = (api("a"), Port::reserve());
     let setup = Setup::start(|config| {
         let breaker = "breaker: {failures: 3, pause: 300ms, max_pause: 300ms}";
-        let config = config.server("response_cache: {enabled: true}");
+        let config = config.server("response_cache: {enabled: true}").prometheus(port.number(), &[]);
         let map = config.map("m", &a.url("/map"), &["timeout: 800ms", breaker]);
         map.policy("p", &a.url("/policy"), &["timeout: 800ms", breaker])
     });
@@ -308,8 +336,15 @@ fn one_target_that_hangs_costs_no_time_if_the_answer_is_cached() {
         assert_eq!((look_up(&setup, 0), &*ask("known")), ("OK a".to_owned(), "action=OK a\n\n"));
         assert!(began.elapsed() >= Duration::from_millis(1600), "asked first: {:?}", began.elapsed());
     }
+    let counted = |name| {
+        let scrape = Scrape::of(port.address());
+        let sum = |metric: &str| scrape.sum(metric, &[("name", name), ("target", &a.url(""))]);
+        ["up", "outages_total", "requests_total", "moves_total"]
+            .map(|what| sum(&format!("pfxhttp_target_{what}")))
+    };
     for name in ["m", "p"] {
         assert!(setup.broker.logged(&["target out", &format!("name=\"{name}\""), "class=\"timeout\""]));
+        assert_eq!(counted(name), [0.0, 1.0, 0.0, 0.0]);
     }
     let (asked, began) = (a.count(), Instant::now());
     let mut times = Vec::new();
@@ -337,6 +372,7 @@ fn one_target_that_hangs_costs_no_time_if_the_answer_is_cached() {
     assert!(wait_until(PATIENCE, || look_up(&setup, 0) == "OK b" && ask("known") == "action=OK b\n\n"));
     for name in ["m", "p"] {
         assert!(setup.broker.logged(&["target back", &format!("name=\"{name}\"")]));
+        assert_eq!(counted(name)[0], 1.0);
     }
     assert_eq!(said(&setup, "no target is up"), 0, "for entries with several");
 }

@@ -11,7 +11,7 @@ use super::{Component, HandOver, Metrics, process};
 pub struct Load {
     /// For each entry.
     pub queues: Vec<(Component, String, WorkerCounts)>,
-    /// For each target of an entry with several: its origin, and whether it is up.
+    /// For each target that may be left alone: its origin, and whether it is up.
     pub targets: Vec<(Component, String, String, bool)>,
     /// For each origin.
     pub pools: Vec<(String, ConnectionCounts)>,

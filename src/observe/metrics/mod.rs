@@ -10,7 +10,7 @@
 //! | `totals` | the same as sums for each entry and listener, for the history |
 //!
 //! Names and labels are those of the Go program, for its dashboards, and so are the buckets from 5 ms on. The set of labels is limited:
-//! names of the configuration (`unknown` for all others), and words of fixed sets. A duration is from the
+//! names of the configuration (`unknown` for all others), its origins, and words of fixed sets. A duration is from the
 //! last byte of a request to its answer. Everything is counted, also if it is never exported.
 
 pub(crate) mod failures;
@@ -36,7 +36,7 @@ pub use series::{
     CacheCounters, Calls, Counter, HandOver, ListenerMetrics, ListenerRequests, OpenConnection, Requests,
     RequestsByListener,
 };
-pub use targets::Moves;
+pub use targets::{Moves, TargetCounters};
 
 /// The label for names that are not in the configuration.
 pub(crate) const UNKNOWN: &str = "unknown";
@@ -67,6 +67,7 @@ pub struct Metrics {
     calls: WeakMap<(Component, String, &'static str), Calls>,
     cache_counters: WeakMap<Name, CacheCounters>,
     moves: WeakMap<Name, Moves>,
+    targets: WeakMap<(Component, String, String), TargetCounters>,
     failures: WeakMap<Name, Failures>,
     /// Of all entries.
     pub(crate) last_failures: Arc<LastFailures>,
@@ -115,6 +116,7 @@ impl Default for Metrics {
             calls: WeakMap::default(),
             cache_counters: WeakMap::default(),
             moves: WeakMap::default(),
+            targets: WeakMap::default(),
             failures: WeakMap::default(),
             last_failures: Arc::default(),
             tokens: Tokens::default(),
@@ -170,6 +172,12 @@ impl Metrics {
     /// The requests of an entry that went on to another target.
     pub fn moves(&self, component: Component, name: &str) -> Arc<Moves> {
         self.moves.get_or_make((component, name.to_owned()), Default::default)
+    }
+
+    /// A target of an entry: its origin is `target`.
+    pub fn target(&self, component: Component, name: &str, target: &str) -> Arc<TargetCounters> {
+        let key = (component, name.to_owned(), target.to_owned());
+        self.targets.get_or_make(key, Default::default)
     }
 
     /// The failures of an entry.
