@@ -3,8 +3,11 @@
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
 
 use crate::support::backend::{Backend, Reply};
 use crate::support::broker::{Broker, refused_start};
@@ -308,6 +311,18 @@ fn tokens_are_counted() {
     assert!(!scrape.text.contains("s3cret"));
 }
 
+const RULES: &str = "prometheus/pfxhttp.rules.yml";
+const DASHBOARD: &str = "grafana/pfxhttp.json";
+
+/// A file in `contrib`.
+fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib").join(name)
+}
+
+fn contributed(name: &str) -> String {
+    std::fs::read_to_string(path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
 /// The words of `text` that name a metric.
 fn named(text: &str) -> BTreeSet<&str> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
@@ -316,20 +331,78 @@ fn named(text: &str) -> BTreeSet<&str> {
 
 #[test]
 fn alerts_and_dashboard_use_existing_metrics() {
-    let file = |name: &str| std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib").join(name);
-    let text =
-        |name: &str| std::fs::read_to_string(file(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
-    let (rules, dashboard) = ("prometheus/pfxhttp.rules.yml", "grafana/pfxhttp.json");
-    promtool(&["check", "rules", &file(rules).display().to_string()], "");
-    serde_json::from_str::<serde_json::Value>(&text(dashboard)).expect("JSON");
     let known = sources::words("observe/metrics", |word| {
         word.starts_with("pfxhttp_") || word.starts_with("process_")
     });
-    for name in [rules, dashboard] {
-        let text = text(name);
+    for name in [RULES, DASHBOARD] {
+        let text = contributed(name);
         for metric in named(&text) {
             let family = metric.trim_end_matches("_bucket").trim_end_matches("_count");
             assert!(known.contains(family), "{name}: {metric} is not exported");
         }
     }
+}
+
+#[test]
+fn the_expressions_of_alerts_and_dashboard_are_legal() {
+    promtool(&["check", "rules", &path(RULES).display().to_string()], "");
+    let dashboard: Value = serde_json::from_str(&contributed(DASHBOARD)).expect("JSON");
+    let panels = dashboard["panels"].as_array().expect("panels");
+    let ids: BTreeSet<_> = panels.iter().map(|panel| panel["id"].as_u64()).collect();
+    assert_eq!(ids.len(), panels.len(), "each panel has an id of its own");
+    let expressions = panels.iter().filter_map(|panel| panel["targets"].as_array()).flatten();
+    let rules = expressions.map(|target| {
+        let expression = target["expr"].as_str().expect("an expression").replace("$__rate_interval", "5m");
+        json!({ "record": "x", "expr": expression })
+    });
+    let rules: Vec<_> = rules.collect();
+    assert!(rules.len() > 30, "{rules:?}");
+    // Equal rules are an error, and one legal rule is not like another.
+    let groups =
+        rules.iter().enumerate().map(|(nth, rule)| json!({ "name": nth.to_string(), "rules": [rule] }));
+    let directory = open_directory();
+    let file = directory.path().join("dashboard.yml");
+    std::fs::write(&file, json!({ "groups": groups.collect::<Vec<_>>() }).to_string()).expect("a file");
+    promtool(&["check", "rules", &file.display().to_string()], "");
+}
+
+#[test]
+fn an_alert_tells_of_a_target_that_stays_out_and_of_one_that_flaps() {
+    let target = |name: &str, of: &str| {
+        format!(r#"{name}{{component="socket_map",instance="h",name="m",target="http://{of}"}}"#)
+    };
+    let firing = |minute: u64, alert: &str, of: &[&str]| {
+        let samples =
+            of.iter().map(|of| json!({ "labels": format!(r#"{{target="http://{of}"}}"#), "value": 1 }));
+        json!({
+            "expr": format!(r#"sum by (target) (ALERTS{{alertname="{alert}",alertstate="firing"}})"#),
+            "eval_time": format!("{minute}m"),
+            "exp_samples": samples.collect::<Vec<_>>(),
+        })
+    };
+    let tests = json!({
+        "rule_files": [path(RULES)],
+        "evaluation_interval": "1m",
+        "tests": [{
+            "interval": "1m",
+            "input_series": [
+                { "series": target("pfxhttp_target_up", "a"), "values": "1x4 0x30 1x30" },
+                { "series": target("pfxhttp_target_up", "b"), "values": "1x70" },
+                { "series": target("pfxhttp_target_outages_total", "a"), "values": "0x4 1x60" },
+                { "series": target("pfxhttp_target_outages_total", "c"), "values": "0+1x10 10x130" },
+            ],
+            "promql_expr_test": [
+                firing(14, "PfxhttpTargetOut", &[]),
+                firing(16, "PfxhttpTargetOut", &["a"]),
+                firing(40, "PfxhttpTargetOut", &[]),
+                firing(3, "PfxhttpTargetFlaps", &[]),
+                firing(20, "PfxhttpTargetFlaps", &["c"]),
+                firing(100, "PfxhttpTargetFlaps", &[]),
+            ],
+        }],
+    });
+    let directory = open_directory();
+    let file = directory.path().join("tests.yml");
+    std::fs::write(&file, tests.to_string()).expect("a file");
+    promtool(&["test", "rules", &file.display().to_string()], "");
 }
