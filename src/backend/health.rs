@@ -50,6 +50,8 @@ struct Outage {
     logged: Instant,
     unlogged: u64,
     failures: u64,
+    /// Whether its last failure was one of an identity provider.
+    is_provider: bool,
 }
 
 /// Whether a failure concerns the API, not a single request.
@@ -80,7 +82,7 @@ impl Health {
         let mut course = self.failing_course();
         course.failed(now);
         course.last_failure = Some((failure.clone(), now));
-        let suppressed = if is_outage(failure) { course.outage(now) } else { Some(0) };
+        let suppressed = if is_outage(failure) { course.outage(now, failure) } else { Some(0) };
         suppressed.map(NonZeroU64::new)
     }
 
@@ -104,10 +106,14 @@ impl Health {
         let ended = course.answered();
         self.is_settled.store(course.is_settled(), Ordering::Relaxed);
         drop(course);
-        if let Some(Outage { since, failures, .. }) = ended {
+        if let Some(Outage { since, failures, is_provider, .. }) = ended {
             let (name, target) = (&*self.name, &*self.target);
             let lasted_s = since.elapsed().as_secs();
-            info!(name, target, lasted_s, failures, "target answers again");
+            if is_provider {
+                info!(name, lasted_s, failures, "identity provider answers again");
+            } else {
+                info!(name, target, lasted_s, failures, "target answers again");
+            }
         }
     }
 
@@ -163,14 +169,16 @@ impl Course {
     }
 
     /// Notes a failure of the API. `Some` if it is to be logged, with the number of omitted ones before it.
-    fn outage(&mut self, now: Instant) -> Option<u64> {
+    fn outage(&mut self, now: Instant, failure: &Failure) -> Option<u64> {
+        let is_provider = *failure == Failure::Provider;
         match &mut self.outage {
             None => {
-                self.outage = Some(Outage { since: now, logged: now, unlogged: 0, failures: 1 });
+                self.outage = Some(Outage { since: now, logged: now, unlogged: 0, failures: 1, is_provider });
                 Some(0)
             }
             Some(outage) => {
                 outage.failures += 1;
+                outage.is_provider = is_provider;
                 if now.duration_since(outage.logged) < EVERY {
                     outage.unlogged += 1;
                     return None;
@@ -213,15 +221,15 @@ mod tests {
         let (mut course, start) = (Course::default(), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
         assert_eq!(course.answered(), None);
-        assert_eq!(course.outage(at(0)), Some(0));
-        assert_eq!([1, 2, 59].map(|second| course.outage(at(second))), [None; 3]);
-        assert_eq!(course.outage(at(60)), Some(3));
-        assert_eq!(course.outage(at(61)), None);
-        assert_eq!(course.outage(at(200)), Some(1));
+        assert_eq!(course.outage(at(0), &Failure::Connect), Some(0));
+        assert_eq!([1, 2, 59].map(|second| course.outage(at(second), &Failure::Connect)), [None; 3]);
+        assert_eq!(course.outage(at(60), &Failure::Connect), Some(3));
+        assert_eq!(course.outage(at(61), &Failure::Connect), None);
+        assert_eq!(course.outage(at(200), &Failure::Connect), Some(1));
         let ended = course.answered().expect("an outage");
         assert_eq!((ended.since, ended.failures), (start, 7));
         assert_eq!(course.answered(), None);
-        assert_eq!(course.outage(at(212)), Some(0), "the next one begins anew");
+        assert_eq!(course.outage(at(212), &Failure::Connect), Some(0), "the next one begins anew");
     }
 
     /// The state, whether there is an outage, and how many of the last requests failed.

@@ -10,8 +10,9 @@ use super::LoginEntry;
 use super::attempts::TooManyAttempts;
 use crate::lookup::{RequestContext, hex};
 use crate::model::brief::cut;
-use crate::model::{Answer, Failure, Login};
+use crate::model::{Answer, Credentials, Failure, Login};
 use crate::observe::explain;
+use crate::oidc::ClientSettings;
 
 /// Characters of the detail of a refused token.
 const LONGEST_DETAIL: usize = 600;
@@ -52,13 +53,18 @@ impl LoginEntry {
         let Some(suppressed) = self.backend.health.note(failure) else { return };
         let (name, mechanism) = (self.settings.name.as_str(), login.mechanism.name());
         let (user, remote) = (login.credentials.user(), login.peer.client_ip.as_str());
-        let target = self.settings.upstream.origins();
+        let (target, provider) = match failure {
+            // The API was not asked.
+            Failure::Provider => (None, self.provider(&login.credentials).map(ClientSettings::provider)),
+            _ => (Some(self.settings.upstream.origins()), None),
+        };
         let duration_ms = u64::try_from(context.at.elapsed().as_millis()).unwrap_or(u64::MAX);
         let (source, session, request) = (context.source(), context.session_hex(), hex(context.id));
         let (class, failure) = (failure.class(), failure.to_string());
         info!(
             name,
             target,
+            provider,
             class,
             failure,
             duration_ms,
@@ -71,5 +77,13 @@ impl LoginEntry {
             suppressed,
             "login failed"
         );
+    }
+
+    /// The provider that a login needs: a password, for the broker's own token; a token, to verify it.
+    fn provider(&self, credentials: &Credentials) -> Option<&ClientSettings> {
+        match credentials {
+            Credentials::Password { .. } => self.settings.request.bearer.as_ref(),
+            Credentials::Token { .. } => self.settings.tokens.as_ref().map(|tokens| &tokens.client),
+        }
     }
 }

@@ -9,13 +9,18 @@ use super::{Kind, LogKeys, LookupEntry, RequestContext, hex, millis};
 use crate::model::brief::brief;
 use crate::model::{Answer, Failure};
 use crate::observe::explain;
+use crate::oidc::ClientSettings;
 
 impl LookupEntry {
     /// Logs a failed lookup, unless the rate limit of an outage holds the line back.
     pub(super) fn log(&self, failure: &Failure, lookup: LookupInput<'_>, context: &RequestContext) {
         let Some(suppressed) = self.backend.health.note(failure) else { return };
         let name = self.settings.name.as_str();
-        let target = self.settings.upstream.origins();
+        let (target, provider) = match failure {
+            // Without a token the API was not asked.
+            Failure::Provider => (None, self.settings.request.bearer.as_ref().map(ClientSettings::provider)),
+            _ => (Some(self.settings.upstream.origins()), None),
+        };
         let (class, duration_ms) = (failure.class(), millis(context.at));
         let failure = failure.to_string();
         let (source, session, request) = (context.source(), context.session_hex(), hex(context.id));
@@ -26,6 +31,7 @@ impl LookupEntry {
         info!(
             name,
             target,
+            provider,
             class,
             failure,
             duration_ms,

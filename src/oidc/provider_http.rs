@@ -34,7 +34,8 @@ fn error_code(reply: &Reply) -> Option<&'static str> {
 #[derive(Debug)]
 pub(super) struct ProviderHttp {
     pub(super) http: Arc<Http>,
-    name: String,
+    /// Of its discovery document.
+    origin: String,
     pub(super) calls: ProviderCalls,
     warnings: RateLimitedWarnings,
     last_error: Mutex<Option<String>>,
@@ -75,7 +76,7 @@ impl ProviderHttp {
     pub(super) fn new(http: Arc<Http>, configuration_uri: &Url) -> Self {
         let calls = |name, method| http.metrics().calls(Component::Oidc, name, method);
         Self {
-            name: configuration_uri.host_str().unwrap_or_default().to_owned(),
+            origin: configuration_uri.origin().ascii_serialization(),
             calls: ProviderCalls {
                 discovery: calls("discovery", "GET"),
                 token: calls("token", "POST"),
@@ -165,9 +166,9 @@ impl ProviderHttp {
     pub(super) fn report(&self, trouble: fmt::Arguments<'_>) {
         let trouble = trouble.to_string();
         if self.warnings.is_due(&trouble) {
-            warn!(provider = self.name, trouble, "trouble with an identity provider");
+            warn!(provider = self.origin, trouble, "trouble with an identity provider");
         } else {
-            debug!(provider = self.name, trouble, "trouble with an identity provider");
+            debug!(provider = self.origin, trouble, "trouble with an identity provider");
         }
         *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(trouble);
     }
@@ -180,7 +181,7 @@ impl ProviderHttp {
     pub(super) fn remark(&self, remark: &str) {
         self.remarked.call_once(|| {
             warn!(
-                provider = self.name,
+                provider = self.origin,
                 remark, "an identity provider has an unusual issuer; its tokens are accepted"
             );
         });

@@ -29,6 +29,14 @@ pub struct ClientSettings {
     pub scopes: Vec<String>,
 }
 
+impl ClientSettings {
+    /// The origin of the provider, as the log names it.
+    #[must_use]
+    pub fn provider(&self) -> String {
+        self.configuration_uri.origin().ascii_serialization()
+    }
+}
+
 /// `auth_method`: how the client proves to the provider who it is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Authentication {

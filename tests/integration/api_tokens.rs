@@ -236,7 +236,24 @@ fn a_provider_in_trouble_is_a_failure() {
         wait_until(PATIENCE, || setup.map().look_up("m", "k") == "OK v"),
         "after the pause a token is fetched"
     );
-    assert!(setup.broker.log().contains("provider"), "{}", setup.broker.log());
+    assert!(setup.broker.logged(&["identity provider answers again", "name=\"m\"", "failures="]));
+    let log = setup.broker.log();
+    let provider = format!("provider=\"{}\"", provider.backend.url(""));
+    let of = |line: &str, name: &str| {
+        let lines =
+            log.lines().filter(|found| found.contains(line) && found.contains(&format!("name=\"{name}\"")));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    for (line, name) in [("lookup failed", "m"), ("lookup failed", "p"), ("login failed", "users")] {
+        let found = of(line, name);
+        let is_of_provider = |line: &String| line.contains(&provider) && !line.contains(" target=");
+        assert!(!found.is_empty() && found.iter().all(is_of_provider), "{found:#?}");
+    }
+    assert!(
+        log.lines()
+            .any(|line| line.contains("trouble with an identity provider") && line.contains(&provider))
+    );
+    assert!(of("target answers again", "m").is_empty(), "{log}");
 }
 
 #[test]

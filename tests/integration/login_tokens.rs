@@ -234,6 +234,11 @@ fn a_provider_that_is_away_is_a_temporary_failure() {
     let setup = setup(&provider, "validation: introspection", &[]);
     provider.backend.down();
     assert_eq!(once(&setup, "u", "tok.en"), "closed");
+    let named = format!("provider=\"{}\"", provider.backend.url(""));
+    assert!(setup.broker.logged(&["login failed", &named, "class=\"provider\""]), "{}", setup.broker.log());
+    let log = setup.broker.log();
+    let blames_api = |line: &str| line.contains("login failed") && line.contains(" target=");
+    assert!(!log.lines().any(blames_api), "the API was not asked: {log}");
     // Dovecot's own clients get the failure, without a challenge that would make them discard the
     // token.
     let mut sasl = Sasl::begin_as(Peer::unix(&setup.socket("users")), 2);
