@@ -13,6 +13,9 @@ use rustix::io::Errno;
 
 use crate::model::Deadline;
 
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_millis(200);
+
 /// A connection, and the bytes read from it.
 pub(super) struct Connection {
     pub(super) stream: Stream,
@@ -86,10 +89,21 @@ pub(super) fn is_closed(stream: &Stream) -> bool {
     matches!(poll(&mut fds, Some(&now)), Ok(1..))
 }
 
-/// Pauses; true if Postfix hung up meanwhile: standard output has no reader. A half-close does not count, nor
-/// does the end of a pipe on standard input.
-pub(super) fn hung_up_within(pause: Duration) -> bool {
-    let stdout = rustix::stdio::stdout();
-    let mut fds = [PollFd::new(&stdout, PollFlags::empty())];
-    matches!(poll(&mut fds, Timespec::try_from(pause).ok().as_ref()), Ok(1..))
+/// The pauses between attempts to reach a broker. Each is twice as long as the one before, up to a limit.
+pub(super) struct Pauses(Duration);
+
+impl Pauses {
+    pub(super) const fn new() -> Self {
+        Self(FIRST_PAUSE)
+    }
+
+    /// Pauses, for `left` at most; true if Postfix hung up meanwhile: standard output has no reader. A half-close
+    /// does not count, nor does the end of a pipe on standard input.
+    pub(super) fn hung_up(&mut self, left: Duration) -> bool {
+        let pause = self.0.min(left);
+        self.0 = (self.0 * 2).min(LONGEST_PAUSE);
+        let stdout = rustix::stdio::stdout();
+        let mut fds = [PollFd::new(&stdout, PollFlags::empty())];
+        matches!(poll(&mut fds, Timespec::try_from(pause).ok().as_ref()), Ok(1..))
+    }
 }

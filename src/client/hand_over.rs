@@ -17,9 +17,9 @@ use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
 use super::args::Args;
-use super::connection::{Connection, connect, hung_up_within, is_closed};
+use super::connection::{Connection, Pauses, connect, is_closed};
 use super::inherited;
-use super::link::{Attempt, BrokerLink, FIRST_PAUSE, IMPATIENT, LONGEST_PAUSE, invalid};
+use super::link::{Attempt, BrokerLink, IMPATIENT, invalid};
 use crate::model::Deadline;
 use crate::wire::ipc::{self, Hello, Offer, YOURS};
 
@@ -52,7 +52,7 @@ impl BrokerLink {
     /// Hands the connection over, if no request was forwarded to the present broker. Without a broker it returns
     /// when a request has waited for its time limit.
     pub(super) fn hand_over(&mut self) -> Attempted {
-        let mut pause = FIRST_PAUSE;
+        let mut pauses = Pauses::new();
         self.unread_since = None;
         // Another broker may take it: the last one was lost, during a request or since.
         let is_lost = || self.connection.as_ref().is_some_and(|known| is_closed(&known.stream));
@@ -80,10 +80,9 @@ impl BrokerLink {
                 }
                 continue;
             }
-            if hung_up_within(pause.min(give_up.remaining())) {
+            if pauses.hung_up(give_up.remaining()) {
                 return Attempted::End;
             }
-            pause = (pause * 2).min(LONGEST_PAUSE);
         }
         Attempted::Serve
     }
@@ -92,7 +91,7 @@ impl BrokerLink {
     /// if the command line has `named` the mechanisms.
     pub(super) fn begin_logins(&mut self, named: bool) -> Attempted {
         let give_up = Deadline::after(HANDSHAKE);
-        let mut pause = FIRST_PAUSE;
+        let mut pauses = Pauses::new();
         while self.may_offer() || !named {
             match self.try_hand_over(give_up) {
                 Ok(Attempt::Taken) => return Attempted::End,
@@ -106,10 +105,9 @@ impl BrokerLink {
                 Err(error) => self.trouble = error.to_string(),
             }
             self.connection = None;
-            if named || give_up.remaining().is_zero() || hung_up_within(pause.min(give_up.remaining())) {
+            if named || give_up.remaining().is_zero() || pauses.hung_up(give_up.remaining()) {
                 break;
             }
-            pause = (pause * 2).min(LONGEST_PAUSE);
         }
         Attempted::Serve
     }

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use rustix::event::PollFlags;
 
 use super::args::Args;
-use super::connection::{Connection, connect, hung_up_within, wait};
+use super::connection::{Connection, Pauses, connect, wait};
 use super::{hand_over, syslog};
 use crate::model::{Answer, Deadline, Failure, LOGIN_BUDGET, LONGEST_BUDGET, Mechanism, OnFailure, Question};
 use crate::wire::Error;
@@ -30,8 +30,6 @@ const MARGIN: Duration = Duration::from_secs(1);
 pub(super) const IMPATIENT: Duration = Duration::from_secs(1);
 /// How many lost connections a lookup survives.
 const MAX_LOSSES: u32 = 5;
-pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(10);
-pub(super) const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
 /// The result of an attempt on one connection.
 pub(super) enum Attempt {
@@ -118,7 +116,7 @@ impl BrokerLink {
         self.next_id = Some(id.wrapping_add(1));
         self.has_left = false;
         let mut alone_since = started;
-        let mut pause = FIRST_PAUSE;
+        let mut pauses = Pauses::new();
         let mut losses = 0;
         loop {
             let patience = if self.waited_in_vain { IMPATIENT } else { self.timeout };
@@ -164,10 +162,9 @@ impl BrokerLink {
             if left.is_zero() {
                 return Some(self.no_answer());
             }
-            if hung_up_within(pause.min(left)) {
+            if pauses.hung_up(left) {
                 return None;
             }
-            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
