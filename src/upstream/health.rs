@@ -24,7 +24,7 @@ use super::settings::HealthSettings;
 use super::{Target, Upstream};
 use crate::http::{Headers, Host, NoReply, Request, Stage};
 use crate::model::{Deadline, Failure};
-use crate::observe::metrics::Calls;
+use crate::observe::metrics::{Calls, HEALTH, TargetCounters};
 
 /// The health check of one target.
 #[derive(Debug)]
@@ -43,6 +43,7 @@ struct Probe {
     headers: Headers,
     settings: HealthSettings,
     breaker: Breaker,
+    counters: Arc<TargetCounters>,
 }
 
 /// It outlives a reload.
@@ -133,7 +134,7 @@ impl HealthCheck {
         (name, origin): (&str, &str),
         host: &Arc<Host>,
         headers: &HeaderMap,
-        breaker: &Breaker,
+        (breaker, counters): (&Breaker, &Arc<TargetCounters>),
         before: Option<&Self>,
     ) -> Self {
         let probe = Probe {
@@ -143,6 +144,7 @@ impl HealthCheck {
             host: Arc::clone(host),
             settings: settings.clone(),
             breaker: breaker.clone(),
+            counters: Arc::clone(counters),
         };
         let state = before.map_or_else(Arc::default, |before| Arc::clone(&before.state));
         Self { probe: Arc::new(probe), state, has_begun: AtomicBool::new(false) }
@@ -193,7 +195,8 @@ impl Probe {
         match (state.turn(result.is_ok(), &self.settings, now), result) {
             // Otherwise the breaker has said so.
             (Turn::Out, Err(reason)) if self.breaker.standing(now) == Standing::Up => {
-                warn!(name, target, class = "health", reason, "target out");
+                self.counters.out(HEALTH);
+                warn!(name, target, class = HEALTH, reason, "target out");
             }
             (Turn::Back(out), _) => {
                 let out_s = self.breaker.answered().unwrap_or_default().max(out).as_secs();

@@ -120,14 +120,15 @@ impl Upstream {
             let known =
                 before.and_then(|before| before.targets.iter().find(|target| target.origin == origin));
             let breaker = Breaker::new(breaker, known.map(|target| &target.breaker));
+            let counters = http.metrics().target(kind, name, &origin);
             let check = settings.health.as_ref().map(|health| {
                 let before = known.and_then(|target| target.check.as_ref());
-                HealthCheck::new(health, (name, &origin), &host, headers, &breaker, before)
+                HealthCheck::new(health, (name, &origin), &host, headers, (&breaker, &counters), before)
             });
             Target {
                 headers: host.headers(headers).with_places(own_headers),
                 host,
-                counters: http.metrics().target(kind, name, &origin),
+                counters,
                 origin,
                 is_backup: *is_backup && has_others,
                 breaker,

@@ -36,7 +36,7 @@ pub use series::{
     CacheCounters, Calls, Counter, HandOver, ListenerMetrics, ListenerRequests, OpenConnection, Requests,
     RequestsByListener,
 };
-pub use targets::{Moves, TargetCounters};
+pub use targets::{HEALTH, Moves, TargetCounters};
 
 /// The label for names that are not in the configuration.
 pub(crate) const UNKNOWN: &str = "unknown";

@@ -14,7 +14,10 @@ const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// What can take a target out. All of them are exported from the start: a series that begins with 1 has no
 /// increase.
-const OUT: [&str; 5] = ["connect", "timeout", "tls", "protocol", "status"];
+const OUT: [&str; 6] = ["connect", "timeout", "tls", "protocol", "status", HEALTH];
+
+/// The class of a target whose health checks fail.
+pub const HEALTH: &str = "health";
 
 /// One target of an entry.
 #[derive(Debug, Default)]
@@ -148,7 +151,7 @@ mod tests {
         let counters = TargetCounters::default();
         let failures =
             [Failure::Connect, Failure::Timeout, Failure::Tls, Failure::Protocol, Failure::Status(503)];
-        failures.iter().for_each(|failure| counters.out(failure.class()));
+        failures.iter().map(Failure::class).chain([HEALTH]).for_each(|class| counters.out(class));
         assert_eq!(counters.outages.each_ref().map(Counter::read), [1; OUT.len()]);
     }
 
