@@ -1,5 +1,7 @@
 //! Keys that hold several values: lists, names and values, blocks, entries by name.
 
+use std::rc::Rc;
+
 use super::key::Key;
 use super::node::{Map, Node, Value};
 use super::problem::Severity;
@@ -50,7 +52,7 @@ impl<'d> Key<'d> {
                 self.items()
             }
             Some(Layer { variable: Some(_), .. }) => self.items(),
-            Some(layer) => vec![self.item(layer.path.clone(), layer.node, None)],
+            Some(_) => vec![Self::new(self.block.clone(), None, Rc::clone(&self.layers))],
             None => vec![self.item(self.path().clone(), None, None)],
         }
     }

@@ -143,7 +143,7 @@ fn what_is_wrong_with_health_is_said_at_its_key() {
         ("path: /h, status: []", "health.status: must hold a status"),
         ("path: /h, status: 99", "health.status: must be from 100 to 599"),
         ("path: /h, status: [200, ok]", "health.status[1]: expected a whole number"),
-        ("path: /h, status: {a: 1}", "health.status: expected a whole number"),
+        ("path: /h, status: {a: 1}", "m.health.status: expected a whole number"),
         ("fall: 3", "health.fall: has no effect without `path`"),
     ] {
         super::one(&map(&format!("targets: ['http://b/', 'http://c/']\n    health: {{{lines}}}")), expected);
