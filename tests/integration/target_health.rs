@@ -4,19 +4,27 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use rustls::ALL_VERSIONS;
+
 use crate::status_numbers::{entry, status};
-use crate::support::backend::{Backend, Reply};
+use crate::support::backend::{Backend, Reply, Request};
+use crate::support::certificates::{Authority, Flaw, Identity};
 use crate::support::check::online;
 use crate::support::command_line::{run, text};
 use crate::support::config::{Config, Kind};
 use crate::support::peer::Peer;
 use crate::support::setup::Setup;
 use crate::support::site::open_directory;
+use crate::support::tinyproxy::Tinyproxy;
 use crate::support::{PATIENCE, pause, wait_until};
 use crate::targets::{TEMP, accepted, ask_policy, entries, log_in, says, start, targets};
 
 /// Checks that come soon.
 const HEALTH: &str = "health: {path: /health, every: 200ms, timeout: 200ms}";
+
+fn is_check(request: &Request) -> bool {
+    request.path == "/health"
+}
 
 /// From now on `api` answers checks by `health`, and requests by its `name`.
 fn answer(api: &Backend, name: &'static str, health: Reply) {
@@ -37,7 +45,7 @@ fn api(name: &'static str) -> Backend {
 }
 
 fn checks(api: &Backend) -> usize {
-    api.requests().iter().filter(|request| request.path == "/health").count()
+    api.requests().iter().filter(|request| is_check(request)).count()
 }
 
 /// How many requests there were besides the checks.
@@ -130,7 +138,7 @@ fn one_check_decides_nothing_and_any_status_of_the_list_is_good() {
         "health: {path: /health, every: 200ms, timeout: 200ms, fall: 3, rise: 3, status: [200, 401]}";
     let nth = Mutex::new(0);
     a.answer_with(move |request| {
-        if request.path != "/health" {
+        if !is_check(request) {
             return says("a")(request);
         }
         let mut nth = nth.lock().expect("no panic");
@@ -157,9 +165,9 @@ fn a_check_has_the_headers_of_its_entry_and_a_connection_of_its_own() {
         ],
     );
     assert_eq!(look_up(&setup, "k"), "OK a");
-    let is_check = |path: &str| path == "/health?depth=1";
-    let of_checks =
-        || -> Vec<_> { a.requests().into_iter().filter(|request| is_check(&request.path)).collect() };
+    let of_checks = || -> Vec<_> {
+        a.requests().into_iter().filter(|request| request.path == "/health?depth=1").collect()
+    };
     assert!(wait_until(PATIENCE, || of_checks().len() >= 4));
     for check in of_checks() {
         assert_eq!((&*check.method, check.body.len(), check.nth), ("GET", 0, 1), "{check:?}");
@@ -179,6 +187,48 @@ fn a_check_has_the_headers_of_its_entry_and_a_connection_of_its_own() {
     }
     let shown = text(&run(setup.broker.config(), &["config", "dump"], ""));
     assert!(shown.contains("/health?…") && !shown.contains("depth"), "{shown}");
+}
+
+#[test]
+fn a_check_connects_as_the_requests_of_its_entry_do() {
+    let (directory, authority, proxy) = (open_directory(), Authority::new("good"), Tinyproxy::start());
+    let answer = |request: &_| if is_check(request) { good() } else { says("a")(request) };
+    let a = Backend::start_tls(authority.server(Flaw::None).serve(ALL_VERSIONS, Some(&authority)), answer);
+    // Nobody trusts this certificate.
+    let b = Backend::start_tls(Identity::self_signed().serve(ALL_VERSIONS, None), answer);
+    let (cert, key) = authority.client().write(directory.path(), "ours");
+    let root = authority.write(directory.path(), "ca.crt");
+    let [root, cert, key] = [root, cert, key].map(|path| path.display().to_string());
+    let tls = format!("tls: {{root_ca: \"{root}\", cert: \"{cert}\", key: \"{key}\"}}");
+    let setup = two(&a, &b, &[HEALTH, &tls, &format!("proxy: \"{}\"", proxy.url())]);
+    assert!(wait_until(PATIENCE, || said(&setup, "target out") == 1));
+    let origin = format!("target=\"{}\"", b.url(""));
+    assert!(setup.broker.logged(&[
+        "target out",
+        &origin,
+        "class=\"health\"",
+        "reason=\"the TLS handshake failed"
+    ]));
+    wait_for_checks(&a, 2);
+    assert!(a.requests().iter().all(|request| request.certified));
+    assert!(proxy.log().contains("CONNECT"), "{}", proxy.log());
+    assert_eq!(b.count(), 0);
+}
+
+#[test]
+fn checks_need_no_breaker() {
+    let (mut a, b) = (api("a"), api("b"));
+    let setup = two(&a, &b, &[HEALTH, "breaker: false"]);
+    answer(&a, "a", Reply::status(500));
+    assert!(wait_until(PATIENCE, || look_up(&setup, "k") == "OK b"));
+    let before = requests(&a);
+    (0..9).for_each(|key| assert_eq!(look_up(&setup, &key.to_string()), "OK b"));
+    assert_eq!(requests(&a), before);
+    a.down();
+    a.up();
+    answer(&a, "a", good());
+    assert!(wait_until(PATIENCE, || look_up(&setup, "k") == "OK a"));
+    assert_eq!((said(&setup, "target out"), said(&setup, "target back")), (1, 1));
 }
 
 #[test]
@@ -204,7 +254,7 @@ fn no_lookup_tries_a_target_whose_checks_fail() {
 fn the_breaker_works_as_long_as_the_checks_are_good() {
     let (a, b) = (api("a"), api("b"));
     let setup = two(&a, &b, &[HEALTH, "breaker: {pause: 300ms, max_pause: 300ms}", "retry: {budget: 100%}"]);
-    a.answer_with(|request| if request.path == "/health" { good() } else { Reply::status(503) });
+    a.answer_with(|request| if is_check(request) { good() } else { Reply::status(503) });
     (0..9).for_each(|key| assert_eq!(look_up(&setup, &key.to_string()), "OK b"));
     assert_eq!(requests(&a), 5);
     assert!(setup.broker.logged(&["target out", "name=\"m\"", "class=\"status\""]));
