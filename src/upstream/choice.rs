@@ -38,6 +38,22 @@ impl Tried {
 }
 
 impl Upstream {
+    /// Whether no target is up.
+    pub(crate) fn is_out(&self) -> bool {
+        // Usually the first one is up, and the time is not needed.
+        if self.targets[0].is_up() {
+            return false;
+        }
+        let now = Instant::now();
+        self.targets.iter().all(|target| target.standing(now) != Standing::Up)
+    }
+
+    /// Whether a target is to be tried: its pause is over.
+    pub(crate) fn is_due(&self) -> bool {
+        let now = Instant::now();
+        self.targets.iter().any(|target| target.standing(now) == Standing::Due)
+    }
+
     pub(super) fn untried(&self, tried: Tried) -> impl Iterator<Item = (usize, &Target)> + Clone {
         self.targets.iter().enumerate().filter(move |(index, _)| !tried.has(*index))
     }

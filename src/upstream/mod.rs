@@ -169,22 +169,6 @@ impl Upstream {
         self.targets.len() > 1 || self.targets[0].breaker.is_on()
     }
 
-    /// Whether no target is up.
-    pub(crate) fn is_out(&self) -> bool {
-        // Usually the first one is up, and the time is not needed.
-        if self.targets[0].is_up() {
-            return false;
-        }
-        let now = Instant::now();
-        self.targets.iter().all(|target| target.standing(now) != Standing::Up)
-    }
-
-    /// Whether a target is to be tried: its pause is over.
-    pub(crate) fn is_due(&self) -> bool {
-        let now = Instant::now();
-        self.targets.iter().any(|target| target.standing(now) == Standing::Due)
-    }
-
     /// Sends `request`, which has the headers of the first target, to the targets in their order, until one
     /// answers or the request must not go to another one. Returns the target that was asked last.
     pub(crate) async fn exchange(
