@@ -9,7 +9,9 @@ use rustls::version::TLS12;
 use crate::support::backend::{Backend, Reply};
 use crate::support::blackhole::Blackhole;
 use crate::support::certificates::{Authority, Flaw};
+use crate::support::metrics::Scrape;
 use crate::support::peer::Peer;
+use crate::support::port::Port;
 use crate::support::setup::Setup;
 use crate::support::site::open_directory;
 use crate::support::{PATIENCE, pause, wait_until};
@@ -22,8 +24,9 @@ const SLACK: Duration = Duration::from_millis(700);
 #[test]
 fn a_target_that_goes_and_comes_each_second_costs_nothing_and_is_left_at_most_once_each_time() {
     const SECONDS: usize = 10;
-    let (mut a, b) = (api("a"), api("b"));
-    let setup = start(&[a.url(""), b.url("")], &[]);
+    let (mut a, b, port) = (api("a"), api("b"), Port::reserve());
+    let setup =
+        Setup::start(|config| entries(config, &[a.url(""), b.url("")], &[]).prometheus(port.number(), &[]));
     let mut number = 0;
     for second in 0..SECONDS {
         if second % 2 == 0 {
@@ -44,11 +47,16 @@ fn a_target_that_goes_and_comes_each_second_costs_nothing_and_is_left_at_most_on
     }
     // One of each, and each was seen once.
     assert_eq!(a.count() + b.count(), 3 * number);
+    let scrape = Scrape::of(port.address());
     for name in ["m", "p", "l"] {
         let count = |message: &str| said(&setup, &format!("{message} name=\"{name}\""));
         let (out, back) = (count("target out"), count("target back"));
         assert!((1..=SECONDS / 2).contains(&out), "{name} is left {out} times");
         assert!(back <= out, "{name}: {back} times back");
+        // A refusal takes it out, and a trial follows after four fifths of the pause at the earliest.
+        let unsent = scrape.sum("pfxhttp_target_moves_total", &[("name", name), ("result", "unsent")]);
+        let most = out + SECONDS * 5 / 4;
+        assert!((out..=most).contains(&(unsent as usize)), "{name}: refused {unsent} times, at most {most}");
     }
 }
 
