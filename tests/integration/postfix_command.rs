@@ -140,6 +140,44 @@ fn the_lines_of_listeners_name_their_sockets() {
     }
 }
 
+/// Socket units make them, in `private/`; their names begin as those of services do.
+#[test]
+fn listeners_in_the_directory_of_services_are_known() {
+    let (directory, api) = (open_directory(), api());
+    let postfix = Postfix::prepare();
+    let queue = PathBuf::from(postfix.postconf(&["-xh", "queue_directory"]).trim_end());
+    let listen = |name: &str| {
+        let address = queue.join("private").join(format!("pfxhttp-{name}"));
+        format!("type: unix, address: \"{}\", systemd_socket_name: {name}", address.display())
+    };
+    let config = Config::new(directory.path())
+        .listen(Kind::Map, "maps", &listen("maps"))
+        .listen(Kind::Policy, "recipients", &listen("recipients"))
+        .listen(Kind::Login, "users", &listen("users"))
+        .map("mailboxes", &api.url("/"), &[])
+        .policy("recipients", &api.url("/"), &[])
+        .login("users", &api.url("/"), &[])
+        .write();
+    install(&postfix, &config);
+    postfix.main_cf("virtual_mailbox_maps = socketmap:unix:private/pfxhttp-maps:mailboxes");
+    postfix.main_cf("smtpd_tls_chain_files = /etc/postfix/submission.pem");
+    let (code, told) = check(&config, &postfix);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(!told.contains("error: ") && !told.contains("does not use it"), "{told}");
+    postfix.main_cf("transport_maps = socketmap:unix:private/pfxhttp-recipients:mailboxes");
+    postfix.main_cf("canonical_maps = socketmap:unix:private/pfxhttp-nothing:mailboxes");
+    let (code, told) = check(&config, &postfix);
+    assert_eq!(code, Some(78), "{told}");
+    let errors: Vec<_> = told.lines().filter(|line| line.starts_with("error: ")).collect();
+    assert_eq!(
+        errors,
+        [
+            "error: main.cf: canonical_maps: unix:private/pfxhttp-nothing: there is no service pfxhttp-nothing in master.cf",
+            "error: main.cf: transport_maps: unix:private/pfxhttp-recipients: the listener does not serve a map",
+        ]
+    );
+}
+
 /// A mistake.
 enum Change {
     /// Lines at the end of main.cf.
@@ -324,7 +362,25 @@ const MISTAKES: &[(Change, &str)] = &[
     ),
     (
         Master("smtpd_tls_security_level=may", "smtpd_tls_security_level=none"),
+        "warning: master.cf: submission: smtpd_tls_security_level is none: smtpd offers no TLS, and so no logins",
+    ),
+    (
+        Master("smtpd_tls_security_level=may", "smtpd_tls_security_level="),
         "warning: master.cf: submission: smtpd_tls_security_level is not set",
+    ),
+    (
+        Main("transport_maps = socketmap:inet:127.0.0.1:23459:mailboxes"),
+        "note: main.cf: transport_maps: no listener of pfxhttp is at inet:127.0.0.1:23459",
+    ),
+    (
+        Main(
+            "smtpd_recipient_restrictions = reject_unauth_destination, check_policy_service inet:127.0.0.1:23459",
+        ),
+        "note: main.cf: smtpd_recipient_restrictions: no listener of pfxhttp is at inet:127.0.0.1:23459",
+    ),
+    (
+        Main("smtpd_sasl_path = private/auth"),
+        "note: main.cf: smtpd_sasl_path: no listener of pfxhttp is at unix:private/auth",
     ),
     (
         Master(
@@ -369,6 +425,11 @@ const NO_MISTAKES: &[Change] = &[
     Main("smtpd_tls_auth_only = no\nsmtpd_sasl_security_options = noanonymous, noplaintext"),
     Main("smtpd_tls_chain_files =\nsmtpd_tls_eccert_file = /etc/postfix/ec.pem"),
     Main("local_recipient_maps = $virtual_mailbox_maps"),
+    // Other programs speak these protocols, too.
+    Main("sender_canonical_maps = socketmap:unix:srs:forward"),
+    Main(
+        "smtpd_recipient_restrictions = reject_unauth_destination, check_policy_service inet:127.0.0.1:10023, check_policy_service unix:private/pfx-policy",
+    ),
 ];
 
 #[test]

@@ -7,7 +7,7 @@
 use super::findings::{Finding, Findings};
 use super::logins::check_logins;
 use super::policies::check_policies;
-use super::postconf::{Postfix, Service};
+use super::postconf::Postfix;
 use super::references::{Reference, is_listener, reached, reaches, references};
 use super::relay::check_relay;
 use super::restrictions::words;
@@ -24,16 +24,15 @@ pub(super) fn check(config: &Configuration, postfix: &Postfix) -> Vec<Finding> {
     for service in postfix.services.iter().filter(|service| service.client().is_some()) {
         check_service(&mut findings, config, postfix, service);
     }
+    let is_used = |entry: &&Entry<'_>| references.iter().any(|reference| reaches(reference, entry, postfix));
+    let unused: Vec<_> = entries.iter().filter(|entry| !is_used(entry)).collect();
     for reference in &references {
-        check_reference(&mut findings, &entries, postfix, reference);
+        check_reference(&mut findings, &entries, &unused, postfix, reference);
     }
-    for entry in &entries {
-        let is_used = references.iter().any(|reference| reaches(reference, entry, postfix));
-        if !is_used {
-            let help = "see \"pfxhttp-broker postfix\" for the line";
-            let (kind, name) = (kind(entry.protocol), entry.name);
-            findings.note(format!("{kind} {name:?}: Postfix does not use it; {help}"));
-        }
+    for entry in unused {
+        let help = "see \"pfxhttp-broker postfix\" for the line";
+        let (kind, name) = (kind(entry.protocol), entry.name);
+        findings.note(format!("{kind} {name:?}: Postfix does not use it; {help}"));
     }
     let reached = |protocol| reached(&references, &entries, postfix, protocol);
     check_relay(&mut findings, postfix, &references, &entries);
@@ -44,38 +43,63 @@ pub(super) fn check(config: &Configuration, postfix: &Postfix) -> Vec<Finding> {
     findings.sorted()
 }
 
-/// A reference must lead to a map that exists, or to a service that is there.
+/// A reference must lead to a map that exists, or to a service or a listener that is there.
 fn check_reference(
     findings: &mut Findings,
     entries: &[Entry<'_>],
+    unused: &[&Entry<'_>],
     postfix: &Postfix,
     reference: &Reference<'_>,
 ) {
     let Reference { at, protocol, address, map, .. } = reference;
     let of_protocol = || entries.iter().filter(|entry| entry.protocol == *protocol);
-    let service = postfix.service_at(address);
-    let is_ours = match service {
-        Some(service) => service.client().is_some(),
-        None => of_protocol().any(|entry| is_listener(reference, entry, postfix)),
+    let serves = |entry: &Entry<'_>| is_listener(reference, entry, postfix);
+    let is_ours = match postfix.service_at(address) {
+        Some(service) => {
+            let client = service.client();
+            if client.as_ref().is_some_and(|client| client.protocol != Some(*protocol)) {
+                let protocol = kind(*protocol);
+                findings.error(format!("{at}: {address}: the service does not serve a {protocol}"));
+            }
+            client.is_some()
+        }
+        None if of_protocol().any(serves) => true,
+        None if entries.iter().any(serves) => {
+            let protocol = kind(*protocol);
+            findings.error(format!("{at}: {address}: the listener does not serve a {protocol}"));
+            false
+        }
+        None => {
+            check_foreign(findings, entries, unused, reference);
+            false
+        }
     };
-    if service.is_none()
-        && let Some(name) = address.strip_prefix("unix:private/").filter(|name| name.starts_with("pfx"))
-    {
-        findings.error(format!("{at}: {address}: there is no service {name} in master.cf"));
-    }
-    let mut others = entries.iter().filter(|entry| entry.protocol != *protocol);
-    if service.is_none() && !is_ours && others.any(|entry| is_listener(reference, entry, postfix)) {
-        let protocol = kind(*protocol);
-        findings.error(format!("{at}: {address}: the listener does not serve a {protocol}"));
-    }
-    if service.and_then(Service::client).is_some_and(|client| client.protocol != Some(*protocol)) {
-        let protocol = kind(*protocol);
-        findings.error(format!("{at}: {address}: the service does not serve a {protocol}"));
-    }
     if let Some(map) = map.as_ref().filter(|map| is_ours && of_protocol().all(|entry| entry.name != *map)) {
         let names: Vec<_> = of_protocol().map(|entry| entry.name).collect();
         let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
         findings.error(format!("{at}: there is no map {map:?} in socket_maps; there are: {names}"));
+    }
+}
+
+/// An address without a service or a listener may be that of another program. It is told if its name is one of ours,
+/// and noted if it may be a mistake: it names one of our maps, or there is an entry that Postfix does not use.
+fn check_foreign(
+    findings: &mut Findings,
+    entries: &[Entry<'_>],
+    unused: &[&Entry<'_>],
+    reference: &Reference<'_>,
+) {
+    let Reference { at, protocol, address, map, .. } = reference;
+    if let Some(name) = address.strip_prefix("unix:private/").filter(|name| name.starts_with("pfx")) {
+        findings.error(format!("{at}: {address}: there is no service {name} in master.cf"));
+        return;
+    }
+    let may_be_meant = match map {
+        Some(map) => entries.iter().any(|entry| entry.protocol == *protocol && entry.name == map),
+        None => unused.iter().any(|entry| entry.protocol == *protocol),
+    };
+    if may_be_meant {
+        findings.note(format!("{at}: no listener of pfxhttp is at {address}"));
     }
 }
 

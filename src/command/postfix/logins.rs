@@ -62,8 +62,9 @@ fn check_tls(findings: &mut Findings, postfix: &Postfix, smtpd: &Service) {
             "master.cf: {name}: there is no certificate (smtpd_tls_chain_files): smtpd offers no TLS{without}"
         ));
     } else if !offers_tls && only_with_tls {
+        let found = if level.is_empty() { "not set" } else { level };
         findings.warning(format!(
-            "master.cf: {name}: smtpd_tls_security_level is not set: smtpd offers no TLS{without}"
+            "master.cf: {name}: smtpd_tls_security_level is {found}: smtpd offers no TLS{without}"
         ));
     }
 }

@@ -55,11 +55,12 @@ pub(super) fn check_service(
         Some(Protocol::Sasl) => config.logins.iter().map(|entry| entry.name.as_str()).collect(),
     };
     if let (Some(protocol), Some(name)) = (client.protocol, client.entry) {
-        if !names.contains(&name) {
+        if names.contains(&name) {
+            check_mechanisms(findings, config, &at, name, client.mechanisms);
+        } else {
             let section = protocol.section();
             findings.error(format!("{at}: there is no entry {name:?} in {section}"));
         }
-        check_mechanisms(findings, config, &at, name, client.mechanisms);
     }
     check_time_limit(findings, postfix, service, client.protocol);
 }
