@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::error::Error;
 use std::io;
+use std::time::Duration;
 
 use hyper::ext::ReasonPhrase;
 use hyper::header::{HeaderMap, TRANSFER_ENCODING};
@@ -24,7 +25,7 @@ const ENDED: &str = "the connection ended before the answer did";
 pub(super) struct Broken {
     pub(super) stage: Stage,
     pub(super) failure: Failure,
-    /// One line; empty if the failure says enough.
+    /// One line; empty if the failure says enough. [`Self::within`] adds the time limit that ended.
     pub(super) reason: Cow<'static, str>,
 }
 
@@ -70,6 +71,33 @@ impl Broken {
     /// A failure that a new connection would not repair.
     pub(super) fn refused(failure: Failure, reason: impl Into<Cow<'static, str>>) -> Self {
         Self { stage: Stage::Refused, failure, reason: reason.into() }
+    }
+
+    /// The time limit ended before one of `max_connections_per_host` was free.
+    pub(super) fn not_free_in_time() -> Self {
+        let reason = "no free connection (max_connections_per_host)".into();
+        Self { stage: Stage::Unsent, failure: Failure::Timeout, reason }
+    }
+
+    /// The time limit ended before there was a connection.
+    pub(super) fn not_connected_in_time() -> Self {
+        Self { stage: Stage::Unconnected, failure: Failure::Timeout, reason: "no connection".into() }
+    }
+
+    /// The time limit ended before the answer was complete.
+    pub(super) fn not_answered_in_time() -> Self {
+        Self::refused(Failure::Timeout, "no complete answer")
+    }
+
+    /// The reason, with the time limit `granted` if that has ended.
+    pub(super) fn within(&self, granted: Duration) -> Cow<'_, str> {
+        if self.failure != Failure::Timeout || self.reason.is_empty() {
+            return Cow::Borrowed(&self.reason);
+        }
+        let step = if granted < Duration::from_millis(100) { 1 } else { 100 };
+        let rounded = (granted.as_micros() + step * 500) / (step * 1000) * step;
+        let rounded = Duration::from_millis(u64::try_from(rounded).unwrap_or(u64::MAX));
+        Cow::Owned(format!("{} within {rounded:?}", self.reason))
     }
 
     pub(super) fn ended() -> Self {
@@ -176,4 +204,23 @@ pub(super) fn take(body: &mut Vec<u8>, chunk: &[u8]) -> Result<(), Broken> {
 
 fn too_long() -> Broken {
     Broken::refused(Failure::Body, format!("its body has more than {} KiB", MAX_BODY / 1024))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_limit_is_rounded_to_what_was_configured() {
+        let late = Broken::not_answered_in_time();
+        for (microseconds, due) in [
+            (14_999_870, "no complete answer within 15s"),
+            (2_450_300, "no complete answer within 2.5s"),
+            (499_990, "no complete answer within 500ms"),
+            (3_200, "no complete answer within 3ms"),
+        ] {
+            assert_eq!(late.within(Duration::from_micros(microseconds)), due);
+        }
+        assert_eq!(Broken::ended().within(Duration::from_secs(1)), ENDED, "no time limit has ended");
+    }
 }

@@ -41,12 +41,8 @@ const MAX_INTERIM: usize = 8;
 const INTERIM: &str = "more than 8 interim answers (1xx)";
 /// A connection that was used this recently is not about to be closed.
 const SURE: Duration = Duration::from_secs(1);
-const LATE: Broken = silent(Stage::Unconnected, Failure::Timeout);
-const MALFORMED: Broken = silent(Stage::Refused, Failure::Malformed);
-
-const fn silent(stage: Stage, failure: Failure) -> Broken {
-    Broken { stage, failure, reason: Cow::Borrowed("") }
-}
+const MALFORMED: Broken =
+    Broken { stage: Stage::Refused, failure: Failure::Malformed, reason: Cow::Borrowed("") };
 
 #[derive(Debug)]
 pub(super) struct Connections {
@@ -122,7 +118,7 @@ impl Connections {
                 self.ask(connection, request, deadline).await
             }
             Ok(Err(broken)) => Err(broken),
-            Err(_) => Err(LATE),
+            Err(_) => Err(Broken::not_connected_in_time()),
         };
         if is_lost { anew.map_err(Broken::after_lost) } else { anew }
     }

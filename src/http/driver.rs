@@ -18,7 +18,7 @@ use super::broken::Broken;
 use super::connector::Stream;
 use super::socket::SocketFlags;
 use super::timer::Timer;
-use crate::model::{Deadline, Failure};
+use crate::model::Deadline;
 
 #[derive(Debug)]
 pub(super) struct Driver {
@@ -82,7 +82,7 @@ impl Driver {
                 return Poll::Ready(Err(Broken::ended()));
             }
             if !self.flags.waits() {
-                let late = |()| Err(Broken::refused(Failure::Timeout, ""));
+                let late = |()| Err(Broken::not_answered_in_time());
                 return self.timer.poll(deadline.instant(), cx).map(late);
             }
         }

@@ -220,7 +220,8 @@ impl Host {
     }
 
     async fn exchange_uncounted(&self, request: &Request<'_>, deadline: Deadline) -> Result<Reply, NoReply> {
-        let late = |failure| NoReply { failure, stage: Stage::Unsent };
+        let granted = deadline.remaining();
+        let late = |_| self.report(Broken::not_free_in_time(), granted);
         let _permit = match &self.permits {
             None => None,
             Some(permits) => match permits.try_acquire() {
@@ -235,23 +236,23 @@ impl Host {
                 Err(Broken { stage: Stage::Unconnected, ..Broken::refused(Failure::Connect, why.clone()) })
             }
         };
-        outcome.map_err(|broken| self.report(broken))
+        outcome.map_err(|broken| self.report(broken, granted))
     }
 
-    /// Reports a failure to `query --trace`, and to the log once a minute for each reason.
-    fn report(&self, broken: Broken) -> NoReply {
-        let Broken { stage, failure, reason } = broken;
-        if reason.is_empty() {
-            return NoReply { failure, stage };
+    /// Reports a failure to `query --trace`, and to the log once a minute for each reason. `granted` is the time
+    /// that the exchange had. It is no part of what is counted as one reason: it is shorter after a wait.
+    fn report(&self, broken: Broken, granted: Duration) -> NoReply {
+        if !broken.reason.is_empty() {
+            let reason = &*broken.within(granted);
+            explain::note(|| format!("no answer: {reason}"));
+            let (target, class) = (self.origin.origin().ascii_serialization(), broken.failure.class());
+            if self.warnings.is_due(&broken.reason) {
+                warn!(target, class, reason, "trouble with a target");
+            } else {
+                debug!(target, class, reason, "trouble with a target");
+            }
         }
-        explain::note(|| format!("no answer: {reason}"));
-        let (target, class, reason) = (self.origin.origin().ascii_serialization(), failure.class(), &*reason);
-        if self.warnings.is_due(reason) {
-            warn!(target, class, reason, "trouble with a target");
-        } else {
-            debug!(target, class, reason, "trouble with a target");
-        }
-        NoReply { failure, stage }
+        NoReply { failure: broken.failure, stage: broken.stage }
     }
 }
 

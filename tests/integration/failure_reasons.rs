@@ -8,9 +8,10 @@ use rustls::{ALL_VERSIONS, ServerConfig};
 
 use crate::support::PATIENCE;
 use crate::support::backend::{Backend, Reply};
+use crate::support::blackhole::Blackhole;
 use crate::support::broker::command;
 use crate::support::certificates::{Authority, Flaw, Identity};
-use crate::support::config::trust;
+use crate::support::config::{Config, trust};
 use crate::support::port::Port;
 use crate::support::sasl::Heard;
 use crate::support::setup::Setup;
@@ -135,6 +136,31 @@ fn an_answer_that_is_not_http() {
             assert_reported(&setup, "protocol", reason);
         }
     }
+}
+
+/// An API that accepts the connection and does not answer, as one whose host hangs.
+#[test]
+fn an_answer_that_does_not_come_in_time() {
+    let api = Backend::start(|_| Reply::stall());
+    let setup = Setup::start(|config| config.map("m", &api.url("/"), &["timeout: 600ms"]));
+    assert_reported(&setup, "timeout", "no complete answer within ");
+    // One line for each target, also for another time limit.
+    let other = |config: Config| {
+        config.map("m", &api.url("/"), &["timeout: 300ms"]).map("n", &api.url("/"), &["timeout: 600ms"])
+    };
+    let setup = Setup::start(other);
+    assert_reported(&setup, "timeout", "no complete answer within ");
+    assert_eq!(setup.map().look_up("n", "k"), TEMP);
+    let trace = trace(&setup, "n");
+    assert!(trace.contains("no answer: no complete answer within "), "{trace}");
+    assert_eq!(setup.broker.log().matches("trouble with a target").count(), 1, "{}", setup.broker.log());
+}
+
+#[test]
+fn a_connection_that_does_not_come_about_in_time() {
+    let hole = Blackhole::open();
+    let setup = Setup::start(|config| config.map("m", &hole.url("/"), &["timeout: 600ms"]));
+    assert_reported(&setup, "timeout", "no connection within ");
 }
 
 #[test]
