@@ -200,14 +200,14 @@ impl LoginEntry {
         // A 401 without `Auth-Status` refuses the broker's credentials, not the user's.
         let refuses = |reply: &_| answer::refuses_our_token(&self.settings, reply);
         let ours = || Redactor::of_headers(&self.settings.request.headers);
-        explain::note(|| {
-            let origin = self.settings.upstream.url().origin().ascii_serialization();
+        self.settings.upstream.note_request(|| {
             let path = shown::path(request.path.as_str());
             explain::redact(ours);
             explain::redact(|| path.redactor);
             let names = self.settings.request.headers.keys().chain(own.iter().map(|(name, _)| name));
             let names = names.map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
-            format!("request: POST {origin}{} ({names}), the login of {user:?} as JSON", path.text)
+            let behind = format!("{} ({names}), the login of {user:?} as JSON", path.text);
+            ["request: POST ".to_owned(), behind]
         });
         let reply = self.backend.exchange(&request, deadline, refuses).await?;
         if reply.body.len() > LONG_BODY {

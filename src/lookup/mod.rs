@@ -239,7 +239,7 @@ impl LookupEntry {
             let worker = self.backend.pool.enter(deadline, gate).await;
             explain::time("queue", queued);
             let _worker = worker?;
-            explain::note(|| rendered.note(&self.settings));
+            rendered.note(&self.settings);
             let request = rendered.request(self.backend.headers());
             let reply = self.backend.exchange(&request, deadline, |reply| reply.status == 401).await?;
             explain::note(|| format!("API: {} {}", reply.status, explain::shown(&reply.body)));

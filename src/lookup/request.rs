@@ -45,15 +45,19 @@ pub(super) struct Rendered {
 }
 
 impl Rendered {
-    /// For `query --trace`. Headers may hold secrets: they are named only.
-    pub(super) fn note(&self, settings: &LookupSettings) -> String {
-        let origin = settings.upstream.url().origin().ascii_serialization();
+    /// For `query --trace`: what stands before and behind the origin. Headers may hold secrets: they are named only.
+    fn parts(&self, settings: &LookupSettings) -> [String; 2] {
         let own = self.headers.iter().map(|(name, _)| name);
         let own = own.filter(|name| !settings.request.headers.contains_key(*name));
         let names: Vec<_> = settings.request.headers.keys().chain(own).map(HeaderName::as_str).collect();
         // A lookup that an untraced request began is not rendered for a trace.
         let (path, body) = self.shown.as_ref().map_or(("/…", "…"), |(path, body)| (path, body));
-        format!("request: {} {origin}{path} ({}) {body}", self.method, names.join(", "))
+        [format!("request: {} ", self.method), format!("{path} ({}) {body}", names.join(", "))]
+    }
+
+    /// Notes the request. One of several targets is noted once it is chosen.
+    pub(super) fn note(&self, settings: &LookupSettings) {
+        settings.upstream.note_request(|| self.parts(settings));
     }
 
     /// Lookups may be repeated: Postfix does so itself (auto_clnt.c).

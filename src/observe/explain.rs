@@ -15,6 +15,8 @@ struct Notes {
     lines: Vec<String>,
     /// Parts of the whole time, as `API 3.1 ms`.
     times: Vec<String>,
+    /// What stands before and behind the origin in the line of a request to one of several targets.
+    request: Option<[String; 2]>,
     redactor: Redactor,
 }
 
@@ -75,6 +77,35 @@ pub(crate) fn note(text: impl FnOnce() -> String) {
         let text = notes.redactor.redact(&text).chars().take(LONGEST).collect();
         notes.lines.push(text);
     });
+}
+
+/// As [`note`], but for a note that is there already.
+pub(crate) fn note_once(text: impl FnOnce() -> String) {
+    let _ = NOTES.try_with(|notes| {
+        let text = text();
+        let is_known = notes.borrow().lines.contains(&text);
+        if !is_known {
+            note(|| text);
+        }
+    });
+}
+
+/// Keeps the line of a request to one of several targets, for [`note_target`]: what stands before and behind the
+/// origin.
+pub(crate) fn keep_request(parts: impl FnOnce() -> [String; 2]) {
+    let _ = NOTES.try_with(|notes| {
+        let parts = parts();
+        notes.borrow_mut().request = Some(parts);
+    });
+}
+
+/// Notes that one of several targets is asked, and the request.
+pub(crate) fn note_target(origin: &str) {
+    note(|| format!("target: {origin}"));
+    let request = NOTES.try_with(|notes| notes.borrow().request.clone()).ok().flatten();
+    if let Some([before, behind]) = request {
+        note(|| format!("{before}{origin}{behind}"));
+    }
 }
 
 /// A body as text for a note.

@@ -9,6 +9,7 @@ use super::breaker::{Standing, Trial};
 use super::settings::Balance;
 use super::{Target, Upstream};
 use crate::model::Deadline;
+use crate::observe::explain;
 use crate::observe::metrics::Component;
 
 /// The time limit of a connection without a request, which must stay open for a moment.
@@ -83,6 +84,7 @@ impl Upstream {
                     trial => trial,
                 },
             };
+            self.explain_skipped(tried, index);
             return Some(Choice { index, target, trial, is_last_resort: false });
         }
         let (index, target) = self.untried(tried).next()?;
@@ -92,6 +94,13 @@ impl Upstream {
             warn!(name = self.name, "no target is up, all are asked");
         }
         Some(Choice { index, target, trial: None, is_last_resort: true })
+    }
+
+    /// Notes the targets before `index` that are not asked, because they are out.
+    fn explain_skipped(&self, tried: Tried, index: usize) {
+        for (_, target) in self.untried(tried).take_while(|(other, _)| *other < index) {
+            explain::note_once(|| format!("target: {}: out, not asked", target.origin));
+        }
     }
 
     pub(super) fn has_other_up(&self, target: &Target, now: Instant) -> bool {

@@ -228,7 +228,7 @@ impl Upstream {
         let mut last = Err(Failure::Connect);
         while let Some(Choice { index, target, trial, is_last_resort }) = self.choose(tried) {
             tried.add(index);
-            explain::note(|| format!("target: {}", target.origin));
+            explain::note_target(&target.origin);
             let granted = self.share(tried, is_last_resort, deadline);
             let time = granted.remaining();
             let outcome = self.ask(target, request, granted).await;

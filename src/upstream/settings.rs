@@ -8,6 +8,7 @@ use hyper::http::uri::PathAndQuery;
 use url::Url;
 
 use crate::document::{HIDDEN, Key, Kind, Section, no_effect};
+use crate::observe::explain;
 
 /// How many targets an entry may have.
 pub(crate) const MAX_TARGETS: usize = 8;
@@ -116,6 +117,18 @@ impl UpstreamSettings {
     #[must_use]
     pub fn most_secure(&self) -> &Url {
         self.urls().find(|url| url.scheme() == "https").unwrap_or_else(|| self.url())
+    }
+
+    /// Notes a request for `query --trace`: what stands before and behind the origin. That to one of several
+    /// targets is noted when the target is chosen.
+    pub(crate) fn note_request(&self, parts: impl FnOnce() -> [String; 2]) {
+        if self.targets.len() > 1 {
+            return explain::keep_request(parts);
+        }
+        explain::note(|| {
+            let [before, behind] = parts();
+            format!("{before}{}{behind}", self.url().origin().ascii_serialization())
+        });
     }
 
     /// The origins of all targets, for the log.

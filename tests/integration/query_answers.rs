@@ -13,6 +13,7 @@ use crate::support::peer::{Peer, netstring};
 use crate::support::sasl::{Heard, Sasl};
 use crate::support::site::open_directory;
 use crate::support::{PATIENCE, shown};
+use crate::targets;
 
 #[test]
 fn a_query_prints_what_a_client_gets() {
@@ -211,4 +212,36 @@ fn a_trace_says_why_and_shows_no_secret() {
     let code = text(&run(&file, &["query", "--trace", "policy", "p", "sender=a@b"], ""));
     assert!(code.contains("the action is refused: a code needs a text behind it"), "{code}");
     assert!(running.logged(&["lookup failed", "a code needs a text behind it"]), "{}", running.log());
+}
+
+#[test]
+fn a_trace_names_each_target_and_those_that_are_out() {
+    let directory = open_directory();
+    let (mut a, b) = (targets::api("a"), targets::api("b"));
+    let origins = [a.url(""), b.url("")];
+    let config = targets::entries(Config::new(directory.path()), &origins, &["breaker: {pause: 30s}"]);
+    let file = config.write();
+    let _running = Broker::start(&file);
+    a.down();
+    let [a, b] = origins;
+    let notes = |query: &[&str]| {
+        let told = text(&run(&file, &[&["query", "--trace"], query].concat(), "p"));
+        let notes = told
+            .lines()
+            .filter_map(|line| line.strip_prefix("# ").map(|note| note.split(" (").next().unwrap_or(note)));
+        let is_of_target =
+            |note: &&str| ["target: ", "request: ", "no answer: "].iter().any(|word| note.starts_with(word));
+        notes.filter(is_of_target).map(str::to_owned).collect::<Vec<_>>()
+    };
+    for (path, query) in [
+        ("/map", &["map", "m", "k"][..]),
+        ("/policy", &["policy", "p", "sender=a@b"]),
+        ("/auth", &["sasl", "l", "u"]),
+    ] {
+        let asked = |origin: &str| [format!("target: {origin}"), format!("request: POST {origin}{path}")];
+        let refused = ["no answer: connection refused".to_owned()];
+        assert_eq!(notes(query), [&asked(&a)[..], &refused, &asked(&b)].concat(), "{path}");
+        let skipped = [format!("target: {a}: out, not asked")];
+        assert_eq!(notes(query), [&skipped[..], &asked(&b)].concat(), "{path}");
+    }
 }
