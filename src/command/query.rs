@@ -25,7 +25,14 @@ pub(super) fn query(cli: &Cli, command: &QueryCommand, trace: bool) -> ExitCode 
     };
     let socket = AdminSocket::of(cli);
     let said = match (socket.order(&AdminRequest::Query(query.clone())), &socket.config) {
-        (Ok(AdminReply::Query(said)), _) => said,
+        (Ok(AdminReply::Query(said)), config) => {
+            if let Ok(config) = config
+                && said.digest.is_some_and(|digest| digest != config.digest)
+            {
+                socket.warn_of_other_configuration();
+            }
+            said
+        }
         (Ok(other), _) => return refused(&other),
         (Err(error), Ok(config)) if is_absent(&error) => {
             let path = socket.path().display();

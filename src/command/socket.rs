@@ -23,6 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(100);
 /// The path of the admin socket, and the configuration that it comes from.
 pub(super) struct AdminSocket {
     path: PathBuf,
+    file: PathBuf,
     pub(super) config: Result<Configuration, Vec<Problem>>,
 }
 
@@ -44,10 +45,12 @@ impl AdminSocket {
     pub(super) fn of(cli: &Cli) -> Self {
         let (file, read) = cli.location().read(false);
         match read {
-            Ok((config, _)) => Self { path: config.server.sockets.admin.path.clone(), config: Ok(config) },
+            Ok((config, _)) => {
+                Self { path: config.server.sockets.admin.path.clone(), file, config: Ok(config) }
+            }
             Err(problems) => {
                 let path = cli.location().admin_socket(&file);
-                Self { path, config: Err(problems) }
+                Self { path, file, config: Err(problems) }
             }
         }
     }
@@ -66,6 +69,13 @@ impl AdminSocket {
             say(&[format!("warning: the broker at {} still uses what it read before", self.path.display())]);
         }
         Ok(told)
+    }
+
+    /// Warns that the broker has read another configuration than this process.
+    pub(super) fn warn_of_other_configuration(&self) {
+        let (path, file) = (self.path.display(), self.file.display());
+        let what = "the broker answers with the configuration that it has read, which is not that of";
+        say(&[format!("warning: {path}: {what} {file}")]);
     }
 
     /// Whether the configuration has an error, other than that this process lacks the broker's credentials.

@@ -45,6 +45,11 @@ pub struct QueryReply {
     /// A sentence if there is no entry of that name.
     #[serde(default)]
     pub unknown: Option<String>,
+    /// Of the configuration that answered ([`Configuration::digest`]).
+    ///
+    /// [`Configuration::digest`]: crate::settings::Configuration::digest
+    #[serde(default)]
+    pub digest: Option<[u8; 32]>,
 }
 
 impl Query {
@@ -119,7 +124,7 @@ pub async fn ask(broker: &Arc<Broker>, query: &Query) -> QueryReply {
         }
     };
     let (bytes, trace) = explain::collect(replies).await;
-    QueryReply { bytes, trace, unknown: broker.no_entry(query.protocol, &query.name) }
+    QueryReply { bytes, trace, unknown: broker.no_entry(query.protocol, &query.name), digest: None }
 }
 
 /// The replies until `received` or the connection ends.

@@ -17,7 +17,7 @@ use super::status::Reporter;
 use crate::broker::{Broker, Generation};
 use crate::daemon::admin::{AdminReply, AdminRequest};
 use crate::daemon::log;
-use crate::daemon::query;
+use crate::daemon::query::{self, QueryReply};
 use crate::daemon::stored;
 use crate::export;
 use crate::export::prometheus::PrometheusServer;
@@ -43,6 +43,8 @@ pub(super) struct Daemon<'c> {
     fixed: Fixed,
     /// Counts configurations, from 1.
     generation: u64,
+    /// [`Configuration::digest`] of the one that is active.
+    digest: [u8; 32],
 }
 
 /// What only a restart changes.
@@ -92,6 +94,7 @@ impl<'c> Daemon<'c> {
             manager,
             fixed: Fixed::of(&config.server),
             generation: 1,
+            digest: config.digest,
         }
     }
 
@@ -105,10 +108,11 @@ impl<'c> Daemon<'c> {
     pub(super) fn handle(&mut self, order: AdminRequest, answer: oneshot::Sender<AdminReply>) {
         let reply = match order {
             AdminRequest::Query(order) => {
-                let broker = Arc::clone(&self.broker);
+                let (broker, digest) = (Arc::clone(&self.broker), Some(self.digest));
                 tokio::spawn(async move {
+                    let reply = QueryReply { digest, ..query::ask(&broker, &order).await };
                     // The peer may have hung up.
-                    let _ = answer.send(AdminReply::Query(query::ask(&broker, &order).await));
+                    let _ = answer.send(AdminReply::Query(reply));
                 });
                 return;
             }
@@ -196,6 +200,7 @@ impl<'c> Daemon<'c> {
             endpoint.follow(settings);
         }
         self.broker = broker;
+        self.digest = config.digest;
         Ok(restart)
     }
 

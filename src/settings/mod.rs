@@ -12,6 +12,8 @@ mod tests;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use aws_lc_rs::digest::SHA256;
+
 use crate::broker;
 use crate::document::{CREDENTIALS, Document, Entries, Record, Sources, size};
 use crate::export;
@@ -40,6 +42,8 @@ pub struct Configuration {
     pub policies: Vec<lookup::LookupSettings>,
     /// `dovecot_sasl`.
     pub logins: Vec<login::LoginSettings>,
+    /// SHA-256 of the text of the file: equal if two processes have read the same text.
+    pub digest: [u8; 32],
 }
 
 impl Configuration {
@@ -124,6 +128,8 @@ fn parse_and(
     changed_only: Option<bool>,
 ) -> ReadAndDumped {
     let text = source::normal(text);
+    let mut digest = [0; 32];
+    digest.copy_from_slice(aws_lc_rs::digest::digest(&SHA256, text.as_bytes()).as_ref());
     let document = Document::read(&text, sources(file_name, options));
     document.add(warnings);
     if changed_only.is_some() {
@@ -140,6 +146,7 @@ fn parse_and(
         document.add(complaints.map(|told| Problem::warning_of_file(Path::new(&told.variable), told.why)));
     }
     let dumped = changed_only.map(|changed_only| document.effective(changed_only)).unwrap_or_default();
+    let settings = settings.map(|settings| Configuration { digest, ..settings });
     document.finish(settings).map(|(settings, warnings)| (settings, warnings, dumped))
 }
 
@@ -253,5 +260,5 @@ fn read(document: &Document<'_>, is_jailed: bool) -> Option<Configuration> {
         // Last: a problem of this must not hide the others'.
         http: http?,
     };
-    Some(Configuration { server, maps, policies, logins })
+    Some(Configuration { server, maps, policies, logins, digest: [0; 32] })
 }

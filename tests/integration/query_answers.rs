@@ -245,3 +245,37 @@ fn a_trace_names_each_target_and_those_that_are_out() {
         assert_eq!(notes(query), [&skipped[..], &asked(&b)].concat(), "{path}");
     }
 }
+
+#[test]
+fn a_configuration_that_the_broker_has_not_read_is_told() {
+    let directory = open_directory();
+    let (api, other) =
+        (Backend::constant(r#"{"value": "running"}"#), Backend::constant(r#"{"value": "file"}"#));
+    let config = |api: &Backend| Config::new(directory.path()).map("m", &api.url("/"), &[]).write();
+    let file = config(&api);
+    let running = Broker::start(&file);
+    let ask = || run(&file, &["query", "map", "m", "k"], "");
+    let warning = format!(
+        ": the broker answers with the configuration that it has read, which is not that of {}",
+        file.display()
+    );
+    let told = ask();
+    assert_eq!(
+        (String::from_utf8_lossy(&told.stdout), told.stderr.is_empty()),
+        ("10:OK running,".into(), true)
+    );
+    config(&other);
+    let told = ask();
+    assert_eq!(String::from_utf8_lossy(&told.stdout), "10:OK running,", "the broker has not read it yet");
+    assert!(text(&told).contains(&warning), "{}", text(&told));
+    running.reload();
+    let told = ask();
+    assert_eq!((String::from_utf8_lossy(&told.stdout), told.stderr.is_empty()), ("7:OK file,".into(), true));
+    // A reload that is refused changes neither the broker nor what it has read.
+    std::fs::write(&file, std::fs::read_to_string(&file).expect("it is there") + "unknown: key\n")
+        .expect("it can be written");
+    running.reload();
+    assert!(text(&ask()).contains("still uses what it read before"), "{}", text(&ask()));
+    config(&other);
+    assert!(ask().stderr.is_empty(), "{}", text(&ask()));
+}
