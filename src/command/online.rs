@@ -133,7 +133,9 @@ impl Goal<'_> {
                 let found = oidc.reach(self.url, needs, deadline).await?;
                 let told = match &found.told[..] {
                     [] => "good".to_owned(),
-                    origins => format!("good; client_secret goes to {}", origins.join(", ")),
+                    origins => {
+                        format!("good; client_secret is not tested, it would go to {}", origins.join(", "))
+                    }
                 };
                 let warning = found.remark.map(|remark| format!("{remark}; its tokens are accepted"));
                 Ok(Good { told, warning })

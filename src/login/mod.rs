@@ -272,7 +272,7 @@ impl LoginEntry {
         let began = explain::clock();
         let verdict = verifier.verify(token, peer, self.settings.default_local_port, deadline).await;
         explain::time("token", began);
-        match verdict? {
+        match verdict.inspect_err(|_| verifier.explain())? {
             TokenVerdict::Account(account) if claimed.is_empty() || is_same_user(claimed, &account) => {
                 Ok(Decision::Accepted(account))
             }

@@ -58,7 +58,11 @@ impl Bearer {
     /// # Errors
     /// [`Failure::Provider`] if there is none before `deadline`.
     pub async fn token(&self, deadline: Deadline) -> Result<Arc<Token>, Failure> {
-        self.token.get(deadline).await.ok_or(Failure::Provider)
+        let token = self.token.get(deadline).await;
+        token.ok_or_else(|| {
+            self.client.provider.http.explain();
+            Failure::Provider
+        })
     }
 
     /// Replaces `refused`, which an API answered with 401. `None` if a token was replaced less than 10 s ago,

@@ -12,6 +12,7 @@ use url::Url;
 use super::json::{self, JsonObject};
 use crate::http::{Host, Http, Reply, Request, path_of};
 use crate::model::{Deadline, Failure};
+use crate::observe::explain;
 use crate::observe::metrics::{Calls, Component};
 use crate::observe::warnings::RateLimitedWarnings;
 
@@ -175,6 +176,15 @@ impl ProviderHttp {
 
     pub(super) fn last_error(&self) -> Option<String> {
         self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes for `query --trace` why a request gets no token or no decision. Much of what is fetched is fetched in a
+    /// task of its own, which has no trace.
+    pub(super) fn explain(&self) {
+        explain::note(|| {
+            let trouble = self.last_error().unwrap_or_else(|| "no complete answer in time".to_owned());
+            format!("provider: {}: {trouble}", self.name)
+        });
     }
 
     /// Logs a deviation that does no harm, once.

@@ -79,6 +79,11 @@ impl TokenVerifier {
         self.introspect(token, peer, default_local_port, deadline).await
     }
 
+    /// Notes for `query --trace` why a token could not be verified.
+    pub fn explain(&self) {
+        self.client.provider.http.explain();
+    }
+
     /// `None`: the keys or the issuer are not available.
     async fn verify_here(&self, jwt: &Jws<'_>, deadline: Deadline) -> Result<Option<TokenVerdict>, Failure> {
         let now = Instant::now().into_std();

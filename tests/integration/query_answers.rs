@@ -8,7 +8,7 @@ use crate::support::backend::{Backend, Reply};
 use crate::support::broker::Broker;
 use crate::support::command_line::{run, text};
 use crate::support::config::{Config, backend_oidc};
-use crate::support::fake_provider::FakeProvider;
+use crate::support::fake_provider::{Endpoint, FakeProvider};
 use crate::support::peer::{Peer, netstring};
 use crate::support::sasl::{Heard, Sasl};
 use crate::support::site::open_directory;
@@ -212,6 +212,32 @@ fn a_trace_says_why_and_shows_no_secret() {
     let code = text(&run(&file, &["query", "--trace", "policy", "p", "sender=a@b"], ""));
     assert!(code.contains("the action is refused: a code needs a text behind it"), "{code}");
     assert!(running.logged(&["lookup failed", "a code needs a text behind it"]), "{}", running.log());
+}
+
+#[test]
+fn a_trace_shows_the_trouble_with_a_provider() {
+    let directory = open_directory();
+    let (api, provider) = (Backend::constant(r#"{"value": "v"}"#), FakeProvider::start());
+    let bearer = backend_oidc(&provider.configuration_uri(), "client_id: a, client_secret: canary-secret");
+    let tokens = format!(
+        "sasl_oidc_auth: {{enabled: true, configuration_uri: \"{}\", client_id: a, client_secret: canary-secret, account_claim: sub}}",
+        provider.configuration_uri()
+    );
+    let config = Config::new(directory.path()).map("m", &api.url("/"), &[&bearer]);
+    let file = config.login("users", &api.url("/"), &[&tokens]).write();
+    let _running = Broker::start(&file);
+    provider.break_with(Endpoint::Token, Reply::status(503));
+    provider.break_with(Endpoint::Introspection, Reply::status(503));
+    let login: &[&str] = &["query", "--trace", "sasl", "--mechanism", "xoauth2", "users", "u"];
+    for (query, part) in [(&["query", "--trace", "map", "m", "k"][..], "token"), (login, "introspection")] {
+        let told = text(&run(&file, query, "canary-token"));
+        let is_told = |line: &str| {
+            line.starts_with("# provider: ") && line.contains(part) && line.ends_with("status 503")
+        };
+        assert!(told.lines().any(is_told), "{part}: {told}");
+        assert!(!told.contains("canary"), "{told}");
+    }
+    assert_eq!(api.count(), 0);
 }
 
 #[test]
