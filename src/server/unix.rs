@@ -10,7 +10,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use nix::unistd::geteuid;
+use nix::unistd::{getegid, geteuid, getgroups};
 
 use super::accounts::{group_id, user_id, user_name};
 use super::bind::{BACKLOG, Error};
@@ -128,10 +128,31 @@ fn not_a_member(group: &str, error: io::Error) -> io::Error {
     if error.kind() != ErrorKind::PermissionDenied {
         return error;
     }
+    let is_member = group_id(group).is_ok_and(|id| {
+        let groups = getgroups().unwrap_or_default();
+        groups.into_iter().chain([getegid()]).any(|own| own.as_raw() == id)
+    });
     let user = user_name(geteuid());
-    let message = format!(
-        "this process is not in it (usermod -aG {group} {user}), or its unit allows no chown(2): a directory of \
-         this group with the setgid bit gives it, too"
-    );
+    let cause = if is_member {
+        "the unit of this process allows no chown(2) (SystemCallFilter=@chown in a drop-in does)".to_owned()
+    } else {
+        format!("this process is not in it (usermod -aG {group} {user}), or its unit allows no chown(2)")
+    };
+    let message = format!("{cause}; a directory of this group with the setgid bit gives it, too");
     io::Error::new(error.kind(), message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::accounts::group_name;
+    use super::*;
+
+    #[test]
+    fn a_member_of_the_group_is_not_told_to_become_one() {
+        let denied = |group: &str| not_a_member(group, ErrorKind::PermissionDenied.into()).to_string();
+        let own = denied(&group_name(getegid()));
+        assert!(own.starts_with("the unit of this process allows no chown(2)"), "{own}");
+        let other = denied("no-such-group");
+        assert!(other.starts_with("this process is not in it (usermod -aG no-such-group "), "{other}");
+    }
 }

@@ -8,6 +8,8 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use nix::unistd::{User, geteuid};
+
 use super::{Options, ReadAndDumped, parse_and};
 use crate::document::{CREDENTIALS, Holds, Place, Problem, Syntax, exposure};
 use crate::export::settings::VARIABLES;
@@ -17,6 +19,9 @@ const MAX_BYTES: u64 = 1 << 20;
 
 /// The names of the file, in the order of the search.
 const NAMES: [&str; 4] = ["pfxhttp.yml", "pfxhttp.yaml", "pfxhttp.toml", "pfxhttp.json"];
+
+/// The user that packages make for the broker.
+const BROKER: &str = "pfxhttp";
 
 /// The prefix of the variables that set keys.
 pub(super) const PREFIX: &str = "PFXHTTP_";
@@ -144,7 +149,12 @@ fn unreadable(path: &Path, error: &io::Error) -> Problem {
         return Problem::of_file(path, format!("cannot be read: {error}"));
     }
     let problem = Problem::of_file(path, "cannot be read: permission denied");
-    problem.with_hint("run this as root, or as the broker's user (pfxhttp)")
+    let user = User::from_uid(geteuid()).ok().flatten();
+    problem.with_hint(if user.is_some_and(|user| user.name == BROKER) {
+        "the broker's user must be able to read it: chgrp pfxhttp the file and its directory, chmod 640 the file, chmod 750 the directory"
+    } else {
+        "run this as root, or as the broker's user (pfxhttp)"
+    })
 }
 
 /// The text of the file at `path`, and a warning if any user may read or write it.
