@@ -112,7 +112,7 @@ impl Health {
             if is_provider {
                 info!(name, lasted_s, failures, "identity provider answers again");
             } else {
-                info!(name, target, lasted_s, failures, "target answers again");
+                info!(name, target, lasted_s, failures, "API answers again");
             }
         }
     }

@@ -57,8 +57,8 @@ impl LookupEntry {
             ),
         };
         if may_stand_in && let Some(answer) = self.cache.stand_in(key) {
-            explain::note(|| format!("cache: an answer from before stands in for a failure ({failure})"));
-            debug!(name = self.settings.name, "an answer from before stands in");
+            explain::note(|| format!("cache: a cached answer replaces the failure ({failure})"));
+            debug!(name = self.settings.name, "a cached answer replaces a failure");
             return answer;
         }
         match &self.settings.kind {
@@ -76,8 +76,8 @@ impl LookupEntry {
         context: &RequestContext,
     ) -> Option<Answer> {
         let answer = self.cache.stand_in(key)?;
-        explain::note(|| "cache: an answer from before stands in at once: no target is up".to_owned());
-        debug!(name = self.settings.name, "an answer from before stands in");
+        explain::note(|| "cache: a cached answer is given at once, because no target is up".to_owned());
+        debug!(name = self.settings.name, "a cached answer replaces a failure");
         if self.backend.is_due() {
             self.in_background(&self.trying, lookup, key, context);
         }

@@ -34,14 +34,14 @@ fn an_outage_and_its_end_are_logged_once() {
     api.answer_with(|_| Reply::with_header("Auth-User", "u", r#"{"value": "v"}"#));
     assert_eq!(peer.look_up("m", "k"), "OK v");
     assert!(
-        setup.broker.logged(&["target answers again", "name=\"m\"", "failures=50"]),
+        setup.broker.logged(&["API answers again", "name=\"m\"", "failures=50"]),
         "{}",
         setup.broker.log()
     );
     let mut sasl = setup.login(Way::Unix, "users");
     sasl.plain(1, "u@example.com", "secret");
     assert_eq!(sasl.line(), "OK\t1\tuser=u");
-    assert!(setup.broker.logged(&["target answers again", "name=\"users\"", "failures=50"]));
+    assert!(setup.broker.logged(&["API answers again", "name=\"users\"", "failures=50"]));
     let (lookups, logins) = (lines(&setup, "lookup failed"), lines(&setup, "login failed"));
     assert_eq!((lookups.len(), logins.len()), (1, 1), "{lookups:#?} {logins:#?}");
     let target = format!("target=\"{}\"", api.url(""));
