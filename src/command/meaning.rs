@@ -20,14 +20,13 @@ fn map(reply: &str) -> String {
         "NOTFOUND" => "no such key: Postfix rejects with 550 if the map lists the valid addresses, \
                        else it looks on"
             .to_owned(),
-        "TEMP" => {
-            "a temporary failure: Postfix says 451 or keeps the mail in its queue, and tries again".to_owned()
-        }
+        "TEMP" => "a temporary failure: Postfix replies 451 or keeps the mail in its queue, and tries again"
+            .to_owned(),
         "PERM" => format!(
-            "an error that an administrator must correct ({rest}): Postfix says 451 or keeps the mail in its \
+            "an error that an administrator must correct ({rest}): Postfix replies 451 or keeps the mail in its \
              queue, and tries again"
         ),
-        _ => "no reply: Postfix says 451 or keeps the mail in its queue, and tries again".to_owned(),
+        _ => "no reply: Postfix replies 451 or keeps the mail in its queue, and tries again".to_owned(),
     }
 }
 
@@ -40,7 +39,7 @@ fn policy(action: &str) -> String {
         "REJECT" => "rejected with 554 5.7.1",
         "DEFER" => "put off with 450 4.7.1: the client tries again",
         "DEFER_IF_PERMIT" => "put off with 450 4.7.1, unless a later restriction rejects",
-        "DEFER_IF_REJECT" => "if a later restriction rejects, Postfix says 450 4.7.1 instead",
+        "DEFER_IF_REJECT" => "if a later restriction rejects, Postfix replies 450 4.7.1 instead",
         "DISCARD" => "accepted with 250, and deleted without a notice",
         "HOLD" => "accepted, if no restriction rejects, into the hold queue",
         "FILTER" => "accepted, if no restriction rejects, and sent through the named filter",
@@ -57,7 +56,7 @@ fn policy(action: &str) -> String {
         code if is_smtp_code(code) => return format!("rejected with {code}"),
         _ => {
             return format!(
-                "the restriction or restriction class {verb:?} of main.cf; if there is none, Postfix says 451 4.3.5"
+                "the restriction or restriction class {verb:?} of main.cf; if there is none, Postfix replies 451 4.3.5"
             );
         }
     };
@@ -70,7 +69,10 @@ fn login(line: &str) -> String {
     match fields[0] {
         "OK" => format!("235: logged in as {:?}", field("user=")),
         "FAIL" if fields.contains(&"temp") => {
-            format!("a temporary failure ({}) for Dovecot's own clients; Postfix says 535", field("reason="))
+            format!(
+                "a temporary failure ({}) for Dovecot's own clients; Postfix replies 535",
+                field("reason=")
+            )
         }
         "FAIL" => format!("535: denied ({})", field("reason=")),
         _ => "454: no decision; the client may try again".to_owned(),
@@ -86,9 +88,9 @@ mod tests {
         for (protocol, reply, due) in [
             (Protocol::Socketmap, "7:OK a, b,", "found, with the value \"a, b\""),
             (Protocol::Socketmap, "9:NOTFOUND ,", "rejects with 550 if"),
-            (Protocol::Socketmap, "29:TEMP Temporary server problem,", "says 451"),
-            (Protocol::Socketmap, "16:PERM unknown map,", "must correct (unknown map): Postfix says 451"),
-            (Protocol::Socketmap, "", "no reply: Postfix says 451"),
+            (Protocol::Socketmap, "29:TEMP Temporary server problem,", "replies 451"),
+            (Protocol::Socketmap, "16:PERM unknown map,", "must correct (unknown map): Postfix replies 451"),
+            (Protocol::Socketmap, "", "no reply: Postfix replies 451"),
             (Protocol::Policy, "action=DUNNO\n\n", "next restriction"),
             (Protocol::Policy, "action=reject no way\n\n", "rejected with 554 5.7.1 (\"no way\")"),
             (Protocol::Policy, "action=DEFER x\n\n", "450 4.7.1"),

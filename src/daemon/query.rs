@@ -193,7 +193,14 @@ async fn answer(broker: &Broker, question: &Question) -> Answer {
     let context =
         RequestContext { at: Instant::now(), id, session: None, listener: ListenerContext::default() };
     let answer = broker.ask(question, &context).await;
-    explain::note(|| format!("answer: {}", in_words(&answer)));
+    let is_explained = explain::has("failed: ");
+    explain::note(|| match &answer {
+        Answer::Failed { failure, on_failure } => {
+            let why = if is_explained { String::new() } else { format!(" ({failure})") };
+            format!("answer: none{why}{}", instead(question.protocol(), on_failure.as_ref()))
+        }
+        answer => format!("answer: {}", in_words(answer)),
+    });
     answer
 }
 
@@ -204,16 +211,20 @@ pub(super) fn in_words(answer: &Answer) -> String {
         Answer::Action(action) => format!("the action {}", action.as_str()),
         Answer::Accepted { user } => format!("accepted, as {user}"),
         Answer::Denied { reason, .. } => format!("denied: {reason}"),
-        Answer::Failed { failure, on_failure } => {
-            let then = on_failure.as_ref().map(|then| match then {
-                OnFailure::Action(action) => action.as_str(),
-                OnFailure::Disconnect => "disconnect",
-                OnFailure::Auto => "auto",
-                OnFailure::Fail => "fail",
-                OnFailure::Temp => "temp",
-            });
-            let then = then.map(|then| format!("; on_failure: {then}")).unwrap_or_default();
-            format!("none ({failure}){then}")
+        Answer::Failed { failure, .. } => format!("none ({failure})"),
+    }
+}
+
+/// What the entry says for a failure, for `query --trace`.
+fn instead(protocol: Protocol, on_failure: Option<&OnFailure>) -> String {
+    match on_failure {
+        None => String::new(),
+        Some(OnFailure::Action(action)) => format!("; on_failure: {}", action.as_str()),
+        Some(OnFailure::Disconnect | OnFailure::Auto) if protocol == Protocol::Sasl => {
+            "; the connection is closed (Postfix: 454)".to_owned()
         }
+        Some(OnFailure::Disconnect | OnFailure::Auto) => "; the connection is closed".to_owned(),
+        Some(OnFailure::Fail) => "; on_failure: fail".to_owned(),
+        Some(OnFailure::Temp) => "; on_failure: temp".to_owned(),
     }
 }

@@ -135,7 +135,10 @@ impl<'c> Daemon<'c> {
                     }
                 }
                 Err(why) => AdminReply::Refused {
-                    why: format!("not reloaded; the running configuration stays\n{}", why.join("\n")),
+                    why: format!(
+                        "not reloaded; the running configuration stays\n{}\nrun \"pfxhttp-broker check\" as the broker's user for hints",
+                        why.join("\n")
+                    ),
                 },
             },
             AdminRequest::Stored(request) => stored::answer(&self.broker, &request),

@@ -46,6 +46,13 @@ pub(crate) fn is_wanted() -> bool {
     NOTES.try_with(|_| ()).is_ok()
 }
 
+/// Whether there is a note that begins so.
+pub(crate) fn has(beginning: &str) -> bool {
+    NOTES
+        .try_with(|notes| notes.borrow().lines.iter().any(|line| line.starts_with(beginning)))
+        .unwrap_or(false)
+}
+
 /// Redacts these secrets in all later notes.
 pub(crate) fn redact(secrets: impl FnOnce() -> Redactor) {
     let _ = NOTES.try_with(|notes| notes.borrow_mut().redactor.extend(secrets()));
