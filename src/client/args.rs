@@ -43,7 +43,7 @@ Commands:
 
 Options:
   --socket PATH        the broker's socket [default: /run/pfxhttp/broker.sock]
-  --timeout SECONDS    how long a lookup waits for a broker that is away, 1 to 90
+  --timeout SECONDS    how long a lookup waits for a broker that cannot be reached, 1 to 90
                        [default: 10; for logins 7, and 8 at the most]
   --on-failure ACTION  a policy's answer while no broker has told the entry's own, or
                        \"disconnect\" [default: DEFER Temporary server problem]
