@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use rustls::version::TLS12;
 
 use crate::support::backend::{Backend, Reply};
@@ -90,6 +91,49 @@ fn a_storm_by_many_at_once_multiplies_the_requests_by_less_than_the_budget() {
         println!("{fault:?}: {asked} lookups, {seen} requests, at most {most:.0}");
         assert!((asked + asked / 10..=most as usize).contains(&seen), "{fault:?}: {asked}, {seen}, {most}");
     }
+}
+
+/// With the budget by default. A target that fails for every other request, at random, is out from time to time.
+#[test]
+fn if_half_of_the_answers_are_errors_a_lookup_fails_only_if_the_budget_is_used_up() {
+    const CLIENTS: usize = 4;
+    const EACH: usize = 250;
+    let (a, b, port, nth) = (api("a"), api("b"), Port::reserve(), AtomicUsize::new(0));
+    a.answer_with(move |request| {
+        // Half of the numbers, in no order: five in a row come, too.
+        let digest = digest(&SHA256, &nth.fetch_add(1, Ordering::SeqCst).to_be_bytes());
+        if digest.as_ref()[0].is_multiple_of(2) { says("a")(request) } else { Reply::status(503) }
+    });
+    let setup =
+        Setup::start(|config| entries(config, &[a.url(""), b.url("")], &[]).prometheus(port.number(), &[]));
+    let failed = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for client in 0..CLIENTS {
+            let (mut peer, failed) = (setup.map(), &failed);
+            scope.spawn(move || {
+                for number in 0..EACH {
+                    match &*peer.look_up("m", &format!("k{client}x{number}")) {
+                        "OK a" | "OK b" => {}
+                        TEMP => drop(failed.fetch_add(1, Ordering::SeqCst)),
+                        reply => panic!("{reply}"),
+                    }
+                    pause(Duration::from_millis(10));
+                }
+            });
+        }
+    });
+    let scrape = Scrape::of(port.address());
+    let moves =
+        |result| scrape.sum("pfxhttp_target_moves_total", &[("name", "m"), ("result", result)]) as usize;
+    let (failed, asked) = (failed.into_inner(), CLIENTS * EACH);
+    let [retried, denied] = ["retried", "denied"].map(moves);
+    println!(
+        "{failed} of {asked} lookups failed; {:?} requests, {retried} of them retries",
+        [a.count(), b.count()]
+    );
+    assert_eq!(failed, denied);
+    assert_eq!(a.count() + b.count(), asked + retried);
+    assert!(said(&setup, "target out") > 0);
 }
 
 /// A map's, a policy's or a login's time with all faults that take time; and the pause after a 429.

@@ -174,7 +174,11 @@ fn targets_that_come_go_and_change_places_under_load_lose_nothing() {
     let log = broker.log();
     assert_eq!(log.matches("target out").count(), ENTRIES.len(), "{log}");
     assert_eq!(log.matches("target back").count(), 0);
-    // The counters go on.
+    assert_counters_go_on(&broker, &port, asked);
+}
+
+/// The counters of the entries are those of all generations.
+fn assert_counters_go_on(broker: &Broker, port: &Port, asked: [usize; 3]) {
     let (seen, scrape) = (status(broker.config()), Scrape::of(port.address()));
     for ((kind, name), asked) in ENTRIES.into_iter().zip(asked) {
         assert_eq!(entry(&seen, kind, name)["requests"], asked, "{kind}");
