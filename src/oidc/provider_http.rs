@@ -183,7 +183,7 @@ impl ProviderHttp {
     pub(super) fn explain(&self) {
         explain::note(|| {
             let trouble = self.last_error().unwrap_or_else(|| "no complete answer in time".to_owned());
-            format!("provider: {}: {trouble}", self.name)
+            format!("provider: {}: {trouble}", self.origin)
         });
     }
 

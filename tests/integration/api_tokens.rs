@@ -253,7 +253,7 @@ fn a_provider_in_trouble_is_a_failure() {
         log.lines()
             .any(|line| line.contains("trouble with an identity provider") && line.contains(&provider))
     );
-    assert!(of("target answers again", "m").is_empty(), "{log}");
+    assert!(of("API answers again", "m").is_empty(), "{log}");
 }
 
 #[test]
