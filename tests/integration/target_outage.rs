@@ -356,7 +356,8 @@ fn one_target_that_hangs_costs_no_time_if_the_answer_is_cached() {
     }
     times.sort_unstable();
     assert!(times[times.len() / 2] < Duration::from_millis(10), "{:?}", times[times.len() / 2]);
-    assert!(times[times.len() - 1] < Duration::from_millis(300), "none waits: {:?}", times.last());
+    // One that waits takes 800 ms.
+    assert!(times[times.len() - 1] < Duration::from_millis(700), "none waits: {:?}", times.last());
     // A trial takes 800 ms, and the next one follows after about 300 ms; for each of two entries.
     assert!(
         (2..=10).contains(&(a.count() - asked)),
