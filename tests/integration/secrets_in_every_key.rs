@@ -177,7 +177,9 @@ fn a_running_broker_shows_no_secret() {
     administer(&config, &mut said, &password);
     said.add("/metrics", scrape(&planted));
     reload_broken(&planted, &running, &config);
-    let (client, _stream) = Client::asking(&planted.path("broker.sock"), &["socketmap"]);
+    // A client that hands its connection over ends at once.
+    let arguments = ["--no-hand-over", "socketmap"];
+    let (client, _stream) = Client::asking(&planted.path("broker.sock"), &arguments);
     for process in [running.pid().as_raw_nonzero().get(), i32::try_from(client.pid()).expect("a number")] {
         proc(process).into_iter().for_each(|(place, text)| said.add(&place, text));
     }
