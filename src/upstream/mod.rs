@@ -164,9 +164,10 @@ impl Upstream {
         self.targets.iter().map(move |target| (&*target.origin, is_up(target)))
     }
 
-    /// Whether targets may be left alone. Without another one and without a breaker, one is asked all the same.
+    /// Whether targets may be out. One alone never is, without a breaker and health checks.
     pub(crate) fn may_be_out(&self) -> bool {
-        self.targets.len() > 1 || self.targets[0].breaker.is_on()
+        let first = &self.targets[0];
+        self.targets.len() > 1 || first.breaker.is_on() || first.check.is_some()
     }
 
     /// Sends `request`, which has the headers of the first target, to the targets in their order, until one

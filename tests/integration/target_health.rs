@@ -12,7 +12,9 @@ use crate::support::certificates::{Authority, Flaw, Identity};
 use crate::support::check::online;
 use crate::support::command_line::{run, text};
 use crate::support::config::{Config, Kind};
+use crate::support::metrics::Scrape;
 use crate::support::peer::Peer;
+use crate::support::port::Port;
 use crate::support::setup::Setup;
 use crate::support::site::open_directory;
 use crate::support::tinyproxy::Tinyproxy;
@@ -60,13 +62,15 @@ fn wait_for_checks(api: &Backend, more: usize) {
     assert!(wait_until(PATIENCE, || checks(api) >= due), "{} of {due} checks", checks(api));
 }
 
-/// A map of these two targets.
-fn two(a: &Backend, b: &Backend, more: &[&str]) -> Setup {
+/// Adds a map of these two targets.
+fn map_of_two(config: Config, a: &Backend, b: &Backend, more: &[&str]) -> Config {
     let targets = targets(&[a.url("/map"), b.url("/map")]);
-    Setup::start(|config| {
-        let lines = [&targets, r#"payload: '{"key": "{{ .Key }}"}'"#, "value_field: value"];
-        config.map_of("m", &[&lines, more].concat())
-    })
+    let lines = [&targets, r#"payload: '{"key": "{{ .Key }}"}'"#, "value_field: value"];
+    config.map_of("m", &[&lines, more].concat())
+}
+
+fn two(a: &Backend, b: &Backend, more: &[&str]) -> Setup {
+    Setup::start(|config| map_of_two(config, a, b, more))
 }
 
 fn look_up(setup: &Setup, key: &str) -> String {
@@ -80,9 +84,13 @@ fn said(setup: &Setup, message: &str) -> usize {
 
 #[test]
 fn checks_that_fail_take_a_target_out_and_good_ones_bring_it_back() {
-    let (mut a, b) = (api("a"), api("b"));
-    let setup = two(&a, &b, &[HEALTH]);
+    let (mut a, b, port) = (api("a"), api("b"), Port::reserve());
+    let setup = Setup::start(|config| map_of_two(config.prometheus(port.number(), &[]), &a, &b, &[HEALTH]));
     let url = a.url("");
+    let counted = |name: &str, labels: &[(&str, &str)]| {
+        let labels = [&[("name", "m"), ("target", url.as_str())], labels].concat();
+        Scrape::of(port.address()).sum(name, &labels)
+    };
     let is_out = || entry(&status(setup.broker.config()), "map", "m")["targets"][&url] == "out";
     let long = "x".repeat(2 * 1024 * 1024);
     let faults = [
@@ -108,6 +116,8 @@ fn checks_that_fail_take_a_target_out_and_good_ones_bring_it_back() {
             "class=\"health\"",
             &reason
         ]));
+        assert_eq!(counted("pfxhttp_target_up", &[]), 0.0);
+        assert_eq!(counted("pfxhttp_target_outages_total", &[("class", "health")]), (times + 1) as f64);
         let before = requests(&a);
         (0..9).for_each(|key| assert_eq!(look_up(&setup, &key.to_string()), "OK b"));
         assert_eq!(requests(&a), before, "no lookup finds it out");
@@ -118,6 +128,7 @@ fn checks_that_fail_take_a_target_out_and_good_ones_bring_it_back() {
         assert_eq!(look_up(&setup, "k"), "OK a");
         assert_eq!((said(&setup, "target out"), said(&setup, "target back")), (times + 1, times + 1));
     }
+    assert_eq!(counted("pfxhttp_target_requests_total", &[]), requests(&a) as f64, "without the checks");
     a.down();
     assert!(wait_until(PATIENCE, is_out));
     let seen = status(setup.broker.config());
