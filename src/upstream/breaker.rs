@@ -54,6 +54,8 @@ pub(super) enum Standing {
     Up,
     /// Its pause is over: one request may try it.
     Due,
+    /// A request tries it at the moment.
+    Tried,
     Out,
 }
 
@@ -103,8 +105,9 @@ impl Breaker {
         course.paused = course.paused.filter(|until| *until > now);
         match &course.out {
             _ if course.paused.is_some() => Standing::Out,
-            Some(out) if out.until <= now && !out.is_tried => Standing::Due,
-            Some(_) => Standing::Out,
+            Some(out) if out.until > now => Standing::Out,
+            Some(out) if out.is_tried => Standing::Tried,
+            Some(_) => Standing::Due,
             None => {
                 self.state.is_out.store(false, Ordering::Relaxed);
                 Standing::Up
@@ -245,7 +248,7 @@ mod tests {
             // Without a result, another request tries it.
             drop(breaker.begin_trial(now, false).expect("a trial"));
             let trial = breaker.begin_trial(now, false).expect("a trial");
-            assert_eq!(breaker.standing(now), Standing::Out, "one at a time");
+            assert_eq!(breaker.standing(now), Standing::Tried, "one at a time");
             assert!(breaker.begin_trial(now, false).is_none());
             assert_eq!(breaker.failed(now, true, Some(&trial)), Change::None);
             drop(trial);

@@ -78,7 +78,7 @@ impl Upstream {
         for (index, target) in self.untried(tried) {
             let trial = match target.standing(now) {
                 Standing::Up => None,
-                Standing::Out => continue,
+                Standing::Out | Standing::Tried => continue,
                 Standing::Due => match self.try_out(target, now) {
                     None => continue,
                     trial => trial,
@@ -138,9 +138,11 @@ impl Upstream {
     /// The deadline of a try.
     pub(super) fn share(&self, tried: Tried, is_last_resort: bool, deadline: Deadline) -> Deadline {
         let now = Instant::now();
-        let is_up = |(_, target): (usize, &Target)| target.standing(now) == Standing::Up;
+        // One that is tried at the moment may be up.
+        let may_be_up =
+            |(_, target): (usize, &Target)| matches!(target.standing(now), Standing::Up | Standing::Tried);
         match self.kind {
-            Component::Map if self.untried(tried).any(|other| is_last_resort || is_up(other)) => {
+            Component::Map if self.untried(tried).any(|other| is_last_resort || may_be_up(other)) => {
                 Deadline::from(now, deadline.remaining() / 2)
             }
             _ => deadline,

@@ -213,6 +213,29 @@ fn if_the_last_target_that_is_up_fails_the_others_share_the_time() {
     assert_eq!(said(&setup, "no target is up"), 0);
 }
 
+/// The first target is back, and another lookup is about to find that out; the second one hangs.
+#[test]
+fn while_a_target_is_tried_a_lookup_leaves_time_for_it() {
+    let (mut a, b) = (api("a"), api("b"));
+    let lines = ["timeout: 1s", "breaker: {pause: 100ms, max_pause: 100ms}"];
+    let setup = start(&[a.url(""), b.url("")], &lines);
+    a.down();
+    assert_eq!(look_up(&setup, 0), "OK b");
+    a.up();
+    a.answer_with(|request| Reply::Hold(Box::new(says("a")(request))));
+    b.answer_with(|_| Reply::stall());
+    pause(Duration::from_millis(150));
+    std::thread::scope(|scope| {
+        scope.spawn(|| assert_eq!(look_up(&setup, 1), "OK a"));
+        assert!(a.wait_for(1, PATIENCE));
+        scope.spawn(|| assert_eq!(look_up(&setup, 2), "OK a"));
+        assert!(b.wait_for(2, PATIENCE));
+        a.answer_with(says("a"));
+        a.release();
+    });
+    assert_eq!([a.count(), b.count()], [2, 2]);
+}
+
 /// Requests that are in progress when their target dies.
 #[test]
 fn what_is_in_progress_when_a_target_dies_moves_on_for_maps_alone() {

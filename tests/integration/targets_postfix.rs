@@ -14,7 +14,8 @@ use crate::support::smtp::Smtp;
 use crate::support::{PATIENCE, alone, pause, wait_until};
 use crate::targets::targets;
 
-const SESSIONS: usize = 4;
+/// As many as a breaker's failures in a row: a target that hangs costs each session one wait.
+const SESSIONS: usize = 5;
 /// RCPT in each stage; more than 500 in all.
 const EACH: usize = 84;
 /// The time between two RCPT of a session.
@@ -57,7 +58,8 @@ struct Mail {
 }
 
 impl Mail {
-    fn start() -> Self {
+    fn start(timeout: &str) -> Self {
+        let timeout = format!("timeout: {timeout}");
         let apis = [(); 3].map(|()| Backend::start(api));
         let metrics = Port::reserve();
         let setup = Setup::start(|config| {
@@ -65,7 +67,7 @@ impl Mail {
                 &*targets(&apis.each_ref().map(|api| api.url("/map"))),
                 r#"payload: '{"key": "{{ .Key }}"}'"#,
                 "value_field: value",
-                "timeout: 2s",
+                &timeout,
                 "retry: {others: 2}",
                 "breaker: {max_pause: 1s}",
             ];
@@ -131,7 +133,7 @@ impl Mail {
 #[test]
 fn as_long_as_one_of_three_targets_works_each_rcpt_is_accepted() {
     let _alone = alone();
-    let mut mail = Mail::start();
+    let mut mail = Mail::start("4s");
     let (mark, began, port) = (mail.postfix.mark(), Instant::now(), mail.port);
     let (is_over, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
     let session = |nth: usize| {
@@ -179,7 +181,7 @@ fn as_long_as_one_of_three_targets_works_each_rcpt_is_accepted() {
 
 #[test]
 fn if_all_targets_are_away_mail_waits_and_goes_on_within_a_pause() {
-    let mut mail = Mail::start();
+    let mut mail = Mail::start("2s");
     let mut smtp = Smtp::begin(mail.port);
     let mut number = 0;
     let mut rcpt = || {
