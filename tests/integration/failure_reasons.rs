@@ -6,16 +6,17 @@ use std::sync::Arc;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ALL_VERSIONS, ServerConfig};
 
-use crate::support::PATIENCE;
 use crate::support::backend::{Backend, Reply};
 use crate::support::blackhole::Blackhole;
 use crate::support::broker::command;
 use crate::support::certificates::{Authority, Flaw, Identity};
 use crate::support::config::{Config, trust};
+use crate::support::peer::netstring;
 use crate::support::port::Port;
 use crate::support::sasl::Heard;
 use crate::support::setup::Setup;
 use crate::support::site::{Way, open_directory};
+use crate::support::{PATIENCE, wait_until};
 
 const TEMP: &str = "TEMP Temporary server problem";
 const VALUE: &str = r#"{"value": "v"}"#;
@@ -161,6 +162,20 @@ fn a_connection_that_does_not_come_about_in_time() {
     let hole = Blackhole::open();
     let setup = Setup::start(|config| config.map("m", &hole.url("/"), &["timeout: 600ms"]));
     assert_reported(&setup, "timeout", "no connection within ");
+}
+
+#[test]
+fn no_free_connection_in_time() {
+    let api = Backend::start(|_| Reply::stall());
+    let setup = Setup::start(|config| {
+        let config = config.server("http_client: {max_connections_per_host: 1}");
+        config.map("slow", &api.url("/"), &["timeout: 60s"]).map("m", &api.url("/"), &["timeout: 600ms"])
+    });
+    let mut holding = setup.map();
+    holding.send(netstring("slow k"));
+    assert!(wait_until(PATIENCE, || api.count() == 1), "it holds the only connection");
+    assert_reported(&setup, "timeout", "no free connection (max_connections_per_host) within ");
+    assert_eq!(api.count(), 1);
 }
 
 #[test]
