@@ -12,7 +12,7 @@
 //! | [`settings`] | the configuration: every room's settings from one document | export, server, broker, login, lookup, http, observe, document |
 //! | [`export`] | metrics and spans for Prometheus and an OTLP collector; the status page | http, observe, document, model |
 //! | [`server`] | sockets, connections, sessions, threads | broker, lookup, backend, http, observe, document, wire, model |
-//! | [`broker`] | the one way in: which entry a request is for; the generations of a reload | login, lookup, oidc, http, observe, document, wire, model |
+//! | [`broker`] | the one way in: which entry a request is for; the generations of a reload | login, lookup, backend, oidc, http, observe, document, wire, model |
 //! | [`login`] | a login: request, answer, delay of denials | lookup, backend, upstream, oidc, http, observe, document, model |
 //! | [`lookup`] | a lookup: template, cache, request, answer | backend, upstream, oidc, http, observe, document, model |
 //! | [`backend`] | one API as an entry sees it: its token, its workers, its health | upstream, oidc, http, observe, model |

@@ -87,6 +87,11 @@ impl Backend {
         self.upstream.is_due()
     }
 
+    /// Tries targets that are out, and that no request needs.
+    pub(crate) fn try_unneeded(&self) {
+        self.upstream.try_unneeded();
+    }
+
     /// The headers of every request.
     pub(crate) fn headers(&self) -> &Headers {
         self.upstream.headers()

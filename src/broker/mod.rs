@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
+use crate::backend::Backend;
 use crate::http::{Http, HttpSettings};
 use crate::login::{LoginEntry, LoginSettings, Penalties};
 use crate::lookup::cache::Cache;
@@ -172,9 +173,7 @@ impl Broker {
                 let old = before.and_then(|before| before.get(&settings.name)).map(|old| &old.entry);
                 let before = old.map(|old| &**old);
                 let entry = match old.filter(|old| settings.keeps_answers_of(&old.settings)) {
-                    Some(old) if keeps_http && old.settings.connection == settings.connection => {
-                        Arc::clone(old)
-                    }
+                    Some(old) if keeps_http && old.settings == *settings => Arc::clone(old),
                     old => {
                         let new = || cache.entry_cache(settings, metrics);
                         let cache = old.map_or_else(new, |old| old.cache.clone());
@@ -212,9 +211,17 @@ impl Broker {
     /// Begins the health checks of all entries, unless they run: those of the generation before go on here. Needs
     /// the runtime.
     pub(crate) fn begin_checks(&self) {
-        let lookups = self.maps.values().chain(self.policies.values());
-        lookups.for_each(|counted| counted.entry.backend.begin_checks());
-        self.logins.values().for_each(|counted| counted.entry.backend.begin_checks());
+        self.backends().for_each(Backend::begin_checks);
+    }
+
+    /// Tries the targets that are out, and that no request needs. Needs the runtime.
+    pub(crate) fn try_unneeded_targets(&self) {
+        self.backends().for_each(Backend::try_unneeded);
+    }
+
+    fn backends(&self) -> impl Iterator<Item = &Backend> {
+        let lookups = self.maps.values().chain(self.policies.values()).map(|counted| &counted.entry.backend);
+        lookups.chain(self.logins.values().map(|counted| &counted.entry.backend))
     }
 
     pub(crate) fn metrics(&self) -> &Arc<Metrics> {

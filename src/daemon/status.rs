@@ -56,7 +56,7 @@ impl Reporter {
         self.configured.store(Arc::new(Configured { generation, reloaded, listeners }));
     }
 
-    /// Takes a sample each five seconds. Never returns.
+    /// Takes a sample each five seconds, and lets the broker try targets that no request needs. Never returns.
     pub(super) async fn sample(self: Arc<Self>) {
         let mut interval = tokio::time::interval(history::INTERVAL);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -66,6 +66,7 @@ impl Reporter {
             interval.tick().await;
             let broker = self.current.current();
             self.history.sample(broker.metrics(), &broker.load());
+            broker.try_unneeded_targets();
         }
     }
 

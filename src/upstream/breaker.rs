@@ -46,6 +46,8 @@ struct Out {
     is_tried: bool,
     /// Whether a connection without a request has succeeded.
     is_reached: bool,
+    /// Whether the last failure was that of a connection.
+    is_unreachable: bool,
 }
 
 /// Whether a target may be asked.
@@ -133,6 +135,26 @@ impl Breaker {
         }
     }
 
+    /// Notes whether the last failure was that there was no connection.
+    pub(super) fn set_unreachable(&self, is_unreachable: bool) {
+        if let Some(out) = &mut self.state.course().out {
+            out.is_unreachable = is_unreachable;
+        }
+    }
+
+    /// Begins the trial of a target to which there was no connection, and which no request has tried for longer
+    /// than the longest pause: none needs it.
+    pub(super) fn begin_unneeded(&self, now: Instant) -> Option<Trial> {
+        let max_pause = self.settings.filter(|_| !self.is_up())?.max_pause;
+        let mut course = self.state.course();
+        let out = course.out.as_mut().filter(|out| out.is_unreachable && !out.is_tried)?;
+        if now < out.until + max_pause {
+            return None;
+        }
+        out.is_tried = true;
+        Some(Trial(Arc::clone(&self.state)))
+    }
+
     /// Notes an answer. Returns for how long the target was out, if it was.
     pub(super) fn answered(&self) -> Option<Duration> {
         if self.is_clean() {
@@ -166,7 +188,8 @@ impl Breaker {
             None if is_too_much => {
                 let pause = settings.pause;
                 let until = now + varied_within(pause, settings.max_pause);
-                course.out = Some(Out { since: now, until, pause, is_tried: false, is_reached: false });
+                let (is_tried, is_reached, is_unreachable) = (false, false, false);
+                course.out = Some(Out { since: now, until, pause, is_tried, is_reached, is_unreachable });
                 self.state.is_out.store(true, Ordering::Relaxed);
                 Change::Out
             }
@@ -272,6 +295,23 @@ mod tests {
             assert_eq!(breaker.standing(now + most * 79 / 100), Standing::Out);
             assert_eq!(breaker.standing(now + most), Standing::Due);
         }
+    }
+
+    #[test]
+    fn what_no_request_needs_is_tried_after_the_longest_pause_if_there_was_no_connection() {
+        let (breaker, now) = (breaker(), Instant::now());
+        let late = now + SETTINGS.pause * 121 / 100 + SETTINGS.max_pause;
+        assert!(breaker.begin_unneeded(late).is_none(), "it is up");
+        breaker.failed(now, true, None);
+        assert!(breaker.begin_unneeded(late).is_none(), "it hangs, or its answers are errors");
+        breaker.set_unreachable(true);
+        assert!(breaker.begin_unneeded(now + SETTINGS.max_pause).is_none(), "a request may come");
+        let trial = breaker.begin_unneeded(late).expect("a trial");
+        assert!(breaker.begin_unneeded(late).is_none(), "one at a time");
+        breaker.failed(late, false, Some(&trial));
+        drop(trial);
+        assert!(breaker.begin_unneeded(late + SETTINGS.max_pause).is_none(), "the pause is longer");
+        assert!(breaker.begin_unneeded(late + 3 * SETTINGS.max_pause).is_some());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tracing::warn;
 
-use super::breaker::{Standing, Trial};
+use super::breaker::{Breaker, Standing, Trial};
 use super::settings::Balance;
 use super::{Target, Upstream};
 use crate::model::Deadline;
@@ -124,14 +124,7 @@ impl Upstream {
         if target.check.is_some() {
             return None;
         }
-        let trial = target.breaker.begin_trial(now, false)?;
-        let (host, breaker) = (Arc::clone(&target.host), target.breaker.clone());
-        tokio::spawn(async move {
-            match host.reach(Deadline::after(REACH)).await {
-                Ok(_) => breaker.reached(),
-                Err(_) => drop(breaker.failed(Instant::now(), false, Some(&trial))),
-            }
-        });
+        target.reach(target.breaker.begin_trial(now, false)?, Breaker::reached);
         None
     }
 
@@ -147,5 +140,18 @@ impl Upstream {
             }
             _ => deadline,
         }
+    }
+}
+
+impl Target {
+    /// Tries it in the background by a connection without a request; `is_there` follows one that comes about.
+    pub(super) fn reach(&self, trial: Trial, is_there: impl FnOnce(&Breaker) + Send + 'static) {
+        let (host, breaker) = (Arc::clone(&self.host), self.breaker.clone());
+        tokio::spawn(async move {
+            match host.reach(Deadline::after(REACH)).await {
+                Ok(_) => is_there(&breaker),
+                Err(_) => drop(breaker.failed(Instant::now(), false, Some(&trial))),
+            }
+        });
     }
 }

@@ -23,7 +23,7 @@ impl Upstream {
                     up[count] = index;
                     count += 1;
                 }
-                Standing::Out => {}
+                Standing::Out | Standing::Tried => {}
                 Standing::Due => {
                     if let trial @ Some(_) = self.try_out(target, now) {
                         return Some(Choice { index, target, trial, is_last_resort: false });

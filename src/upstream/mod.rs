@@ -8,6 +8,7 @@
 //! | `breaker` | whether a target may be asked |
 //! | `health` | the same by checks besides the requests |
 //! | `budget` | how many requests may be sent to a second target after a first one has seen them |
+//! | `unneeded` | how a target that no request needs comes back |
 //!
 //! All tries of a request share one deadline. A map's try gets half of the remaining time as long as another
 //! target is up. A login makes at most two connections that do not come about in time (2 s each), which
@@ -23,6 +24,7 @@ mod health;
 mod least;
 mod rule;
 pub(crate) mod settings;
+mod unneeded;
 
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
@@ -287,8 +289,8 @@ impl Upstream {
             Says::Pause(pause) => target.breaker.pause(Instant::now() + pause),
             Says::Fails => {
                 let now = Instant::now();
-                let is_closed = outcome.as_ref().is_err_and(|no_reply| no_reply.stage == Stage::Closed);
-                let at_once = is_closed && self.has_other_up(target, now);
+                let stage = outcome.as_ref().err().map(|no_reply| no_reply.stage);
+                let at_once = stage == Some(Stage::Closed) && self.has_other_up(target, now);
                 if target.breaker.failed(now, at_once, trial) == Change::Out {
                     let class = match outcome {
                         Ok(_) => "status",
@@ -297,6 +299,7 @@ impl Upstream {
                     target.counters.out(class);
                     warn!(name, target = origin, class, "target out");
                 }
+                target.breaker.set_unreachable(matches!(stage, Some(Stage::Closed | Stage::Unconnected)));
             }
         }
     }

@@ -131,6 +131,12 @@ impl UpstreamSettings {
         });
     }
 
+    /// Whether these are targets of the same API: at least one of them is in `other`.
+    #[must_use]
+    pub fn is_api_of(&self, other: &Self) -> bool {
+        self.urls().any(|url| other.urls().any(|known| known == url))
+    }
+
     /// The origins of all targets, for the log.
     #[must_use]
     pub fn origins(&self) -> String {

@@ -122,10 +122,19 @@ impl LookupSettings {
         [&[self.status_code], not_found].concat()
     }
 
-    /// Whether cached answers of `other` hold with these settings: they are the same but for `tls` and `proxy`.
+    /// Whether cached answers of `other` hold with these settings: they differ at most in how the API is reached,
+    /// and in how long that may take. The API is the same one if it has a target in both.
     #[must_use]
     pub fn keeps_answers_of(&self, other: &Self) -> bool {
-        *self == Self { connection: self.connection.clone(), ..other.clone() }
+        let same = Self {
+            upstream: self.upstream.clone(),
+            connection: self.connection.clone(),
+            timeout: self.timeout,
+            pool: self.pool,
+            log_keys: self.log_keys,
+            ..other.clone()
+        };
+        self.upstream.is_api_of(&other.upstream) && *self == same
     }
 
     /// What kind of entry this is.
