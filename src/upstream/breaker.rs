@@ -99,6 +99,11 @@ impl Breaker {
         !self.state.is_out.load(Ordering::Relaxed)
     }
 
+    /// Whether failures have taken it out.
+    pub(super) fn is_tripped(&self) -> bool {
+        !self.is_up() && self.state.course().out.is_some()
+    }
+
     pub(super) fn standing(&self, now: Instant) -> Standing {
         if self.is_up() {
             return Standing::Up;
@@ -253,6 +258,7 @@ mod tests {
         assert_eq!([(); 2].map(|()| breaker.failed(now, false, None)), [Change::None; 2]);
         assert_eq!(breaker.standing(now), Standing::Up);
         assert_eq!(breaker.failed(now, false, None), Change::Out);
+        assert!(breaker.is_tripped());
         assert_eq!(breaker.standing(now), Standing::Out);
         assert!(breaker.answered().is_some(), "an answer that comes later");
         assert_eq!(breaker.standing(now), Standing::Up);
@@ -329,6 +335,7 @@ mod tests {
         assert_eq!(breaker.standing(now), Standing::Up);
         breaker.pause(now + Duration::from_secs(3));
         breaker.pause(now + Duration::from_secs(2));
+        assert!(!breaker.is_tripped());
         assert_eq!(breaker.standing(now + Duration::from_secs(2)), Standing::Out);
         assert_eq!(breaker.standing(now + Duration::from_secs(3)), Standing::Up);
     }

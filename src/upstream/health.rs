@@ -194,7 +194,7 @@ impl Probe {
         }
         match (state.turn(result.is_ok(), &self.settings, now), result) {
             // Otherwise the breaker has said so.
-            (Turn::Out, Err(reason)) if self.breaker.standing(now) == Standing::Up => {
+            (Turn::Out, Err(reason)) if !self.breaker.is_tripped() => {
                 self.counters.out(HEALTH);
                 warn!(name, target, class = HEALTH, reason, "target out");
             }
