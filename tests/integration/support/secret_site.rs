@@ -226,6 +226,8 @@ impl Planted {
         let item = self.plant_encoded("Target.url");
         let several = format!("/map?a={}&b={item}", self.plant_encoded("Map.targets"));
         let several = self.targets(&several);
+        let health = self.plant_encoded("Health.path");
+        let health = format!("health: {{path: \"/health?key={health}\", every: 200ms}}");
         let target = format!("target: \"{}\"", self.api.url("/map"));
         let basic = format!("http_auth_basic: \"joe:{}\"", self.plant("Map.http_auth_basic"));
         let filed =
@@ -238,7 +240,7 @@ impl Planted {
             .map_of("raw", &["method: GET", &raw])
             .map_of("json", &[&target, &json])
             .map_of("form", &[&target, &form])
-            .map_of("several", &["payload: '{\"key\": \"{{ .Key }}\"}'", &several])
+            .map_of("several", &["payload: '{\"key\": \"{{ .Key }}\"}'", &several, &health])
             .map("basic", &url, &[&basic])
             .map("filed", &url, &[&filed])
             .map("variable", &url, &["http_auth_basic: \"joe:of-the-file\""])
