@@ -22,7 +22,7 @@ use crate::support::{PATIENCE, pause, wait_until};
 use crate::targets::{TEMP, accepted, ask_policy, entries, log_in, says, start, targets};
 
 /// Checks that come soon.
-const HEALTH: &str = "health: {path: /health, every: 200ms, timeout: 200ms}";
+const HEALTH: &str = "health: {path: /health, every: 200ms, timeout: 600ms}";
 
 fn is_check(request: &Request) -> bool {
     request.path == "/health"
@@ -264,7 +264,7 @@ fn no_lookup_tries_a_target_whose_checks_fail() {
 #[test]
 fn the_breaker_works_as_long_as_the_checks_are_good() {
     let (a, b) = (api("a"), api("b"));
-    let setup = two(&a, &b, &[HEALTH, "breaker: {pause: 300ms, max_pause: 300ms}", "retry: {budget: 100%}"]);
+    let setup = two(&a, &b, &[HEALTH, "breaker: {pause: 1s, max_pause: 1s}", "retry: {budget: 100%}"]);
     a.answer_with(|request| if is_check(request) { good() } else { Reply::status(503) });
     (0..9).for_each(|key| assert_eq!(look_up(&setup, &key.to_string()), "OK b"));
     assert_eq!(requests(&a), 5);

@@ -320,6 +320,35 @@ fn a_reload_keeps_what_is_known_of_targets_that_stay() {
 }
 
 #[test]
+fn a_target_that_no_request_needs_comes_back_by_a_connection() {
+    let (a, mut b, mut c) = (api("a"), api("b"), api("c"));
+    // Nothing listens at the second target, the third one gives errors; the first one does so until both are out.
+    a.answer_with(|_| Reply::status(503));
+    c.answer_with(|_| Reply::status(503));
+    b.down();
+    let origins = [a.url(""), b.url(""), c.url("")];
+    let breaker = "breaker: {failures: 1, pause: 50ms, max_pause: 50ms}";
+    let setup = start(&origins, &["retry: {others: 2}", breaker]);
+    assert_eq!(look_up(&setup, 0), TEMP);
+    a.answer_with(says("a"));
+    assert!(wait_until(PATIENCE, || look_up(&setup, 0) == "OK a"));
+    b.up();
+    let (asked, is_back) = (c.count(), |target: &Backend| {
+        let target = format!("target=\"{}\"", target.url(""));
+        setup
+            .broker
+            .log()
+            .lines()
+            .any(|line| line.contains("target back name=\"m\"") && line.contains(&target))
+    });
+    assert!(wait_until(PATIENCE, || is_back(&b)), "{}", setup.broker.log());
+    assert_eq!((b.count(), c.count()), (0, asked), "without a request");
+    // A connection says nothing about errors.
+    assert!(!is_back(&c));
+    c.down();
+}
+
+#[test]
 fn one_target_that_hangs_costs_no_time_if_the_answer_is_cached() {
     let (a, port) = (api("a"), Port::reserve());
     let setup = Setup::start(|config| {

@@ -262,3 +262,37 @@ fn targets_and_their_tls_change_together() {
     assert_eq!(Peer::unix(&directory.join("p.sock")).ask(&[("instance", "1")]), DEFER);
     assert_eq!([&a, &b].map(Backend::count), before);
 }
+
+#[test]
+fn an_administrator_who_changes_targets_in_an_outage_loses_no_cached_answer() {
+    let (mut a, b, c, directory) = (api("a"), api("b"), api("c"), open_directory());
+    let at = directory.path().join("maps.sock");
+    let write = |origins: &[String], more: &[&str]| {
+        let config = Config::new(directory.path()).listen_unix(Kind::Map, "maps", &at);
+        entries(config.server("response_cache: {enabled: true, ttl: 1h}"), origins, more).write()
+    };
+    let broker = Broker::start(&write(&[a.url(""), b.url("")], &[]));
+    let look_up = |key: &str| Peer::unix(&at).look_up("m", key);
+    assert_eq!(look_up("k"), "OK a");
+    a.down();
+    b.answer_with(|_| Reply::status(503));
+    c.answer_with(|_| Reply::status(503));
+    let both = [b.url(""), a.url("")];
+    for (origins, more) in [
+        (&both[..], &[][..]),
+        (&both, &["timeout: 3s", "balance: least", "breaker: false", "retry: {others: 0}"]),
+        (&[c.url(""), b.url("")], &[]),
+    ] {
+        write(origins, more);
+        assert!(broker.reload(), "{}", broker.log());
+        assert_eq!(look_up("k"), "OK a", "{origins:?} {more:?}");
+    }
+    // Another meaning of its answers, or another API.
+    let others = [(); 2].map(|()| Backend::start(|_| Reply::status(503)));
+    let others = others.each_ref().map(|other| other.url(""));
+    for (origins, more) in [(&[c.url(""), b.url("")], "status_code: 503"), (&others, "status_code: 200")] {
+        write(origins, &[more]);
+        assert!(broker.reload(), "{}", broker.log());
+        assert_ne!(look_up("k"), "OK a", "{origins:?} {more:?}");
+    }
+}
