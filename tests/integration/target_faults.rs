@@ -205,7 +205,7 @@ fn if_the_last_target_that_is_up_fails_the_others_share_the_time() {
     for key in 0..5 {
         assert_eq!(look_up(&setup, key), "OK c");
     }
-    assert_eq!(said(&setup, "target out"), 2);
+    assert!(wait_until(PATIENCE, || said(&setup, "target out") == 2));
     b.up();
     c.answer_with(|_| Reply::status(503));
     assert_eq!(look_up(&setup, 5), "OK b");
