@@ -1,6 +1,6 @@
 //! One map or policy service: a lookup becomes an HTTP request, the answer of the API an [`Answer`].
 //!
-//! `domains` and the cache may answer at once. Otherwise `request` renders, `shared` joins an identical lookup
+//! `domains` and the cache may answer at once. Otherwise `request` renders, `joined` joins an identical lookup
 //! that runs, the worker pool grants a worker, the backend brings the whole HTTP answer, `answer` and `value`
 //! read it, and the cache keeps it. If the lookup fails, an older answer may stand in (`failed`). All of this
 //! has one deadline; a dropped lookup gives back what it holds.
@@ -8,10 +8,10 @@
 mod answer;
 pub(crate) mod cache;
 mod failed;
+mod joined;
 pub(crate) mod json;
 pub(crate) mod request;
 pub mod settings;
-mod shared;
 pub mod template;
 pub mod value;
 mod verb;
@@ -35,11 +35,11 @@ use crate::observe::warnings::RateLimitedWarnings;
 use crate::oidc::Oidc;
 use crate::upstream::Owner;
 use cache::{Cached, EntryCache};
+use joined::{JoinedLookups, Lookup};
 use request::Rendered;
 pub use settings::{
     Absent, CacheSettings, Kind, LogKeys, LookupSettings, MapSettings, Method, PolicySettings, PoolSettings,
 };
-use shared::{Lookup, SharedLookups};
 use template::LookupInput;
 
 /// The circumstances of a request.
@@ -74,7 +74,7 @@ pub(crate) struct LookupEntry {
     path: PathAndQuery,
     pub(crate) backend: Backend,
     pub(crate) cache: EntryCache,
-    shared: SharedLookups,
+    joined: JoinedLookups,
     /// Lookups in the background.
     refreshing: Arc<Semaphore>,
     /// The one that tries a target.
@@ -113,7 +113,7 @@ impl LookupEntry {
         Self {
             backend: Backend::new(backend, http, oidc, before.map(|before| &before.backend)),
             cache,
-            shared: SharedLookups::default(),
+            joined: JoinedLookups::default(),
             refreshing: Arc::new(Semaphore::new((settings.pool.workers / 4).clamp(1, 64))),
             trying: Arc::new(Semaphore::new(1)),
             warnings: RateLimitedWarnings::default(),
@@ -169,7 +169,7 @@ impl LookupEntry {
             Ok(rendered) => rendered,
             Err(why) => return self.unsendable(why, context),
         };
-        // The pool of a listener applies to its own lookups, not to shared ones.
+        // The pool of a listener applies to its own lookups, not to joined ones.
         let outcome = match context.listener.enter(deadline).await {
             Ok(_listeners_worker) => self.look_up(rendered, &key, deadline, &context.listener).await,
             Err(failure) => Err(failure),
@@ -192,7 +192,7 @@ impl LookupEntry {
             return Box::pin(self.exchange(&rendered, key, deadline, &listener.api_gate)).await;
         }
         loop {
-            let mut lookup = self.shared.join(key);
+            let mut lookup = self.joined.join(key);
             if lookup.leads() {
                 // Its deadline is this one.
                 lookup.begin(self.begin(rendered, key, deadline, &listener.api_gate));
@@ -273,7 +273,7 @@ impl LookupEntry {
         let Ok(place) = Arc::clone(places).try_acquire_owned() else { return };
         let Ok(rendered) = request::render(&self.settings, &self.path, lookup, context) else { return };
         let deadline = Deadline::after(self.settings.timeout);
-        let mut lookup = self.shared.join(key);
+        let mut lookup = self.joined.join(key);
         if lookup.leads() {
             lookup.begin(self.begin(rendered, key, deadline, &Arc::default()));
             tokio::spawn(async move {

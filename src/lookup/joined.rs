@@ -23,7 +23,7 @@ type Running = Mutex<BTreeMap<Arc<[u8]>, Followers>>;
 
 /// The running lookups of an entry.
 #[derive(Debug, Default)]
-pub(super) struct SharedLookups(Arc<Running>);
+pub(super) struct JoinedLookups(Arc<Running>);
 
 /// What a follower waits for.
 enum Turn {
@@ -47,7 +47,7 @@ enum Role {
     Ended,
 }
 
-impl SharedLookups {
+impl JoinedLookups {
     /// Joins the lookup of `key`. Unless one runs, the participant leads, and has to begin it.
     pub(super) fn join(&self, key: &Arc<[u8]>) -> Participant {
         let role = match lock(&self.0).entry(Arc::clone(key)) {
@@ -177,7 +177,7 @@ mod tests {
             Self { begun: AtomicUsize::new(0), tell: None, held: Arc::default() }
         }
 
-        fn join(&mut self, lookups: &SharedLookups) -> Participant {
+        fn join(&mut self, lookups: &JoinedLookups) -> Participant {
             let mut participant = lookups.join(&key());
             if participant.leads() {
                 self.begun.fetch_add(1, Ordering::Relaxed);
@@ -209,7 +209,7 @@ mod tests {
 
     #[tokio::test]
     async fn all_who_join_hear_the_outcome() {
-        let (lookups, mut told) = (SharedLookups::default(), TestLookup::new());
+        let (lookups, mut told) = (JoinedLookups::default(), TestLookup::new());
         let leader = told.join(&lookups);
         assert!(leader.leads(), "it is the first");
         let others = [(); 3].map(|()| tokio::spawn(follower(told.join(&lookups)).outcome()));
@@ -226,7 +226,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_hangs_up_loses_nothing() {
-        let (lookups, mut told) = (SharedLookups::default(), TestLookup::new());
+        let (lookups, mut told) = (JoinedLookups::default(), TestLookup::new());
         let first = told.join(&lookups);
         let [second, third, fourth] = [(); 3].map(|()| follower(told.join(&lookups)));
         let [second, fourth] = [second, fourth].map(|waiting| tokio::spawn(waiting.outcome()));
@@ -246,7 +246,7 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_waiting_gives_it_up() {
-        let (lookups, mut told) = (SharedLookups::default(), TestLookup::new());
+        let (lookups, mut told) = (JoinedLookups::default(), TestLookup::new());
         drop(told.join(&lookups));
         assert!(lock(&lookups.0).is_empty() && !told.is_held());
         let first = told.join(&lookups);
@@ -260,7 +260,7 @@ mod tests {
 
     #[tokio::test]
     async fn followers_of_a_lookup_that_was_not_begun_hear_of_it() {
-        let lookups = SharedLookups::default();
+        let lookups = JoinedLookups::default();
         let leader = lookups.join(&key());
         let follower = follower(lookups.join(&key()));
         drop(leader);
