@@ -36,7 +36,7 @@ pub struct Broker {
     unknown_names: [RequestsByListener; 3],
     /// The `on_failure` of a lookup in an unknown map.
     unknown_map: Option<OnFailure>,
-    shared: Common,
+    common: Common,
     /// For unknown names.
     warnings: RateLimitedWarnings,
 }
@@ -116,7 +116,7 @@ impl Broker {
         let metrics = Arc::default();
         let http = Arc::new(Http::new(settings.http.clone(), &metrics));
         let cache_bytes = settings.cache_bytes;
-        let shared = Common {
+        let common = Common {
             oidc: Arc::new(Oidc::new(Arc::clone(&http))),
             http,
             cache: Arc::new(Cache::new(cache_bytes)),
@@ -125,32 +125,32 @@ impl Broker {
             metrics,
             tracer: None,
         };
-        Self::build(settings, shared, None)
+        Self::build(settings, common, None)
     }
 
     /// The same broker, with a trace of each request.
     pub(crate) fn traced(mut self, tracer: Option<Arc<Tracer>>) -> Self {
-        self.shared.tracer = tracer;
+        self.common.tracer = tracer;
         self
     }
 
     /// The next generation. Connections, tokens and cached answers of unchanged entries are kept.
     pub(crate) fn next(&self, settings: &BrokerSettings<'_>) -> Self {
-        let mut shared = self.shared.clone();
-        if *shared.http.settings() != *settings.http {
-            shared.http = Arc::new(Http::new(settings.http.clone(), &shared.metrics));
-            shared.oidc = Arc::new(Oidc::new(Arc::clone(&shared.http)));
+        let mut common = self.common.clone();
+        if *common.http.settings() != *settings.http {
+            common.http = Arc::new(Http::new(settings.http.clone(), &common.metrics));
+            common.oidc = Arc::new(Oidc::new(Arc::clone(&common.http)));
         }
-        Self::build(settings, shared, Some(self))
+        Self::build(settings, common, Some(self))
     }
 
     pub(crate) fn http(&self) -> &HttpSettings {
-        self.shared.http.settings()
+        self.common.http.settings()
     }
 
     /// Whether `settings` needs a cache of another size, which only a restart makes.
     pub(crate) fn needs_another_cache(&self, settings: &BrokerSettings<'_>) -> bool {
-        self.shared.cache_bytes != settings.cache_bytes
+        self.common.cache_bytes != settings.cache_bytes
     }
 
     /// How many entries `settings` adds, changes or removes.
@@ -163,11 +163,11 @@ impl Broker {
             + differences(&self.logins, settings.logins, |new| &new.name, |old| &old.settings)
     }
 
-    fn build(settings: &BrokerSettings<'_>, shared: Common, before: Option<&Self>) -> Self {
-        let keeps_http = before.is_some_and(|before| Arc::ptr_eq(&before.shared.http, &shared.http));
+    fn build(settings: &BrokerSettings<'_>, common: Common, before: Option<&Self>) -> Self {
+        let keeps_http = before.is_some_and(|before| Arc::ptr_eq(&before.common.http, &common.http));
         let listeners = &settings.listeners;
-        let rows = |component, name: Option<&str>| shared.metrics.rows(component, name, listeners);
-        let Common { http, oidc, cache, penalties, metrics, .. } = &shared;
+        let rows = |component, name: Option<&str>| common.metrics.rows(component, name, listeners);
+        let Common { http, oidc, cache, penalties, metrics, .. } = &common;
         let lookups = |settings: &[LookupSettings], before: Option<&Entries<LookupEntry>>| {
             let entries = settings.iter().map(|settings| {
                 let old = before.and_then(|before| before.get(&settings.name)).map(|old| &old.entry);
@@ -204,7 +204,7 @@ impl Broker {
             unknown_names: Protocol::ALL.map(|protocol| rows(protocol.into(), None)),
             unknown_map: names::unknown_map(settings.maps),
             warnings: RateLimitedWarnings::default(),
-            shared,
+            common,
         }
     }
 
@@ -225,12 +225,12 @@ impl Broker {
     }
 
     pub(crate) fn metrics(&self) -> &Arc<Metrics> {
-        &self.shared.metrics
+        &self.common.metrics
     }
 
     /// Answers a request and counts it. If tracing is on, the request has a trace of its own.
     pub(crate) async fn ask(&self, question: &Question, context: &RequestContext) -> Answer {
-        let span = self.shared.tracer.as_ref().map(Tracer::begin);
+        let span = self.common.tracer.as_ref().map(Tracer::begin);
         let (answer, rows) = match &span {
             None => self.answer(question, context).await,
             Some(span) => span::within(span.clone(), self.answer(question, context)).await,

@@ -33,8 +33,8 @@ impl Broker {
             targets.into_iter().map(move |(target, is_up)| (kind, name.to_owned(), target, is_up))
         });
         let targets = targets.collect();
-        let (cached, cached_bytes) = self.shared.cache.size();
-        Load { queues, targets, pools: self.shared.http.pools(), cached, cached_bytes }
+        let (cached, cached_bytes) = self.common.cache.size();
+        Load { queues, targets, pools: self.common.http.pools(), cached, cached_bytes }
     }
 
     /// The status of all entries without their traffic, of the cache and the connections. This may take
@@ -45,11 +45,11 @@ impl Broker {
             |entry| entry.backend.status(Component::Login.kind()),
         );
         let all = all.into_iter().map(|(_, _, status)| status).collect();
-        self.shared.cache.settle();
-        let (entries, bytes) = self.shared.cache.size();
+        self.common.cache.settle();
+        let (entries, bytes) = self.common.cache.size();
         Status {
-            cache: CacheStatus { entries, bytes, max_bytes: self.shared.cache_bytes },
-            idle_http_connections: self.shared.http.idle(),
+            cache: CacheStatus { entries, bytes, max_bytes: self.common.cache_bytes },
+            idle_http_connections: self.common.http.idle(),
             entries: all,
             ..Status::default()
         }
@@ -72,7 +72,7 @@ impl Broker {
         let numbers: HashSet<u64> = meant.map(|entry| entry.cache.renumber()).collect();
         match name {
             Some(name) if numbers.is_empty() => Err(self.keeps_nothing(name)),
-            _ => Ok(self.shared.cache.sweep(&numbers)),
+            _ => Ok(self.common.cache.sweep(&numbers)),
         }
     }
 }

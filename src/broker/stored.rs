@@ -34,11 +34,11 @@ impl Broker {
 
     /// The delays of denied logins, the most denials first: at most `most`, and how many there are.
     pub(crate) fn penalties(&self, most: usize) -> (Vec<Penalty>, usize) {
-        self.shared.penalties.list(most)
+        self.common.penalties.list(most)
     }
 
     /// Forgets the denials of an address, or of all. Returns of how many addresses.
     pub(crate) fn clear_penalties(&self, address: Option<IpAddr>) -> usize {
-        self.shared.penalties.clear(address)
+        self.common.penalties.clear(address)
     }
 }
