@@ -25,6 +25,7 @@ use crate::document::{DUMPED, Found, HIDDEN, Holds, Key, Section, size};
 pub(crate) use connection::connection;
 pub use connection::{ConnectionSettings, EntryProxy};
 pub use tls::TlsSettings;
+pub(crate) use tls::of_block as tls_of_block;
 
 /// The ranges of the Go program.
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(1);

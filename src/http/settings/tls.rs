@@ -115,6 +115,15 @@ pub(super) fn of_server(section: &Section<'_>, needs_tls: bool) -> Option<(TlsSe
 /// Reads `tls` of an entry, whose target is `url`. A key that it does not say is that of `server.tls`, if that
 /// is enabled. Within `Some` there is nothing if it says none.
 pub(super) fn of_entry(entry: &Section<'_>, url: Option<&Url>) -> Option<Option<TlsSettings>> {
+    of_block(entry, url.map(|url| url.scheme() == "https"), "`target` begins with http://")
+}
+
+/// Reads `tls` of a block, whose connections are made with TLS or without; `plain` says why they are not.
+pub(crate) fn of_block(
+    entry: &Section<'_>,
+    has_tls: Option<bool>,
+    plain: &str,
+) -> Option<Option<TlsSettings>> {
     let key = entry.key("tls");
     let own = key.section("EntryTls");
     let names = ["root_ca", "cert", "key", "server_name", "min_tls_version", "pin_sha256"];
@@ -137,9 +146,9 @@ pub(super) fn of_entry(entry: &Section<'_>, url: Option<&Url>) -> Option<Option<
     if !is_given {
         return Some(None);
     }
-    let is_https = url.is_some_and(|url| url.scheme() == "https");
-    if !is_https && url.is_some() && key.is_own() {
-        key.warning("has no effect: `target` begins with http://");
+    let is_https = has_tls.unwrap_or_default();
+    if has_tls == Some(false) && key.is_own() {
+        key.warning(format!("has no effect: {plain}"));
     }
     // Before the files are read for good: a change in between is one of the next reload.
     let inputs = block.inputs(&[is_https]);
