@@ -7,14 +7,15 @@
 //! | room | what it is for | it imports |
 //! |---|---|---|
 //! | [`client`] | the program that Postfix' spawn(8) starts for each connection | wire, model |
-//! | [`command`] | the broker's command line: what a user types | daemon, settings, server, broker, lookup, upstream, oidc, http, wire, model |
+//! | [`command`] | the broker's command line: what a user types | daemon, settings, server, broker, lookup, shared, upstream, oidc, http, wire, model |
 //! | [`daemon`] | the broker as a process: start, reload, end, log, requests of administrators | settings, export, server, broker, lookup, backend, observe, wire, model |
-//! | [`settings`] | the configuration: every room's settings from one document | export, server, broker, login, lookup, http, observe, document |
+//! | [`settings`] | the configuration: every room's settings from one document | export, server, broker, login, lookup, shared, http, observe, document |
 //! | [`export`] | metrics and spans for Prometheus and an OTLP collector; the status page | http, observe, document, model |
 //! | [`server`] | sockets, connections, sessions, threads | broker, lookup, backend, http, observe, document, wire, model |
-//! | [`broker`] | the one way in: which entry a request is for; the generations of a reload | login, lookup, backend, oidc, http, observe, document, wire, model |
+//! | [`broker`] | the one way in: which entry a request is for; the generations of a reload | login, lookup, shared, backend, oidc, http, observe, document, wire, model |
 //! | [`login`] | a login: request, answer, delay of denials | lookup, backend, upstream, oidc, http, observe, document, model |
-//! | [`lookup`] | a lookup: template, cache, request, answer | backend, upstream, oidc, http, observe, document, model |
+//! | [`lookup`] | a lookup: template, cache, request, answer | shared, backend, upstream, oidc, http, observe, document, model |
+//! | [`shared`] | the cache that several brokers share: Redis or Valkey | http, observe, document, model |
 //! | [`backend`] | one API as an entry sees it: its token, its workers, its health | upstream, oidc, http, observe, model |
 //! | [`upstream`] | the targets of an entry: which one is asked, and which one next | http, observe, document, model |
 //! | [`oidc`] | identity providers: the broker's tokens for APIs, the tokens of mail clients | http, observe, document, model |
@@ -53,6 +54,8 @@ pub mod oidc;
 pub mod server;
 #[cfg(feature = "broker")]
 pub mod settings;
+#[cfg(feature = "broker")]
+pub mod shared;
 #[cfg(feature = "broker")]
 pub mod upstream;
 pub mod wire;

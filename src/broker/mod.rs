@@ -3,6 +3,7 @@
 //! A broker is one generation of the configuration: all its entries, which share the HTTP client and the
 //! cache. It finds the entry of a request. A request that no API can answer is answered here.
 
+mod common;
 mod names;
 mod status;
 mod stored;
@@ -15,7 +16,7 @@ use arc_swap::ArcSwap;
 
 use crate::backend::Backend;
 use crate::http::{Http, HttpSettings};
-use crate::login::{LoginEntry, LoginSettings, Penalties};
+use crate::login::{LoginEntry, LoginSettings};
 use crate::lookup::cache::Cache;
 use crate::lookup::template::LookupInput;
 use crate::lookup::{LookupEntry, LookupSettings, RequestContext};
@@ -24,7 +25,9 @@ use crate::observe::metrics::{Component, Metrics, Outcome, RequestsByListener, U
 use crate::observe::span::{self, Tracer};
 use crate::observe::warnings::RateLimitedWarnings;
 use crate::oidc::Oidc;
+use crate::shared::SharedSettings;
 use crate::wire::ipc::Service;
+use common::Common;
 
 /// The entries of one configuration.
 #[derive(Debug)]
@@ -49,18 +52,6 @@ type Entries<T> = BTreeMap<String, CountedEntry<T>>;
 struct CountedEntry<T> {
     entry: Arc<T>,
     rows: RequestsByListener,
-}
-
-/// What all entries share. It outlives a reload.
-#[derive(Debug, Clone)]
-struct Common {
-    http: Arc<Http>,
-    oidc: Arc<Oidc>,
-    cache: Arc<Cache>,
-    cache_bytes: u64,
-    penalties: Arc<Penalties>,
-    metrics: Arc<Metrics>,
-    tracer: Option<Arc<Tracer>>,
 }
 
 /// The broker that a listener uses; a reload replaces it.
@@ -100,6 +91,8 @@ pub struct BrokerSettings<'s> {
     pub http: &'s HttpSettings,
     /// `server.response_cache.max_bytes`.
     pub cache_bytes: u64,
+    /// `server.shared`.
+    pub shared: Option<&'s SharedSettings>,
     /// `socket_maps`.
     pub maps: &'s [LookupSettings],
     /// `policy_services`.
@@ -116,15 +109,17 @@ impl Broker {
         let metrics = Arc::default();
         let http = Arc::new(Http::new(settings.http.clone(), &metrics));
         let cache_bytes = settings.cache_bytes;
-        let common = Common {
+        let mut common = Common {
             oidc: Arc::new(Oidc::new(Arc::clone(&http))),
             http,
             cache: Arc::new(Cache::new(cache_bytes)),
             cache_bytes,
+            shared: None,
             penalties: Arc::default(),
             metrics,
             tracer: None,
         };
+        common.shared = common.connects_to(settings);
         Self::build(settings, common, None)
     }
 
@@ -140,6 +135,10 @@ impl Broker {
         if *common.http.settings() != *settings.http {
             common.http = Arc::new(Http::new(settings.http.clone(), &common.metrics));
             common.oidc = Arc::new(Oidc::new(Arc::clone(&common.http)));
+        }
+        let known = common.shared.as_ref().map(|shared| shared.settings());
+        if known != settings.shared || self.common.http.settings().tls != settings.http.tls {
+            common.shared = common.connects_to(settings);
         }
         Self::build(settings, common, Some(self))
     }
@@ -165,6 +164,7 @@ impl Broker {
 
     fn build(settings: &BrokerSettings<'_>, common: Common, before: Option<&Self>) -> Self {
         let keeps_http = before.is_some_and(|before| Arc::ptr_eq(&before.common.http, &common.http));
+        let keeps_shared = before.is_some_and(|before| before.common.has_shared_of(&common));
         let listeners = &settings.listeners;
         let rows = |component, name: Option<&str>| common.metrics.rows(component, name, listeners);
         let Common { http, oidc, cache, penalties, metrics, .. } = &common;
@@ -173,11 +173,12 @@ impl Broker {
                 let old = before.and_then(|before| before.get(&settings.name)).map(|old| &old.entry);
                 let before = old.map(|old| &**old);
                 let entry = match old.filter(|old| settings.keeps_answers_of(&old.settings)) {
-                    Some(old) if keeps_http && old.settings == *settings => Arc::clone(old),
+                    Some(old) if keeps_http && keeps_shared && old.settings == *settings => Arc::clone(old),
                     old => {
                         let new = || cache.entry_cache(settings, metrics);
                         let cache = old.map_or_else(new, |old| old.cache.clone());
-                        Arc::new(LookupEntry::new(settings.clone(), http, oidc, cache, before))
+                        let share = common.share(settings, before);
+                        Arc::new(LookupEntry::new(settings.clone(), http, oidc, cache, share, before))
                     }
                 };
                 let rows = rows(settings.component(), Some(&settings.name));
@@ -208,9 +209,10 @@ impl Broker {
         }
     }
 
-    /// Begins the health checks of all entries, unless they run: those of the generation before go on here. Needs
-    /// the runtime.
-    pub(crate) fn begin_checks(&self) {
+    /// Begins what goes on besides requests, unless it does: the connection to the shared cache, and health checks,
+    /// where those of the generation before go on. Needs the runtime.
+    pub(crate) fn start(&self) {
+        self.common.shared.iter().for_each(|shared| shared.start());
         self.backends().for_each(Backend::begin_checks);
     }
 

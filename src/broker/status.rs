@@ -7,6 +7,7 @@ use crate::login::LoginEntry;
 use crate::lookup::LookupEntry;
 use crate::model::status::{CacheStatus, Status};
 use crate::observe::metrics::{Component, Load};
+use crate::shared::EntryShare;
 
 impl Broker {
     /// What `lookup` and `login` read of all entries, in the order of kinds and names.
@@ -34,7 +35,8 @@ impl Broker {
         });
         let targets = targets.collect();
         let (cached, cached_bytes) = self.common.cache.size();
-        Load { queues, targets, pools: self.common.http.pools(), cached, cached_bytes }
+        let is_shared_up = self.common.shared.as_ref().map(|shared| shared.is_up());
+        Load { queues, targets, pools: self.common.http.pools(), cached, cached_bytes, is_shared_up }
     }
 
     /// The status of all entries without their traffic, of the cache and the connections. This may take
@@ -49,6 +51,7 @@ impl Broker {
         let (entries, bytes) = self.common.cache.size();
         Status {
             cache: CacheStatus { entries, bytes, max_bytes: self.common.cache_bytes },
+            shared: self.common.shared.as_ref().map(|shared| shared.status()),
             idle_http_connections: self.common.http.idle(),
             entries: all,
             ..Status::default()
@@ -60,7 +63,10 @@ impl Broker {
     pub(crate) fn purge(&self, name: Option<&str>, key: Option<&str>) -> Result<usize, String> {
         if let (Some(name), Some(key)) = (name, key) {
             return match self.maps.get(name) {
-                Some(map) => Ok(usize::from(map.entry.cache.forget(key))),
+                Some(map) => {
+                    map.entry.share.iter().for_each(|share| share.forget(key));
+                    Ok(usize::from(map.entry.cache.forget(key)))
+                }
                 None if self.policies.contains_key(name) => {
                     Err(format!("the answers of a policy have no key to name: purge all of {name:?}"))
                 }
@@ -69,6 +75,7 @@ impl Broker {
         }
         let entries = self.maps.values().chain(self.policies.values()).map(|counted| &counted.entry);
         let meant = entries.filter(|entry| name.is_none_or(|name| entry.settings.name == name));
+        let meant = meant.inspect(|entry| entry.share.iter().for_each(EntryShare::forget_all));
         let numbers: HashSet<u64> = meant.map(|entry| entry.cache.renumber()).collect();
         match name {
             Some(name) if numbers.is_empty() => Err(self.keeps_nothing(name)),

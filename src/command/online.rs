@@ -1,13 +1,13 @@
 //! `check --online`: whether the APIs and providers of the configuration can be used. It tries each origin, with
-//! each `tls` and `proxy` of the entries that use it, and each provider once, all at the same time. An API gets no
-//! request but its health check: `http::reach` connects and hangs up, `oidc::reach` fetches the public documents of a
-//! provider.
+//! each `tls` and `proxy` of the entries that use it, each provider once, and the shared cache, all at the same
+//! time. An API gets no request but its health check: `http::reach` connects and hangs up, `oidc::reach` fetches the
+//! public documents of a provider.
 
 use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
+use futures_util::future::{OptionFuture, join, join_all};
 use hyper::header::HeaderMap;
 use url::{Position, Url};
 
@@ -17,6 +17,7 @@ use crate::model::Deadline;
 use crate::model::brief::without_controls;
 use crate::oidc::{ClientSettings, Needs, Oidc};
 use crate::settings::Configuration;
+use crate::shared::{self, SharedSettings};
 use crate::upstream::settings::{HealthSettings, UpstreamSettings};
 
 /// The time limit of the whole check.
@@ -29,7 +30,9 @@ pub(super) struct Counts {
     origins: usize,
     health_checks: usize,
     providers: usize,
-    /// Origins, health checks and providers that cannot be used.
+    /// Whether there is a shared cache.
+    has_shared: bool,
+    /// Origins, health checks, providers and the shared cache that cannot be used.
     pub(super) bad: usize,
     /// Warnings about providers that can be used.
     pub(super) warnings: usize,
@@ -37,10 +40,13 @@ pub(super) struct Counts {
 
 impl std::fmt::Display for Counts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { origins, health_checks, providers, warnings, .. } = self;
+        let Self { origins, health_checks, providers, has_shared, warnings, .. } = self;
         write!(f, "origins: {origins}; providers: {providers}")?;
         if *health_checks > 0 {
             write!(f, "; health checks: {health_checks}")?;
+        }
+        if *has_shared {
+            write!(f, "; shared cache: 1")?;
         }
         if *warnings > 0 { write!(f, "; warnings: {warnings}") } else { Ok(()) }
     }
@@ -91,7 +97,10 @@ pub(super) fn check(config: &Configuration) -> std::io::Result<Counts> {
     let http = Arc::new(Http::new(config.server.http.clone(), &Arc::default()));
     let oidc = Oidc::new(Arc::clone(&http));
     let deadline = Deadline::from(Instant::now(), LIMIT);
-    let found = runtime.block_on(join_all(goals.iter().map(|goal| goal.look(&http, &oidc, deadline))));
+    let looks = join_all(goals.iter().map(|goal| goal.look(&http, &oidc, deadline)));
+    let shared = config.server.shared.as_ref();
+    let tried = OptionFuture::from(shared.map(|shared| try_out(shared, &http, deadline)));
+    let (found, tried) = runtime.block_on(join(looks, tried));
     // A resolver that is dead holds up a thread for longer.
     runtime.shutdown_background();
     let (mut bad, mut warnings) = (0, 0);
@@ -112,7 +121,26 @@ pub(super) fn check(config: &Configuration) -> std::io::Result<Counts> {
         }
     }
     let (origins, health_checks, providers) = counts;
-    Ok(Counts { origins, health_checks, providers, bad, warnings })
+    match tried {
+        Some(Ok(told)) => drop(writeln!(std::io::stdout(), "{told}")),
+        Some(Err(why)) => {
+            bad += 1;
+            say(&[why]);
+        }
+        None => {}
+    }
+    let has_shared = shared.is_some();
+    Ok(Counts { origins, health_checks, providers, has_shared, bad, warnings })
+}
+
+/// Writes a record into the shared cache and reads it; the line about that.
+async fn try_out(settings: &SharedSettings, http: &Http, deadline: Deadline) -> Result<String, String> {
+    let tried = tokio::time::timeout_at(deadline.instant().into(), shared::try_out(settings, http)).await;
+    let line = |told: &str| without_controls(&format!("shared cache {}: {told}", settings.name()), LONGEST);
+    match tried.unwrap_or_else(|_| Err("not reached: timed out".to_owned())) {
+        Ok(()) => Ok(line("good: a record was written and read")),
+        Err(why) => Err(line(&why)),
+    }
 }
 
 impl Goal<'_> {

@@ -198,7 +198,7 @@ impl<'c> Daemon<'c> {
         }
         log::set_level(config.server.logging.level);
         self.current.set(&broker);
-        broker.begin_checks();
+        broker.start();
         if let (Some(endpoint), Some(settings)) = (&self.prometheus, config.server.prometheus) {
             endpoint.follow(settings);
         }

@@ -163,10 +163,10 @@ async fn serve(
     };
     let endpoints: Vec<String> = bound.iter().map(Bound::endpoint).collect();
     let listeners = Listeners::start(bound, &broker, shared)?;
-    broker.begin_checks();
     for endpoint in endpoints {
         info!(endpoint, "listening");
     }
+    broker.start();
     let metrics = Arc::clone(broker.metrics());
     let reporter = Arc::new(Reporter::new(Generation::new(Arc::clone(&broker))));
     let exported = Arc::new(exported(&reporter));

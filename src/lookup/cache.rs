@@ -20,6 +20,7 @@ use super::template::LookupInput;
 use super::{CacheSettings, Kind, LookupSettings, verb};
 use crate::model::{Answer, Attribute};
 use crate::observe::metrics::{CacheCounters, Metrics};
+use crate::shared::{EntryShare, SharedMark};
 
 /// Bytes that moka uses for an answer, besides key and value.
 const OVERHEAD: usize = 480;
@@ -68,6 +69,8 @@ struct Stored {
     answer: Arc<Answer>,
     since: Instant,
     lifetime: Duration,
+    /// When it was written to the shared cache.
+    shared: Option<SharedMark>,
 }
 
 struct Lifetimes;
@@ -194,6 +197,16 @@ impl EntryCache {
         }
     }
 
+    /// Whether a kept answer may spare a request.
+    pub(crate) fn spares_requests(&self) -> bool {
+        !self.settings.fresh.is_zero() || !self.settings.negative.is_zero()
+    }
+
+    /// Whether a kept answer may stand in for a failure.
+    pub(crate) fn has_stand_ins(&self) -> bool {
+        !self.settings.outage.is_zero()
+    }
+
     /// Whether anything is kept at all.
     fn keeps(&self) -> bool {
         let CacheSettings { outage, fresh, negative, .. } = self.settings;
@@ -227,11 +240,11 @@ impl EntryCache {
 
     /// What may be said without asking.
     pub(crate) fn find(&self, key: &[u8]) -> Cached {
-        if self.settings.fresh.is_zero() && self.settings.negative.is_zero() {
+        if !self.spares_requests() {
             return Cached::Nothing;
         }
         let kept = self.all.entries.get(&self.place(key));
-        let found = kept.map_or(Cached::Nothing, |kept| self.judge(&kept));
+        let found = kept.map_or(Cached::Nothing, |kept| self.judge(&kept.answer, kept.since.elapsed()));
         match found {
             Cached::Fresh(_) => self.cache_counters.hits.add(),
             Cached::Stale(_) => self.cache_counters.stale.add(),
@@ -240,10 +253,10 @@ impl EntryCache {
         found
     }
 
-    fn judge(&self, entry: &Stored) -> Cached {
+    /// What an answer of this age is.
+    pub(crate) fn judge(&self, answer: &Answer, age: Duration) -> Cached {
         let CacheSettings { fresh, negative, stale_while_revalidate: stale, .. } = self.settings;
-        let age = entry.since.elapsed();
-        match &*entry.answer {
+        match answer {
             Answer::NotFound if age < negative => Cached::Fresh(Answer::NotFound),
             Answer::NotFound => Cached::Nothing,
             answer if age < fresh => Cached::Fresh(answer.clone()),
@@ -254,39 +267,62 @@ impl EntryCache {
 
     /// What may stand in for a failure.
     pub(crate) fn stand_in(&self, key: &[u8]) -> Option<Answer> {
-        if self.settings.outage.is_zero() {
+        if !self.has_stand_ins() {
             return None;
         }
         let entry = self.all.entries.get(&self.place(key))?;
-        let stands = *entry.answer != Answer::NotFound && entry.since.elapsed() < self.settings.outage;
-        stands.then(|| {
-            self.cache_counters.stand_ins.add();
-            (*entry.answer).clone()
-        })
+        let stands = self.stands_in(&entry.answer, entry.since.elapsed());
+        stands.then(|| (*entry.answer).clone())
     }
 
-    /// Keeps a definitive answer.
-    pub(crate) fn keep(&self, key: &[u8], answer: &Answer) {
-        let CacheSettings { outage, fresh, negative, stale_while_revalidate } = self.settings;
-        let lifetime = match answer {
-            // It says "later", or nothing: what was known stays.
-            Answer::Failed { .. } => return,
-            // No credential is ever kept.
-            Answer::Accepted { .. } | Answer::Denied { .. } => return,
-            Answer::Action(action) if verb::is_temporary(action) => return,
-            Answer::Value(_) | Answer::Action(_) => outage.max(fresh + stale_while_revalidate),
-            Answer::NotFound if self.policy.is_none() => negative,
-            Answer::NotFound => Duration::ZERO,
-        };
-        if !self.keeps() {
-            return;
+    /// Whether an answer of this age may stand in for a failure. Counts it if so.
+    pub(crate) fn stands_in(&self, answer: &Answer, age: Duration) -> bool {
+        let stands = *answer != Answer::NotFound && age < self.settings.outage;
+        if stands {
+            self.cache_counters.stand_ins.add();
         }
-        let key = self.place(key);
+        stands
+    }
+
+    /// Keeps a definitive answer, also in the shared cache, or forgets what was known.
+    pub(crate) fn keep(&self, key: &Arc<[u8]>, answer: &Answer, share: Option<&EntryShare>) {
+        let Some(lifetime) = self.lifetime(answer).filter(|_| self.keeps()) else { return };
+        let place = self.place(key);
+        let shared = share.and_then(|share| {
+            let known = self.all.entries.get(&place).filter(|known| *known.answer == *answer);
+            share.keep(key, answer, known.and_then(|known| known.shared))
+        });
         if lifetime.is_zero() {
-            self.all.entries.invalidate(&key);
+            self.all.entries.invalidate(&place);
         } else {
-            let entry = Stored { answer: Arc::new(answer.clone()), since: Instant::now(), lifetime };
-            self.all.entries.insert(key, entry);
+            let answer = Arc::new(answer.clone());
+            self.all.entries.insert(place, Stored { answer, since: Instant::now(), lifetime, shared });
+        }
+    }
+
+    /// Keeps an answer that another host has got `age` ago, unless a newer one is known.
+    pub(crate) fn adopt(&self, key: &[u8], answer: &Answer, age: Duration) {
+        let lifetime = self.lifetime(answer).unwrap_or_default().saturating_sub(age);
+        let Some(since) = Instant::now().checked_sub(age).filter(|_| !lifetime.is_zero()) else { return };
+        let key = self.place(key);
+        if self.all.entries.get(&key).is_none_or(|known| known.since < since) {
+            let answer = Arc::new(answer.clone());
+            self.all.entries.insert(key, Stored { answer, since, lifetime, shared: None });
+        }
+    }
+
+    /// How long an answer is kept. `None`: it is not definitive.
+    fn lifetime(&self, answer: &Answer) -> Option<Duration> {
+        let CacheSettings { outage, fresh, negative, stale_while_revalidate, .. } = self.settings;
+        match answer {
+            // It says "later", or nothing: what was known stays.
+            Answer::Failed { .. } => None,
+            // No credential is ever kept.
+            Answer::Accepted { .. } | Answer::Denied { .. } => None,
+            Answer::Action(action) if verb::is_temporary(action) => None,
+            Answer::Value(_) | Answer::Action(_) => Some(outage.max(fresh + stale_while_revalidate)),
+            Answer::NotFound if self.policy.is_none() => Some(negative),
+            Answer::NotFound => Some(Duration::ZERO),
         }
     }
 }
@@ -353,6 +389,7 @@ mod tests {
             fresh: minute * 60,
             negative: Duration::ZERO,
             stale_while_revalidate: Duration::ZERO,
+            is_shared: false,
         };
         let all = Cache::new(1 << 20);
         let entry_cache = EntryCache {
@@ -363,10 +400,10 @@ mod tests {
             cache_counters: Arc::default(),
         };
         let value = Answer::Value("v".to_owned());
-        entry_cache.keep(b"new", &value);
+        entry_cache.keep(&b"new"[..].into(), &value, None);
         assert_eq!(entry_cache.stand_in(b"new"), Some(value.clone()));
         let since = Instant::now().checked_sub(minute * 2).expect("two minutes of uptime");
-        let old = Stored { answer: Arc::new(value.clone()), since, lifetime: minute * 60 };
+        let old = Stored { answer: Arc::new(value.clone()), since, lifetime: minute * 60, shared: None };
         all.entries.insert(CacheKey { entry_cache: 1, key: b"old"[..].into() }, old);
         assert_eq!(entry_cache.stand_in(b"old"), None);
         assert_eq!(entry_cache.find(b"old"), Cached::Fresh(value));

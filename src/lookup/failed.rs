@@ -46,8 +46,8 @@ impl LookupEntry {
         );
     }
 
-    /// The answer to a failed lookup: an older one from the cache, else what the entry says.
-    pub(super) fn stand_in(&self, key: &[u8], failure: Failure) -> Answer {
+    /// The answer to a failed lookup: an older one from a cache, else what the entry says.
+    pub(super) async fn stand_in(&self, key: &[u8], failure: Failure) -> Answer {
         let may_stand_in = match &self.settings.kind {
             Kind::Policy(_) => true,
             // These are complete answers; an older one would hide the mistake.
@@ -56,7 +56,7 @@ impl LookupEntry {
                 Failure::EmptyValue | Failure::UnexpectedValue | Failure::ErrorField(_) | Failure::TooLong(_)
             ),
         };
-        if may_stand_in && let Some(answer) = self.cache.stand_in(key) {
+        if may_stand_in && let Some(answer) = self.answer_from_before(key).await {
             explain::note(|| format!("cache: a cached answer replaces the failure ({failure})"));
             debug!(name = self.settings.name, "a cached answer replaces a failure");
             return answer;
@@ -69,13 +69,13 @@ impl LookupEntry {
 
     /// The answer from before, if there is one, for a lookup while no target is up: it does not wait for a
     /// failure. Whether a target is back is tried in the background.
-    pub(super) fn stand_in_at_once(
+    pub(super) async fn stand_in_at_once(
         self: &Arc<Self>,
         lookup: LookupInput<'_>,
         key: &Arc<[u8]>,
         context: &RequestContext,
     ) -> Option<Answer> {
-        let answer = self.cache.stand_in(key)?;
+        let answer = self.answer_from_before(key).await?;
         explain::note(|| "cache: a cached answer is given at once, because no target is up".to_owned());
         debug!(name = self.settings.name, "a cached answer replaces a failure");
         if self.backend.is_due() {

@@ -2,8 +2,8 @@
 //!
 //! `domains` and the cache may answer at once. Otherwise `request` renders, `joined` joins an identical lookup
 //! that runs, the worker pool grants a worker, the backend brings the whole HTTP answer, `answer` and `value`
-//! read it, and the cache keeps it. If the lookup fails, an older answer may stand in (`failed`). All of this
-//! has one deadline; a dropped lookup gives back what it holds.
+//! read it, and the cache keeps it. If the lookup fails, an older answer may stand in (`failed`). `shared` looks for
+//! answers of other hosts. All of this has one deadline; a dropped lookup gives back what it holds.
 
 mod answer;
 pub(crate) mod cache;
@@ -12,6 +12,7 @@ mod joined;
 pub(crate) mod json;
 pub(crate) mod request;
 pub mod settings;
+pub(crate) mod shared;
 pub mod template;
 pub mod value;
 mod verb;
@@ -33,6 +34,7 @@ use crate::observe::explain;
 use crate::observe::span;
 use crate::observe::warnings::RateLimitedWarnings;
 use crate::oidc::Oidc;
+use crate::shared::EntryShare;
 use crate::upstream::Owner;
 use cache::{Cached, EntryCache};
 use joined::{JoinedLookups, Lookup};
@@ -74,6 +76,8 @@ pub(crate) struct LookupEntry {
     path: PathAndQuery,
     pub(crate) backend: Backend,
     pub(crate) cache: EntryCache,
+    /// `cache.shared`.
+    pub(crate) share: Option<EntryShare>,
     joined: JoinedLookups,
     /// Lookups in the background.
     refreshing: Arc<Semaphore>,
@@ -84,12 +88,13 @@ pub(crate) struct LookupEntry {
 }
 
 impl LookupEntry {
-    /// The API of `settings`, with its part of the cache; `before` is the entry in the configuration before.
+    /// The API of `settings`, with its parts of the caches; `before` is the entry in the configuration before.
     pub(crate) fn new(
         settings: LookupSettings,
         http: &Http,
         oidc: &Oidc,
         cache: EntryCache,
+        share: Option<EntryShare>,
         before: Option<&Self>,
     ) -> Self {
         let expected = settings.expected();
@@ -113,6 +118,7 @@ impl LookupEntry {
         Self {
             backend: Backend::new(backend, http, oidc, before.map(|before| &before.backend)),
             cache,
+            share,
             joined: JoinedLookups::default(),
             refreshing: Arc::new(Semaphore::new((settings.pool.workers / 4).clamp(1, 64))),
             trying: Arc::new(Semaphore::new(1)),
@@ -160,7 +166,7 @@ impl LookupEntry {
             Cached::Nothing => {}
         }
         if self.backend.is_out()
-            && let Some(answer) = self.stand_in_at_once(lookup, &key, context)
+            && let Some(answer) = Box::pin(self.stand_in_at_once(lookup, &key, context)).await
         {
             return answer;
         }
@@ -174,10 +180,13 @@ impl LookupEntry {
             Ok(_listeners_worker) => self.look_up(rendered, &key, deadline, &context.listener).await,
             Err(failure) => Err(failure),
         };
-        outcome.unwrap_or_else(|failure| {
-            self.log(&failure, lookup, context);
-            self.stand_in(&key, failure)
-        })
+        match outcome {
+            Ok(answer) => answer,
+            Err(failure) => {
+                self.log(&failure, lookup, context);
+                Box::pin(self.stand_in(&key, failure)).await
+            }
+        }
     }
 
     /// Asks the API, or joins an identical lookup that runs.
@@ -195,7 +204,8 @@ impl LookupEntry {
             let mut lookup = self.joined.join(key);
             if lookup.leads() {
                 // Its deadline is this one.
-                lookup.begin(self.begin(rendered, key, deadline, &listener.api_gate));
+                let reads_shared = self.reads_shared_first();
+                lookup.begin(self.begin(rendered, key, deadline, &listener.api_gate, reads_shared));
                 return lookup.outcome().await;
             }
             // Boxed: it is rare, and would make every connection larger.
@@ -208,16 +218,22 @@ impl LookupEntry {
         }
     }
 
-    /// A lookup that others may join.
+    /// A lookup that others may join; `reads_shared`: the shared cache may spare the request.
     fn begin(
         self: &Arc<Self>,
         rendered: Rendered,
         key: &Arc<[u8]>,
         deadline: Deadline,
         gate: &Arc<Gate>,
+        reads_shared: bool,
     ) -> Lookup {
         let (entry, key, gate) = (Arc::clone(self), Arc::clone(key), Arc::clone(gate));
-        let lookup = async move { entry.exchange(&rendered, &key, deadline, &gate).await };
+        let lookup = async move {
+            if reads_shared && let Some(answer) = Box::pin(entry.fresh_of_others(&key)).await {
+                return Ok(answer);
+            }
+            entry.exchange(&rendered, &key, deadline, &gate).await
+        };
         match span::current() {
             None => Box::pin(lookup),
             // Its spans belong to the request that began it.
@@ -229,7 +245,7 @@ impl LookupEntry {
     async fn exchange(
         &self,
         rendered: &Rendered,
-        key: &[u8],
+        key: &Arc<[u8]>,
         deadline: Deadline,
         gate: &Gate,
     ) -> Result<Answer, Failure> {
@@ -254,7 +270,7 @@ impl LookupEntry {
             if let Answer::Action(action) = answer {
                 verb::warn_of_unknown(&self.warnings, &self.settings.name, action);
             }
-            self.cache.keep(key, answer);
+            self.cache.keep(key, answer, self.share.as_ref());
             self.backend.health.end();
             debug!(name = self.settings.name, duration_ms = started.map(millis), "target answered");
         }
@@ -275,7 +291,7 @@ impl LookupEntry {
         let deadline = Deadline::after(self.settings.timeout);
         let mut lookup = self.joined.join(key);
         if lookup.leads() {
-            lookup.begin(self.begin(rendered, key, deadline, &Arc::default()));
+            lookup.begin(self.begin(rendered, key, deadline, &Arc::default(), false));
             tokio::spawn(async move {
                 // It ends at its deadline by itself, and notes that. The result is in the cache or in the log.
                 let end = deadline.instant() + Duration::from_secs(1);

@@ -25,6 +25,8 @@ pub struct Status {
     pub listener: Vec<ListenerStatus>,
     /// The cache.
     pub cache: CacheStatus,
+    /// The shared cache; `None` without one.
+    pub shared: Option<SharedStatus>,
     /// Idle connections to APIs.
     pub idle_http_connections: usize,
     /// All entries: maps, policies, logins, each sorted by name.
@@ -45,6 +47,22 @@ pub struct CacheStatus {
     pub bytes: u64,
     /// `server.response_cache.max_bytes`.
     pub max_bytes: u64,
+}
+
+/// The shared cache (`server.shared`).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SharedStatus {
+    /// Where it is, without credentials.
+    pub server: String,
+    /// Whether there is a connection.
+    pub is_up: bool,
+    /// Since when (RFC 3339, UTC).
+    pub since: String,
+    /// Why there is no connection.
+    pub problem: Option<String>,
+    /// Whether another host uses another `secret_file`.
+    pub has_other_secret: bool,
 }
 
 /// Whether an entry gets answers from its API.

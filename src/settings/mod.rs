@@ -26,6 +26,7 @@ use crate::lookup::template::Names;
 use crate::observe::metrics::Component;
 use crate::server::bind::LOCAL;
 use crate::server::settings as server;
+use crate::shared::{self, SharedSettings};
 
 pub use crate::document::{Problem, Severity, Syntax};
 pub use process::{Level, Logging};
@@ -56,6 +57,7 @@ impl Configuration {
         broker::BrokerSettings {
             http: &self.server.http,
             cache_bytes: self.server.cache_bytes,
+            shared: self.server.shared.as_ref(),
             maps: &self.maps,
             policies: &self.policies,
             logins: &self.logins,
@@ -75,6 +77,8 @@ pub struct Server {
     pub http: HttpSettings,
     /// `server.response_cache.max_bytes`: the memory of the cache; 32 MiB by default.
     pub cache_bytes: u64,
+    /// `server.shared`: the shared cache, if it has a `url`.
+    pub shared: Option<SharedSettings>,
     /// `server.max_connections`; `None`: the descriptor limit less 256.
     pub max_connections: Option<usize>,
     /// `server.max_connections_per_address`; `None`: three quarters, if not loopback or in `allow_from`.
@@ -220,10 +224,12 @@ fn read(document: &Document<'_>, is_jailed: bool) -> Option<Configuration> {
     let server = top.key("server").section("Server");
     let logging = Logging::read(&server);
     let cache = lookup::settings::server_cache(&server);
+    let shared = shared::settings::read(&server);
     let inherited = Inherited {
         timeout: http::settings::timeout(&server),
         max_reply: lookup::settings::max_reply(&server),
         outage: cache.outage,
+        has_shared: shared.is_set,
         pool: lookup::settings::pool(&server),
         log_keys: logging.keys,
     };
@@ -236,6 +242,7 @@ fn read(document: &Document<'_>, is_jailed: bool) -> Option<Configuration> {
     let lookups = maps.iter().chain(&policies).flat_map(lookup::LookupSettings::urls);
     let needs_tls =
         lookups.chain(logins.iter().flat_map(login::LoginSettings::urls)).any(|url| url.scheme() == "https");
+    let needs_tls = needs_tls || shared.settings.as_ref().is_some_and(SharedSettings::uses_server_tls);
     let http = http::settings::read(&server, needs_tls);
     let names = |entries: &Entries<'_>| entries.list.iter().map(|(name, _)| name.clone()).collect();
     let names = server::EntryNames { policies: names(&policy_entries), logins: names(&login_entries) };
@@ -253,6 +260,7 @@ fn read(document: &Document<'_>, is_jailed: bool) -> Option<Configuration> {
         sockets,
         logging,
         cache_bytes: cache.max_bytes,
+        shared: shared.settings,
         max_connections: connections("max_connections"),
         max_connections_per_address: connections("max_connections_per_address"),
         prometheus,

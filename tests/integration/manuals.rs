@@ -47,7 +47,7 @@ fn items(page: &str) -> BTreeMap<String, BTreeMap<String, String>> {
 
 /// A block of the schema, the headings of the manual that describe its keys, and a path to the block in
 /// a configuration in which it is `null`; a number is an item of a list.
-const BLOCKS: [(&str, &[&str], &str); 25] = [
+const BLOCKS: [(&str, &[&str], &str); 27] = [
     ("", &["Top of the file"], ""),
     ("Server", &["server"], "server"),
     ("Listener", &["server.listen"], "server listen 0"),
@@ -57,6 +57,8 @@ const BLOCKS: [(&str, &[&str], &str); 25] = [
     ("HttpClient", &["server.http_client"], "server http_client"),
     ("Tls", &["server.tls"], "server tls"),
     ("ResponseCache", &["server.response_cache"], "server response_cache"),
+    ("Shared", &["server.shared"], "server shared"),
+    ("Sentinel", &["server.shared.sentinel"], "server shared sentinel"),
     ("WorkerPool", &["worker_pool"], "server worker_pool"),
     ("Observability", &["server.observability"], "server observability"),
     ("PrometheusTls", &["server.observability.prometheus_tls"], "server observability prometheus_tls"),

@@ -4,7 +4,7 @@
 use super::table::{Cell, Column, Style, columns_of, cut, table};
 use crate::command::terminal::visible;
 use crate::model::amount::{age, bytes, count, lasted, millis, of, rate};
-use crate::model::status::{EntryStatus, FailureStatus, ListenerStatus, Status};
+use crate::model::status::{EntryStatus, FailureStatus, ListenerStatus, SharedStatus, Status};
 
 /// Where it is shown.
 #[derive(Debug, Clone, Copy)]
@@ -63,7 +63,7 @@ pub(super) fn status(status: &Status, area: Area) -> Vec<String> {
     if !is_low {
         lines.push(String::new());
     }
-    let notes = if is_low { Vec::new() } else { notes(&entries, &hidden, area) };
+    let notes = if is_low { Vec::new() } else { notes(status, &entries, &hidden, area) };
     let listeners: Vec<&ListenerStatus> = status.listener.iter().collect();
     let (below, _) = table(&LISTENERS, &self::rows(&listeners, listener), area.width, area.colour);
     let Some(height) = area.height else {
@@ -144,7 +144,7 @@ fn summary(entries: &[&EntryStatus], area: Area) -> String {
     }
 }
 
-fn notes(entries: &[&EntryStatus], hidden: &[&str], area: Area) -> Vec<String> {
+fn notes(status: &Status, entries: &[&EntryStatus], hidden: &[&str], area: Area) -> Vec<String> {
     let about = "Rates, times and cache hits: last minute. Failed: last ten minutes.";
     let mut notes = vec![painted(about, Style::Dim, area)];
     if entries.iter().any(|entry| entry.last_requests_failed > 0) {
@@ -163,11 +163,25 @@ fn notes(entries: &[&EntryStatus], hidden: &[&str], area: Area) -> Vec<String> {
         let more = of((out.len() - NAMED) as u64, "more entry", "more entries");
         notes.push(painted(&format!("… {more} with targets that are out"), Style::Warning, area));
     }
+    notes.extend(status.shared.as_ref().map(|shared| shared_cache(shared, area)));
     if !hidden.is_empty() {
         let hidden = format!("No room for {}: use a wider terminal, or --json.", hidden.join(", "));
         notes.push(painted(&hidden, Style::Dim, area));
     }
     notes
+}
+
+fn shared_cache(shared: &SharedStatus, area: Area) -> String {
+    let (server, since) = (told(&shared.server), told(&shared.since));
+    let (text, style) = match (&shared.problem, shared.is_up) {
+        (_, true) if shared.has_other_secret => {
+            (format!("up since {since}; another host has another secret_file"), Style::Warning)
+        }
+        (_, true) => (format!("up since {since}"), Style::Dim),
+        (Some(problem), false) => (format!("down since {since}: {}", told(problem)), Style::Warning),
+        (None, false) => (format!("down since {since}"), Style::Warning),
+    };
+    painted(&format!("shared cache {server}: {text}"), style, area)
 }
 
 fn painted(text: &str, style: Style, area: Area) -> String {
@@ -281,6 +295,27 @@ mod tests {
         let many = seen(8);
         assert!(many.contains("\nmap m4: out: ") && !many.contains("map m5: out"), "{many}");
         assert!(many.contains("\n… 3 more entries with targets that are out\n"), "{many}");
+    }
+
+    #[test]
+    fn the_shared_cache_has_a_line() {
+        let seen = |shared: SharedStatus| {
+            let shown = Status { shared: Some(shared), ..Status::default() };
+            status(&shown, area(100, None)).join("\n")
+        };
+        let shared = SharedStatus {
+            server: "redis://h:6379".to_owned(),
+            is_up: true,
+            since: "2026-11-29T17:24:14Z".to_owned(),
+            ..SharedStatus::default()
+        };
+        assert!(
+            seen(shared.clone()).contains("\nshared cache redis://h:6379: up since 2026-11-29T17:24:14Z\n")
+        );
+        let other = SharedStatus { has_other_secret: true, ..shared.clone() };
+        assert!(seen(other).contains("14Z; another host has another secret_file\n"));
+        let lost = SharedStatus { is_up: false, problem: Some("no answer\nfor 2 s".to_owned()), ..shared };
+        assert!(seen(lost).contains(": down since 2026-11-29T17:24:14Z: no answer\\nfor 2 s\n"));
     }
 
     fn many(entries: usize) -> Status {

@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::Inherited;
 use crate::document::{Found, Section, no_effect, size};
 use crate::lookup::template::Names;
 
@@ -23,6 +24,23 @@ pub struct CacheSettings {
     pub negative: Duration,
     /// `cache.stale_while_revalidate`: how long beyond `fresh`, while a request is made.
     pub stale_while_revalidate: Duration,
+    /// `cache.shared`: answers are kept in the shared cache, too.
+    pub is_shared: bool,
+}
+
+impl CacheSettings {
+    /// How long an answer is of use to other hosts; zero: never.
+    #[must_use]
+    pub fn lifetime(&self) -> Duration {
+        self.outage.max(self.fresh).max(self.negative)
+    }
+
+    /// For how long an answer that has not changed is not written again: a part of the time for which others use it.
+    #[must_use]
+    pub fn rewrite(&self) -> Duration {
+        let parts = [self.outage / 8, self.fresh / 2];
+        parts.into_iter().filter(|part| !part.is_zero()).min().unwrap_or_default()
+    }
 }
 
 /// `worker_pool`: how many lookups run, and how many wait before the listeners stop accepting.
@@ -58,20 +76,31 @@ pub fn server_cache(server: &Section<'_>) -> ServerCache {
     }
 }
 
-/// Reads `cache` of an entry; `outage` is what `server.response_cache` says.
-pub(super) fn cache(entry: &Section<'_>, names: Names, outage: Duration) -> CacheSettings {
+/// Reads `cache` of an entry.
+pub(super) fn cache(entry: &Section<'_>, names: Names, inherited: &Inherited) -> CacheSettings {
+    let outage = inherited.outage;
     let block = entry.key("cache").section("Cache");
     let duration = |name| block.key(name).duration(Duration::ZERO..=WEEK).or(Duration::ZERO);
     let wanted = block.key("outage").flag();
     if wanted.as_ref() == Some(&true) && outage.is_zero() {
         no_effect([wanted.key.clone()], "without `server.response_cache.enabled: true`");
     }
-    let cache = CacheSettings {
+    let shared = block.key("shared").flag();
+    let shared_key = shared.key.clone();
+    let mut cache = CacheSettings {
         outage: if wanted.or(true) { outage } else { Duration::ZERO },
         fresh: duration("fresh"),
         negative: duration("negative"),
         stale_while_revalidate: duration("stale_while_revalidate"),
+        is_shared: shared.or(false),
     };
+    if cache.is_shared && !inherited.has_shared {
+        no_effect([shared_key], "without `server.shared.url`");
+        cache.is_shared = false;
+    } else if cache.is_shared && cache.lifetime().is_zero() {
+        no_effect([shared_key], "without `fresh`, `negative` or `server.response_cache`");
+        cache.is_shared = false;
+    }
     if !cache.stale_while_revalidate.is_zero() && cache.fresh.is_zero() {
         no_effect([block.key("stale_while_revalidate")], "without `fresh`");
     }

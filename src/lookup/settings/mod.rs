@@ -52,6 +52,8 @@ pub struct Inherited {
     pub max_reply: usize,
     /// `response_cache`: how long an answer stands in for a failure; zero: never.
     pub outage: Duration,
+    /// Whether there is a shared cache (`shared.url`).
+    pub has_shared: bool,
     /// `worker_pool`.
     pub pool: PoolSettings,
     /// `logging.log_keys`.
@@ -208,7 +210,7 @@ fn entry(name: &str, entry: &Section<'_>, names: Names, inherited: &Inherited) -
     {
         targets.warn_of_plain_http("credentials");
     }
-    let cache = bounds::cache(entry, names, inherited.outage);
+    let cache = bounds::cache(entry, names, inherited);
     let in_order = targets.as_ref().map(template::Targets::in_order);
     let upstream = upstream::read(entry, in_order, !cache.outage.is_zero());
     let connection = connection(entry, upstream.as_ref().map(UpstreamSettings::most_secure));

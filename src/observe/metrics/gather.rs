@@ -19,6 +19,8 @@ pub struct Load {
     pub cached: u64,
     /// The memory that they take.
     pub cached_bytes: u64,
+    /// Whether there is a connection to the shared cache; `None` without such a cache.
+    pub is_shared_up: Option<bool>,
 }
 
 /// The workers of an entry, and its queue.
@@ -53,6 +55,9 @@ impl Metrics {
         self.backends(&mut families);
         self.targets(&mut families, load);
         self.cache(&mut families, load);
+        if let Some(is_up) = load.is_shared_up {
+            self.shared.families(is_up, &mut families);
+        }
         load_gauges(&mut families, load);
         self.tokens(&mut families);
         self.spans(&mut families);

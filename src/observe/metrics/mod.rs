@@ -3,6 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `series`, `histogram` | the counters of an entry or a listener |
+//! | `shared` | those of the shared cache |
 //! | `failures` | failures by class, and the last ones |
 //! | `targets` | the targets of an entry |
 //! | `outcome` | the label `outcome` of a request |
@@ -20,6 +21,7 @@ pub(crate) mod histogram;
 mod outcome;
 mod process;
 mod series;
+mod shared;
 mod targets;
 pub(crate) mod totals;
 
@@ -36,6 +38,7 @@ pub use series::{
     CacheCounters, Calls, Counter, HandOver, ListenerMetrics, ListenerRequests, OpenConnection, Requests,
     RequestsByListener,
 };
+pub use shared::{SharedCounters, SharedRead, SharedWrite};
 pub use targets::{HEALTH, Moves, TargetCounters};
 
 /// The label for names that are not in the configuration.
@@ -84,6 +87,8 @@ pub struct Metrics {
     pub connections: Counter,
     /// Spans of traces.
     pub spans: Spans,
+    /// The shared cache.
+    pub shared: Arc<SharedCounters>,
 }
 
 /// Finished spans.
@@ -127,6 +132,7 @@ impl Default for Metrics {
             shutdowns: Counter::default(),
             connections: Counter::default(),
             spans: Spans::default(),
+            shared: Arc::default(),
         }
     }
 }

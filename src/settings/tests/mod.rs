@@ -11,6 +11,7 @@ mod oidc;
 mod schema;
 mod seed;
 mod server;
+mod shared_cache;
 mod shown;
 mod syntaxes;
 mod targets;

@@ -1,0 +1,268 @@
+//! Redis or Valkey: the only file that knows its client library.
+//!
+//! One connection carries the commands of all lookups. Its stream is ours ([`Dial`], or a unix socket), so that TLS
+//! and names are those of connections to APIs. The library's manager of connections is not used: its commands wait
+//! for many seconds if the server is gone. With `sentinel` the sentinels are asked for the master each time. Cluster
+//! is not supported.
+
+use std::fmt;
+use std::time::Duration;
+
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::{
+    AsyncConnectionConfig, Cmd, ErrorKind, RedisConnectionInfo, RedisError, ServerErrorKind, Value, cmd,
+};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::UnixStream;
+use tokio::task::{AbortHandle, JoinHandle};
+use tokio::time::timeout;
+
+use super::record::MAX_RECORD;
+use super::settings::{Address, Endpoint, SentinelSettings, SharedSettings};
+use crate::http::settings::TlsSettings;
+use crate::http::{Dial, Http};
+use crate::model::brief::without_controls;
+use crate::model::secret::Secret;
+
+/// The time limit for each server that is connected to, greetings included.
+const CONNECT: Duration = Duration::from_secs(2);
+/// Characters of a text of the server.
+const LONGEST: usize = 200;
+
+/// A connection. It is closed when the last use of it ends.
+pub(super) struct Connection {
+    commands: MultiplexedConnection,
+    driver: AbortHandle,
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Connection")
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+/// A change.
+#[derive(Debug)]
+pub(super) enum Write {
+    /// A record, and how long it is kept.
+    Set { name: String, record: Vec<u8>, life: Duration },
+    /// Removes a record.
+    Delete { name: String },
+}
+
+/// What came of several changes.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Written {
+    /// How many were made.
+    pub(super) made: usize,
+    /// Why the last one was refused that was.
+    pub(super) refused: Option<String>,
+}
+
+/// Connects, logs in, and waits for a first answer. The task ends with the connection.
+///
+/// # Errors
+/// The reason, in one line without secrets.
+pub(super) async fn connect(
+    settings: &SharedSettings,
+    http: &Http,
+) -> Result<(Connection, JoinHandle<()>), String> {
+    let tls = settings.tls.as_ref();
+    let server = match &settings.sentinel {
+        None => settings.server.clone(),
+        Some(sentinel) => {
+            let address = master(sentinel, settings.server.address.has_tls(), tls, http).await?;
+            Endpoint { address, ..settings.server.clone() }
+        }
+    };
+    open(&server, settings.password.as_ref(), tls, http).await
+}
+
+/// The address of the master, as the first sentinel says it that answers.
+async fn master(
+    sentinel: &SentinelSettings,
+    has_tls: bool,
+    tls: Option<&TlsSettings>,
+    http: &Http,
+) -> Result<Address, String> {
+    let mut why = String::new();
+    for server in &sentinel.servers {
+        let asked = async {
+            let (connection, _driver) = open(server, sentinel.password.as_ref(), tls, http).await?;
+            let mut question = cmd("SENTINEL");
+            question.arg("GET-MASTER-ADDR-BY-NAME").arg(&sentinel.master);
+            let found: Option<(String, u16)> = question
+                .query_async(&mut connection.commands.clone())
+                .await
+                .map_err(|error| words(&error))?;
+            let (host, port) = found.ok_or("it knows no master of this name (sentinel.master)")?;
+            Address::tcp(has_tls, &host, port)
+                .ok_or_else(|| "it names a master without an address".to_owned())
+        };
+        match timeout(CONNECT, asked).await.unwrap_or_else(|_| Err("timed out".to_owned())) {
+            Ok(address) => return Ok(address),
+            Err(error) => why = format!("the sentinel {}: {error}", server.address),
+        }
+    }
+    Err(why)
+}
+
+async fn open(
+    server: &Endpoint,
+    password: Option<&Secret>,
+    tls: Option<&TlsSettings>,
+    http: &Http,
+) -> Result<(Connection, JoinHandle<()>), String> {
+    let opened = async {
+        match &server.address {
+            Address::Unix(path) => {
+                let stream = UnixStream::connect(path).await.map_err(|error| unreached(&error))?;
+                log_in(stream, server, password).await
+            }
+            Address::Tcp(url) => {
+                let opened = Dial::new(url, tls, http)?.open().await;
+                let stream =
+                    opened.map_err(|why| why.replace("begins with http://", "begins with redis://"))?;
+                log_in(stream, server, password).await
+            }
+        }
+    };
+    timeout(CONNECT, opened).await.unwrap_or_else(|_| Err("timed out".to_owned()))
+}
+
+fn unreached(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "there is no such socket".to_owned(),
+        std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        std::io::ErrorKind::PermissionDenied => "the broker's user may not open the socket".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+async fn log_in(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    server: &Endpoint,
+    password: Option<&Secret>,
+) -> Result<(Connection, JoinHandle<()>), String> {
+    let mut login = RedisConnectionInfo::default().set_db(server.database.into()).set_skip_set_lib_name();
+    if let Some(password) = password {
+        login = login.set_password(password.expose());
+        if let Some(user) = &server.user {
+            login = login.set_username(user);
+        }
+    }
+    // Each use has a time limit of its own.
+    let config = AsyncConnectionConfig::new().set_response_timeout(None);
+    let made = MultiplexedConnection::new_with_config(&login, stream, config).await;
+    let (commands, driver) = made.map_err(|error| words(&error))?;
+    let driver = tokio::spawn(driver);
+    let connection = Connection { commands, driver: driver.abort_handle() };
+    connection.ping().await?;
+    Ok((connection, driver))
+}
+
+impl Connection {
+    /// The record of this name; empty if there is none. Never more than the longest record.
+    pub(super) async fn get(&self, name: &str) -> Result<Vec<u8>, String> {
+        let mut command = cmd("GETRANGE");
+        command.arg(name).arg(0).arg(MAX_RECORD);
+        match self.send(&command).await? {
+            Value::BulkString(bytes) => Ok(bytes),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Whether it answers.
+    pub(super) async fn ping(&self) -> Result<(), String> {
+        match self.send(&cmd("PING")).await? {
+            Value::SimpleString(_) => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Sets a record unless there is one of this name; says whether it did.
+    pub(super) async fn set_first(&self, name: &str, record: &[u8], life: Duration) -> Result<bool, String> {
+        let mut command = set(name, record, life);
+        command.arg("NX");
+        match self.send(&command).await? {
+            Value::Okay => Ok(true),
+            Value::Nil => Ok(false),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Makes these changes in one round trip.
+    ///
+    /// # Errors
+    /// The connection is of no use any more.
+    pub(super) async fn write(&self, writes: &[Write]) -> Result<Written, String> {
+        let mut pipeline = redis::Pipeline::with_capacity(writes.len());
+        for write in writes {
+            pipeline.add_command(match write {
+                Write::Set { name, record, life } => set(name, record, *life),
+                Write::Delete { name } => {
+                    let mut command = cmd("DEL");
+                    command.arg(name);
+                    command
+                }
+            });
+        }
+        let mut commands = self.commands.clone();
+        let answers = commands.req_packed_commands(&pipeline, 0, writes.len()).await;
+        let mut written = Written::default();
+        for answer in answers.map_err(|error| words(&error))? {
+            match answer {
+                Value::ServerError(error) if error.kind() == Some(ServerErrorKind::ReadOnly) => {
+                    return Err(words(&error.into()));
+                }
+                Value::ServerError(error) => written.refused = Some(words(&error.into())),
+                _ => written.made += 1,
+            }
+        }
+        Ok(written)
+    }
+
+    async fn send(&self, command: &Cmd) -> Result<Value, String> {
+        let answer = self.commands.clone().req_packed_command(command).await;
+        let answer = answer.and_then(Value::extract_error);
+        answer.map_err(|error| words(&error))
+    }
+}
+
+fn set(name: &str, record: &[u8], life: Duration) -> Cmd {
+    let mut command = cmd("SET");
+    let life = u64::try_from(life.as_millis()).unwrap_or(u64::MAX).max(1);
+    command.arg(name).arg(record).arg("PX").arg(life);
+    command
+}
+
+fn unexpected(value: &Value) -> String {
+    match value {
+        Value::ServerError(error) => words(&error.clone().into()),
+        _ => "it answers otherwise than Redis".to_owned(),
+    }
+}
+
+/// What is wrong, in one line.
+fn words(error: &RedisError) -> String {
+    let detail = without_controls(error.detail().unwrap_or_default(), LONGEST);
+    match (error.kind(), error.code()) {
+        (ErrorKind::AuthenticationFailed, _) | (_, Some("WRONGPASS")) => {
+            "it refuses the user or the password (password_file)".to_owned()
+        }
+        (_, Some("NOAUTH")) => "it wants a password (password_file)".to_owned(),
+        (_, Some("NOPERM")) => format!("the user may not do this (its ACL): {detail}"),
+        (_, Some("READONLY")) => "it is a replica, which takes no writes".to_owned(),
+        (_, Some("LOADING")) => "it is still loading its data".to_owned(),
+        (_, Some("OOM")) => "its memory is full (maxmemory)".to_owned(),
+        (ErrorKind::Parse, _) => "it does not speak the protocol of Redis".to_owned(),
+        (ErrorKind::Io, _) => "the connection broke".to_owned(),
+        _ => without_controls(&error.to_string(), LONGEST),
+    }
+}

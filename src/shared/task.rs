@@ -1,0 +1,174 @@
+//! The task of the connection: it connects, sends what is to be written, asks once a second whether the server is
+//! there, and connects again. Lookups never wait for it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+
+use super::engine::{self, Connection, Write};
+use super::record::Record;
+use super::settings::SharedSettings;
+use super::state::State;
+use super::writes::{Order, Orders, sealed};
+use crate::http::Http;
+use crate::model::Answer;
+use crate::observe::metrics::SharedWrite;
+
+/// The first and the longest wait between attempts to connect.
+const FIRST: Duration = Duration::from_millis(100);
+const LAST: Duration = Duration::from_secs(5);
+/// How often the server is asked whether it is there, and how long it may take.
+const EVERY: Duration = Duration::from_secs(1);
+const SILENCE: Duration = Duration::from_secs(2);
+/// The mark of a secret is looked at each five minutes, and kept for ten.
+const LOOKS: u32 = 300;
+const MARK: Duration = Duration::from_mins(10);
+
+/// Milliseconds since 1970.
+pub(super) fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Keeps a connection. Ends when nothing can be written any more.
+pub(super) async fn run(state: Arc<State>, mut orders: Orders) {
+    let mut pause = FIRST;
+    loop {
+        match engine::connect(&state.settings, &state.http).await {
+            Err(reason) => state.not_reached(&reason),
+            Ok((connection, driver)) => {
+                let (connection, began) = (Arc::new(connection), Instant::now());
+                state.connected(&connection);
+                let Some(reason) = serve(&state, &connection, driver, &mut orders).await else { return };
+                state.lost(&reason);
+                // A server that closes each connection is not asked ten times a second.
+                if began.elapsed() >= LAST {
+                    pause = FIRST;
+                }
+            }
+        }
+        orders.clear();
+        sleep(between(pause)).await;
+        pause = (pause * 2).min(LAST);
+    }
+}
+
+/// Half of `pause` to all of it, so that many brokers do not come at once.
+fn between(pause: Duration) -> Duration {
+    let mut random = [0];
+    // Without random numbers it is half.
+    let _ = aws_lc_rs::rand::fill(&mut random);
+    pause / 2 + pause * u32::from(random[0]) / 510
+}
+
+/// Serves until the connection is of no use, and says why. `None`: nothing can be written any more.
+async fn serve(
+    state: &State,
+    connection: &Connection,
+    mut driver: JoinHandle<()>,
+    orders: &mut Orders,
+) -> Option<String> {
+    let mut ticks = interval(EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    for tick in (0..LOOKS).cycle() {
+        let served = tokio::select! {
+            _ = &mut driver => Err("the server has closed the connection".to_owned()),
+            batch = orders.next() => within(write(state, connection, batch?)).await,
+            _ = ticks.tick() => within(look(state, connection, tick)).await,
+        };
+        if let Err(reason) = served {
+            return Some(reason);
+        }
+    }
+    None
+}
+
+async fn within(work: impl Future<Output = Result<(), String>>) -> Result<(), String> {
+    timeout(SILENCE, work).await.unwrap_or_else(|_| Err("no answer for 2 s".to_owned()))
+}
+
+async fn write(state: &State, connection: &Connection, batch: Vec<Order>) -> Result<(), String> {
+    let writes = sealed(&batch, &state.keys);
+    if writes.is_empty() {
+        return Ok(());
+    }
+    let written = connection.write(&writes).await;
+    let made = written.as_ref().map_or(0, |written| written.made);
+    state.counters.wrote(SharedWrite::Ok, made);
+    state.counters.wrote(SharedWrite::Error, writes.len() - made);
+    if let Some(reason) = written?.refused {
+        state.warn("a write failed", &reason);
+    }
+    Ok(())
+}
+
+async fn look(state: &State, connection: &Connection, tick: u32) -> Result<(), String> {
+    if tick > 0 {
+        return connection.ping().await;
+    }
+    match is_alone(&state.settings, &state.keys, connection).await {
+        Ok(is_alone) => state.note_alone(is_alone),
+        Err(reason) => state.warn("the mark of the secret cannot be compared", &reason),
+    }
+    Ok(())
+}
+
+/// Whether another host uses another secret: the first one leaves a record that all others with its secret can read.
+async fn is_alone(
+    settings: &SharedSettings,
+    keys: &super::record::Keys,
+    connection: &Connection,
+) -> Result<bool, String> {
+    let name = format!("{}:1:secret", settings.prefix);
+    let mark = Record { answer: Answer::NotFound, stored: now() };
+    let record = keys.seal(&name, &mark).ok_or("the crypto library fails")?;
+    if connection.set_first(&name, &record, MARK).await? {
+        return Ok(false);
+    }
+    let is_alone = keys.open(&name, connection.get(&name).await?).is_err();
+    if !is_alone {
+        connection.write(&[Write::Set { name, record, life: MARK }]).await?;
+    }
+    Ok(is_alone)
+}
+
+/// Tries the server out, for `check --online`: connects, writes a record, and reads it as a lookup would.
+///
+/// # Errors
+/// What is wrong, in one line.
+pub(super) async fn try_out(
+    settings: &SharedSettings,
+    keys: &super::record::Keys,
+    http: &Http,
+) -> Result<(), String> {
+    let (connection, _driver) =
+        engine::connect(settings, http).await.map_err(|reason| format!("not reached: {reason}"))?;
+    let tried = async {
+        let name = format!("{}:1:check:{}", settings.prefix, keys.digest([&now().to_be_bytes()[..]]));
+        let record = Record { answer: Answer::NotFound, stored: now() };
+        let sealed = keys.seal(&name, &record).ok_or("the crypto library fails")?;
+        let life = Duration::from_secs(10);
+        let written = connection.write(&[Write::Set { name: name.clone(), record: sealed, life }]).await?;
+        if let Some(reason) = written.refused {
+            return Err(format!("a write failed: {reason}"));
+        }
+        let began = Instant::now();
+        let read = connection.get(&name).await.map_err(|reason| format!("a read failed: {reason}"))?;
+        let took = began.elapsed();
+        if keys.open(&name, read) != Ok(record) {
+            return Err("a record that was written is not read".to_owned());
+        }
+        if took > settings.wait {
+            let (took, wait) = (took.as_secs_f64() * 1000.0, settings.wait.as_millis());
+            return Err(format!("a read took {took:.1} ms, and server.shared.wait is {wait} ms"));
+        }
+        connection.write(&[Write::Delete { name }]).await?;
+        match is_alone(settings, keys, &connection).await? {
+            true => Err("another host has another secret in server.shared.secret_file".to_owned()),
+            false => Ok(()),
+        }
+    };
+    within(tried).await
+}
