@@ -27,6 +27,8 @@ VERSION    := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1
 PACKAGES := postfix tinyproxy swaks curl dovecot-core mandoc systemd
 # For promtool, which checks the metrics; the server is not started.
 PACKAGES += prometheus
+# The server that brokers share; the tests start it, and no service does.
+PACKAGES += redis-server
 # The sample APIs of the book, and the machine in which its commands run.
 PACKAGES += python3 php-cli libnet-ssleay-perl
 # npm, unless it is installed already; npm and the identity provider run on node.

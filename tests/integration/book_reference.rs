@@ -15,6 +15,7 @@ use crate::support::backend::{Backend, Reply};
 use crate::support::client;
 use crate::support::config::backend_oidc;
 use crate::support::fake_provider::FakeProvider;
+use crate::support::fleet::Files;
 use crate::support::markdown;
 use crate::support::metrics::Scrape;
 use crate::support::port::Port;
@@ -97,6 +98,7 @@ fn scrape() -> String {
         "/login" => Reply::with_header("Auth-User", "u", ""),
         _ => Reply::json(r#"{"value": "v", "action": "DUNNO"}"#),
     });
+    let files = Files::new();
     let token = backend_oidc(&provider.configuration_uri(), "client_id: us, client_secret: s3cret");
     let endpoint = format!("otel_exporter_otlp_endpoint: \"{}\"", collector.url(""));
     let setup = Setup::start(|config| {
@@ -107,7 +109,8 @@ fn scrape() -> String {
             &endpoint,
         ];
         let config = config.prometheus(port.number(), &more);
-        let config = config.map("m", &api.url("/map"), &[&token, "cache: {fresh: 1m}"]);
+        let config = config.server(&files.shared("unix:/nowhere", ""));
+        let config = config.map("m", &api.url("/map"), &[&token, "cache: {fresh: 1m, shared: true}"]);
         let targets = format!("targets: [\"{}\", \"{}\"]", api.url("/map"), collector.url("/map"));
         let config = config.map_of("several", &[&targets, "method: GET", "value_field: value"]);
         config.policy("p", &api.url("/policy"), &[]).login("l", &api.url("/login"), &[])

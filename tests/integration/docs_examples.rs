@@ -43,7 +43,7 @@ impl Files {
         let directory = tempfile::tempdir().expect("a directory");
         Identity::self_signed().write(directory.path(), "some");
         let secret = directory.path().join("secret");
-        std::fs::write(&secret, "user:password").expect("a secret");
+        std::fs::write(&secret, "user:a-password-that-a-shared-cache-takes").expect("a secret");
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
         std::fs::set_permissions(secret, mode).expect("its owner may");
         Self { directory }

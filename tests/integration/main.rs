@@ -10,6 +10,7 @@
 //! * `mail_clients` and `doveadm` log in with real programs (packages `swaks`, `curl`, `dovecot-core`).
 //! * `oidc` starts a real identity provider (`make provider`, which needs npm).
 //! * `metrics` has its numbers checked by promtool (package `prometheus`).
+//! * `redis` starts a real redis-server (package `redis-server`).
 //! * `machine` runs the commands of the documentation (root, and packages `postfix`, `python3`, `libnet-ssleay-perl`);
 //!   `docs_samples` runs its sample APIs (packages `python3` and `php-cli`).
 //! * `browser` starts Chromium (packages `chromium` and `chromium-driver`), for `make test-page` and `make pictures` alone.
@@ -111,6 +112,10 @@ mod secrets_in_output;
 mod secrets_known_keys;
 mod sendmail;
 mod service_manager;
+mod shared_cache;
+mod shared_cache_faults;
+mod shared_cache_records;
+mod shared_cache_servers;
 mod socket_activation;
 mod status_browser;
 mod status_failing;
