@@ -49,6 +49,8 @@ pub(super) struct Queue {
 #[derive(Debug)]
 pub(super) struct Orders {
     orders: mpsc::Receiver<Order>,
+    /// One that waits for others.
+    first: Option<Order>,
     bytes: Arc<AtomicUsize>,
     counters: Arc<SharedCounters>,
 }
@@ -58,7 +60,7 @@ pub(super) fn queue(counters: &Arc<SharedCounters>) -> (Queue, Orders) {
     let (sender, receiver) = mpsc::channel(MOST);
     let bytes = Arc::<AtomicUsize>::default();
     let queue = Queue { orders: sender, bytes: Arc::clone(&bytes), counters: Arc::clone(counters) };
-    (queue, Orders { orders: receiver, bytes, counters: Arc::clone(counters) })
+    (queue, Orders { orders: receiver, first: None, bytes, counters: Arc::clone(counters) })
 }
 
 impl Queue {
@@ -80,10 +82,14 @@ impl Queue {
 }
 
 impl Orders {
-    /// Waits for a write, and a little more for others. `None`: there will be none.
+    /// Waits for a write, and a little more for others. `None`: there will be none. Nothing is lost if the future is
+    /// dropped.
     pub(super) async fn next(&mut self) -> Option<Vec<Order>> {
-        let mut batch = vec![self.orders.recv().await?];
+        if self.first.is_none() {
+            self.first = Some(self.orders.recv().await?);
+        }
         tokio::time::sleep(GATHER).await;
+        let mut batch: Vec<Order> = self.first.take().into_iter().collect();
         while batch.len() < BATCH
             && let Ok(order) = self.orders.try_recv()
         {
@@ -95,7 +101,7 @@ impl Orders {
 
     /// Drops all that are in the queue.
     pub(super) fn clear(&mut self) {
-        while let Ok(order) = self.orders.try_recv() {
+        while let Some(order) = self.first.take().or_else(|| self.orders.try_recv().ok()) {
             self.taken(&[order]);
             self.counters.wrote(SharedWrite::Dropped, 1);
         }
@@ -145,5 +151,22 @@ mod tests {
         let dropped = (0..9).filter(|_| !queue.push(order(1 << 20))).count();
         assert_eq!(dropped, 2, "eight times a MiB, and its keys");
         assert!(queue.bytes.load(Ordering::Relaxed) <= MOST_BYTES);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_that_is_given_up_loses_nothing() {
+        let counters = Arc::default();
+        let (queue, mut orders) = queue(&counters);
+        assert!(queue.push(order(1)));
+        let given_up = tokio::time::timeout(GATHER / 2, orders.next()).await;
+        assert!(given_up.is_err());
+        assert!(queue.push(order(2)));
+        assert_eq!(orders.next().await.expect("a batch").len(), 2);
+        assert!(queue.push(order(1)));
+        let given_up = tokio::time::timeout(GATHER / 2, orders.next()).await;
+        assert!(given_up.is_err());
+        orders.clear();
+        let left = queue.bytes.load(Ordering::Relaxed);
+        assert_eq!((counters.written(SharedWrite::Dropped), left), (1, 0));
     }
 }
