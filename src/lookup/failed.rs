@@ -12,8 +12,20 @@ use crate::observe::explain;
 use crate::oidc::ClientSettings;
 
 impl LookupEntry {
+    /// Logs a failed lookup, and says what Postfix is told.
+    pub(super) async fn failed(
+        &self,
+        failure: Failure,
+        lookup: LookupInput<'_>,
+        key: &[u8],
+        context: &RequestContext,
+    ) -> Answer {
+        self.log(&failure, lookup, context);
+        self.stand_in(key, failure).await
+    }
+
     /// Logs a failed lookup, unless the rate limit of an outage holds the line back.
-    pub(super) fn log(&self, failure: &Failure, lookup: LookupInput<'_>, context: &RequestContext) {
+    fn log(&self, failure: &Failure, lookup: LookupInput<'_>, context: &RequestContext) {
         let Some(suppressed) = self.backend.health.note(failure) else { return };
         let name = self.settings.name.as_str();
         let (target, provider) = match failure {
@@ -47,7 +59,7 @@ impl LookupEntry {
     }
 
     /// The answer to a failed lookup: an older one from a cache, else what the entry says.
-    pub(super) async fn stand_in(&self, key: &[u8], failure: Failure) -> Answer {
+    async fn stand_in(&self, key: &[u8], failure: Failure) -> Answer {
         let may_stand_in = match &self.settings.kind {
             Kind::Policy(_) => true,
             // These are complete answers; an older one would hide the mistake.

@@ -182,10 +182,7 @@ impl LookupEntry {
         };
         match outcome {
             Ok(answer) => answer,
-            Err(failure) => {
-                self.log(&failure, lookup, context);
-                Box::pin(self.stand_in(&key, failure)).await
-            }
+            Err(failure) => Box::pin(self.failed(failure, lookup, &key, context)).await,
         }
     }
 

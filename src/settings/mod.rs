@@ -11,18 +11,19 @@ mod tests;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use aws_lc_rs::digest::SHA256;
 
 use crate::broker;
-use crate::document::{CREDENTIALS, Document, Entries, Record, Sources, size};
+use crate::document::{CREDENTIALS, Document, Entries, Record, Section, Sources, size};
 use crate::export;
 use crate::export::settings::{Otlp, Prometheus};
 use crate::http::{self, HttpSettings, proxy_complaints};
 use crate::login;
-use crate::lookup;
 use crate::lookup::settings::Inherited;
 use crate::lookup::template::Names;
+use crate::lookup::{self, LogKeys};
 use crate::observe::metrics::Component;
 use crate::server::bind::LOCAL;
 use crate::server::settings as server;
@@ -218,6 +219,18 @@ fn may_hold_secret(key: &str) -> bool {
     PARTS.iter().any(|part| key.contains(part)) || matches!(key.as_str(), "metadata" | "proxy")
 }
 
+/// What entries take from `server`.
+fn inherited(server: &Section<'_>, log_keys: LogKeys, outage: Duration, has_shared: bool) -> Inherited {
+    Inherited {
+        timeout: http::settings::timeout(server),
+        max_reply: lookup::settings::max_reply(server),
+        outage,
+        has_shared,
+        pool: lookup::settings::pool(server),
+        log_keys,
+    }
+}
+
 /// Reads every key of the document.
 fn read(document: &Document<'_>, is_jailed: bool) -> Option<Configuration> {
     let top = document.top("Top");
@@ -225,14 +238,7 @@ fn read(document: &Document<'_>, is_jailed: bool) -> Option<Configuration> {
     let logging = Logging::read(&server);
     let cache = lookup::settings::server_cache(&server);
     let shared = shared::settings::read(&server);
-    let inherited = Inherited {
-        timeout: http::settings::timeout(&server),
-        max_reply: lookup::settings::max_reply(&server),
-        outage: cache.outage,
-        has_shared: shared.is_set,
-        pool: lookup::settings::pool(&server),
-        log_keys: logging.keys,
-    };
+    let inherited = inherited(&server, logging.keys, cache.outage, shared.is_set);
     let [map_entries, policy_entries, login_entries] =
         [("socket_maps", "Map"), ("policy_services", "Policy"), ("dovecot_sasl", "Login")]
             .map(|(key, definition)| top.key(key).entries(definition));

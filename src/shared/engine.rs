@@ -4,6 +4,9 @@
 //! and names are those of connections to APIs. The library's manager of connections is not used: its commands wait
 //! for many seconds if the server is gone. With `sentinel` the sentinels are asked for the master each time. Cluster
 //! is not supported.
+//!
+//! Limits: the server is trusted to send no longer replies than it is asked for; a record is asked for up to the length
+//! of the longest one.
 
 use std::fmt;
 use std::time::Duration;

@@ -191,10 +191,8 @@ fn sentinel(block: &Section<'_>, is_set: bool) -> Option<Option<SentinelSettings
         (false, false) => no_effect([password.key.clone()], "without `master` and `urls`"),
         (true, true) => {
             let password = if password.is_set() { Some(password.read_secret()?) } else { None };
-            let is_good = servers.len() == count;
-            return is_good
-                .then_some(())
-                .and_then(|()| Some(Some(SentinelSettings { master: master.get()?, servers, password })));
+            let (master, is_good) = (master.get()?, servers.len() == count);
+            return is_good.then_some(Some(SentinelSettings { master, servers, password }));
         }
     }
     (master.is_set() == (count > 0)).then_some(None)
