@@ -1,4 +1,4 @@
-//! When the shared cache is not waited for: after three late answers in a row nobody waits for a second. Then one
+//! When the shared cache is not waited for: after three late answers in a row no lookup waits for a second. Then one
 //! read tries it, and a late answer begins the next second.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};

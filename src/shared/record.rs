@@ -9,7 +9,7 @@
 //! | 12 | a nonce |
 //! | rest | AES-256-GCM of the kind (1), the time it was stored (8, milliseconds since 1970) and the text; its name is the associated data |
 //!
-//! So nobody without the secret can read or make a record, and none is valid under another name. The keys of HMAC
+//! So a record can be read and made with the secret alone, and none is valid under another name. The keys of HMAC
 //! and of AES are made of the secret by HKDF-SHA256, and differ.
 
 use std::fmt;

@@ -1,4 +1,4 @@
-//! Writes wait for nobody: an answer goes into a bounded queue, and one task takes them out, seals them and sends
+//! No lookup waits for a write: an answer goes into a bounded queue, and one task takes them out, seals them and sends
 //! them together. What does not fit is dropped and counted, and so is everything while there is no connection: a
 //! write that waited for long could replace a newer one of another host.
 
