@@ -14,6 +14,7 @@ mod answer;
 mod attempts;
 mod fields;
 mod log;
+mod password;
 mod penalty;
 mod request;
 pub mod settings;
@@ -21,31 +22,24 @@ pub mod settings;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
-use hyper::Method;
 use hyper::header::CONTENT_LENGTH;
 use hyper::http::uri::PathAndQuery;
 use tracing::{debug, warn};
 
 use crate::backend::{Backend, BackendSettings};
-use crate::http::{Http, Reply, Request, compress, path_of};
+use crate::http::{Http, path_of};
 use crate::lookup::RequestContext;
-use crate::lookup::request::{REQUEST_ID, request_id};
-use crate::lookup::template::shown;
-use crate::model::brief::{brief, on_one_line};
+use crate::lookup::request::REQUEST_ID;
 use crate::model::domain::is_same_user;
 use crate::model::secret::Secret;
 use crate::model::{Answer, Credentials, Deadline, Failure, LOGIN_BUDGET, Login, Mechanism, Peer};
 use crate::observe::explain;
 use crate::observe::metrics::{Component, Metrics};
-use crate::observe::redact::{REDACTED, Redactor};
 use crate::observe::warnings::RateLimitedWarning;
 use crate::oidc::{Oidc, TokenVerdict, TokenVerifier};
 use crate::upstream::Owner;
 pub(crate) use penalty::{Penalties, Penalty};
 pub use settings::{Fields, LoginSettings};
-
-/// Bytes of a body before whose reading other tasks have a turn.
-const LONG_BODY: usize = 128 * 1024;
 
 /// One entry, ready to be asked.
 #[derive(Debug)]
@@ -178,81 +172,6 @@ impl LoginEntry {
         }
     }
 
-    async fn password(
-        &self,
-        login: &Login,
-        context: &RequestContext,
-        user: &str,
-        password: &Secret,
-        deadline: Deadline,
-    ) -> Result<Decision, Failure> {
-        let own = [(REQUEST_ID, request_id(context))];
-        let request = Request {
-            method: Method::POST,
-            path: self.path.clone(),
-            headers: self.backend.headers(),
-            own: &own,
-            authorization: None,
-            body: request::body(&self.settings, login, user, password),
-            // A password is sent once.
-            repeatable: false,
-        };
-        // A 401 without `Auth-Status` refuses the broker's credentials, not the user's.
-        let refuses = |reply: &_| answer::refuses_our_token(&self.settings, reply);
-        let ours = || Redactor::of_headers(&self.settings.request.headers);
-        self.settings.upstream.note_request(|| {
-            let path = shown::path(request.path.as_str());
-            explain::redact(ours);
-            explain::redact(|| path.redactor);
-            let names = self.settings.request.headers.keys().chain(own.iter().map(|(name, _)| name));
-            let names = names.map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
-            let behind = format!("{} ({names}), the login of {user:?} as JSON", path.text);
-            ["request: POST ".to_owned(), behind]
-        });
-        let reply = self.backend.exchange(&request, deadline, refuses).await?;
-        if reply.body.len() > LONG_BODY {
-            tokio::task::yield_now().await;
-        }
-        let theirs = || {
-            let mut redactor = Redactor::default();
-            redactor.add(password.expose());
-            redactor
-        };
-        explain::note(|| {
-            let said = theirs().redact(&self.said(&reply)).replace(password.expose(), REDACTED);
-            format!("API: {}{said}", reply.status)
-        });
-        Ok(match answer::read(&self.settings, user, &reply)? {
-            // The API may repeat the password or its credentials; the reply must not.
-            Decision::Denied { reason, .. }
-                if reason.contains(password.expose())
-                    || theirs().matches(&reason)
-                    || ours().matches(&reason) =>
-            {
-                Decision::denied(answer::DENIED)
-            }
-            // Shortened after the search: half of a secret would not be found.
-            Decision::Denied { reason, .. } => Decision::denied(&one_line(&reason)),
-            accepted => accepted,
-        })
-    }
-
-    /// A response for `query --trace`.
-    fn said(&self, reply: &Reply) -> String {
-        let header =
-            |name: &str| reply.headers.get(name).map(|value| value.to_str().unwrap_or("(not ASCII)"));
-        let headers = ["auth-status", "auth-user", "auth-error-code"]
-            .into_iter()
-            .filter_map(|name| header(name).map(|value| format!(" {name}: {value}")));
-        let mut said: String = headers.collect();
-        if self.settings.fields.is_some() {
-            let inflated = compress::inflate(reply, self.settings.request.compress_response).ok().flatten();
-            said.push(' ');
-            said.push_str(&explain::shown(inflated.as_deref().unwrap_or(&reply.body)));
-        }
-        said
-    }
-
     async fn token(
         &self,
         claimed: &str,
@@ -288,10 +207,6 @@ impl LoginEntry {
             }
         }
     }
-}
-
-fn one_line(reason: &str) -> String {
-    on_one_line(brief(reason).chars())
 }
 
 /// A remote address as clients write it: in brackets, with a zone, as in SMTP.

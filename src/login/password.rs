@@ -1,0 +1,98 @@
+//! A password login: the request to the API, and its answer.
+
+use hyper::Method;
+
+use super::{Decision, LoginEntry, answer, request};
+use crate::http::{Reply, Request, compress};
+use crate::lookup::RequestContext;
+use crate::lookup::request::{REQUEST_ID, request_id};
+use crate::lookup::template::shown;
+use crate::model::brief::{brief, on_one_line};
+use crate::model::secret::Secret;
+use crate::model::{Deadline, Failure, Login};
+use crate::observe::explain;
+use crate::observe::redact::{REDACTED, Redactor};
+
+/// Bytes of a body before whose reading other tasks have a turn.
+const LONG_BODY: usize = 128 * 1024;
+
+impl LoginEntry {
+    pub(super) async fn password(
+        &self,
+        login: &Login,
+        context: &RequestContext,
+        user: &str,
+        password: &Secret,
+        deadline: Deadline,
+    ) -> Result<Decision, Failure> {
+        let own = [(REQUEST_ID, request_id(context))];
+        let request = Request {
+            method: Method::POST,
+            path: self.path.clone(),
+            headers: self.backend.headers(),
+            own: &own,
+            authorization: None,
+            body: request::body(&self.settings, login, user, password),
+            // A password is sent once.
+            repeatable: false,
+        };
+        // A 401 without `Auth-Status` refuses the broker's credentials, not the user's.
+        let refuses = |reply: &_| answer::refuses_our_token(&self.settings, reply);
+        let ours = || Redactor::of_headers(&self.settings.request.headers);
+        self.settings.upstream.note_request(|| {
+            let path = shown::path(request.path.as_str());
+            explain::redact(ours);
+            explain::redact(|| path.redactor);
+            let names = self.settings.request.headers.keys().chain(own.iter().map(|(name, _)| name));
+            let names = names.map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
+            let behind = format!("{} ({names}), the login of {user:?} as JSON", path.text);
+            ["request: POST ".to_owned(), behind]
+        });
+        let reply = self.backend.exchange(&request, deadline, refuses).await?;
+        if reply.body.len() > LONG_BODY {
+            tokio::task::yield_now().await;
+        }
+        let theirs = || {
+            let mut redactor = Redactor::default();
+            redactor.add(password.expose());
+            redactor
+        };
+        explain::note(|| {
+            let said = theirs().redact(&self.said(&reply)).replace(password.expose(), REDACTED);
+            format!("API: {}{said}", reply.status)
+        });
+        Ok(match answer::read(&self.settings, user, &reply)? {
+            // The API may repeat the password or its credentials; the reply must not.
+            Decision::Denied { reason, .. }
+                if reason.contains(password.expose())
+                    || theirs().matches(&reason)
+                    || ours().matches(&reason) =>
+            {
+                Decision::denied(answer::DENIED)
+            }
+            // Shortened after the search: half of a secret would not be found.
+            Decision::Denied { reason, .. } => Decision::denied(&one_line(&reason)),
+            accepted => accepted,
+        })
+    }
+
+    /// A response for `query --trace`.
+    fn said(&self, reply: &Reply) -> String {
+        let header =
+            |name: &str| reply.headers.get(name).map(|value| value.to_str().unwrap_or("(not ASCII)"));
+        let headers = ["auth-status", "auth-user", "auth-error-code"]
+            .into_iter()
+            .filter_map(|name| header(name).map(|value| format!(" {name}: {value}")));
+        let mut said: String = headers.collect();
+        if self.settings.fields.is_some() {
+            let inflated = compress::inflate(reply, self.settings.request.compress_response).ok().flatten();
+            said.push(' ');
+            said.push_str(&explain::shown(inflated.as_deref().unwrap_or(&reply.body)));
+        }
+        said
+    }
+}
+
+fn one_line(reason: &str) -> String {
+    on_one_line(brief(reason).chars())
+}
