@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use tracing::info;
 
-use crate::model::Failure;
 use crate::model::status::{EntryStatus, State};
+use crate::model::{Failure, grpc};
 use crate::observe::metrics::{Failures, WorkerCounts};
 
 const EVERY: Duration = Duration::from_secs(60);
@@ -57,6 +57,7 @@ struct Outage {
 /// Whether a failure concerns the API, not a single request.
 fn is_outage(failure: &Failure) -> bool {
     match failure {
+        Failure::Status(status @ ..100) => *status == grpc::OK || grpc::is_outage(*status),
         Failure::Status(status) => *status >= 500 || *status == 429,
         Failure::Connect
         | Failure::Timeout

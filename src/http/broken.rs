@@ -21,7 +21,7 @@ pub(super) const MAX_HEADERS: usize = 256;
 
 const ENDED: &str = "the connection ended before the answer did";
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Broken {
     pub(super) stage: Stage,
     pub(super) failure: Failure,

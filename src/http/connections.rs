@@ -13,21 +13,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Body, Bytes, Incoming};
-use hyper::client::conn::http1::{Builder, SendRequest};
-use hyper::header::PROXY_AUTHORIZATION;
-use hyper::http::Extensions;
-use hyper::{Response, Uri};
-use tokio::task::coop::unconstrained;
-use url::Url;
-
 use super::broken::{Broken, MAX_HEADERS, Stage, refuse_head, refuse_long, take};
 use super::connector::Connector;
 use super::driver::Driver;
 use super::pool::Pools;
 use super::reason::TlsKeys;
-use super::settings::{ConnectionSettings, EntryProxy};
 use super::thread_index;
 use super::{Http, MAX_HEAD, Reply, Request, timely};
 use crate::model::{Deadline, Failure};
@@ -35,6 +25,13 @@ use crate::observe::count_guard::CountGuard;
 use crate::observe::explain;
 use crate::observe::metrics::{ConnectionCounts, Metrics};
 use crate::observe::redact::Redactor;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Bytes, Incoming};
+use hyper::client::conn::http1::{Builder, SendRequest};
+use hyper::header::PROXY_AUTHORIZATION;
+use hyper::http::Extensions;
+use hyper::{Response, Uri};
+use tokio::task::coop::unconstrained;
 
 /// Interim answers (RFC 9110 15.2). An API needs one or two.
 const MAX_INTERIM: usize = 8;
@@ -69,23 +66,14 @@ struct ApiConnection {
 }
 
 impl Connections {
-    /// # Errors
-    /// The reason for which the proxy cannot be used.
-    pub(super) fn new(url: &Url, settings: &ConnectionSettings, http: &Http) -> Result<Self, String> {
-        let proxy = match &settings.proxy {
-            None => http.proxies.of(url)?,
-            Some(EntryProxy::Direct) => None,
-            Some(EntryProxy::Url(proxy)) => Some(proxy.clone()),
-        };
-        let tls = settings.tls.as_ref().unwrap_or(&http.settings.tls);
-        let connector = Connector::new(url, proxy.as_ref(), tls, http)?;
-        Ok(Self {
+    pub(super) fn new(connector: Connector, http: &Http) -> Self {
+        Self {
             credentials: connector.proxy_authorization().map(|value| Redactor::of_values([value])),
             connector,
             idle: Pools::new(&http.settings, &http.idle, |connection| connection.is_alive()),
             open: Arc::default(),
             metrics: Arc::clone(&http.metrics),
-        })
+        }
     }
 
     pub(super) fn counts(&self) -> ConnectionCounts {
@@ -257,7 +245,7 @@ async fn read(response: Response<Incoming>, keys: TlsKeys) -> Result<Reply, Brok
 
 #[cfg(test)]
 mod tests {
-    use super::super::HttpSettings;
+    use super::super::{HttpSettings, Transport};
     use super::*;
     use hyper::Method;
     use std::io::{Read, Write};
@@ -265,6 +253,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
     use tokio::task::{JoinSet, consume_budget, yield_now};
+    use url::Url;
 
     /// Sends a request that is not repeatable, after so many steps of the task's budget.
     async fn ask_once(http: Arc<Http>, url: Url, steps: usize) -> Option<u16> {
@@ -272,7 +261,7 @@ mod tests {
             consume_budget().await;
         }
         let host = http.host(&url);
-        let Ok(connections) = &host.connections else { panic!("no proxy") };
+        let Ok(Transport::Http1(connections)) = &host.transport else { panic!("no proxy") };
         let headers = host.headers(&Default::default());
         let (path, body) = ("/".parse().expect("a path"), Bytes::from_static(b"{}"));
         let (method, headers, own) = (Method::POST, &headers, &[]);

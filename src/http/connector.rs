@@ -27,6 +27,9 @@ use super::settings::TlsSettings;
 use super::socket::{ApiSocket, SocketFlags};
 use super::{CONNECT, Http, USER_AGENT};
 
+/// HTTP/2 in ALPN (RFC 9113 3.1).
+const H2: &[u8] = b"h2";
+
 type BoxError = Box<dyn Error + Send + Sync>;
 pub(super) type Stream = MaybeHttpsStream<ApiSocket>;
 
@@ -39,6 +42,8 @@ pub(super) struct Connector {
     /// For a proxy that speaks TLS.
     proxy_tls: Arc<ClientConfig>,
     resolver: Resolver,
+    /// HTTP/2 and nothing else.
+    is_http2: bool,
 }
 
 impl Connector {
@@ -65,7 +70,15 @@ impl Connector {
         tcp.set_connect_timeout(Some(CONNECT));
         tcp.set_keepalive(Some(Duration::from_secs(60)));
         let proxy_tls = Arc::clone(&http.settings.proxy_tls);
-        Ok(Self { origin, proxy, tcp, tls: tls.clone(), proxy_tls, resolver })
+        Ok(Self { origin, proxy, tcp, tls: tls.clone(), proxy_tls, resolver, is_http2: false })
+    }
+
+    /// The same for HTTP/2: a server behind TLS has to agree on it (RFC 9113 3.2).
+    pub(super) fn for_http2(mut self) -> Self {
+        let mut client = ClientConfig::clone(&self.tls.client);
+        client.alpn_protocols = vec![H2.to_vec()];
+        self.tls.client = Arc::new(client);
+        Self { is_http2: true, ..self }
     }
 
     /// Makes a connection within 2 s. After a failure other addresses are tried.
@@ -109,7 +122,15 @@ impl Connector {
         };
         let tls =
             TlsConnector::from(Arc::clone(&self.tls.client)).connect(name, TokioIo::new(socket)).await?;
+        if self.is_http2 && tls.get_ref().1.alpn_protocol() != Some(H2) {
+            return Err(rustls::Error::NoApplicationProtocol.into());
+        }
         Ok((MaybeHttpsStream::Https(TokioIo::new(tls)), flags))
+    }
+
+    /// Scheme, host and port.
+    pub(super) fn origin(&self) -> &Uri {
+        &self.origin
     }
 
     fn is_https(&self) -> bool {

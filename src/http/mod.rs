@@ -1,7 +1,7 @@
 //! HTTP: [`Host::exchange`] sends one request and returns one complete answer. The caller decides
 //! what the answer means. [`Host::reach`] only connects.
 //!
-//! HTTP/1.1 (RFC 9112), no redirects. To connect (name, TCP, TLS) takes at most 2 s, and the whole
+//! HTTP/1.1 (RFC 9112), no redirects; calls of gRPC over HTTP/2 (`grpc`). To connect (name, TCP, TLS) takes at most 2 s, and the whole
 //! exchange ends at the caller's deadline. Head and body are limited. Connections are kept and used
 //! again. An API may close a kept connection at any moment: if it fails before the answer is complete,
 //! a repeatable request is sent once more, on a new connection.
@@ -14,6 +14,7 @@ mod connections;
 mod connector;
 mod dial;
 mod driver;
+mod grpc;
 mod internal;
 mod no_proxy;
 mod pool;
@@ -46,14 +47,17 @@ use crate::observe::warnings::RateLimitedWarnings;
 use broken::Broken;
 pub use broken::{NoReply, Stage};
 use connections::Connections;
+use connector::Connector;
 pub(crate) use dial::Dial;
+use grpc::GrpcConnections;
 pub use pool::{set_thread_index, thread_count, thread_index};
 use proxy::Proxies;
 pub(crate) use proxy::{is_loopback, is_read as is_proxy_variable, unusable as proxy_complaints};
 pub use reach::Reached;
 pub use request::{Headers, Reply, Request, path_of};
 use resolver::Resolver;
-pub use settings::{ConnectionSettings, HttpSettings};
+use settings::EntryProxy;
+pub use settings::{ConnectionSettings, HttpSettings, Protocol};
 
 /// Bytes of a body, compressed and decompressed.
 pub const MAX_BODY: usize = 1024 * 1024;
@@ -83,11 +87,61 @@ pub struct Http {
 #[derive(Debug)]
 pub struct Host {
     /// `Err`: its proxy cannot be used, for this reason.
-    connections: Result<Connections, String>,
+    transport: Result<Transport, String>,
     origin: Url,
     /// `max_connections_per_host`.
     permits: Option<Semaphore>,
     warnings: RateLimitedWarnings,
+}
+
+/// How requests go to a host.
+#[derive(Debug)]
+enum Transport {
+    Http1(Connections),
+    Grpc(GrpcConnections),
+}
+
+impl Transport {
+    fn new(url: &Url, settings: &ConnectionSettings, http: &Http) -> Result<Self, String> {
+        let proxy = match &settings.proxy {
+            None => http.proxies.of(url)?,
+            Some(EntryProxy::Direct) => None,
+            Some(EntryProxy::Url(proxy)) => Some(proxy.clone()),
+        };
+        let tls = settings.tls.as_ref().unwrap_or(&http.settings.tls);
+        // It would read the requests, and in a tunnel hyper-util does not expect a peer that speaks first.
+        if settings.protocol == Protocol::Grpc && proxy.is_some() && url.scheme() == "http" {
+            return Err(
+                "gRPC through a proxy needs `grpc.tls.enabled`; `proxy: none` goes without one".to_owned()
+            );
+        }
+        let connector = Connector::new(url, proxy.as_ref(), tls, http)?;
+        Ok(match settings.protocol {
+            Protocol::Http1 => Self::Http1(Connections::new(connector, http)),
+            Protocol::Grpc => Self::Grpc(GrpcConnections::new(connector, &http.metrics)),
+        })
+    }
+
+    fn counts(&self) -> ConnectionCounts {
+        match self {
+            Self::Http1(connections) => connections.counts(),
+            Self::Grpc(connections) => connections.counts(),
+        }
+    }
+
+    fn connector(&self) -> &Connector {
+        match self {
+            Self::Http1(connections) => &connections.connector,
+            Self::Grpc(connections) => &connections.connector,
+        }
+    }
+
+    async fn exchange(&self, request: &Request<'_>, deadline: Deadline) -> Result<Reply, Broken> {
+        match self {
+            Self::Http1(connections) => connections.exchange(request, deadline).await,
+            Self::Grpc(connections) => Box::pin(connections.exchange(request, deadline)).await,
+        }
+    }
 }
 
 impl Http {
@@ -113,7 +167,7 @@ impl Http {
     /// The connections to each origin.
     #[must_use]
     pub fn pools(&self) -> Vec<(String, ConnectionCounts)> {
-        let counts = |host: &Host| host.connections.as_ref().ok().map(Connections::counts);
+        let counts = |host: &Host| host.transport.as_ref().ok().map(Transport::counts);
         let mut pools: Vec<(String, ConnectionCounts)> = Vec::new();
         for ((origin, _), host) in self.hosts.all() {
             let Some(counts) = counts(&host) else { continue };
@@ -156,9 +210,12 @@ impl Http {
     /// in use.
     pub fn host_by(&self, url: &Url, settings: &ConnectionSettings) -> Arc<Host> {
         self.hosts.get_or_make((url.origin().ascii_serialization(), settings.id()), || {
-            let connections = Connections::new(url, settings, self);
-            let permits = self.settings.max_connections_per_host.map(Semaphore::new);
-            Host { connections, origin: url.clone(), permits, warnings: RateLimitedWarnings::default() }
+            let transport = Transport::new(url, settings, self);
+            // Calls of gRPC share a connection.
+            let limit =
+                self.settings.max_connections_per_host.filter(|_| settings.protocol == Protocol::Http1);
+            let permits = limit.map(Semaphore::new);
+            Host { transport, origin: url.clone(), permits, warnings: RateLimitedWarnings::default() }
         })
     }
 }
@@ -196,9 +253,13 @@ impl Host {
             None => self.exchange_uncounted(request, deadline).await,
             Some(span) => Box::pin(self.traced(request, span, deadline)).await,
         };
-        match &outcome {
-            Ok(reply) => calls.count(Some(reply.status), reply.at.saturating_duration_since(began)),
-            Err(_) => calls.count(None, began.elapsed()),
+        let took = match &outcome {
+            Ok(reply) => reply.at.saturating_duration_since(began),
+            Err(_) => began.elapsed(),
+        };
+        match &self.transport {
+            Ok(Transport::Grpc(_)) => calls.count_grpc(grpc::status_of(&outcome), took),
+            _ => calls.count(outcome.as_ref().ok().map(|reply| reply.status), took),
         }
         outcome
     }
@@ -232,8 +293,8 @@ impl Host {
                 Err(_) => Box::pin(timely(deadline, permits.acquire())).await.map_err(late)?.ok(),
             },
         };
-        let outcome = match &self.connections {
-            Ok(connections) => connections.exchange(request, deadline).await,
+        let outcome = match &self.transport {
+            Ok(transport) => transport.exchange(request, deadline).await,
             Err(why) => {
                 Err(Broken { stage: Stage::Unconnected, ..Broken::refused(Failure::Connect, why.clone()) })
             }

@@ -2,22 +2,24 @@
 //!
 //! A new connection may still be useless: with TLS 1.3 a server verifies our certificate after our side of
 //! the handshake is complete (RFC 8446 4.4.2.4), and a load balancer before a server that is down may accept
-//! and close. So the connection must stay open for a moment.
+//! and close. So the connection must stay open for a moment, or speak HTTP/2.
 
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use hyper::rt::Read;
+use hyper::rt::{Read, Write};
 use hyper_util::rt::TokioIo;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{timeout, timeout_at};
 
-use super::Host;
 use super::reason::{self, TlsKeys};
+use super::{CONNECT, Host, Transport};
 use crate::model::Deadline;
 
 /// How long it must stay open: longer than any round trip.
 const LISTEN: Duration = Duration::from_millis(500);
+
+const NO_HTTP2: &str = "it does not speak HTTP/2, which gRPC needs";
 
 /// What [`Host::reach`] connected to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,9 +37,13 @@ impl Host {
     /// The reason for which there is no connection: one line without secrets.
     pub async fn reach(&self, deadline: Deadline) -> Result<Reached, String> {
         let reach = async {
-            let connector = &self.connections.as_ref()?.connector;
+            let transport = self.transport.as_ref()?;
+            let connector = transport.connector();
             let reached = match connector.open().await {
-                Ok((stream, _)) => stays_open(stream, connector.keys()).await,
+                Ok((stream, _)) => match transport {
+                    Transport::Http1(_) => stays_open(stream, connector.keys()).await,
+                    Transport::Grpc(_) => speaks_http2(stream, connector.keys()).await,
+                },
                 Err(error) => Err(reason::of(&*error, connector.keys())),
             };
             reached.map_err(|reason| connector.through_proxy(reason))?;
@@ -55,6 +61,31 @@ async fn stays_open(stream: impl Read + Unpin, keys: TlsKeys) -> Result<(), Stri
         Ok(Ok(0)) => Err(closed.to_owned()),
         Ok(Ok(_)) => Err("it speaks first, which HTTP does not".to_owned()),
         Ok(Err(error)) if error.kind() == ErrorKind::UnexpectedEof => Err(closed.to_owned()),
+        Ok(Err(error)) => Err(reason::of(&error, keys)),
+    }
+}
+
+/// What a client of HTTP/2 says first, with SETTINGS that change nothing (RFC 9113 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+/// The type of SETTINGS, in the head of a frame (RFC 9113 4.1, 6.5).
+const SETTINGS: u8 = 4;
+
+/// Whether the peer of a new connection answers with SETTINGS.
+async fn speaks_http2(stream: impl Read + Write + Unpin, keys: TlsKeys) -> Result<(), String> {
+    let mut stream = TokioIo::new(stream);
+    let mut head = [0; 9];
+    let hears = async {
+        stream.write_all(PREFACE).await?;
+        stream.flush().await?;
+        stream.read_exact(&mut head).await
+    };
+    match timeout(CONNECT, hears).await {
+        Err(_) => Err(format!("{NO_HTTP2}: it says nothing")),
+        Ok(Ok(_)) if matches!(head, [_, _, _, SETTINGS, _, 0, 0, 0, 0]) => Ok(()),
+        Ok(Ok(_)) => Err(NO_HTTP2.to_owned()),
+        Ok(Err(error)) if error.kind() == ErrorKind::UnexpectedEof => {
+            Err("it closes the connection at once".to_owned())
+        }
         Ok(Err(error)) => Err(reason::of(&error, keys)),
     }
 }

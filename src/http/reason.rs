@@ -14,6 +14,8 @@ pub(super) const LATE: &str = "timed out";
 /// The most frequent cause.
 const NO_TLS: &str = "(does that port speak TLS? else its URL begins with http://)";
 
+const NO_HTTP2: &str = "it does not agree on HTTP/2 (ALPN h2)";
+
 /// The names of a certificate that are shown, and how much of each.
 const NAMES: usize = 3;
 const LONGEST: usize = 80;
@@ -23,6 +25,8 @@ const LONGEST: usize = 80;
 pub(super) struct TlsKeys {
     /// Our certificate is that of the entry's `tls`, not that of `server.tls`.
     pub(super) has_own_cert: bool,
+    /// They are those of `grpc.tls`.
+    pub(super) is_grpc: bool,
     /// `min_tls_version: "1.3"`.
     pub(super) only_1_3: bool,
 }
@@ -30,7 +34,11 @@ pub(super) struct TlsKeys {
 impl TlsKeys {
     /// The key that names our certificate.
     fn cert(self) -> &'static str {
-        if self.has_own_cert { "tls.cert of the entry" } else { "server.tls.cert" }
+        match (self.is_grpc, self.has_own_cert) {
+            (true, _) => "grpc.tls.client_cert",
+            (false, true) => "tls.cert of the entry",
+            (false, false) => "server.tls.cert",
+        }
     }
 
     /// What a server lacks with which there is no version in common.
@@ -75,6 +83,7 @@ fn tls(error: &Error, keys: TlsKeys) -> String {
             }
             _ => format!("the server and we have no way of TLS in common ({lack:?})"),
         },
+        Error::NoApplicationProtocol => NO_HTTP2.to_owned(),
         other => other.to_string(),
     }
 }
@@ -129,6 +138,7 @@ fn refusal(alert: AlertDescription, keys: TlsKeys) -> String {
         AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity => {
             format!("there is no cipher in common, or it wants a certificate of ours ({cert})")
         }
+        AlertDescription::NoApplicationProtocol => NO_HTTP2.to_owned(),
         AlertDescription::UnrecognisedName => "it knows no host of that name".to_owned(),
         _ => "it does not say why".to_owned(),
     };

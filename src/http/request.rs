@@ -7,6 +7,8 @@ use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, Entry, HeaderMap, HeaderName,
 use hyper::http::uri::PathAndQuery;
 use url::{Position, Url};
 
+use crate::model::grpc;
+
 /// One request.
 #[derive(Debug, Clone)]
 pub struct Request<'a> {
@@ -49,6 +51,15 @@ impl Headers {
 pub fn path_of(url: &Url) -> PathAndQuery {
     let path = &url[Position::BeforePath..Position::AfterQuery];
     path.parse().unwrap_or(PathAndQuery::from_static("/"))
+}
+
+impl Reply {
+    /// The status of a call of gRPC; one that is no number is `UNKNOWN`.
+    #[must_use]
+    pub fn grpc_status(&self) -> u16 {
+        let status = self.headers.get("grpc-status").and_then(|status| status.to_str().ok());
+        status.and_then(|status| status.parse().ok()).unwrap_or(grpc::UNKNOWN)
+    }
 }
 
 impl Request<'_> {

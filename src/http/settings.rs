@@ -22,8 +22,9 @@ use url::Url;
 use super::is_loopback;
 use super::tls::Error as TlsError;
 use crate::document::{DUMPED, Found, HIDDEN, Holds, Key, Section, size};
-pub(crate) use connection::connection;
-pub use connection::{ConnectionSettings, EntryProxy};
+pub use connection::{ConnectionSettings, EntryProxy, Protocol};
+pub(crate) use connection::{connection, grpc_connection};
+
 pub use tls::TlsSettings;
 pub(crate) use tls::of_block as tls_of_block;
 

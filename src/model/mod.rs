@@ -20,6 +20,7 @@ pub(crate) mod brief;
 mod deadline;
 #[cfg(feature = "broker")]
 pub(crate) mod domain;
+pub mod grpc;
 #[cfg(feature = "broker")]
 pub(crate) mod hex;
 mod login;
@@ -131,7 +132,8 @@ pub enum Failure {
     Tls,
     /// The API broke HTTP, or the connection within its answer.
     Protocol,
-    /// A status other than the one that the entry accepts.
+    /// A status other than the one that the entry accepts: of HTTP, or below 100 one of gRPC. There 0 is the
+    /// decision TEMPFAIL, which comes with `OK`.
     Status(u16),
     /// An accepted status with a body that is not a JSON object of bounded size.
     Body,
@@ -187,6 +189,8 @@ impl fmt::Display for Failure {
             Self::Timeout => "no complete answer in time",
             Self::Tls => "the TLS handshake failed, or the certificate is not trusted",
             Self::Protocol => "the connection broke, or the response was not HTTP",
+            Self::Status(grpc::OK) => "the API says that it failed (TEMPFAIL)",
+            Self::Status(code @ ..100) => return write!(f, "gRPC status {code} ({})", grpc::name(*code)),
             Self::Status(code) => return write!(f, "unexpected status code {code}"),
             Self::Body => "the body is not a JSON object, or has no answer",
             Self::Provider => {

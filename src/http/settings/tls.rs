@@ -79,6 +79,8 @@ struct Block<'s, 'd> {
     has_own_cert: bool,
     /// Whether one of `cert` and `key` is the entry's, and the other that of `server.tls`.
     is_mixed: bool,
+    /// Whether it is `grpc.tls`.
+    is_grpc: bool,
 }
 
 /// The files of a block, which can be opened.
@@ -150,19 +152,37 @@ pub(crate) fn of_block(
     if has_tls == Some(false) && key.is_own() {
         key.warning(format!("has no effect: {plain}"));
     }
-    // Before the files are read for good: a change in between is one of the next reload.
-    let inputs = block.inputs(&[is_https]);
-    let files = block.files()?;
-    let system = if is_https { Trust::System } else { Trust::SystemLater };
-    let client = match CLIENTS.get(&inputs) {
-        Some(client) => client,
-        None => {
-            let made = block.client(&files, system, &block.pins)?;
-            CLIENTS.get_or_make(inputs, || Arc::unwrap_or_clone(made))
-        }
+    block.of_one_api(is_https).map(Some)
+}
+
+/// Reads `grpc.tls`, whose certificate has keys of other names. Within `Some` there is nothing if it is not enabled.
+pub(super) fn of_grpc(section: &Section<'_>) -> Option<Option<TlsSettings>> {
+    let is_enabled = section.key("enabled").flag().or(false);
+    let [root_ca, cert, key] = ["root_ca", "client_cert", "client_key"].map(|name| section.key(name).text());
+    let skip_verify = section.key("skip_verify");
+    let block = Block {
+        section,
+        root_ca,
+        cert,
+        key,
+        skips: skip_verify.flag().or(false),
+        skip_verify,
+        only_1_3: section.key("min_tls_version").word_choice(VERSIONS).or(false),
+        pins: Vec::new(),
+        server_name: section.key("server_name").text().read_as(|name| server_name(&name)).get(),
+        has_own_cert: true,
+        is_mixed: false,
+        is_grpc: true,
     };
-    block.warn_of_no_check(&files);
-    Some(Some(TlsSettings { client, keys: block.tls_keys(), server_name: block.server_name, inputs }))
+    if !is_enabled {
+        let flag = Some(block.skip_verify.clone()).filter(|_| block.skips);
+        let names = ["root_ca", "client_cert", "client_key", "server_name", "min_tls_version"];
+        // An entry may well inherit them, and be without TLS.
+        let own = names.map(|name| section.key(name)).into_iter().chain(flag).filter(Key::is_own);
+        no_effect(own, "without `enabled: true`");
+        return Some(None);
+    }
+    block.of_one_api(true).map(Some)
 }
 
 fn skip_verify<'d>(section: &Section<'d>) -> Key<'d> {
@@ -195,11 +215,29 @@ impl<'s, 'd> Block<'s, 'd> {
             server_name: None,
             has_own_cert: false,
             is_mixed: false,
+            is_grpc: false,
         }
     }
 
+    /// The settings of one API. `is_https` says whether its URL is https.
+    fn of_one_api(self, is_https: bool) -> Option<TlsSettings> {
+        // Before the files are read for good: a change in between is one of the next reload.
+        let inputs = self.inputs(&[is_https]);
+        let files = self.files()?;
+        let system = if is_https { Trust::System } else { Trust::SystemLater };
+        let client = match CLIENTS.get(&inputs) {
+            Some(client) => client,
+            None => {
+                let made = self.client(&files, system, &self.pins)?;
+                CLIENTS.get_or_make(inputs, || Arc::unwrap_or_clone(made))
+            }
+        };
+        self.warn_of_no_check(&files);
+        Some(TlsSettings { client, keys: self.tls_keys(), server_name: self.server_name, inputs })
+    }
+
     fn tls_keys(&self) -> TlsKeys {
-        TlsKeys { has_own_cert: self.has_own_cert, only_1_3: self.only_1_3 }
+        TlsKeys { has_own_cert: self.has_own_cert, is_grpc: self.is_grpc, only_1_3: self.only_1_3 }
     }
 
     /// A hash of the values, of the contents of the files and of `flags`. A file that cannot be read is reported
@@ -233,8 +271,7 @@ impl<'s, 'd> Block<'s, 'd> {
         let identity = files.identity.as_ref().map(|(cert, key)| Identity { cert, key });
         let trust = files.root.as_deref().map_or(system, Trust::File);
         let options = ClientOptions { trust, identity, pins, only_1_3: self.only_1_3 };
-        let made =
-            |options| usable(self.section, tls::client(options).map_err(|error| self.explained(error)));
+        let made = |options| self.usable(tls::client(options).map_err(|error| self.explained(error)));
         if !self.skips {
             return made(options);
         }
@@ -243,6 +280,17 @@ impl<'s, 'd> Block<'s, 'd> {
             made(options)?;
         }
         made(ClientOptions { trust: Trust::Anything, ..options })
+    }
+
+    /// What was made of its files; reports one that cannot be used.
+    fn usable<T>(&self, made: Result<T, tls::Error>) -> Option<T> {
+        let told = |error| match error {
+            tls::Error::RootCa(text) => self.root_ca.key.error(text),
+            tls::Error::Cert(text) => self.cert.key.error(text),
+            tls::Error::Key(text) => self.key.key.error(text),
+            tls::Error::System(text) => self.section.error(text),
+        };
+        made.map_err(told).ok()
     }
 
     /// An error of `key` alone would not say that its certificate stands elsewhere.

@@ -53,6 +53,7 @@ impl Metrics {
         self.hand_overs(&mut families);
         self.application(&mut families);
         self.backends(&mut families);
+        self.grpc(&mut families);
         self.targets(&mut families, load);
         self.cache(&mut families, load);
         if let Some(is_up) = load.is_shared_up {
@@ -211,6 +212,23 @@ impl Metrics {
             "Connections that were made to HTTP APIs; far fewer than requests where they are kept.",
             SampleValue::Whole(self.connections.read()),
         );
+    }
+
+    /// Entries with `transport: grpc`.
+    fn grpc(&self, families: &mut Families) {
+        let (mut totals, mut took) = (Vec::new(), Vec::new());
+        for ((component, name, method), calls) in self.calls.all() {
+            let base = with(&labels(component, &name), &[("method", method)]);
+            for (status, result, reading) in calls.read_grpc() {
+                let labels = with(&base, &[("status", status), ("result", result)]);
+                totals.push((labels.clone(), SampleValue::Whole(reading.count())));
+                took.push((labels, SampleValue::Histogram(reading)));
+            }
+        }
+        let name = "pfxhttp_backend_grpc_requests_total";
+        families.add(MetricKind::Counter, name, "Calls of gRPC, by their status.", totals);
+        let name = "pfxhttp_backend_grpc_request_duration_seconds";
+        families.add(MetricKind::Histogram, name, "From a call of gRPC to the end of its answer.", took);
     }
 
     fn cache(&self, families: &mut Families, load: &Load) {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::histogram::{Histogram, Reading};
 use super::outcome::Outcome;
+use crate::model::grpc;
 use crate::observe::count_guard::CountGuard;
 
 /// A counter.
@@ -198,9 +199,13 @@ impl Drop for OpenConnection {
     }
 }
 
-/// The HTTP exchanges of one entry, or with one endpoint of identity providers, by status class.
+/// The HTTP exchanges of one entry, or with one endpoint of identity providers, by status class; or an entry's
+/// calls of gRPC, by status.
 #[derive(Debug, Default)]
-pub struct Calls([Lazy; Calls::CLASSES.len()]);
+pub struct Calls {
+    by_class: [Lazy; Calls::CLASSES.len()],
+    grpc: [Lazy; grpc::NAMES.len()],
+}
 
 impl Calls {
     /// `status_class` and `result`.
@@ -216,12 +221,25 @@ impl Calls {
     /// Counts an exchange; `None`: without a complete answer.
     pub fn count(&self, status: Option<u16>, took: Duration) {
         let class = status.map_or(0, |status| usize::from(status / 100).min(5));
-        self.0[class].get_or_init(Box::default).observe(took);
+        self.by_class[class].get_or_init(Box::default).observe(took);
+    }
+
+    /// Counts a call of gRPC that ended with `status`.
+    pub fn count_grpc(&self, status: u16, took: Duration) {
+        let calls = self.grpc.get(usize::from(status)).unwrap_or(&self.grpc[usize::from(grpc::UNKNOWN)]);
+        calls.get_or_init(Box::default).observe(took);
     }
 
     pub(super) fn read(&self) -> impl Iterator<Item = (&'static str, &'static str, Reading)> {
-        let classes = Self::CLASSES.into_iter().zip(&self.0);
+        let classes = Self::CLASSES.into_iter().zip(&self.by_class);
         classes.filter_map(|((class, result), histogram)| Some((class, result, histogram.get()?.read())))
+    }
+
+    /// Calls of gRPC: the status, and `result`.
+    pub(super) fn read_grpc(&self) -> impl Iterator<Item = (&'static str, &'static str, Reading)> {
+        let result = |status| if status == grpc::NAMES[usize::from(grpc::OK)] { "ok" } else { "error" };
+        let statuses = grpc::NAMES.into_iter().zip(&self.grpc);
+        statuses.filter_map(move |(status, calls)| Some((status, result(status), calls.get()?.read())))
     }
 }
 
@@ -250,6 +268,24 @@ mod tests {
         assert_eq!((listener.accepted.read(), listener.active.load(Ordering::Relaxed)), (2, 1));
         drop(other);
         assert_eq!((listener.ended.read().count(), listener.active.load(Ordering::Relaxed)), (2, 0));
+    }
+
+    #[test]
+    fn a_call_of_grpc_has_its_status() {
+        let calls = Calls::default();
+        for status in [0, 0, 14, 16, 17, 999] {
+            calls.count_grpc(status, Duration::ZERO);
+        }
+        let read: Vec<_> =
+            calls.read_grpc().map(|(status, result, all)| (status, result, all.count())).collect();
+        let due = [
+            ("OK", "ok", 2),
+            ("Unknown", "error", 2),
+            ("Unavailable", "error", 1),
+            ("Unauthenticated", "error", 1),
+        ];
+        assert_eq!(read, due);
+        assert_eq!(calls.read().count(), 0);
     }
 
     #[test]
