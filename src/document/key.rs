@@ -135,6 +135,16 @@ impl<'d> Key<'d> {
         self.note(Some((items.map(Yaml::from).collect(), self.origin())));
     }
 
+    /// Notes for the effective configuration that `name` of these pairs is a list of so many values, which are not
+    /// shown, and stands in `from`.
+    pub fn note_pair(&self, name: &str, from: &Self, values: usize) {
+        let document = self.document();
+        if document.is_dumped.get() && !self.block.is_template && document.record.is_none() {
+            let hidden: Vec<Yaml> = vec![HIDDEN.into(); values];
+            document.dump.borrow_mut().set(&self.path().key(name), Some((hidden.into(), from.origin())));
+        }
+    }
+
     /// Notes which kind of value the key has.
     pub(super) fn record(&self, kind: Kind) {
         if let (Some(record), Some(name)) = (&self.document().record, self.name) {

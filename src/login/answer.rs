@@ -6,7 +6,7 @@
 //! URL, and an API in trouble are failures: a user whose password is right must not be told that
 //! it is wrong.
 
-use super::{Decision, LoginSettings, fields};
+use super::{Decision, LoginSettings, fields, nauthilus};
 use crate::http::Reply;
 use crate::model::{Failure, is_account_name};
 
@@ -55,6 +55,9 @@ pub(super) fn read(settings: &LoginSettings, user: &str, reply: &Reply) -> Resul
 
 /// A setting that may help against a failure, for `query --trace`.
 pub(super) fn hint(failure: &Failure) -> Option<String> {
+    if let Failure::Status(status @ ..100) = failure {
+        return nauthilus::hint(*status).map(str::to_owned);
+    }
     let Failure::Status(code @ (401 | 403 | 404)) = failure else { return None };
     Some(match code {
         404 => "hint: a wrong path in target gives 404".to_owned(),

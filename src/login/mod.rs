@@ -1,9 +1,9 @@
 //! One entry of `dovecot_sasl`: a login becomes a request, the response an answer.
 //!
 //! A password goes to the entry's API, in the JSON of Nauthilus' `/api/v1/auth/json`, and the
-//! answer is in the response's status and headers (`answer`), or in fields of its body (`fields`). It
-//! is sent on a connection that is sure to be alive, not repeated but for an API that refuses our own token, and
-//! kept nowhere. A token goes to `oidc`;
+//! answer is in the response's status and headers (`answer`), or in fields of its body (`fields`); or in a call of
+//! gRPC (`nauthilus`). It is sent on a connection that is sure to be alive, not repeated but for an API that refuses
+//! our own token, and kept nowhere. A token goes to `oidc`;
 //! the name that logs in is the token's, and a client that claimed another one is refused.
 //!
 //! All of this takes at most 8 s from the line that completed the credentials. Concurrent attempts of an
@@ -14,6 +14,7 @@ mod answer;
 mod attempts;
 mod fields;
 mod log;
+mod nauthilus;
 mod password;
 mod penalty;
 mod request;
@@ -39,7 +40,7 @@ use crate::observe::warnings::RateLimitedWarning;
 use crate::oidc::{Oidc, TokenVerdict, TokenVerifier};
 use crate::upstream::Owner;
 pub(crate) use penalty::{Penalties, Penalty};
-pub use settings::{Fields, LoginSettings};
+pub use settings::{Fields, LoginSettings, Transport};
 
 /// One entry, ready to be asked.
 #[derive(Debug)]
@@ -81,14 +82,18 @@ impl LoginEntry {
         before: Option<&Self>,
     ) -> Self {
         let expected = [&[settings.status_code], &settings.denied_status[..]].concat();
+        let (method, own_headers) = match settings.transport {
+            Transport::Json => ("POST", &[REQUEST_ID, CONTENT_LENGTH][..]),
+            Transport::Grpc { .. } => (nauthilus::METHOD, &[][..]),
+        };
         let backend = BackendSettings {
             owner: Owner {
                 kind: Component::Login,
                 name: &settings.name,
-                method: "POST",
+                method,
                 connection: &settings.connection,
                 headers: &settings.request.headers,
-                own_headers: &[REQUEST_ID, CONTENT_LENGTH],
+                own_headers,
                 timeout: settings.timeout,
                 has_stand_ins: false,
                 expected: &expected,
@@ -249,6 +254,7 @@ mod tests {
             attempts: 8,
             tokens: None,
             pool: PoolSettings { workers: 1, queue: 1 },
+            transport: Transport::Json,
         }
     }
 

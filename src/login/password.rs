@@ -2,7 +2,7 @@
 
 use hyper::Method;
 
-use super::{Decision, LoginEntry, answer, request};
+use super::{Decision, LoginEntry, Transport, answer, nauthilus, request};
 use crate::http::{Reply, Request, compress};
 use crate::lookup::RequestContext;
 use crate::lookup::request::{REQUEST_ID, request_id};
@@ -25,19 +25,33 @@ impl LoginEntry {
         password: &Secret,
         deadline: Deadline,
     ) -> Result<Decision, Failure> {
-        let own = [(REQUEST_ID, request_id(context))];
+        let settings = &self.settings;
+        let own = match settings.transport {
+            Transport::Json => Vec::from([(REQUEST_ID, request_id(context))]),
+            Transport::Grpc { .. } => Vec::new(),
+        };
+        let (body, form, deadline) = match settings.transport {
+            Transport::Json => (request::body(settings, login, user, password), "as JSON", deadline),
+            Transport::Grpc { timeout } => {
+                let body = nauthilus::body(settings, login, context, user, password);
+                (body, "by gRPC", deadline.min(Deadline::after(timeout)))
+            }
+        };
         let request = Request {
             method: Method::POST,
             path: self.path.clone(),
             headers: self.backend.headers(),
             own: &own,
             authorization: None,
-            body: request::body(&self.settings, login, user, password),
+            body,
             // A password is sent once.
             repeatable: false,
         };
         // A 401 without `Auth-Status` refuses the broker's credentials, not the user's.
-        let refuses = |reply: &_| answer::refuses_our_token(&self.settings, reply);
+        let refuses = |reply: &_| match settings.transport {
+            Transport::Json => answer::refuses_our_token(settings, reply),
+            Transport::Grpc { .. } => nauthilus::refuses_our_token(reply),
+        };
         let ours = || Redactor::of_headers(&self.settings.request.headers);
         self.settings.upstream.note_request(|| {
             let path = shown::path(request.path.as_str());
@@ -45,7 +59,7 @@ impl LoginEntry {
             explain::redact(|| path.redactor);
             let names = self.settings.request.headers.keys().chain(own.iter().map(|(name, _)| name));
             let names = names.map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
-            let behind = format!("{} ({names}), the login of {user:?} as JSON", path.text);
+            let behind = format!("{} ({names}), the login of {user:?} {form}", path.text);
             ["request: POST ".to_owned(), behind]
         });
         let reply = self.backend.exchange(&request, deadline, refuses).await?;
@@ -59,9 +73,13 @@ impl LoginEntry {
         };
         explain::note(|| {
             let said = theirs().redact(&self.said(&reply)).replace(password.expose(), REDACTED);
-            format!("API: {}{said}", reply.status)
+            format!("API: {said}")
         });
-        Ok(match answer::read(&self.settings, user, &reply)? {
+        let decision = match settings.transport {
+            Transport::Json => answer::read(settings, user, &reply),
+            Transport::Grpc { .. } => nauthilus::read(user, &reply),
+        };
+        Ok(match decision? {
             // The API may repeat the password or its credentials; the reply must not.
             Decision::Denied { reason, .. }
                 if reason.contains(password.expose())
@@ -78,12 +96,19 @@ impl LoginEntry {
 
     /// A response for `query --trace`.
     fn said(&self, reply: &Reply) -> String {
+        match self.settings.transport {
+            Transport::Json => self.said_in_json(reply),
+            Transport::Grpc { .. } => nauthilus::said(reply),
+        }
+    }
+
+    fn said_in_json(&self, reply: &Reply) -> String {
         let header =
             |name: &str| reply.headers.get(name).map(|value| value.to_str().unwrap_or("(not ASCII)"));
         let headers = ["auth-status", "auth-user", "auth-error-code"]
             .into_iter()
             .filter_map(|name| header(name).map(|value| format!(" {name}: {value}")));
-        let mut said: String = headers.collect();
+        let mut said = format!("{}{}", reply.status, headers.collect::<String>());
         if self.settings.fields.is_some() {
             let inflated = compress::inflate(reply, self.settings.request.compress_response).ok().flatten();
             said.push(' ');

@@ -8,11 +8,12 @@ use std::time::Duration;
 use ipnet::IpNet;
 use url::Url;
 
-use crate::document::{Entries, Kind, Refusal, Section, no_effect, size};
+use super::nauthilus;
+use crate::document::{Entries, Key, Kind, Refusal, Section, no_effect, size};
 use crate::http::ConnectionSettings;
 use crate::http::settings::connection;
 use crate::lookup::PoolSettings;
-use crate::lookup::settings::{self, Inherited, MIN_TIMEOUT, RequestSettings};
+use crate::lookup::settings::{self, GrpcSettings, Inherited, MIN_TIMEOUT, RequestSettings};
 use crate::lookup::value::Field;
 use crate::model::{LOGIN_BUDGET, OnFailure};
 use crate::oidc::{self, TokenSettings};
@@ -22,6 +23,24 @@ use crate::upstream::settings::{self as upstream, UpstreamSettings};
 const FAILURE_DELAY: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(6);
 const ON_FAILURE: &[(&str, OnFailure)] =
     &[("auto", OnFailure::Auto), ("disconnect", OnFailure::Disconnect), ("fail", OnFailure::Fail)];
+
+/// Keys of `transport: json` alone.
+const OF_JSON: [&str; 14] = [
+    "target",
+    "targets",
+    "balance",
+    "breaker",
+    "health",
+    "retry",
+    "status_code",
+    "denied_status",
+    "accept_bare_status",
+    "accept_field",
+    "account_field",
+    "reason_field",
+    "http_request_compression",
+    "http_response_compression",
+];
 
 /// One entry of `dovecot_sasl`.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,6 +79,20 @@ pub struct LoginSettings {
     pub tokens: Option<TokenSettings>,
     /// `server.worker_pool`.
     pub pool: PoolSettings,
+    /// `transport`.
+    pub transport: Transport,
+}
+
+/// How a password goes to the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// `json`, the default.
+    Json,
+    /// `grpc`.
+    Grpc {
+        /// `grpc.timeout`: of a call, within what is left of `timeout`; 5 s by default.
+        timeout: Duration,
+    },
 }
 
 /// The fields of a JSON body that decide a login.
@@ -89,29 +122,26 @@ pub fn read(entries: &Entries<'_>, inherited: &Inherited) -> Vec<LoginSettings> 
 }
 
 fn entry(name: &str, entry: &Section<'_>, inherited: &Inherited) -> Option<LoginSettings> {
-    let is_grpc = settings::grpc(entry);
-    let targets = settings::targets(entry, None, !is_grpc);
-    if let Some(targets) = &targets {
-        targets.warn_of_plain_http("passwords");
-    }
-    let upstream = upstream::read(entry, targets.map(|targets| targets.in_order()), false);
-    let connection = connection(entry, upstream.as_ref().map(UpstreamSettings::most_secure));
-    let request = settings::request(entry, true);
+    let (way, json) = match settings::grpc(entry, nauthilus::PATH) {
+        None => (json(entry), entry.clone()),
+        Some(grpc) => (over_grpc(entry, grpc), entry.without_effect()),
+    };
     let tokens = oidc::settings::tokens(entry);
     of_lookups(entry);
-    let status_code = settings::status_code(entry);
+    let status_code = settings::status_code(&json);
     let denied_status =
-        settings::statuses(entry, "denied_status", status_code, "is `status_code`, which accepts");
-    let accept_bare_status = entry.key("accept_bare_status").flag().or(false);
+        settings::statuses(&json, "denied_status", status_code, "is `status_code`, which accepts");
+    let accept_bare_status = json.key("accept_bare_status").flag().or(false);
     let (penalty, penalty_exempt) = penalty(entry);
     Some(LoginSettings {
         name: name.to_owned(),
-        request,
+        request: way.request,
+        transport: way.transport,
         tokens,
         status_code,
         denied_status,
         accept_bare_status,
-        fields: fields(entry, accept_bare_status),
+        fields: fields(&json, accept_bare_status),
         timeout: timeout(entry, inherited.timeout),
         on_failure: entry.key("on_failure").choice(ON_FAILURE).or(OnFailure::Auto),
         default_local_port: entry.key("default_local_port").word().read_as(|text| port(&text)).get(),
@@ -121,9 +151,41 @@ fn entry(name: &str, entry: &Section<'_>, inherited: &Inherited) -> Option<Login
         attempts: size(entry.key("sasl_attempts").count(0..=65_535).or(8)),
         pool: inherited.pool,
         // Last: a problem of these must not hide the others'.
-        connection: connection?,
-        upstream: upstream?,
+        connection: way.connection?,
+        upstream: way.upstream?,
     })
+}
+
+/// How requests go to the API. What is wrong is missing.
+struct Way {
+    transport: Transport,
+    upstream: Option<UpstreamSettings>,
+    connection: Option<ConnectionSettings>,
+    request: RequestSettings,
+}
+
+/// Reads the keys of `transport: json`.
+fn json(entry: &Section<'_>) -> Way {
+    let targets = settings::targets(entry, None, true);
+    if let Some(targets) = &targets {
+        targets.warn_of_plain_http("passwords");
+    }
+    let upstream = upstream::read(entry, targets.map(|targets| targets.in_order()), false);
+    let connection = connection(entry, upstream.as_ref().map(UpstreamSettings::most_secure));
+    Way { transport: Transport::Json, upstream, connection, request: settings::request(entry, true) }
+}
+
+/// The same for `transport: grpc`; the keys of JSON have no effect.
+fn over_grpc(entry: &Section<'_>, grpc: GrpcSettings) -> Way {
+    let json = entry.without_effect();
+    settings::targets(&json, None, false);
+    upstream::read(&json, None, false);
+    settings::request(&json, true);
+    let own = OF_JSON.into_iter().map(|name| entry.key(name)).filter(Key::is_own);
+    no_effect(own, "with `transport: grpc`");
+    let GrpcSettings { upstream, connection, metadata, timeout } = grpc;
+    let request = settings::grpc_request(entry, metadata);
+    Way { transport: Transport::Grpc { timeout }, upstream, connection, request }
 }
 
 fn port(text: &str) -> Result<u16, &'static str> {

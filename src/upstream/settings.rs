@@ -102,6 +102,14 @@ pub enum Balance {
 }
 
 impl UpstreamSettings {
+    /// One target, which nothing stands in for.
+    #[must_use]
+    pub(crate) fn single(url: Url) -> Self {
+        let targets = vec![TargetSettings { url, is_backup: false }];
+        let retry = RetrySettings { others: 1, percent: 20, policy: PolicyRetry::Unsent };
+        Self { targets, balance: Balance::First, breaker: None, retry, health: None }
+    }
+
     /// The first target: its path and query are those of all.
     #[must_use]
     pub fn url(&self) -> &Url {
@@ -149,10 +157,7 @@ impl UpstreamSettings {
 impl UpstreamSettings {
     /// For tests: one target.
     pub(crate) fn one(url: &str) -> Self {
-        let url = url.parse().expect("a URL");
-        let targets = vec![TargetSettings { url, is_backup: false }];
-        let retry = RetrySettings { others: 1, percent: 20, policy: PolicyRetry::Unsent };
-        Self { targets, balance: Balance::First, breaker: None, retry, health: None }
+        Self::single(url.parse().expect("a URL"))
     }
 }
 

@@ -8,13 +8,10 @@ use std::process::Command;
 use clap::CommandFactory;
 use clap_complete::Shell;
 use pfxhttp::command::cli::Cli;
-use pfxhttp::settings::{self, Options, Syntax};
-use serde_json::{Value, json};
+use pfxhttp::settings;
+use serde_json::Value;
 
 use crate::support::client;
-
-/// pfxhttp.yml.5 marks a key that the broker refuses for now with this text.
-const LATER: &str = "Not built yet.";
 
 fn file(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -45,40 +42,35 @@ fn items(page: &str) -> BTreeMap<String, BTreeMap<String, String>> {
     sections
 }
 
-/// A block of the schema, the headings of the manual that describe its keys, and a path to the block in
-/// a configuration in which it is `null`; a number is an item of a list.
-const BLOCKS: [(&str, &[&str], &str); 27] = [
-    ("", &["Top of the file"], ""),
-    ("Server", &["server"], "server"),
-    ("Listener", &["server.listen"], "server listen 0"),
-    ("Ipc", &["server.ipc"], "server ipc"),
-    ("Admin", &["server.admin"], "server admin"),
-    ("Logging", &["server.logging"], "server logging"),
-    ("HttpClient", &["server.http_client"], "server http_client"),
-    ("Tls", &["server.tls"], "server tls"),
-    ("ResponseCache", &["server.response_cache"], "server response_cache"),
-    ("Shared", &["server.shared"], "server shared"),
-    ("Sentinel", &["server.shared.sentinel"], "server shared sentinel"),
-    ("WorkerPool", &["worker_pool"], "server worker_pool"),
-    ("Observability", &["server.observability"], "server observability"),
-    ("PrometheusTls", &["server.observability.prometheus_tls"], "server observability prometheus_tls"),
-    ("Map", &["Every entry", "Maps and policies", "Maps"], "socket_maps m"),
-    ("Policy", &["Every entry", "Maps and policies", "Policies"], "policy_services p"),
-    ("Login", &["Every entry", "Logins"], "dovecot_sasl l"),
-    ("Target", &["targets"], "socket_maps m targets 0"),
-    ("Breaker", &["breaker"], "socket_maps m breaker"),
-    ("Health", &["health"], "socket_maps m health"),
-    ("Retry", &["retry"], "socket_maps m retry"),
-    ("EntryTls", &["tls"], "socket_maps m tls"),
-    ("Cache", &["cache"], "socket_maps m cache"),
-    ("BackendOidc", &["backend_oidc_auth and sasl_oidc_auth"], "dovecot_sasl l backend_oidc_auth"),
-    (
-        "SaslOidc",
-        &["backend_oidc_auth and sasl_oidc_auth", "sasl_oidc_auth alone"],
-        "dovecot_sasl l sasl_oidc_auth",
-    ),
-    ("Grpc", &["grpc"], "dovecot_sasl l grpc"),
-    ("GrpcTls", &["grpc.tls"], "dovecot_sasl l grpc tls"),
+/// A block of the schema, and the headings of the manual that describe its keys.
+const BLOCKS: [(&str, &[&str]); 27] = [
+    ("", &["Top of the file"]),
+    ("Server", &["server"]),
+    ("Listener", &["server.listen"]),
+    ("Ipc", &["server.ipc"]),
+    ("Admin", &["server.admin"]),
+    ("Logging", &["server.logging"]),
+    ("HttpClient", &["server.http_client"]),
+    ("Tls", &["server.tls"]),
+    ("ResponseCache", &["server.response_cache"]),
+    ("Shared", &["server.shared"]),
+    ("Sentinel", &["server.shared.sentinel"]),
+    ("WorkerPool", &["worker_pool"]),
+    ("Observability", &["server.observability"]),
+    ("PrometheusTls", &["server.observability.prometheus_tls"]),
+    ("Map", &["Every entry", "Maps and policies", "Maps"]),
+    ("Policy", &["Every entry", "Maps and policies", "Policies"]),
+    ("Login", &["Every entry", "Logins"]),
+    ("Target", &["targets"]),
+    ("Breaker", &["breaker"]),
+    ("Health", &["health"]),
+    ("Retry", &["retry"]),
+    ("EntryTls", &["tls"]),
+    ("Cache", &["cache"]),
+    ("BackendOidc", &["backend_oidc_auth and sasl_oidc_auth"]),
+    ("SaslOidc", &["backend_oidc_auth and sasl_oidc_auth", "sasl_oidc_auth alone"]),
+    ("Grpc", &["grpc"]),
+    ("GrpcTls", &["grpc.tls"]),
 ];
 
 fn schema() -> Value {
@@ -93,7 +85,7 @@ fn properties<'s>(schema: &'s Value, block: &str) -> &'s serde_json::Map<String,
 #[test]
 fn every_key_is_in_the_manual_and_no_other() {
     let (schema, manual) = (schema(), items(&text("man/pfxhttp.yml.5")));
-    for (block, titles, _) in BLOCKS {
+    for (block, titles) in BLOCKS {
         let described: BTreeMap<&str, &str> = titles
             .iter()
             .flat_map(|title| manual.get(*title).unwrap_or_else(|| panic!("there is no heading {title:?}")))
@@ -111,39 +103,11 @@ fn every_key_is_in_the_manual_and_no_other() {
             }
         }
     }
-    let headings: BTreeSet<&str> = BLOCKS.iter().flat_map(|(_, titles, _)| titles.iter().copied()).collect();
+    let headings: BTreeSet<&str> = BLOCKS.iter().flat_map(|(_, titles)| titles.iter().copied()).collect();
     assert_eq!(manual.keys().map(String::as_str).collect::<BTreeSet<_>>(), headings);
     let blocks = schema["$defs"].as_object().expect("blocks").iter();
     let blocks = blocks.filter(|(_, block)| block["properties"].is_object()).count();
     assert_eq!(blocks + 1, BLOCKS.len(), "every block of the schema is compared");
-}
-
-/// Whether the broker reports the key at `way` as not built yet.
-fn is_later(way: &str, key: Option<&str>) -> bool {
-    let end = key.map_or_else(|| json!({}), |key| json!({ key: null }));
-    let tree = way.split_whitespace().rev().fold(end, |below, step| match step {
-        "0" => json!([below]),
-        step => json!({ step: below }),
-    });
-    let options = Options { syntax: Some(Syntax::Json), environment: &[], is_jailed: false };
-    match settings::parse_as(Path::new("pfxhttp.json"), &tree.to_string(), options) {
-        Ok(_) => false,
-        Err(problems) => problems.iter().any(|problem| problem.message.contains("not built yet")),
-    }
-}
-
-#[test]
-fn keys_that_are_not_built_yet_are_marked() {
-    let manual = items(&text("man/pfxhttp.yml.5"));
-    for (title, items) in &manual {
-        let ways = BLOCKS.iter().filter(|(_, titles, _)| titles.contains(&title.as_str()));
-        // If a whole block is refused, the mark stands at the block.
-        let ways: Vec<&str> = ways.map(|(_, _, way)| *way).filter(|way| !is_later(way, None)).collect();
-        for (key, text) in items {
-            let is_later = ways.iter().any(|way| is_later(way, Some(key)));
-            assert_eq!(text.contains(LATER), is_later, "{title}: {key}: marked if and only if it is refused");
-        }
-    }
 }
 
 /// The flags and commands of a program's help, including that of its commands.
@@ -250,14 +214,11 @@ fn the_example_names_every_key() {
     }
     let named: BTreeSet<&str> =
         example.split(|c: char| !c.is_alphanumeric() && c != '_' && c != ':').collect();
-    let later = items(&text("man/pfxhttp.yml.5"));
-    let later: BTreeSet<&String> =
-        later.values().flatten().filter(|(_, text)| text.contains(LATER)).map(|(key, _)| key).collect();
     let schema = schema();
-    for (block, _, way) in BLOCKS {
-        for key in properties(&schema, block).keys().filter(|key| !later.contains(key)) {
+    for (block, _) in BLOCKS {
+        for key in properties(&schema, block).keys() {
             let is_named = named.contains(format!("{key}:").as_str()) || named.contains(key.as_str());
-            assert!(is_named || is_later(way, None), "{block}: {key}");
+            assert!(is_named, "{block}: {key}");
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::support::port::Port;
 use crate::support::sasl::Sasl;
 use crate::support::secret_site::{KEYS, LOGINS, LOST, MAPS, POLICIES, Planted, repeating};
 
-/// Keys without effect so far, or in that section: only `check` reads them.
+/// Keys without effect in that section, and one that needs a gRPC service: `login_grpc` uses it.
 pub(crate) const IDLE: [&str; 2] = ["Grpc.metadata", "Login.payload"];
 
 /// Every output, with the place where it was seen.

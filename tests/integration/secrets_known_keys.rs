@@ -67,7 +67,7 @@ const PLAIN_TOO: [&str; 22] = [
     "EntryTls.pin_sha256",
     "EntryTls.root_ca",
     "EntryTls.server_name",
-    // A file that is not read yet.
+    // It names a file.
     "GrpcTls.client_key",
     "Login.accept_field",
     "Login.account_field",

@@ -14,7 +14,7 @@ use crate::oidc;
 use crate::oidc::ClientSettings;
 
 /// Headers of HTTP's framing or of one connection: the HTTP client sets them.
-const OF_CLIENT: [&str; 9] = [
+pub(super) const OF_CLIENT: [&str; 9] = [
     "connection",
     "content-length",
     "expect",
@@ -42,13 +42,41 @@ pub struct RequestSettings {
 /// Reads what the requests of an entry carry; `has_body` says whether they have a body.
 pub(crate) fn request(entry: &Section<'_>, has_body: bool) -> RequestSettings {
     let mut headers = custom(&entry.key("custom_headers"));
-    let pair = entry.secret("http_auth_basic", "http_auth_basic_file");
-    let bearer = oidc::settings::backend(entry);
+    let bearer = credentials(entry, &mut headers);
     let compress_request = entry.key("http_request_compression").flag().or(false);
     let compress_response = entry.key("http_response_compression").flag().or(false);
     if compress_request && !has_body {
         entry.key("http_request_compression").warning("has no effect: a GET has no body");
     }
+    headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
+    let compress_request = compress_request && has_body;
+    let gzip = HeaderValue::from_static("gzip");
+    if compress_request {
+        headers.insert(CONTENT_ENCODING, gzip.clone());
+    }
+    if compress_response {
+        headers.insert(ACCEPT_ENCODING, gzip);
+    }
+    RequestSettings { headers, compress_request, compress_response, bearer }
+}
+
+/// Reads what the calls of an entry with `transport: grpc` carry besides `metadata`.
+pub(crate) fn grpc_request(entry: &Section<'_>, metadata: HeaderMap) -> RequestSettings {
+    let custom_headers = entry.key("custom_headers");
+    custom(&custom_headers);
+    if custom_headers.is_set() {
+        let told = custom_headers.key_error("cannot hold with `transport: grpc`");
+        told.hint("write them in `grpc.metadata`");
+    }
+    let mut headers = metadata;
+    let bearer = credentials(entry, &mut headers);
+    RequestSettings { headers, compress_request: false, compress_response: false, bearer }
+}
+
+/// Reads `http_auth_basic`, which becomes one of `headers`, and `backend_oidc_auth`.
+fn credentials(entry: &Section<'_>, headers: &mut HeaderMap) -> Option<ClientSettings> {
+    let pair = entry.secret("http_auth_basic", "http_auth_basic_file");
+    let bearer = oidc::settings::backend(entry);
     if let Some(secret) = pair.read() {
         let key = pair.key();
         if bearer.is_some() {
@@ -65,16 +93,7 @@ pub(crate) fn request(entry: &Section<'_>, has_body: bool) -> RequestSettings {
         // The token takes its place, also while there is none.
         headers.remove(AUTHORIZATION);
     }
-    headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
-    let compress_request = compress_request && has_body;
-    let gzip = HeaderValue::from_static("gzip");
-    if compress_request {
-        headers.insert(CONTENT_ENCODING, gzip.clone());
-    }
-    if compress_response {
-        headers.insert(ACCEPT_ENCODING, gzip);
-    }
-    RequestSettings { headers, compress_request, compress_response, bearer }
+    bearer
 }
 
 /// Reads `custom_headers`: those of `defaults`, but for the ones that the entry has as well, and its own.

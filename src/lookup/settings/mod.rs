@@ -32,9 +32,9 @@ use crate::oidc;
 use crate::upstream::settings::{self as upstream, UpstreamSettings};
 
 pub use bounds::{CacheSettings, PoolSettings, ServerCache, listener_pool, pool, server_cache};
-pub(crate) use grpc::grpc;
+pub(crate) use grpc::{GrpcSettings, grpc};
 pub use headers::RequestSettings;
-pub(crate) use headers::request;
+pub(crate) use headers::{grpc_request, request};
 pub use kind::{Kind, MapSettings, PolicySettings, max_reply};
 pub(crate) use template::targets;
 
@@ -246,7 +246,7 @@ fn entry(name: &str, entry: &Section<'_>, names: Names, inherited: &Inherited) -
 fn of_logins(entry: &Section<'_>) {
     let checked = entry.without_effect();
     oidc::settings::tokens(&checked);
-    let is_grpc = grpc(&checked);
+    let is_grpc = grpc(&checked, "/").is_some();
     checked.key("default_local_port").word();
     let keys = ["sasl_oidc_auth", "default_local_port", "grpc"].map(|name| entry.key(name));
     no_effect(keys.into_iter().chain(is_grpc.then(|| entry.key("transport"))), "outside dovecot_sasl");
