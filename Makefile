@@ -31,6 +31,8 @@ PACKAGES += prometheus
 PACKAGES += redis-server
 # The sample APIs of the book, and the machine in which its commands run.
 PACKAGES += python3 php-cli libnet-ssleay-perl
+# The gRPC service of the tests.
+PACKAGES += python3-venv
 # npm, unless it is installed already; npm and the identity provider run on node.
 PACKAGES += $(if $(shell command -v npm),,npm)
 
@@ -54,7 +56,11 @@ build bench deb rpm image sbom: export SOURCE_DATE_EPOCH ?= $(shell git log -1 -
 PROVIDER := tests/peers/oidc
 MODULES  := $(PROVIDER)/node_modules/.package-lock.json
 
-.PHONY: build demo test bench check packages provider install staged deb rpm test-package
+# The gRPC service of the tests, in the versions of its requirements.txt.
+GRPC_PEER := tests/peers/grpc
+VENV      := $(GRPC_PEER)/venv/installed
+
+.PHONY: build demo test bench check packages provider grpc-peer install staged deb rpm test-package
 .PHONY: completions reference clean docs test-docs test-page cargo-deb cargo-generate-rpm
 .PHONY: test-reproducible image test-image pictures sbom dist
 .DEFAULT_GOAL := build
@@ -70,7 +76,7 @@ demo: build
 	@$(BROKER) demo
 
 # The tests of stdio and of Postfix run the client of the release build.
-test: packages provider build
+test: packages provider grpc-peer build
 	$(CARGO) test --locked --features client
 
 # The book, in target/docs/index.html.
@@ -107,6 +113,11 @@ provider: $(MODULES)
 
 $(MODULES): $(PROVIDER)/package.json $(PROVIDER)/package-lock.json | packages
 	@$(PROVIDER)/install
+
+grpc-peer: $(VENV)
+
+$(VENV): $(GRPC_PEER)/requirements.txt $(GRPC_PEER)/install | packages
+	@$(GRPC_PEER)/install
 
 # Installs the programs that `make` has built, so that root need not build. It keeps an existing
 # configuration, makes no users and starts nothing; outside of a package it prints how to do so

@@ -16,6 +16,7 @@ use crate::support::client;
 use crate::support::config::backend_oidc;
 use crate::support::fake_provider::FakeProvider;
 use crate::support::fleet::Files;
+use crate::support::grpc_service::GrpcService;
 use crate::support::markdown;
 use crate::support::metrics::Scrape;
 use crate::support::port::Port;
@@ -94,6 +95,7 @@ fn the_help_is_in_the_book() {
 /// A broker with entries, providers and exporters of all kinds; the text of its metrics.
 fn scrape() -> String {
     let (port, provider, collector) = (Port::reserve(), FakeProvider::start(), Backend::constant(""));
+    let grpc = GrpcService::start();
     let api = Backend::start(|request| match request.path.as_str() {
         "/login" => Reply::with_header("Auth-User", "u", ""),
         _ => Reply::json(r#"{"value": "v", "action": "DUNNO"}"#),
@@ -113,13 +115,15 @@ fn scrape() -> String {
         let config = config.map("m", &api.url("/map"), &[&token, "cache: {fresh: 1m, shared: true}"]);
         let targets = format!("targets: [\"{}\", \"{}\"]", api.url("/map"), collector.url("/map"));
         let config = config.map_of("several", &[&targets, "method: GET", "value_field: value"]);
-        config.policy("p", &api.url("/policy"), &[]).login("l", &api.url("/login"), &[])
+        let config = config.policy("p", &api.url("/policy"), &[]).login("l", &api.url("/login"), &[]);
+        crate::login_grpc::entry(config, "grpc", &grpc, "", &[])
     });
     let mut map = setup.map();
     map.look_up("m", "k");
     map.look_up("several", "k");
     drop(map);
     setup.policy("p").ask(&[("request", "smtpd_access_policy")]);
+    assert_eq!(crate::login_grpc::log_in(&setup, "grpc", "u", "secret"), "OK\t1\tuser=u");
     let mut login = setup.login(Way::Unix, "l");
     login.plain(1, "u", "good");
     login.line();

@@ -1,14 +1,15 @@
 //! The two programs as Postfix sees them: everything here talks to real processes, over real
 //! sockets, with an HTTP API of the tests behind them.
 //!
-//! Tests that use these parts of `support` need packages, which `make packages` and `make provider`
-//! install:
+//! Tests that use these parts of `support` need packages, which `make packages`, `make provider` and
+//! `make grpc-peer` install:
 //!
 //! * `postfix` starts a private Postfix 3.7 (package `postfix`, and root).
 //! * `tinyproxy` starts a real proxy (package `tinyproxy`).
 //! * `exim` and `sendmail` start those programs, unpacked below target/.
 //! * `mail_clients` and `doveadm` log in with real programs (packages `swaks`, `curl`, `dovecot-core`).
 //! * `oidc` starts a real identity provider (`make provider`, which needs npm).
+//! * `grpc_service` starts a real gRPC service (`make grpc-peer`, which needs `python3-venv`).
 //! * `metrics` has its numbers checked by promtool (package `prometheus`).
 //! * `redis` starts a real redis-server (package `redis-server`).
 //! * `machine` runs the commands of the documentation (root, and packages `postfix`, `python3`, `libnet-ssleay-perl`);
@@ -75,6 +76,10 @@ mod log_reader_gone;
 mod login_attempts;
 mod login_delay;
 mod login_dialogue;
+mod login_grpc;
+mod login_grpc_faults;
+mod login_grpc_postfix;
+mod login_grpc_tls;
 mod login_json_fields;
 mod login_refusals;
 mod login_token_faults;

@@ -3,7 +3,7 @@
 //! ```text
 //!  smtp ─▶ postfix ─┬─ client (spawned) ─▶ local socket ─┐
 //!  peer ────────────┴─ unix and tcp listeners ───────────┴▶ broker ─HTTP─▶ backend
-//!                                                                 └─────▶ oidc, fake_provider
+//!                                                                 └─────▶ oidc, fake_provider, grpc_service
 //! ```
 //!
 //! `book` reads the documentation, whose commands run in a `machine`.
@@ -32,6 +32,7 @@ pub(crate) mod fake_provider;
 pub(crate) mod fetch;
 pub(crate) mod fleet;
 pub(crate) mod frames;
+pub(crate) mod grpc_service;
 pub(crate) mod gzip;
 pub(crate) mod http;
 pub(crate) mod jwt;
