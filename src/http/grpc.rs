@@ -9,47 +9,37 @@
 //! A connection takes calls until 10 s after its last answer, and none after a call without an answer in time:
 //! a peer that went without a word is not asked twice. Calls in progress go on. No PING is sent.
 
-use std::error::Error;
-use std::io;
-use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+mod call;
+mod life;
 
-use http_body_util::BodyExt;
-use http_body_util::combinators::MapFrame;
-use hyper::body::{Buf, Bytes, Frame, Incoming};
+use std::error::Error;
+use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
 use hyper::client::conn::http2::{Builder, Connection, SendRequest};
-use hyper::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName};
-use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper::header::{CONTENT_LENGTH, HOST};
 use hyper_util::rt::TokioExecutor;
-use prost::bytes::BufMut;
 use tokio::time::timeout_at;
-use tonic::Status;
 use tonic::body::Body;
 use tonic::client::Grpc;
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
-use tower_service::Service;
 
 use super::broken::{Broken, NoReply, Stage};
-use super::connector::{Connector, Stream};
+use super::connector::Connector;
 use super::reason::TlsKeys;
 use super::{MAX_BODY, MAX_HEAD, Reply, Request, timely};
 use crate::model::{Deadline, Failure, grpc};
 use crate::observe::count_guard::CountGuard;
 use crate::observe::metrics::{ConnectionCounts, Metrics};
+use call::{CallService, MessageCodec, reply_of};
+use life::{Life, Watched};
 
-/// How long after its last answer a connection takes calls. Whatever forgets connections in silence (a firewall, a
-/// machine that starts anew) takes longer.
-const KEPT: Duration = Duration::from_secs(10);
 /// How often a call that was not sent is tried on a connection.
 const TRIES: usize = 3;
 /// The most bytes of an answer that are on their way, for one call and for all of a connection.
 const CALL_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// tonic would panic if it held no Base64.
-const DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
 
 /// The connections to one origin: the one that takes calls, and those whose calls go on.
 #[derive(Debug)]
@@ -66,92 +56,6 @@ pub(super) struct GrpcConnections {
 struct GrpcConnection {
     sender: SendRequest<Body>,
     life: Arc<Life>,
-}
-
-/// How a connection fares.
-#[derive(Debug)]
-struct Life {
-    /// When the peer was heard last; `None` if it did not answer in time.
-    last: Mutex<Option<Instant>>,
-    /// How it broke: h2 keeps no more of that than a text, or nothing.
-    broken: OnceLock<Broken>,
-}
-
-impl Life {
-    fn last(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn heard(&self) {
-        if let Some(last) = self.last().as_mut() {
-            *last = Instant::now();
-        }
-    }
-
-    /// A call that began at `began` has no answer. If another one got one since, the peer is there.
-    fn unanswered(&self, began: Instant) {
-        self.last().take_if(|last| *last <= began);
-    }
-
-    /// When it takes no more calls.
-    fn end(&self) -> Option<Instant> {
-        self.last().map(|last| last + KEPT).filter(|end| *end > Instant::now())
-    }
-
-    /// How a call failed by `error`.
-    fn failure(&self, error: &(dyn Error + 'static), keys: TlsKeys) -> Broken {
-        let unsent = error.downcast_ref::<Unsent>();
-        let told = unsent
-            .map_or_else(|| Broken::in_exchange(error, keys), |Unsent(error)| Broken::unsent(error, keys));
-        match self.broken.get() {
-            Some(broken) if unsent.is_some() => Broken { stage: Stage::Unsent, ..broken.clone() },
-            Some(broken) => broken.clone(),
-            None => told,
-        }
-    }
-}
-
-/// The bytes of a connection, whose first error is kept.
-struct Watched {
-    stream: Stream,
-    life: Arc<Life>,
-    keys: TlsKeys,
-}
-
-impl Watched {
-    fn keep<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if let Poll::Ready(Err(error)) = &polled {
-            self.life.broken.get_or_init(|| Broken::in_exchange(error, self.keys));
-        }
-        polled
-    }
-}
-
-impl Read for Watched {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
-        self.keep(polled)
-    }
-}
-
-impl Write for Watched {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.keep(polled)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.stream).poll_flush(cx);
-        self.keep(polled)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
 }
 
 impl GrpcConnections {
@@ -215,14 +119,14 @@ impl GrpcConnections {
     async fn connect(&self) -> Result<GrpcConnection, Broken> {
         let opened = self.connector.open().await;
         let (stream, _) = opened.map_err(|error| Broken::unconnected(&*error, &self.connector))?;
-        let life = Arc::new(Life { last: Mutex::new(Some(Instant::now())), broken: OnceLock::new() });
+        let life = Arc::new(Life::new());
         let keys = self.connector.keys();
         let handshake = Builder::new(TokioExecutor::new())
             .initial_max_send_streams(0)
             .initial_stream_window_size(CALL_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(MAX_HEAD as u32)
-            .handshake(Watched { stream, life: Arc::clone(&life), keys })
+            .handshake(Watched::new(stream, &life, keys))
             .await;
         let (sender, connection) = handshake.map_err(|error| Broken::unsent(&error, keys))?;
         self.metrics.connections.add();
@@ -270,15 +174,6 @@ impl GrpcConnections {
     }
 }
 
-/// A call that ended with a status other than OK: the peer's, or what tonic makes of an answer that is none.
-fn reply_of(status: &Status) -> Reply {
-    let mut headers = HeaderMap::new();
-    if status.add_header(&mut headers).is_err() {
-        headers.insert(Status::GRPC_STATUS, (status.code() as u16).into());
-    }
-    Reply { at: Instant::now(), status: 200, headers, body: Vec::new() }
-}
-
 /// The status of a call for metrics, which the Go program's library also has for a call without an answer.
 pub(super) fn status_of(outcome: &Result<Reply, NoReply>) -> u16 {
     match outcome {
@@ -300,99 +195,10 @@ async fn drive(
         if let Ok(ended) = timeout_at(end.into(), &mut connection).await {
             // Calls that wait fail when the connection is dropped, which is after this.
             if let Err(error) = ended {
-                life.broken.get_or_init(|| Broken::in_exchange(&error, keys));
+                life.broke(&error, keys);
             }
             return;
         }
-    }
-}
-
-/// Sends a call of tonic on a connection.
-struct CallService {
-    sender: SendRequest<Body>,
-    headers: HeaderMap,
-}
-
-/// The call was not sent.
-#[derive(Debug)]
-struct Unsent(hyper::Error);
-
-impl std::fmt::Display for Unsent {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl Error for Unsent {}
-
-type Answer = hyper::Response<MapFrame<Incoming, fn(Frame<Bytes>) -> Frame<Bytes>>>;
-
-impl Service<hyper::Request<Body>> for CallService {
-    type Response = Answer;
-    type Error = Box<dyn Error + Send + Sync>;
-    type Future = Pin<Box<dyn Future<Output = Result<Answer, Self::Error>> + Send>>;
-
-    /// Whether the connection takes calls shows when it gets one.
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, mut request: hyper::Request<Body>) -> Self::Future {
-        request.headers_mut().extend(std::mem::take(&mut self.headers));
-        let sent = self.sender.try_send_request(request);
-        Box::pin(async move {
-            let mut answer = sent.await.map_err(|error| -> Self::Error {
-                match error.message() {
-                    Some(_) => Unsent(error.into_error()).into(),
-                    None => error.into_error().into(),
-                }
-            })?;
-            answer.headers_mut().remove(DETAILS);
-            Ok(answer.map(|body| body.map_frame(without_details as fn(_) -> _)))
-        })
-    }
-}
-
-fn without_details(mut frame: Frame<Bytes>) -> Frame<Bytes> {
-    frame.trailers_mut().and_then(|trailers| trailers.remove(DETAILS));
-    frame
-}
-
-/// Messages as they are.
-#[derive(Clone, Copy)]
-struct MessageCodec;
-
-impl Codec for MessageCodec {
-    type Encode = Bytes;
-    type Decode = Vec<u8>;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        *self
-    }
-
-    fn decoder(&mut self) -> Self {
-        *self
-    }
-}
-
-impl Encoder for MessageCodec {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, message: Bytes, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        out.put(message);
-        Ok(())
-    }
-}
-
-impl Decoder for MessageCodec {
-    type Item = Vec<u8>;
-    type Error = Status;
-
-    fn decode(&mut self, bytes: &mut DecodeBuf<'_>) -> Result<Option<Vec<u8>>, Status> {
-        Ok(Some(bytes.copy_to_bytes(bytes.remaining()).into()))
     }
 }
 
@@ -400,11 +206,13 @@ impl Decoder for MessageCodec {
 mod tests {
     use super::super::{ConnectionSettings, Http, HttpSettings, Protocol};
     use super::*;
-    use http_body_util::Full;
-    use hyper::header::HeaderValue;
+    use http_body_util::{BodyExt, Full};
+    use hyper::body::Bytes;
+    use hyper::header::{HeaderMap, HeaderName, HeaderValue};
     use hyper::service::service_fn;
     use hyper_util::rt::TokioIo;
     use std::convert::Infallible;
+    use std::time::Duration;
     use tokio::net::TcpListener;
     use url::Url;
 
@@ -479,21 +287,5 @@ mod tests {
         ] {
             assert_eq!(call(&serve(body, trailers).await).await, (status, Vec::new()), "{what}");
         }
-    }
-
-    #[test]
-    fn a_connection_takes_calls_until_nobody_answers() {
-        let now = Instant::now();
-        let life = |last| Life { last: Mutex::new(last), broken: OnceLock::new() };
-        let long_ago = now.checked_sub(KEPT + Duration::from_secs(1)).expect("a running machine");
-        assert!(life(Some(now)).end().is_some());
-        assert!(life(Some(long_ago)).end().is_none());
-        let one = life(Some(now));
-        one.unanswered(now.checked_sub(Duration::from_secs(1)).expect("a running machine"));
-        assert!(one.end().is_some(), "another call was answered since");
-        one.unanswered(now);
-        assert!(one.end().is_none());
-        one.heard();
-        assert!(one.end().is_none(), "an answer that comes too late does not bring it back");
     }
 }

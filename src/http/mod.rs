@@ -27,6 +27,7 @@ pub mod settings;
 mod socket;
 pub(crate) mod timer;
 pub mod tls;
+mod transport;
 mod verifier;
 
 use std::sync::Arc;
@@ -46,18 +47,15 @@ use crate::observe::span;
 use crate::observe::warnings::RateLimitedWarnings;
 use broken::Broken;
 pub use broken::{NoReply, Stage};
-use connections::Connections;
-use connector::Connector;
 pub(crate) use dial::Dial;
-use grpc::GrpcConnections;
 pub use pool::{set_thread_index, thread_count, thread_index};
 use proxy::Proxies;
 pub(crate) use proxy::{is_loopback, is_read as is_proxy_variable, unusable as proxy_complaints};
 pub use reach::Reached;
 pub use request::{Headers, Reply, Request, path_of};
 use resolver::Resolver;
-use settings::EntryProxy;
 pub use settings::{ConnectionSettings, HttpSettings, Protocol};
+use transport::Transport;
 
 /// Bytes of a body, compressed and decompressed.
 pub const MAX_BODY: usize = 1024 * 1024;
@@ -92,56 +90,6 @@ pub struct Host {
     /// `max_connections_per_host`.
     permits: Option<Semaphore>,
     warnings: RateLimitedWarnings,
-}
-
-/// How requests go to a host.
-#[derive(Debug)]
-enum Transport {
-    Http1(Connections),
-    Grpc(GrpcConnections),
-}
-
-impl Transport {
-    fn new(url: &Url, settings: &ConnectionSettings, http: &Http) -> Result<Self, String> {
-        let proxy = match &settings.proxy {
-            None => http.proxies.of(url)?,
-            Some(EntryProxy::Direct) => None,
-            Some(EntryProxy::Url(proxy)) => Some(proxy.clone()),
-        };
-        let tls = settings.tls.as_ref().unwrap_or(&http.settings.tls);
-        // It would read the requests, and in a tunnel hyper-util does not expect a peer that speaks first.
-        if settings.protocol == Protocol::Grpc && proxy.is_some() && url.scheme() == "http" {
-            return Err(
-                "gRPC through a proxy needs `grpc.tls.enabled`; `proxy: none` goes without one".to_owned()
-            );
-        }
-        let connector = Connector::new(url, proxy.as_ref(), tls, http)?;
-        Ok(match settings.protocol {
-            Protocol::Http1 => Self::Http1(Connections::new(connector, http)),
-            Protocol::Grpc => Self::Grpc(GrpcConnections::new(connector, &http.metrics)),
-        })
-    }
-
-    fn counts(&self) -> ConnectionCounts {
-        match self {
-            Self::Http1(connections) => connections.counts(),
-            Self::Grpc(connections) => connections.counts(),
-        }
-    }
-
-    fn connector(&self) -> &Connector {
-        match self {
-            Self::Http1(connections) => &connections.connector,
-            Self::Grpc(connections) => &connections.connector,
-        }
-    }
-
-    async fn exchange(&self, request: &Request<'_>, deadline: Deadline) -> Result<Reply, Broken> {
-        match self {
-            Self::Http1(connections) => connections.exchange(request, deadline).await,
-            Self::Grpc(connections) => Box::pin(connections.exchange(request, deadline)).await,
-        }
-    }
 }
 
 impl Http {

@@ -3,6 +3,8 @@
 //! Two configurations of rustls cannot be compared: a hash of what they are made of is, contents of files
 //! included.
 
+mod grpc;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
@@ -19,6 +21,7 @@ use crate::document::{Found, Holds, Key, Kind, Refusal, Section, no_effect};
 use crate::http::reason::TlsKeys;
 use crate::http::tls::{self, ClientOptions, Identity, Pin, Trust};
 use crate::model::weak_map::WeakMap;
+pub(super) use grpc::of_grpc;
 
 const VERSIONS: &[(&str, bool)] = &[("1.2", false), ("1.3", true)];
 const NO_PIN: &str = "must be a pin: the SHA-256 of a public key in base64, 44 characters (RFC 7469)";
@@ -153,36 +156,6 @@ pub(crate) fn of_block(
         key.warning(format!("has no effect: {plain}"));
     }
     block.of_one_api(is_https).map(Some)
-}
-
-/// Reads `grpc.tls`, whose certificate has keys of other names. Within `Some` there is nothing if it is not enabled.
-pub(super) fn of_grpc(section: &Section<'_>) -> Option<Option<TlsSettings>> {
-    let is_enabled = section.key("enabled").flag().or(false);
-    let [root_ca, cert, key] = ["root_ca", "client_cert", "client_key"].map(|name| section.key(name).text());
-    let skip_verify = section.key("skip_verify");
-    let block = Block {
-        section,
-        root_ca,
-        cert,
-        key,
-        skips: skip_verify.flag().or(false),
-        skip_verify,
-        only_1_3: section.key("min_tls_version").word_choice(VERSIONS).or(false),
-        pins: Vec::new(),
-        server_name: section.key("server_name").text().read_as(|name| server_name(&name)).get(),
-        has_own_cert: true,
-        is_mixed: false,
-        is_grpc: true,
-    };
-    if !is_enabled {
-        let flag = Some(block.skip_verify.clone()).filter(|_| block.skips);
-        let names = ["root_ca", "client_cert", "client_key", "server_name", "min_tls_version"];
-        // An entry may well inherit them, and be without TLS.
-        let own = names.map(|name| section.key(name)).into_iter().chain(flag).filter(Key::is_own);
-        no_effect(own, "without `enabled: true`");
-        return Some(None);
-    }
-    block.of_one_api(true).map(Some)
 }
 
 fn skip_verify<'d>(section: &Section<'d>) -> Key<'d> {
