@@ -192,12 +192,12 @@ impl fmt::Display for Failure {
             Self::Status(grpc::OK) => "the API says that it failed (TEMPFAIL)",
             Self::Status(code @ ..100) => return write!(f, "gRPC status {code} ({})", grpc::name(*code)),
             Self::Status(code) => return write!(f, "unexpected status code {code}"),
-            Self::Body => "the body is not a JSON object, or has no answer",
+            Self::Body => "the body is not a JSON object (over gRPC: no message of the service), or has no answer",
             Self::Provider => {
                 "the identity provider cannot be reached or refuses us; see \"trouble with an identity provider\" in the log"
             },
             Self::NoEvidence => {
-                "the response does not say whether the login is accepted (Auth-Status, Auth-User), or contradicts itself"
+                "the response does not say whether the login is accepted (Auth-Status, Auth-User; over gRPC its decision), or contradicts itself"
             }
             Self::Overload => "too many lookups were waiting",
             Self::NoBroker => "no broker",

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -14,7 +14,7 @@ use crate::support::grpc_service::{GrpcService, users};
 use crate::support::sasl::Heard;
 use crate::support::setup::Setup;
 use crate::support::site::Way;
-use crate::support::{PATIENCE, alone, pause, wait_until};
+use crate::support::{PATIENCE, alone, wait_until};
 
 const RIGHT: &str = "OK\t1\tuser=u";
 
@@ -27,10 +27,10 @@ fn no_password_goes_out_twice_while_the_service_restarts() {
     service.answer_all(&json!({"response": {"decision": 1}}));
     let setup = setup(&service, "", &[]);
     let (ended, accepted) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    let ways = [Way::Unix, Way::Tcp];
+    let (ways, is_up) = ([Way::Unix, Way::Tcp], AtomicBool::new(true));
     std::thread::scope(|scope| {
         for number in 0..CONNECTIONS {
-            let (setup, ended, accepted) = (&setup, &ended, &accepted);
+            let (setup, ended, accepted, is_up) = (&setup, &ended, &accepted, &is_up);
             scope.spawn(move || {
                 let mut sasl = setup.login(ways[number % 2], "users");
                 for nth in 0..LOGINS {
@@ -42,8 +42,8 @@ fn no_password_goes_out_twice_while_the_service_restarts() {
                             accepted.lock().expect("a list").push(password);
                         }
                         Heard::Closed(_) | Heard::Reset => {
-                            // A mail client does not try again at once.
-                            pause(Duration::from_millis(200));
+                            // Else all logins would be over before the service is back.
+                            assert!(wait_until(PATIENCE, || is_up.load(Ordering::Relaxed)));
                             sasl = setup.login(ways[number % 2], "users");
                         }
                         Heard::Nothing => panic!("no reply within 9 s"),
@@ -55,8 +55,10 @@ fn no_password_goes_out_twice_while_the_service_restarts() {
         for restart in 1..=4 {
             let due = restart * CONNECTIONS * LOGINS / 5;
             assert!(wait_until(PATIENCE, || ended.load(Ordering::Relaxed) >= due));
+            is_up.store(false, Ordering::Relaxed);
             service.kill();
             service.up();
+            is_up.store(true, Ordering::Relaxed);
         }
     });
     assert_eq!(ended.load(Ordering::Relaxed), CONNECTIONS * LOGINS);
