@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::backend::Backend;
+use crate::support::backend::{Backend, Reply};
 use crate::support::command_line::run;
-use crate::support::config::{Config, backend_oidc};
+use crate::support::config::{Config, backend_oidc, sasl_oidc};
 use crate::support::fake_provider::FakeProvider;
 use crate::support::grpc_service::{GrpcService, denied, status, users};
 use crate::support::sasl::{Heard, Sasl};
@@ -272,6 +272,18 @@ fn a_refused_token_is_replaced_once() {
     service.answer_all(&status(7));
     assert_eq!(log_in(&setup, "users", "u", "secret"), "closed");
     assert_eq!(service.calls().len(), 4);
+}
+
+#[test]
+fn tokens_of_mail_clients_do_not_go_there() {
+    let (service, provider) = (GrpcService::start(), FakeProvider::start());
+    provider.introspect_with(|_| Reply::json(r#"{"active": true, "username": "u@example.com"}"#));
+    let tokens = sasl_oidc(&provider.configuration_uri(), "client_id: pfx, client_secret: s, scopes: [mail]");
+    let setup = setup(&service, "", &[&tokens]);
+    assert_eq!(crate::login_tokens::once(&setup, "u@example.com", "tok.en"), "OK u@example.com");
+    assert_eq!(service.calls().len(), 0);
+    assert_eq!(log_in(&setup, "users", "u", "secret"), "OK\t1\tuser=u");
+    assert_eq!(service.calls().len(), 1);
 }
 
 #[test]
