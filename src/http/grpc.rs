@@ -183,6 +183,12 @@ pub(super) fn status_of(outcome: &Result<Reply, NoReply>) -> u16 {
     }
 }
 
+/// A call whose answer is a status other than OK, as a trace tells it: that of HTTP is 200 all the same.
+pub(super) fn refused(outcome: &Result<Reply, NoReply>) -> Option<Failure> {
+    let status = outcome.as_ref().ok().map(Reply::grpc_status);
+    status.filter(|status| *status != grpc::OK).map(Failure::Status)
+}
+
 /// Moves the bytes of a connection until it ends, or takes no more calls. The executor goes on with its calls.
 async fn drive(
     connection: Connection<Watched, Body, TokioExecutor>,

@@ -225,7 +225,14 @@ impl Host {
         let outcome = self.exchange_uncounted(&request, deadline).await;
         let host = self.origin.host_str().unwrap_or_default();
         let origin = (self.origin.scheme(), host, self.origin.port_or_known_default());
-        let status = outcome.as_ref().map(|reply| reply.status).map_err(|no_reply| &no_reply.failure);
+        let refused = match &self.transport {
+            Ok(Transport::Grpc(_)) => grpc::refused(&outcome),
+            _ => None,
+        };
+        let status = match (&refused, &outcome) {
+            (Some(failure), _) | (None, Err(NoReply { failure, .. })) => Err(failure),
+            (None, Ok(reply)) => Ok(reply.status),
+        };
         span.end(request.method.as_str(), origin, status);
         outcome
     }

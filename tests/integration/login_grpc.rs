@@ -205,6 +205,12 @@ fn a_call_is_traced_and_counted() {
     let calls = service.calls();
     let traceparent = metadata(&calls[0], "traceparent");
     assert!(traceparent.len() == 1 && traceparent[0].starts_with("00-"), "{traceparent:?}");
+    // Of each login the request and the call.
+    let spans = crate::otlp_export::wait_for_spans(&collector, 10);
+    let calls = spans.iter().filter(|span| span.name == "HTTP POST");
+    let errors: Vec<_> = calls.map(|span| crate::otlp_export::text(&span.attributes, "error.type")).collect();
+    let count = |error: Option<&str>| errors.iter().filter(|one| one.as_deref() == error).count();
+    assert_eq!((errors.len(), count(None), count(Some("status")), count(Some("timeout"))), (5, 2, 1, 1));
     let metrics = crate::support::metrics::Scrape::of(port.address()).text;
     let base = "component=\"dovecot_sasl\",name=\"users\",method=\"Authenticate\"";
     for (status, result, count) in

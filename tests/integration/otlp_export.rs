@@ -35,12 +35,12 @@ fn spans(collector: &Backend) -> Vec<Span> {
     scopes.flat_map(|scope| scope.spans).collect()
 }
 
-fn wait_for_spans(collector: &Backend, count: usize) -> Vec<Span> {
+pub(crate) fn wait_for_spans(collector: &Backend, count: usize) -> Vec<Span> {
     assert!(wait_until(PATIENCE, || spans(collector).len() >= count), "{:#?}", spans(collector));
     spans(collector)
 }
 
-fn text(attributes: &[KeyValue], name: &str) -> Option<String> {
+pub(crate) fn text(attributes: &[KeyValue], name: &str) -> Option<String> {
     let found = attributes.iter().find(|attribute| attribute.key == name)?;
     Some(match found.value.as_ref()?.value.as_ref()? {
         Value::StringValue(text) => text.clone(),
