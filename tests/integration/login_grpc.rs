@@ -91,7 +91,7 @@ fn each_answer_has_its_meaning() {
     for said in [
         "failure=\"the API says that it failed (TEMPFAIL)\"",
         "failure=\"gRPC status 3 (InvalidArgument)\"",
-        "target answers again",
+        "API answers again",
     ] {
         assert!(setup.broker.logged(&[said]), "{said}:\n{}", setup.broker.log());
     }
