@@ -74,14 +74,19 @@ pub(super) enum Change {
 pub(super) struct Trial(Arc<State>);
 
 impl Breaker {
-    /// `before` is the breaker of the same target in the configuration before.
+    /// `before` is the breaker of the same target in the configuration before. A shorter pause holds at once.
     pub(super) fn new(settings: Option<BreakerSettings>, before: Option<&Self>) -> Self {
         let fresh = || {
             let (is_clean, is_out) = (AtomicBool::new(true), AtomicBool::new(false));
             Arc::new(State { is_clean, is_out, course: Mutex::default() })
         };
         let kept = before.filter(|_| settings.is_some()).map(|before| Arc::clone(&before.state));
-        Self { settings, state: kept.unwrap_or_else(fresh) }
+        let state = kept.unwrap_or_else(fresh);
+        if let (Some(settings), Some(out)) = (&settings, &mut state.course().out) {
+            out.pause = out.pause.min(settings.max_pause);
+            out.until = out.until.min(Instant::now() + out.pause);
+        }
+        Self { settings, state }
     }
 
     /// Whether it notes failures.
@@ -338,6 +343,17 @@ mod tests {
         assert!(!breaker.is_tripped());
         assert_eq!(breaker.standing(now + Duration::from_secs(2)), Standing::Out);
         assert_eq!(breaker.standing(now + Duration::from_secs(3)), Standing::Up);
+    }
+
+    #[test]
+    fn a_shorter_pause_of_the_next_configuration_holds_at_once() {
+        let hour = Duration::from_hours(1);
+        let long = BreakerSettings { pause: hour, max_pause: hour, ..SETTINGS };
+        let (before, now) = (Breaker::new(Some(long), None), Instant::now());
+        before.failed(now, true, None);
+        let next = Breaker::new(Some(SETTINGS), Some(&before));
+        assert_eq!(next.standing(now), Standing::Out);
+        assert_eq!(next.standing(Instant::now() + SETTINGS.max_pause), Standing::Due);
     }
 
     #[test]

@@ -14,8 +14,6 @@ const MOST: u64 = 100 * EACH;
 
 #[derive(Debug)]
 pub(super) struct Budget {
-    /// What a request adds: 10 for each percent.
-    share: u64,
     requests: AtomicU64,
     kept: Mutex<Kept>,
 }
@@ -29,10 +27,10 @@ struct Kept {
 }
 
 impl Budget {
-    /// `percent` of the requests. It begins with the retries of one second.
-    pub(super) fn new(percent: u64) -> Self {
+    /// It begins with the retries of one second.
+    pub(super) fn new() -> Self {
         let kept = Kept { credit: 1000 * PER_MILLISECOND, requests: 0, at: Instant::now() };
-        Self { share: 10 * percent, requests: AtomicU64::new(0), kept: Mutex::new(kept) }
+        Self { requests: AtomicU64::new(0), kept: Mutex::new(kept) }
     }
 
     /// Counts a request.
@@ -40,13 +38,13 @@ impl Budget {
         self.requests.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Takes a retry, if there is one.
-    pub(super) fn take(&self, now: Instant) -> bool {
+    /// Takes a retry, if there is one. Requests since the last call have added `percent` of their number.
+    pub(super) fn take(&self, percent: u64, now: Instant) -> bool {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let requests = self.requests.load(Ordering::Relaxed);
         let passed = now.saturating_duration_since(kept.at).as_millis();
         let passed = u64::try_from(passed).unwrap_or(u64::MAX);
-        let more = requests.saturating_sub(kept.requests).saturating_mul(self.share);
+        let more = requests.saturating_sub(kept.requests).saturating_mul(EACH / 100 * percent);
         let more = more.saturating_add(passed.saturating_mul(PER_MILLISECOND));
         kept.credit = kept.credit.saturating_add(more).min(MOST);
         kept.requests = requests;
@@ -67,16 +65,16 @@ mod tests {
 
     #[test]
     fn a_share_of_the_requests_and_three_a_second() {
-        let (budget, start) = (Budget::new(20), Instant::now());
-        let taken = |at| (0..1000).filter(|_| budget.take(at)).count();
+        let (budget, start) = (Budget::new(), Instant::now());
+        let taken = |at| (0..1000).filter(|_| budget.take(20, at)).count();
         assert_eq!(taken(start), 3);
         (0..100).for_each(|_| budget.request());
         assert_eq!(taken(start), 20);
         assert!((29..=31).contains(&taken(start + Duration::from_secs(10))));
         (0..100_000).for_each(|_| budget.request());
         assert_eq!(taken(start + Duration::from_hours(9)), 100, "what is kept has a limit");
-        let none = Budget::new(0);
+        let none = Budget::new();
         (0..1000).for_each(|_| none.request());
-        assert!((0..1000).filter(|_| none.take(start)).count() <= 3);
+        assert!((0..1000).filter(|_| none.take(0, start)).count() <= 3);
     }
 }

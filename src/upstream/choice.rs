@@ -33,6 +33,10 @@ impl Tried {
         self.0 |= 1 << index;
     }
 
+    pub(super) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
     pub(super) fn has(self, index: usize) -> bool {
         self.0 & 1 << index != 0
     }
@@ -75,25 +79,35 @@ impl Upstream {
             return soon;
         }
         let now = Instant::now();
-        for (index, target) in self.untried(tried) {
-            let trial = match target.standing(now) {
-                Standing::Up => None,
-                Standing::Out | Standing::Tried => continue,
-                Standing::Due => match self.try_out(target, now) {
-                    None => continue,
-                    trial => trial,
-                },
-            };
-            self.explain_skipped(tried, index);
-            return Some(Choice { index, target, trial, is_last_resort: false });
+        // A request that has failed once goes to a target that is up: it tries another one only if none is.
+        let up = if tried.is_empty() { None } else { self.first(tried, now, Some(Standing::Up)) };
+        if let Some(choice) = up.or_else(|| self.first(tried, now, None)) {
+            self.explain_skipped(tried, choice.index);
+            return Some(choice);
         }
-        let (index, target) = self.untried(tried).next()?;
+        // Health checks that fail everywhere say nothing, so that the breakers decide.
+        let by_breaker = |(_, target): &(usize, &Target)| target.breaker.standing(now) == Standing::Up;
+        let (index, target) = self.untried(tried).find(by_breaker).or_else(|| self.untried(tried).next())?;
         if !self.has_other_up(target, now)
             && self.all_out.lock().unwrap_or_else(PoisonError::into_inner).is_due().is_some()
         {
             warn!(name = self.name, "no target is up, all are asked");
         }
         Some(Choice { index, target, trial: None, is_last_resort: true })
+    }
+
+    /// The first target that is up, or whose turn it is to be tried; `only` one of the two.
+    fn first(&self, tried: Tried, now: Instant, only: Option<Standing>) -> Option<Choice<'_>> {
+        let all = self.untried(tried).map(|(index, target)| (index, target, target.standing(now)));
+        let mut asked = all.filter(|(.., standing)| only.is_none_or(|only| *standing == only));
+        asked.find_map(|(index, target, standing)| {
+            let trial = match standing {
+                Standing::Up => None,
+                Standing::Out | Standing::Tried => return None,
+                Standing::Due => Some(self.try_out(target, now)?),
+            };
+            Some(Choice { index, target, trial, is_last_resort: false })
+        })
     }
 
     /// Notes the targets before `index` that are not asked, because they are out.
@@ -128,14 +142,21 @@ impl Upstream {
         None
     }
 
-    /// The deadline of a try.
-    pub(super) fn share(&self, tried: Tried, is_last_resort: bool, deadline: Deadline) -> Deadline {
+    /// The deadline of a try. `is_final`: a request that was sent goes to no other target.
+    pub(super) fn share(
+        &self,
+        tried: Tried,
+        is_last_resort: bool,
+        is_final: bool,
+        deadline: Deadline,
+    ) -> Deadline {
         let now = Instant::now();
-        // One that is tried at the moment may be up.
-        let may_be_up =
-            |(_, target): (usize, &Target)| matches!(target.standing(now), Standing::Up | Standing::Tried);
+        // One whose pause is over, or that is tried at the moment, may be up.
+        let may_be_up = |(_, target): (usize, &Target)| target.standing(now) != Standing::Out;
         match self.kind {
-            Component::Map if self.untried(tried).any(|other| is_last_resort || may_be_up(other)) => {
+            Component::Map
+                if !is_final && self.untried(tried).any(|other| is_last_resort || may_be_up(other)) =>
+            {
                 Deadline::from(now, deadline.remaining() / 2)
             }
             _ => deadline,

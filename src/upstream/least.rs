@@ -24,6 +24,8 @@ impl Upstream {
                     count += 1;
                 }
                 Standing::Out | Standing::Tried => {}
+                // A request that has failed once goes to one that is up.
+                Standing::Due if !tried.is_empty() => {}
                 Standing::Due => {
                     if let trial @ Some(_) = self.try_out(target, now) {
                         return Some(Choice { index, target, trial, is_last_resort: false });

@@ -48,6 +48,8 @@ use settings::{Balance, RetrySettings, TargetSettings, UpstreamSettings};
 
 /// How many connections of a login may fail by their time limit.
 const LOGIN_CONNECTS: usize = 2;
+/// One that failed sooner has cost no time.
+const LATE: Duration = Duration::from_secs(1);
 
 /// The targets of one entry.
 #[derive(Debug)]
@@ -62,7 +64,8 @@ pub(crate) struct Upstream {
     /// The shortest time after which a try without an answer speaks against its target.
     patience: Duration,
     retry: RetrySettings,
-    budget: Budget,
+    /// It outlives a reload.
+    budget: Arc<Budget>,
     all_out: Mutex<RateLimitedWarning>,
     calls: Arc<Calls>,
     moves: Arc<Moves>,
@@ -147,7 +150,7 @@ impl Upstream {
             expected: owner.expected.into(),
             patience: owner.timeout * 2 / 5,
             retry: settings.retry,
-            budget: Budget::new(settings.retry.percent),
+            budget: before.map_or_else(|| Arc::new(Budget::new()), |before| Arc::clone(&before.budget)),
             all_out: Mutex::default(),
             calls: http.metrics().calls(kind, name, owner.method),
             moves: http.metrics().moves(kind, name),
@@ -232,13 +235,13 @@ impl Upstream {
         while let Some(Choice { index, target, trial, is_last_resort }) = self.choose(tried) {
             tried.add(index);
             explain::note_target(&target.origin);
-            let granted = self.share(tried, is_last_resort, deadline);
+            let granted = self.share(tried, is_last_resort, others >= self.retry.others, deadline);
             let time = granted.remaining();
             let outcome = self.ask(target, request, granted).await;
             self.note(target, &outcome, time >= self.patience, trial.as_ref());
             drop(trial);
             let then = rule::then(self.kind, self.retry.policy, &self.expected, &outcome);
-            late += usize::from(outcome.as_ref().is_err_and(|no_reply| no_reply.stage != Stage::Closed));
+            late += usize::from(time.saturating_sub(granted.remaining()) >= LATE);
             last = outcome.map(|reply| (reply, target)).map_err(Failure::from);
             if self.untried(tried).next().is_none() || deadline.remaining().is_zero() {
                 break;
@@ -255,7 +258,7 @@ impl Upstream {
     }
 
     fn may_retry(&self) -> bool {
-        let has_one = self.budget.take(Instant::now());
+        let has_one = self.budget.take(self.retry.percent, Instant::now());
         if has_one {
             self.moves.retried.add()
         } else {
@@ -273,16 +276,14 @@ impl Upstream {
         trial: Option<&Trial>,
     ) {
         let (name, origin) = (&*self.name, &*target.origin);
-        // It is out, whatever a request says that was sent there because no target is up.
-        if target.is_unhealthy() {
-            return;
-        }
+        // The log has said that it is out. Its breaker counts for the case that the checks of all targets fail.
+        let is_told = target.is_unhealthy();
         match rule::says(&self.expected, outcome, was_granted) {
             Says::Nothing => {}
             // Without another target it is asked all the same.
             Says::Pause(_) if self.targets.len() == 1 => {}
             Says::Works => {
-                if let Some(out_s) = target.breaker.answered().map(|out| out.as_secs()) {
+                if let Some(out_s) = target.breaker.answered().map(|out| out.as_secs()).filter(|_| !is_told) {
                     info!(name, target = origin, out_s, "target back");
                 }
             }
@@ -291,7 +292,7 @@ impl Upstream {
                 let now = Instant::now();
                 let stage = outcome.as_ref().err().map(|no_reply| no_reply.stage);
                 let at_once = stage == Some(Stage::Closed) && self.has_other_up(target, now);
-                if target.breaker.failed(now, at_once, trial) == Change::Out {
+                if target.breaker.failed(now, at_once, trial) == Change::Out && !is_told {
                     let class = match outcome {
                         Ok(_) => "status",
                         Err(no_reply) => no_reply.failure.class(),

@@ -99,7 +99,10 @@ pub(super) fn says(expected: &[u16], outcome: &Result<Reply, NoReply>, was_grant
 fn retry_after(reply: &Reply) -> Duration {
     let text = |name: HeaderName| reply.headers.get(name)?.to_str().ok().map(str::trim);
     let date = |name| httpdate::parse_http_date(text(name)?).ok();
-    let seconds = || text(RETRY_AFTER)?.parse().ok().map(Duration::from_secs);
+    // More than fits into a number is more than the longest pause.
+    let number = |text: &str| Duration::from_secs(text.parse().unwrap_or(u64::MAX));
+    let is_number = |text: &&str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let seconds = || text(RETRY_AFTER).filter(is_number).map(number);
     let until = || {
         let now = date(DATE).unwrap_or_else(SystemTime::now);
         // What is over asks for no pause.
@@ -177,7 +180,15 @@ mod tests {
             assert_eq!(of(&reply(status, None), true), due, "{status}");
         }
         assert_eq!(says(&[503], &reply(503, None), true), Says::Works);
-        for (text, seconds) in [(Some("7"), 7), (Some("3600"), 30), (Some("soon"), 1), (None, 1)] {
+        for (text, seconds) in [
+            (Some("7"), 7),
+            (Some("3600"), 30),
+            (Some("99999999999999999999"), 30),
+            (Some("+5"), 1),
+            (Some("-1"), 1),
+            (Some("soon"), 1),
+            (None, 1),
+        ] {
             assert_eq!(of(&reply(429, text), true), Says::Pause(Duration::from_secs(seconds)), "{text:?}");
         }
         let failed = |failure, stage, was_granted| of(&Err(NoReply { failure, stage }), was_granted);

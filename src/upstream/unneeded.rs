@@ -18,6 +18,10 @@ impl Upstream {
     }
 
     fn try_if_unneeded(&self, target: &Target) {
+        // Its checks bring it back.
+        if target.is_unhealthy() {
+            return;
+        }
         let Some(trial) = target.breaker.begin_unneeded(Instant::now()) else { return };
         let (name, origin) = (self.name.clone(), target.origin.clone());
         target.reach(trial, move |breaker| {

@@ -129,6 +129,7 @@ mod status_page;
 mod status_terminal;
 mod support;
 mod target_balance;
+mod target_choice;
 mod target_faults;
 mod target_health;
 mod target_logins;

@@ -194,7 +194,8 @@ fn failures_in_a_row_are_counted_over_a_reload() {
     let (a, b, c) = (Backend::start(|_| Reply::status(503)), api("b"), api("c"));
     let directory = open_directory();
     let write = |origins: &[String]| {
-        site(directory.path(), origins, &["breaker: {pause: 1h, max_pause: 1h}"]).write()
+        let lines = ["breaker: {pause: 1h, max_pause: 1h}", "retry: {budget: 100%}"];
+        site(directory.path(), origins, &lines).write()
     };
     let broker = Broker::start(&write(&[a.url(""), b.url("")]));
     let mut peer = Peer::unix(&directory.path().join("m.sock"));
