@@ -5,8 +5,7 @@
 //! for many seconds if the server is gone. With `sentinel` the sentinels are asked for the master each time. Cluster
 //! is not supported.
 //!
-//! Limits: the server is trusted to send no longer replies than it is asked for; a record is asked for up to the length
-//! of the longest one.
+//! Limits: a reply that is longer than the longest record ends the connection ([`Bounded`]).
 
 use std::fmt;
 use std::time::Duration;
@@ -20,6 +19,7 @@ use tokio::net::UnixStream;
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::timeout;
 
+use super::bounded::Bounded;
 use super::record::MAX_RECORD;
 use super::settings::{Address, Endpoint, SentinelSettings, SharedSettings};
 use crate::http::settings::TlsSettings;
@@ -162,7 +162,7 @@ async fn log_in(
     }
     // Each use has a time limit of its own.
     let config = AsyncConnectionConfig::new().set_response_timeout(None);
-    let made = MultiplexedConnection::new_with_config(&login, stream, config).await;
+    let made = MultiplexedConnection::new_with_config(&login, Bounded::new(stream), config).await;
     let (commands, driver) = made.map_err(|error| words(&error))?;
     let driver = tokio::spawn(driver);
     let connection = Connection { commands, driver: driver.abort_handle() };

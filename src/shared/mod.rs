@@ -6,12 +6,14 @@
 //! | `settings` | reads `server.shared` |
 //! | `record` | names and records, sealed with the secret of all hosts |
 //! | `engine` | the commands and the connection; the only file that knows the client library |
+//! | `bounded` | a limit for the length of a reply |
 //! | `state`, `patience` | a read: it waits at most `wait`, and not at all if the server is away or slow |
 //! | `writes` | the queue of writes |
 //! | `task` | connects, writes, and connects again |
 //!
 //! Lost or slow, the server costs freshness and nothing else. Never in it: passwords, tokens, logins, failures.
 
+mod bounded;
 mod engine;
 mod patience;
 mod record;

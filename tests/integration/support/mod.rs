@@ -29,6 +29,7 @@ pub(crate) mod dialogue;
 pub(crate) mod doveadm;
 pub(crate) mod exim;
 pub(crate) mod fake_provider;
+pub(crate) mod fake_redis;
 pub(crate) mod fetch;
 pub(crate) mod fleet;
 pub(crate) mod frames;

@@ -249,7 +249,8 @@ fn command(words: &[&[u8]]) -> Vec<u8> {
     bytes
 }
 
-fn reply(reader: &mut impl BufRead) -> Option<Told> {
+/// Reads a reply, or a command, which is a list of texts.
+pub(crate) fn reply(reader: &mut impl BufRead) -> Option<Told> {
     let mut line = String::new();
     reader.read_line(&mut line).ok()?;
     let line = line.trim_end();
