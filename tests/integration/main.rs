@@ -119,6 +119,7 @@ mod sendmail;
 mod service_manager;
 mod shared_cache;
 mod shared_cache_faults;
+mod shared_cache_ledger;
 mod shared_cache_load;
 mod shared_cache_records;
 mod shared_cache_servers;

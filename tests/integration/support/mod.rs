@@ -50,6 +50,7 @@ pub(crate) mod peer;
 pub(crate) mod port;
 pub(crate) mod postfix;
 pub(crate) mod redis;
+pub(crate) mod relay;
 pub(crate) mod sasl;
 pub(crate) mod secret_site;
 pub(crate) mod sendmail;
