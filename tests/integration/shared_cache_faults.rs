@@ -97,6 +97,7 @@ fn a_broker_that_never_reaches_the_server_serves_and_says_so() {
         let status = member.status();
         assert_eq!((&status["is_up"], &status["problem"]), (&false.into(), &reason.into()));
         assert_eq!(member.reads("down"), 20);
+        assert!(!member.is_up_by_metrics());
         let log = member.setup.broker.log();
         assert!(!log.contains("wr0ng") && !log.contains(SECRET), "{log}");
     }
@@ -106,6 +107,7 @@ fn a_broker_that_never_reaches_the_server_serves_and_says_so() {
     look_up(&member, 20, "refused");
     redis.up();
     assert!(member.is_up(), "{}", member.setup.broker.log());
+    assert!(member.is_up_by_metrics());
     assert!(
         member.setup.broker.logged(&["shared cache connected", "server=unix:"]),
         "{}",

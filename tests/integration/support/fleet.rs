@@ -94,6 +94,11 @@ impl Member {
         self.count("pfxhttp_shared_cache_writes_total", result)
     }
 
+    /// Whether the metrics say that there is a connection.
+    pub(crate) fn is_up_by_metrics(&self) -> bool {
+        Scrape::of(self.port.address()).sum("pfxhttp_shared_cache_up", &[]) > 0.0
+    }
+
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
     fn count(&self, name: &str, result: &str) -> u64 {
         Scrape::of(self.port.address()).sum(name, &[("result", result)]) as u64
