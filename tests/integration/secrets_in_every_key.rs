@@ -147,9 +147,13 @@ fn scrape(planted: &Planted) -> String {
 fn assert_used(planted: &Planted, others: &[&Marker]) {
     let servers = [&planted.api, &planted.provider.backend, &planted.collector];
     let told: String = servers.iter().map(|server| told(&server.requests())).collect();
-    // Private keys are not sent, and the password of the metrics is for the scrape.
-    let is_told =
-        |marker: &&Marker| !marker.text.starts_with("-----BEGIN") && !marker.key.contains("prometheus");
+    let told = told + &planted.shared.seen();
+    // Private keys and the secret of the shared cache are not sent, and the password of the metrics is for the scrape.
+    let is_told = |marker: &&Marker| {
+        !marker.text.starts_with("-----BEGIN")
+            && !marker.key.contains("prometheus")
+            && marker.key != "Shared.secret_file"
+    };
     for marker in planted.markers.iter().filter(is_told).chain(others.iter().copied()) {
         assert!(marker.found(&told).is_some(), "{} was not sent to any server", marker.key);
     }
@@ -186,8 +190,15 @@ fn a_running_broker_shows_no_secret() {
     running.terminate();
     assert!(running.wait(PATIENCE).is_some_and(|status| status.success()), "{}", running.log());
     said.add("the log", running.log());
-    for word in ["DEBUG", "lookup failed", "login denied", "no connection", "not reloaded; ", "key=\"k-401\""]
-    {
+    for word in [
+        "shared cache not reached",
+        "DEBUG",
+        "lookup failed",
+        "login denied",
+        "no connection",
+        "not reloaded; ",
+        "key=\"k-401\"",
+    ] {
         assert!(said.has("the log", word), "{word}: {}", running.log());
     }
     for request in planted.collector.requests() {

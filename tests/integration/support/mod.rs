@@ -52,6 +52,7 @@ pub(crate) mod postfix;
 pub(crate) mod redis;
 pub(crate) mod relay;
 pub(crate) mod sasl;
+pub(crate) mod secret_shared;
 pub(crate) mod secret_site;
 pub(crate) mod sendmail;
 pub(crate) mod setup;

@@ -16,6 +16,7 @@ use super::fake_provider::FakeProvider;
 use super::jwt::{Key, KeyKind};
 use super::marker::{Marker, told};
 use super::port::Port;
+use super::secret_shared::SharedServers;
 use super::site::open_directory;
 
 /// The servers, and their configuration.
@@ -31,6 +32,7 @@ pub(crate) struct Planted {
     pub(crate) strange: Backend,
     pub(crate) collector: Backend,
     pub(crate) provider: FakeProvider,
+    pub(crate) shared: SharedServers,
     pub(crate) prometheus: Port,
     pub(crate) root: PathBuf,
     nobody: Port,
@@ -101,6 +103,7 @@ impl Planted {
             strange: Backend::start_tls(strange, repeating),
             collector: Backend::constant(""),
             provider: FakeProvider::start(),
+            shared: SharedServers::start(),
             prometheus: Port::reserve(),
             root,
             nobody: Port::reserve(),
@@ -164,6 +167,7 @@ impl Planted {
             config = config.listen_unix(Kind::Login, name, &at(name));
         }
         config = self.server(config, authority);
+        config = self.shared(config);
         config = self.maps(config);
         config = self.certified(config, &authority.client().pem());
         config = self.tokens_of_ours(config);
@@ -246,7 +250,11 @@ impl Planted {
             .map("variable", &url, &["http_auth_basic: \"joe:of-the-file\""])
             .map("secure", &self.secure.url("/"), &[])
             .map("strange", &self.strange.url("/"), &[])
-            .map("refused", &format!("http://{}/", self.nobody.address()), &[])
+            .map(
+                "refused",
+                &format!("http://{}/", self.nobody.address()),
+                &["cache: {fresh: 1h, shared: true}"],
+            )
     }
 
     /// `backend_oidc_auth` with each method of authentication.
