@@ -36,8 +36,8 @@ PACKAGES += python3-venv
 # npm, unless it is installed already; npm and the identity provider run on node.
 PACKAGES += $(if $(shell command -v npm),,npm)
 
-# The proxy with which the bench compares, and its backend; strace counts system calls.
-BENCH_PACKAGES := haproxy nginx-light strace
+# The proxy with which the bench compares, its backend, and the shared cache; strace counts system calls.
+BENCH_PACKAGES := haproxy nginx-light redis-server strace
 # A browser, what reduces its screenshots, and what sets up its network of loopback alone.
 PICTURE_PACKAGES := chromium chromium-driver pngquant iproute2
 BENCH := target/release/pfxhttp-bench

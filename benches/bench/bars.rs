@@ -104,11 +104,34 @@ pub(crate) fn of_lookups(options: &Options, cells: &[Cell]) -> Vec<Bar> {
         let cpu = several.ratio_to(Contestant::Socketmap, |cell| cell.cpu.proxy);
         bars.push(Bar::most(measure, 1.02, "", cpu));
     }
+    bars.extend(of_sharing(options, cells));
     let counts = if options.contestants.contains(&Contestant::Fresh) { [8, 64].as_slice() } else { &[] };
     for connections in counts.iter().copied() {
         let fresh = Sample { cells, contestant: Contestant::Fresh, connections };
         let measure = format!("fresh: CPU per hit ÷ HAProxy's per request, {connections} connections");
         bars.push(Bar::most(measure, 0.4, "", fresh.ratio(|cell| cell.cpu.proxy)));
+    }
+    bars
+}
+
+/// An entry that shares its answers beside the same one without that: while the API answers, and for hits.
+fn of_sharing(options: &Options, cells: &[Cell]) -> Vec<Bar> {
+    let mut bars = Vec::new();
+    for connections in [8, 64] {
+        for (contestant, other) in
+            [(Contestant::Shared, Contestant::Kept), (Contestant::SharedHit, Contestant::Fresh)]
+        {
+            if options.contestants.contains(&contestant) {
+                let sample = Sample { cells, contestant, connections };
+                let (name, at) = (contestant.name(), format!("÷ that of {}", other.name()));
+                let bar = |what: &str, figure| {
+                    let measure = format!("{name}: {what} {at}, {connections} connections");
+                    Bar::most(measure, 1.03, "", sample.ratio_to(other, figure))
+                };
+                bars.push(bar("CPU per lookup", |cell| cell.cpu.proxy));
+                bars.push(bar("p99", |cell| cell.p99));
+            }
+        }
     }
     bars
 }

@@ -86,6 +86,27 @@ socket_maps:
     )
 }
 
+/// A broker with an entry of each contestant that is measured with a shared cache.
+pub(crate) fn sharing_broker(directory: &Path, port: u16, backend: u16) -> String {
+    let at = |name: &str| directory.join(name).display().to_string();
+    format!(
+        r#"server:
+  listen:
+    - {{kind: socket_map, name: maps, type: tcp, address: 127.0.0.1, port: {port}}}
+  ipc: {{path: "{}", mode: "0600"}}
+  response_cache: {{enabled: true, ttl: 1h}}
+  shared: {{url: "unix:{}", secret_file: "{}"}}
+socket_maps:
+{}{}{}"#,
+        at("broker.sock"),
+        at("redis.sock"),
+        at("secret"),
+        map("kept", backend, ""),
+        map("shared", backend, ", cache: {shared: true}"),
+        map("shared-hit", backend, ", cache: {fresh: 1h, outage: false, shared: true}"),
+    )
+}
+
 /// An entry as in the README's first map.
 fn map(name: &str, port: u16, more: &str) -> String {
     map_of(name, &format!("target: {}", url(port)), more)

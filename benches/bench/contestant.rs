@@ -36,10 +36,16 @@ pub(crate) enum Contestant {
     Forwarded,
     /// The TCP listener for maps, asked for what the cache has.
     Fresh,
+    /// An entry whose answers are kept for outages, while the API answers.
+    Kept,
+    /// The same, and its answers are shared.
+    Shared,
+    /// As `Fresh`, and the answers are shared.
+    SharedHit,
 }
 
 impl Contestant {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Backend,
         Self::Haproxy,
         Self::Socketmap,
@@ -50,6 +56,9 @@ impl Contestant {
         Self::HandedOver,
         Self::Forwarded,
         Self::Fresh,
+        Self::Kept,
+        Self::Shared,
+        Self::SharedHit,
     ];
 
     /// As options and tables have it.
@@ -65,6 +74,9 @@ impl Contestant {
             Self::HandedOver => "handed",
             Self::Forwarded => "forwarded",
             Self::Fresh => "fresh",
+            Self::Kept => "kept",
+            Self::Shared => "shared",
+            Self::SharedHit => "shared-hit",
         }
     }
 
@@ -81,12 +93,23 @@ impl Contestant {
             Self::Policy => script::policy(),
             Self::Sasl => script::login(),
             Self::Fresh => script::lookup("fresh"),
+            Self::Kept | Self::Shared | Self::SharedHit => script::lookup(self.name()),
         }
     }
 
     /// How many different requests it gets: a cache is asked for the same ones again and again.
     pub(crate) fn numbers(self) -> u32 {
-        if self == Self::Fresh { 1000 } else { 80_000_000 }
+        if self.is_hit() || self.has_sharing_broker() { 1000 } else { 80_000_000 }
+    }
+
+    /// Whether the cache answers, and the backend is not asked.
+    pub(crate) fn is_hit(self) -> bool {
+        matches!(self, Self::Fresh | Self::SharedHit)
+    }
+
+    /// Whether it is an entry of the broker that shares answers.
+    pub(crate) fn has_sharing_broker(self) -> bool {
+        matches!(self, Self::Kept | Self::Shared | Self::SharedHit)
     }
 
     /// Opens one connection, up to where the first request is due.
@@ -96,6 +119,7 @@ impl Contestant {
             Self::Backend => tcp(site.backend_port)?,
             Self::Haproxy => tcp(site.haproxy_port)?,
             Self::Socketmap | Self::Targets | Self::Fresh => tcp(site.ports.map)?,
+            Self::Kept | Self::Shared | Self::SharedHit => tcp(site.sharing()?.port)?,
             Self::Policy => tcp(site.ports.policy)?,
             Self::Unix => unix(&site.directory.join("maps.sock"))?.into(),
             Self::Sasl => greeted(self::tcp(site.ports.login)?)?.into(),

@@ -115,7 +115,7 @@ impl Measured<'_> {
             clients.extend(client);
         }
         let mut load = Load::new(sockets, &contestant.script(site), *asked, contestant.numbers())?;
-        if contestant == Contestant::Fresh {
+        if contestant.numbers() <= 1000 {
             load.in_turn(contestant.numbers() as usize)?;
         }
         load.run(self.options.length.mul_f64(0.1).max(Duration::from_millis(50)))?;
@@ -153,18 +153,19 @@ impl Measured<'_> {
     }
 
     /// The process between load and backend.
-    fn proxy(&self) -> Option<u32> {
-        match self.contestant {
+    fn proxy(&self) -> Outcome<Option<u32>> {
+        Ok(match self.contestant {
             Contestant::Backend => None,
             Contestant::Haproxy => Some(self.site.haproxy.id()),
+            sharing if sharing.has_sharing_broker() => Some(self.site.sharing()?.broker.id()),
             _ => Some(self.site.broker.id()),
-        }
+        })
     }
 
     fn times(&self, clients: &[Reaped]) -> Outcome<Cpu<Duration>> {
         let clients: Outcome<Vec<Duration>> = clients.iter().map(|client| cpu(client.0.id())).collect();
         Ok(Cpu {
-            proxy: self.proxy().map_or(Ok(Duration::ZERO), cpu)?,
+            proxy: self.proxy()?.map_or(Ok(Duration::ZERO), cpu)?,
             clients: clients?.iter().sum(),
             backend: cpu(self.site.backend.id())?,
             load: own_cpu()?,
@@ -174,14 +175,13 @@ impl Measured<'_> {
     fn resident(&self, clients: &[Reaped]) -> Outcome<(u64, u64)> {
         let of = |process| memory(process, "VmRSS");
         let clients: Outcome<Vec<u64>> = clients.iter().map(|client| of(client.0.id())).collect();
-        Ok((self.proxy().map_or(Ok(0), of)?, clients?.iter().sum()))
+        Ok((self.proxy()?.map_or(Ok(0), of)?, clients?.iter().sum()))
     }
 
     /// What the backend was asked has to be what was answered. A proxy may repeat a request whose
     /// connection broke; it may not answer without asking, unless that is what is measured.
     fn see_to(&self, asked: u64, answered: u64) -> Outcome<()> {
-        let due =
-            if self.contestant == Contestant::Fresh { 0..=0 } else { answered..=answered + answered / 100 };
+        let due = if self.contestant.is_hit() { 0..=0 } else { answered..=answered + answered / 100 };
         if due.contains(&asked) {
             return Ok(());
         }

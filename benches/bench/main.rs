@@ -18,6 +18,7 @@ mod process;
 mod report;
 mod sample;
 mod script;
+mod sharing;
 mod site;
 mod spread;
 mod starts;

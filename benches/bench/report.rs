@@ -17,7 +17,7 @@ pub(crate) const LEGEND: &str = "
 benches/README.md says what is measured. A ratio (÷) is made within each round, and its median taken over
 the rounds: it is not the quotient of the medians beside it. Below 1 the broker is better where time or
 memory is measured, above 1 where requests/s are. A table is printed when all its rounds are over: all
-three take about six minutes.";
+three take about eight minutes.";
 
 /// One figure of a cell.
 type Figure = fn(&Cell) -> f64;

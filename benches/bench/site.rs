@@ -4,6 +4,7 @@
 use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use socket2::{Domain, Socket, Type};
@@ -13,6 +14,7 @@ use super::contestant::unix;
 use super::options::Options;
 use super::process::{Directory, PATIENCE, Process, find};
 use super::script::{self, Due, FIRST, Script};
+use super::sharing::Sharing;
 use super::{Outcome, load};
 
 /// Everything that is running. The broker ends first, the directory goes last.
@@ -26,6 +28,8 @@ pub(crate) struct Site {
     /// The HTTP request of a lookup, and the answer.
     pub(crate) forwarded: Script,
     pub(crate) directory: Directory,
+    /// Unless no contestant needs it.
+    sharing: Option<Sharing>,
     _held: Vec<Socket>,
 }
 
@@ -47,6 +51,11 @@ impl Site {
         let text = configuration::broker(&directory.join(""), &ports, backend_ports, shown_port);
         let broker = broker(&options.broker, &directory, &text)?;
         let forwarded = forwarded(&directory, &shown)?;
+        let is_wanted = options.contestants.iter().any(|contestant| contestant.has_sharing_broker());
+        let sharing = match is_wanted {
+            true => Some(Sharing::start(&options.broker, reserve(&mut held)?, backend_port)?),
+            false => None,
+        };
         Ok(Self {
             broker,
             haproxy,
@@ -56,8 +65,14 @@ impl Site {
             ports,
             forwarded,
             directory,
+            sharing,
             _held: held,
         })
+    }
+
+    /// The broker that shares answers.
+    pub(crate) fn sharing(&self) -> Outcome<&Sharing> {
+        self.sharing.as_ref().ok_or_else(|| "no contestant shares answers".to_owned())
     }
 
     /// How many connections nginx has accepted and requests it has had, without this one.
@@ -95,6 +110,13 @@ pub(crate) fn reserve(held: &mut Vec<Socket>) -> Outcome<u16> {
 
 fn write(path: &Path, text: &str) -> Outcome<()> {
     std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// Writes a file that its owner alone may read.
+pub(crate) fn write_secret(path: &Path, text: &str) -> Outcome<()> {
+    write(path, text)?;
+    let private = std::fs::Permissions::from_mode(0o600);
+    std::fs::set_permissions(path, private).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 fn accepts(port: u16) -> impl Fn() -> bool {
