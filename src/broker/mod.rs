@@ -177,7 +177,7 @@ impl Broker {
                     old => {
                         let new = || cache.entry_cache(settings, metrics);
                         let cache = old.map_or_else(new, |old| old.cache.clone());
-                        let share = common.share(settings, before);
+                        let share = common.share(settings, &cache, before);
                         Arc::new(LookupEntry::new(settings.clone(), http, oidc, cache, share, before))
                     }
                 };

@@ -65,7 +65,7 @@ impl Broker {
             return match self.maps.get(name) {
                 Some(map) => {
                     map.entry.share.iter().for_each(|share| share.forget(key));
-                    Ok(usize::from(map.entry.cache.forget(key)))
+                    Ok(usize::from(map.entry.cache.forget(key.as_bytes())))
                 }
                 None if self.policies.contains_key(name) => {
                     Err(format!("the answers of a policy have no key to name: purge all of {name:?}"))
@@ -80,6 +80,17 @@ impl Broker {
         match name {
             Some(name) if numbers.is_empty() => Err(self.keeps_nothing(name)),
             _ => Ok(self.common.cache.sweep(&numbers)),
+        }
+    }
+
+    /// What a purge does on other hosts, if not the same at once.
+    pub(crate) fn purges_elsewhere(&self, is_of_key: bool) -> &'static str {
+        match &self.common.shared {
+            Some(shared) if !shared.is_up() && is_of_key => {
+                "; other hosts keep theirs: there is no connection to the shared cache"
+            }
+            Some(shared) if !shared.is_up() => "; other hosts follow when the shared cache is connected",
+            _ => "",
         }
     }
 }

@@ -145,7 +145,9 @@ impl<'c> Daemon<'c> {
             AdminRequest::Purge { name, key } => {
                 let purge = || self.broker.purge(name.as_deref(), key.as_deref());
                 match tokio::task::block_in_place(purge) {
-                    Ok(count) => AdminReply::Done { what: removed(count) },
+                    Ok(count) => AdminReply::Done {
+                        what: removed(count) + self.broker.purges_elsewhere(key.is_some()),
+                    },
                     Err(why) => AdminReply::Refused { why },
                 }
             }

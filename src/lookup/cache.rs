@@ -217,9 +217,15 @@ impl EntryCache {
         CacheKey { entry_cache: self.number.load(Ordering::Relaxed), key: key.into() }
     }
 
-    /// Forgets the answer of a map's `key`, and says whether there was one.
-    pub(crate) fn forget(&self, key: &str) -> bool {
-        self.all.entries.remove(&self.place(key.as_bytes())).is_some()
+    /// Forgets the answer to `key`, and says whether there was one.
+    pub(crate) fn forget(&self, key: &[u8]) -> bool {
+        self.all.entries.remove(&self.place(key)).is_some()
+    }
+
+    /// Forgets all, without waiting until they are gone. Needs the runtime.
+    pub(crate) fn forget_all(&self) {
+        let (all, number) = (self.all.clone(), self.renumber());
+        tokio::task::spawn_blocking(move || all.sweep(&HashSet::from([number])));
     }
 
     /// Forgets all. They are out of reach from now on, and gone after a [`Cache::sweep`] of this number.

@@ -5,14 +5,17 @@
 //! for many seconds if the server is gone. With `sentinel` the sentinels are asked for the master each time. Cluster
 //! is not supported.
 //!
-//! Limits: a reply that is longer than the longest record ends the connection ([`Bounded`]).
+//! Messages of other hosts come over the same connection (RESP3).
+//!
+//! Limits: a reply or message that is longer than the longest record ends the connection ([`Bounded`]).
 
 use std::fmt;
 use std::time::Duration;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{
-    AsyncConnectionConfig, Cmd, ErrorKind, RedisConnectionInfo, RedisError, ServerErrorKind, Value, cmd,
+    AsyncConnectionConfig, Cmd, ErrorKind, ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo,
+    RedisError, ServerErrorKind, Value, cmd,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
@@ -59,6 +62,21 @@ pub(super) enum Write {
     Delete { name: String },
 }
 
+/// A word of a command.
+pub(super) type Word<'w> = &'w (dyn AsRef<[u8]> + Sync);
+
+/// The answer to a command.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Reply {
+    Number(i64),
+    Bytes(Vec<u8>),
+    /// A status, or nothing.
+    Other,
+}
+
+/// Gets the messages of a channel. It must not wait.
+pub(super) type Listener = Box<dyn Fn(&[u8]) + Send + Sync>;
+
 /// What came of several changes.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Written {
@@ -68,13 +86,15 @@ pub(super) struct Written {
     pub(super) refused: Option<String>,
 }
 
-/// Connects, logs in, and waits for a first answer. The task ends with the connection.
+/// Connects, logs in, and waits for a first answer. The task ends with the connection. `listener` gets the messages of
+/// [`Connection::subscribe`].
 ///
 /// # Errors
 /// The reason, in one line without secrets.
 pub(super) async fn connect(
     settings: &SharedSettings,
     http: &Http,
+    listener: Listener,
 ) -> Result<(Connection, JoinHandle<()>), String> {
     let tls = settings.tls.as_ref();
     let server = match &settings.sentinel {
@@ -84,7 +104,7 @@ pub(super) async fn connect(
             Endpoint { address, ..settings.server.clone() }
         }
     };
-    open(&server, settings.password.as_ref(), tls, http).await
+    open(&server, settings.password.as_ref(), tls, http, Some(listener)).await
 }
 
 /// The address of the master, as the first sentinel says it that answers.
@@ -97,7 +117,7 @@ async fn master(
     let mut why = String::new();
     for server in &sentinel.servers {
         let asked = async {
-            let (connection, _driver) = open(server, sentinel.password.as_ref(), tls, http).await?;
+            let (connection, _driver) = open(server, sentinel.password.as_ref(), tls, http, None).await?;
             let mut question = cmd("SENTINEL");
             question.arg("GET-MASTER-ADDR-BY-NAME").arg(&sentinel.master);
             let found: Option<(String, u16)> = question
@@ -121,18 +141,19 @@ async fn open(
     password: Option<&Secret>,
     tls: Option<&TlsSettings>,
     http: &Http,
+    listener: Option<Listener>,
 ) -> Result<(Connection, JoinHandle<()>), String> {
     let opened = async {
         match &server.address {
             Address::Unix(path) => {
                 let stream = UnixStream::connect(path).await.map_err(|error| unreached(&error))?;
-                log_in(stream, server, password).await
+                log_in(stream, server, password, listener).await
             }
             Address::Tcp(url) => {
                 let opened = Dial::new(url, tls, http)?.open().await;
                 let stream =
                     opened.map_err(|why| why.replace("begins with http://", "begins with redis://"))?;
-                log_in(stream, server, password).await
+                log_in(stream, server, password, listener).await
             }
         }
     };
@@ -152,6 +173,7 @@ async fn log_in(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     server: &Endpoint,
     password: Option<&Secret>,
+    listener: Option<Listener>,
 ) -> Result<(Connection, JoinHandle<()>), String> {
     let mut login = RedisConnectionInfo::default().set_db(server.database.into()).set_skip_set_lib_name();
     if let Some(password) = password {
@@ -161,7 +183,16 @@ async fn log_in(
         }
     }
     // Each use has a time limit of its own.
-    let config = AsyncConnectionConfig::new().set_response_timeout(None);
+    let mut config = AsyncConnectionConfig::new().set_response_timeout(None);
+    if let Some(listener) = listener {
+        login = login.set_protocol(ProtocolVersion::RESP3);
+        config = config.set_push_sender(move |push: PushInfo| {
+            if let (PushKind::Message, [_, Value::BulkString(message)]) = (push.kind, &push.data[..]) {
+                listener(message);
+            }
+            Ok::<(), ()>(())
+        });
+    }
     let made = MultiplexedConnection::new_with_config(&login, Bounded::new(stream), config).await;
     let (commands, driver) = made.map_err(|error| words(&error))?;
     let driver = tokio::spawn(driver);
@@ -198,6 +229,37 @@ impl Connection {
             Value::Nil => Ok(false),
             other => Err(unexpected(&other)),
         }
+    }
+
+    /// From now on the listener gets the messages of this channel.
+    pub(super) async fn subscribe(&self, channel: &str) -> Result<(), String> {
+        match self.send(cmd("SUBSCRIBE").arg(channel)).await? {
+            Value::Push { .. } => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Sends these commands in one round trip.
+    ///
+    /// # Errors
+    /// The server refused one of them, or the connection is of no use any more.
+    pub(super) async fn ask(&self, commands: &[&[Word<'_>]]) -> Result<Vec<Reply>, String> {
+        let mut pipeline = redis::Pipeline::with_capacity(commands.len());
+        for command in commands {
+            let mut sent = Cmd::new();
+            for word in *command {
+                sent.arg(word.as_ref());
+            }
+            pipeline.add_command(sent);
+        }
+        let sent = self.commands.clone().req_packed_commands(&pipeline, 0, commands.len()).await;
+        let replies = sent.map_err(|error| words(&error))?.into_iter().map(|answer| match answer {
+            Value::Int(number) => Ok(Reply::Number(number)),
+            Value::BulkString(bytes) => Ok(Reply::Bytes(bytes)),
+            Value::Okay | Value::Nil | Value::SimpleString(_) => Ok(Reply::Other),
+            other => Err(unexpected(&other)),
+        });
+        replies.collect()
     }
 
     /// Makes these changes in one round trip.

@@ -1,6 +1,6 @@
 //! What is in the shared cache: the names of its keys, and its records. Pure: no I/O.
 //!
-//! A name is `P:1:E:N:K`: the prefix, the version, the entry, its epoch (always 0 so far) and the key of the lookup.
+//! A name is `P:1:E:N:K`: the prefix, the version, the entry, its epoch (see `purges`) and the key of the lookup.
 //! E and K are HMAC-SHA256, cut to 128 bits, in base64url: they show no address. A record is
 //!
 //! | bytes | |
@@ -117,23 +117,20 @@ impl Keys {
 
     /// The record for `name`; `None` for an answer that is never shared, or is too long.
     pub(super) fn seal(&self, name: &str, record: &Record) -> Option<Vec<u8>> {
-        let mut nonce = [0; NONCE_LEN];
-        rand::fill(&mut nonce).ok()?;
-        self.seal_with(nonce, name, record)
+        self.encrypt(name, inner(record)?)
     }
 
-    fn seal_with(&self, nonce: [u8; NONCE_LEN], name: &str, record: &Record) -> Option<Vec<u8>> {
-        let (kind, text) = text(&record.answer)?;
-        if text.len() > MAX_TEXT {
-            return None;
-        }
-        let mut bytes = Vec::with_capacity(HEAD + INNER + text.len() + TAG);
+    /// Encrypts `inner` for `name`, as the inside of a record is.
+    pub(super) fn encrypt(&self, name: &str, inner: Vec<u8>) -> Option<Vec<u8>> {
+        let mut nonce = [0; NONCE_LEN];
+        rand::fill(&mut nonce).ok()?;
+        self.encrypt_with(nonce, name, inner)
+    }
+
+    fn encrypt_with(&self, nonce: [u8; NONCE_LEN], name: &str, mut inner: Vec<u8>) -> Option<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(HEAD + inner.len() + TAG);
         bytes.push(VERSION);
         bytes.extend_from_slice(&nonce);
-        let mut inner = Vec::with_capacity(INNER + text.len() + TAG);
-        inner.push(kind);
-        inner.extend_from_slice(&record.stored.to_be_bytes());
-        inner.extend_from_slice(text.as_bytes());
         let nonce = Nonce::assume_unique_for_key(nonce);
         self.records.seal_in_place_append_tag(nonce, Aad::from(name.as_bytes()), &mut inner).ok()?;
         bytes.append(&mut inner);
@@ -142,15 +139,7 @@ impl Keys {
 
     /// Reads a record of `name`.
     pub(super) fn open(&self, name: &str, mut bytes: Vec<u8>) -> Result<Record, Unreadable> {
-        match bytes.first() {
-            Some(&VERSION) => {}
-            Some(_) => return Err(Unreadable::Version),
-            None => return Err(Unreadable::Tag),
-        }
-        let (head, sealed) = bytes.split_at_mut_checked(HEAD).ok_or(Unreadable::Tag)?;
-        let nonce = Nonce::try_assume_unique_for_key(&head[1..]).map_err(|_| Unreadable::Tag)?;
-        let inner = self.records.open_in_place(nonce, Aad::from(name.as_bytes()), sealed);
-        let inner: &[u8] = inner.map_err(|_| Unreadable::Tag)?;
+        let inner = self.decrypt(name, &mut bytes)?;
         let (&kind, rest) = inner.split_first().ok_or(Unreadable::Content)?;
         let (stored, text) = rest.split_first_chunk().ok_or(Unreadable::Content)?;
         let text = std::str::from_utf8(text).map_err(|_| Unreadable::Content)?;
@@ -159,6 +148,29 @@ impl Keys {
             stored: u64::from_be_bytes(*stored),
         })
     }
+
+    /// What [`Self::encrypt`] was given, in place.
+    pub(super) fn decrypt<'b>(&self, name: &str, bytes: &'b mut [u8]) -> Result<&'b [u8], Unreadable> {
+        match bytes.first() {
+            Some(&VERSION) => {}
+            Some(_) => return Err(Unreadable::Version),
+            None => return Err(Unreadable::Tag),
+        }
+        let (head, sealed) = bytes.split_at_mut_checked(HEAD).ok_or(Unreadable::Tag)?;
+        let nonce = Nonce::try_assume_unique_for_key(&head[1..]).map_err(|_| Unreadable::Tag)?;
+        let inner = self.records.open_in_place(nonce, Aad::from(name.as_bytes()), sealed);
+        inner.map(|inner| &*inner).map_err(|_| Unreadable::Tag)
+    }
+}
+
+/// Kind, time and text; `None` for an answer that is never shared, or is too long.
+fn inner(record: &Record) -> Option<Vec<u8>> {
+    let (kind, text) = text(&record.answer).filter(|(_, text)| text.len() <= MAX_TEXT)?;
+    let mut inner = Vec::with_capacity(INNER + text.len() + TAG);
+    inner.push(kind);
+    inner.extend_from_slice(&record.stored.to_be_bytes());
+    inner.extend_from_slice(text.as_bytes());
+    Some(inner)
 }
 
 fn answer(kind: u8, text: &str) -> Option<Answer> {
@@ -205,7 +217,8 @@ mod tests {
 
     #[test]
     fn a_record_and_a_name_are_these_bytes() {
-        let sealed = ours().seal_with([7; NONCE_LEN], NAME, &value("bob@example.org")).expect("a record");
+        let sealed = inner(&value("bob@example.org")).expect("an answer");
+        let sealed = ours().encrypt_with([7; NONCE_LEN], NAME, sealed).expect("a record");
         assert_eq!(hex::text(&sealed), GOLDEN);
         assert_eq!(ours().name("pfxhttp:1:e:0:", b"bob@example.org"), GOLDEN_NAME);
     }

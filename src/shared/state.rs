@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use super::engine::Connection;
 use super::patience::Patience;
+use super::purges::Purges;
 use super::record::{Keys, Record, Unreadable};
 use super::settings::SharedSettings;
 use crate::http::Http;
@@ -23,6 +24,7 @@ use crate::observe::warnings::RateLimitedWarnings;
 pub(super) struct State {
     pub(super) settings: SharedSettings,
     pub(super) keys: Keys,
+    pub(super) purges: Purges,
     pub(super) http: Arc<Http>,
     pub(super) counters: Arc<SharedCounters>,
     connection: ArcSwapOption<Connection>,
@@ -55,6 +57,7 @@ impl State {
     pub(super) fn new(
         settings: SharedSettings,
         keys: Keys,
+        purges: Purges,
         http: Arc<Http>,
         counters: Arc<SharedCounters>,
     ) -> Self {
@@ -63,6 +66,7 @@ impl State {
         Self {
             settings,
             keys,
+            purges,
             http,
             counters,
             connection: ArcSwapOption::empty(),
@@ -85,6 +89,11 @@ impl State {
     /// How many connections there were so far.
     pub(super) fn connections(&self) -> u64 {
         self.connections.load(Ordering::Relaxed)
+    }
+
+    /// The name of the record of a key, for the entry `id` in this epoch.
+    pub(super) fn name(&self, id: &str, epoch: u64, key: &[u8]) -> String {
+        self.keys.name(&format!("{}:1:{id}:{epoch}:", self.settings.prefix), key)
     }
 
     /// The record of this name; `None` for whatever reason, which is counted, but for [`SharedRead::Hit`] and

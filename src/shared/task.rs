@@ -1,5 +1,5 @@
 //! The task of the connection: it connects, sends what is to be written, asks once a second whether the server is
-//! there, and connects again. Lookups never wait for it.
+//! there, reads the numbers of purges each 30 s, and connects again. Lookups never wait for it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::engine::{self, Connection, Write};
+use super::purges;
 use super::record::Record;
 use super::settings::SharedSettings;
 use super::state::State;
@@ -22,8 +23,10 @@ const LAST: Duration = Duration::from_secs(5);
 /// How often the server is asked whether it is there, and how long it may take.
 const EVERY: Duration = Duration::from_secs(1);
 const SILENCE: Duration = Duration::from_secs(2);
+/// How often the numbers of purges are read: a message may have been lost.
+const NUMBERS: Duration = Duration::from_secs(30);
 /// The mark of a secret is looked at each five minutes, and kept for ten.
-const LOOKS: u32 = 300;
+const LOOKS: Duration = Duration::from_mins(5);
 const MARK: Duration = Duration::from_mins(10);
 
 /// Milliseconds since 1970.
@@ -36,10 +39,10 @@ pub(super) fn now() -> u64 {
 pub(super) async fn run(state: Arc<State>, mut orders: Orders) {
     let mut pause = FIRST;
     loop {
-        match engine::connect(&state.settings, &state.http).await {
+        match connect(&state).await {
             Err(reason) => state.not_reached(&reason),
             Ok((connection, driver)) => {
-                let (connection, began) = (Arc::new(connection), Instant::now());
+                let began = Instant::now();
                 state.connected(&connection);
                 let Some(reason) = serve(&state, &connection, driver, &mut orders).await else { return };
                 state.lost(&reason);
@@ -53,6 +56,20 @@ pub(super) async fn run(state: Arc<State>, mut orders: Orders) {
         sleep(between(pause)).await;
         pause = (pause * 2).min(LAST);
     }
+}
+
+/// A connection that knows of all purges so far.
+async fn connect(state: &Arc<State>) -> Result<(Arc<Connection>, JoinHandle<()>), String> {
+    // Not the state itself: that holds the connection.
+    let hearing = Arc::downgrade(state);
+    let listener = move |message: &[u8]| {
+        if let Some(state) = hearing.upgrade() {
+            state.purges.hear(&state.keys, message);
+        }
+    };
+    let (connection, driver) = engine::connect(&state.settings, &state.http, Box::new(listener)).await?;
+    within(state.purges.begin(&connection, &state.keys)).await?;
+    Ok((Arc::new(connection), driver))
 }
 
 /// Half of `pause` to all of it, so that many brokers do not come at once.
@@ -70,19 +87,25 @@ async fn serve(
     mut driver: JoinHandle<()>,
     orders: &mut Orders,
 ) -> Option<String> {
-    let mut ticks = interval(EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    for tick in (0..LOOKS).cycle() {
+    let [mut ticks, mut numbers, mut looks] = [EVERY, NUMBERS, LOOKS].map(|every| {
+        let mut ticks = interval(every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks
+    });
+    loop {
+        let settle = || within(state.purges.settle(connection, &state.keys));
         let served = tokio::select! {
             _ = &mut driver => Err("the server has closed the connection".to_owned()),
+            () = state.purges.has_news() => settle().await,
             batch = orders.next() => within(write(state, connection, batch?)).await,
-            _ = ticks.tick() => within(look(state, connection, tick)).await,
+            _ = looks.tick() => within(look(state, connection)).await,
+            _ = numbers.tick() => settle().await,
+            _ = ticks.tick() => within(connection.ping()).await,
         };
         if let Err(reason) = served {
             return Some(reason);
         }
     }
-    None
 }
 
 async fn within(work: impl Future<Output = Result<(), String>>) -> Result<(), String> {
@@ -90,7 +113,7 @@ async fn within(work: impl Future<Output = Result<(), String>>) -> Result<(), St
 }
 
 async fn write(state: &State, connection: &Connection, batch: Vec<Order>) -> Result<(), String> {
-    let writes = sealed(&batch, &state.keys);
+    let writes = sealed(&batch, state);
     if writes.is_empty() {
         return Ok(());
     }
@@ -101,13 +124,13 @@ async fn write(state: &State, connection: &Connection, batch: Vec<Order>) -> Res
     if let Some(reason) = written?.refused {
         state.warn("a write failed", &reason);
     }
+    for Order { id, key, .. } in batch.iter().filter(|order| order.kept.is_none()) {
+        state.purges.tell_of_key(connection, &state.keys, id, key).await?;
+    }
     Ok(())
 }
 
-async fn look(state: &State, connection: &Connection, tick: u32) -> Result<(), String> {
-    if tick > 0 {
-        return connection.ping().await;
-    }
+async fn look(state: &State, connection: &Connection) -> Result<(), String> {
     match is_alone(&state.settings, &state.keys, connection).await {
         Ok(is_alone) => state.note_alone(is_alone),
         Err(reason) => state.warn("the mark of the secret cannot be compared", &reason),
@@ -143,8 +166,8 @@ pub(super) async fn try_out(
     keys: &super::record::Keys,
     http: &Http,
 ) -> Result<(), String> {
-    let (connection, _driver) =
-        engine::connect(settings, http).await.map_err(|reason| format!("not reached: {reason}"))?;
+    let connected = engine::connect(settings, http, Box::new(|_| ())).await;
+    let (connection, _driver) = connected.map_err(|reason| format!("not reached: {reason}"))?;
     let tried = async {
         let name = format!("{}:1:check:{}", settings.prefix, keys.digest([&now().to_be_bytes()[..]]));
         let record = Record { answer: Answer::NotFound, stored: now() };
@@ -165,6 +188,7 @@ pub(super) async fn try_out(
             return Err(format!("a read took {took:.1} ms, and server.shared.wait is {wait} ms"));
         }
         connection.write(&[Write::Delete { name }]).await?;
+        connection.subscribe(&purges::channel(&settings.prefix)).await?;
         match is_alone(settings, keys, &connection).await? {
             true => Err("another host has another secret in server.shared.secret_file".to_owned()),
             false => Ok(()),

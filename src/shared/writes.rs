@@ -9,7 +9,8 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::engine::Write;
-use super::record::{Keys, Record};
+use super::record::Record;
+use super::state::State;
 use crate::observe::metrics::{SharedCounters, SharedWrite};
 
 /// Writes in the queue, and the bytes of their keys and answers.
@@ -23,10 +24,11 @@ const GATHER: Duration = Duration::from_millis(2);
 /// A change of one record.
 #[derive(Debug)]
 pub(super) struct Order {
-    /// What the names of the entry begin with.
-    pub(super) entry: Arc<str>,
+    /// The entry, and its epoch.
+    pub(super) id: Arc<str>,
+    pub(super) epoch: u64,
     pub(super) key: Arc<[u8]>,
-    /// What is kept, and for how long; `None` removes the record.
+    /// What is kept, and for how long; `None` removes the record, on all hosts.
     pub(super) kept: Option<(Record, Duration)>,
 }
 
@@ -114,13 +116,13 @@ impl Orders {
 }
 
 /// What is sent for these orders. An answer that is never shared is left out.
-pub(super) fn sealed(orders: &[Order], keys: &Keys) -> Vec<Write> {
+pub(super) fn sealed(orders: &[Order], state: &State) -> Vec<Write> {
     let write = |order: &Order| {
-        let name = keys.name(&order.entry, &order.key);
+        let name = state.name(&order.id, order.epoch, &order.key);
         match &order.kept {
             None => Some(Write::Delete { name }),
             Some((record, life)) => {
-                keys.seal(&name, record).map(|record| Write::Set { name, record, life: *life })
+                state.keys.seal(&name, record).map(|record| Write::Set { name, record, life: *life })
             }
         }
     };
@@ -135,7 +137,7 @@ mod tests {
     fn order(length: usize) -> Order {
         let record = Record { answer: Answer::Value("v".repeat(length)), stored: 1 };
         let kept = Some((record, Duration::from_secs(1)));
-        Order { entry: "e".into(), key: b"k"[..].into(), kept }
+        Order { id: "e".into(), epoch: 0, key: b"k"[..].into(), kept }
     }
 
     #[tokio::test]

@@ -166,7 +166,7 @@ fn a_reload_keeps_the_connection_unless_its_settings_change() {
     let since = || member.status()["since"].clone();
     let clients = || {
         let all = redis.ask(&["CLIENT", "LIST"]).text();
-        let ids = all.lines().filter(|line| line.contains("cmd=ping") || line.contains("cmd=set"));
+        let ids = all.lines().filter(|line| line.contains(" sub=1 "));
         ids.filter_map(|line| line.split(' ').next().map(str::to_owned)).collect::<Vec<_>>()
     };
     let (before, known) = (since(), clients());

@@ -39,6 +39,11 @@ impl Files {
         path
     }
 
+    /// A path in their directory.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
     /// `server.shared` with these further fields. A lookup waits as long as it may: the machine is busy.
     pub(crate) fn shared(&self, url: &str, more: &str) -> String {
         let secret = self.0.path().join("secret");

@@ -205,7 +205,7 @@ impl Redis {
 
     /// The names of all records of answers.
     pub(crate) fn names(&self) -> Vec<String> {
-        self.ask(&["KEYS", "pfxhttp:1:*:0:*"]).texts()
+        self.ask(&["KEYS", "pfxhttp:1:*:*:*"]).texts()
     }
 
     /// How often each command was called.

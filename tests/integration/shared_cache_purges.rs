@@ -1,0 +1,154 @@
+//! A purge on one host is one on all: of a key, of an entry, and for those that had no connection.
+
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::support::backend::{Backend, Reply};
+use crate::support::command_line::{run, text};
+use crate::support::config::Config;
+use crate::support::fleet::{Files, Member, has_records};
+use crate::support::redis::Redis;
+use crate::support::{PATIENCE, wait_until};
+
+/// A map whose answers are fresh for long.
+fn fresh(config: Config, api: &Backend) -> Config {
+    config.map("m", &api.url("/"), &["cache: {fresh: 1h, shared: true}"])
+}
+
+fn purge(member: &Member, words: &[&str]) -> String {
+    let output = run(member.setup.broker.config(), &[&["cache", "purge"], words].concat(), "");
+    assert!(output.status.success(), "{}", text(&output));
+    text(&output)
+}
+
+/// Waits until `member` says this about `key`; how long that took.
+fn says(member: &Member, key: &str, due: &str) -> Duration {
+    let began = Instant::now();
+    assert!(wait_until(PATIENCE, || member.look_up(key) == due), "{key}: {}", member.look_up(key));
+    began.elapsed()
+}
+
+fn now_says(api: &Backend, value: &'static str) {
+    api.answer_with(move |_| Reply::json(&format!(r#"{{"value": "{value}"}}"#)));
+}
+
+/// A socket that can be taken away from one broker alone.
+struct Door {
+    path: PathBuf,
+    to: PathBuf,
+}
+
+impl Door {
+    fn new(files: &Files, redis: &Redis) -> Self {
+        let door = Self { path: files.path("door.sock"), to: redis.path("redis.sock") };
+        door.open();
+        door
+    }
+
+    fn url(&self) -> String {
+        format!("unix:{}", self.path.display())
+    }
+
+    fn open(&self) {
+        symlink(&self.to, &self.path).expect("a link");
+    }
+
+    /// No new connections over it, and `member` loses its own.
+    fn close(&self, redis: &Redis, member: &Member) {
+        std::fs::remove_file(&self.path).expect("a link");
+        redis.ask(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+        assert!(member.is_down());
+    }
+}
+
+#[test]
+fn a_purge_is_one_on_all_hosts() {
+    let (redis, files, api) = (Redis::start(), Files::new(), Backend::constant(r#"{"value": "old"}"#));
+    let shared = files.shared(&redis.url(), "");
+    let members = [(); 3].map(|()| Member::start(&shared, |config| fresh(config, &api)));
+    for member in &members {
+        assert_eq!((member.look_up("k"), member.look_up("l")), ("OK old".to_owned(), "OK old".to_owned()));
+    }
+    assert!(has_records(&redis, 2));
+    now_says(&api, "new");
+    let [one, others @ ..] = &members;
+    purge(one, &["m", "k"]);
+    for other in others {
+        let took = says(other, "k", "OK new");
+        assert!(took < Duration::from_secs(1), "{took:?}");
+        assert_eq!(other.look_up("l"), "OK old", "another key stays");
+    }
+    assert_eq!(one.look_up("k"), "OK new");
+    purge(one, &["m"]);
+    for member in &members {
+        let took = says(member, "l", "OK new");
+        assert!(took < Duration::from_secs(1), "{took:?}");
+    }
+    let requests = api.count();
+    for member in &members {
+        for key in ["k", "l"] {
+            says(member, key, "OK new");
+        }
+    }
+    assert!(api.count() <= requests + 3, "each host asks once at most");
+    now_says(&api, "last");
+    // The server loses the number: a host gives it back.
+    redis.ask(&["FLUSHALL"]);
+    purge(one, &[]);
+    for member in &members {
+        says(member, "l", "OK last");
+    }
+}
+
+#[test]
+fn a_host_that_was_away_does_not_give_what_was_purged() {
+    let (redis, files, api) = (Redis::start(), Files::new(), Backend::constant(r#"{"value": "old"}"#));
+    let door = Door::new(&files, &redis);
+    let [one, other] = [redis.url(), door.url()]
+        .map(|url| Member::start(&files.shared(&url, ""), |config| fresh(config, &api)));
+    assert_eq!((one.look_up("k"), other.look_up("k")), ("OK old".to_owned(), "OK old".to_owned()));
+    door.close(&redis, &other);
+    assert!(one.is_up());
+    now_says(&api, "new");
+    purge(&one, &["m"]);
+    assert_eq!(one.look_up("k"), "OK new");
+    assert_eq!(other.look_up("k"), "OK old", "it does not know yet");
+    door.open();
+    assert!(other.is_up());
+    assert_eq!(other.look_up("k"), "OK new");
+    // The other way round: the host that purges has no connection.
+    door.close(&redis, &other);
+    assert!(one.is_up());
+    now_says(&api, "last");
+    let told = purge(&other, &["m"]);
+    assert!(told.contains("when the shared cache is connected"), "{told}");
+    let told = purge(&other, &["m", "k"]);
+    assert!(told.contains("other hosts keep"), "{told}");
+    assert_eq!((one.look_up("k"), other.look_up("k")), ("OK new".to_owned(), "OK last".to_owned()));
+    door.open();
+    assert!(other.is_up());
+    says(&one, "k", "OK last");
+}
+
+#[test]
+fn a_record_of_an_older_epoch_is_none() {
+    let (redis, files, api) = (Redis::start(), Files::new(), Backend::constant(r#"{"value": "old"}"#));
+    let shared = files.shared(&redis.url(), "");
+    let [one, other] = [(); 2].map(|()| Member::start(&shared, |config| fresh(config, &api)));
+    assert_eq!(one.look_up("k"), "OK old");
+    assert!(has_records(&redis, 1));
+    let before = redis.names().remove(0);
+    now_says(&api, "new");
+    purge(&one, &["m"]);
+    assert!(wait_until(PATIENCE, || one.look_up("k") == "OK new" && redis.names().len() == 2));
+    let after = redis.names().into_iter().find(|name| *name != before).expect("another name");
+    assert_ne!(before.split(':').nth(3), after.split(':').nth(3), "{before} {after}");
+    redis.set(&after, &redis.get(&before));
+    assert_eq!(other.look_up_in_time("k"), "OK new");
+    assert_eq!((other.reads("tag"), other.reads("hit")), (1, 0));
+    let third = Member::start(&shared, |config| fresh(config, &api));
+    redis.ask(&["DEL", &after]);
+    assert_eq!(third.look_up_in_time("k"), "OK new");
+    assert_eq!((third.reads("absent"), third.reads("hit")), (1, 0));
+}
