@@ -13,9 +13,9 @@
 //! | [`export`] | metrics and spans for Prometheus and an OTLP collector; the status page | http, observe, document, model |
 //! | [`server`] | sockets, connections, sessions, threads | broker, lookup, backend, http, observe, document, wire, model |
 //! | [`broker`] | the one way in: which entry a request is for; the generations of a reload | login, lookup, shared, backend, oidc, http, observe, document, wire, model |
-//! | [`login`] | a login: request, answer, delay of denials | lookup, backend, upstream, oidc, http, observe, document, model |
+//! | [`login`] | a login: request, answer, delay of denials | lookup, shared, backend, upstream, oidc, http, observe, document, model |
 //! | [`lookup`] | a lookup: template, cache, request, answer | shared, backend, upstream, oidc, http, observe, document, model |
-//! | [`shared`] | the cache that several brokers share: Redis or Valkey | http, observe, document, model |
+//! | [`shared`] | what several brokers share, in Redis or Valkey: answers, counts of denied logins | http, observe, document, model |
 //! | [`backend`] | one API as an entry sees it: its token, its workers, its health | upstream, oidc, http, observe, model |
 //! | [`upstream`] | the targets of an entry: which one is asked, and which one next | http, observe, document, model |
 //! | [`oidc`] | identity providers: the broker's tokens for APIs, the tokens of mail clients | http, observe, document, model |

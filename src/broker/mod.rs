@@ -212,7 +212,9 @@ impl Broker {
     /// Begins what goes on besides requests, unless it does: the connection to the shared cache, and health checks,
     /// where those of the generation before go on. Needs the runtime.
     pub(crate) fn start(&self) {
-        self.common.shared.iter().for_each(|shared| shared.start());
+        let shared = self.common.shared.as_ref();
+        self.common.penalties.connect(shared);
+        shared.into_iter().for_each(|shared| shared.start());
         self.backends().for_each(Backend::begin_checks);
     }
 

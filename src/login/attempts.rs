@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
+use super::penalty::Delay;
 use crate::model::Deadline;
 use crate::observe::explain;
 
@@ -155,14 +156,19 @@ fn free_names(slots: &mut Vec<AttemptSlot>) {
 
 impl Attempt {
     /// Waits until a denial may be answered: `delay` after the beginning of the attempt, whether the API was
-    /// quick or slow, and `limit` at the latest.
-    pub(super) async fn hold_back(mut self, delay: Duration, limit: Instant) {
+    /// quick or slow, and `limit` at the latest. The delay of all hosts is used if it is known by then.
+    pub(super) async fn hold_back(mut self, delay: Delay, limit: Instant) {
         let held_back = explain::clock();
-        self.lasts_until = self.begun + delay;
+        self.lasts_until = self.begun + delay.own;
         let until = self.lasts_until.min(limit);
+        let known_by = until.max(Instant::now() + delay.wait()).min(limit);
         tokio::time::sleep_until(self.ends_for_its_name().min(until).into()).await;
         free_names(&mut self.slots);
         tokio::time::sleep_until(until.into()).await;
+        if let Ok(Some(longer)) = tokio::time::timeout_at(known_by.into(), delay.of_all()).await {
+            self.lasts_until = self.lasts_until.max(self.begun + longer);
+            tokio::time::sleep_until(self.lasts_until.min(limit).into()).await;
+        }
         explain::time("delay of the denial", held_back);
     }
 

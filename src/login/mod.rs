@@ -13,6 +13,7 @@
 mod answer;
 mod attempts;
 mod fields;
+mod hosts;
 mod log;
 mod nauthilus;
 mod password;

@@ -6,6 +6,9 @@
 //! denials of other accounts. Denials are not counted by user, or an attacker could lock out any user. An
 //! address without a denial for 15 minutes is forgotten. An IPv6 address counts as its /64, which one host
 //! has to itself. The tables are limited: the least recently used entries are dropped.
+//!
+//! With a shared cache, the denials of one address on all hosts are counted as well (`hosts`). There a success clears the
+//! denials of its own account, and halves none.
 
 use std::cmp::Reverse;
 use std::hash::{BuildHasher, RandomState};
@@ -18,8 +21,10 @@ use moka::sync::Cache;
 
 use super::LoginSettings;
 use super::attempts::{Attempt, Attempts, Subject, TooManyAttempts};
+use super::hosts::{CountOfAll, Hosts};
 use crate::model::Deadline;
 use crate::model::domain;
+use crate::shared::SharedCache;
 
 const MAX_DELAY: Duration = Duration::from_secs(6);
 /// What each further denial adds.
@@ -43,8 +48,32 @@ pub(crate) struct Penalties {
     denials: Cache<IpAddr, Denials>,
     known_places: Cache<(u64, IpAddr), ()>,
     attempts: Arc<Attempts>,
+    hosts: Hosts,
     /// Names are kept as their hashes.
     hashes: RandomState,
+}
+
+/// How long a denial is held back.
+#[derive(Debug)]
+pub(super) struct Delay {
+    /// By the denials on this host.
+    pub(super) own: Duration,
+    /// `failure_delay`.
+    least: Duration,
+    count: CountOfAll,
+}
+
+impl Delay {
+    /// How long the count of all hosts may be waited for, at least.
+    pub(super) fn wait(&self) -> Duration {
+        self.count.wait
+    }
+
+    /// The delay by the denials on all hosts, when they are known.
+    pub(super) async fn of_all(self) -> Option<Duration> {
+        let denials = self.count.get().await?;
+        Some(delay(self.least, u32::try_from(denials).unwrap_or(u32::MAX)))
+    }
 }
 
 /// The denials of one address.
@@ -71,12 +100,18 @@ impl Default for Penalties {
             denials: Cache::builder().max_capacity(MAX_ADDRESSES).time_to_idle(DENIAL_MEMORY).build(),
             known_places: Cache::builder().max_capacity(MAX_KNOWN_PLACES).time_to_idle(PLACE_MEMORY).build(),
             attempts: Arc::default(),
+            hosts: Hosts::default(),
             hashes: RandomState::new(),
         }
     }
 }
 
 impl Penalties {
+    /// Counts denials in `shared`, too, from now on.
+    pub(crate) fn connect(&self, shared: Option<&Arc<SharedCache>>) {
+        self.hosts.connect(shared, &self.denials);
+    }
+
     /// Waits until the login of `user`, which asked `at`, may begin by `sasl_attempts` of `settings`. Fails if that
     /// is too late.
     pub(super) async fn begin(
@@ -109,26 +144,26 @@ impl Penalties {
     }
 
     /// Counts a denial of `user` by the entry of `settings`, and says how long to hold it back. An
-    /// address that is not known, or excluded, costs `failure_delay` alone.
-    pub(super) fn denied(&self, settings: &LoginSettings, remote: Option<IpAddr>, user: &str) -> Duration {
+    /// address that is not known, or excluded, costs `failure_delay` alone. With a shared cache it needs the runtime.
+    pub(super) fn denied(&self, settings: &LoginSettings, remote: Option<IpAddr>, user: &str) -> Delay {
+        let least = settings.failure_delay;
         let counted = remote.filter(|address| settings.penalty && !is_exempt(settings, *address));
-        let Some(address) = counted else { return settings.failure_delay };
+        let Some(address) = counted else { return Delay { own: least, least, count: CountOfAll::default() } };
+        let count = self.hosts.count(network(address), &normalized(user));
         let account = self.hash(user);
         let denials = self.denials.entry(network(address)).and_upsert_with(|known| {
             let mut denials = known.map(moka::Entry::into_value).unwrap_or_else(Denials::none);
             denials.add(account);
             denials
         });
-        let before = denials.into_value().all - 1;
-        settings
-            .failure_delay
-            .saturating_add(DELAY_STEP.saturating_mul(before))
-            .min(MAX_DELAY)
-            .max(settings.failure_delay)
+        Delay { own: delay(least, denials.into_value().all), least, count }
     }
 
     /// Clears denials: `user` has logged in from `remote`.
     pub(super) fn accepted(&self, remote: Option<IpAddr>, user: &str) {
+        if let Some(address) = remote.filter(|address| !address.to_canonical().is_loopback()) {
+            self.hosts.forgive(network(address), &normalized(user));
+        }
         let Some(address) = remote.map(network) else { return };
         let account = self.hash(user);
         // A look-up renews it as well, and is cheaper.
@@ -161,8 +196,9 @@ impl Penalties {
         (known, all)
     }
 
-    /// Forgets the denials of `remote`, or of all addresses. Returns of how many.
+    /// Forgets the denials of `remote`, or of all addresses. Returns how many addresses had some on this host.
     pub(crate) fn clear(&self, remote: Option<IpAddr>) -> usize {
+        self.hosts.clear(remote.map(network));
         let addresses = match remote {
             Some(remote) => vec![network(remote)],
             None => self.denials.iter().map(|(address, _)| *address).collect(),
@@ -170,11 +206,8 @@ impl Penalties {
         addresses.iter().filter(|address| self.denials.remove(*address).is_some()).count()
     }
 
-    /// A name in any case, with any spelling of its domain.
     fn hash(&self, user: &str) -> u64 {
-        let user = user.trim();
-        let user = if user.is_ascii() { user.into() } else { domain::with_ascii(user.into()) };
-        self.hashes.hash_one(user.to_lowercase())
+        self.hashes.hash_one(normalized(user))
     }
 }
 
@@ -209,6 +242,19 @@ impl Denials {
     }
 }
 
+/// A name in any case, with any spelling of its domain.
+fn normalized(user: &str) -> String {
+    let user = user.trim();
+    let user = if user.is_ascii() { user.into() } else { domain::with_ascii(user.into()) };
+    user.to_lowercase()
+}
+
+/// The delay after so many denials, the last one included.
+fn delay(least: Duration, denials: u32) -> Duration {
+    let more = DELAY_STEP.saturating_mul(denials.saturating_sub(1));
+    least.saturating_add(more).min(MAX_DELAY).max(least)
+}
+
 fn is_exempt(settings: &LoginSettings, address: IpAddr) -> bool {
     let address = address.to_canonical();
     address.is_loopback() || settings.penalty_exempt.iter().any(|network| network.contains(&address))
@@ -232,7 +278,7 @@ mod tests {
     use futures_util::FutureExt;
 
     fn seconds(penalties: &Penalties, settings: &LoginSettings, remote: &str) -> u64 {
-        penalties.denied(settings, remote.parse().ok(), "u").as_secs()
+        penalties.denied(settings, remote.parse().ok(), "u").own.as_secs()
     }
 
     #[test]

@@ -10,12 +10,15 @@
 //! | `bounded` | a limit for the length of a reply |
 //! | `state`, `patience` | a read: it waits at most `wait`, and not at all if the server is away or slow |
 //! | `writes` | the queue of writes |
+//! | `denials` | counts denied logins by address |
 //! | `purges` | purges of all hosts: the numbers of entries, and the messages |
 //! | `task` | connects, writes, and connects again |
 //!
-//! Lost or slow, the server costs freshness and nothing else. Never in it: passwords, tokens, logins, failures.
+//! Lost or slow, the server costs freshness, and the counts of denied logins on other hosts, and nothing else. Never in
+//! it: passwords, tokens, logins, failures.
 
 mod bounded;
+mod denials;
 mod engine;
 mod entry;
 mod patience;
@@ -34,6 +37,7 @@ use tokio::task::AbortHandle;
 use crate::http::Http;
 use crate::model::status::SharedStatus;
 use crate::observe::metrics::SharedCounters;
+pub(crate) use denials::SharedDenials;
 pub(crate) use entry::{EntryShare, ShareTimes, SharedMark};
 pub(crate) use purges::Forget;
 use purges::Purges;

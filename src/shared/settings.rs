@@ -36,6 +36,8 @@ pub struct SharedSettings {
     pub prefix: String,
     /// `wait`: how long a lookup waits for an answer; 5 ms by default, at most 50 ms.
     pub wait: Duration,
+    /// `penalties`: whether denied logins are counted on all hosts together; true by default.
+    pub penalties: bool,
     /// `tls`; `None`: `server.tls`.
     pub tls: Option<TlsSettings>,
 }
@@ -127,12 +129,14 @@ pub fn read(server: &Section<'_>) -> Read {
     let url = block.key("url").text().shown(|text| shown(text));
     let is_set = url.is_set();
     if !is_set {
-        let others = ["password_file", "secret_file", "prefix", "wait"].map(|name| block.key(name));
+        let others =
+            ["password_file", "secret_file", "prefix", "wait", "penalties"].map(|name| block.key(name));
         no_effect(others, "without `url`");
     }
     let key = url.key.clone();
     let endpoint = url.read_as(|text| endpoint(&text, PORT)).get();
     let wait = block.key("wait").duration(WAIT).or(Duration::from_millis(5));
+    let penalties = block.key("penalties").flag().or(true);
     let prefix = block.key("prefix").text().check(|prefix| is_prefix(prefix)).or("pfxhttp".to_owned());
     let password = block.key("password_file").text();
     let has_password = password.is_set();
@@ -165,6 +169,7 @@ pub fn read(server: &Section<'_>) -> Read {
             password,
             prefix,
             wait,
+            penalties,
             tls: tls?,
         })
     };

@@ -86,6 +86,11 @@ impl State {
         self.connection.load().is_some()
     }
 
+    /// The connection.
+    pub(super) fn connection(&self) -> Option<Arc<Connection>> {
+        self.connection.load_full()
+    }
+
     /// How many connections there were so far.
     pub(super) fn connections(&self) -> u64 {
         self.connections.load(Ordering::Relaxed)
@@ -109,7 +114,7 @@ impl State {
     }
 
     async fn try_read(&self, name: &str) -> Result<Record, SharedRead> {
-        let connection = self.connection.load_full().ok_or(SharedRead::Down)?;
+        let connection = self.connection().ok_or(SharedRead::Down)?;
         let began = Instant::now();
         if !self.patience.allows(began) {
             return Err(SharedRead::Down);

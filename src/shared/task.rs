@@ -22,7 +22,7 @@ const FIRST: Duration = Duration::from_millis(100);
 const LAST: Duration = Duration::from_secs(5);
 /// How often the server is asked whether it is there, and how long it may take.
 const EVERY: Duration = Duration::from_secs(1);
-const SILENCE: Duration = Duration::from_secs(2);
+pub(super) const SILENCE: Duration = Duration::from_secs(2);
 /// How often the numbers of purges are read: a message may have been lost.
 const NUMBERS: Duration = Duration::from_secs(30);
 /// The mark of a secret is looked at each five minutes, and kept for ten.

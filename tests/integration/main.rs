@@ -121,6 +121,7 @@ mod shared_cache;
 mod shared_cache_faults;
 mod shared_cache_ledger;
 mod shared_cache_load;
+mod shared_cache_logins;
 mod shared_cache_purges;
 mod shared_cache_records;
 mod shared_cache_servers;

@@ -21,7 +21,7 @@ fn text(fields: &str, cache: &str) -> (tempfile::TempDir, String) {
 fn a_shared_cache_is_off_without_its_url() {
     assert!(good(&map("")).server.shared.is_none());
     for (fields, key) in
-        [("wait: 9ms", "wait"), ("secret_file: FILE", "secret_file"), ("prefix: p", "prefix")]
+        [("wait: 9ms", "wait"), ("secret_file: FILE", "secret_file"), ("penalties: false", "penalties")]
     {
         let (_directory, text) = text(fields, "");
         one(&text, &format!("warning server.shared.{key}: has no effect without `url`"));
@@ -38,14 +38,15 @@ fn a_shared_cache_has_these_settings() {
     assert_eq!((shared.name().as_str(), shared.wait), ("redis://127.0.0.1:6379", Duration::from_millis(5)));
     assert_eq!((shared.prefix.as_str(), shared.password, shared.sentinel), ("pfxhttp", None, None));
     assert_eq!(shared.secret.expose(), LONG);
+    assert!(shared.penalties);
     assert!(config.maps[0].cache.is_shared);
     let (_directory, all) = text(
-        "url: 'rediss://u@h:1/2', password_file: FILE, secret_file: FILE, prefix: 'a:b', wait: 50ms, tls: {skip_verify: false}, sentinel: {master: m, urls: ['redis://s', 'redis://t:1'], password_file: FILE}",
+        "url: 'rediss://u@h:1/2', password_file: FILE, secret_file: FILE, prefix: 'a:b', wait: 50ms, penalties: false, tls: {skip_verify: false}, sentinel: {master: m, urls: ['redis://s', 'redis://t:1'], password_file: FILE}",
         "",
     );
     let shared = good(&all).server.shared.expect("a shared cache");
     assert_eq!((shared.name().as_str(), shared.server.database), ("m (by sentinel)", 2));
-    assert!(shared.tls.is_some() && shared.server.address.has_tls());
+    assert!(shared.tls.is_some() && shared.server.address.has_tls() && !shared.penalties);
     let sentinel = shared.sentinel.expect("sentinels");
     let addresses: Vec<_> = sentinel.servers.iter().map(|server| server.address.to_string()).collect();
     assert_eq!(addresses, ["redis://s:26379", "redis://t:1"]);
