@@ -261,9 +261,12 @@ mod tests {
         Keys::new(&Secret::new(secret.repeat(32))).expect("keys")
     }
 
-    /// A host, its entry, and what it was told to forget.
-    fn host() -> (Purges, Arc<Epoch>, Arc<Mutex<Vec<Option<Vec<u8>>>>>) {
-        let (purges, told) = (Purges::new("p").expect("random numbers"), Arc::<Mutex<Vec<_>>>::default());
+    /// What a host was told to forget.
+    type Told = Arc<Mutex<Vec<Option<Vec<u8>>>>>;
+
+    /// A host and its entry.
+    fn host() -> (Purges, Arc<Epoch>, Told) {
+        let (purges, told) = (Purges::new("p").expect("random numbers"), Told::default());
         let heard = Arc::clone(&told);
         let forget = move |key: Option<&[u8]>| heard.lock().expect("a list").push(key.map(<[u8]>::to_vec));
         let epoch = purges.add(&id(), Box::new(forget));
