@@ -159,6 +159,14 @@ impl Template {
         parse::path(text, names)
     }
 
+    /// Whether it holds something of what Postfix asks: the key, the request or an attribute.
+    pub(crate) fn holds_lookup(&self) -> bool {
+        self.pieces.iter().any(|piece| match piece {
+            Piece::Literal(_) => false,
+            Piece::Insertion(insertion) => insertion.source != Source::Name,
+        })
+    }
+
     /// Whether an insertion is sent without its address extension, which takes `recipient_delimiter`.
     pub(crate) fn strips_extensions(&self) -> bool {
         self.pieces.iter().any(|piece| match piece {

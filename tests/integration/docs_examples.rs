@@ -28,8 +28,8 @@ const RUN: [&str; 4] = ["sh", "console", "main.cf", "master.cf"];
 
 /// Entries for a block that has none of this section, under the names of the documentation.
 const SECTIONS: [(&str, &str); 3] = [
-    ("socket_maps", "mailboxes: {target: \"https://h/\", payload: '{}', value_field: v}"),
-    ("policy_services", "recipients: {target: \"https://h/\", payload: '{}', value_field: v}"),
+    ("socket_maps", "mailboxes: {target: \"https://h/\", payload: '[{{ .Key }}]', value_field: v}"),
+    ("policy_services", "recipients: {target: \"https://h/\", payload: '{{ .Key }}', value_field: v}"),
     ("dovecot_sasl", "users: {target: \"https://h/\", default_local_port: \"587\"}"),
 ];
 

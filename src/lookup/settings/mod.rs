@@ -205,6 +205,9 @@ fn entry(name: &str, entry: &Section<'_>, names: Names, inherited: &Inherited) -
     let path = targets.as_ref().and_then(|targets| targets.path.as_ref());
     let recipient_delimiter =
         template::recipient_delimiter(entry, path, payload.as_ref().and_then(Option::as_ref));
+    if let (Some(targets), Some(payload)) = (&targets, &payload) {
+        template::warn_of_one_question(entry, names, targets, payload.as_ref());
+    }
     if let Some(targets) = &targets
         && (request.bearer.is_some() || request.headers.contains_key(AUTHORIZATION))
     {

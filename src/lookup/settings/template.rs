@@ -45,6 +45,39 @@ fn is_form(headers: &HeaderMap) -> bool {
     kind.eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
 
+/// Warns of an entry that asks the same whatever Postfix asks: nothing of the lookup is in a template.
+pub(super) fn warn_of_one_question<'d>(
+    entry: &Section<'d>,
+    names: Names,
+    targets: &Targets<'d>,
+    payload: Option<&Template>,
+) {
+    if [targets.path.as_ref(), payload].into_iter().flatten().any(Template::holds_lookup) {
+        return;
+    }
+    let Some((url, _)) = targets.all.first() else { return };
+    let (told, hint) = match (names, payload) {
+        (Names::Map, Some(_)) => (
+            "neither the URL nor the payload holds the key: all lookups get the same answer",
+            r#"as payload: '{"key": "{{ .Key }}"}'"#,
+        ),
+        (Names::Map, None) => (
+            "the URL does not hold the key: all lookups get the same answer",
+            "as {{ .Key | urlencode }} in its path or query",
+        ),
+        (Names::Policy, Some(_)) => (
+            "neither the URL nor the payload holds an attribute: all requests get the same answer",
+            "as payload: '{{ .Key }}', which is all attributes",
+        ),
+        (Names::Policy, None) => (
+            "the URL holds no attribute: all requests get the same answer",
+            "as {{ .Recipient | urlencode }} in its path or query",
+        ),
+    };
+    let key = if payload.is_some() { &entry.key("payload") } else { url };
+    key.warning(told).hint(hint);
+}
+
 /// Reads `recipient_delimiter`, which the templates of `target` and `payload` may need.
 pub(super) fn recipient_delimiter(
     entry: &Section<'_>,

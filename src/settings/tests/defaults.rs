@@ -7,7 +7,7 @@ use crate::oidc::Authentication;
 const TEXT: &str = "socket_maps:
   defaults:
     target: http://localhost/
-    payload: '{}'
+    payload: '{{ .Key | json }}'
     value_field: v
     http_request_compression: true
     http_auth_basic: joe:pw
@@ -51,7 +51,7 @@ fn a_mistake_that_many_inherit_is_told_once_where_it_stands() {
         .replace("fresh: 5s", "fresh: 5")
         .replace("'B: 2'", "B")
         .replace("status_code: 201", "status_code: 99\n    levle: x")
-        .replace("payload: '{}'", "payload: '{{ .Kye }}'");
+        .replace("payload: '{{ .Key | json }}'", "payload: '{{ .Kye }}'");
     let told = told(&text);
     assert_eq!(told.len(), 5, "{told:#?}");
     for (told, expected) in told.iter().zip([

@@ -32,6 +32,48 @@ fn a_map_says_how_it_asks_and_what_answers_mean() {
 }
 
 #[test]
+fn an_entry_that_asks_the_same_of_every_lookup_is_warned_of() {
+    const MAP: &str = "neither the URL nor the payload holds the key: all lookups get the same answer";
+    const POLICY: &str =
+        "neither the URL nor the payload holds an attribute: all requests get the same answer";
+    let entry = |section: &str, target: &str, how: &str| {
+        format!("{section}:\n  e: {{target: '{target}', {how}, value_field: v}}\n")
+    };
+    let cases = [
+        ("socket_maps", "http://h/", "payload: '{\"a\": 1}'", "payload", MAP),
+        ("socket_maps", "http://h/", "payload: '{\"map\": {{ .Name }}}'", "payload", MAP),
+        ("socket_maps", "http://h/u?k=1", "method: GET", "target", "the URL does not hold the key"),
+        ("socket_maps", "http://h/{{ .Name | urlencode }}", "method: GET", "target", "the URL does not"),
+        ("policy_services", "http://h/", "payload: '{}'", "payload", POLICY),
+        ("policy_services", "http://h/", "method: GET", "target", "the URL holds no attribute"),
+    ];
+    for (section, target, how, key, expected) in cases {
+        one(&entry(section, target, how), &format!("warning {section}.e.{key}: {expected}"));
+    }
+    for (section, target, how) in [
+        ("socket_maps", "http://h/", "payload: '{\"k\": \"{{ .Key | domain }}\"}'"),
+        ("socket_maps", "http://h/{{ .Key | urlencode }}", "payload: '{}'"),
+        ("socket_maps", "http://h/?k={{ .Key | urlencode }}", "method: GET"),
+        ("policy_services", "http://h/", "payload: '{{ .Key }}'"),
+        ("policy_services", "http://h/", "payload: '{\"s\": {{ .Sender }}}'"),
+        ("policy_services", "http://h/{{ .ClientAddress | urlencode }}", "method: GET"),
+    ] {
+        good(&entry(section, target, how));
+    }
+    let told = told(&map("    method: GET\n"));
+    let due = [
+        "3:5 warning socket_maps.m.target: the URL does",
+        "4:5 warning socket_maps.m.payload: has no effect",
+    ];
+    assert!(told.len() == 2 && told.iter().zip(due).all(|(told, due)| told.starts_with(due)), "{told:#?}");
+    let targets = "targets: ['http://a/', 'http://b/'], method: GET, value_field: v";
+    one(
+        &format!("socket_maps: {{m: {{{targets}}}}}\n"),
+        "warning socket_maps.m.targets[0]: the URL does not",
+    );
+}
+
+#[test]
 fn a_target_may_hold_insertions_in_path_and_query() {
     let get = |target: &str| {
         format!(
@@ -50,7 +92,6 @@ fn a_target_may_hold_insertions_in_path_and_query() {
         assert_eq!((url.host_str(), url.path(), url.query()), (Some("h"), "/", None), "{target}");
         assert!(map.path.is_some() && map.payload.is_none());
     }
-    assert!(good(&get("http://h/u?k=1")).maps[0].path.is_none());
     for (target, expected) in [
         (
             "http://{{ .Key | urlencode }}/",
@@ -79,7 +120,6 @@ fn a_target_may_hold_insertions_in_path_and_query() {
 fn each_mistake_in_the_keys_of_an_entry_is_told() {
     for (lines, expected) in [
         ("    method: PUT\n", "6:13 socket_maps.m.method: must be one of: POST, GET"),
-        ("    method: GET\n", "4:5 warning socket_maps.m.payload: has no effect: a GET has no body"),
         ("    http_auth_basic: joe\n", "6:22 socket_maps.m.http_auth_basic: must be `user:password`"),
         ("    http_auth_basic: ':pw'\n", "must be `user:password`"),
         ("    http_auth_basic: \"a:b\\n\"\n", "must be `user:password`"),
@@ -165,7 +205,7 @@ fn a_value_may_be_the_whole_document() {
 
 #[test]
 fn a_forms_insertions_are_escaped_for_a_form() {
-    let at = |payload: &str, lines: &str| map(lines).replace("'{}'", payload);
+    let at = |payload: &str, lines: &str| map(lines).replace("'{{ .Key | json }}'", payload);
     let form = "    custom_headers: ['Content-Type: Application/x-www-form-urlencoded; charset=utf-8']\n";
     let inherited = |payload: &str| {
         let defaults = "socket_maps:\n  defaults: {custom_headers: ['Content-Type: application/x-www-form-urlencoded']}\n";
@@ -185,7 +225,7 @@ fn a_forms_insertions_are_escaped_for_a_form() {
 
 #[test]
 fn an_extension_is_cut_where_the_entry_says_what_begins_one() {
-    let at = |lines: &str| map(lines).replace("'{}'", "'{{ .Key | strip_extension }}'");
+    let at = |lines: &str| map(lines).replace("'{{ .Key | json }}'", "'{{ .Key | strip_extension }}'");
     assert_eq!(good(&at("    recipient_delimiter: +-\n")).maps[0].recipient_delimiter, "+-");
     for lines in ["", "    recipient_delimiter: ''\n"] {
         one(

@@ -102,7 +102,8 @@ fn a_list_item_is_named_by_its_index() {
 
 #[test]
 fn a_name_must_fit_one_key() {
-    let entries = "socket_maps:\n  a: {target: http://localhost/, payload: '{}', value_field: v}\n";
+    let entries =
+        "socket_maps:\n  a: {target: http://localhost/, payload: '{{ .Key | json }}', value_field: v}\n";
     for (name, expected) in [
         ("PFXHTTP_NOTHING", "PFXHTTP_NOTHING: warning: matches no key"),
         ("PFXHTTP_SOCKET_MAPS_B_TARGET", "PFXHTTP_SOCKET_MAPS_B_TARGET: warning: matches no key"),
@@ -114,7 +115,7 @@ fn a_name_must_fit_one_key() {
     let both =
         said(entries, &[("PFXHTTP_SERVER_MAX_CONNECTIONS", "5"), ("pfxhttp_server_max_connections", "6")]);
     assert!(both.contains("sets the same key as PFXHTTP_SERVER_MAX_CONNECTIONS"), "{both}");
-    let entry = "{target: http://localhost/, payload: '{}', value_field: v}";
+    let entry = "{target: http://localhost/, payload: '{{ .Key | json }}', value_field: v}";
     let two = format!(
         r"socket_maps:
   a-b: {entry}
@@ -130,7 +131,7 @@ fn a_name_must_fit_one_key() {
 
 #[test]
 fn the_longest_entry_name_is_meant() {
-    let entry = "{target: http://localhost/, payload: '{}', value_field: v, cache: {}}";
+    let entry = "{target: http://localhost/, payload: '{{ .Key | json }}', value_field: v, cache: {}}";
     let text = format!(
         r"socket_maps:
   a: {entry}

@@ -74,7 +74,7 @@ fn map(lines: &str) -> String {
         r"socket_maps:
   m:
     target: http://localhost/
-    payload: '{{}}'
+    payload: '{{{{ .Key | json }}}}'
     value_field: v
 {lines}"
     )
@@ -87,7 +87,7 @@ fn listener(keys: &str) -> String {
   listen:
     - {}
 policy_services:
-  p: {{target: http://localhost/, payload: '{{}}', value_field: v}}
+  p: {{target: http://localhost/, payload: '{{{{ .Key | json }}}}', value_field: v}}
 ",
         keys.replace('\n', "\n      ")
     )
@@ -200,7 +200,7 @@ fn anchors_aliases_and_merges_are_read() {
     let text = r"
 x-api: &api
   target: http://localhost/
-  payload: '{}'
+  payload: '{{ .Key | json }}'
   value_field: v
   timeout: 3s
 socket_maps:
@@ -591,7 +591,7 @@ fn what_a_policy_says_on_failure() {
             r"policy_services:
   p:
     target: http://localhost/
-    payload: x
+    payload: '{{{{ .Key }}}}'
     value_field: v
     on_failure: {on_failure}
 "

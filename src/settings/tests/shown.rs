@@ -39,7 +39,7 @@ socket_maps:
     status_code: 999
     custom_headers: {A: b}
 policy_services:
-  recipients: {target: http://localhost/, payload: x, value_field: v, on_failure: "450"}
+  recipients: {target: http://localhost/, payload: '{{ .Key }}', value_field: v, on_failure: "450"}
 "#;
     let told = told(text);
     for (expected, hint) in [
@@ -59,7 +59,7 @@ policy_services:
         ("16:5 socket_maps.m.value_feld: unknown key", "`value_field`"),
         ("17:18 socket_maps.m.status_code: must be from 100 to 599", ""),
         ("18:21 socket_maps.m.custom_headers: expected a list", "`- `"),
-        ("20:83 policy_services.recipients.on_failure: a code needs a text", "access(5)"),
+        ("20:94 policy_services.recipients.on_failure: a code needs a text", "access(5)"),
     ] {
         let found = told.iter().any(|told| told.starts_with(expected) && told.contains(hint));
         assert!(found, "{expected} ({hint}) is not told:\n{}", told.join("\n"));
@@ -120,7 +120,7 @@ fn a_copy_of_what_a_dump_hides_is_refused() {
     let otlp = "otel_enabled: true, otel_traces_enabled: true, otel_exporter_otlp_endpoint: 'h:1'";
     for (text, place) in [
         (map("    http_auth_basic: …\n"), "6:22 socket_maps.m.http_auth_basic"),
-        (map("").replace("'{}'", "…"), "4:14 socket_maps.m.payload"),
+        (map("").replace("'{{ .Key | json }}'", "…"), "4:14 socket_maps.m.payload"),
         (map("    custom_headers: ['A: …']\n"), "6:22 socket_maps.m.custom_headers[0]"),
         (map("").replace("localhost/", "localhost/?…"), "3:13 socket_maps.m.target"),
         (

@@ -5,7 +5,7 @@ use crate::upstream::settings::{Balance, HealthSettings, PolicyRetry};
 
 /// A map with these lines.
 fn map(lines: &str) -> String {
-    format!("socket_maps:\n  m:\n    {lines}\n    method: GET\n    value_field: v\n")
+    format!("socket_maps:\n  m:\n    {lines}\n    payload: '{{{{ .Key | json }}}}'\n    value_field: v\n")
 }
 
 /// The URLs in the order in which they are asked.
@@ -34,7 +34,9 @@ fn targets_are_urls_or_blocks_and_a_backup_is_the_last() {
 #[test]
 fn the_nearer_one_of_target_and_targets_holds() {
     let with = |defaults: &str, own: &str| {
-        format!("socket_maps:\n  defaults: {{{defaults}}}\n  m: {{{own}, method: GET, value_field: v}}\n")
+        format!(
+            "socket_maps:\n  defaults: {{{defaults}}}\n  m: {{{own}, payload: '{{{{ .Key | json }}}}', value_field: v}}\n"
+        )
     };
     let (one, two) = ("target: 'http://a/'", "targets: ['http://b/', 'http://c/']");
     assert_eq!(urls(&good(&with(one, two))), ["http://b/", "http://c/"]);
@@ -50,7 +52,7 @@ fn a_breaker_is_a_block_or_off_and_inherited_key_by_key() {
     let with = |defaults: &str, own: &str| {
         let targets = "targets: ['http://b/', 'http://c/']";
         good(&format!(
-            "socket_maps:\n  defaults: {{{defaults}}}\n  m: {{{targets}, method: GET, value_field: v, {own}}}\n"
+            "socket_maps:\n  defaults: {{{defaults}}}\n  m: {{{targets}, payload: '{{{{ .Key | json }}}}', value_field: v, {own}}}\n"
         ))
     };
     let read = |defaults, own| {
@@ -88,7 +90,7 @@ fn a_breaker_is_a_block_or_off_and_inherited_key_by_key() {
 
 /// `health` of a map with these lines, whose `defaults` have others.
 fn health(defaults: &str, own: &str, variables: &[(String, String)]) -> Option<HealthSettings> {
-    let targets = "targets: ['http://b/', 'http://c/'], method: GET, value_field: v";
+    let targets = "targets: ['http://b/', 'http://c/'], payload: '{{ .Key | json }}', value_field: v";
     let text = format!("socket_maps:\n  defaults: {{{defaults}}}\n  m: {{{targets}, {own}}}\n");
     let read = parse_as(Path::new("pfxhttp.yml"), &text, options(Syntax::Yaml, variables));
     let (config, warnings) = read.unwrap_or_else(|problems| panic!("{}", shown(&problems)));
