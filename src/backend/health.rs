@@ -1,5 +1,7 @@
-//! Whether an API works, for the log and for `status`. During an outage the log has the first failure, then
-//! one line a minute with the number of omitted ones, and a line when the API answers again.
+//! Whether an API works, for the log and for `status`. The log has the first failure of an outage, then one line
+//! a minute with the number of omitted ones, and a line when the API answers again. The minute goes on across
+//! outages: an API that fails and answers in turn has one line a minute, too. The end of an outage is logged if
+//! one of its failures was.
 //!
 //! An entry is failing during an outage, and if each of its last ten requests failed, whatever the reason: an
 //! API that refuses every request works no better than one that is down. What the cache answered, and logins
@@ -35,6 +37,9 @@ pub(crate) struct Health {
 #[derive(Debug, Default)]
 struct Course {
     outage: Option<Outage>,
+    /// When a failure of an outage was last logged, and how many were not since then.
+    logged: Option<Instant>,
+    unlogged: u64,
     last_failure: Option<(Failure, Instant)>,
     /// A bit for each of the last requests, the newest one in the lowest bit.
     known: u16,
@@ -47,9 +52,9 @@ struct Course {
 #[derive(Debug, PartialEq, Eq)]
 struct Outage {
     since: Instant,
-    logged: Instant,
-    unlogged: u64,
     failures: u64,
+    /// Whether one of its failures was logged.
+    is_logged: bool,
     /// Whether its last failure was one of an identity provider.
     is_provider: bool,
 }
@@ -98,7 +103,7 @@ impl Health {
         self.failures.note(failure, message);
     }
 
-    /// Notes an answer, and logs the end of an outage.
+    /// Notes an answer, and logs the end of an outage of which the log has a failure.
     pub(crate) fn end(&self) {
         if self.is_settled.load(Ordering::Relaxed) {
             return;
@@ -107,7 +112,7 @@ impl Health {
         let ended = course.answered();
         self.is_settled.store(course.is_settled(), Ordering::Relaxed);
         drop(course);
-        if let Some(Outage { since, failures, is_provider, .. }) = ended {
+        if let Some(Outage { since, failures, is_provider, is_logged: true }) = ended {
             let (name, target) = (&*self.name, &*self.target);
             let lasted_s = since.elapsed().as_secs();
             if is_provider {
@@ -171,23 +176,17 @@ impl Course {
 
     /// Notes a failure of the API. `Some` if it is to be logged, with the number of omitted ones before it.
     fn outage(&mut self, now: Instant, failure: &Failure) -> Option<u64> {
-        let is_provider = *failure == Failure::Provider;
-        match &mut self.outage {
-            None => {
-                self.outage = Some(Outage { since: now, logged: now, unlogged: 0, failures: 1, is_provider });
-                Some(0)
-            }
-            Some(outage) => {
-                outage.failures += 1;
-                outage.is_provider = is_provider;
-                if now.duration_since(outage.logged) < EVERY {
-                    outage.unlogged += 1;
-                    return None;
-                }
-                outage.logged = now;
-                Some(std::mem::take(&mut outage.unlogged))
-            }
+        let new = Outage { since: now, failures: 0, is_logged: false, is_provider: false };
+        let outage = self.outage.get_or_insert(new);
+        outage.failures += 1;
+        outage.is_provider = *failure == Failure::Provider;
+        if self.logged.is_some_and(|logged| now.duration_since(logged) < EVERY) {
+            self.unlogged += 1;
+            return None;
         }
+        outage.is_logged = true;
+        self.logged = Some(now);
+        Some(std::mem::take(&mut self.unlogged))
     }
 
     /// Notes an answer. Returns the outage that it ends.
@@ -230,7 +229,24 @@ mod tests {
         let ended = course.answered().expect("an outage");
         assert_eq!((ended.since, ended.failures), (start, 7));
         assert_eq!(course.answered(), None);
-        assert_eq!(course.outage(at(212), &Failure::Connect), Some(0), "the next one begins anew");
+        assert_eq!(course.outage(at(260), &Failure::Connect), Some(0), "the next one begins anew");
+    }
+
+    #[test]
+    fn outages_in_turn_with_answers_have_one_line_a_minute_and_the_end_of_those_alone() {
+        let (mut course, start) = (Course::default(), Instant::now());
+        let (mut begins, mut ends) = (Vec::new(), 0);
+        for second in 0..180 {
+            let now = start + Duration::from_secs(second);
+            begins.extend(course.outage(now, &Failure::Status(500)).map(|unlogged| (second, unlogged)));
+            ends += usize::from(course.answered().expect("an outage").is_logged);
+        }
+        assert_eq!(begins, [(0, 0), (60, 59), (120, 59)]);
+        assert_eq!(ends, 3);
+        let now = start + Duration::from_secs(179);
+        assert_eq!(course.outage(now, &Failure::Connect), None);
+        assert_eq!(course.outage(now + EVERY, &Failure::Connect), Some(60), "of one that began unlogged");
+        assert!(course.answered().expect("an outage").is_logged);
     }
 
     /// The state, whether there is an outage, and how many of the last requests failed.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::support::backend::{Backend, Reply};
@@ -51,6 +52,30 @@ fn an_outage_and_its_end_are_logged_once() {
     for word in ["user=\"u@example.com\"", "remote=\"192.0.2.7\"", "mechanism=\"PLAIN\"", "class=\"connect\""]
     {
         assert!(logins[0].contains(word), "{word}: {}", logins[0]);
+    }
+}
+
+#[test]
+fn an_api_that_answers_every_other_request_has_one_line_a_minute() {
+    const LOOKUPS: usize = 100;
+    let nth = AtomicUsize::new(0);
+    let api = Backend::start(move |_| match nth.fetch_add(1, Ordering::SeqCst) % 2 {
+        0 => Reply::status(500),
+        _ => Reply::json(r#"{"value": "v"}"#),
+    });
+    let setup = Setup::start(|config| config.map("m", &api.url("/"), &[]));
+    let (mut peer, began) = (setup.map(), Instant::now());
+    for number in 0..LOOKUPS {
+        let reply = peer.look_up("m", &number.to_string());
+        assert_eq!(reply.starts_with("TEMP"), number % 2 == 0, "{number}: {reply}");
+    }
+    // The log is written in order: all lines before this one are there.
+    peer.look_up("nobody", "k");
+    assert!(setup.broker.logged(&["there is no such entry"]));
+    let most = 1 + usize::try_from(began.elapsed().as_secs() / 60).expect("minutes");
+    for message in ["lookup failed", "API answers again"] {
+        let lines = lines(&setup, message);
+        assert!((1..=most).contains(&lines.len()), "{lines:#?}");
     }
 }
 
