@@ -59,6 +59,8 @@ pub struct NoReply {
     pub failure: Failure,
     /// How far the request came, in all attempts.
     pub stage: Stage,
+    /// More about why: one line without secrets.
+    pub reason: String,
 }
 
 impl From<NoReply> for Failure {

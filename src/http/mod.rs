@@ -260,8 +260,8 @@ impl Host {
     /// Reports a failure to `query --trace`, and to the log once a minute for each reason. `granted` is the time
     /// that the exchange had. It is no part of what is counted as one reason: it is shorter after a wait.
     fn report(&self, broken: Broken, granted: Duration) -> NoReply {
-        if !broken.reason.is_empty() {
-            let reason = &*broken.within(granted);
+        let reason = broken.within(granted).into_owned();
+        if !reason.is_empty() {
             explain::note(|| format!("no answer: {reason}"));
             let (target, class) = (self.origin.origin().ascii_serialization(), broken.failure.class());
             if self.warnings.is_due(&broken.reason) {
@@ -270,7 +270,8 @@ impl Host {
                 debug!(target, class, reason, "trouble with a target");
             }
         }
-        NoReply { failure: broken.failure, stage: broken.stage }
+        let reason = if reason.is_empty() { broken.failure.to_string() } else { reason };
+        NoReply { failure: broken.failure, stage: broken.stage, reason }
     }
 }
 

@@ -117,6 +117,13 @@ impl Upstream {
         }
     }
 
+    /// Notes the targets to which the retry budget lets a request not go on.
+    pub(super) fn explain_denied(&self, tried: Tried) {
+        for (_, target) in self.untried(tried) {
+            explain::note(|| format!("target: {}: not asked (retry.budget)", target.origin));
+        }
+    }
+
     pub(super) fn has_other_up(&self, target: &Target, now: Instant) -> bool {
         let others = self.targets.iter().filter(|other| !std::ptr::eq(*other, target));
         others.map(|other| other.standing(now)).any(|standing| standing == Standing::Up)

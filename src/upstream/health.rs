@@ -184,7 +184,7 @@ impl Probe {
     fn note(&self, state: &State, outcome: &Result<u16, NoReply>) {
         let (name, target, now) = (&*self.name, &*self.origin, Instant::now());
         // It waited for a place among the connections.
-        if let Err(NoReply { failure: Failure::Timeout, stage: Stage::Unsent }) = outcome {
+        if let Err(NoReply { failure: Failure::Timeout, stage: Stage::Unsent, .. }) = outcome {
             return;
         }
         let result = self.settings.judge(outcome);

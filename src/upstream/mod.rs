@@ -250,8 +250,18 @@ impl Upstream {
                 Then::Moves if self.kind != Component::Login || late < LOGIN_CONNECTS => {
                     self.moves.unsent.add()
                 }
-                Then::Retries if others < self.retry.others && self.may_retry() => others += 1,
+                Then::Retries if others < self.retry.others => {
+                    if !self.may_retry() {
+                        self.explain_denied(tried);
+                        break;
+                    }
+                    others += 1;
+                }
                 _ => break,
+            }
+            // That of the last target is explained with what the entry makes of it.
+            if let Ok((reply, _)) = &last {
+                explain::note(|| format!("API: {} {}", reply.status, explain::shown(&reply.body)));
             }
         }
         last
@@ -293,12 +303,12 @@ impl Upstream {
                 let stage = outcome.as_ref().err().map(|no_reply| no_reply.stage);
                 let at_once = stage == Some(Stage::Closed) && self.has_other_up(target, now);
                 if target.breaker.failed(now, at_once, trial) == Change::Out && !is_told {
-                    let class = match outcome {
-                        Ok(_) => "status",
-                        Err(no_reply) => no_reply.failure.class(),
+                    let (class, reason) = match outcome {
+                        Ok(reply) => ("status", &*Failure::Status(reply.status).to_string()),
+                        Err(no_reply) => (no_reply.failure.class(), &*no_reply.reason),
                     };
                     target.counters.out(class);
-                    warn!(name, target = origin, class, "target out");
+                    warn!(name, target = origin, class, reason, "target out");
                 }
                 target.breaker.set_unreachable(matches!(stage, Some(Stage::Closed | Stage::Unconnected)));
             }

@@ -61,7 +61,7 @@ pub(super) fn then(
             429 if kind == Component::Map => Then::Retries,
             _ => Then::Ends,
         },
-        Err(NoReply { failure, stage }) => match failure {
+        Err(NoReply { failure, stage, .. }) => match failure {
             Failure::Connect | Failure::Tls | Failure::Timeout | Failure::Protocol if !stage.is_sent() => {
                 Then::Moves
             }
@@ -84,7 +84,7 @@ pub(super) fn says(expected: &[u16], outcome: &Result<Reply, NoReply>, was_grant
             408 | 425 => Says::Nothing,
             _ => Says::Works,
         },
-        Err(NoReply { failure, stage }) => match failure {
+        Err(NoReply { failure, stage, .. }) => match failure {
             Failure::Connect | Failure::Tls | Failure::Protocol => Says::Fails,
             // If nothing was sent, it waited for a place among the connections.
             Failure::Timeout if was_granted && *stage != Stage::Unsent => Says::Fails,
@@ -128,6 +128,10 @@ mod tests {
         Ok(Reply { at: Instant::now(), status, headers, body: Vec::new() })
     }
 
+    fn no_reply(failure: Failure, stage: Stage) -> Result<Reply, NoReply> {
+        Err(NoReply { failure, stage, reason: String::new() })
+    }
+
     fn each(policy: PolicyRetry, outcome: &Result<Reply, NoReply>) -> [Then; 3] {
         KINDS.map(|kind| then(kind, policy, &[200, 404], outcome))
     }
@@ -138,18 +142,18 @@ mod tests {
         for failure in FAILURES {
             let lost = if failure == Failure::Timeout { Ends } else { Retries };
             for stage in [Stage::Closed, Stage::Unconnected, Stage::Unsent] {
-                let outcome = Err(NoReply { failure: failure.clone(), stage });
+                let outcome = no_reply(failure.clone(), stage);
                 assert_eq!(each(PolicyRetry::Unsent, &outcome), [Moves; 3], "{outcome:?}");
             }
             for stage in [Stage::Lost, Stage::Refused] {
-                let outcome = Err(NoReply { failure: failure.clone(), stage });
+                let outcome = no_reply(failure.clone(), stage);
                 assert_eq!(each(PolicyRetry::Unsent, &outcome), [Retries, Ends, Ends], "{outcome:?}");
                 assert_eq!(each(PolicyRetry::Sent, &outcome), [Retries, lost, Ends], "{outcome:?}");
             }
         }
         for failure in [Failure::Malformed, Failure::Body, Failure::Provider, Failure::Overload] {
             for stage in [Stage::Unsent, Stage::Refused] {
-                let outcome = Err(NoReply { failure: failure.clone(), stage });
+                let outcome = no_reply(failure.clone(), stage);
                 assert_eq!(each(PolicyRetry::Sent, &outcome), [Ends; 3], "{outcome:?}");
             }
         }
@@ -191,7 +195,7 @@ mod tests {
         ] {
             assert_eq!(of(&reply(429, text), true), Says::Pause(Duration::from_secs(seconds)), "{text:?}");
         }
-        let failed = |failure, stage, was_granted| of(&Err(NoReply { failure, stage }), was_granted);
+        let failed = |failure, stage, was_granted| of(&no_reply(failure, stage), was_granted);
         for failure in [Failure::Connect, Failure::Tls, Failure::Protocol] {
             assert_eq!(failed(failure, Stage::Lost, false), Says::Fails);
         }

@@ -272,6 +272,39 @@ fn a_trace_names_each_target_and_those_that_are_out() {
     }
 }
 
+/// The budget begins with three retries, and a lookup adds none to it: then the other target is not asked.
+#[test]
+fn a_trace_has_the_answer_of_each_target_and_says_if_the_budget_is_used_up() {
+    let directory = open_directory();
+    let (a, b) = (
+        Backend::start(|_| Reply::with_headers(503, &[], r#"{"error": "too much to do"}"#)),
+        targets::api("b"),
+    );
+    let origins = [a.url(""), b.url("")];
+    let more = ["breaker: false", "retry: {budget: 0%}"];
+    let file = targets::entries(Config::new(directory.path()), &origins, &more).write();
+    let _running = Broker::start(&file);
+    let [a, b] = origins;
+    let notes = || {
+        let told = text(&run(&file, &["query", "--trace", "map", "m", "k"], ""));
+        let notes = told.lines().filter_map(|line| line.strip_prefix("# "));
+        let is_wanted = |note: &&str| !["request: ", "time: "].iter().any(|word| note.starts_with(word));
+        notes.filter(is_wanted).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let first = [format!("target: {a}"), r#"API: 503 {"error": "too much to do"}"#.to_owned()];
+    let told = notes();
+    assert_eq!(told[..3], [&first[..], &[format!("target: {b}")]].concat());
+    assert!(
+        told[3].starts_with("API: 200 ") && told.iter().any(|note| note.starts_with("answer: ")),
+        "{told:?}"
+    );
+    let denied = format!("target: {b}: not asked (retry.budget)");
+    let told =
+        std::iter::repeat_with(notes).take(50).find(|told| told.contains(&denied)).expect("it is used up");
+    assert_eq!(told[..3], [first[0].clone(), denied, first[1].clone()], "{told:?}");
+    assert!(told[3].starts_with("failed: unexpected status code 503"), "{told:?}");
+}
+
 #[test]
 fn a_configuration_that_the_broker_has_not_read_is_told() {
     let directory = open_directory();

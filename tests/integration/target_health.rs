@@ -264,7 +264,8 @@ fn the_breaker_works_as_long_as_the_checks_are_good() {
     a.answer_with(|request| if is_check(request) { good() } else { Reply::status(503) });
     (0..9).for_each(|key| assert_eq!(look_up(&setup, &key.to_string()), "OK b"));
     assert_eq!(requests(&a), 5);
-    assert!(setup.broker.logged(&["target out", "name=\"m\"", "class=\"status\""]));
+    let out = ["target out", "name=\"m\"", "class=\"status\"", "reason=\"unexpected status code 503\""];
+    assert!(setup.broker.logged(&out));
     wait_for_checks(&a, 3);
     answer(&a, "a", good());
     assert!(wait_until(PATIENCE, || look_up(&setup, "k") == "OK a"), "a lookup tries it");

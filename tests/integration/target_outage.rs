@@ -43,7 +43,8 @@ fn a_target_that_hangs_is_out_after_five_failures_in_a_row() {
         assert_eq!(look_up(&setup, key), "OK b");
         assert!(began.elapsed() < Duration::from_millis(400), "{:?}", began.elapsed());
     }
-    assert!(setup.broker.logged(&["WARN", "target out", "name=\"m\"", &a.url(""), "class=\"timeout\""]));
+    let out = ["WARN", "target out", "name=\"m\"", &a.url(""), "class=\"timeout\""];
+    assert!(setup.broker.logged(&[&out[..], &["reason=\"no complete answer within "]].concat()));
     for key in 5..50 {
         let began = Instant::now();
         assert_eq!(look_up(&setup, key), "OK b");
@@ -70,7 +71,8 @@ fn a_target_that_refuses_is_out_at_once_and_back_after_a_trial() {
     assert_eq!((up(&a), up(&b)), (1.0, 1.0));
     a.down();
     assert_eq!(look_up(&setup, 1), "OK b");
-    assert!(setup.broker.logged(&["target out", "name=\"m\"", &a.url(""), "class=\"connect\""]));
+    let out = ["target out", "name=\"m\"", &a.url(""), "class=\"connect\"", "reason=\"connection refused\""];
+    assert!(setup.broker.logged(&out));
     assert_eq!((up(&a), up(&b)), (0.0, 1.0));
     let seen = status(setup.broker.config());
     let targets = &entry(&seen, "map", "m")["targets"];
