@@ -195,6 +195,8 @@ fn became(block: &str, key: &str) -> Option<&'static str> {
         (_, "jwt_auth") => {
             "removed: `backend_oidc_auth` gets tokens by client credentials; a fixed token belongs in `custom_headers`, as \"Authorization: Bearer ...\""
         }
+        ("server.shared.tls", "enabled") => "remove it: `rediss://` in `url` turns TLS on",
+        (block, "enabled") if block.ends_with(".tls") => "remove it: `https://` in the URL turns TLS on",
         (_, "jwt_db_path") => "leave it out: tokens are kept in memory, and no database is needed",
         (_, "sasl_oidc_auth") => "it belongs in an entry of dovecot_sasl",
         _ => return None,

@@ -65,6 +65,11 @@ fn what_is_wrong_with_a_shared_cache_is_told() {
             "",
             "server.shared.secret_file: the secret must have at least 32 bytes",
         ),
+        (
+            "url: 'rediss://h', secret_file: FILE, tls: {enabled: true}",
+            "",
+            "server.shared.tls.enabled: unknown key (remove it: `rediss://` in `url` turns TLS on)",
+        ),
         ("url: 'redis://h', secret_file: /nowhere", "", "server.shared.secret_file: the file cannot be read"),
         (
             "url: 'redis://u:hush@h', secret_file: FILE",
