@@ -70,7 +70,7 @@ impl GrpcConnections {
 
     /// Calls on the connection that there is, else on a new one.
     pub(super) async fn exchange(&self, request: &Request<'_>, deadline: Deadline) -> Result<Reply, Broken> {
-        let late = |_| Broken { stage: Stage::Unconnected, failure: Failure::Timeout, reason: "".into() };
+        let late = |_| Broken::not_connected_in_time();
         let mut tries = TRIES;
         loop {
             let connection = Box::pin(timely(deadline, self.connection())).await.map_err(late)??;
@@ -159,9 +159,9 @@ impl GrpcConnections {
                 return Ok(Reply { at: Instant::now(), status: 200, headers: metadata.into_headers(), body });
             }
             Ok(Err(status)) => status,
-            Err(failure) => {
+            Err(_) => {
                 life.unanswered(began);
-                return Err(Broken::refused(failure, ""));
+                return Err(Broken::not_answered_in_time());
             }
         };
         match status.source() {

@@ -19,7 +19,7 @@ use crate::model::Deadline;
 /// How long it must stay open: longer than any round trip.
 const LISTEN: Duration = Duration::from_millis(500);
 
-const NO_HTTP2: &str = "it does not speak HTTP/2, which gRPC needs";
+pub(super) const NO_HTTP2: &str = "it does not speak HTTP/2, which gRPC needs";
 
 /// What [`Host::reach`] connected to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,13 +67,23 @@ async fn stays_open(stream: impl Read + Unpin, keys: TlsKeys) -> Result<(), Stri
 
 /// What a client of HTTP/2 says first, with SETTINGS that change nothing (RFC 9113 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-/// The type of SETTINGS, in the head of a frame (RFC 9113 4.1, 6.5).
+/// The head of a frame (RFC 9113 4.1): its length, type, flags and stream.
+pub(super) const HEAD: usize = 9;
 const SETTINGS: u8 = 4;
+
+/// Whether these are the first bytes of HTTP/2, at most [`HEAD`] of them: SETTINGS of the stream 0 (RFC 9113 6.5).
+pub(super) fn may_begin_http2(first: &[u8]) -> bool {
+    first.iter().enumerate().all(|(at, byte)| match at {
+        3 => *byte == SETTINGS,
+        5.. => *byte == 0,
+        _ => true,
+    })
+}
 
 /// Whether the peer of a new connection answers with SETTINGS.
 async fn speaks_http2(stream: impl Read + Write + Unpin, keys: TlsKeys) -> Result<(), String> {
     let mut stream = TokioIo::new(stream);
-    let mut head = [0; 9];
+    let mut head = [0; HEAD];
     let hears = async {
         stream.write_all(PREFACE).await?;
         stream.flush().await?;
@@ -81,7 +91,7 @@ async fn speaks_http2(stream: impl Read + Write + Unpin, keys: TlsKeys) -> Resul
     };
     match timeout(CONNECT, hears).await {
         Err(_) => Err(format!("{NO_HTTP2}: it says nothing")),
-        Ok(Ok(_)) if matches!(head, [_, _, _, SETTINGS, _, 0, 0, 0, 0]) => Ok(()),
+        Ok(Ok(_)) if may_begin_http2(&head) => Ok(()),
         Ok(Ok(_)) => Err(NO_HTTP2.to_owned()),
         Ok(Err(error)) if error.kind() == ErrorKind::UnexpectedEof => {
             Err("it closes the connection at once".to_owned())

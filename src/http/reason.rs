@@ -11,8 +11,6 @@ use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
 use crate::model::brief::without_controls;
 
 pub(super) const LATE: &str = "timed out";
-/// The most frequent cause.
-const NO_TLS: &str = "(does that port speak TLS? else its URL begins with http://)";
 
 const NO_HTTP2: &str = "it does not agree on HTTP/2 (ALPN h2)";
 
@@ -41,6 +39,15 @@ impl TlsKeys {
         }
     }
 
+    /// The most frequent cause of a handshake with something else than TLS.
+    fn no_tls(self) -> &'static str {
+        if self.is_grpc {
+            "(does that port speak TLS? else set `grpc.tls.enabled: false`)"
+        } else {
+            "(does that port speak TLS? else its URL begins with http://)"
+        }
+    }
+
     /// What a server lacks with which there is no version in common.
     fn versions(self) -> &'static str {
         if self.only_1_3 {
@@ -59,7 +66,9 @@ pub(super) fn of(error: &(dyn StdError + 'static), keys: TlsKeys) -> String {
     match (error.downcast_ref().map(io::Error::kind), inner(error)) {
         (Some(ErrorKind::TimedOut), _) => LATE.to_owned(),
         (Some(ErrorKind::ConnectionRefused), _) => "connection refused".to_owned(),
-        (Some(ErrorKind::UnexpectedEof), _) => format!("it closed the connection in the handshake {NO_TLS}"),
+        (Some(ErrorKind::UnexpectedEof), _) => {
+            format!("it closed the connection in the handshake {}", keys.no_tls())
+        }
         (_, Some(inner)) => of(inner, keys),
         (_, None) => error.to_string(),
     }
@@ -75,7 +84,7 @@ fn tls(error: &Error, keys: TlsKeys) -> String {
     match error {
         Error::InvalidCertificate(error) => certificate(error),
         Error::AlertReceived(alert) => refusal(*alert, keys),
-        Error::InvalidMessage(_) => format!("{error} {NO_TLS}"),
+        Error::InvalidMessage(_) => format!("{error} {}", keys.no_tls()),
         Error::PeerIncompatible(lack) => match lack {
             PeerIncompatible::ServerDoesNotSupportTls12Or13
             | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig => {

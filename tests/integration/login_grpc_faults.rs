@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::login_grpc::{log_in, setup};
+use crate::support::backend::Backend;
+use crate::support::certificates::Identity;
 use crate::support::grpc_service::{GrpcService, users};
 use crate::support::sasl::Heard;
 use crate::support::setup::Setup;
@@ -97,6 +99,29 @@ fn the_first_login_after_an_outage_is_accepted() {
         }
         service.kill();
         service.up();
+    }
+}
+
+#[test]
+fn a_service_that_hangs_or_is_none_has_its_reason_in_the_log() {
+    let service = GrpcService::start();
+    let hanging = setup(&service, "timeout: 1s", &[]);
+    assert_eq!(log_in(&hanging, "users", "u", "secret"), RIGHT);
+    service.freeze();
+    assert_eq!(log_in(&hanging, "users", "u", "secret"), "closed");
+    let due = ["trouble with a target", "class=\"timeout\"", "reason=\"no complete answer within 1s\""];
+    assert!(hanging.broker.logged(&due), "{}", hanging.broker.log());
+    let (http, secure) = (Backend::constant("{}"), GrpcService::start_tls(&Identity::self_signed(), None));
+    let http = http.url("").replace("http://", "");
+    for (address, tls, reason) in [
+        (&*http, false, "does not speak HTTP/2, which gRPC needs"),
+        (&secure.address(), false, "not speak HTTP/2, which gRPC needs"),
+        (&http, true, "(does that port speak TLS? else set `grpc.tls.enabled: false`)"),
+    ] {
+        let grpc = format!("grpc: {{address: \"{address}\", tls: {{enabled: {tls}}}}}");
+        let setup = Setup::start(|config| config.login_of("users", &["transport: grpc", &grpc]));
+        assert_eq!(log_in(&setup, "users", "u", "secret"), "closed");
+        assert!(setup.broker.logged(&["trouble with a target", reason]), "{reason}: {}", setup.broker.log());
     }
 }
 

@@ -7,16 +7,20 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 
 use super::super::broken::{Broken, Stage};
 use super::super::connector::Stream;
+use super::super::reach::{HEAD, NO_HTTP2, may_begin_http2};
 use super::super::reason::TlsKeys;
 use super::call::Unsent;
+use crate::model::Failure;
 
 /// How long after its last answer a connection takes calls. Whatever forgets connections in silence (a firewall, a
 /// machine that starts anew) takes longer.
 const KEPT: Duration = Duration::from_secs(10);
+
+const SILENT: &str = "it closed the connection and did not speak HTTP/2, which gRPC needs";
 
 /// How a connection fares.
 #[derive(Debug)]
@@ -25,11 +29,17 @@ pub(super) struct Life {
     last: Mutex<Option<Instant>>,
     /// How it broke: h2 keeps no more of that than a text, or nothing.
     broken: OnceLock<Broken>,
+    /// Whether its first bytes were HTTP/2.
+    speaks_http2: OnceLock<bool>,
 }
 
 impl Life {
     pub(super) fn new() -> Self {
-        Self { last: Mutex::new(Some(Instant::now())), broken: OnceLock::new() }
+        Self {
+            last: Mutex::new(Some(Instant::now())),
+            broken: OnceLock::new(),
+            speaks_http2: OnceLock::new(),
+        }
     }
 
     fn last(&self) -> MutexGuard<'_, Option<Instant>> {
@@ -62,24 +72,32 @@ impl Life {
         let unsent = error.downcast_ref::<Unsent>();
         let told = unsent
             .map_or_else(|| Broken::in_exchange(error, keys), |Unsent(error)| Broken::unsent(error, keys));
-        match self.broken.get() {
+        let told = match self.broken.get() {
             Some(broken) if unsent.is_some() => Broken { stage: Stage::Unsent, ..broken.clone() },
             Some(broken) => broken.clone(),
             None => told,
+        };
+        match self.speaks_http2.get() {
+            Some(false) => Broken { reason: NO_HTTP2.into(), ..told },
+            None if told.failure == Failure::Protocol => Broken { reason: SILENT.into(), ..told },
+            _ => told,
         }
     }
 }
 
-/// The bytes of a connection, whose first error is kept.
+/// The bytes of a connection, whose first ones are looked at, and whose first error is kept.
 pub(super) struct Watched {
     stream: Stream,
     life: Arc<Life>,
     keys: TlsKeys,
+    head: [u8; HEAD],
+    /// How much of `head` was read.
+    heard: usize,
 }
 
 impl Watched {
     pub(super) fn new(stream: Stream, life: &Arc<Life>, keys: TlsKeys) -> Self {
-        Self { stream, life: Arc::clone(life), keys }
+        Self { stream, life: Arc::clone(life), keys, head: [0; HEAD], heard: 0 }
     }
 
     fn keep<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -94,9 +112,24 @@ impl Read for Watched {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        buf: ReadBufCursor<'_>,
+        mut buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let Self { stream, life, head, heard, .. } = &mut *self;
+        let rest = &mut head[*heard..];
+        let room = rest.len().min(buf.remaining());
+        if room == 0 {
+            let polled = Pin::new(stream).poll_read(cx, buf);
+            return self.keep(polled);
+        }
+        let mut first = ReadBuf::new(&mut rest[..room]);
+        let polled = Pin::new(stream).poll_read(cx, first.unfilled());
+        buf.put_slice(first.filled());
+        *heard += first.filled().len();
+        if !may_begin_http2(&head[..*heard]) {
+            let _ = life.speaks_http2.set(false);
+        } else if *heard == HEAD {
+            let _ = life.speaks_http2.set(true);
+        }
         self.keep(polled)
     }
 }
@@ -124,7 +157,7 @@ mod tests {
     #[test]
     fn a_connection_takes_calls_until_nobody_answers() {
         let now = Instant::now();
-        let life = |last| Life { last: Mutex::new(last), broken: OnceLock::new() };
+        let life = |last| Life { last: Mutex::new(last), ..Life::new() };
         let long_ago = now.checked_sub(KEPT + Duration::from_secs(1)).expect("a running machine");
         assert!(life(Some(now)).end().is_some());
         assert!(life(Some(long_ago)).end().is_none());
