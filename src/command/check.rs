@@ -58,7 +58,7 @@ fn reached(file: &impl Display, config: &Configuration, strict: bool) -> ExitCod
             ExitCode::from(CONFIG)
         }
         Ok(counts) => {
-            say(&[format!("{file}: OK; {} unreachable", counts.bad)]);
+            say(&[format!("{file}: OK; {} cannot be used", counts.bad)]);
             ExitCode::from(UNAVAILABLE)
         }
         Err(error) => {

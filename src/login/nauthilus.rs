@@ -158,7 +158,7 @@ pub(super) fn refuses_our_token(reply: &Reply) -> bool {
 pub(super) fn hint(status: u16) -> Option<&'static str> {
     match status {
         grpc::UNAUTHENTICATED | grpc::PERMISSION_DENIED => Some(
-            "hint: this speaks of our own credentials (backend_oidc_auth, http_auth_basic), not of the user's",
+            "hint: the service refuses the broker's own credentials (backend_oidc_auth, http_auth_basic), not the user's",
         ),
         grpc::UNIMPLEMENTED => Some("hint: no nauthilus.auth.v1.AuthService is at grpc.address"),
         _ => None,

@@ -317,6 +317,12 @@ fn unexpected(value: &Value) -> String {
 /// What is wrong, in one line.
 fn words(error: &RedisError) -> String {
     let detail = without_controls(error.detail().unwrap_or_default(), LONGEST);
+    // The client library keeps nothing else of the answer to SELECT.
+    if error.to_string().starts_with("Redis server refused to switch database") {
+        return format!(
+            "it refuses the database of `url`; another one than 0 needs +select in the ACL: {detail}"
+        );
+    }
     match (error.kind(), error.code()) {
         (ErrorKind::AuthenticationFailed, _) | (_, Some("WRONGPASS")) => {
             "it refuses the user or the password (password_file)".to_owned()
@@ -329,5 +335,21 @@ fn words(error: &RedisError) -> String {
         (ErrorKind::Parse, _) => "it does not speak the protocol of Redis".to_owned(),
         (ErrorKind::Io, _) => "the connection broke".to_owned(),
         _ => without_controls(&error.to_string(), LONGEST),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_that_is_refused_is_told() {
+        let detail = "User pfxhttp has no permissions to run the 'select' command".to_owned();
+        let kind = ErrorKind::Server(ServerErrorKind::ResponseError);
+        let told = words(&(kind, "Redis server refused to switch database", detail).into());
+        assert!(
+            told.starts_with("it refuses the database of `url`") && told.ends_with("the 'select' command"),
+            "{told}"
+        );
     }
 }

@@ -124,7 +124,7 @@ fn unreachable_origins_are_named_with_the_reason_and_tried_in_parallel() {
     ];
     assert_eq!((checked.code, &checked.bad[..6]), (Some(69), &due[..]), "{}", checked.text());
     assert!(checked.bad[6].starts_with(&format!("{plain}: not reached: ")), "{}", checked.text());
-    assert!(checked.bad[7].ends_with(": OK; 7 unreachable"), "{}", checked.text());
+    assert!(checked.bad[7].ends_with(": OK; 7 cannot be used"), "{}", checked.text());
     assert_eq!(checked.good, [format!("{}: reached (used by: map good)", api.url(""))]);
     assert_eq!(api.count(), 0);
 }
