@@ -9,6 +9,7 @@ use super::record::Record;
 use super::task;
 use super::writes::Order;
 use crate::model::Answer;
+use crate::observe::explain;
 use crate::observe::metrics::SharedRead;
 
 /// How far the clock of another host may be ahead, in milliseconds.
@@ -78,6 +79,9 @@ impl EntryShare {
         // A purge may have come during the read.
         let age = age.filter(|_| self.epoch.number() == Some(epoch));
         state.counters.read(if age.is_some() { SharedRead::Hit } else { SharedRead::Age });
+        if age.is_none() {
+            explain::note(|| "shared cache: a record that is too old".to_owned());
+        }
         Some(SharedAnswer { answer: record.answer, age: age? })
     }
 

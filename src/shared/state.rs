@@ -17,6 +17,7 @@ use super::record::{Keys, Record, Unreadable};
 use super::settings::SharedSettings;
 use crate::http::Http;
 use crate::model::status::SharedStatus;
+use crate::observe::explain;
 use crate::observe::metrics::{SharedCounters, SharedRead};
 use crate::observe::warnings::RateLimitedWarnings;
 
@@ -108,8 +109,23 @@ impl State {
             Ok(record) => Some(record),
             Err(result) => {
                 self.counters.read(result);
+                explain::note(|| format!("shared cache: {}", self.why_nothing(result)));
                 None
             }
+        }
+    }
+
+    /// Why a read brought no record, for a trace.
+    fn why_nothing(&self, result: SharedRead) -> String {
+        match result {
+            SharedRead::Down if self.is_up() => "not asked, because answers were late".to_owned(),
+            SharedRead::Down => "not asked: no connection".to_owned(),
+            SharedRead::Late => format!("no answer within {:?}", self.settings.wait),
+            SharedRead::Absent => "no record".to_owned(),
+            SharedRead::Error => "the read failed".to_owned(),
+            SharedRead::Version => "a record of another version".to_owned(),
+            SharedRead::Tag => "a record that cannot be opened".to_owned(),
+            SharedRead::Hit | SharedRead::Age => "a record".to_owned(),
         }
     }
 

@@ -10,6 +10,7 @@ use crate::support::broker::Broker;
 use crate::support::command_line::{self, text};
 use crate::support::config::{Config, Kind};
 use crate::support::peer::Peer;
+use crate::support::redis::Redis;
 use crate::support::site::open_directory;
 
 /// Runs a command, with a password on its standard input.
@@ -178,4 +179,26 @@ fn an_unknown_name_gets_a_suggestion() {
     let shown = format!("name=\"{}…\"", &long[..200]);
     assert!(running.logged(&[&shown]));
     assert!(!running.log().lines().any(|line| line.contains(&shown) && line.contains("did_you_mean")));
+}
+
+#[test]
+fn a_trace_says_what_the_shared_cache_brought() {
+    let (directory, redis) = (open_directory(), Redis::start());
+    let secret = directory.path().join("secret");
+    std::fs::write(&secret, "a-secret-of-at-least-thirty-two-bytes").expect("a file");
+    let api = Backend::start(|_| Reply::status(503));
+    let start = |url: &str| {
+        let secret = secret.display();
+        let shared = format!("shared: {{url: \"{url}\", wait: 50ms, secret_file: \"{secret}\"}}");
+        let config = Config::new(directory.path()).server("response_cache: {enabled: true}").server(&shared);
+        Broker::start(&config.map("m", &api.url("/"), &["cache: {shared: true}"]).write())
+    };
+    let told = |broker: &Broker| text(&run(broker.config(), &["query", "--trace", "map", "m", "k"]));
+    let broker = start(&redis.url());
+    assert!(broker.logged(&["shared cache connected"]));
+    let absent = told(&broker);
+    assert!(absent.contains("# shared cache: no record\n"), "{absent}");
+    drop(broker);
+    let down = told(&start("redis://127.0.0.1:1"));
+    assert!(down.contains("# shared cache: not asked: no connection\n"), "{down}");
 }
