@@ -70,8 +70,23 @@ pub(super) fn of(error: &(dyn StdError + 'static), keys: TlsKeys) -> String {
             format!("it closed the connection in the handshake {}", keys.no_tls())
         }
         (_, Some(inner)) => of(inner, keys),
-        (_, None) => error.to_string(),
+        (_, None) => without_debug_data(&error.to_string()),
     }
+}
+
+/// What h2 says, in our words, and without the debug data of a GOAWAY (RFC 9113 6.8): the peer may have put anything
+/// there, even a part of the request. All of h2's other words are fixed.
+fn without_debug_data(text: &str) -> String {
+    let text = text.split_once(" (b\"").map_or(text, |(fixed, _)| fixed);
+    for (theirs, ours) in [
+        ("connection error received: ", "GOAWAY of the peer: "),
+        ("stream error received: ", "reset by the peer: "),
+    ] {
+        if let Some(reason) = text.strip_prefix(theirs) {
+            return format!("{ours}{reason}");
+        }
+    }
+    text.to_owned()
 }
 
 /// The next error in the chain: inside of an I/O error, which does not return it as its source.
@@ -170,4 +185,30 @@ fn date(time: UnixTime) -> String {
     const LAST: u64 = 253_402_300_799;
     let time = UNIX_EPOCH + Duration::from_secs(time.as_secs().min(LAST));
     humantime::format_rfc3339_seconds(time).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_peer_says_at_the_end_of_a_connection_is_not_repeated() {
+        for (text, due) in [
+            (
+                r#"connection error received: unspecific protocol error detected (b"debug \"s3cret (b\"")"#,
+                "GOAWAY of the peer: unspecific protocol error detected",
+            ),
+            (
+                "connection error received: not a result of an error",
+                "GOAWAY of the peer: not a result of an error",
+            ),
+            (
+                "stream error received: refused stream before processing any application logic",
+                "reset by the peer: refused stream before processing any application logic",
+            ),
+            ("no record found", "no record found"),
+        ] {
+            assert_eq!(of(&io::Error::other(text), TlsKeys::default()), due);
+        }
+    }
 }

@@ -36,6 +36,7 @@ pub(crate) mod frames;
 pub(crate) mod grpc_service;
 pub(crate) mod gzip;
 pub(crate) mod http;
+pub(crate) mod http2_peer;
 pub(crate) mod jwt;
 pub(crate) mod load;
 pub(crate) mod machine;
