@@ -2,8 +2,8 @@
 //!
 //! The message of a [`Request`] goes out as it is, and that of the answer becomes the body of a [`Reply`], whose
 //! headers are the answer's metadata with `grpc-status`. Frames, limits and statuses are those of tonic. The
-//! connections are our own: only so it is certain that a call was not sent, which is when hyper gives it back.
-//! Then it goes out on a new connection. Nothing is sent before the peer has said SETTINGS, so that no password
+//! connections are our own: only so it is certain that a call was not sent, which is when hyper did not take its message.
+//! Then it goes out on a new connection, and not at all if the call is over. Nothing is sent before the peer has said SETTINGS, so that no password
 //! goes to one that does not speak HTTP/2.
 //!
 //! A connection takes calls until 10 s after its last answer, and none after a call without an answer in time:
@@ -22,7 +22,6 @@ use hyper::client::conn::http2::{Builder, Connection, SendRequest};
 use hyper::header::{CONTENT_LENGTH, HOST};
 use hyper_util::rt::TokioExecutor;
 use tokio::time::timeout_at;
-use tonic::body::Body;
 use tonic::client::Grpc;
 
 use super::broken::{Broken, NoReply, Stage};
@@ -32,7 +31,7 @@ use super::{MAX_BODY, MAX_HEAD, Reply, Request, timely};
 use crate::model::{Deadline, Failure, grpc};
 use crate::observe::count_guard::CountGuard;
 use crate::observe::metrics::{ConnectionCounts, Metrics};
-use call::{CallService, MessageCodec, reply_of};
+use call::{CallService, ClosesGate, Gate, GatedBody, MessageCodec, reply_of};
 use life::{Life, Watched};
 
 /// How often a call that was not sent is tried on a connection.
@@ -54,7 +53,7 @@ pub(super) struct GrpcConnections {
 
 #[derive(Debug, Clone)]
 struct GrpcConnection {
-    sender: SendRequest<Body>,
+    sender: SendRequest<GatedBody>,
     life: Arc<Life>,
 }
 
@@ -76,7 +75,9 @@ impl GrpcConnections {
             let connection = Box::pin(timely(deadline, self.connection())).await.map_err(late)??;
             tries -= 1;
             match self.call(connection, request, deadline).await {
-                Err(Broken { stage: Stage::Unsent, .. }) if tries > 0 => {}
+                // An alert of TLS would be the same on another one.
+                Err(Broken { stage: Stage::Unsent, failure, .. }) if tries > 0 && failure != Failure::Tls => {
+                }
                 outcome => return outcome,
             }
         }
@@ -147,7 +148,10 @@ impl GrpcConnections {
         for name in [HOST, CONTENT_LENGTH] {
             headers.remove(name);
         }
-        let client = Grpc::with_origin(CallService { sender, headers }, self.connector.origin().clone());
+        let gate = Gate::default();
+        let _closes = ClosesGate(gate.clone());
+        let service = CallService { sender, headers, gate: gate.clone() };
+        let client = Grpc::with_origin(service, self.connector.origin().clone());
         let mut client = client.max_decoding_message_size(MAX_BODY);
         let mut message = tonic::Request::new(request.body.clone());
         message.set_timeout(deadline.remaining());
@@ -169,8 +173,21 @@ impl GrpcConnections {
                 life.heard();
                 Ok(reply_of(&status))
             }
-            Some(error) => Err(life.failure(error, self.connector.keys())),
+            Some(error) => {
+                let broken = life.failure(error, self.connector.keys());
+                if !gate.close() {
+                    return Err(broken);
+                }
+                self.forget(&life);
+                Err(Broken { stage: Stage::Unsent, ..broken })
+            }
         }
+    }
+
+    /// A connection that did not take a call takes no other one.
+    fn forget(&self, life: &Arc<Life>) {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        current.take_if(|one| Arc::ptr_eq(&one.life, life));
     }
 }
 
@@ -191,7 +208,7 @@ pub(super) fn refused(outcome: &Result<Reply, NoReply>) -> Option<Failure> {
 
 /// Moves the bytes of a connection until it ends, or takes no more calls. The executor goes on with its calls.
 async fn drive(
-    connection: Connection<Watched, Body, TokioExecutor>,
+    connection: Connection<Watched, GatedBody, TokioExecutor>,
     life: Arc<Life>,
     keys: TlsKeys,
     _open: CountGuard,

@@ -2,12 +2,14 @@
 
 use std::error::Error;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use http_body_util::BodyExt;
 use http_body_util::combinators::MapFrame;
-use hyper::body::{Buf, Bytes, Frame, Incoming};
+use hyper::body::{Buf, Bytes, Frame, Incoming, SizeHint};
 use hyper::client::conn::http2::SendRequest;
 use hyper::header::{HeaderMap, HeaderName};
 use prost::bytes::BufMut;
@@ -30,10 +32,76 @@ pub(super) fn reply_of(status: &Status) -> Reply {
     Reply { at: Instant::now(), status: 200, headers, body: Vec::new() }
 }
 
+/// Whether the message of a call has been given to hyper. hyper holds a request until the peer takes one more, also if
+/// nobody waits for its answer any more.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Gate(Arc<AtomicU8>);
+
+const OPEN: u8 = 0;
+const PASSED: u8 = 1;
+const CLOSED: u8 = 2;
+
+impl Gate {
+    fn turn(&self, to: u8) -> bool {
+        let turned = self.0.compare_exchange(OPEN, to, Ordering::AcqRel, Ordering::Acquire);
+        turned.is_ok() || turned == Err(to)
+    }
+
+    /// Keeps the message back from now on. False if hyper has it.
+    pub(super) fn close(&self) -> bool {
+        self.turn(CLOSED)
+    }
+
+    /// Lets the message pass. False if the gate is closed.
+    fn pass(&self) -> bool {
+        self.turn(PASSED)
+    }
+}
+
+/// Closes the gate of a call that is over.
+pub(super) struct ClosesGate(pub(super) Gate);
+
+impl Drop for ClosesGate {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// The body of a call, which its gate may keep back: then hyper resets the stream.
+#[derive(Debug)]
+pub(super) struct GatedBody {
+    body: Body,
+    gate: Gate,
+}
+
+impl hyper::body::Body for GatedBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if !self.gate.pass() {
+            return Poll::Ready(Some(Err(Status::cancelled("the call is over"))));
+        }
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
 /// Sends a call of tonic on a connection.
 pub(super) struct CallService {
-    pub(super) sender: SendRequest<Body>,
+    pub(super) sender: SendRequest<GatedBody>,
     pub(super) headers: HeaderMap,
+    pub(super) gate: Gate,
 }
 
 /// The call was not sent.
@@ -62,7 +130,8 @@ impl Service<hyper::Request<Body>> for CallService {
 
     fn call(&mut self, mut request: hyper::Request<Body>) -> Self::Future {
         request.headers_mut().extend(std::mem::take(&mut self.headers));
-        let sent = self.sender.try_send_request(request);
+        let gate = self.gate.clone();
+        let sent = self.sender.try_send_request(request.map(|body| GatedBody { body, gate }));
         Box::pin(async move {
             let mut answer = sent.await.map_err(|error| -> Self::Error {
                 match error.message() {
