@@ -9,6 +9,7 @@
 //! A connection takes calls until 10 s after its last answer, and none after a call without an answer in time:
 //! a peer that went without a word is not asked twice. Calls in progress go on. No PING is sent.
 
+mod answer;
 mod call;
 mod life;
 
@@ -234,7 +235,6 @@ mod tests {
     use hyper::header::{HeaderMap, HeaderName, HeaderValue};
     use hyper::service::service_fn;
     use hyper_util::rt::TokioIo;
-    use std::convert::Infallible;
     use std::time::Duration;
     use tokio::net::TcpListener;
     use url::Url;
@@ -254,7 +254,8 @@ mod tests {
                     let trailers = HeaderMap::from_iter(all);
                     let trailers = (!trailers.is_empty()).then_some(Ok(trailers));
                     let body = Full::new(body.clone()).with_trailers(std::future::ready(trailers));
-                    std::future::ready(Ok::<_, Infallible>(hyper::Response::new(body)))
+                    let answer = hyper::Response::builder().header("content-type", "application/grpc");
+                    std::future::ready(answer.body(body))
                 });
                 let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
                 tokio::spawn(server.serve_connection(TokioIo::new(stream), answer));

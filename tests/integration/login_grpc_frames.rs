@@ -89,3 +89,17 @@ fn connections_without_an_end_that_take_no_call_are_a_failure() {
     assert!(connections.is_some_and(|last| last < 3), "{connections:?}");
     assert_eq!(peer.count(PASSWORD), 0);
 }
+
+#[test]
+fn an_answer_of_two_messages_is_none() {
+    const FAIL: &[u8] = b"\x10\x02";
+    let peer = Http2Peer::start(|heard| {
+        let both = [message(b"\x10\x01"), message(FAIL)].concat();
+        Some(if heard.is_end() { answer(heard.stream, &both) } else { accepts(heard) })
+    });
+    let setup = setup(&peer, "5s");
+    assert_eq!(log_in(&setup, "users", "u", PASSWORD), "closed");
+    let due = ["trouble with a target", "class=\"protocol\"", "more follows its message"];
+    assert!(setup.broker.logged(&due), "{}", setup.broker.log());
+    assert_eq!(peer.count(PASSWORD), 1);
+}

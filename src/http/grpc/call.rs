@@ -7,11 +7,9 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use http_body_util::BodyExt;
-use http_body_util::combinators::MapFrame;
 use hyper::body::{Buf, Bytes, Frame, Incoming, SizeHint};
 use hyper::client::conn::http2::SendRequest;
-use hyper::header::{HeaderMap, HeaderName};
+use hyper::header::HeaderMap;
 use prost::bytes::BufMut;
 use tonic::Status;
 use tonic::body::Body;
@@ -19,9 +17,7 @@ use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tower_service::Service;
 
 use super::super::Reply;
-
-/// tonic would panic if it held no Base64.
-const DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
+use super::answer::{UnaryBody, unary};
 
 /// A call that ended with a status other than OK: the peer's, or what tonic makes of an answer that is none.
 pub(super) fn reply_of(status: &Status) -> Reply {
@@ -116,7 +112,7 @@ impl std::fmt::Display for Unsent {
 
 impl Error for Unsent {}
 
-pub(super) type Answer = hyper::Response<MapFrame<Incoming, fn(Frame<Bytes>) -> Frame<Bytes>>>;
+pub(super) type Answer = hyper::Response<UnaryBody<Incoming>>;
 
 impl Service<hyper::Request<Body>> for CallService {
     type Response = Answer;
@@ -133,21 +129,15 @@ impl Service<hyper::Request<Body>> for CallService {
         let gate = self.gate.clone();
         let sent = self.sender.try_send_request(request.map(|body| GatedBody { body, gate }));
         Box::pin(async move {
-            let mut answer = sent.await.map_err(|error| -> Self::Error {
+            let answer = sent.await.map_err(|error| -> Self::Error {
                 match error.message() {
                     Some(_) => Unsent(error.into_error()).into(),
                     None => error.into_error().into(),
                 }
             })?;
-            answer.headers_mut().remove(DETAILS);
-            Ok(answer.map(|body| body.map_frame(without_details as fn(_) -> _)))
+            unary(answer).map_err(Into::into)
         })
     }
-}
-
-fn without_details(mut frame: Frame<Bytes>) -> Frame<Bytes> {
-    frame.trailers_mut().and_then(|trailers| trailers.remove(DETAILS));
-    frame
 }
 
 /// Messages as they are.
