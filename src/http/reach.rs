@@ -75,7 +75,8 @@ const SETTINGS: u8 = 4;
 pub(super) fn may_begin_http2(first: &[u8]) -> bool {
     first.iter().enumerate().all(|(at, byte)| match at {
         3 => *byte == SETTINGS,
-        5.. => *byte == 0,
+        // With a flag they are an acknowledgement.
+        4.. => *byte == 0,
         _ => true,
     })
 }

@@ -14,6 +14,7 @@ use crate::support::certificates::{Authority, Flaw, Identity};
 use crate::support::check::online;
 use crate::support::config::Config;
 use crate::support::grpc_service::{GrpcService, users};
+use crate::support::http2_peer::{Http2Peer, SETTINGS, frame};
 use crate::support::port::Port;
 use crate::support::site::open_directory;
 use crate::support::tinyproxy::Tinyproxy;
@@ -164,9 +165,13 @@ fn a_check_says_whether_it_can_be_reached() {
     let config = entry(config, "secure", &secure, &tls(&root, ""), &[]);
     let config = config.login_of("http", &["transport: grpc", &raw(&http.url("").replace("http://", ""))]);
     let config = config.login_of("nobody", &["transport: grpc", &raw(&nobody.address().to_string())]);
+    // An acknowledgement is no SETTINGS.
+    let other = Http2Peer::start(|_| Some(frame(SETTINGS, 1, 0, b"")));
+    let config = config.login_of("other", &["transport: grpc", &raw(&other.address())]);
     let checked = online(&config);
     let said = checked.text();
     for due in [
+        format!("http://{}: not reached: it does not speak HTTP/2, which gRPC needs", other.address()),
         format!("http://{}: reached (used by: login good)", good.address()),
         format!("https://{}: reached (used by: login secure)", secure.address()),
         format!("{}: not reached: it does not speak HTTP/2, which gRPC needs", http.url("")),
