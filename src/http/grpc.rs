@@ -6,7 +6,7 @@
 //! Then it goes out on a new connection, and not at all if the call is over. Nothing is sent before the peer has said SETTINGS, so that no password
 //! goes to one that does not speak HTTP/2.
 //!
-//! A connection takes calls until 10 s after its last answer, and none after a call without an answer in time:
+//! A connection takes calls until 10 s after its last answer, and none after a call without an answer in a second or more:
 //! a peer that went without a word is not asked twice. Calls in progress go on. No PING is sent.
 
 mod answer;
@@ -69,7 +69,11 @@ impl GrpcConnections {
     }
 
     /// Calls on the connection that there is, else on a new one.
-    pub(super) async fn exchange(&self, request: &Request<'_>, deadline: Deadline) -> Result<Reply, Broken> {
+    pub(super) async fn exchange(
+        self: &Arc<Self>,
+        request: &Request<'_>,
+        deadline: Deadline,
+    ) -> Result<Reply, Broken> {
         let late = |_| Broken::not_connected_in_time();
         let mut tries = TRIES;
         loop {
@@ -84,12 +88,22 @@ impl GrpcConnections {
         }
     }
 
-    /// The connection that takes calls. One call makes it, and those that wait for it share its failure.
-    async fn connection(&self) -> Result<GrpcConnection, Broken> {
+    /// The connection that takes calls. A new one is made by a task of its own: so it is there for the next call if
+    /// this one has less time than connecting takes.
+    async fn connection(self: &Arc<Self>) -> Result<GrpcConnection, Broken> {
         if let Some(connection) = self.current() {
             return Ok(connection);
         }
-        let since = Instant::now();
+        let (own, since) = (Arc::clone(self), Instant::now());
+        let connecting = tokio::spawn(async move { own.connected(since).await });
+        let ended = |_| {
+            Err(Broken { stage: Stage::Unconnected, ..Broken::refused(Failure::Connect, "no connection") })
+        };
+        connecting.await.unwrap_or_else(ended)
+    }
+
+    /// Connects for all calls that wait since the last failure, and they share this one's.
+    async fn connected(&self, since: Instant) -> Result<GrpcConnection, Broken> {
         let mut failed = self.connecting.lock().await;
         if let Some(connection) = self.current() {
             return Ok(connection);
@@ -228,7 +242,7 @@ async fn drive(
 
 #[cfg(test)]
 mod tests {
-    use super::super::{ConnectionSettings, Http, HttpSettings, Protocol};
+    use super::super::{ConnectionSettings, Http, HttpSettings, Protocol, Transport};
     use super::*;
     use http_body_util::{BodyExt, Full};
     use hyper::body::Bytes;
@@ -282,6 +296,29 @@ mod tests {
         let deadline = Deadline::after(Duration::from_secs(10));
         let reply = host.exchange(&request, &Default::default(), deadline).await.expect("an answer");
         (reply.grpc_status(), reply.body)
+    }
+
+    #[tokio::test]
+    async fn a_call_that_has_less_time_than_connecting_takes_leaves_a_connection() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("https://{}/", listener.local_addr().expect("an address"));
+        let http = Http::new(HttpSettings::plain(1), &Arc::default());
+        let settings = ConnectionSettings { protocol: Protocol::Grpc, ..ConnectionSettings::default() };
+        let host = http.host_by(&url.parse().expect("a URL"), &settings);
+        let Ok(Transport::Grpc(connections)) = &host.transport else { panic!("no gRPC") };
+        let since = Instant::now();
+        for _ in 0..3 {
+            let soon = Deadline::after(Duration::from_millis(20));
+            let late = timely(soon, connections.connection()).await;
+            assert!(matches!(late, Err(Failure::Timeout)));
+        }
+        let (first, _) = listener.accept().await.expect("a connection");
+        // The end of its handshake is the end of all attempts.
+        drop(first);
+        let outcome = connections.connected(since).await;
+        assert!(outcome.is_err());
+        let second = timely(Deadline::after(Duration::from_millis(1)), listener.accept()).await;
+        assert!(second.is_err(), "each call made a connection");
     }
 
     /// A frame with a message of so many bytes.

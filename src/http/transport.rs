@@ -1,5 +1,7 @@
 //! How requests go to a host: over HTTP/1.1, or as calls of gRPC.
 
+use std::sync::Arc;
+
 use url::Url;
 
 use super::broken::Broken;
@@ -14,8 +16,8 @@ use crate::observe::metrics::ConnectionCounts;
 /// How requests go to a host.
 #[derive(Debug)]
 pub(super) enum Transport {
-    Http1(Connections),
-    Grpc(GrpcConnections),
+    Http1(Box<Connections>),
+    Grpc(Arc<GrpcConnections>),
 }
 
 impl Transport {
@@ -36,8 +38,8 @@ impl Transport {
         }
         let connector = Connector::new(url, proxy.as_ref(), tls, http)?;
         Ok(match settings.protocol {
-            Protocol::Http1 => Self::Http1(Connections::new(connector, http)),
-            Protocol::Grpc => Self::Grpc(GrpcConnections::new(connector, &http.metrics)),
+            Protocol::Http1 => Self::Http1(Box::new(Connections::new(connector, http))),
+            Protocol::Grpc => Self::Grpc(Arc::new(GrpcConnections::new(connector, &http.metrics))),
         })
     }
 

@@ -21,6 +21,8 @@ use crate::model::Failure;
 const KEPT: Duration = Duration::from_secs(10);
 
 const SILENT: &str = "it closed the connection and did not speak HTTP/2, which gRPC needs";
+/// After a call that had less time than about a second, nothing is certain of the peer.
+const FAIR: Duration = Duration::from_millis(900);
 
 /// How a connection fares.
 #[derive(Debug)]
@@ -54,7 +56,9 @@ impl Life {
 
     /// A call that began at `began` has no answer. If another one got one since, the peer is there.
     pub(super) fn unanswered(&self, began: Instant) {
-        self.last().take_if(|last| *last <= began);
+        if began.elapsed() >= FAIR {
+            self.last().take_if(|last| *last <= began);
+        }
     }
 
     /// When it takes no more calls.
@@ -162,9 +166,12 @@ mod tests {
         assert!(life(Some(now)).end().is_some());
         assert!(life(Some(long_ago)).end().is_none());
         let one = life(Some(now));
+        one.unanswered(now);
+        assert!(one.end().is_some(), "the call had no time");
         one.unanswered(now.checked_sub(Duration::from_secs(1)).expect("a running machine"));
         assert!(one.end().is_some(), "another call was answered since");
-        one.unanswered(now);
+        let one = life(now.checked_sub(Duration::from_secs(2)));
+        one.unanswered(now.checked_sub(Duration::from_secs(1)).expect("a running machine"));
         assert!(one.end().is_none());
         one.heard();
         assert!(one.end().is_none(), "an answer that comes too late does not bring it back");
