@@ -17,7 +17,6 @@ use crate::http::Reply;
 use crate::lookup::RequestContext;
 use crate::model::secret::Secret;
 use crate::model::{Failure, Login, grpc};
-use crate::observe::explain;
 
 /// The path of the call.
 pub(super) const PATH: &str = "/nauthilus.auth.v1.AuthService/Authenticate";
@@ -172,9 +171,7 @@ pub(super) fn said(reply: &Reply) -> String {
     if status != grpc::OK {
         let message = reply.headers.get("grpc-message").and_then(|message| message.to_str().ok());
         let message = message.map(|message| percent_decode_str(message).decode_utf8_lossy());
-        message
-            .into_iter()
-            .for_each(|message| said.push_str(&format!(" {}", explain::shown(message.as_bytes()))));
+        message.into_iter().for_each(|message| said.push_str(&format!(", message: {message:?}")));
         return said;
     }
     let Ok(response) = AuthResponse::decode(&reply.body[..]) else {
@@ -290,6 +287,15 @@ mod tests {
         for garbage in [&b"\x10"[..], b"<html>", b"\x10\x01\x42\x01\xff", b"\x10\x01\x3a\x7f"] {
             assert_eq!(ok(garbage), Err(Failure::Body), "{garbage:?}");
         }
+    }
+
+    #[test]
+    fn a_message_of_the_service_is_one_line_of_a_trace() {
+        let mut reply = reply(Some("7"), b"");
+        let message = HeaderValue::from_static("no%0a# the reply of the broker: OK %c3%a9");
+        reply.headers.insert("grpc-message", message);
+        let due = r#"gRPC status 7 (PermissionDenied), message: "no\n# the reply of the broker: OK é""#;
+        assert_eq!(said(&reply), due);
     }
 
     #[test]

@@ -191,6 +191,9 @@ fn became(block: &str, key: &str) -> Option<&'static str> {
     Some(match (block, key) {
         // Too many blocks have a `timeout` for a hint by search.
         ("server", "timeout") => "what entries inherit is `server.http_client.timeout`",
+        // A search would find those of `server.shared.tls`.
+        (block, "cert") if block.ends_with(".grpc.tls") => "did you mean `client_cert`?",
+        (block, "key") if block.ends_with(".grpc.tls") => "did you mean `client_key`?",
         // Keys of the Go program's versions 1.0 and 1.1.
         (_, "jwt_auth") => {
             "removed: `backend_oidc_auth` gets tokens by client credentials; a fixed token belongs in `custom_headers`, as \"Authorization: Bearer ...\""

@@ -250,7 +250,10 @@ fn a_query_shows_the_call_and_no_secret() {
     assert!(said.contains("decision: FAIL, status_message: "), "{said}");
     assert!(!said.contains("hunter-two") && !said.contains("s3cret"), "{said}");
     let said = query(&mut service, status(7));
-    assert!(said.contains("# API: gRPC status 7 (PermissionDenied) text of the service"), "{said}");
+    assert!(
+        said.contains(r#"# API: gRPC status 7 (PermissionDenied), message: "text of the service""#),
+        "{said}"
+    );
     assert!(said.contains("# hint: the service refuses the broker's own credentials"), "{said}");
     let dumped = crate::support::command_line::text(&run(setup.broker.config(), &["config", "dump"], ""));
     assert!(dumped.contains("transport: grpc") && dumped.contains("x-key"), "{dumped}");

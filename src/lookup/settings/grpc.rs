@@ -122,6 +122,9 @@ fn metadata_name(name: &str) -> Result<HeaderName, &'static str> {
     if name == "authorization" {
         return Err("`authorization` is that of `http_auth_basic` or `backend_oidc_auth`");
     }
+    if name == "traceparent" {
+        return Err("`traceparent` is that of `server.observability`, if traces are enabled");
+    }
     let is_of_client =
         OF_CLIENT.contains(&&*name) || [CONTENT_TYPE, HOST].iter().any(|own| own.as_str() == name);
     if name.starts_with("grpc-") || name.ends_with("-bin") || is_of_client {
