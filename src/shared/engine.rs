@@ -194,7 +194,13 @@ async fn log_in(
         });
     }
     let made = MultiplexedConnection::new_with_config(&login, Bounded::new(stream), config).await;
-    let (commands, driver) = made.map_err(|error| words(&error))?;
+    // The reply to a login may repeat it.
+    let repeats =
+        |error: &RedisError| password.is_some_and(|password| error.to_string().contains(password.expose()));
+    let (commands, driver) = made.map_err(|error| match repeats(&error) {
+        true => "it refuses the login".to_owned(),
+        false => words(&error),
+    })?;
     let driver = tokio::spawn(driver);
     let connection = Connection { commands, driver: driver.abort_handle() };
     connection.ping().await?;

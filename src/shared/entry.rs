@@ -71,7 +71,7 @@ impl EntryShare {
     pub(crate) async fn find(&self, key: &[u8]) -> Option<SharedAnswer> {
         let state = &self.cache.state;
         let Some(epoch) = self.epoch.number() else {
-            state.counters.read(SharedRead::Down);
+            state.note_nothing(SharedRead::Down);
             return None;
         };
         let record = state.read(&state.name(&self.id, epoch, key)).await?;

@@ -108,11 +108,16 @@ impl State {
         match self.try_read(name).await {
             Ok(record) => Some(record),
             Err(result) => {
-                self.counters.read(result);
-                explain::note(|| format!("shared cache: {}", self.why_nothing(result)));
+                self.note_nothing(result);
                 None
             }
         }
+    }
+
+    /// Notes that a read brought no record.
+    pub(super) fn note_nothing(&self, result: SharedRead) {
+        self.counters.read(result);
+        explain::note(|| format!("shared cache: {}", self.why_nothing(result)));
     }
 
     /// Why a read brought no record, for a trace.
