@@ -6,7 +6,8 @@
 //! A check belongs to a target, not to one configuration: after a reload the next task goes on with what the last
 //! one has found, at the times that were due. A task ends with the last configuration that has its target.
 //!
-//! Each check makes a connection of its own: one that was kept does not tell whether others can be made.
+//! Each check makes a connection of its own, if it can: one that was kept does not tell whether others can be made. At
+//! the limit of connections it takes one that was used a moment ago.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -10,9 +10,9 @@
 //! | `budget` | how many requests may be sent to a second target after a first one has seen them |
 //! | `unneeded` | how a target that no request needs comes back |
 //!
-//! All tries of a request share one deadline. A map's try gets half of the remaining time as long as another
-//! target is up. A login makes at most two connections that do not come about in time (2 s each), which
-//! leaves it half of its time.
+//! All tries of a request share one deadline. A map's try gets half of the remaining time as long as the lookup may
+//! go on to a target that is up or to be tried. A login makes at most two connections that do not come about in time
+//! (2 s each), which leaves it half of its time.
 //!
 //! If none of the targets that are left is up, they are asked as if they were: a breaker spares a target, and fails
 //! no request.
