@@ -1,23 +1,14 @@
 //! The failures of an exchange: the class, and a reason for the log and for `query --trace`. A reason
-//! contains no secrets: it describes the connection and the form of the answer. Limits of an answer that
-//! hyper does not check are checked here.
+//! contains no secrets: it describes the connection and the form of the answer.
 
 use std::borrow::Cow;
 use std::error::Error;
 use std::io;
 use std::time::Duration;
 
-use hyper::ext::ReasonPhrase;
-use hyper::header::{HeaderMap, TRANSFER_ENCODING};
-use hyper::http::Extensions;
-
 use super::connector::Connector;
 use super::reason::{self, TlsKeys, inner};
-use super::{MAX_BODY, MAX_HEAD};
 use crate::model::Failure;
-
-/// Header lines of an answer.
-pub(super) const MAX_HEADERS: usize = 256;
 
 const ENDED: &str = "the connection ended before the answer did";
 
@@ -119,29 +110,18 @@ impl Broken {
         Self { stage: if self.stage.is_sent() { self.stage } else { Stage::Lost }, ..self }
     }
 
-    /// The connection failed, or the bytes are no HTTP. The latter would be the same on another connection.
+    /// The connection failed.
     pub(super) fn in_exchange(error: &(dyn Error + 'static), keys: TlsKeys) -> Self {
-        let hyper = hyper_error(error);
-        let is_parse = hyper.is_some_and(hyper::Error::is_parse);
-        let stage = if is_parse { Stage::Refused } else { Stage::Lost };
         // With TLS 1.3 a server verifies our certificate after the handshake.
         let failure = if is_tls(error) { Failure::Tls } else { Failure::Protocol };
-        let reason = match hyper {
-            Some(hyper) if hyper.is_parse_too_large() => long_head(),
-            _ if is_end(error) => ENDED.to_owned(),
-            _ => reason::of(error, keys),
-        };
-        Self { stage, failure, reason: reason.into() }
+        let reason = if is_end(error) { ENDED.into() } else { reason::of(error, keys).into() };
+        Self { stage: Stage::Lost, failure, reason }
     }
 
     /// As [`Self::in_exchange`], for a request that was not written.
-    pub(super) fn unsent(error: &hyper::Error, keys: TlsKeys) -> Self {
+    pub(super) fn unsent(error: &(dyn Error + 'static), keys: TlsKeys) -> Self {
         Self { stage: Stage::Unsent, ..Self::in_exchange(error, keys) }
     }
-}
-
-fn hyper_error<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e hyper::Error> {
-    error.downcast_ref().or_else(|| inner(error).and_then(hyper_error))
 }
 
 fn is_tls(error: &(dyn Error + 'static)) -> bool {
@@ -157,55 +137,7 @@ fn is_closed(error: &(dyn Error + 'static)) -> bool {
 /// Whether the peer closed the connection.
 fn is_end(error: &(dyn Error + 'static)) -> bool {
     let io = error.downcast_ref::<io::Error>().map(io::Error::kind);
-    let is_cut = error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message);
-    io == Some(io::ErrorKind::UnexpectedEof) || is_cut || inner(error).is_some_and(is_end)
-}
-
-/// Refuses a head over the limit, which the parser lets pass, and transfer codings that are not decoded
-/// (RFC 9112 6.1): hyper only knows `chunked`, and only looks at the last one.
-pub(super) fn refuse_head(headers: &HeaderMap, extensions: &Extensions) -> Result<(), Broken> {
-    let reason = extensions.get::<ReasonPhrase>().map_or(0, |reason| reason.as_bytes().len());
-    let lines = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
-    if reason + lines.sum::<usize>() > MAX_HEAD {
-        return Err(Broken::refused(Failure::Protocol, long_head()));
-    }
-    if headers.contains_key(TRANSFER_ENCODING) && !is_chunked(headers) {
-        return Err(Broken::refused(Failure::Protocol, "a transfer coding other than `chunked`"));
-    }
-    Ok(())
-}
-
-/// It depends on how the bytes come in whether hyper or [`refuse_head`] notices it: the reason is the same.
-fn long_head() -> String {
-    format!("its head has more than {MAX_HEADERS} lines, or more than {} KiB", MAX_HEAD / 1024)
-}
-
-/// Whether `chunked` is the only transfer coding. Empty items count: hyper fails on them.
-fn is_chunked(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(TRANSFER_ENCODING).iter();
-    let mut codings = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-    let first = codings.next().is_some_and(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"chunked"));
-    first && codings.next().is_none()
-}
-
-pub(super) fn refuse_long(announced: u64) -> Result<(), Broken> {
-    if announced > MAX_BODY as u64 { Err(too_long()) } else { Ok(()) }
-}
-
-/// Appends a chunk to a body.
-///
-/// # Errors
-/// The body is over the limit.
-pub(super) fn take(body: &mut Vec<u8>, chunk: &[u8]) -> Result<(), Broken> {
-    if body.len() + chunk.len() > MAX_BODY {
-        return Err(too_long());
-    }
-    body.extend_from_slice(chunk);
-    Ok(())
-}
-
-fn too_long() -> Broken {
-    Broken::refused(Failure::Body, format!("its body has more than {} KiB", MAX_BODY / 1024))
+    io == Some(io::ErrorKind::UnexpectedEof) || inner(error).is_some_and(is_end)
 }
 
 #[cfg(test)]

@@ -1,41 +1,26 @@
 //! Connections to one origin, and exchanges on them.
 //!
-//! A connection consists of hyper's sender and of the driver that moves the bytes. The task that makes the
-//! request polls both: neither another task nor a channel is involved. It takes an idle connection (`pool`)
-//! or makes a new one. If an answer is not read to its end, or a lookup is dropped, the connection is
-//! closed.
+//! The task that makes the request moves the bytes: neither another task nor a channel is involved. It takes an
+//! idle connection (`pool`) or makes a new one. If an answer is not read to its end, or a lookup is dropped, the
+//! connection is closed.
 
 use std::borrow::Cow;
-use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use super::broken::{Broken, MAX_HEADERS, Stage, refuse_head, refuse_long, take};
+use super::broken::{Broken, Stage};
+use super::connection::ApiConnection;
 use super::connector::Connector;
-use super::driver::Driver;
 use super::pool::Pools;
-use super::reason::TlsKeys;
 use super::thread_index;
-use super::{Http, MAX_HEAD, Reply, Request, timely};
+use super::{Http, Reply, Request, timely};
 use crate::model::{Deadline, Failure};
 use crate::observe::count_guard::CountGuard;
 use crate::observe::explain;
 use crate::observe::metrics::{ConnectionCounts, Metrics};
 use crate::observe::redact::Redactor;
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Body, Bytes, Incoming};
-use hyper::client::conn::http1::{Builder, SendRequest};
-use hyper::header::PROXY_AUTHORIZATION;
-use hyper::http::Extensions;
-use hyper::{Response, Uri};
-use tokio::task::coop::unconstrained;
 
-/// Interim answers (RFC 9110 15.2). An API needs one or two.
-const MAX_INTERIM: usize = 8;
-const INTERIM: &str = "more than 8 interim answers (1xx)";
 /// A connection that was used this recently is not about to be closed.
 const SURE: Duration = Duration::from_secs(1);
 const MALFORMED: Broken =
@@ -45,23 +30,20 @@ const MALFORMED: Broken =
 pub(super) struct Connections {
     pub(super) connector: Connector,
     credentials: Option<Redactor>,
-    idle: Pools<Box<ApiConnection>>,
+    idle: Pools<KeptConnection>,
     open: Arc<AtomicUsize>,
     metrics: Arc<Metrics>,
 }
 
-/// One connection. Boxed, because it is large and often moved.
+/// Boxed, because it is large and often moved.
+type KeptConnection = Box<Counted>;
+
+/// One connection.
 #[derive(Debug)]
-struct ApiConnection {
-    sender: SendRequest<Full<Bytes>>,
-    driver: Driver,
-    /// For the reason of a failure.
-    keys: TlsKeys,
+struct Counted {
+    connection: ApiConnection,
     /// The index of the thread that made it.
     home: usize,
-    /// Counts interim answers of one exchange; the extensions make hyper count there.
-    interim: Arc<AtomicUsize>,
-    extensions: Extensions,
     _open: CountGuard,
 }
 
@@ -70,7 +52,7 @@ impl Connections {
         Self {
             credentials: connector.proxy_authorization().map(|value| Redactor::of_values([value])),
             connector,
-            idle: Pools::new(&http.settings, &http.idle, |connection| connection.is_alive()),
+            idle: Pools::new(&http.settings, &http.idle, |kept| kept.connection.is_alive()),
             open: Arc::default(),
             metrics: Arc::clone(&http.metrics),
         }
@@ -87,11 +69,11 @@ impl Connections {
             explain::redact(|| credentials.clone());
         }
         let mut is_lost = false;
-        while let Some(connection) = self.kept(request.repeatable) {
+        while let Some(kept) = self.kept(request.repeatable) {
             // The poller of this thread has already reported bytes that came before the request, but not those
             // of other threads' connections. A password requires certainty.
-            connection.driver.begin(!request.repeatable || connection.home != thread_index());
-            match self.ask(connection, request, deadline).await {
+            let looks = !request.repeatable || kept.home != thread_index();
+            match self.ask(kept, request, looks, deadline).await {
                 Err(Broken { stage: Stage::Unsent, .. }) => {}
                 Err(Broken { stage: Stage::Lost, .. }) if request.repeatable => {
                     is_lost = true;
@@ -101,10 +83,7 @@ impl Connections {
             }
         }
         let anew = match Box::pin(timely(deadline, self.connect(deadline))).await {
-            Ok(Ok(connection)) => {
-                connection.driver.begin(false);
-                self.ask(connection, request, deadline).await
-            }
+            Ok(Ok(new)) => self.ask(new, request, false, deadline).await,
             Ok(Err(broken)) => Err(broken),
             Err(_) => Err(Broken::not_connected_in_time()),
         };
@@ -113,7 +92,7 @@ impl Connections {
 
     /// A request that is not repeatable needs a connection that was used a moment ago. Through a proxy it
     /// needs a new one: the proxy may hold a connection that the API has closed.
-    fn kept(&self, repeatable: bool) -> Option<Box<ApiConnection>> {
+    fn kept(&self, repeatable: bool) -> Option<KeptConnection> {
         if repeatable {
             return self.idle.take(None);
         }
@@ -122,125 +101,31 @@ impl Connections {
 
     async fn ask(
         &self,
-        mut connection: Box<ApiConnection>,
+        mut counted: KeptConnection,
         request: &Request<'_>,
+        looks: bool,
         deadline: Deadline,
     ) -> Result<Reply, Broken> {
-        let reply = {
-            let target = self.connector.target(&request.path).ok_or(MALFORMED)?;
-            let request = self.http_request(request, target);
-            connection.exchange(request, deadline)
-        };
-        let reply = reply.await?;
+        let target = self.connector.target(&request.path).ok_or(MALFORMED)?;
+        let credentials = self.connector.proxy_authorization().filter(|_| self.connector.is_forwarded());
+        let bytes = request.encode(target, credentials);
+        let answer = counted.connection.exchange(bytes, request.repeatable, looks, deadline).await?;
+        let at = Instant::now();
         // Whether it is still alive is checked when it is used, and when the pool is swept.
-        if connection.is_ready() {
-            let home = connection.home;
-            self.idle.put(connection, home, reply.at);
+        if answer.is_kept && !request.headers.close() {
+            let home = counted.home;
+            self.idle.put(counted, home, at);
         }
-        Ok(reply)
+        Ok(Reply { at, status: answer.status, headers: answer.fields, body: answer.body })
     }
 
-    fn http_request(&self, request: &Request<'_>, target: Uri) -> hyper::Request<Full<Bytes>> {
-        let mut http = hyper::Request::new(Full::new(request.body.clone()));
-        *http.method_mut() = request.method.clone();
-        *http.uri_mut() = target;
-        *http.headers_mut() = request.all_headers();
-        if let Some(authorization) =
-            self.connector.proxy_authorization().filter(|_| self.connector.is_forwarded())
-        {
-            http.headers_mut().entry(PROXY_AUTHORIZATION).or_insert_with(|| authorization.clone());
-        }
-        http
-    }
-
-    async fn connect(&self, deadline: Deadline) -> Result<Box<ApiConnection>, Broken> {
+    async fn connect(&self, deadline: Deadline) -> Result<KeptConnection, Broken> {
         let opened = self.connector.open().await;
-        let (stream, flags) = opened.map_err(|error| Broken::unconnected(&*error, &self.connector))?;
-        let handshake = Builder::new()
-            .max_buf_size(MAX_HEAD)
-            .max_headers(MAX_HEADERS)
-            .allow_obsolete_multiline_headers_in_responses(true)
-            .writev(false)
-            .handshake(stream)
-            .await;
-        let (sender, driver) = handshake.map_err(|error| Broken::unsent(&error, self.connector.keys()))?;
+        let stream = opened.map_err(|error| Broken::unconnected(&*error, &self.connector))?;
         self.metrics.connections.add();
-        let _open = CountGuard::new(&self.open);
-        let (interim, extensions) = count_interim();
-        let home = thread_index();
-        let driver = Driver::new(driver, flags, deadline);
-        let keys = self.connector.keys();
-        Ok(Box::new(ApiConnection { sender, driver, keys, home, interim, extensions, _open }))
+        let connection = ApiConnection::new(stream, self.connector.keys(), deadline);
+        Ok(Box::new(Counted { connection, home: thread_index(), _open: CountGuard::new(&self.open) }))
     }
-}
-
-impl ApiConnection {
-    async fn exchange(
-        &mut self,
-        mut request: hyper::Request<Full<Bytes>>,
-        deadline: Deadline,
-    ) -> Result<Reply, Broken> {
-        let Self { sender, driver, keys, interim, extensions, .. } = self;
-        let keys = *keys;
-        request.extensions_mut().clone_from(extensions);
-        interim.store(0, Ordering::Relaxed);
-        let response = {
-            // A request that hyper returns must be seen, even if the task's budget is used up.
-            let mut head = pin!(unconstrained(sender.try_send_request(request)));
-            let mut head = |cx: &mut Context<'_>| {
-                if interim.load(Ordering::Relaxed) > MAX_INTERIM {
-                    return Poll::Ready(Err(Broken::refused(Failure::Protocol, INTERIM)));
-                }
-                head.as_mut().poll(cx).map_err(|error| match error.message() {
-                    Some(_) => Broken::unsent(error.error(), keys),
-                    None => Broken::in_exchange(error.error(), keys),
-                })
-            };
-            poll_fn(|cx| driver.poll(deadline, cx, &mut head)).await?
-        };
-        let mut reply = pin!(read(response, keys));
-        poll_fn(|cx| {
-            // Usually the whole body is already there.
-            if let Poll::Ready(reply) = reply.as_mut().poll(cx) {
-                return Poll::Ready(reply);
-            }
-            driver.poll(deadline, cx, |cx| reply.as_mut().poll(cx))
-        })
-        .await
-    }
-
-    fn is_ready(&mut self) -> bool {
-        self.sender.is_ready() || self.is_alive()
-    }
-
-    /// As [`Self::is_ready`], and the API has not closed it, as far as the poller knows.
-    fn is_alive(&mut self) -> bool {
-        self.driver.drive() && self.sender.is_ready()
-    }
-}
-
-fn count_interim() -> (Arc<AtomicUsize>, Extensions) {
-    let interim = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&interim);
-    let mut request = hyper::Request::new(());
-    hyper::ext::on_informational(&mut request, move |_| {
-        count.fetch_add(1, Ordering::Relaxed);
-    });
-    (interim, std::mem::take(request.extensions_mut()))
-}
-
-async fn read(response: Response<Incoming>, keys: TlsKeys) -> Result<Reply, Broken> {
-    let (head, mut incoming) = response.into_parts();
-    refuse_head(&head.headers, &head.extensions)?;
-    let announced = incoming.size_hint().lower();
-    refuse_long(announced)?;
-    let mut body = Vec::with_capacity(announced as usize);
-    while let Some(frame) = incoming.frame().await {
-        if let Ok(chunk) = frame.map_err(|error| Broken::in_exchange(&error, keys))?.into_data() {
-            take(&mut body, &chunk)?;
-        }
-    }
-    Ok(Reply { at: Instant::now(), status: head.status.as_u16(), headers: head.headers, body })
 }
 
 #[cfg(test)]
@@ -248,7 +133,10 @@ mod tests {
     use super::super::{HttpSettings, Transport};
     use super::*;
     use hyper::Method;
+    use hyper::body::Bytes;
+    use std::future::poll_fn;
     use std::io::{Read, Write};
+    use std::pin::pin;
     use std::sync::mpsc;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};

@@ -24,7 +24,7 @@ use url::Url;
 use super::reason::TlsKeys;
 use super::resolver::Resolver;
 use super::settings::TlsSettings;
-use super::socket::{ApiSocket, SocketFlags};
+use super::socket::ApiSocket;
 use super::{CONNECT, Http, USER_AGENT};
 
 /// HTTP/2 in ALPN (RFC 9113 3.1).
@@ -36,6 +36,8 @@ pub(super) type Stream = MaybeHttpsStream<ApiSocket>;
 #[derive(Debug)]
 pub(super) struct Connector {
     origin: Uri,
+    /// The origin, with which a target in absolute-form begins.
+    forwarded: String,
     proxy: Option<Intercept>,
     tcp: HttpConnector<Resolver>,
     tls: TlsSettings,
@@ -55,7 +57,8 @@ impl Connector {
         tls: &TlsSettings,
         http: &Http,
     ) -> Result<Self, String> {
-        let origin: Uri = url.origin().ascii_serialization().parse().unwrap_or_default();
+        let forwarded = url.origin().ascii_serialization();
+        let origin: Uri = forwarded.parse().unwrap_or_default();
         // Takes the credentials out of the proxy's URL.
         let intercept = |proxy: &Url| {
             let intercept = Matcher::builder().all(proxy.as_str()).build().intercept(&origin);
@@ -70,7 +73,7 @@ impl Connector {
         tcp.set_connect_timeout(Some(CONNECT));
         tcp.set_keepalive(Some(Duration::from_secs(60)));
         let proxy_tls = Arc::clone(&http.settings.proxy_tls);
-        Ok(Self { origin, proxy, tcp, tls: tls.clone(), proxy_tls, resolver, is_http2: false })
+        Ok(Self { origin, forwarded, proxy, tcp, tls: tls.clone(), proxy_tls, resolver, is_http2: false })
     }
 
     /// The same for HTTP/2: a server behind TLS has to agree on it (RFC 9113 3.2).
@@ -82,7 +85,7 @@ impl Connector {
     }
 
     /// Makes a connection within 2 s. After a failure other addresses are tried.
-    pub(super) async fn open(&self) -> Result<(Stream, Arc<SocketFlags>), BoxError> {
+    pub(super) async fn open(&self) -> Result<Stream, BoxError> {
         let late = |_| Err(io::Error::from(ErrorKind::TimedOut).into());
         let opened = timeout(CONNECT, self.connect()).await.unwrap_or_else(late);
         if opened.is_err() {
@@ -92,7 +95,7 @@ impl Connector {
         opened
     }
 
-    async fn connect(&self) -> Result<(Stream, Arc<SocketFlags>), BoxError> {
+    async fn connect(&self) -> Result<Stream, BoxError> {
         let mut tcp = self.tcp.clone();
         let stream = match &self.proxy {
             None => MaybeHttpsStream::Http(tcp.call(self.origin.clone()).await?),
@@ -111,9 +114,9 @@ impl Connector {
                 }
             }
         };
-        let (socket, flags) = ApiSocket::new(stream);
+        let socket = ApiSocket::new(stream);
         if !self.is_https() {
-            return Ok((MaybeHttpsStream::Http(socket), flags));
+            return Ok(MaybeHttpsStream::Http(socket));
         }
         let host = self.origin.host().unwrap_or_default().trim_matches(['[', ']']);
         let name = match &self.tls.server_name {
@@ -125,7 +128,7 @@ impl Connector {
         if self.is_http2 && tls.get_ref().1.alpn_protocol() != Some(H2) {
             return Err(rustls::Error::NoApplicationProtocol.into());
         }
-        Ok((MaybeHttpsStream::Https(TokioIo::new(tls)), flags))
+        Ok(MaybeHttpsStream::Https(TokioIo::new(tls)))
     }
 
     /// Scheme, host and port.
@@ -169,18 +172,11 @@ impl Connector {
         self.proxy.is_some() && !self.is_https()
     }
 
-    /// The target of a request: in absolute-form for a proxy that forwards it, otherwise in origin-form
-    /// (RFC 9112 3.2). `None` if `path` does not begin with `/`: it would continue the host.
-    pub(super) fn target(&self, path: &PathAndQuery) -> Option<Uri> {
-        if !path.as_str().starts_with('/') {
-            return None;
-        }
-        if !self.is_forwarded() {
-            return Some(path.clone().into());
-        }
-        let mut parts = self.origin.clone().into_parts();
-        parts.path_and_query = Some(path.clone());
-        Uri::from_parts(parts).ok()
+    /// The target of a request, in two parts: in absolute-form for a proxy that forwards it, otherwise in
+    /// origin-form (RFC 9112 3.2). `None` if `path` does not begin with `/`: it would continue the host.
+    pub(super) fn target<'t>(&'t self, path: &'t PathAndQuery) -> Option<[&'t str; 2]> {
+        let path = path.as_str();
+        path.starts_with('/').then_some([if self.is_forwarded() { &self.forwarded } else { "" }, path])
     }
 }
 
@@ -202,12 +198,13 @@ mod tests {
             "/http://evil.example/",
             "/@evil.example/",
         ] {
-            let target = connector.target(&path.parse().expect("a path")).expect("a URL").to_string();
-            let url: Url = target.parse().expect("a URL");
+            let path = path.parse().expect("a path");
+            let url: Url = connector.target(&path).expect("a target").concat().parse().expect("a URL");
             assert_eq!((url.host_str(), url.port()), (Some("api.example"), Some(8443)), "{path}");
         }
         for path in ["evil", "@evil.example/", ":1/x", ".evil.example/", "?@evil.example/", "*"] {
-            assert!(path.parse().ok().and_then(|path| connector.target(&path)).is_none(), "{path}");
+            let parsed = path.parse().ok();
+            assert!(parsed.as_ref().and_then(|path| connector.target(path)).is_none(), "{path}");
         }
     }
 }

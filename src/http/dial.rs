@@ -29,7 +29,7 @@ impl Dial {
         &self,
     ) -> Result<impl AsyncRead + AsyncWrite + Unpin + Send + 'static + use<>, String> {
         match self.0.open().await {
-            Ok((stream, _)) => Ok(TokioIo::new(stream)),
+            Ok(stream) => Ok(TokioIo::new(stream)),
             Err(error) => Err(reason::of(&*error, self.0.keys())),
         }
     }

@@ -134,7 +134,7 @@ impl GrpcConnections {
 
     async fn connect(&self) -> Result<GrpcConnection, Broken> {
         let opened = self.connector.open().await;
-        let (stream, _) = opened.map_err(|error| Broken::unconnected(&*error, &self.connector))?;
+        let stream = opened.map_err(|error| Broken::unconnected(&*error, &self.connector))?;
         let life = Arc::new(Life::new());
         let keys = self.connector.keys();
         let handshake = Builder::new(TokioExecutor::new())
@@ -175,7 +175,12 @@ impl GrpcConnections {
             Ok(Ok(response)) => {
                 life.heard();
                 let (metadata, body, _) = response.into_parts();
-                return Ok(Reply { at: Instant::now(), status: 200, headers: metadata.into_headers(), body });
+                return Ok(Reply {
+                    at: Instant::now(),
+                    status: 200,
+                    headers: (&metadata.into_headers()).into(),
+                    body,
+                });
             }
             Ok(Err(status)) => status,
             Err(_) => {

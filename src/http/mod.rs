@@ -8,12 +8,15 @@
 //!
 //! A proxy is only a step of connecting (`connector`): all exchanges use the same connections (`connections`).
 
+mod answer;
 mod broken;
+mod chunks;
 pub(crate) mod compress;
+mod connection;
 mod connections;
 mod connector;
 mod dial;
-mod driver;
+mod fields;
 mod grpc;
 mod internal;
 mod no_proxy;
@@ -48,6 +51,7 @@ use crate::observe::warnings::RateLimitedWarnings;
 use broken::Broken;
 pub use broken::{NoReply, Stage};
 pub(crate) use dial::Dial;
+pub use fields::Fields;
 pub use pool::{set_thread_index, thread_count, thread_index};
 use proxy::Proxies;
 pub(crate) use proxy::{is_loopback, is_read as is_proxy_variable, unusable as proxy_complaints};
@@ -172,9 +176,7 @@ impl Host {
     /// `headers` with `Host` and `User-Agent`, if these are missing.
     #[must_use]
     pub fn headers(&self, headers: &HeaderMap) -> Headers {
-        // A copy has the same capacity: no request hashes all names anew.
-        let mut all = HeaderMap::with_capacity(headers.len() + 8);
-        all.extend(headers.clone());
+        let mut all = headers.clone();
         let origin = self.origin.origin().ascii_serialization();
         // The default port is not part of it (RFC 9110 7.2).
         let host = origin.split_once("://").and_then(|(_, authority)| HeaderValue::from_str(authority).ok());
@@ -182,7 +184,7 @@ impl Host {
             all.entry(header::HOST).or_insert(host);
         }
         all.entry(header::USER_AGENT).or_insert(HeaderValue::from_static(USER_AGENT));
-        Headers(all)
+        Headers::new(all)
     }
 
     /// Sends `request`, reads the whole answer, and counts it in `calls`. If the future is dropped, the

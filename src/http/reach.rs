@@ -40,7 +40,7 @@ impl Host {
             let transport = self.transport.as_ref()?;
             let connector = transport.connector();
             let reached = match connector.open().await {
-                Ok((stream, _)) => match transport {
+                Ok(stream) => match transport {
                     Transport::Http1(_) => stays_open(stream, connector.keys()).await,
                     Transport::Grpc(_) => speaks_http2(stream, connector.keys()).await,
                 },

@@ -69,7 +69,7 @@ pub(super) fn hint(failure: &Failure) -> Option<String> {
 
 /// Whether a response refuses the broker's token, and is not a decision on the user.
 pub(super) fn refuses_our_token(settings: &LoginSettings, reply: &Reply) -> bool {
-    reply.status == 401 && !reply.headers.contains_key("auth-status") && !fields::denies(settings, reply)
+    reply.status == 401 && reply.headers.get("auth-status").is_none() && !fields::denies(settings, reply)
 }
 
 /// The reason of a denial for which the API gives none.
@@ -81,18 +81,17 @@ pub(super) fn is_ok(status: &str) -> bool {
 
 /// Whether `Auth-Error-Code` says that the API failed.
 pub(super) fn is_temporary(reply: &Reply) -> bool {
-    let mut codes = reply.headers.get_all("auth-error-code").iter();
-    codes.any(|code| code.as_bytes().starts_with(b"4"))
+    reply.headers.all("auth-error-code").any(|code| code.starts_with(b"4"))
 }
 
-/// The value of a header, without the blanks of HTTP (RFC 9110 5.6.3). Two that differ contradict each other.
+/// The value of a header. Two that differ contradict each other.
 fn one_value<'r>(reply: &'r Reply, name: &str) -> Result<Option<&'r [u8]>, Failure> {
-    let mut values = reply.headers.get_all(name).iter();
+    let mut values = reply.headers.all(name);
     let first = values.next();
     if values.any(|other| Some(other) != first) {
         return Err(Failure::Protocol);
     }
-    Ok(first.map(|value| value.as_bytes().trim_ascii()))
+    Ok(first)
 }
 
 pub(super) fn status_header(reply: &Reply) -> Result<Option<String>, Failure> {
@@ -118,15 +117,10 @@ pub(super) fn legal_account(name: String) -> Result<String, Failure> {
 mod tests {
     use super::*;
     use crate::login::tests::settings;
-    use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
     fn reply(status: u16, headers: &[(&str, &[u8])]) -> Reply {
-        let mut map = HeaderMap::new();
-        for (name, value) in headers {
-            let name: HeaderName = name.parse().expect("a name");
-            map.append(name, HeaderValue::from_bytes(value).expect("a value"));
-        }
-        Reply { at: std::time::Instant::now(), status, headers: map, body: b"<html>".to_vec() }
+        let headers = headers.iter().copied().collect();
+        Reply { at: std::time::Instant::now(), status, headers, body: b"<html>".to_vec() }
     }
 
     fn accepted(user: &str) -> Result<Decision, Failure> {

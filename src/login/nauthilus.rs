@@ -169,7 +169,7 @@ pub(super) fn said(reply: &Reply) -> String {
     let status = reply.grpc_status();
     let mut said = format!("gRPC status {status} ({})", grpc::name(status));
     if status != grpc::OK {
-        let message = reply.headers.get("grpc-message").and_then(|message| message.to_str().ok());
+        let message = reply.headers.text("grpc-message");
         let message = message.map(|message| percent_decode_str(message).decode_utf8_lossy());
         message.into_iter().for_each(|message| said.push_str(&format!(", message: {message:?}")));
         return said;
@@ -201,12 +201,10 @@ mod tests {
     use crate::backend::listener_context::ListenerContext;
     use crate::login::tests::settings;
     use crate::model::{Credentials, Mechanism, Peer};
-    use hyper::header::{HeaderMap, HeaderValue};
     use std::time::Instant;
 
     fn reply(status: Option<&'static str>, body: &[u8]) -> Reply {
-        let mut headers = HeaderMap::new();
-        status.map(|status| headers.insert("grpc-status", HeaderValue::from_static(status)));
+        let headers = status.into_iter().map(|status| ("grpc-status", status)).collect();
         Reply { at: Instant::now(), status: 200, headers, body: body.to_vec() }
     }
 
@@ -292,8 +290,8 @@ mod tests {
     #[test]
     fn a_message_of_the_service_is_one_line_of_a_trace() {
         let mut reply = reply(Some("7"), b"");
-        let message = HeaderValue::from_static("no%0a# the reply of the broker: OK %c3%a9");
-        reply.headers.insert("grpc-message", message);
+        let message = "no%0a# the reply of the broker: OK %c3%a9";
+        reply.headers = [("grpc-status", "7"), ("grpc-message", message)].into_iter().collect();
         let due = r#"gRPC status 7 (PermissionDenied), message: "no\n# the reply of the broker: OK é""#;
         assert_eq!(said(&reply), due);
     }

@@ -104,7 +104,7 @@ impl LoginEntry {
 
     fn said_in_json(&self, reply: &Reply) -> String {
         let header =
-            |name: &str| reply.headers.get(name).map(|value| value.to_str().unwrap_or("(not ASCII)"));
+            |name| reply.headers.get(name).map(|_| reply.headers.text(name).unwrap_or("(not ASCII)"));
         let headers = ["auth-status", "auth-user", "auth-error-code"]
             .into_iter()
             .filter_map(|name| header(name).map(|value| format!(" {name}: {value}")));

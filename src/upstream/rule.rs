@@ -97,7 +97,7 @@ pub(super) fn says(expected: &[u16], outcome: &Result<Reply, NoReply>, was_grant
 /// The pause that an answer asks for (RFC 9110 10.2.3): a number of seconds, or a date, by the clock of the API if
 /// the answer has its time.
 fn retry_after(reply: &Reply) -> Duration {
-    let text = |name: HeaderName| reply.headers.get(name)?.to_str().ok().map(str::trim);
+    let text = |name: HeaderName| reply.headers.text(name.as_str());
     let date = |name| httpdate::parse_http_date(text(name)?).ok();
     // More than fits into a number is more than the longest pause.
     let number = |text: &str| Duration::from_secs(text.parse().unwrap_or(u64::MAX));
@@ -114,17 +114,13 @@ fn retry_after(reply: &Reply) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hyper::header::{HeaderMap, HeaderValue};
     use std::time::Instant;
 
     const FAILURES: [Failure; 4] = [Failure::Connect, Failure::Tls, Failure::Timeout, Failure::Protocol];
     const KINDS: [Component; 3] = [Component::Map, Component::Policy, Component::Login];
 
     fn reply(status: u16, retry_after: Option<&'static str>) -> Result<Reply, NoReply> {
-        let mut headers = HeaderMap::new();
-        retry_after.into_iter().for_each(|value| {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static(value));
-        });
+        let headers = retry_after.into_iter().map(|value| (RETRY_AFTER, value)).collect();
         Ok(Reply { at: Instant::now(), status, headers, body: Vec::new() })
     }
 
@@ -223,7 +219,7 @@ mod tests {
         ] {
             let mut outcome = reply(429, Some(text));
             if let (Ok(reply), Some(date)) = (&mut outcome, date) {
-                reply.headers.insert(DATE, HeaderValue::from_static(date));
+                reply.headers = [("Retry-After", text), ("Date", date)].into_iter().collect();
             }
             assert_eq!(
                 says(&[200], &outcome, true),

@@ -112,7 +112,7 @@ fn assert_no_password_is_seen_twice(logins: usize) {
         first + second - accepted - denied
     );
     assert_eq!(accepted + denied + temporary, logins);
-    assert!(accepted + denied > logins * 9 / 10, "most go through: {temporary} do not");
+    assert!(accepted + denied > logins * 8 / 10, "most go through: {temporary} do not");
     assert!(denied > logins / 10 && first > logins / 10 && second > logins / 10, "the test tests something");
 }
 

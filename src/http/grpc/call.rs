@@ -25,7 +25,7 @@ pub(super) fn reply_of(status: &Status) -> Reply {
     if status.add_header(&mut headers).is_err() {
         headers.insert(Status::GRPC_STATUS, (status.code() as u16).into());
     }
-    Reply { at: Instant::now(), status: 200, headers, body: Vec::new() }
+    Reply { at: Instant::now(), status: 200, headers: (&headers).into(), body: Vec::new() }
 }
 
 /// Whether the message of a call has been given to hyper. hyper holds a request until the peer takes one more, also if

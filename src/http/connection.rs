@@ -1,0 +1,188 @@
+//! One connection, and one exchange at a time on it.
+//!
+//! A request is written in one piece, and the answer is read into a buffer of the thread, so a connection that
+//! waits holds no buffer. Bytes that come before the request, and an end, are noticed before anything is written.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io::{self, ErrorKind};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+
+use hyper::rt::{Read, ReadBuf, Write};
+use hyper_rustls::MaybeHttpsStream;
+use tokio::task::coop::unconstrained;
+use zeroize::Zeroize;
+
+use super::answer::Answer;
+use super::broken::{Broken, Stage};
+use super::connector::Stream;
+use super::reason::TlsKeys;
+use super::socket::{ApiSocket, UNASKED};
+use super::timer::Timer;
+use crate::model::Deadline;
+
+/// Bytes of one read.
+const READ: usize = 16 * 1024;
+
+thread_local! {
+    static RECEIVED: RefCell<[u8; READ]> = const { RefCell::new([0; READ]) };
+}
+
+#[derive(Debug)]
+pub(super) struct ApiConnection {
+    stream: Stream,
+    timer: Timer,
+    /// For the reason of a failure.
+    keys: TlsKeys,
+}
+
+impl ApiConnection {
+    /// `deadline` is that of the first exchange.
+    pub(super) fn new(stream: Stream, keys: TlsKeys, deadline: Deadline) -> Self {
+        Self { stream, timer: Timer::new(deadline.instant()), keys }
+    }
+
+    /// Sends `request`, and reads the whole answer. With `looks`, the socket itself is asked first whether bytes came
+    /// before the request. One that is not `repeatable` holds a password.
+    ///
+    /// # Errors
+    /// The connection must not be used again.
+    pub(super) async fn exchange(
+        &mut self,
+        request: Vec<u8>,
+        repeatable: bool,
+        looks: bool,
+        deadline: Deadline,
+    ) -> Result<Answer, Broken> {
+        let keys = self.keys;
+        let unsent = |error: &io::Error| Broken::unsent(error, keys);
+        self.socket().begin(looks).map_err(|error| unsent(&error))?;
+        let mut outgoing = Outgoing { bytes: request, sent: 0, is_secret: !repeatable };
+        let mut answer = Answer::default();
+        let mut is_begun = false;
+        let exchange = poll_fn(|cx| {
+            if !is_begun {
+                is_begun = true;
+                // An answer that nothing has asked for is no answer to this request.
+                if let Poll::Ready(came) = self.read(cx, |bytes| bytes.is_empty()) {
+                    let error = came.map_or_else(
+                        |error| error,
+                        |is_end| {
+                            if is_end { ErrorKind::UnexpectedEof.into() } else { io::Error::other(UNASKED) }
+                        },
+                    );
+                    return Poll::Ready(Err(unsent(&error)));
+                }
+            }
+            self.poll(cx, &mut outgoing, &mut answer, deadline)
+        });
+        // An end that was noticed must be seen, even if the task's budget is used up.
+        unconstrained(exchange).await?;
+        answer.is_kept &= outgoing.is_sent();
+        Ok(answer)
+    }
+
+    /// Ready if the answer is complete.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        outgoing: &mut Outgoing,
+        answer: &mut Answer,
+        deadline: Deadline,
+    ) -> Poll<Result<(), Broken>> {
+        let is_written = self.write(cx, outgoing);
+        if matches!(is_written, Poll::Ready(Err(Broken { stage: Stage::Unsent, .. }))) {
+            return is_written;
+        }
+        loop {
+            match self.read(cx, |bytes| if bytes.is_empty() { None } else { Some(answer.take(bytes)) }) {
+                Poll::Ready(Ok(Some(taken))) => {
+                    if taken? {
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+                Poll::Ready(Ok(None)) if answer.ends_here() => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(None)) => return Poll::Ready(Err(Broken::ended())),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(Broken::in_exchange(&error, self.keys))),
+                Poll::Pending => break,
+            }
+        }
+        // A server may answer and close before it has read everything: what it said counts.
+        if let Poll::Ready(Err(broken)) = is_written {
+            return Poll::Ready(Err(broken));
+        }
+        self.socket().acknowledge();
+        self.timer.poll(deadline.instant(), cx).map(|()| Err(Broken::not_answered_in_time()))
+    }
+
+    fn write(&mut self, cx: &mut Context<'_>, outgoing: &mut Outgoing) -> Poll<Result<(), Broken>> {
+        let is_plain = matches!(self.stream, MaybeHttpsStream::Http(_));
+        while let Some(bytes) = outgoing.rest() {
+            match ready!(Pin::new(&mut self.stream).poll_write(cx, bytes)) {
+                Ok(written) if written > 0 => outgoing.sent += written,
+                Ok(_) => return Poll::Ready(Err(Broken::ended())),
+                // Below TLS a part may have gone out.
+                Err(error) if outgoing.sent == 0 && is_plain => {
+                    return Poll::Ready(Err(Broken::unsent(&error, self.keys)));
+                }
+                Err(error) => return Poll::Ready(Err(Broken::in_exchange(&error, self.keys))),
+            }
+        }
+        let flushed = ready!(Pin::new(&mut self.stream).poll_flush(cx));
+        outgoing.wipe();
+        Poll::Ready(flushed.map_err(|error| Broken::in_exchange(&error, self.keys)))
+    }
+
+    /// Reads once. No bytes are the end.
+    fn read<T>(&mut self, cx: &mut Context<'_>, take: impl FnOnce(&[u8]) -> T) -> Poll<io::Result<T>> {
+        RECEIVED.with_borrow_mut(|buffer| {
+            let mut buffer = ReadBuf::new(buffer);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, buffer.unfilled()))?;
+            Poll::Ready(Ok(take(buffer.filled())))
+        })
+    }
+
+    fn socket(&mut self) -> &mut ApiSocket {
+        match &mut self.stream {
+            MaybeHttpsStream::Http(socket) => socket,
+            MaybeHttpsStream::Https(tls) => tls.inner_mut().get_mut().0.inner_mut(),
+        }
+    }
+
+    /// Whether the API has neither closed it nor sent anything, as far as the poller knows.
+    pub(super) fn is_alive(&mut self) -> bool {
+        self.read(&mut Context::from_waker(Waker::noop()), |_| ()).is_pending()
+    }
+}
+
+/// A request that is being written.
+struct Outgoing {
+    bytes: Vec<u8>,
+    sent: usize,
+    is_secret: bool,
+}
+
+impl Outgoing {
+    fn rest(&self) -> Option<&[u8]> {
+        Some(&self.bytes[self.sent..]).filter(|rest| !rest.is_empty())
+    }
+
+    fn is_sent(&self) -> bool {
+        self.rest().is_none()
+    }
+
+    /// Gives the memory back.
+    fn wipe(&mut self) {
+        if self.is_secret {
+            self.bytes.zeroize();
+        }
+        (self.bytes, self.sent) = (Vec::new(), 0);
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        self.wipe();
+    }
+}
