@@ -1,24 +1,28 @@
 //! Accepts connections at one endpoint: checks the peer (`allow_from`, `allow_users`) and the limits, and
 //! starts the task that serves the connection.
 //!
+//! Several threads accept at an endpoint, each on a copy of the descriptor: one queue in the kernel, so that no
+//! connection is lost if one of them ends. They share an [`Acceptor`].
+//!
 //! A connection of a peer that is not allowed is closed at once and counted; a warning is logged once a
 //! minute.
 
 use std::collections::HashSet;
-use std::future::Future;
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ipnet::IpNet;
 use nix::unistd::User;
 use rustix::event::PollFlags;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::Mutex as Turn;
 use tracing::warn;
 
 use super::Shared;
+use super::bind::Socket;
 use super::connection_limits::{ConnectionSlot, Permit};
 use crate::backend::admission::Pressure;
 use crate::backend::listener_context::ListenerContext;
@@ -35,38 +39,87 @@ const SILENCE: Duration = Duration::from_millis(250);
 /// How often such a connection is looked for at the limit.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// What the connections of an endpoint share.
-#[derive(Debug, Clone)]
+/// What the connections of an endpoint share, and the threads that accept them.
+#[derive(Debug)]
 pub(super) struct Acceptor {
     pub(super) protocol: SessionProtocol,
     pub(super) label: Arc<str>,
-    /// Networks of allowed peers; empty: all.
-    pub(super) allow_from: Arc<[IpNet]>,
+    /// Networks of allowed peers, over TCP; empty: all.
+    pub(super) allow_from: Vec<IpNet>,
+    /// The users that may connect; empty: all.
+    pub(super) allowed: HashSet<u32>,
     pub(super) listener: ListenerContext,
     pub(super) generation: Arc<Generation>,
     pub(super) draining: Draining,
     pub(super) shared: Shared,
     pub(super) counted: Arc<metrics::ListenerMetrics>,
+    pub(super) warnings: Warnings,
+    /// The thread that has it waits for a gate or a permit; the others accept nothing meanwhile.
+    pub(super) turn: Turn<Pressure>,
 }
 
+/// Each at most once a minute, whichever thread has reason to warn.
 #[derive(Debug, Default)]
-struct Warnings {
-    failed: RateLimitedWarning,
-    outside: RateLimitedWarning,
-    address_full: RateLimitedWarning,
-    replaced: RateLimitedWarning,
-    full: RateLimitedWarning,
-    silent_closed: RateLimitedWarning,
+pub(super) struct Warnings {
+    failed: Mutex<RateLimitedWarning>,
+    outside: Mutex<RateLimitedWarning>,
+    address_full: Mutex<RateLimitedWarning>,
+    replaced: Mutex<RateLimitedWarning>,
+    full: Mutex<RateLimitedWarning>,
+    silent_closed: Mutex<RateLimitedWarning>,
+    users: RateLimitedWarnings,
 }
 
-/// A connection of Postfix or of a client, before the runtime of the thread that serves it has registered it.
+/// If the warning is due: how often it was suppressed since the last time.
+fn is_due(warning: &Mutex<RateLimitedWarning>) -> Option<u64> {
+    warning.lock().unwrap_or_else(PoisonError::into_inner).is_due()
+}
+
+/// A copy of a listening socket, in the runtime of a thread that accepts.
+#[derive(Debug)]
+pub(super) enum Queue {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Queue {
+    /// A copy of `socket`, registered with the present runtime.
+    pub(super) fn of(socket: &Socket) -> io::Result<Self> {
+        Ok(match socket {
+            Socket::Tcp(listener) => Self::Tcp(TcpListener::from_std(listener.try_clone()?)?),
+            Socket::Unix(socket) => Self::Unix(UnixListener::from_std(socket.listener.try_clone()?)?),
+        })
+    }
+
+    /// The next connection, and its address over TCP.
+    async fn next(&self) -> io::Result<(Registered, Option<IpAddr>)> {
+        Ok(match self {
+            Self::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                (Registered::Tcp(stream), Some(peer.ip()))
+            }
+            Self::Unix(listener) => (Registered::Unix(listener.accept().await?.0), None),
+        })
+    }
+}
+
+impl AsFd for Queue {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix(listener) => listener.as_fd(),
+        }
+    }
+}
+
+/// A connection of Postfix or of a client that no runtime has registered.
 #[derive(Debug)]
 pub(super) enum Connection {
     Tcp(std::net::TcpStream),
     Unix(std::os::unix::net::UnixStream),
 }
 
-/// The same afterwards.
+/// The same in the runtime of a thread.
 #[derive(Debug)]
 pub(super) enum Registered {
     Tcp(TcpStream),
@@ -91,23 +144,28 @@ impl Connection {
     }
 }
 
+impl Registered {
+    /// Takes it out of its runtime, for that of another thread.
+    fn leave(self) -> io::Result<Connection> {
+        match self {
+            Self::Tcp(stream) => stream.into_std().map(Connection::Tcp),
+            Self::Unix(stream) => stream.into_std().map(Connection::Unix),
+        }
+    }
+}
+
 /// Accepts until the endpoint is removed. Connections that are in `queue` by then are served, too.
-pub(super) async fn accept<N, F>(mut next: N, queue: OwnedFd, acceptor: Acceptor)
-where
-    N: FnMut() -> F,
-    F: Future<Output = io::Result<(Connection, Option<IpAddr>)>>,
-{
+pub(super) async fn accept(queue: Queue, acceptor: Arc<Acceptor>) {
     let mut draining = acceptor.draining.clone();
-    let mut warnings = Warnings::default();
-    let mut pressure = Pressure::default();
     loop {
         let accepted = tokio::select! {
             // A connection in the kernel's queue may have sent a request already.
             biased;
-            accepted = async { acceptor.listener.admit(&mut pressure).await; next().await } => accepted,
+            accepted = acceptor.next(&queue) => accepted,
             _ = draining.begun() => {
                 // The runtime may not have seen such a connection yet.
-                if !draining.is_over() && acceptor.listener.is_open() && session::has(&queue, PollFlags::IN) {
+                let is_open = !draining.is_over() && acceptor.listener.is_open();
+                if is_open && session::has(&queue, PollFlags::IN) {
                     tokio::task::yield_now().await;
                     continue;
                 }
@@ -119,74 +177,88 @@ where
         }
         match accepted {
             Ok((connection, peer)) => {
-                let Some(slot) = acceptor.admit(peer, &mut warnings) else { continue };
-                let Some(permit) = acceptor.permit(&mut warnings).await else { return };
+                let Some(slot) = acceptor.admit(peer) else { continue };
+                let Some(permit) = acceptor.permit().await else { return };
                 acceptor.serve(connection, slot, permit);
             }
-            Err(error) => acceptor.failed(&error, &mut warnings).await,
+            Err(error) => acceptor.failed(&error).await,
         }
     }
 }
 
 impl Acceptor {
+    async fn next(&self, queue: &Queue) -> io::Result<(Registered, Option<IpAddr>)> {
+        self.listener.admit(&mut *self.turn.lock().await).await;
+        let (connection, peer) = queue.next().await?;
+        match &connection {
+            Registered::Tcp(stream) => prepare_tcp(stream, self.is_login()),
+            Registered::Unix(stream) => self.check_user(stream)?,
+        }
+        Ok((connection, peer))
+    }
+
+    fn is_login(&self) -> bool {
+        matches!(self.protocol, SessionProtocol::Login(..))
+    }
+
     /// Logs and counts a failed accept, then pauses; unless the peer hung up or is not allowed.
-    async fn failed(&self, error: &io::Error, warnings: &mut Warnings) {
+    async fn failed(&self, error: &io::Error) {
         if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::PermissionDenied) {
             return;
         }
         self.counted.refused();
-        if let Some(suppressed) = warnings.failed.is_due() {
+        if let Some(suppressed) = is_due(&self.warnings.failed) {
             warn!(%error, suppressed, "cannot accept a connection");
         }
         tokio::time::sleep(PAUSE).await;
     }
 
-    fn admit(&self, peer: Option<IpAddr>, warnings: &mut Warnings) -> Option<ConnectionSlot> {
-        let listener = &*self.label;
+    fn admit(&self, peer: Option<IpAddr>) -> Option<ConnectionSlot> {
+        let (listener, warnings) = (&*self.label, &self.warnings);
         if let Some(address) = peer.map(|peer| peer.to_canonical())
             && !self.allow_from.is_empty()
             && !self.allow_from.iter().any(|network| network.contains(&address))
         {
             self.counted.refused();
-            if let Some(suppressed) = warnings.outside.is_due() {
+            if let Some(suppressed) = is_due(&warnings.outside) {
                 warn!(listener, %address, suppressed, "a connection from outside of allow_from was closed");
             }
             return None;
         }
-        let is_login = matches!(self.protocol, SessionProtocol::Login(..));
-        let slot = self.shared.limits.admit(peer, is_login, !self.allow_from.is_empty());
+        let slot = self.shared.limits.admit(peer, self.is_login(), !self.allow_from.is_empty());
         let Some(address) = peer else { return slot };
         let (warning, closed) = match slot.as_ref().map(|slot| slot.replaces_another) {
             Some(false) => return slot,
-            Some(true) => (&mut warnings.replaced, "its oldest connection without a request was closed"),
+            Some(true) => (&warnings.replaced, "its oldest connection without a request was closed"),
             None => {
                 self.counted.refused();
-                (&mut warnings.address_full, "a new connection was closed")
+                (&warnings.address_full, "a new connection was closed")
             }
         };
-        if let Some(suppressed) = warning.is_due() {
+        if let Some(suppressed) = is_due(warning) {
             warn!(listener, %address, suppressed, "server.max_connections_per_address is reached: {closed}");
         }
         slot
     }
 
     /// Waits for a permit (`server.max_connections`); `None` if the endpoint is removed first.
-    async fn permit(&self, warnings: &mut Warnings) -> Option<Permit> {
-        let (limits, is_login) = (&self.shared.limits, matches!(self.protocol, SessionProtocol::Login(..)));
+    async fn permit(&self) -> Option<Permit> {
+        let (limits, is_login, warnings) = (&self.shared.limits, self.is_login(), &self.warnings);
         if let Some(permit) = limits.try_permit(is_login) {
             return Some(permit);
         }
+        let _turn = self.turn.lock().await;
         let mut draining = self.draining.clone();
         let mut permit = std::pin::pin!(limits.permit(is_login));
         loop {
             if limits.close_oldest_silent(is_login, SILENCE) {
-                if let Some(suppressed) = warnings.silent_closed.is_due() {
+                if let Some(suppressed) = is_due(&warnings.silent_closed) {
                     warn!(
                         suppressed,
                         "server.max_connections is reached: the oldest connection without a request was closed"
                     );
                 }
-            } else if let Some(suppressed) = warnings.full.is_due() {
+            } else if let Some(suppressed) = is_due(&warnings.full) {
                 warn!(suppressed, "server.max_connections is reached: new connections wait");
             }
             tokio::select! {
@@ -197,19 +269,50 @@ impl Acceptor {
         }
     }
 
-    fn serve(&self, connection: Connection, slot: ConnectionSlot, permit: Permit) {
-        let Self { protocol, listener, generation, draining, shared, counted, .. } = self.clone();
-        let warnings = Arc::clone(&shared.warnings);
-        let session = Session { protocol, listener, generation, draining, warnings };
+    fn serve(&self, connection: Registered, slot: ConnectionSlot, permit: Permit) {
+        let session = Session {
+            protocol: self.protocol.clone(),
+            listener: self.listener.clone(),
+            generation: Arc::clone(&self.generation),
+            draining: self.draining.clone(),
+            warnings: Arc::clone(&self.shared.warnings),
+        };
         let (serial, is_reserved) = (slot.serial, permit.is_reserved);
-        let open = counted.open();
-        let task = self.shared.threads.spawn(move || async move {
+        let (open, alive) = (self.counted.open(), self.shared.alive.clone());
+        let serve = async move |connection| {
             session::serve_connection(connection, session, &slot).await;
-            drop((open, permit, slot, shared));
-        });
-        if let Some(task) = task {
-            self.shared.limits.is_served_by(serial, task, is_reserved);
+            drop((open, permit, slot, alive));
+        };
+        let Some(thread) = self.shared.threads.for_one_more() else { return };
+        let task = if thread.is_this() {
+            thread.spawn(move || serve(connection))
+        } else {
+            // Out of descriptors of the poller, or of memory.
+            let Ok(connection) = connection.leave() else { return };
+            thread.spawn(move || async move {
+                if let Ok(connection) = connection.register() {
+                    serve(connection).await;
+                }
+            })
+        };
+        self.shared.limits.is_served_by(serial, task, is_reserved);
+    }
+
+    /// Refuses a peer on the local socket that is not an allowed user (unix(7), SO_PEERCRED).
+    fn check_user(&self, stream: &UnixStream) -> io::Result<()> {
+        if self.allowed.is_empty() {
+            return Ok(());
         }
+        let number = stream.peer_cred()?.uid();
+        if self.allowed.contains(&number) {
+            return Ok(());
+        }
+        let user = number.to_string();
+        if self.warnings.users.is_first(&user) {
+            let name = User::from_uid(number.into()).ok().flatten().map(|user| user.name);
+            warn!(user, name, "a connection of a user that is not in server.ipc.allow_users was closed");
+        }
+        Err(io::ErrorKind::PermissionDenied.into())
     }
 }
 
@@ -218,31 +321,11 @@ impl Acceptor {
 ///
 /// Every close of a connection for logins is a reset: Postfix 3.7 sees it before its next AUTH and reconnects.
 /// After an ordinary close that AUTH fails, too (measured).
-pub(super) fn prepare_tcp(stream: &std::net::TcpStream, is_login: bool) {
-    let _ = stream.set_nodelay(true);
-    let _ = socket2::SockRef::from(stream).set_keepalive(true);
+pub(super) fn prepare_tcp(stream: &impl AsFd, is_login: bool) {
+    let socket = socket2::SockRef::from(stream);
+    let _ = socket.set_tcp_nodelay(true);
+    let _ = socket.set_keepalive(true);
     if is_login {
-        let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+        let _ = socket.set_linger(Some(Duration::ZERO));
     }
-}
-
-/// Refuses a peer on the local socket that is not an allowed user (unix(7), SO_PEERCRED).
-pub(super) fn check_user(
-    stream: &UnixStream,
-    allowed: &HashSet<u32>,
-    warnings: &RateLimitedWarnings,
-) -> io::Result<()> {
-    if allowed.is_empty() {
-        return Ok(());
-    }
-    let number = stream.peer_cred()?.uid();
-    if allowed.contains(&number) {
-        return Ok(());
-    }
-    let user = number.to_string();
-    if warnings.is_first(&user) {
-        let name = User::from_uid(number.into()).ok().flatten().map(|user| user.name);
-        warn!(user, name, "a connection of a user that is not in server.ipc.allow_users was closed");
-    }
-    Err(io::ErrorKind::PermissionDenied.into())
 }

@@ -1,9 +1,10 @@
 //! Listening sockets: made before the runtime starts (`bind`), served and replaced afterwards.
 //!
-//! An accepted connection is a task on one of the `threads`. The number of connections is limited
-//! (`connection_limits`): at the limit each listener holds one more connection, which waits for a permit, and
-//! accepts no further one. It also stops accepting while a lookup of the listener waits in a full queue
-//! (`backend`). After a failed accept (for example no free descriptor) the listener pauses.
+//! Up to four of the `threads` accept at each listener. A connection is a task on the thread that has accepted it,
+//! or on one with fewer connections. The number of connections is limited (`connection_limits`): at the limit each
+//! of these threads holds at most one more connection, which waits for a permit, and accepts no further one. It also
+//! stops accepting while a lookup of the listener waits in a full queue (`backend`). After a failed accept (for
+//! example no free descriptor) the thread pauses.
 //!
 //! A reload (`Listeners::follow`) keeps the descriptor of every endpoint that stays, so that no connection
 //! is refused there. A removed endpoint is unlinked first; then the connections in its queue are accepted,
@@ -23,22 +24,21 @@ pub(crate) mod threads;
 mod unix;
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::net::{TcpListener, UnixListener};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 use crate::backend::listener_context::ListenerContext;
 use crate::broker::{Broker, Generation};
 use crate::observe::warnings::RateLimitedWarnings;
-use crate::server::session::{Draining, SessionProtocol};
+use crate::server::session::Draining;
 use crate::server::threads::Threads;
-use accept::{Acceptor, Connection, accept, check_user, prepare_tcp};
+use accept::{Acceptor, Queue, accept};
 use activation::Activated;
-use bind::{Bound, Plan, Socket};
+use bind::{Bound, Plan};
 pub(crate) use connection_limits::ConnectionLimits;
 
 /// What all connections share, also across reloads.
@@ -52,7 +52,7 @@ pub(crate) struct Shared {
     pub(crate) warnings: Arc<RateLimitedWarnings>,
 }
 
-/// All listening sockets, each served by a task.
+/// All listening sockets, each served by a task on each thread that accepts.
 #[derive(Debug)]
 pub(crate) struct Listeners {
     shared: Shared,
@@ -75,7 +75,8 @@ struct Active {
     listener: ListenerContext,
     generation: Arc<Generation>,
     drain: watch::Sender<Option<Instant>>,
-    accepting: AbortHandle,
+    /// One for each thread that accepts.
+    accepting: Vec<AbortHandle>,
 }
 
 impl Listeners {
@@ -115,8 +116,8 @@ impl Listeners {
                 }
                 (Some(active), _) => {
                     changes.changed += 1;
-                    // From now on the new task accepts.
-                    active.accepting.abort();
+                    // From now on the new tasks accept.
+                    active.accepting.iter().for_each(AbortHandle::abort);
                     active.drain.send_replace(Some(Instant::now()));
                     self.add(Bound { spec, ..active.bound }, broker)
                 }
@@ -144,7 +145,7 @@ impl Listeners {
         let now = Instant::now();
         for active in &self.active {
             if active.bound.is_handed_over(activated) {
-                active.accepting.abort();
+                active.accepting.iter().for_each(AbortHandle::abort);
             }
             active.drain.send_replace(Some(now));
         }
@@ -172,48 +173,32 @@ impl Listeners {
         let acceptor = Acceptor {
             protocol: bound.spec.protocol.clone(),
             label: bound.spec.label.as_str().into(),
-            allow_from: bound.spec.allow_from.as_slice().into(),
+            allow_from: bound.spec.allow_from.clone(),
+            allowed: bound.spec.allowed.clone(),
             listener: listener.clone(),
             generation: Arc::clone(&generation),
             draining: Draining::new(draining),
             shared: self.shared.clone(),
             counted,
+            warnings: Default::default(),
+            turn: Default::default(),
         };
-        let accepting = self.spawn(&bound, acceptor)?;
+        let accepting = self.spawn(&bound, &Arc::new(acceptor))?;
         self.active.push(Active { bound, listener, generation, drain, accepting });
         Ok(())
     }
 
-    /// Accepts on a copy of the descriptor, so that the socket outlives the task.
-    fn spawn(&mut self, bound: &Bound, acceptor: Acceptor) -> io::Result<AbortHandle> {
-        Ok(match &bound.socket {
-            Socket::Tcp(listener) => {
-                let queue = OwnedFd::from(listener.try_clone()?);
-                let listener = TcpListener::from_std(listener.try_clone()?)?;
-                let is_login = matches!(acceptor.protocol, SessionProtocol::Login(..));
-                self.tasks.spawn(async move {
-                    let next = async || {
-                        let (stream, peer) = listener.accept().await?;
-                        let stream = stream.into_std()?;
-                        prepare_tcp(&stream, is_login);
-                        Ok((Connection::Tcp(stream), Some(peer.ip())))
-                    };
-                    accept(next, queue, acceptor).await;
-                })
-            }
-            Socket::Unix(socket) => {
-                let queue = OwnedFd::from(socket.listener.try_clone()?);
-                let listener = UnixListener::from_std(socket.listener.try_clone()?)?;
-                let (allowed, warnings) = (bound.spec.allowed.clone(), RateLimitedWarnings::default());
-                self.tasks.spawn(async move {
-                    let next = async || {
-                        let (stream, _) = listener.accept().await?;
-                        check_user(&stream, &allowed, &warnings)?;
-                        Ok((Connection::Unix(stream.into_std()?), None))
-                    };
-                    accept(next, queue, acceptor).await;
-                })
-            }
-        })
+    /// Accepts on copies of the descriptor, so that the socket outlives the tasks.
+    fn spawn(&mut self, bound: &Bound, acceptor: &Arc<Acceptor>) -> io::Result<Vec<AbortHandle>> {
+        let queue = |runtime: &Handle| {
+            let _entered = runtime.enter();
+            Queue::of(&bound.socket)
+        };
+        let runtimes: Vec<&Handle> = self.shared.threads.accepting().collect();
+        // All of them, before one accepts.
+        let queues = runtimes.iter().map(|runtime| queue(runtime)).collect::<io::Result<Vec<_>>>()?;
+        let tasks = &mut self.tasks;
+        let begin = |(queue, runtime)| tasks.spawn_on(accept(queue, Arc::clone(acceptor)), runtime);
+        Ok(queues.into_iter().zip(runtimes).map(begin).collect())
     }
 }

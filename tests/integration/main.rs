@@ -126,6 +126,7 @@ mod shared_cache_logins;
 mod shared_cache_purges;
 mod shared_cache_records;
 mod shared_cache_servers;
+mod short_connections;
 mod socket_activation;
 mod status_browser;
 mod status_failing;

@@ -26,7 +26,7 @@ use crate::broker::Generation;
 use crate::lookup::RequestContext;
 use crate::model::{Answer, Failure, Mechanism, OnFailure, Protocol, Question};
 use crate::observe::warnings::RateLimitedWarnings;
-use crate::server::accept::{Connection, Registered};
+use crate::server::accept::Registered;
 use crate::server::connection_limits::ConnectionSlot;
 use crate::server::threads;
 use crate::wire::ipc::{self, AnswerFrame, MAX_FROM_BROKER, MAX_FROM_CLIENT, RequestFrame, Service};
@@ -79,9 +79,8 @@ pub(super) struct Session {
 }
 
 /// Serves a connection until its end.
-pub(super) async fn serve_connection(connection: Connection, mut session: Session, slot: &ConnectionSlot) {
+pub(super) async fn serve_connection(mut stream: Registered, mut session: Session, slot: &ConnectionSlot) {
     let _handed_over;
-    let Ok(mut stream) = connection.register() else { return };
     if session.protocol == SessionProtocol::Local {
         let Registered::Unix(mut local) = stream else { return };
         match hand_over::greet(&mut local, &mut session).await {
@@ -282,10 +281,9 @@ mod tests {
         let (listener, draining) = (ListenerContext::default(), Draining::new(draining));
         let warnings = Arc::default();
         let session = Session { protocol: wire, listener, generation, draining, warnings };
-        let connection = Connection::Unix(stream.into_std().expect("a socket"));
         tokio::spawn(async move {
             let slot = ConnectionLimits::new(8, 0, None).admit(None, false, false).expect("it has room");
-            serve_connection(connection, session, &slot).await;
+            serve_connection(Registered::Unix(stream), session, &slot).await;
         });
         Served { peer, started: Clock::now(), _drain: drain }
     }
