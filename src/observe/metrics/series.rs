@@ -25,22 +25,54 @@ impl Counter {
     }
 }
 
-/// A histogram that is allocated at its first observation.
-type Lazy = OnceLock<Box<Histogram>>;
+/// Numbered histograms, each allocated at its first observation. A list, because most entries use one or two of many
+/// numbers; the one that was used first is in front.
+#[derive(Debug, Default)]
+struct Histograms(OnceLock<Box<NumberedHistogram>>);
+
+#[derive(Debug)]
+struct NumberedHistogram {
+    number: usize,
+    histogram: Histogram,
+    others: Histograms,
+}
+
+impl Histograms {
+    fn of(&self, number: usize) -> &Histogram {
+        let mut list = self;
+        loop {
+            let new = || {
+                let (histogram, others) = Default::default();
+                Box::new(NumberedHistogram { number, histogram, others })
+            };
+            // Another thread may have added another number here.
+            let first = list.0.get_or_init(new);
+            if first.number == number {
+                return &first.histogram;
+            }
+            list = &first.others;
+        }
+    }
+
+    /// `None` if there was no observation.
+    fn read(&self, number: usize) -> Option<Reading> {
+        let mut all = std::iter::successors(self.0.get(), |one| one.others.0.get());
+        all.find(|one| one.number == number).map(|one| one.histogram.read())
+    }
+}
 
 /// The requests for one entry through one listener, by outcome.
 #[derive(Debug, Default)]
-pub struct Requests([Lazy; Outcome::ALL.len()]);
+pub struct Requests(Histograms);
 
 impl Requests {
     /// Counts a request; `took` is from its last byte to the answer.
     pub fn count(&self, outcome: Outcome, took: Duration) {
-        self.0[outcome as usize].get_or_init(Box::default).observe(took);
+        self.0.of(outcome as usize).observe(took);
     }
 
     pub(super) fn read(&self) -> impl Iterator<Item = (Outcome, Reading)> {
-        let outcomes = Outcome::ALL.into_iter().zip(&self.0);
-        outcomes.filter_map(|(outcome, histogram)| Some((outcome, histogram.get()?.read())))
+        Outcome::ALL.into_iter().filter_map(|outcome| Some((outcome, self.0.read(outcome as usize)?)))
     }
 }
 
@@ -203,8 +235,8 @@ impl Drop for OpenConnection {
 /// calls of gRPC, by status.
 #[derive(Debug, Default)]
 pub struct Calls {
-    by_class: [Lazy; Calls::CLASSES.len()],
-    grpc: [Lazy; grpc::NAMES.len()],
+    by_class: Histograms,
+    grpc: Histograms,
 }
 
 impl Calls {
@@ -221,25 +253,25 @@ impl Calls {
     /// Counts an exchange; `None`: without a complete answer.
     pub fn count(&self, status: Option<u16>, took: Duration) {
         let class = status.map_or(0, |status| usize::from(status / 100).min(5));
-        self.by_class[class].get_or_init(Box::default).observe(took);
+        self.by_class.of(class).observe(took);
     }
 
     /// Counts a call of gRPC that ended with `status`.
     pub fn count_grpc(&self, status: u16, took: Duration) {
-        let calls = self.grpc.get(usize::from(status)).unwrap_or(&self.grpc[usize::from(grpc::UNKNOWN)]);
-        calls.get_or_init(Box::default).observe(took);
+        let status = if usize::from(status) < grpc::NAMES.len() { status } else { grpc::UNKNOWN };
+        self.grpc.of(status.into()).observe(took);
     }
 
     pub(super) fn read(&self) -> impl Iterator<Item = (&'static str, &'static str, Reading)> {
-        let classes = Self::CLASSES.into_iter().zip(&self.by_class);
-        classes.filter_map(|((class, result), histogram)| Some((class, result, histogram.get()?.read())))
+        let classes = Self::CLASSES.into_iter().enumerate();
+        classes.filter_map(|(number, (class, result))| Some((class, result, self.by_class.read(number)?)))
     }
 
     /// Calls of gRPC: the status, and `result`.
     pub(super) fn read_grpc(&self) -> impl Iterator<Item = (&'static str, &'static str, Reading)> {
         let result = |status| if status == grpc::NAMES[usize::from(grpc::OK)] { "ok" } else { "error" };
-        let statuses = grpc::NAMES.into_iter().zip(&self.grpc);
-        statuses.filter_map(move |(status, calls)| Some((status, result(status), calls.get()?.read())))
+        let statuses = grpc::NAMES.into_iter().enumerate();
+        statuses.filter_map(move |(number, status)| Some((status, result(status), self.grpc.read(number)?)))
     }
 }
 
@@ -268,6 +300,31 @@ mod tests {
         assert_eq!((listener.accepted.read(), listener.active.load(Ordering::Relaxed)), (2, 1));
         drop(other);
         assert_eq!((listener.ended.read().count(), listener.active.load(Ordering::Relaxed)), (2, 0));
+    }
+
+    #[test]
+    fn threads_that_observe_for_the_first_time_lose_nothing() {
+        for _ in 0..100 {
+            let (requests, barrier) = (Requests::default(), std::sync::Barrier::new(4));
+            std::thread::scope(|scope| {
+                for first in 0..4 {
+                    let (requests, barrier) = (&requests, &barrier);
+                    scope.spawn(move || {
+                        barrier.wait();
+                        let outcomes = Outcome::ALL.into_iter().cycle().skip(first).take(Outcome::ALL.len());
+                        outcomes.for_each(|outcome| requests.count(outcome, Duration::ZERO));
+                    });
+                }
+            });
+            let counts: Vec<_> = requests.read().map(|(outcome, all)| (outcome, all.count())).collect();
+            assert_eq!(counts, Outcome::ALL.map(|outcome| (outcome, 4)));
+        }
+    }
+
+    #[test]
+    fn an_entry_that_was_not_asked_has_no_histograms() {
+        assert!(size_of::<Requests>() + size_of::<Calls>() <= 64);
+        assert_eq!(Requests::default().read().count(), 0);
     }
 
     #[test]
