@@ -1,7 +1,7 @@
 //! The last ten minutes of every entry and listener, as samples of five seconds.
 //!
-//! The history reads counters, so a request costs nothing more. A sample without requests takes 16 bytes,
-//! another one 140: at most 18 KiB for each entry, and half a KiB for each listener. Entries and listeners that
+//! The history reads counters, so a request costs nothing more. A sample takes 16 bytes, and 140 if there were
+//! requests; those since the last request take nothing: at most 18 KiB for each entry, and half a KiB for each listener. Entries and listeners that
 //! are removed are forgotten at the next sample. What happened since the last sample counts, too: a reader
 //! sees a request at once.
 
@@ -40,9 +40,11 @@ struct Series {
 
 #[derive(Debug, Default)]
 struct EntrySeries {
-    /// At the end of the last sample.
-    before: EntryCounts,
+    /// At the end of the last sample; `None` if nothing was counted yet.
+    before: Option<Box<EntryCounts>>,
     samples: VecDeque<EntrySample>,
+    /// How many samples without anything come after them.
+    idle: usize,
 }
 
 #[derive(Debug, Default)]
@@ -51,6 +53,9 @@ struct ListenerSeries {
     /// Requests.
     samples: VecDeque<u32>,
 }
+
+/// A sample of an entry that is not asked.
+static IDLE: EntrySample = EntrySample { busy: 0, waiting: 0, counted: None };
 
 /// Five seconds of an entry.
 #[derive(Debug, Default)]
@@ -86,10 +91,8 @@ impl History {
         let mut entries = std::mem::take(&mut series.entries);
         for (component, name, workers) in &load.queues {
             let key = (*component, name.clone());
-            let now = totals.entries.get(&key).cloned().unwrap_or_default();
             let mut entry = entries.remove(&key).unwrap_or_default();
-            push(&mut entry.samples, EntrySample::between(&entry.before, &now, workers));
-            entry.before = now;
+            entry.sample(totals.entries.get(&key), workers);
             series.entries.insert(key, entry);
         }
         let mut listeners = std::mem::take(&mut series.listeners);
@@ -124,8 +127,8 @@ impl Recent<'_> {
         let (key, none) = ((component, name.to_owned()), EntrySeries::default());
         let entry = series.entries.get(&key).unwrap_or(&none);
         let totals = self.totals.entries.get(&key).cloned().unwrap_or_default();
-        let last = EntrySample::between(&entry.before, &totals, workers);
-        let samples: Vec<&EntrySample> = entry.samples.iter().chain([&last]).collect();
+        let last = EntrySample::between(&entry.before(), &totals, workers);
+        let samples: Vec<&EntrySample> = entry.samples().chain([&last]).collect();
         let spans = self.spans(&series, samples.len());
         let minute = sum(&samples[samples.len().saturating_sub(MINUTE + 1)..]);
         let all = sum(&samples);
@@ -142,7 +145,7 @@ impl Recent<'_> {
             recent_failures: all.failures.iter().sum(),
             recent_failures_by_class: by_class,
             // Without the last one, which is not complete.
-            samples: entry.samples.iter().zip(&spans).map(|(sample, span)| sample.shown(*span)).collect(),
+            samples: entry.samples().zip(&spans).map(|(sample, span)| sample.shown(*span)).collect(),
         }
     }
 
@@ -185,7 +188,41 @@ impl Recent<'_> {
     }
 }
 
+impl EntrySeries {
+    fn before(&self) -> EntryCounts {
+        self.before.as_deref().cloned().unwrap_or_default()
+    }
+
+    /// The oldest one first.
+    fn samples(&self) -> impl Iterator<Item = &EntrySample> {
+        self.samples.iter().chain(std::iter::repeat_n(&IDLE, self.idle))
+    }
+
+    /// Ends a sample; `now` is what was counted up to this moment.
+    fn sample(&mut self, now: Option<&EntryCounts>, workers: &WorkerCounts) {
+        let sample = EntrySample::between(&self.before(), &now.cloned().unwrap_or_default(), workers);
+        self.before = now.cloned().map(Box::new);
+        if !sample.is_idle() {
+            let idle = std::mem::take(&mut self.idle);
+            self.samples.extend(std::iter::repeat_with(EntrySample::default).take(idle));
+            push(&mut self.samples, sample);
+            return;
+        }
+        self.idle = (self.idle + 1).min(SAMPLES);
+        if self.samples.len() + self.idle > SAMPLES {
+            self.samples.pop_front();
+        }
+        if self.samples.is_empty() {
+            self.samples = VecDeque::new();
+        }
+    }
+}
+
 impl EntrySample {
+    fn is_idle(&self) -> bool {
+        self.busy == 0 && self.waiting == 0 && self.counted.is_none()
+    }
+
     fn between(before: &EntryCounts, now: &EntryCounts, workers: &WorkerCounts) -> Self {
         let small = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         let counted = EntryCounts {
@@ -259,10 +296,10 @@ fn push<T>(samples: &mut VecDeque<T>, sample: T) {
 mod tests {
     use super::*;
 
-    const IDLE: WorkerCounts = WorkerCounts { waiting: 0, busy: 0, workers: 8 };
+    const FREE: WorkerCounts = WorkerCounts { waiting: 0, busy: 0, workers: 8 };
 
     fn load(names: &[&str]) -> Load {
-        let queues = names.iter().map(|name| (Component::Map, (*name).to_owned(), IDLE));
+        let queues = names.iter().map(|name| (Component::Map, (*name).to_owned(), FREE));
         Load { queues: queues.collect(), ..Load::default() }
     }
 
@@ -277,7 +314,7 @@ mod tests {
     }
 
     fn entry(history: &History, now: Instant, requests: u64) -> Traffic {
-        Recent { history, now, totals: totals(requests) }.entry(Component::Map, "m", &IDLE)
+        Recent { history, now, totals: totals(requests) }.entry(Component::Map, "m", &FREE)
     }
 
     #[test]
@@ -311,6 +348,29 @@ mod tests {
         let series = history.0.lock().expect("the samples");
         let taken: usize = series.entries.values().map(|entry| entry.samples.capacity()).sum();
         assert!(taken * size_of::<EntrySample>() + SAMPLES * size_of::<EntryCounts<u32>>() < 18 * 1024);
+    }
+
+    #[test]
+    fn samples_of_an_entry_that_is_not_asked_take_no_memory() {
+        let (history, start) = (History::default(), Instant::now());
+        let sample = |nth: u32, requests| {
+            let totals = if requests == 0 { Totals::default() } else { totals(requests) };
+            history.sample_at(start + INTERVAL * nth, &totals, &load(&["m"]));
+            let series = history.0.lock().expect("the samples");
+            let entry = &series.entries[&(Component::Map, "m".to_owned())];
+            (entry.samples.len(), entry.samples.capacity(), entry.samples().count())
+        };
+        let mut all = (1..=130).map(|nth| sample(nth, 0));
+        assert!(all.by_ref().take(3).eq([(0, 0, 1), (0, 0, 2), (0, 0, 3)]));
+        assert_eq!(all.last(), Some((0, 0, SAMPLES)));
+        assert_eq!(sample(131, 50).2, SAMPLES);
+        let seen = entry(&history, start + INTERVAL * 131, 50);
+        assert_eq!((seen.samples.len(), seen.samples[119].requests_per_s), (SAMPLES, 10.0));
+        for nth in 132..131 + 120 {
+            assert_eq!(sample(nth, 50).2, SAMPLES);
+        }
+        assert_eq!(entry(&history, start + INTERVAL * 250, 50).samples[0].requests_per_s, 10.0);
+        assert_eq!(sample(251, 50), (0, 0, SAMPLES), "the request was ten minutes ago");
     }
 
     #[test]
