@@ -40,6 +40,15 @@ impl<K: Eq + Hash, V> WeakMap<K, V> {
         value
     }
 
+    /// Visits all values in use, in no order. The map is locked meanwhile.
+    pub(crate) fn each(&self, mut visit: impl FnMut(&K, &V)) {
+        for (key, value) in &*self.lock() {
+            if let Some(value) = value.upgrade() {
+                visit(key, &value);
+            }
+        }
+    }
+
     /// All values in use, in the order of their keys.
     pub(crate) fn all(&self) -> Vec<(K, Arc<V>)>
     where

@@ -35,6 +35,7 @@ pub(crate) struct ListenerTotals {
 /// The sums of everything.
 #[derive(Debug, Default)]
 pub(crate) struct Totals {
+    /// Without those for which nothing was counted.
     pub(crate) entries: HashMap<Name, EntryCounts>,
     pub(crate) listeners: HashMap<Name, ListenerTotals>,
 }
@@ -51,33 +52,42 @@ impl Metrics {
                 .listeners
                 .insert(name, ListenerTotals { requests: 0, active, handed_over, accepted, refused });
         }
-        for ((component, name, listener), requests) in self.requests.all() {
-            let entry = totals.entries.entry((component, name)).or_default();
+        self.requests.each(|(component, name, listener), requests| {
             let mut all = 0;
             for (outcome, reading) in requests.read() {
+                let entry = totals.entries.entry((*component, name.clone())).or_default();
                 all += reading.count();
-                if component != Component::Login || outcome != Outcome::Fail {
+                entry.requests += reading.count();
+                if *component != Component::Login || outcome != Outcome::Fail {
                     add(&mut entry.durations, &reading.buckets);
                 }
             }
-            entry.requests += all;
+            if all == 0 {
+                return;
+            }
             // A request comes through a listener of its own protocol, or through the local socket.
-            let mut through = (component, listener);
+            let mut through = (*component, listener.clone());
             if !totals.listeners.contains_key(&through) {
                 through.0 = Component::Local;
             }
             if let Some(listener) = totals.listeners.get_mut(&through) {
                 listener.requests += all;
             }
-        }
-        for (name, failures) in self.failures.all() {
-            totals.entries.entry(name).or_default().failures = failures.read();
-        }
-        for (name, cache) in self.cache_counters.all() {
-            let entry = totals.entries.entry(name).or_default();
-            entry.cache_hits = cache.hits.read() + cache.stale.read();
-            entry.cache_lookups = entry.cache_hits + cache.misses.read();
-        }
+        });
+        self.failures.each(|name, failures| {
+            let failures = failures.read();
+            if failures.iter().any(|count| *count > 0) {
+                totals.entries.entry(name.clone()).or_default().failures = failures;
+            }
+        });
+        self.cache_counters.each(|name, cache| {
+            let cache_hits = cache.hits.read() + cache.stale.read();
+            let cache_lookups = cache_hits + cache.misses.read();
+            if cache_lookups > 0 {
+                let entry = totals.entries.entry(name.clone()).or_default();
+                (entry.cache_hits, entry.cache_lookups) = (cache_hits, cache_lookups);
+            }
+        });
         totals
     }
 }
