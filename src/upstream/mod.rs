@@ -64,11 +64,12 @@ pub(crate) struct Upstream {
     /// The shortest time after which a try without an answer speaks against its target.
     patience: Duration,
     retry: RetrySettings,
-    /// It outlives a reload.
-    budget: Arc<Budget>,
+    /// Of several targets. It outlives a reload.
+    budget: Option<Arc<Budget>>,
     all_out: Mutex<RateLimitedWarning>,
     calls: Arc<Calls>,
-    moves: Arc<Moves>,
+    /// Of several targets.
+    moves: Option<Arc<Moves>>,
 }
 
 /// One target.
@@ -85,7 +86,8 @@ pub(crate) struct Target {
     check: Option<HealthCheck>,
     /// Requests in flight; counted for `balance: least` alone.
     in_flight: Option<Arc<AtomicUsize>>,
-    counters: Arc<TargetCounters>,
+    /// Of a target that may be left alone.
+    counters: Option<Arc<TargetCounters>>,
 }
 
 /// The entry whose targets these are.
@@ -117,18 +119,20 @@ impl Upstream {
         let Owner { kind, name, headers, own_headers, .. } = owner;
         // With one target and nothing that stands in, every request asks it all the same.
         let breaker = settings.breaker.filter(|_| settings.targets.len() > 1 || owner.has_stand_ins);
+        let is_several = settings.targets.len() > 1;
+        let may_be_out = is_several || breaker.is_some() || settings.health.is_some();
         let has_others = settings.targets.iter().any(|target| !target.is_backup);
-        let is_counted = settings.balance == Balance::Least && settings.targets.len() > 1;
+        let is_counted = settings.balance == Balance::Least && is_several;
         let targets = settings.targets.iter().map(|TargetSettings { url, is_backup }| {
             let host = http.host_by(url, owner.connection);
             let origin = url.origin().ascii_serialization();
             let known =
                 before.and_then(|before| before.targets.iter().find(|target| target.origin == origin));
             let breaker = Breaker::new(breaker, known.map(|target| &target.breaker));
-            let counters = http.metrics().target(kind, name, &origin);
-            let check = settings.health.as_ref().map(|health| {
+            let counters = may_be_out.then(|| http.metrics().target(kind, name, &origin));
+            let check = settings.health.as_ref().zip(counters.as_ref()).map(|(health, counters)| {
                 let before = known.and_then(|target| target.check.as_ref());
-                HealthCheck::new(health, (name, &origin), &host, headers, (&breaker, &counters), before)
+                HealthCheck::new(health, (name, &origin), &host, headers, (&breaker, counters), before)
             });
             Target {
                 headers: host.headers(headers).with_places(own_headers),
@@ -150,10 +154,13 @@ impl Upstream {
             expected: owner.expected.into(),
             patience: owner.timeout * 2 / 5,
             retry: settings.retry,
-            budget: before.map_or_else(|| Arc::new(Budget::new()), |before| Arc::clone(&before.budget)),
+            budget: is_several.then(|| {
+                let before = before.and_then(|before| before.budget.clone());
+                before.unwrap_or_else(|| Arc::new(Budget::new()))
+            }),
             all_out: Mutex::default(),
             calls: http.metrics().calls(kind, name, owner.method),
-            moves: http.metrics().moves(kind, name),
+            moves: is_several.then(|| http.metrics().moves(kind, name)),
         }
     }
 
@@ -223,13 +230,14 @@ impl Upstream {
         // Those of a single target are the entry's.
         if self.targets.len() > 1 {
             let status = outcome.as_ref().map(|reply| reply.status);
-            target.counters.request(status.map_err(|no_reply| no_reply.failure.class()));
+            let outcome = status.map_err(|no_reply| no_reply.failure.class());
+            target.counters.iter().for_each(|counters| counters.request(outcome));
         }
         outcome
     }
 
     async fn in_turn(&self, request: &Request<'_>, deadline: Deadline) -> Result<(Reply, &Target), Failure> {
-        self.budget.request();
+        self.budget.iter().for_each(|budget| budget.request());
         let (mut tried, mut late, mut others) = (Tried::default(), 0, 0);
         let mut last = Err(Failure::Connect);
         while let Some(Choice { index, target, trial, is_last_resort }) = self.choose(tried) {
@@ -248,7 +256,7 @@ impl Upstream {
             }
             match then {
                 Then::Moves if self.kind != Component::Login || late < LOGIN_CONNECTS => {
-                    self.moves.unsent.add()
+                    self.moves.iter().for_each(|moves| moves.unsent.add());
                 }
                 Then::Retries if others < self.retry.others => {
                     if !self.may_retry() {
@@ -268,11 +276,12 @@ impl Upstream {
     }
 
     fn may_retry(&self) -> bool {
-        let has_one = self.budget.take(self.retry.percent, Instant::now());
+        let (Some(budget), Some(moves)) = (&self.budget, &self.moves) else { return false };
+        let has_one = budget.take(self.retry.percent, Instant::now());
         if has_one {
-            self.moves.retried.add()
+            moves.retried.add()
         } else {
-            self.moves.denied.add()
+            moves.denied.add()
         }
         has_one
     }
@@ -307,7 +316,7 @@ impl Upstream {
                         Ok(reply) => ("status", &*Failure::Status(reply.status).to_string()),
                         Err(no_reply) => (no_reply.failure.class(), &*no_reply.reason),
                     };
-                    target.counters.out(class);
+                    target.counters.iter().for_each(|counters| counters.out(class));
                     warn!(name, target = origin, class, reason, "target out");
                 }
                 target.breaker.set_unreachable(matches!(stage, Some(Stage::Closed | Stage::Unconnected)));
