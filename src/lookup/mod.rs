@@ -165,6 +165,17 @@ impl LookupEntry {
             }
             Cached::Nothing => {}
         }
+        // Boxed: an idle connection would be larger by it.
+        Box::pin(self.ask_api(lookup, key, context)).await
+    }
+
+    /// Asks if no answer is known.
+    async fn ask_api(
+        self: &Arc<Self>,
+        lookup: LookupInput<'_>,
+        key: Arc<[u8]>,
+        context: &RequestContext,
+    ) -> Answer {
         if self.backend.is_out()
             && let Some(answer) = Box::pin(self.stand_in_at_once(lookup, &key, context)).await
         {

@@ -83,7 +83,8 @@ pub(super) async fn serve_connection(mut stream: Registered, mut session: Sessio
     let _handed_over;
     if session.protocol == SessionProtocol::Local {
         let Registered::Unix(mut local) = stream else { return };
-        match hand_over::greet(&mut local, &mut session).await {
+        // Boxed: it would make every connection larger.
+        match Box::pin(hand_over::greet(&mut local, &mut session)).await {
             Some(Greeted::Taken(taken)) => {
                 _handed_over = session.listener.counters.as_ref().map(|counters| counters.hand_over());
                 stream = taken;
@@ -109,7 +110,8 @@ where
 {
     if let SessionProtocol::Login(name, offered) = &session.protocol {
         let (name, offered) = (Arc::clone(name), offered.clone());
-        return login::serve(stream, &name, offered, session, slot).await;
+        // Boxed: connections for lookups would be larger by it.
+        return Box::pin(login::serve(stream, &name, offered, session, slot)).await;
     }
     let Session { protocol, listener, generation, mut draining, .. } = session;
     let mut out = Vec::new();

@@ -58,7 +58,8 @@ async fn stopped(
         None => *since.insert(stop.as_mut().await),
     };
     if begun {
-        tokio::time::sleep_until((since + GRACE).into()).await;
+        // Boxed: it is rare, and an idle connection would be larger by it.
+        Box::pin(tokio::time::sleep_until((since + GRACE).into())).await;
     }
 }
 
@@ -122,11 +123,15 @@ pub(super) async fn write<S: AsyncWrite + Unpin>(
     bytes: &[u8],
     draining: &mut Draining,
 ) -> io::Result<()> {
+    // Boxed where it is polled: a peer usually has room for a reply.
     let too_slow = async {
-        tokio::select! {
-            () = tokio::time::sleep(WRITE) => {}
-            () = async { draining.begun().await; tokio::time::sleep(GRACE).await } => {}
-        }
+        Box::pin(async {
+            tokio::select! {
+                () = tokio::time::sleep(WRITE) => {}
+                () = async { draining.begun().await; tokio::time::sleep(GRACE).await } => {}
+            }
+        })
+        .await;
     };
     tokio::select! {
         biased;
