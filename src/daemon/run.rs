@@ -50,7 +50,7 @@ pub(crate) fn run(location: &Location) -> ExitCode {
         Err(error) => return fail(OS, &error),
     };
     let (file, read) = location.read(false);
-    let (config, warnings) = match read {
+    let (mut config, warnings) = match read {
         Ok(read) => read,
         Err(problems) => {
             say(&problems);
@@ -66,11 +66,15 @@ pub(crate) fn run(location: &Location) -> ExitCode {
         Ok(prepared) => prepared,
         Err(error) => return fail(OS, &error),
     };
+    let counts =
+        Counts { maps: config.maps.len(), policies: config.policies.len(), logins: config.logins.len() };
+    // The entries have settings of their own.
+    (config.maps, config.policies, config.logins) = Default::default();
     // Connections have threads of their own; a reload keeps one of the runtime's waiting.
     let served = Builder::new_multi_thread().worker_threads(1).enable_all().build().and_then(|runtime| {
         let served = runtime.block_on(async {
             tokio::select! {
-                served = serve(location, &config, prepared, held) => served,
+                served = serve(location, &config, &counts, prepared, held) => served,
                 () = log.watch() => Ok(ExitCode::SUCCESS),
             }
         });
@@ -79,6 +83,13 @@ pub(crate) fn run(location: &Location) -> ExitCode {
         served
     });
     served.unwrap_or_else(|error| fail(OS, &error.to_string()))
+}
+
+/// How many entries there are.
+struct Counts {
+    maps: usize,
+    policies: usize,
+    logins: usize,
 }
 
 /// What is made before the runtime starts.
@@ -147,6 +158,7 @@ fn exported(reporter: &Arc<Reporter>) -> Current {
 async fn serve(
     location: &Location,
     config: &Configuration,
+    counts: &Counts,
     prepared: Prepared,
     held: SigSet,
 ) -> io::Result<ExitCode> {
@@ -156,7 +168,7 @@ async fn serve(
     let (alive, mut all_gone) = mpsc::channel(1);
     let threads = Threads::start()?;
     let shared = Shared {
-        limits: limits(config, connections),
+        limits: limits(config, counts, connections),
         alive,
         threads: threads.clone(),
         warnings: Arc::default(),
@@ -177,7 +189,7 @@ async fn serve(
     });
     let endpoint = endpoint.transpose()?;
     let exporter = exporter.map(|exporter| exporter.start(&exported));
-    let (maps, policies, logins) = (config.maps.len(), config.policies.len(), config.logins.len());
+    let Counts { maps, policies, logins } = *counts;
     info!(version = env!("CARGO_PKG_VERSION"), maps, policies, logins, "ready");
     manager.tell(&[NotifyState::Ready]);
     metrics.started();
@@ -210,8 +222,8 @@ async fn serve(
 }
 
 /// The limits of connections. A quarter is reserved for logins, if there are any.
-fn limits(config: &Configuration, connections: usize) -> ConnectionLimits {
-    let for_logins = if config.logins.is_empty() { 0 } else { (connections / 4).clamp(1, 1024) };
+fn limits(config: &Configuration, counts: &Counts, connections: usize) -> ConnectionLimits {
+    let for_logins = if counts.logins == 0 { 0 } else { (connections / 4).clamp(1, 1024) };
     ConnectionLimits::new(connections, for_logins, config.server.max_connections_per_address)
 }
 

@@ -6,7 +6,9 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use nix::unistd::{User, geteuid};
 
@@ -16,6 +18,8 @@ use crate::export::settings::VARIABLES;
 use crate::http::is_proxy_variable;
 
 const MAX_BYTES: u64 = 1 << 20;
+/// As large as that of the first thread usually is.
+const STACK: usize = 8 << 20;
 
 /// The names of the file, in the order of the search.
 const NAMES: [&str; 4] = ["pfxhttp.yml", "pfxhttp.yaml", "pfxhttp.toml", "pfxhttp.json"];
@@ -38,8 +42,16 @@ pub struct Location {
 impl Location {
     /// Reads the configuration with the variables of the process. `is_jailed` says whether the process is
     /// in its `server.chroot`. Beside the result stands the file.
+    ///
+    /// A thread of its own reads it. The allocator keeps memory by thread: what the tree took goes back to the system,
+    /// and nothing that lives longer lies in between.
     pub fn read(&self, is_jailed: bool) -> (PathBuf, super::Read) {
-        let (path, read) = self.read_and(is_jailed, None);
+        let read = || self.read_and(is_jailed, None);
+        let (path, read) =
+            thread::scope(|scope| match thread::Builder::new().stack_size(STACK).spawn_scoped(scope, read) {
+                Ok(reading) => reading.join().unwrap_or_else(|panic| resume_unwind(panic)),
+                Err(_) => read(),
+            });
         (path, read.map(|(settings, warnings, _)| (settings, warnings)))
     }
 
