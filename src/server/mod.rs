@@ -14,6 +14,7 @@ mod accept;
 mod accounts;
 pub mod activation;
 pub mod bind;
+mod connection;
 mod connection_limits;
 mod directory;
 pub(crate) mod privilege;
@@ -36,9 +37,10 @@ use crate::broker::{Broker, Generation};
 use crate::observe::warnings::RateLimitedWarnings;
 use crate::server::session::Draining;
 use crate::server::threads::Threads;
-use accept::{Acceptor, Queue, accept};
+use accept::{Acceptor, accept};
 use activation::Activated;
 use bind::{Bound, Plan};
+use connection::Queue;
 pub(crate) use connection_limits::ConnectionLimits;
 
 /// What all connections share, also across reloads.

@@ -23,7 +23,7 @@ use super::{HALF_READ, Session, SessionProtocol};
 use crate::broker::Broker;
 use crate::model::OnFailure;
 use crate::observe::metrics::HandOver;
-use crate::server::accept::{Connection, Registered, prepare_tcp};
+use crate::server::connection::{Connection, Registered, prepare_tcp};
 use crate::wire::ipc::{self, Hello, Offer, Service, Verdict, Welcome, YOURS};
 
 /// How long a client may take to give the connection up.

@@ -26,7 +26,7 @@ use crate::broker::Generation;
 use crate::lookup::RequestContext;
 use crate::model::{Answer, Failure, Mechanism, OnFailure, Protocol, Question};
 use crate::observe::warnings::RateLimitedWarnings;
-use crate::server::accept::Registered;
+use crate::server::connection::Registered;
 use crate::server::connection_limits::ConnectionSlot;
 use crate::server::threads;
 use crate::wire::ipc::{self, AnswerFrame, MAX_FROM_BROKER, MAX_FROM_CLIENT, RequestFrame, Service};
