@@ -3,6 +3,7 @@
 pub mod admin;
 pub(crate) mod exit;
 pub mod log;
+mod memory;
 pub mod query;
 pub(crate) mod reload;
 pub(crate) mod run;

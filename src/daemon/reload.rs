@@ -12,6 +12,7 @@ use sd_notify::NotifyState;
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
+use super::memory::give_back_soon;
 use super::service::ServiceManager;
 use super::status::Reporter;
 use crate::broker::{Broker, Generation};
@@ -162,6 +163,7 @@ impl<'c> Daemon<'c> {
     pub(super) fn reload(&mut self) -> Result<Vec<&'static str>, Vec<String>> {
         self.manager.tell_of_reload();
         let outcome = self.try_to_reload();
+        give_back_soon();
         self.reporter.set(self.generation, Some(outcome.is_ok()), &self.listeners);
         self.broker.metrics().reloaded(outcome.is_ok());
         self.manager.tell(&[NotifyState::Ready]);

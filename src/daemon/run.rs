@@ -23,6 +23,7 @@ use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
 use super::exit::{CONFIG, OS, SOFTWARE, say};
+use super::memory::give_back_soon;
 use super::reload::Daemon;
 use super::service::ServiceManager;
 use super::signals::{Event, Signals, hold_signals};
@@ -197,6 +198,7 @@ async fn serve(
     let watchdog = tokio::spawn(watch(threads, turned));
 
     let sampling = tokio::spawn(Reporter::sample(Arc::clone(&reporter)));
+    give_back_soon();
     let daemon = Daemon::new(location, config, broker, listeners, activated, manager.clone(), reporter);
     let mut daemon = daemon.observed(endpoint);
     let (requests, mut received) = mpsc::channel(8);
