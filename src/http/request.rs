@@ -38,7 +38,7 @@ pub struct Request<'a> {
 
 /// The headers that all requests of an entry share. Made by [`Host::headers`](super::Host::headers). An empty
 /// value is a place that each request fills.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Headers {
     pub(super) map: HeaderMap,
     /// Their lines, without those of `Authorization` and of places.

@@ -27,7 +27,7 @@ pub(crate) mod settings;
 mod unneeded;
 
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use hyper::header::{HeaderMap, HeaderName};
@@ -77,7 +77,7 @@ pub(crate) struct Upstream {
 pub(crate) struct Target {
     host: Arc<Host>,
     /// The headers of every request; `Host` is the target's own.
-    headers: Headers,
+    headers: Arc<Headers>,
     origin: String,
     /// Whether others are asked before it.
     is_backup: bool,
@@ -108,6 +108,18 @@ pub(crate) struct Owner<'s> {
     pub(crate) expected: &'s [u16],
 }
 
+/// The same for equal headers that follow each other: entries with one API mostly have equal ones.
+fn shared(headers: Headers) -> Arc<Headers> {
+    static LAST: Mutex<Weak<Headers>> = Mutex::new(Weak::new());
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(same) = last.upgrade().filter(|last| **last == headers) {
+        return same;
+    }
+    let headers = Arc::new(headers);
+    *last = Arc::downgrade(&headers);
+    headers
+}
+
 impl Upstream {
     /// The targets of `settings`. Those that were in the configuration `before` are as up, or as out, as there.
     pub(crate) fn new(
@@ -135,7 +147,7 @@ impl Upstream {
                 HealthCheck::new(health, (name, &origin), &host, headers, (&breaker, counters), before)
             });
             Target {
-                headers: host.headers(headers).with_places(own_headers),
+                headers: shared(host.headers(headers).with_places(own_headers)),
                 host,
                 counters,
                 origin,

@@ -32,7 +32,7 @@ pub struct UpstreamSettings {
     /// `retry`.
     pub retry: RetrySettings,
     /// `health`; `None`: off, or without effect.
-    pub health: Option<HealthSettings>,
+    pub health: Option<Box<HealthSettings>>,
 }
 
 /// `health`: the checks of each target.
@@ -169,7 +169,7 @@ pub(crate) fn read(
     has_stand_ins: bool,
 ) -> Option<UpstreamSettings> {
     let balance = entry.key("balance").choice(BALANCE).or(Balance::First);
-    let (breaker, retry, mut health) = (breaker(entry), retry(entry), health(entry));
+    let (breaker, retry, mut health) = (breaker(entry), retry(entry), health(entry).map(Box::new));
     if targets.as_ref().is_some_and(|targets| targets.len() == 1) {
         let own = |name| Some(entry.key(name)).filter(|key| key.is_own());
         no_effect(["balance", "retry"].into_iter().filter_map(own), "without `targets`");

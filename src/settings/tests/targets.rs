@@ -95,7 +95,7 @@ fn health(defaults: &str, own: &str, variables: &[(String, String)]) -> Option<H
     let read = parse_as(Path::new("pfxhttp.yml"), &text, options(Syntax::Yaml, variables));
     let (config, warnings) = read.unwrap_or_else(|problems| panic!("{}", shown(&problems)));
     assert_eq!(shown(&warnings), "", "{text}");
-    config.maps[0].upstream.health.clone()
+    config.maps[0].upstream.health.as_deref().cloned()
 }
 
 #[test]
