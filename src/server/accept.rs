@@ -190,13 +190,13 @@ impl Acceptor {
     }
 
     fn serve(&self, connection: Registered, slot: ConnectionSlot, permit: Permit) {
-        let session = Session {
+        let session = Box::new(Session {
             protocol: self.protocol.clone(),
             listener: self.listener.clone(),
             generation: Arc::clone(&self.generation),
             draining: self.draining.clone(),
             warnings: Arc::clone(&self.shared.warnings),
-        };
+        });
         let (serial, is_reserved) = (slot.serial, permit.is_reserved);
         let (open, alive) = (self.counted.open(), self.shared.alive.clone());
         let serve = async move |connection| {

@@ -67,7 +67,7 @@ enum NextInput {
     Close(&'static str),
 }
 
-/// What a connection is served by.
+/// What a connection is served by. Boxed on its way: each future that takes it would be larger by it.
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) protocol: SessionProtocol,
@@ -79,7 +79,11 @@ pub(super) struct Session {
 }
 
 /// Serves a connection until its end.
-pub(super) async fn serve_connection(mut stream: Registered, mut session: Session, slot: &ConnectionSlot) {
+pub(super) async fn serve_connection(
+    mut stream: Registered,
+    mut session: Box<Session>,
+    slot: &ConnectionSlot,
+) {
     let _handed_over;
     if session.protocol == SessionProtocol::Local {
         let Registered::Unix(mut local) = stream else { return };
@@ -104,16 +108,20 @@ pub(super) async fn serve_connection(mut stream: Registered, mut session: Sessio
 
 /// Serves `stream`, of which `received` was read, until its end. When the broker stops, requests that have been
 /// read are answered, except those after a request that takes longer than the grace period.
-async fn serve<S>(mut stream: S, session: Session, mut received: Vec<u8>, mut slot: Option<&ConnectionSlot>)
-where
+async fn serve<S>(
+    mut stream: S,
+    session: Box<Session>,
+    mut received: Vec<u8>,
+    mut slot: Option<&ConnectionSlot>,
+) where
     S: AsyncRead + AsyncWrite + AsFd + Unpin,
 {
     if let SessionProtocol::Login(name, offered) = &session.protocol {
         let (name, offered) = (Arc::clone(name), offered.clone());
         // Boxed: connections for lookups would be larger by it.
-        return Box::pin(login::serve(stream, &name, offered, session, slot)).await;
+        return Box::pin(login::serve(stream, &name, offered, *session, slot)).await;
     }
-    let Session { protocol, listener, generation, mut draining, .. } = session;
+    let Session { protocol, listener, generation, mut draining, .. } = *session;
     let mut out = Vec::new();
     // Random for each connection. The ids of its requests follow it.
     let session = RandomState::new().hash_one(());
@@ -282,7 +290,7 @@ mod tests {
         let generation = Arc::new(Generation::new(broker));
         let (listener, draining) = (ListenerContext::default(), Draining::new(draining));
         let warnings = Arc::default();
-        let session = Session { protocol: wire, listener, generation, draining, warnings };
+        let session = Box::new(Session { protocol: wire, listener, generation, draining, warnings });
         tokio::spawn(async move {
             let slot = ConnectionLimits::new(8, 0, None).admit(None, false, false).expect("it has room");
             serve_connection(Registered::Unix(stream), session, &slot).await;
