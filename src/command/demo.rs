@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 use super::sample_api::SampleApi;
 use crate::broker::Broker;
 use crate::daemon::exit::{OS, SOFTWARE, say};
-use crate::model::Attribute;
+use crate::model::Attributes;
 use crate::server::activation::Activated;
 use crate::server::threads::Threads;
 use crate::server::{ConnectionLimits, Listeners, Shared, bind};
@@ -196,15 +196,12 @@ impl DemoStep {
         match self.request {
             DemoRequest::Map { name, key } => socketmap::encode(name, key.as_bytes(), &mut bytes),
             DemoRequest::Policy { client_address, .. } => {
-                let attributes: Vec<_> = [
+                let attributes = Attributes::from_iter([
                     ("request", "smtpd_access_policy"),
                     ("protocol_state", "RCPT"),
                     ("client_address", client_address),
                     ("recipient", "bob@example.com"),
-                ]
-                .into_iter()
-                .map(|(name, value)| Attribute { name: name.to_owned(), value: value.as_bytes().to_vec() })
-                .collect();
+                ]);
                 policy::encode(&attributes, &mut bytes);
             }
             DemoRequest::Login { password, .. } => {

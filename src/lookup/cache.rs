@@ -18,7 +18,7 @@ use moka::sync::Cache as Moka;
 
 use super::template::LookupInput;
 use super::{CacheSettings, Kind, LookupSettings, verb};
-use crate::model::{Answer, Attribute};
+use crate::model::{Answer, Attributes};
 use crate::observe::metrics::{CacheCounters, Metrics};
 use crate::shared::{EntryShare, SharedMark};
 
@@ -334,19 +334,19 @@ impl EntryCache {
 }
 
 impl PolicyKey {
-    fn key(&self, attributes: &[Attribute]) -> Vec<u8> {
+    fn key(&self, attributes: &Attributes) -> Vec<u8> {
         let mut key = Vec::with_capacity(256);
-        for attribute in attributes {
-            let name = attribute.name.as_str();
-            let part = ALWAYS.contains(&name)
+        for (name, value) in attributes.iter() {
+            let is_one_of = |known: &[&str]| known.iter().any(|known| known.as_bytes() == name);
+            let part = is_one_of(&ALWAYS)
                 || match self {
-                    Self::AllButVolatile => !VOLATILE.contains(&name),
-                    Self::These(names) => names.iter().any(|known| known == name),
+                    Self::AllButVolatile => !is_one_of(&VOLATILE),
+                    Self::These(names) => names.iter().any(|known| known.as_bytes() == name),
                 };
             if part {
                 // Each with its length: whatever a peer of the local socket puts into a value, no
                 // two requests share a key.
-                for bytes in [name.as_bytes(), &attribute.value] {
+                for bytes in [name, value] {
                     key.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
                     key.extend_from_slice(bytes);
                 }
@@ -360,8 +360,8 @@ impl PolicyKey {
 mod tests {
     use super::*;
 
-    fn request(pairs: &[(&str, &str)]) -> Vec<Attribute> {
-        pairs.iter().map(|(n, v)| Attribute { name: (*n).into(), value: v.as_bytes().to_vec() }).collect()
+    fn request(pairs: &[(&str, &str)]) -> Attributes {
+        pairs.iter().copied().collect()
     }
 
     #[test]

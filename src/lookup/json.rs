@@ -8,6 +8,15 @@ pub(crate) fn string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
+/// Appends what stands between the quotes of the string. Bytes that are not UTF-8 become U+FFFD, because JSON is
+/// UTF-8 (RFC 8259 8.1).
+pub(crate) fn escaped_lossy(bytes: &[u8], out: &mut Vec<u8>) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => escaped(text, out),
+        Err(_) => escaped(&String::from_utf8_lossy(bytes), out),
+    }
+}
+
 /// Appends what stands between the quotes of the string.
 pub(crate) fn escaped(text: &str, out: &mut Vec<u8>) {
     let bytes = text.as_bytes();
@@ -26,6 +35,11 @@ pub(crate) fn escaped(text: &str, out: &mut Vec<u8>) {
             _ => out.extend_from_slice(run),
         }
     }
+}
+
+/// Whether `byte` is a character that needs no escape.
+pub(crate) fn is_plain_ascii(byte: u8) -> bool {
+    is_plain(byte) & byte.is_ascii()
 }
 
 fn is_plain(byte: u8) -> bool {

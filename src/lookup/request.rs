@@ -16,7 +16,7 @@ use super::template::shown::{self, Shown};
 use super::template::{Input, LookupInput, Unsendable};
 use super::{Kind, LookupSettings, Method, RequestContext};
 use crate::http::{Headers, Request, compress};
-use crate::model::{Attribute, hex};
+use crate::model::{Attributes, hex};
 use crate::observe::explain;
 use crate::observe::redact::Redactor;
 
@@ -84,7 +84,11 @@ pub(super) fn render(
     let input = Input { name: &settings.name, lookup, delimiters: &settings.recipient_delimiter };
     let mut body = Vec::new();
     if let Some(payload) = &settings.payload {
-        body.reserve(1024);
+        // A policy request as a whole has room, unless much of it is escaped.
+        body.reserve(match lookup {
+            LookupInput::Key(_) => 1024,
+            LookupInput::Request(all) => all.text_len() + 8 * all.len() + 64,
+        });
         payload.render(input, &mut body)?;
         if settings.request.compress_request {
             body = compress::deflate(&body);
@@ -164,19 +168,19 @@ fn path(
     PathAndQuery::from_maybe_shared(Bytes::from(path)).map_err(|_| Unsendable::Illegal)
 }
 
-fn idempotency_key(name: &str, attributes: &[Attribute], id: u64) -> [u8; 16] {
+fn idempotency_key(name: &str, attributes: &Attributes, id: u64) -> [u8; 16] {
     let mut hashed = Vec::with_capacity(2048);
     let mut part = |bytes: &[u8]| {
         hashed.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
         hashed.extend_from_slice(bytes);
     };
     part(name.as_bytes());
-    for attribute in attributes {
-        part(attribute.name.as_bytes());
-        part(&attribute.value);
+    for (attribute, value) in attributes.iter() {
+        part(attribute);
+        part(value);
     }
     // Without it two messages could be alike (SMTPD_POLICY_README: empty before MAIL).
-    if !attributes.iter().any(|a| a.name == "instance" && !a.value.is_empty()) {
+    if !attributes.iter().any(|(name, value)| name == b"instance" && !value.is_empty()) {
         part(&id.to_le_bytes());
     }
     let mut key = [0; 16];
@@ -189,10 +193,7 @@ mod tests {
     use super::*;
 
     fn key(attributes: &[(&str, &str)], id: u64) -> u128 {
-        let attributes: Vec<_> = attributes
-            .iter()
-            .map(|(name, value)| Attribute { name: (*name).into(), value: value.as_bytes().to_vec() })
-            .collect();
+        let attributes = attributes.iter().copied().collect();
         u128::from_be_bytes(idempotency_key("entry", &attributes, id))
     }
 

@@ -16,6 +16,7 @@ mod account;
 mod action;
 #[cfg(feature = "broker")]
 pub mod amount;
+mod attributes;
 pub(crate) mod brief;
 mod deadline;
 #[cfg(feature = "broker")]
@@ -35,6 +36,7 @@ pub use account::is_account_name;
 pub use action::Action;
 #[cfg(feature = "broker")]
 pub(crate) use action::is_smtp_code;
+pub use attributes::Attributes;
 pub use deadline::{Deadline, LOGIN_BUDGET, LONGEST_BUDGET};
 pub use login::{Credentials, Login, Mechanism, Peer};
 pub use protocol::Protocol;
@@ -54,7 +56,7 @@ pub enum Question {
         /// The name of the service: an entry of `policy_services`.
         name: String,
         /// The attributes in the order in which Postfix sent them, each name once.
-        attributes: Vec<Attribute>,
+        attributes: Attributes,
     },
     /// A login (Dovecot's authentication protocol).
     Login(Box<Login>),
@@ -79,16 +81,6 @@ impl Question {
             Self::Login(login) => &login.name,
         }
     }
-}
-
-/// One `name=value` of a policy request. The value is bytes: with `smtputf8_enable = no`
-/// Postfix passes on what an SMTP client sent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attribute {
-    /// Case-sensitive, as in SMTPD_POLICY_README.
-    pub name: String,
-    /// Everything behind the first `=`; may be empty.
-    pub value: Vec<u8>,
 }
 
 /// The result of a [`Question`]. All but `Failed` are definitive.

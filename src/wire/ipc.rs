@@ -272,7 +272,7 @@ fn greeting(bytes: &[u8], limit: usize) -> Decoded<(u16, &[u8])> {
 mod tests {
     use super::*;
     use crate::model::secret::Secret;
-    use crate::model::{Action, Attribute, Credentials, Failure, Login, Peer};
+    use crate::model::{Action, Attributes, Credentials, Failure, Login, Peer};
     use proptest::prelude::*;
 
     /// What version 2 has in addition, to the byte. A change here is a new version.
@@ -316,6 +316,15 @@ mod tests {
             out,
             b"\x23\0\0\0\x07\0\0\0\0\0\0\0\x30\x75\0\0\0\0\0\0\x01\0\0\0\0\0\0\0m\x02\0\0\0\0\0\0\0k\xff"
         );
+
+        out.clear();
+        let attributes = Attributes::from_iter([("a", &b"\xff"[..]), ("bc", b"")]);
+        encode_request(7, 1, &Question::Policy { name: "p".into(), attributes }, &mut out).expect("short");
+        let mut due = b"\x45\0\0\0\x07\0\0\0\0\0\0\0\x01\0\0\0\x01\0\0\0\x01\0\0\0\0\0\0\0p".to_vec();
+        due.extend_from_slice(b"\x02\0\0\0\0\0\0\0");
+        due.extend_from_slice(b"\x01\0\0\0\0\0\0\0a\x01\0\0\0\0\0\0\0\xff");
+        due.extend_from_slice(b"\x02\0\0\0\0\0\0\0bc\0\0\0\0\0\0\0\0");
+        assert_eq!(out, due);
 
         out.clear();
         let answer =
@@ -397,7 +406,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_encoded_decodes(id: u64, spent_ms: u32, name: String, value: Vec<u8>, rest: Vec<u8>) {
-            let attributes = vec![Attribute { name: name.clone(), value }];
+            let attributes = Attributes::from_iter([(&name, value)]);
             let ask = RequestFrame { id, spent_ms, question: Question::Policy { name, attributes } };
             let mut bytes = Vec::new();
             encode(&ask, MAX_FROM_CLIENT, &mut bytes).expect("short");

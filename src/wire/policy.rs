@@ -6,7 +6,7 @@
 //! Postfix then retries, and falls back to its default action.
 
 use super::{Decoded, Error};
-use crate::model::{Attribute, Question};
+use crate::model::{Attributes, Question};
 
 /// The longest line, without its LF.
 pub(crate) const MAX_LINE: usize = 16 * 1024;
@@ -32,62 +32,68 @@ pub(crate) fn decode(bytes: &[u8], name: &str) -> Decoded<Question> {
         return too_long;
     }
     let attributes = attributes(&bytes[..end])?;
-    if !attributes.iter().any(|a| a.name == "request" && a.value == b"smtpd_access_policy") {
+    if attributes.get("request") != Some(b"smtpd_access_policy") {
         return Err(Error::Framing("request is not smtpd_access_policy"));
     }
     Ok(Some((Question::Policy { name: name.to_owned(), attributes }, end + 2)))
 }
 
-fn attributes(lines: &[u8]) -> Result<Vec<Attribute>, Error> {
-    let mut attributes: Vec<Attribute> = Vec::with_capacity(32);
-    let mut by_name = Vec::new();
+fn attributes(lines: &[u8]) -> Result<Attributes, Error> {
     if memchr::memchr(0, lines).is_some() {
         return Err(Error::Framing("NUL in a policy attribute"));
     }
+    let mut attributes = Attributes::of_lines(lines);
+    let is_ascii = lines.is_ascii();
+    let (mut seen, mut by_name) = ([false; 256], Vec::new());
     let mut begin = 0;
     for end in memchr::memchr_iter(b'\n', lines).chain([lines.len()]) {
         let line = &lines[begin..end];
-        begin = end + 1;
         if line.len() > MAX_LINE {
             return Err(Error::Framing("policy attribute longer than the limit"));
         }
-        let Some(equals) = memchr::memchr(b'=', line).filter(|&at| at > 0) else {
+        // Behind the line, too: a search in a long text is quicker.
+        let equals = memchr::memchr(b'=', &lines[begin..]);
+        let Some(equals) = equals.filter(|&at| at > 0 && at < line.len()) else {
             return Err(Error::Framing("policy line without name=value"));
         };
-        let Ok(name) = std::str::from_utf8(&line[..equals]) else {
+        let name = &line[..equals];
+        if !is_ascii && std::str::from_utf8(name).is_err() {
             return Err(Error::Framing("policy attribute name is not UTF-8"));
-        };
-        let value = line[equals + 1..].to_vec();
-        let known = if attributes.len() < MANY {
-            attributes.iter_mut().find(|known| known.name == name)
-        } else {
-            find_of_many(&mut attributes, &mut by_name, name)
+        }
+        let mark = &mut seen[mark(name)];
+        let known = match std::mem::replace(mark, true) {
+            false => None,
+            true if attributes.len() < MANY => attributes.iter().position(|(known, _)| known == name),
+            true => find_of_many(&attributes, &mut by_name, name),
         };
         if let Some(known) = known {
-            known.value = value;
+            attributes.replace_value(known, begin + equals, end);
         } else if attributes.len() < MAX_ATTRIBUTES {
-            attributes.push(Attribute { name: name.to_owned(), value });
+            attributes.add_line(begin, begin + equals, end);
         } else {
             return Err(Error::Framing("too many policy attributes"));
         }
+        begin = end + 1;
     }
     Ok(attributes)
 }
 
-/// The attribute `name`. `by_name` has the places of those that were there the last time, in the order of their
-/// names.
+/// A number by which most names differ: equal names have the same one.
+fn mark(name: &[u8]) -> usize {
+    let (middle, length) = (name.len() / 2, name.len());
+    let byte = |at: usize| usize::from(name.get(at).copied().unwrap_or_default());
+    (length + byte(0) + 7 * byte(middle) + 29 * byte(length.saturating_sub(1))) % 256
+}
+
+/// The place of the attribute `name`. `by_name` has the places of those that were there the last time, in the order
+/// of their names.
 #[cold]
-fn find_of_many<'a>(
-    attributes: &'a mut [Attribute],
-    by_name: &mut Vec<usize>,
-    name: &str,
-) -> Option<&'a mut Attribute> {
+fn find_of_many(attributes: &Attributes, by_name: &mut Vec<usize>, name: &[u8]) -> Option<usize> {
     for place in by_name.len()..attributes.len() {
-        let at = by_name.partition_point(|&other| attributes[other].name < attributes[place].name);
+        let at = by_name.partition_point(|&other| attributes.name(other) < attributes.name(place));
         by_name.insert(at, place);
     }
-    let found = by_name.binary_search_by(|&place| attributes[place].name.as_str().cmp(name)).ok()?;
-    Some(&mut attributes[by_name[found]])
+    by_name.binary_search_by(|&place| attributes.name(place).cmp(name)).ok().map(|found| by_name[found])
 }
 
 /// A request of `lines`, `name=value` each. `request` is Postfix' own unless a line sets it.
@@ -107,11 +113,11 @@ pub(crate) fn request(lines: &[&[u8]]) -> Vec<u8> {
 
 /// Encodes a request as Postfix does.
 #[cfg(feature = "broker")]
-pub(crate) fn encode(attributes: &[Attribute], out: &mut Vec<u8>) {
-    for attribute in attributes {
-        out.extend_from_slice(attribute.name.as_bytes());
+pub(crate) fn encode(attributes: &Attributes, out: &mut Vec<u8>) {
+    for (name, value) in attributes.iter() {
+        out.extend_from_slice(name);
         out.push(b'=');
-        out.extend_from_slice(&attribute.value);
+        out.extend_from_slice(value);
         out.push(b'\n');
     }
     out.push(b'\n');
@@ -124,11 +130,25 @@ mod tests {
 
     fn value<'a>(question: &'a Question, name: &str) -> Option<&'a [u8]> {
         match question {
-            Question::Policy { attributes, .. } => {
-                attributes.iter().find(|a| a.name == name).map(|a| a.value.as_slice())
-            }
+            Question::Policy { attributes, .. } => attributes.get(name),
             Question::Map { .. } | Question::Login(_) => None,
         }
+    }
+
+    /// The attributes of a request, decoded in the simplest way; without the limits.
+    fn simply_decoded(bytes: &[u8]) -> Option<Vec<(String, Vec<u8>)>> {
+        let end = bytes.windows(2).position(|two| two == b"\n\n")?;
+        let mut attributes: Vec<(String, Vec<u8>)> = Vec::new();
+        for line in bytes[..end].split(|byte| *byte == b'\n') {
+            let equals = line.iter().position(|byte| *byte == b'=').filter(|at| *at > 0)?;
+            let name = String::from_utf8(line[..equals].to_vec()).ok().filter(|_| !line.contains(&0))?;
+            let value = line[equals + 1..].to_vec();
+            match attributes.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, last)) => *last = value,
+                None => attributes.push((name, value)),
+            }
+        }
+        attributes.contains(&("request".to_owned(), b"smtpd_access_policy".to_vec())).then_some(attributes)
     }
 
     #[test]
@@ -178,12 +198,10 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_encoded_decodes(values in proptest::collection::vec("[^\n\0]{0,40}", 0..40)) {
-            let mut attributes =
-                vec![Attribute { name: "request".into(), value: b"smtpd_access_policy".to_vec() }];
-            attributes.extend(values.into_iter().enumerate().map(|(i, value)| Attribute {
-                name: format!("name_{i}"),
-                value: value.into_bytes(),
-            }));
+            let mut attributes = Attributes::from_iter([("request", "smtpd_access_policy")]);
+            for (i, value) in values.iter().enumerate() {
+                attributes.push(&format!("name_{i}"), value.as_bytes());
+            }
             let mut bytes = Vec::new();
             encode(&attributes, &mut bytes);
             for cut in 0..bytes.len() {
@@ -208,11 +226,27 @@ mod tests {
             bytes.push(b'\n');
             match decode(&bytes, "p") {
                 Ok(Some((Question::Policy { attributes, .. }, _))) => {
-                    let is: Vec<_> = attributes.into_iter().map(|one| (one.name, one.value)).collect();
-                    prop_assert_eq!(is, due);
+                    prop_assert_eq!(attributes, Attributes::from_iter(due));
                 }
                 other => prop_assert!(other.is_err() && due.len() > MAX_ATTRIBUTES, "{:?}", other),
             }
+        }
+
+        #[test]
+        fn it_decodes_as_the_simplest_decoder_does(
+            lines in proptest::collection::vec("[a-c]{1,3}=[a-c=\u{e9}]{0,40}|[ab\u{e9}]{1,2}=|.{0,3}|\\PC{0,9}=\\PC*", 0..60),
+            raw in proptest::collection::vec(any::<u8>(), 0..4),
+            at in 0_usize..200,
+        ) {
+            let lines = format!("request=smtpd_access_policy\n{}\n", lines.join("\n"));
+            let mut bytes = [lines.as_bytes(), b"\n"].concat();
+            let at = at.min(bytes.len());
+            bytes.splice(at..at, raw);
+            let decoded = match decode(&bytes, "p") {
+                Ok(Some((Question::Policy { attributes, .. }, _))) => Some(attributes),
+                _ => None,
+            };
+            prop_assert_eq!(decoded, simply_decoded(&bytes).map(Attributes::from_iter));
         }
 
         #[test]

@@ -121,7 +121,7 @@ pub(crate) fn map_question(name: &str, key: &str) -> Question {
 
 /// A request to a policy service.
 pub(crate) fn policy_question(name: &str) -> Question {
-    Question::Policy { name: name.to_owned(), attributes: Vec::new() }
+    Question::Policy { name: name.to_owned(), attributes: Default::default() }
 }
 
 impl Frames {

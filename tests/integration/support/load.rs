@@ -245,12 +245,9 @@ async fn in_frames(mut stream: UnixStream, kind: Kind, name: &str, number: u32) 
     let (service, question) = match kind {
         Kind::Map => (Service::Socketmap, map_question(&name, &format!("key{number}"))),
         Kind::Policy => {
-            let attribute = |name: &str, value: String| pfxhttp::model::Attribute {
-                name: name.to_owned(),
-                value: value.into_bytes(),
-            };
-            let recipient = attribute("recipient", format!("{number}@example.org"));
-            let attributes = vec![attribute("request", "smtpd_access_policy".to_owned()), recipient];
+            let mut attributes = pfxhttp::model::Attributes::default();
+            attributes.push("request", b"smtpd_access_policy");
+            attributes.push("recipient", format!("{number}@example.org").as_bytes());
             (Service::Policy { name: name.clone() }, Question::Policy { name, attributes })
         }
         Kind::Login => {
