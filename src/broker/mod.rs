@@ -10,7 +10,7 @@ mod stored;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
@@ -232,8 +232,9 @@ impl Broker {
         &self.common.metrics
     }
 
-    /// Answers a request and counts it. If tracing is on, the request has a trace of its own.
-    pub(crate) async fn ask(&self, question: &Question, context: &RequestContext) -> Answer {
+    /// Answers a request and counts it; returns also the time of the answer. If tracing is on, the request has a
+    /// trace of its own.
+    pub(crate) async fn ask(&self, question: &Question, context: &RequestContext<'_>) -> (Answer, Instant) {
         let span = self.common.tracer.as_ref().map(Tracer::begin);
         let (answer, rows) = match &span {
             None => self.answer(question, context).await,
@@ -241,16 +242,23 @@ impl Broker {
         };
         let (listener, component) =
             (context.listener.counters.as_ref(), Component::from(question.protocol()));
-        rows.of(listener).count(Outcome::of(component, &answer), context.at.elapsed());
+        // The clock of timers: the session sets one by it.
+        let now = tokio::time::Instant::now().into_std();
+        let took = now.saturating_duration_since(context.at);
+        rows.of(listener).count(Outcome::of(component, &answer), took);
         if let Some(span) = span {
             let is_known = !self.unknown_names.iter().any(|unknown| std::ptr::eq(unknown, rows));
             let name = if is_known { question.name() } else { UNKNOWN };
             span.end(component, name, rows.label(listener), context.at, &answer);
         }
-        answer
+        (answer, now)
     }
 
-    async fn answer(&self, question: &Question, context: &RequestContext) -> (Answer, &RequestsByListener) {
+    async fn answer(
+        &self,
+        question: &Question,
+        context: &RequestContext<'_>,
+    ) -> (Answer, &RequestsByListener) {
         let [maps, policies, logins] = &self.unknown_names;
         match question {
             Question::Map { name, key } => match self.maps.get(name) {

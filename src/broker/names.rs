@@ -14,7 +14,7 @@ const MOST_COMPARED: usize = 1000;
 
 impl Broker {
     /// The answer to a request for an entry that does not exist. A warning is logged.
-    pub(super) fn unknown(&self, protocol: Protocol, name: &str, context: &RequestContext) -> Answer {
+    pub(super) fn unknown(&self, protocol: Protocol, name: &str, context: &RequestContext<'_>) -> Answer {
         let (section, name) = (protocol.section(), &*brief(name));
         if self.warnings.is_due(&format!("{section} {name}")) {
             let did_you_mean = self.nearest(protocol, name);

@@ -190,9 +190,9 @@ async fn logins(broker: &Broker, name: &str, mut received: Vec<u8>) -> Vec<u8> {
 async fn answer(broker: &Broker, question: &Question) -> Answer {
     // A random id: an API may answer two requests with the same `Idempotency-Key` once.
     let id = RandomState::new().hash_one(0);
-    let context =
-        RequestContext { at: Instant::now(), id, session: None, listener: ListenerContext::default() };
-    let answer = broker.ask(question, &context).await;
+    let (at, listener) = (Instant::now(), ListenerContext::default());
+    let context = RequestContext { at, received: at, id, session: None, listener: &listener };
+    let (answer, _) = broker.ask(question, &context).await;
     let is_explained = explain::has("failed: ");
     explain::note(|| match &answer {
         Answer::Failed { failure, on_failure } => {

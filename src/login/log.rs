@@ -18,7 +18,7 @@ use crate::oidc::ClientSettings;
 const LONGEST_DETAIL: usize = 600;
 
 impl LoginEntry {
-    pub(super) fn log_denial(&self, login: &Login, context: &RequestContext, reason: &str, detail: &str) {
+    pub(super) fn log_denial(&self, login: &Login, context: &RequestContext<'_>, reason: &str, detail: &str) {
         let (name, mechanism) = (self.settings.name.as_str(), login.mechanism.name());
         let (user, remote) = (login.credentials.user(), login.peer.client_ip.as_str());
         let detail = Some(detail).filter(|detail| !detail.is_empty() && *detail != reason);
@@ -30,7 +30,12 @@ impl LoginEntry {
     }
 
     /// The answer to a login beyond `sasl_attempts`; logged once a minute.
-    pub(super) fn put_off(&self, login: &Login, context: &RequestContext, why: TooManyAttempts) -> Answer {
+    pub(super) fn put_off(
+        &self,
+        login: &Login,
+        context: &RequestContext<'_>,
+        why: TooManyAttempts,
+    ) -> Answer {
         let failure = Failure::Overload;
         explain::note(|| format!("failed: {} (class {})", why.reason(), failure.class()));
         self.backend.health.count(&failure, why.reason());
@@ -49,7 +54,7 @@ impl LoginEntry {
     }
 
     /// Logs a failure, unless the rate limit of an outage holds the line back.
-    pub(super) fn log_failure(&self, login: &Login, context: &RequestContext, failure: &Failure) {
+    pub(super) fn log_failure(&self, login: &Login, context: &RequestContext<'_>, failure: &Failure) {
         let Some(suppressed) = self.backend.health.note(failure) else { return };
         let (name, mechanism) = (self.settings.name.as_str(), login.mechanism.name());
         let (user, remote) = (login.credentials.user(), login.peer.client_ip.as_str());

@@ -122,7 +122,7 @@ impl LoginEntry {
     }
 
     /// Asks the API or verifies the token; logs denials and failures.
-    pub(crate) async fn ask(&self, login: &Login, context: &RequestContext) -> Answer {
+    pub(crate) async fn ask(&self, login: &Login, context: &RequestContext<'_>) -> Answer {
         let deadline = Deadline::from(context.at, self.settings.timeout.min(LOGIN_BUDGET));
         let (remote, typed) = (address(&login.peer.client_ip), login.credentials.user());
         let attempt = self.penalties.begin(&self.settings, remote, typed, context.at, deadline).await;

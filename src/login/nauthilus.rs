@@ -91,7 +91,7 @@ enum Verdict {
 pub(super) fn body(
     settings: &LoginSettings,
     login: &Login,
-    context: &RequestContext,
+    context: &RequestContext<'_>,
     user: &str,
     password: &Secret,
 ) -> Bytes {
@@ -227,7 +227,7 @@ mod tests {
             peer: Peer { service: "smtp".to_owned(), ..Peer::default() },
         };
         let (at, listener) = (Instant::now(), ListenerContext::default());
-        let context = RequestContext { at, id: 1, session: Some(0xab), listener };
+        let context = RequestContext { at, received: at, id: 1, session: Some(0xab), listener: &listener };
         let mut settings = settings();
         let of = |settings: &_, login: &_| body(settings, login, &context, "u", &password).to_vec();
         let least = b"\x0a\x01u\x12\x03p\xc3\xa9\x3a\x1000000000000000ab";

@@ -20,7 +20,7 @@ impl LoginEntry {
     pub(super) async fn password(
         &self,
         login: &Login,
-        context: &RequestContext,
+        context: &RequestContext<'_>,
         user: &str,
         password: &Secret,
         deadline: Deadline,

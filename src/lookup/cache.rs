@@ -8,13 +8,14 @@
 //! What tells two policy requests apart must never be left out of a key: an OK for one user would
 //! serve another. So `ALWAYS` is part of every key, whatever `cache_key` says.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use moka::Expiry;
 use moka::sync::Cache as Moka;
+use moka::{Equivalent, Expiry};
 
 use super::template::LookupInput;
 use super::{CacheSettings, Kind, LookupSettings, verb};
@@ -62,6 +63,25 @@ pub(crate) struct Cache {
 struct CacheKey {
     entry_cache: u64,
     key: Box<[u8]>,
+}
+
+/// A key that is looked up.
+#[derive(Debug, Clone, Copy, Hash)]
+struct CacheKeyRef<'k> {
+    entry_cache: u64,
+    key: &'k [u8],
+}
+
+impl Equivalent<CacheKey> for CacheKeyRef<'_> {
+    fn equivalent(&self, known: &CacheKey) -> bool {
+        self.entry_cache == known.entry_cache && *self.key == *known.key
+    }
+}
+
+impl CacheKeyRef<'_> {
+    fn to_key(self) -> CacheKey {
+        CacheKey { entry_cache: self.entry_cache, key: self.key.into() }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -189,11 +209,11 @@ impl EntryCache {
     }
 
     /// What tells a question of this entry from another; empty if nothing depends on it.
-    pub(crate) fn key(&self, lookup: LookupInput<'_>) -> Arc<[u8]> {
+    pub(crate) fn key<'l>(&self, lookup: LookupInput<'l>) -> Cow<'l, [u8]> {
         match (lookup, &self.policy) {
             (LookupInput::Key(key), _) => key.as_bytes().into(),
             (LookupInput::Request(attributes), Some(policy)) if self.keeps() => policy.key(attributes).into(),
-            (LookupInput::Request(_), _) => Arc::default(),
+            (LookupInput::Request(_), _) => Cow::default(),
         }
     }
 
@@ -213,8 +233,8 @@ impl EntryCache {
         [outage, fresh, negative].iter().any(|time| !time.is_zero())
     }
 
-    fn place(&self, key: &[u8]) -> CacheKey {
-        CacheKey { entry_cache: self.number.load(Ordering::Relaxed), key: key.into() }
+    fn place<'k>(&self, key: &'k [u8]) -> CacheKeyRef<'k> {
+        CacheKeyRef { entry_cache: self.number.load(Ordering::Relaxed), key }
     }
 
     /// Forgets the answer to `key`, and says whether there was one.
@@ -244,13 +264,14 @@ impl EntryCache {
         Some(CachedAnswer { answer: (*stored.answer).clone(), age, fresh, outage })
     }
 
-    /// What may be said without asking.
-    pub(crate) fn find(&self, key: &[u8]) -> Cached {
+    /// What may be said without asking to a request that came at `now`.
+    pub(crate) fn find(&self, key: &[u8], now: Instant) -> Cached {
         if !self.spares_requests() {
             return Cached::Nothing;
         }
         let kept = self.all.entries.get(&self.place(key));
-        let found = kept.map_or(Cached::Nothing, |kept| self.judge(&kept.answer, kept.since.elapsed()));
+        let age = |kept: &Stored| now.saturating_duration_since(kept.since);
+        let found = kept.map_or(Cached::Nothing, |kept| self.judge(&kept.answer, age(&kept)));
         match found {
             Cached::Fresh(_) => self.cache_counters.hits.add(),
             Cached::Stale(_) => self.cache_counters.stale.add(),
@@ -302,7 +323,9 @@ impl EntryCache {
             self.all.entries.invalidate(&place);
         } else {
             let answer = Arc::new(answer.clone());
-            self.all.entries.insert(place, Stored { answer, since: Instant::now(), lifetime, shared });
+            self.all
+                .entries
+                .insert(place.to_key(), Stored { answer, since: Instant::now(), lifetime, shared });
         }
     }
 
@@ -313,7 +336,7 @@ impl EntryCache {
         let key = self.place(key);
         if self.all.entries.get(&key).is_none_or(|known| known.since < since) {
             let answer = Arc::new(answer.clone());
-            self.all.entries.insert(key, Stored { answer, since, lifetime, shared: None });
+            self.all.entries.insert(key.to_key(), Stored { answer, since, lifetime, shared: None });
         }
     }
 
@@ -412,7 +435,7 @@ mod tests {
         let old = Stored { answer: Arc::new(value.clone()), since, lifetime: minute * 60, shared: None };
         all.entries.insert(CacheKey { entry_cache: 1, key: b"old"[..].into() }, old);
         assert_eq!(entry_cache.stand_in(b"old"), None);
-        assert_eq!(entry_cache.find(b"old"), Cached::Fresh(value));
+        assert_eq!(entry_cache.find(b"old", Instant::now()), Cached::Fresh(value));
     }
 
     #[test]

@@ -18,14 +18,14 @@ impl LookupEntry {
         failure: Failure,
         lookup: LookupInput<'_>,
         key: &[u8],
-        context: &RequestContext,
+        context: &RequestContext<'_>,
     ) -> Answer {
         self.log(&failure, lookup, context);
         self.stand_in(key, failure).await
     }
 
     /// Logs a failed lookup, unless the rate limit of an outage holds the line back.
-    fn log(&self, failure: &Failure, lookup: LookupInput<'_>, context: &RequestContext) {
+    fn log(&self, failure: &Failure, lookup: LookupInput<'_>, context: &RequestContext<'_>) {
         let Some(suppressed) = self.backend.health.note(failure) else { return };
         let name = self.settings.name.as_str();
         let (target, provider) = match failure {
@@ -85,7 +85,7 @@ impl LookupEntry {
         self: &Arc<Self>,
         lookup: LookupInput<'_>,
         key: &Arc<[u8]>,
-        context: &RequestContext,
+        context: &RequestContext<'_>,
     ) -> Option<Answer> {
         let answer = self.answer_from_before(key).await?;
         explain::note(|| "cache: a cached answer is given at once, because no target is up".to_owned());
@@ -98,7 +98,7 @@ impl LookupEntry {
 
     /// The answer to a lookup that cannot be sent. A path that leads elsewhere means "not found"; otherwise an
     /// administrator must choose another escaping.
-    pub(super) fn unsendable(&self, why: Unsendable, context: &RequestContext) -> Answer {
+    pub(super) fn unsendable(&self, why: Unsendable, context: &RequestContext<'_>) -> Answer {
         let (reason, hint) = match why {
             Unsendable::Elsewhere => (
                 "an insertion into the path of the target is empty, or leads elsewhere by a `..`",

@@ -46,17 +46,19 @@ use template::LookupInput;
 
 /// The circumstances of a request.
 #[derive(Debug, Clone)]
-pub(crate) struct RequestContext {
-    /// When the last byte of the request was read: its budget runs from then on.
+pub(crate) struct RequestContext<'l> {
+    /// When the last byte of the request was read, by this process or by a client: its budget runs from then on.
     pub(crate) at: Instant,
+    /// When this process had it.
+    pub(crate) received: Instant,
     /// Distinguishes equal requests; a request that is sent again keeps it.
     pub(crate) id: u64,
     /// The connection that it came by; `None` for an administrator's `query`.
     pub(crate) session: Option<u64>,
-    pub(crate) listener: ListenerContext,
+    pub(crate) listener: &'l ListenerContext,
 }
 
-impl RequestContext {
+impl RequestContext<'_> {
     /// The field `source` of the log: `query`, or `None` for a request of Postfix.
     pub(crate) fn source(&self) -> Option<&'static str> {
         self.session.is_none().then_some("query")
@@ -137,7 +139,11 @@ impl LookupEntry {
     }
 
     /// Asks, unless the answer is known, and says in the log what failed.
-    pub(crate) async fn ask(self: &Arc<Self>, lookup: LookupInput<'_>, context: &RequestContext) -> Answer {
+    pub(crate) async fn ask(
+        self: &Arc<Self>,
+        lookup: LookupInput<'_>,
+        context: &RequestContext<'_>,
+    ) -> Answer {
         if let (LookupInput::Key(key), Kind::Map(map)) = (lookup, &self.settings.kind)
             && !map.serves(key)
         {
@@ -154,16 +160,15 @@ impl LookupEntry {
             );
         }
         let key = self.cache.key(lookup);
-        match self.cache.find(&key) {
-            Cached::Fresh(answer) => {
-                explain::note(|| "cache: a fresh answer, the API is not asked".to_owned());
-                return answer;
-            }
-            Cached::Stale(answer) => {
-                self.in_background(&self.refreshing, lookup, &key, context);
-                return answer;
-            }
-            Cached::Nothing => {}
+        let cached = self.cache.find(&key, context.received);
+        if let Cached::Fresh(answer) = cached {
+            explain::note(|| "cache: a fresh answer, the API is not asked".to_owned());
+            return answer;
+        }
+        let key: Arc<[u8]> = key.into();
+        if let Cached::Stale(answer) = cached {
+            self.in_background(&self.refreshing, lookup, &key, context);
+            return answer;
         }
         // Boxed: an idle connection would be larger by it.
         Box::pin(self.ask_api(lookup, key, context)).await
@@ -188,7 +193,7 @@ impl LookupEntry {
         };
         // The pool of a listener applies to its own lookups, not to joined ones.
         let outcome = match context.listener.enter(deadline).await {
-            Ok(_listeners_worker) => self.look_up(rendered, &key, deadline, &context.listener).await,
+            Ok(_listeners_worker) => self.look_up(rendered, &key, deadline, context.listener).await,
             Err(failure) => Err(failure),
         };
         match outcome {
@@ -292,7 +297,7 @@ impl LookupEntry {
         places: &Arc<Semaphore>,
         lookup: LookupInput<'_>,
         key: &Arc<[u8]>,
-        context: &RequestContext,
+        context: &RequestContext<'_>,
     ) {
         let Ok(place) = Arc::clone(places).try_acquire_owned() else { return };
         let Ok(rendered) = request::render(&self.settings, &self.path, lookup, context) else { return };

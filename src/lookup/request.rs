@@ -79,7 +79,7 @@ pub(super) fn render(
     settings: &LookupSettings,
     fixed: &PathAndQuery,
     lookup: LookupInput<'_>,
-    context: &RequestContext,
+    context: &RequestContext<'_>,
 ) -> Result<Rendered, Unsendable> {
     let input = Input { name: &settings.name, lookup, delimiters: &settings.recipient_delimiter };
     let mut body = Vec::new();
@@ -138,7 +138,7 @@ pub(super) fn redactor(settings: &LookupSettings) -> Redactor {
 
 /// `SESSION-REQUEST`: the connection and the request, as the log calls them; many APIs log it, too. The
 /// session of a `query` is all zero.
-pub(crate) fn request_id(context: &RequestContext) -> HeaderValue {
+pub(crate) fn request_id(context: &RequestContext<'_>) -> HeaderValue {
     let mut id = [b'-'; 33];
     hex::write(&context.session.unwrap_or(0).to_be_bytes(), &mut id[..16]);
     hex::write(&context.id.to_be_bytes(), &mut id[17..]);
@@ -202,9 +202,10 @@ mod tests {
         let (session, id) = (0x0123_4567_89ab_cdef, 0xfe);
         let context = RequestContext {
             at: std::time::Instant::now(),
+            received: std::time::Instant::now(),
             id,
             session: Some(session),
-            listener: Default::default(),
+            listener: &Default::default(),
         };
         let value = request_id(&context);
         assert_eq!(value, format!("{}-{}", crate::lookup::hex(session), crate::lookup::hex(id)));

@@ -20,7 +20,10 @@ pub(crate) fn decode(bytes: &[u8]) -> Decoded<Question> {
         None | Some(0) => Err(Error::Malformed { consumed, reason: "no map name and key" }),
         Some(space) => {
             // A name that is not UTF-8 is an unknown name.
-            let name = String::from_utf8_lossy(&payload[..space]).into_owned();
+            let name = match std::str::from_utf8(&payload[..space]) {
+                Ok(name) => name.to_owned(),
+                Err(_) => String::from_utf8_lossy(&payload[..space]).into_owned(),
+            };
             Ok(Some((Question::Map { name, key: payload[space + 1..].to_vec() }, consumed)))
         }
     }

@@ -54,7 +54,7 @@ pub(super) async fn greet(stream: &mut UnixStream, session: &mut Session) -> Opt
             Err(_) => return closed("no greeting"),
         }
         // A client sends its greeting at once.
-        if !matches!(read(&mut incoming, &mut received, Some(HALF_READ), &mut waits).await, Ok(1..)) {
+        if !matches!(read(&mut incoming, &mut received, Some(HALF_READ), None, &mut waits).await, Ok(1..)) {
             return None;
         }
     };

@@ -36,7 +36,7 @@ static CONNECTIONS: AtomicU32 = AtomicU32::new(1);
 /// The open logins of one connection.
 struct OpenLogins {
     name: Arc<str>,
-    listener: ListenerContext,
+    listener: Arc<ListenerContext>,
     generation: Arc<Generation>,
     /// Each gives its number, its id and its answer.
     tasks: JoinSet<(u64, u32, Answer)>,
@@ -100,7 +100,7 @@ pub(super) async fn serve<S>(
                 hung_up(&mut stream).await;
                 return None;
             }
-            Some(read(&mut stream, &mut received, patience, &mut waits).await)
+            Some(read(&mut stream, &mut received, patience, None, &mut waits).await)
         };
         tokio::select! {
             answered = open.next() => {
@@ -125,7 +125,7 @@ impl OpenLogins {
         Self {
             session,
             name: Arc::clone(name),
-            listener,
+            listener: Arc::new(listener),
             generation,
             tasks: JoinSet::new(),
             known: BTreeMap::new(),
@@ -166,17 +166,13 @@ impl OpenLogins {
     fn begin(&mut self, id: u32, login: Box<Login>) {
         debug!(name = &*self.name, mechanism = login.mechanism.name(), "login");
         self.serial = self.serial.wrapping_add(1);
-        let serial = self.serial;
-        let context = RequestContext {
-            at: Instant::now(),
-            id: serial,
-            session: Some(self.session),
-            listener: self.listener.clone(),
-        };
+        let (at, serial, session) = (Instant::now(), self.serial, Some(self.session));
+        let listener = Arc::clone(&self.listener);
         // The login keeps this generation.
         let broker = self.generation.current();
         let task = self.tasks.spawn(async move {
-            let answer = broker.ask(&Question::Login(login), &context).await;
+            let context = RequestContext { at, received: at, id: serial, session, listener: &listener };
+            let (answer, _) = broker.ask(&Question::Login(login), &context).await;
             (serial, id, answer)
         });
         self.known.insert(id, (serial, task));

@@ -127,6 +127,8 @@ async fn serve<S>(
     let session = RandomState::new().hash_one(());
     let mut serial = session;
     let mut waits = Waits::new(&draining);
+    // The time of the last answer, until something is read.
+    let mut idle_since = None;
     loop {
         out.clear();
         let step = protocol.next(&mut received);
@@ -142,20 +144,23 @@ async fn serve<S>(
                 let id = id.unwrap_or(serial);
                 let now = Instant::now();
                 let at = now.checked_sub(spent).unwrap_or(now);
-                let context = RequestContext { at, id, session: Some(session), listener: listener.clone() };
+                let context =
+                    RequestContext { at, received: now, id, session: Some(session), listener: &listener };
                 // The request keeps this generation until it is answered.
                 let broker = generation.current();
-                let answer = tokio::select! {
+                let (answer, answered) = tokio::select! {
                     biased;
-                    answer = broker.ask(&question, &context) => answer,
+                    answered = broker.ask(&question, &context) => answered,
                     () = hang_up(&mut stream, &mut received) => return,
                 };
+                idle_since = Some(answered);
                 protocol.reply(id, &answer, &mut out)
             }
             NextInput::Say(answer) => protocol.reply(0, &answer, &mut out),
             NextInput::Read => {
                 let patience = protocol.patience(!received.is_empty());
-                match read(&mut stream, &mut received, patience, &mut waits).await {
+                let since = idle_since.take().filter(|_| received.is_empty());
+                match read(&mut stream, &mut received, patience, since, &mut waits).await {
                     Ok(1..) => continue,
                     Ok(0) | Err(_) => return,
                 }

@@ -5,7 +5,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 use std::pin::Pin;
-use std::task::{Poll, ready};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -23,43 +23,60 @@ const GRACE: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(250);
 /// How much is read after a request while it is answered, to detect that the peer hung up.
 const READ_AHEAD: usize = 4096;
-/// The buffer of an idle connection: a request to a map fits.
+/// The largest buffer that an idle connection keeps: a request to a map fits.
 const IDLE_BUFFER: usize = 128;
 /// The size of a read: a policy request of Postfix fits.
 const READ: usize = 4096;
 
 /// The timer and the stop signal of a connection, set up once, so that a lookup needs no new timer and no new
-/// waiter.
+/// waiter. They wake the task that has polled them first, which serves the connection until its end.
 pub(super) struct Waits {
     patience: Timer,
-    /// Until the broker begins to stop.
-    stop: Pin<Box<dyn Future<Output = Instant> + Send>>,
+    stop: StopSignal,
+}
+
+/// The wait until the broker begins to stop.
+struct StopSignal {
+    draining: Draining,
+    begun: Pin<Box<dyn Future<Output = Instant> + Send>>,
+    is_awaited: bool,
     /// When it did.
     since: Option<Instant>,
 }
 
 impl Waits {
     pub(super) fn new(draining: &Draining) -> Self {
-        let mut draining = draining.clone();
-        let stop = Box::pin(async move { draining.begun().await });
-        Self { patience: Timer::new(Clock::now().into_std() + IDLE_MAP), stop, since: None }
+        let (draining, mut awaited) = (draining.clone(), draining.clone());
+        let begun = Box::pin(async move { awaited.begun().await });
+        let stop = StopSignal { draining, begun, is_awaited: false, since: None };
+        Self { patience: Timer::new(Clock::now().into_std() + IDLE_MAP), stop }
     }
 }
 
-/// Returns when no more is read: at once on an idle connection, at the end of the grace period within a
-/// request.
-async fn stopped(
-    stop: &mut Pin<Box<dyn Future<Output = Instant> + Send>>,
-    since: &mut Option<Instant>,
-    begun: bool,
-) {
-    let since = match *since {
-        Some(since) => since,
-        None => *since.insert(stop.as_mut().await),
-    };
-    if begun {
-        // Boxed: it is rare, and an idle connection would be larger by it.
-        Box::pin(tokio::time::sleep_until((since + GRACE).into())).await;
+impl StopSignal {
+    /// Returns when no more is read: at once on an idle connection, at the end of the grace period within a
+    /// request.
+    async fn reached(&mut self, within_request: bool) {
+        let since = match self.since {
+            Some(since) => since,
+            None => {
+                let since = poll_fn(|cx| self.poll(cx)).await;
+                *self.since.insert(since)
+            }
+        };
+        if within_request {
+            // Boxed: it is rare, and an idle connection would be larger by it.
+            Box::pin(tokio::time::sleep_until((since + GRACE).into())).await;
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Instant> {
+        // One look instead of a place in the list of those that wait, where the connection is already.
+        if self.is_awaited && !self.draining.has_changed() {
+            return Poll::Pending;
+        }
+        self.is_awaited = true;
+        self.begun.as_mut().poll(cx)
     }
 }
 
@@ -71,24 +88,26 @@ async fn ended(patience: &mut Timer, until: Option<Instant>) {
     }
 }
 
-/// Reads once, within `patience`. 0 bytes mean the end: of the stream, of the time limit, or of the broker.
+/// Reads once, within `patience` since `since`; `None`: from now on. 0 bytes mean the end: of the stream, of the time
+/// limit, or of the broker.
 pub(super) async fn read<S>(
     stream: &mut S,
     received: &mut Vec<u8>,
     patience: Option<Duration>,
+    since: Option<Instant>,
     waits: &mut Waits,
 ) -> io::Result<usize>
 where
     S: AsyncRead + AsFd + Unpin,
 {
     let begun = !received.is_empty();
-    if !begun {
-        // An idle connection needs no more.
-        received.shrink_to(IDLE_BUFFER);
+    if !begun && received.capacity() > IDLE_BUFFER {
+        // An idle connection needs none.
+        *received = Vec::new();
     }
-    let until = patience.map(|limit| Clock::now().into_std() + limit);
+    let until = patience.map(|limit| since.unwrap_or_else(|| Clock::now().into_std()) + limit);
     loop {
-        if waits.since.is_some_and(|since| since.elapsed() > GRACE) {
+        if waits.stop.since.is_some_and(|since| since.elapsed() > GRACE) {
             return Ok(0);
         }
         tokio::select! {
@@ -96,7 +115,7 @@ where
             biased;
             count = read_some(stream, received) => return count,
             () = ended(&mut waits.patience, until) => return Ok(0),
-            () = stopped(&mut waits.stop, &mut waits.since, begun) => {}
+            () = waits.stop.reached(begun) => {}
         }
         // also if the runtime has not seen them yet.
         if begun || !has(stream, PollFlags::IN) {
@@ -148,6 +167,11 @@ impl Draining {
     /// Follows `since`, which is set once.
     pub(in crate::server) fn new(since: watch::Receiver<Option<Instant>>) -> Self {
         Self(since)
+    }
+
+    /// Whether it may have begun since this was cloned from the first one.
+    fn has_changed(&self) -> bool {
+        self.0.has_changed().unwrap_or(true)
     }
 
     /// Returns when the broker begins to stop, or is gone.
