@@ -55,9 +55,9 @@ impl Hosts {
     }
 
     /// Takes the denials of an account off its address.
-    pub(super) fn forgive(&self, address: IpAddr, account: &str) {
+    pub(super) fn forgive(&self, address: IpAddr, account: impl FnOnce() -> String) {
         if let Some(shared) = &*self.0.load() {
-            shared.forgive(&bytes(address), account);
+            shared.forgive(&bytes(address), &account());
         }
     }
 

@@ -140,7 +140,10 @@ impl LoginEntry {
                 Credentials::Password { user, password } => {
                     self.password(login, context, user, password, deadline).await
                 }
-                Credentials::Token { user, token } => self.token(user, token, &login.peer, deadline).await,
+                // Boxed, as the delay below: it is rare, and would make every login larger.
+                Credentials::Token { user, token } => {
+                    Box::pin(self.token(user, token, &login.peer, deadline)).await
+                }
             }
         };
         match outcome.await {
@@ -165,7 +168,8 @@ impl LoginEntry {
                 self.backend.health.end();
                 self.log_denial(login, context, &reason, &detail);
                 let delay = self.penalties.denied(&self.settings, remote, typed);
-                attempt.hold_back(delay, Deadline::from(context.at, LOGIN_BUDGET).instant()).await;
+                let limit = Deadline::from(context.at, LOGIN_BUDGET).instant();
+                Box::pin(attempt.hold_back(delay, limit)).await;
                 Answer::Denied { reason, user: typed.to_owned() }
             }
             Err(failure) => {

@@ -10,6 +10,7 @@
 //! With a shared cache, the denials of one address on all hosts are counted as well (`hosts`). There a success clears the
 //! denials of its own account, and halves none.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -162,7 +163,7 @@ impl Penalties {
     /// Clears denials: `user` has logged in from `remote`.
     pub(super) fn accepted(&self, remote: Option<IpAddr>, user: &str) {
         if let Some(address) = remote.filter(|address| !address.to_canonical().is_loopback()) {
-            self.hosts.forgive(network(address), &normalized(user));
+            self.hosts.forgive(network(address), || normalized(user).into_owned());
         }
         let Some(address) = remote.map(network) else { return };
         let account = self.hash(user);
@@ -243,10 +244,15 @@ impl Denials {
 }
 
 /// A name in any case, with any spelling of its domain.
-fn normalized(user: &str) -> String {
+fn normalized(user: &str) -> Cow<'_, str> {
+    // Nearly all are so.
+    let is_usual = |byte: u8| byte.is_ascii_graphic() && !byte.is_ascii_uppercase();
+    if user.bytes().all(is_usual) {
+        return user.into();
+    }
     let user = user.trim();
     let user = if user.is_ascii() { user.into() } else { domain::with_ascii(user.into()) };
-    user.to_lowercase()
+    user.to_lowercase().into()
 }
 
 /// The delay after so many denials, the last one included.

@@ -32,9 +32,9 @@ pub(super) fn body(settings: &LoginSettings, login: &Login, user: &str, password
     let sent = members.iter().filter(|(name, value)| !value.is_empty() || ALWAYS.contains(name));
     let mut body = Vec::with_capacity(512);
     for (name, value) in sent {
-        body.push(if body.is_empty() { b'{' } else { b',' });
-        json::string(name, &mut body);
-        body.push(b':');
+        body.extend_from_slice(if body.is_empty() { b"{\"" } else { b",\"" });
+        body.extend_from_slice(name.as_bytes());
+        body.extend_from_slice(b"\":");
         json::string(value, &mut body);
     }
     body.push(b'}');

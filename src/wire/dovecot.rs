@@ -96,8 +96,10 @@ fn id(field: Option<&[u8]>) -> Result<u32, Error> {
 
 fn auth<'a>(mut fields: impl Iterator<Item = &'a [u8]>, minor: u32) -> Result<Auth, Error> {
     let id = id(fields.next())?;
-    let mechanism = fields.next().map(|name| String::from_utf8_lossy(name).to_ascii_uppercase());
-    let Some(mechanism) = mechanism else { return Err(Error::Framing("AUTH without a mechanism")) };
+    let Some(mechanism) = fields.next().map(text) else {
+        return Err(Error::Framing("AUTH without a mechanism"));
+    };
+    let mechanism = mechanism.to_ascii_uppercase();
     let mut auth = Auth { id, mechanism, initial: Initial::Absent, peer: Peer::default() };
     while let Some(field) = fields.next() {
         let (name, value) = match memchr::memchr(b'=', field) {
@@ -149,8 +151,19 @@ fn tell(peer: &mut Peer, name: &[u8], value: &[u8]) {
     *place = unescape(value);
 }
 
+/// Bytes that are not UTF-8 become U+FFFD.
+fn text(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => String::from_utf8_lossy(bytes).into_owned(),
+    }
+}
+
 /// Unescapes a value of Dovecot's clients. Bytes that are not UTF-8 become U+FFFD.
 fn unescape(value: &[u8]) -> String {
+    if memchr::memchr(1, value).is_none() {
+        return text(value);
+    }
     let mut plain = Vec::with_capacity(value.len());
     let mut bytes = value.iter();
     while let Some(&byte) = bytes.next() {
@@ -164,7 +177,7 @@ fn unescape(value: &[u8]) -> String {
             (byte, _) => plain.push(byte),
         }
     }
-    String::from_utf8_lossy(&plain).into_owned()
+    text(&plain)
 }
 
 /// Appends the whole handshake. `connection` is unique within the process. The cookie need not be secret.

@@ -33,6 +33,12 @@ pub enum Error {
     },
 }
 
+/// Whether `text` has a control character.
+fn has_control(text: &str) -> bool {
+    // Most texts are names of visible ASCII.
+    !text.bytes().all(|byte| byte.is_ascii_graphic()) && text.chars().any(char::is_control)
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

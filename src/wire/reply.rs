@@ -117,7 +117,7 @@ fn policy(answer: &Answer, fallback: &OnFailure, out: &mut Vec<u8>) -> Next {
 pub(crate) fn login(id: u32, minor: u32, answer: &Answer, out: &mut Vec<u8>) -> Next {
     let line = match answer {
         Answer::Accepted { user } if is_one_value(user) => {
-            ["OK\t", &id.to_string(), "\tuser=", user, "\n"].concat()
+            ["OK\t", itoa::Buffer::new().format(id), "\tuser=", user, "\n"].concat()
         }
         Answer::Denied { reason, user } => {
             format!("FAIL\t{id}\treason={}{}\n", printable(reason), named(user))
@@ -144,7 +144,7 @@ fn named(user: &str) -> String {
 
 /// Whether `text` is not empty and cannot end its field or its line.
 fn is_one_value(text: &str) -> bool {
-    !text.is_empty() && !text.chars().any(char::is_control)
+    !text.is_empty() && !super::has_control(text)
 }
 
 /// `text` for an SMTP client: printable ASCII, at most 200 characters.

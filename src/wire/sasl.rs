@@ -120,7 +120,7 @@ fn name(bytes: &[u8]) -> Result<String, &'static str> {
         return Err("the user name is longer than 255 bytes");
     }
     let text = std::str::from_utf8(bytes).map_err(|_| "the user name is not UTF-8")?;
-    if text.chars().any(char::is_control) {
+    if super::has_control(text) {
         return Err("control character in the user name");
     }
     Ok(text.to_owned())

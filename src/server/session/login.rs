@@ -1,17 +1,24 @@
 //! A connection of a listener for logins: concurrent logins, answered as they end.
 //!
+//! One of them, which is the only one of Postfix, is polled by the connection itself: that costs less than a task.
+//! Each further one has a task.
+//!
 //! The greeting is sent at once: an smtpd whose handshake fails exits, and accepts no mail
 //! (xsasl_dovecot_server.c). There is no idle limit. At most [`MOST`] logins are concurrent; further ones fail
 //! at once, so that they do not wait for delayed ones. After a failure that closes the connection no further
 //! login is read, and the open ones are answered first. If the peer hangs up, all are dropped.
 
 use std::collections::BTreeMap;
+use std::future::{Future, poll_fn};
 use std::hash::{BuildHasher, RandomState};
 use std::os::fd::AsFd;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
+use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::{AbortHandle, JoinSet};
 use tracing::{debug, info};
@@ -23,6 +30,7 @@ use crate::broker::Generation;
 use crate::lookup::RequestContext;
 use crate::model::{Answer, Failure, Login, Mechanism, Question};
 use crate::server::connection_limits::ConnectionSlot;
+use crate::server::threads;
 use crate::wire::dovecot;
 use crate::wire::logins::{LoginConnection, LoginStep, Refused};
 use crate::wire::reply::Next;
@@ -38,13 +46,21 @@ struct OpenLogins {
     name: Arc<str>,
     listener: Arc<ListenerContext>,
     generation: Arc<Generation>,
-    /// Each gives its number, its id and its answer.
+    /// The one without a task, and its id.
+    inline: Option<(u32, InlineLogin)>,
+    /// The others. Each gives its number, its id and its answer.
     tasks: JoinSet<(u64, u32, Answer)>,
     /// Number and task of the login with this id.
     known: BTreeMap<u32, (u64, AbortHandle)>,
     serial: u64,
     /// This connection, in the log.
     session: u64,
+}
+
+/// A login without a task.
+enum InlineLogin {
+    Runs(BoxFuture<'static, Answer>),
+    Ended(Answer),
 }
 
 /// Serves `stream` until its end, by the entry `name`; it offers the mechanisms `offered`, or those of the entry.
@@ -82,18 +98,21 @@ pub(super) async fn serve<S>(
                 }
             }
         }
-        if !out.is_empty() && write(&mut stream, &out, &mut draining).await.is_err() {
-            return;
+        if !out.is_empty() {
+            threads::yield_to_others().await;
+            if open.meanwhile(write(&mut stream, &out, &mut draining)).await.is_err() {
+                return;
+            }
+            out.clear();
         }
-        out.clear();
-        if is_last && open.tasks.is_empty() {
+        if is_last && open.count() == 0 {
             if is_shared {
                 // A reset would discard replies to other logins that are still being sent.
                 let _ = socket2::SockRef::from(&stream).set_linger(None);
             }
             return;
         }
-        is_shared |= open.tasks.len() > 1;
+        is_shared |= open.count() > 1;
         let patience = (!received.is_empty()).then_some(HALF_READ);
         let input = async {
             if is_last {
@@ -103,7 +122,8 @@ pub(super) async fn serve<S>(
             Some(read(&mut stream, &mut received, patience, None, &mut waits).await)
         };
         tokio::select! {
-            answered = open.next() => {
+            biased;
+            answered = poll_fn(|cx| open.poll_next(cx)) => {
                 if let Some((id, answer)) = answered
                     && logins.answer(id, &answer, is_last, Instant::now(), &mut out) == Next::Close
                 {
@@ -127,6 +147,7 @@ impl OpenLogins {
             name: Arc::clone(name),
             listener: Arc::new(listener),
             generation,
+            inline: None,
             tasks: JoinSet::new(),
             known: BTreeMap::new(),
             serial: session,
@@ -144,7 +165,7 @@ impl OpenLogins {
         loop {
             match logins.next(received, Instant::now(), out) {
                 LoginStep::Read => return Ok(Next::Stay),
-                LoginStep::Ask { id, login } if self.tasks.len() < MOST => self.begin(id, login),
+                LoginStep::Ask { id, login } if self.count() < MOST => self.begin(id, login),
                 LoginStep::Ask { id, .. } => {
                     let on_failure = self.generation.current().on_login_failure(&self.name);
                     let answer = Answer::Failed { failure: Failure::Overload, on_failure };
@@ -152,11 +173,7 @@ impl OpenLogins {
                         return Ok(Next::Close);
                     }
                 }
-                LoginStep::Forget(id) => {
-                    if let Some((_, task)) = self.known.remove(&id) {
-                        task.abort();
-                    }
-                }
+                LoginStep::Forget(id) => self.forget(id),
                 LoginStep::Refused(refused) => log_refusal(&self.name, &refused),
                 LoginStep::Close(reason) => return Err(reason),
             }
@@ -170,22 +187,68 @@ impl OpenLogins {
         let listener = Arc::clone(&self.listener);
         // The login keeps this generation.
         let broker = self.generation.current();
-        let task = self.tasks.spawn(async move {
+        let login = async move {
             let context = RequestContext { at, received: at, id: serial, session, listener: &listener };
-            let (answer, _) = broker.ask(&Question::Login(login), &context).await;
-            (serial, id, answer)
-        });
+            broker.ask(&Question::Login(login), &context).await.0
+        };
+        if self.inline.is_none() {
+            self.inline = Some((id, InlineLogin::Runs(Box::pin(login))));
+            return;
+        }
+        let task = self.tasks.spawn(async move { (serial, id, login.await) });
         self.known.insert(id, (serial, task));
     }
 
+    /// Ends the login `id` without an answer.
+    fn forget(&mut self, id: u32) {
+        self.inline.take_if(|(inline, _)| *inline == id);
+        if let Some((_, task)) = self.known.remove(&id) {
+            task.abort();
+        }
+    }
+
+    fn count(&self) -> usize {
+        usize::from(self.inline.is_some()) + self.tasks.len()
+    }
+
     /// The next answer; `None` for a forgotten login. Pending if no login is open.
-    async fn next(&mut self) -> Option<(u32, Answer)> {
-        let Some(ended) = self.tasks.join_next().await else { return std::future::pending().await };
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<(u32, Answer)>> {
+        self.poll_inline(cx);
+        if let Some((id, InlineLogin::Ended(answer))) =
+            self.inline.take_if(|(_, state)| matches!(state, InlineLogin::Ended(_)))
+        {
+            return Poll::Ready(Some((id, answer)));
+        }
+        let Some(ended) = ready!(self.tasks.poll_join_next(cx)) else { return Poll::Pending };
         // The error of a login that was aborted.
-        let (serial, id, answer) = ended.ok()?;
-        self.known.get(&id).filter(|(known, _)| *known == serial)?;
-        self.known.remove(&id);
-        Some((id, answer))
+        let ended =
+            ended.ok().filter(|(serial, id, _)| self.known.get(id).is_some_and(|(known, _)| known == serial));
+        Poll::Ready(ended.map(|(_, id, answer)| {
+            self.known.remove(&id);
+            (id, answer)
+        }))
+    }
+
+    fn poll_inline(&mut self, cx: &mut Context<'_>) {
+        if let Some((_, state)) = &mut self.inline
+            && let InlineLogin::Runs(login) = state
+            && let Poll::Ready(answer) = login.as_mut().poll(cx)
+        {
+            *state = InlineLogin::Ended(answer);
+        }
+    }
+
+    /// Does `work`. The login without a task goes on meanwhile.
+    async fn meanwhile<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        poll_fn(|cx| {
+            let done = work.as_mut().poll(cx);
+            if done.is_pending() {
+                self.poll_inline(cx);
+            }
+            done
+        })
+        .await
     }
 }
 
@@ -194,4 +257,71 @@ fn log_refusal(name: &str, refused: &Refused) {
     let Refused { mechanism, reason, user, remote } = refused;
     let (remote, user, hint) = (remote.as_str(), user.as_str(), refused.hint());
     info!(name, remote, user, mechanism, reason, hint, "login refused without asking");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::Broker;
+    use crate::settings;
+    use futures_util::future::FutureExt;
+    use std::path::Path;
+    use tokio::sync::oneshot;
+
+    /// The open logins of a connection to a broker without entries.
+    fn open_logins() -> OpenLogins {
+        let (config, _) = settings::parse(Path::new("pfxhttp.yml"), "{}").expect("a configuration");
+        let generation = Arc::new(Generation::new(Arc::new(Broker::new(&config.broker()))));
+        OpenLogins::new(&"smtp".into(), ListenerContext::default(), generation)
+    }
+
+    fn login(id: u32) -> Vec<u8> {
+        format!("AUTH\t{id}\tPLAIN\tservice=smtp\tresp=AHUAcA==\n").into_bytes()
+    }
+
+    async fn next(open: &mut OpenLogins) -> Option<(u32, Answer)> {
+        poll_fn(|cx| open.poll_next(cx)).await
+    }
+
+    #[tokio::test]
+    async fn a_login_without_a_task_goes_on_while_a_reply_is_written() {
+        let mut open = open_logins();
+        let (ask, asked) = oneshot::channel::<()>();
+        let (answer, answered) = oneshot::channel::<()>();
+        let login = async {
+            asked.await.expect("the reply is being written");
+            let _ = answer.send(());
+            Answer::NotFound
+        };
+        open.inline = Some((7, InlineLogin::Runs(Box::pin(login))));
+        let write = async {
+            let _ = ask.send(());
+            answered.await.expect("the login goes on");
+        };
+        open.meanwhile(write).await;
+        assert_eq!(next(&mut open).now_or_never(), Some(Some((7, Answer::NotFound))));
+        assert_eq!(open.count(), 0);
+    }
+
+    #[tokio::test]
+    async fn each_login_is_answered_or_forgotten() {
+        let mut open = open_logins();
+        let mut logins = LoginConnection::new("smtp", Mechanism::ALL.to_vec());
+        let mut out = Vec::new();
+        let mut lines = [1, 2, 3].map(login).concat();
+        assert_eq!(open.handle_lines(&mut logins, &mut lines, &mut out), Ok(Next::Stay));
+        assert_eq!((open.count(), open.tasks.len(), out.len()), (3, 2, 0));
+        let mut cancelled = b"CANCEL\t1\nCANCEL\t3\n".to_vec();
+        assert_eq!(open.handle_lines(&mut logins, &mut cancelled, &mut out), Ok(Next::Stay));
+        assert!(open.inline.is_none());
+        let mut fourth = login(4);
+        assert_eq!(open.handle_lines(&mut logins, &mut fourth, &mut out), Ok(Next::Stay));
+        let mut answered = Vec::new();
+        while open.count() > 0 {
+            answered.extend(next(&mut open).await.map(|(id, _)| id));
+        }
+        answered.sort_unstable();
+        assert_eq!(answered, [2, 4]);
+        assert!(next(&mut open).now_or_never().is_none(), "none is open");
+    }
 }
