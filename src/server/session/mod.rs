@@ -279,11 +279,11 @@ mod tests {
 
     const MARGIN: Duration = Duration::from_millis(10);
 
-    /// A connection, the broker behind it, and what keeps that from stopping.
+    /// A connection, the broker behind it, and what stops that.
     struct Served {
         peer: UnixStream,
         started: Clock,
-        _drain: watch::Sender<Option<Instant>>,
+        drain: watch::Sender<Option<Instant>>,
     }
 
     fn connect(wire: SessionProtocol) -> Served {
@@ -300,7 +300,7 @@ mod tests {
             let slot = ConnectionLimits::new(8, 0, None).admit(None, false, false).expect("it has room");
             serve_connection(Registered::Unix(stream), session, &slot).await;
         });
-        Served { peer, started: Clock::now(), _drain: drain }
+        Served { peer, started: Clock::now(), drain }
     }
 
     impl Served {
@@ -360,6 +360,22 @@ mod tests {
         served.send(b"9:unknown k,").await;
         assert_eq!(served.receive().await, b"16:PERM unknown map,");
         served.assert_ends_after(2 * IDLE_MAP - MARGIN).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_ends_as_soon_as_the_broker_stops() {
+        for requests in 0..3 {
+            let mut served = connect(SessionProtocol::Socketmap);
+            for _ in 0..requests {
+                served.send(b"9:unknown k,").await;
+                assert_eq!(served.receive().await, b"16:PERM unknown map,");
+            }
+            sleep(IDLE_MAP / 2).await;
+            let stopped = Clock::now();
+            served.drain.send_replace(Some(Instant::now()));
+            assert_eq!(served.receive().await, b"");
+            assert!(stopped.elapsed() < MARGIN, "after {requests} requests");
+        }
     }
 
     #[tokio::test(start_paused = true)]
