@@ -12,13 +12,20 @@ pub(crate) const VALUE: &str = "bob@example.org";
 pub(crate) const USER: &str = "user@example.org";
 /// How many targets the entry with several has.
 pub(crate) const TARGETS: usize = 3;
+/// The map whose API is the bench itself.
+pub(crate) const SHOWN: &str = "shown";
 /// The whole answer to a lookup in a map.
 pub(crate) const MAP_BODY: &str = r#"{"data": {"result": "bob@example.org"}}"#;
 
+/// What nginx has.
+pub(crate) struct Backend<'b> {
+    pub(crate) ports: &'b [u16],
+}
+
 /// nginx as one process. `return` reads no body, as an API that is not slow.
-pub(crate) fn nginx(directory: &Path, ports: &[u16]) -> String {
+pub(crate) fn nginx(directory: &Path, backend: &Backend<'_>) -> String {
     let directory = directory.display();
-    let listen = ports.iter().map(|port| format!("    listen 127.0.0.1:{port} backlog=4096;\n"));
+    let listen = backend.ports.iter().map(|port| format!("    listen 127.0.0.1:{port} backlog=4096;\n"));
     let listen = listen.collect::<String>();
     let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|kind| format!("  {kind}_temp_path {directory}/nginx-{kind};\n"))
@@ -159,6 +166,6 @@ socket_maps:
         map("asked", backend, ""),
         map_of_several("several", backends),
         map("fresh", backend, ", cache: {fresh: 1h}"),
-        map("shown", shown, ""),
+        map(SHOWN, shown, ""),
     )
 }

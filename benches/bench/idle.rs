@@ -11,13 +11,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::configuration;
+use super::configuration::{self, Backend};
 use super::contestant::unix;
 use super::load::Load;
+use super::nginx::nginx;
 use super::options::Options;
 use super::process::{Directory, PATIENCE, Process, memory, pause};
 use super::script;
-use super::site::{broker, nginx, reserve};
+use super::site::{broker, reserve};
 use super::spread::Spread;
 use super::{Outcome, interrupt};
 
@@ -90,7 +91,7 @@ fn read(options: &Options, connections: usize, round: usize) -> Outcome<Reading>
     let directory = Directory::make()?;
     let mut held = Vec::new();
     let backend_port = reserve(&mut held)?;
-    let _backend = nginx(&directory, &[backend_port])?;
+    let _backend = nginx(&directory, &Backend { ports: &[backend_port] })?;
     let text = configuration::idle_broker(&directory.join(""), backend_port);
     let broker = broker(&options.broker, &directory, &text)?;
     let started = settled(&broker)?;

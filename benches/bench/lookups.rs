@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::contestant::Contestant;
 use super::interrupt;
 use super::load::Load;
+use super::nginx::asked as asked_backend;
 use super::options::Options;
 use super::process::{cpu, memory, own_cpu};
 use super::site::Site;
@@ -119,11 +120,11 @@ impl Measured<'_> {
             load.in_turn(contestant.numbers() as usize)?;
         }
         load.run(self.options.length.mul_f64(0.1).max(Duration::from_millis(50)))?;
-        let (accepted, requests) = site.asked()?;
+        let (accepted, requests) = asked_backend(site.backend_port)?;
         let before = self.times(&clients)?;
         let mut run = load.run(self.options.length)?;
         let after = self.times(&clients)?;
-        let (accepted_then, requests_then) = site.asked()?;
+        let (accepted_then, requests_then) = asked_backend(site.backend_port)?;
         *asked = load.asked();
         let count = run.latencies.len();
         self.see_to(requests_then - requests - 1, count as u64)?;
