@@ -4,6 +4,8 @@
 
 use std::path::Path;
 
+use super::certificate::Certificate;
+
 /// What a lookup's body and a reply hold in place of a number that differs each time.
 pub(crate) const NUMBER: &str = "########";
 /// What the backend tells of any key.
@@ -20,6 +22,8 @@ pub(crate) const MAP_BODY: &str = r#"{"data": {"result": "bob@example.org"}}"#;
 /// What nginx has.
 pub(crate) struct Backend<'b> {
     pub(crate) ports: &'b [u16],
+    /// The port with TLS, and its certificate.
+    pub(crate) secure: Option<(u16, &'b Certificate)>,
 }
 
 /// nginx as one process. `return` reads no body, as an API that is not slow.
@@ -27,6 +31,7 @@ pub(crate) fn nginx(directory: &Path, backend: &Backend<'_>) -> String {
     let directory = directory.display();
     let listen = backend.ports.iter().map(|port| format!("    listen 127.0.0.1:{port} backlog=4096;\n"));
     let listen = listen.collect::<String>();
+    let secure = backend.secure.map(|(port, certificate)| secure(port, certificate)).unwrap_or_default();
     let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|kind| format!("  {kind}_temp_path {directory}/nginx-{kind};\n"))
         .concat();
@@ -42,7 +47,7 @@ http {{
   keepalive_requests 2000000000;
   default_type application/json;
   server {{
-{listen}    location = /map {{ return 200 '{MAP_BODY}'; }}
+{listen}{secure}    location = /map {{ return 200 '{MAP_BODY}'; }}
     location = /policy {{ return 200 '{{"action": "DUNNO"}}'; }}
     location = /login {{
       add_header Auth-Status OK;
@@ -56,8 +61,42 @@ http {{
     )
 }
 
+/// A port with TLS, where both proxies get the same protocol and cipher.
+fn secure(port: u16, certificate: &Certificate) -> String {
+    let (file, key) = (certificate.file.display(), certificate.key.display());
+    format!(
+        "    listen 127.0.0.1:{port} ssl backlog=4096;
+    ssl_certificate {file};
+    ssl_certificate_key {key};
+    ssl_protocols TLSv1.3;
+    ssl_conf_command Ciphersuites TLS_AES_256_GCM_SHA384;
+"
+    )
+}
+
+/// A port of HAProxy, and that of the API behind it.
+pub(crate) struct Route<'r> {
+    pub(crate) port: u16,
+    pub(crate) backend: u16,
+    /// With TLS to the API, whose certificate has to be this one.
+    pub(crate) trusted: Option<&'r Certificate>,
+}
+
 /// HAProxy as the fastest it can be as an HTTP proxy: connections kept and shared on both sides.
-pub(crate) fn haproxy(port: u16, backend: u16) -> String {
+pub(crate) fn haproxy(routes: &[Route<'_>]) -> String {
+    let routes = routes.iter().map(|Route { port, backend, trusted }| {
+        let tls = trusted.map(|certificate| format!(" ssl verify required ca-file {}", certificate.file.display()));
+        let tls = tls.unwrap_or_default();
+        format!(
+            "frontend asked-{port}
+  bind 127.0.0.1:{port} backlog 4096
+  default_backend api-{port}
+backend api-{port}
+  server nginx 127.0.0.1:{backend}{tls}
+"
+        )
+    });
+    let routes = routes.collect::<String>();
     format!(
         "global
   maxconn 4096
@@ -69,12 +108,7 @@ defaults
   timeout client 1h
   timeout server 1h
   timeout http-keep-alive 1h
-frontend asked
-  bind 127.0.0.1:{port} backlog 4096
-  default_backend api
-backend api
-  server nginx 127.0.0.1:{backend}
-"
+{routes}"
     )
 }
 
@@ -133,6 +167,12 @@ fn map_of(name: &str, target: &str, more: &str) -> String {
     format!("  {name}: {{{target}, payload: {payload}, value_field: data.result{more}}}\n")
 }
 
+/// The same with TLS to the API, whose certificate has to be this one.
+fn map_with_tls(name: &str, port: u16, certificate: &Certificate) -> String {
+    let tls = format!(", tls: {{root_ca: \"{}\"}}", certificate.file.display());
+    map_of(name, &format!("target: \"https://127.0.0.1:{port}/map\""), &tls)
+}
+
 /// Where a broker listens.
 pub(crate) struct Ports {
     pub(crate) map: u16,
@@ -140,11 +180,21 @@ pub(crate) struct Ports {
     pub(crate) login: u16,
 }
 
-/// The broker: a map that asks, one with several targets, one whose answers stay fresh, a policy,
-/// logins; and `shown`, a map like `asked` whose API is at another port. `backends` are ports of
-/// one backend.
-pub(crate) fn broker(directory: &Path, ports: &Ports, backends: [u16; TARGETS], shown: u16) -> String {
+/// The APIs of a broker.
+pub(crate) struct Apis<'a> {
+    /// Ports of one backend.
+    pub(crate) backends: [u16; TARGETS],
+    /// The port of the same with TLS.
+    pub(crate) secure: (u16, &'a Certificate),
+    /// That of [`SHOWN`].
+    pub(crate) shown: u16,
+}
+
+/// The broker: a map that asks, one that asks over TLS, one with several targets, one whose answers stay
+/// fresh, a policy, logins; and [`SHOWN`], a map like `asked` with another API.
+pub(crate) fn broker(directory: &Path, ports: &Ports, apis: &Apis<'_>) -> String {
     let Ports { map: map_port, policy, login } = ports;
+    let Apis { backends, secure, shown } = apis;
     let backend = backends[0];
     let at = |name: &str| directory.join(name).display().to_string();
     format!(
@@ -160,12 +210,13 @@ policy_services:
 dovecot_sasl:
   users: {{target: "http://127.0.0.1:{backend}/login", sasl_attempts: 1000}}
 socket_maps:
-{}{}{}{}"#,
+{}{}{}{}{}"#,
         at("maps.sock"),
         at("broker.sock"),
         map("asked", backend, ""),
-        map_of_several("several", backends),
+        map_with_tls("secure", secure.0, secure.1),
+        map_of_several("several", *backends),
         map("fresh", backend, ", cache: {fresh: 1h}"),
-        map(SHOWN, shown, ""),
+        map(SHOWN, *shown, ""),
     )
 }

@@ -20,8 +20,12 @@ pub(crate) enum Contestant {
     Backend,
     /// HAProxy, asked over HTTP, before nginx.
     Haproxy,
+    /// The same with TLS between HAProxy and nginx.
+    HaproxyTls,
     /// The broker's TCP listener for maps.
     Socketmap,
+    /// The same, of an entry with TLS to nginx.
+    Tls,
     /// The same, of an entry with three targets that are all up.
     Targets,
     /// A map with one target through a unix socket.
@@ -45,10 +49,12 @@ pub(crate) enum Contestant {
 }
 
 impl Contestant {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Backend,
         Self::Haproxy,
+        Self::HaproxyTls,
         Self::Socketmap,
+        Self::Tls,
         Self::Targets,
         Self::Unix,
         Self::Policy,
@@ -66,7 +72,9 @@ impl Contestant {
         match self {
             Self::Backend => "backend",
             Self::Haproxy => "haproxy",
+            Self::HaproxyTls => "haproxy-tls",
             Self::Socketmap => "socketmap",
+            Self::Tls => "tls",
             Self::Targets => "targets",
             Self::Unix => "unix",
             Self::Policy => "policy",
@@ -87,14 +95,20 @@ impl Contestant {
     /// What it is asked, and has to answer.
     pub(crate) fn script(self, site: &Site) -> Script {
         match self {
-            Self::Backend | Self::Haproxy => site.forwarded.clone(),
+            Self::Backend | Self::Haproxy | Self::HaproxyTls => site.forwarded.clone(),
             Self::Socketmap | Self::Unix | Self::HandedOver | Self::Forwarded => script::lookup("asked"),
+            Self::Tls => script::lookup("secure"),
             Self::Targets => script::lookup("several"),
             Self::Policy => script::policy(),
             Self::Sasl => script::login(),
             Self::Fresh => script::lookup("fresh"),
             Self::Kept | Self::Shared | Self::SharedHit => script::lookup(self.name()),
         }
+    }
+
+    /// With whom it is compared: HAProxy, with TLS to the backend or without, as it has itself.
+    pub(crate) fn reference(self) -> Self {
+        if matches!(self, Self::Tls | Self::HaproxyTls) { Self::HaproxyTls } else { Self::Haproxy }
     }
 
     /// How many different requests it gets: a cache is asked for the same ones again and again.
@@ -118,7 +132,8 @@ impl Contestant {
         let socket = match self {
             Self::Backend => tcp(site.backend_port)?,
             Self::Haproxy => tcp(site.haproxy_port)?,
-            Self::Socketmap | Self::Targets | Self::Fresh => tcp(site.ports.map)?,
+            Self::HaproxyTls => tcp(site.haproxy_tls_port)?,
+            Self::Socketmap | Self::Tls | Self::Targets | Self::Fresh => tcp(site.ports.map)?,
             Self::Kept | Self::Shared | Self::SharedHit => tcp(site.sharing()?.port)?,
             Self::Policy => tcp(site.ports.policy)?,
             Self::Unix => unix(&site.directory.join("maps.sock"))?.into(),

@@ -91,7 +91,7 @@ fn read(options: &Options, connections: usize, round: usize) -> Outcome<Reading>
     let directory = Directory::make()?;
     let mut held = Vec::new();
     let backend_port = reserve(&mut held)?;
-    let _backend = nginx(&directory, &Backend { ports: &[backend_port] })?;
+    let _backend = nginx(&directory, &Backend { ports: &[backend_port], secure: None })?;
     let text = configuration::idle_broker(&directory.join(""), backend_port);
     let broker = broker(&options.broker, &directory, &text)?;
     let started = settled(&broker)?;

@@ -157,7 +157,7 @@ impl Measured<'_> {
     fn proxy(&self) -> Outcome<Option<u32>> {
         Ok(match self.contestant {
             Contestant::Backend => None,
-            Contestant::Haproxy => Some(self.site.haproxy.id()),
+            Contestant::Haproxy | Contestant::HaproxyTls => Some(self.site.haproxy.id()),
             sharing if sharing.has_sharing_broker() => Some(self.site.sharing()?.broker.id()),
             _ => Some(self.site.broker.id()),
         })

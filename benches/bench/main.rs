@@ -6,6 +6,7 @@
 //! answers wrongly are worth nothing. A bar that is missed is a line of the report, no failure.
 
 mod bars;
+mod certificate;
 mod configuration;
 mod contestant;
 mod idle;

@@ -18,9 +18,9 @@ impl Sample<'_> {
         Spread::of(self.of(self.contestant).map(figure))
     }
 
-    /// The same, each divided by HAProxy's of its round.
+    /// The same, each divided by that of HAProxy in its round, which asks over TLS if the contestant does.
     pub(crate) fn ratio(&self, figure: fn(&Cell) -> f64) -> Option<Spread> {
-        self.ratio_to(Contestant::Haproxy, figure)
+        self.ratio_to(self.contestant.reference(), figure)
     }
 
     /// The same, each divided by that of `other` in its round.

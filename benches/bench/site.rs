@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use socket2::{Domain, Socket, Type};
 
 use super::Outcome;
-use super::configuration::{self, Backend, Ports, TARGETS};
+use super::certificate::Certificate;
+use super::configuration::{self, Apis, Backend, Ports, Route, TARGETS};
 use super::contestant::unix;
 use super::nginx::nginx;
 use super::options::Options;
@@ -24,6 +25,8 @@ pub(crate) struct Site {
     pub(crate) backend: Process,
     pub(crate) backend_port: u16,
     pub(crate) haproxy_port: u16,
+    /// The port of HAProxy that asks over TLS.
+    pub(crate) haproxy_tls_port: u16,
     pub(crate) ports: Ports,
     /// The HTTP request of a lookup, and the answer.
     pub(crate) forwarded: Script,
@@ -39,15 +42,23 @@ impl Site {
         let mut held = Vec::new();
         let mut port = || reserve(&mut held);
         let (backend_port, haproxy_port) = (port()?, port()?);
+        let (secure_port, haproxy_tls_port) = (port()?, port()?);
         let mut backend_ports = [backend_port; TARGETS];
         for other in &mut backend_ports[1..] {
             *other = port()?;
         }
         let ports = Ports { map: port()?, policy: port()?, login: port()? };
         let shown = Api::listen()?;
-        let backend = nginx(&directory, &Backend { ports: &backend_ports })?;
-        let haproxy = haproxy(&directory, haproxy_port, backend_port)?;
-        let text = configuration::broker(&directory.join(""), &ports, backend_ports, shown.port);
+        let certificate = Certificate::make(&directory)?;
+        let secure = (secure_port, &certificate);
+        let backend = nginx(&directory, &Backend { ports: &backend_ports, secure: Some(secure) })?;
+        let routes = [
+            Route { port: haproxy_port, backend: backend_port, trusted: None },
+            Route { port: haproxy_tls_port, backend: secure_port, trusted: Some(&certificate) },
+        ];
+        let haproxy = haproxy(&directory, &routes)?;
+        let apis = Apis { backends: backend_ports, secure, shown: shown.port };
+        let text = configuration::broker(&directory.join(""), &ports, &apis);
         let broker = broker(&options.broker, &directory, &text)?;
         let forwarded = shown.request(unix(&directory.join("maps.sock"))?)?;
         let is_wanted = options.contestants.iter().any(|contestant| contestant.has_sharing_broker());
@@ -61,6 +72,7 @@ impl Site {
             backend,
             backend_port,
             haproxy_port,
+            haproxy_tls_port,
             ports,
             forwarded,
             directory,
@@ -104,13 +116,15 @@ pub(crate) fn accepts(port: u16) -> impl Fn() -> bool {
     move || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
-fn haproxy(directory: &Directory, port: u16, backend: u16) -> Outcome<Process> {
+fn haproxy(directory: &Directory, routes: &[Route<'_>]) -> Outcome<Process> {
     let file = directory.join("haproxy.cfg");
-    write(&file, &configuration::haproxy(port, backend))?;
+    write(&file, &configuration::haproxy(routes))?;
     let arguments: [&OsStr; 3] = ["-db".as_ref(), "-f".as_ref(), file.as_ref()];
     let program = find("haproxy", "haproxy")?;
     let mut haproxy = Process::start(&program, &arguments, &directory.join("haproxy.log"))?;
-    haproxy.wait_until("HAProxy", accepts(port))?;
+    for route in routes {
+        haproxy.wait_until("HAProxy", accepts(route.port))?;
+    }
     Ok(haproxy)
 }
 

@@ -3,7 +3,6 @@
 use serde_json::{Value, json};
 
 use super::bars::Bar;
-use super::contestant::Contestant;
 use super::idle::{self, Reading};
 use super::lookups::Cell;
 use super::machine::Taken;
@@ -33,14 +32,14 @@ const RATIOS: [(&str, Figure); 4] = [
 /// The first table.
 pub(crate) fn lookups(options: &Options, cells: &[Cell], all: &mut Value) {
     let (rounds, seconds) = (options.rounds, options.length.as_secs_f64());
-    println!("\nLookups: medians of {rounds} rounds of {seconds} s; ÷: to HAProxy of the same round,");
+    println!("\nLookups: medians of {rounds} rounds of {seconds} s; ÷: to HAProxy of the same round (tls: to haproxy-tls),");
     println!("median [lowest–highest]; CPU in µs for each request, of HAProxy or broker and clients, and");
     println!("of the clients, nginx and the load apart; new: connections made to nginx meanwhile.");
     let mut summary = Vec::new();
     for connections in &options.connections {
         println!("\n{connections} connection{}", if *connections == 1 { "" } else { "s" });
         println!(
-            "  {:<10}{:>7} {:<19}{:>7} {:<19}{:>7} {:<19}{:>6} {:<19}{:>7}{:>6}{:>6}{:>7}{:>6}",
+            "  {:<12}{:>7} {:<19}{:>7} {:<19}{:>7} {:<19}{:>6} {:<19}{:>7}{:>6}{:>6}{:>7}{:>6}",
             "",
             "req/s",
             "÷",
@@ -74,14 +73,14 @@ pub(crate) fn lookups(options: &Options, cells: &[Cell], all: &mut Value) {
 
 fn line(sample: &Sample<'_>) {
     let of = |figure: Figure| sample.spread(figure).map_or(f64::NAN, |spread| spread.median);
-    let is_measure = matches!(sample.contestant, Contestant::Haproxy);
+    let is_measure = sample.contestant == sample.contestant.reference();
     let ratio = |(_, figure): (&str, Figure)| match sample.ratio(figure) {
         Some(ratio) if !is_measure => ratio.ratio(),
         _ => "–".to_owned(),
     };
     let [rate, p50, p99, cpu] = RATIOS.map(ratio);
     println!(
-        "  {:<10}{:>7.0} {:<19}{:>7.0} {:<19}{:>7.0} {:<19}{:>6.1} {:<19}{:>7.1}{:>6.1}{:>6.1}{:>7.1}{:>6.0}",
+        "  {:<12}{:>7.0} {:<19}{:>7.0} {:<19}{:>7.0} {:<19}{:>6.1} {:<19}{:>7.1}{:>6.1}{:>6.1}{:>7.1}{:>6.0}",
         sample.contestant.name(),
         of(|cell| cell.rate),
         rate,
