@@ -24,7 +24,9 @@ pub(crate) enum Contestant {
     HaproxyTls,
     /// The broker's TCP listener for maps.
     Socketmap,
-    /// The same, of an entry with TLS to nginx.
+    /// The same, with a connection for each lookup.
+    Once,
+    /// The listener, of an entry with TLS to nginx.
     Tls,
     /// The same, of an entry with three targets that are all up.
     Targets,
@@ -49,11 +51,12 @@ pub(crate) enum Contestant {
 }
 
 impl Contestant {
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Backend,
         Self::Haproxy,
         Self::HaproxyTls,
         Self::Socketmap,
+        Self::Once,
         Self::Tls,
         Self::Targets,
         Self::Unix,
@@ -74,6 +77,7 @@ impl Contestant {
             Self::Haproxy => "haproxy",
             Self::HaproxyTls => "haproxy-tls",
             Self::Socketmap => "socketmap",
+            Self::Once => "once",
             Self::Tls => "tls",
             Self::Targets => "targets",
             Self::Unix => "unix",
@@ -96,7 +100,9 @@ impl Contestant {
     pub(crate) fn script(self, site: &Site) -> Script {
         match self {
             Self::Backend | Self::Haproxy | Self::HaproxyTls => site.forwarded.clone(),
-            Self::Socketmap | Self::Unix | Self::HandedOver | Self::Forwarded => script::lookup("asked"),
+            Self::Socketmap | Self::Once | Self::Unix | Self::HandedOver | Self::Forwarded => {
+                script::lookup("asked")
+            }
             Self::Tls => script::lookup("secure"),
             Self::Targets => script::lookup("several"),
             Self::Policy => script::policy(),
@@ -133,7 +139,7 @@ impl Contestant {
             Self::Backend => tcp(site.backend_port)?,
             Self::Haproxy => tcp(site.haproxy_port)?,
             Self::HaproxyTls => tcp(site.haproxy_tls_port)?,
-            Self::Socketmap | Self::Tls | Self::Targets | Self::Fresh => tcp(site.ports.map)?,
+            Self::Socketmap | Self::Once | Self::Tls | Self::Targets | Self::Fresh => tcp(site.ports.map)?,
             Self::Kept | Self::Shared | Self::SharedHit => tcp(site.sharing()?.port)?,
             Self::Policy => tcp(site.ports.policy)?,
             Self::Unix => unix(&site.directory.join("maps.sock"))?.into(),

@@ -1,4 +1,5 @@
-//! The load: a closed loop over kept connections, one request at a time on each, in one thread.
+//! The load: a closed loop over connections, one request at a time on each, in one thread. They are kept, or
+//! each request gets a new one.
 //!
 //! It shares the machine's cores with what it measures, so it does little: buffers are made
 //! before, a request differs from the last one in eight digits, one system call writes and one
@@ -19,9 +20,14 @@ use super::{Outcome, interrupt};
 /// Longer than any reply.
 const REPLY: usize = 4096;
 
+/// Opens a connection.
+type Open<'o> = Box<dyn Fn() -> Outcome<OwnedFd> + 'o>;
+
 /// The connections of one cell.
-pub(crate) struct Load {
+pub(crate) struct Load<'o> {
     links: Vec<Link>,
+    /// A connection for each request, if they are not kept.
+    open: Option<Open<'o>>,
     ready: OwnedFd,
     events: Vec<epoll::Event>,
     /// The requests so far; another number for each.
@@ -47,21 +53,24 @@ pub(crate) struct Run {
     pub(crate) latencies: Vec<u32>,
 }
 
-impl Load {
+impl<'o> Load<'o> {
     /// Speaks `script` on these connections; the numbers come round after `numbers` of them.
     pub(crate) fn new(sockets: Vec<OwnedFd>, script: &Script, from: u32, numbers: u32) -> Outcome<Self> {
         let ready = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|error| format!("epoll: {error}"))?;
         let mut links = Vec::with_capacity(sockets.len());
         for socket in sockets {
-            let place = epoll::EventData::new_u64(links.len() as u64);
-            epoll::add(&ready, &socket, place, epoll::EventFlags::IN)
-                .map_err(|error| format!("epoll: {error}"))?;
+            watch(&ready, &socket, links.len())?;
             let (request, due) = (script.request.clone(), script.due.clone());
             let received = Box::new([0; REPLY]);
             links.push(Link { socket, request, due, received, filled: 0, asked_at: Instant::now() });
         }
         let events = Vec::with_capacity(links.len());
-        Ok(Self { links, ready, events, asked: from, numbers })
+        Ok(Self { links, open: None, ready, events, asked: from, numbers })
+    }
+
+    /// From now on each request has a connection of its own, and its latency has the time to connect.
+    pub(crate) fn reopening(self, open: impl Fn() -> Outcome<OwnedFd> + 'o) -> Self {
+        Self { open: Some(Box::new(open)), ..self }
     }
 
     /// Asks for this long, and hears every reply.
@@ -113,7 +122,13 @@ impl Load {
     fn ask(&mut self, place: usize, now: Instant) -> Outcome<()> {
         let number = FIRST + self.asked % self.numbers;
         self.asked = self.asked.wrapping_add(1);
-        self.links[place].ask(number, now)
+        let link = &mut self.links[place];
+        if let Some(open) = &self.open {
+            // The last one is closed by this.
+            link.socket = open()?;
+            watch(&self.ready, &link.socket, place)?;
+        }
+        link.ask(number, now)
     }
 
     /// Which connections have something to read. Of one alone that need not be asked.
@@ -132,6 +147,19 @@ impl Load {
         ready.extend(self.events.drain(..).map(|event| event.data.u64() as usize));
         Ok(())
     }
+}
+
+impl Run {
+    /// Replies in a second.
+    pub(crate) fn rate(&self) -> f64 {
+        self.latencies.len() as f64 / self.elapsed.as_secs_f64()
+    }
+}
+
+/// Has epoll tell of what can be read.
+fn watch(ready: &OwnedFd, socket: &OwnedFd, place: usize) -> Outcome<()> {
+    let place = epoll::EventData::new_u64(place as u64);
+    epoll::add(ready, socket, place, epoll::EventFlags::IN).map_err(|error| format!("epoll: {error}"))
 }
 
 impl Link {

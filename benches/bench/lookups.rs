@@ -17,6 +17,7 @@ use super::nginx::asked as asked_backend;
 use super::options::Options;
 use super::process::{cpu, memory, own_cpu};
 use super::site::Site;
+use super::stretch::percentile;
 use super::{Outcome, process::Reaped};
 
 /// One contestant at one number of connections in one round.
@@ -116,6 +117,9 @@ impl Measured<'_> {
             clients.extend(client);
         }
         let mut load = Load::new(sockets, &contestant.script(site), *asked, contestant.numbers())?;
+        if contestant == Contestant::Once {
+            load = load.reopening(|| Ok(contestant.open(site, self.options)?.0));
+        }
         if contestant.numbers() <= 1000 {
             load.in_turn(contestant.numbers() as usize)?;
         }
@@ -138,7 +142,7 @@ impl Measured<'_> {
             connections: self.connections,
             round: self.round,
             requests: count,
-            rate: count as f64 / run.elapsed.as_secs_f64(),
+            rate: run.rate(),
             p50: percentile(&run.latencies, 50),
             p99: percentile(&run.latencies, 99),
             cpu: Cpu {
@@ -188,10 +192,4 @@ impl Measured<'_> {
         }
         Err(format!("nginx was asked {asked} times for {answered} answers"))
     }
-}
-
-/// Of sorted nanoseconds, in microseconds.
-fn percentile(sorted: &[u32], percent: usize) -> f64 {
-    let place = (sorted.len() * percent).div_ceil(100).saturating_sub(1);
-    sorted.get(place).map_or(f64::NAN, |nanoseconds| f64::from(*nanoseconds) / 1000.0)
 }

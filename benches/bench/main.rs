@@ -25,6 +25,7 @@ mod shown;
 mod site;
 mod spread;
 mod starts;
+mod stretch;
 
 use std::io::Write as _;
 use std::process::ExitCode;
