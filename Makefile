@@ -36,8 +36,9 @@ PACKAGES += python3-venv
 # npm, unless it is installed already; npm and the identity provider run on node.
 PACKAGES += $(if $(shell command -v npm),,npm)
 
-# The proxy with which the bench compares, its backend, and the shared cache; strace counts system calls.
-BENCH_PACKAGES := haproxy nginx-light redis-server strace
+# The proxy with which the bench compares, its backend, what makes an answer of the backend slow and its certificate,
+# and the shared cache; strace counts system calls.
+BENCH_PACKAGES := haproxy nginx-light libnginx-mod-http-echo openssl redis-server strace
 # A browser, what reduces its screenshots, and what sets up its network of loopback alone.
 PICTURE_PACKAGES := chromium chromium-driver pngquant iproute2
 BENCH := target/release/pfxhttp-bench

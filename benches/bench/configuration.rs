@@ -5,6 +5,8 @@
 use std::path::Path;
 
 use super::certificate::Certificate;
+use super::pair::Api;
+use super::script::FIRST;
 
 /// What a lookup's body and a reply hold in place of a number that differs each time.
 pub(crate) const NUMBER: &str = "########";
@@ -24,6 +26,8 @@ pub(crate) struct Backend<'b> {
     pub(crate) ports: &'b [u16],
     /// The port with TLS, and its certificate.
     pub(crate) secure: Option<(u16, &'b Certificate)>,
+    /// The echo module, for a path that takes a second.
+    pub(crate) echo: Option<&'b Path>,
 }
 
 /// nginx as one process. `return` reads no body, as an API that is not slow.
@@ -32,15 +36,17 @@ pub(crate) fn nginx(directory: &Path, backend: &Backend<'_>) -> String {
     let listen = backend.ports.iter().map(|port| format!("    listen 127.0.0.1:{port} backlog=4096;\n"));
     let listen = listen.collect::<String>();
     let secure = backend.secure.map(|(port, certificate)| secure(port, certificate)).unwrap_or_default();
+    let load = backend.echo.map(|module| format!("load_module {};\n", module.display())).unwrap_or_default();
+    let slow = if backend.echo.is_some() { SLOW } else { "" };
     let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|kind| format!("  {kind}_temp_path {directory}/nginx-{kind};\n"))
         .concat();
     format!(
-        r#"daemon off;
+        r#"{load}daemon off;
 master_process off;
 worker_processes 1;
 pid {directory}/nginx.pid;
-events {{ worker_connections 8192; }}
+events {{ worker_connections 16384; }}
 http {{
 {temporary}  access_log off;
   keepalive_timeout 1h;
@@ -54,12 +60,15 @@ http {{
       add_header Auth-User {USER};
       return 200 '{{}}';
     }}
-    location = /status {{ stub_status; }}
+{slow}    location = /status {{ stub_status; }}
   }}
 }}
 "#
     )
 }
+
+/// The same answer after a second.
+const SLOW: &str = "    location = /slow { echo_sleep 1; echo_exec /map; }\n";
 
 /// A port with TLS, where both proxies get the same protocol and cipher.
 fn secure(port: u16, certificate: &Certificate) -> String {
@@ -82,10 +91,13 @@ pub(crate) struct Route<'r> {
     pub(crate) trusted: Option<&'r Certificate>,
 }
 
-/// HAProxy as the fastest it can be as an HTTP proxy: connections kept and shared on both sides.
-pub(crate) fn haproxy(routes: &[Route<'_>]) -> String {
+/// HAProxy as the fastest it can be as an HTTP proxy: connections kept and shared on both sides. It gets at
+/// most `most` requests at a time.
+pub(crate) fn haproxy(routes: &[Route<'_>], most: usize) -> String {
+    let most = most.max(4000) + 96;
     let routes = routes.iter().map(|Route { port, backend, trusted }| {
-        let tls = trusted.map(|certificate| format!(" ssl verify required ca-file {}", certificate.file.display()));
+        let tls =
+            trusted.map(|certificate| format!(" ssl verify required ca-file {}", certificate.file.display()));
         let tls = tls.unwrap_or_default();
         format!(
             "frontend asked-{port}
@@ -99,7 +111,7 @@ backend api-{port}
     let routes = routes.collect::<String>();
     format!(
         "global
-  maxconn 4096
+  maxconn {most}
 defaults
   mode http
   option http-keep-alive
@@ -125,6 +137,50 @@ socket_maps:
 {}"#,
         map("asked", backend, "")
     )
+}
+
+/// A broker whose API is that of HAProxy, too; it is asked over TCP.
+pub(crate) fn broker_of_a_pair(directory: &Path, port: u16, api: Api, shown: u16) -> String {
+    let Api { port: backend, path, most } = api;
+    let map = |name, port| map_of(name, &format!("target: \"http://127.0.0.1:{port}{path}\""), "");
+    format!(
+        r#"server:
+  listen:
+    - {{kind: socket_map, name: maps, type: tcp, address: 127.0.0.1, port: {port}}}
+  ipc: {{path: "{}", mode: "0600"}}
+  worker_pool: {{max_workers: {most}}}
+  http_client: {{max_idle_connections_per_host: {most}}}
+socket_maps:
+{}{}"#,
+        directory.join("broker.sock").display(),
+        map("asked", backend),
+        map(SHOWN, shown),
+    )
+}
+
+/// A broker with so many maps of one API. Their names are `m` and the last digits of a number, if the count is
+/// a power of ten.
+pub(crate) fn broker_of_maps(directory: &Path, port: u16, backend: u16, count: usize) -> String {
+    let digits = digits(count);
+    let maps = (0..count).map(|nth| {
+        let number = (FIRST as usize + nth).to_string();
+        map(&format!("m{}", &number[number.len() - digits..]), backend, "")
+    });
+    format!(
+        r#"server:
+  listen:
+    - {{kind: socket_map, name: maps, type: tcp, address: 127.0.0.1, port: {port}}}
+  ipc: {{path: "{}", mode: "0600"}}
+socket_maps:
+{}"#,
+        directory.join("broker.sock").display(),
+        maps.collect::<String>(),
+    )
+}
+
+/// The digits of the highest number below a power of ten.
+pub(crate) fn digits(power: usize) -> usize {
+    power.ilog10() as usize
 }
 
 /// A broker with an entry of each contestant that is measured with a shared cache.

@@ -162,7 +162,7 @@ impl Contestant {
     }
 }
 
-fn tcp(port: u16) -> Outcome<TcpStream> {
+pub(crate) fn tcp(port: u16) -> Outcome<TcpStream> {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let stream = TcpStream::connect(address).and_then(|stream| {
         stream.set_nodelay(true)?;

@@ -1,4 +1,4 @@
-//! The third table: what a broker takes that has just been started, and what each idle connection
+//! The table of idle connections: what a broker takes that has just been started, and what each idle connection
 //! adds to it.
 //!
 //! Each round starts a broker for each number of connections. They come to a unix listener for
@@ -7,8 +7,6 @@
 //! thread) counts for none of them; once before any of them has asked, and once after each has
 //! asked once and is idle again.
 
-use std::time::{Duration, Instant};
-
 use serde_json::{Value, json};
 
 use super::configuration::{self, Backend};
@@ -16,14 +14,11 @@ use super::contestant::unix;
 use super::load::Load;
 use super::nginx::nginx;
 use super::options::Options;
-use super::process::{Directory, PATIENCE, Process, memory, pause};
+use super::process::{Directory, OTHERS};
 use super::script;
 use super::site::{broker, reserve};
 use super::spread::Spread;
 use super::{Outcome, interrupt};
-
-/// Beside the connections: those to the backend, listeners, logs, and what the broker keeps free.
-const OTHERS: u64 = 512;
 
 /// One broker.
 pub(crate) struct Reading {
@@ -91,50 +86,20 @@ fn read(options: &Options, connections: usize, round: usize) -> Outcome<Reading>
     let directory = Directory::make()?;
     let mut held = Vec::new();
     let backend_port = reserve(&mut held)?;
-    let _backend = nginx(&directory, &Backend { ports: &[backend_port], secure: None })?;
+    let _backend = nginx(&directory, &Backend { ports: &[backend_port], secure: None, echo: None })?;
     let text = configuration::idle_broker(&directory.join(""), backend_port);
     let broker = broker(&options.broker, &directory, &text)?;
-    let started = settled(&broker)?;
+    let started = broker.settled_memory()?;
     let listener = directory.join("maps.sock");
     let script = script::lookup("asked");
     let load = |sockets| Load::new(sockets, &script, 0, 80_000_000);
     load(vec![unix(&listener)?.into()])?.in_turn(1)?;
-    let first_lookup = settled(&broker)?;
+    let first_lookup = broker.settled_memory()?;
     let sockets: Outcome<Vec<_>> = (0..connections).map(|_| unix(&listener).map(Into::into)).collect();
     let mut load = load(sockets?)?;
-    accepted(&broker, connections)?;
-    let opened = settled(&broker)?;
+    broker.wait_for_connections(connections)?;
+    let opened = broker.settled_memory()?;
     load.in_turn(connections)?;
-    let asked = settled(&broker)?;
+    let asked = broker.settled_memory()?;
     Ok(Reading { connections, round, started, first_lookup, opened, asked })
-}
-
-/// Waits until the broker holds them all.
-fn accepted(broker: &Process, connections: usize) -> Outcome<()> {
-    let path = format!("/proc/{}/fd", broker.id());
-    let end = Instant::now() + PATIENCE;
-    loop {
-        let open = std::fs::read_dir(&path).map_err(|error| format!("{path}: {error}"))?.count();
-        if open >= connections {
-            return Ok(());
-        }
-        if Instant::now() > end {
-            return Err(format!("the broker has {open} descriptors for {connections} connections"));
-        }
-        pause(Duration::from_millis(20));
-    }
-}
-
-/// Its RSS, once that stays what it is.
-fn settled(broker: &Process) -> Outcome<f64> {
-    let mut last = memory(broker.id(), "VmRSS")?;
-    for _ in 0..20 {
-        pause(Duration::from_millis(100));
-        let now = memory(broker.id(), "VmRSS")?;
-        if now == last {
-            break;
-        }
-        last = now;
-    }
-    Ok(last as f64)
 }

@@ -1,5 +1,5 @@
-//! `make bench`: what a lookup costs here and in HAProxy, what a start of the client costs, and
-//! what idle connections cost; benches/README.md says what is measured and how.
+//! `make bench`: what a lookup costs here and in HAProxy, what a start of the client costs, and the memory of
+//! lookups, maps and idle connections; benches/README.md says what is measured and how.
 //!
 //! Everything runs on loopback and out of one temporary directory, and ends with this program,
 //! however that ends. A wrong answer ends the run with a sentence: figures of a proxy that
@@ -14,8 +14,11 @@ mod interrupt;
 mod load;
 mod lookups;
 mod machine;
+mod maps;
 mod nginx;
 mod options;
+mod pair;
+mod pieces;
 mod process;
 mod report;
 mod sample;
@@ -23,6 +26,7 @@ mod script;
 mod sharing;
 mod shown;
 mod site;
+mod slow;
 mod spread;
 mod starts;
 mod stretch;
@@ -30,8 +34,9 @@ mod stretch;
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use bars::Bar;
 use options::{Options, Table};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// What went wrong, as a sentence for whoever ran this.
 type Outcome<T> = Result<T, String>;
@@ -55,22 +60,7 @@ fn run() -> Outcome<()> {
     println!("{}", machine.line);
     println!("{}", report::LEGEND);
     let mut all = json!({ "machine": machine.json, "options": options.json() });
-    let mut bars = Vec::new();
-    if options.wants(Table::Lookups) {
-        let cells = lookups::measure(&options)?;
-        report::lookups(&options, &cells, &mut all);
-        bars.extend(bars::of_lookups(&options, &cells));
-    }
-    if options.wants(Table::Starts) {
-        let starts = starts::measure(&options)?;
-        report::starts(&options, &starts, &mut all);
-        bars.extend(bars::of_starts(&starts));
-    }
-    if options.wants(Table::Idle) {
-        let readings = idle::measure(&options, descriptors)?;
-        report::idle(&options, &readings, &mut all);
-        bars.extend(bars::of_idle(&options, &readings));
-    }
+    let mut bars = tables(&options, descriptors, &mut all)?;
     report::busy(&busy.end()?, &mut all);
     bars.retain(|bar| bar.figure.is_some());
     report::bars(&bars, &mut all);
@@ -78,4 +68,40 @@ fn run() -> Outcome<()> {
     std::fs::write(&options.out, text).map_err(|error| format!("{}: {error}", options.out.display()))?;
     println!("\nAll figures, of each round: {}", options.out.display());
     Ok(())
+}
+
+/// Measures and prints each that is wanted; the bars of all.
+fn tables(options: &Options, descriptors: u64, all: &mut Value) -> Outcome<Vec<Bar>> {
+    let mut bars = Vec::new();
+    if options.wants(Table::Lookups) {
+        let cells = lookups::measure(options)?;
+        report::lookups(options, &cells, all);
+        bars.extend(bars::of_lookups(options, &cells));
+    }
+    if options.wants(Table::Pieces) {
+        let rounds = pieces::measure(options)?;
+        report::pieces(&rounds, all);
+        bars.extend(bars::of_pieces(&rounds));
+    }
+    if options.wants(Table::Slow) {
+        let readings = slow::measure(options, descriptors)?;
+        report::slow(options, &readings, all);
+        bars.extend(bars::of_slow(options, &readings));
+    }
+    if options.wants(Table::Maps) {
+        let rounds = maps::measure(options)?;
+        report::maps(options, &rounds, all);
+        bars.extend(bars::of_maps(options, &rounds));
+    }
+    if options.wants(Table::Starts) {
+        let starts = starts::measure(options)?;
+        report::starts(options, &starts, all);
+        bars.extend(bars::of_starts(&starts));
+    }
+    if options.wants(Table::Idle) {
+        let readings = idle::measure(options, descriptors)?;
+        report::idle(options, &readings, all);
+        bars.extend(bars::of_idle(options, &readings));
+    }
+    Ok(bars)
 }

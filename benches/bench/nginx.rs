@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
+use std::path::{Path, PathBuf};
 
 use super::Outcome;
 use super::configuration::{self, Backend};
@@ -21,6 +22,15 @@ pub(crate) fn nginx(directory: &Directory, backend: &Backend<'_>) -> Outcome<Pro
         nginx.wait_until("nginx", accepts(*port))?;
     }
     Ok(nginx)
+}
+
+/// The module that lets an answer take its time; nginx itself has none.
+pub(crate) fn echo_module() -> Outcome<PathBuf> {
+    let module = Path::new("/usr/lib/nginx/modules/ngx_http_echo_module.so");
+    if module.is_file() {
+        return Ok(module.to_owned());
+    }
+    Err(format!("there is no {}: `make bench`, as root, installs libnginx-mod-http-echo", module.display()))
 }
 
 /// How many connections it has accepted and requests it has had, with those for this answer.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::Outcome;
 use super::contestant::Contestant;
 
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 13] = [
     "BENCH_TABLES",
     "BENCH_ONLY",
     "BENCH_CONNECTIONS",
@@ -17,12 +17,14 @@ const NAMES: [&str; 11] = [
     "BENCH_SECONDS",
     "BENCH_STARTS",
     "BENCH_IDLE",
+    "BENCH_SLOW",
+    "BENCH_MAPS",
     "BENCH_BROKER",
     "BENCH_CLIENT",
     "BENCH_RELAY",
     "BENCH_OUT",
 ];
-const TABLES: &str = "lookups,starts,idle";
+const TABLES: &str = "lookups,pieces,slow,maps,starts,idle";
 /// What a list of numbers is made of.
 const COUNTS: &str = "the whole numbers from 1 on, with commas in between";
 
@@ -30,6 +32,9 @@ const COUNTS: &str = "the whole numbers from 1 on, with commas in between";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Table {
     Lookups,
+    Pieces,
+    Slow,
+    Maps,
     Starts,
     Idle,
 }
@@ -43,6 +48,9 @@ pub(crate) struct Options {
     pub(crate) tables: Vec<Table>,
     pub(crate) starts: usize,
     pub(crate) idle: Vec<usize>,
+    /// Lookups in flight.
+    pub(crate) slow: usize,
+    pub(crate) maps: usize,
     pub(crate) broker: PathBuf,
     pub(crate) client: PathBuf,
     pub(crate) relay: PathBuf,
@@ -65,6 +73,8 @@ impl Options {
             tables: list("BENCH_TABLES", TABLES, TABLES, table)?,
             starts: whole("BENCH_STARTS", 200)?,
             idle: list("BENCH_IDLE", "1000,10000", COUNTS, count)?,
+            slow: whole("BENCH_SLOW", 5000)?,
+            maps: maps()?,
             broker: program("BENCH_BROKER", "target/release/pfxhttp-broker")?,
             client: program("BENCH_CLIENT", "target/release/pfxhttp-client")?,
             relay: program("BENCH_RELAY", "target/bench-relay")?,
@@ -90,6 +100,8 @@ impl Options {
             "only": self.contestants.iter().map(|contestant| contestant.name()).collect::<Vec<_>>(),
             "tables": self.tables.iter().map(|table| format!("{table:?}").to_lowercase()).collect::<Vec<_>>(),
             "starts_a_round": self.starts,
+            "in_flight": self.slow,
+            "maps": self.maps,
             "broker": self.broker,
             "client": self.client,
         })
@@ -103,6 +115,9 @@ fn all_contestants() -> String {
 fn table(word: &str) -> Option<Table> {
     match word {
         "lookups" => Some(Table::Lookups),
+        "pieces" => Some(Table::Pieces),
+        "slow" => Some(Table::Slow),
+        "maps" => Some(Table::Maps),
         "starts" => Some(Table::Starts),
         "idle" => Some(Table::Idle),
         _ => None,
@@ -122,6 +137,15 @@ fn whole(name: &str, default: usize) -> Outcome<usize> {
         0 => Err(format!("{name} is 0")),
         count => Ok(count),
     }
+}
+
+/// A power of ten: the name of a map is the end of a number.
+fn maps() -> Outcome<usize> {
+    let count = whole("BENCH_MAPS", 1000)?;
+    if [10, 100, 1000, 10_000].contains(&count) {
+        return Ok(count);
+    }
+    Err(format!("BENCH_MAPS={count} is none of 10, 100, 1000, 10000"))
 }
 
 /// Words with commas in between, each of them one of `known`.

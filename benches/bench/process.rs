@@ -17,6 +17,10 @@ use super::{Outcome, interrupt};
 /// How long a program may take to start, and an answer to come.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Descriptors beside the connections that are counted: those to the backend, listeners, logs, and what the
+/// broker keeps free.
+pub(crate) const OTHERS: u64 = 512;
+
 /// A running program.
 pub(crate) struct Process {
     child: Child,
@@ -63,6 +67,36 @@ impl Process {
 
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Waits until it holds so many descriptors.
+    pub(crate) fn wait_for_connections(&self, connections: usize) -> Outcome<()> {
+        let path = format!("/proc/{}/fd", self.id());
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let open = fs::read_dir(&path).map_err(|error| format!("{path}: {error}"))?.count();
+            if open >= connections {
+                return Ok(());
+            }
+            if Instant::now() > end {
+                return Err(format!("a process has {open} descriptors for {connections} connections"));
+            }
+            pause(Duration::from_millis(20));
+        }
+    }
+
+    /// Its RSS in kB, when that stays what it is.
+    pub(crate) fn settled_memory(&self) -> Outcome<f64> {
+        let mut last = memory(self.id(), "VmRSS")?;
+        for _ in 0..20 {
+            pause(Duration::from_millis(100));
+            let now = memory(self.id(), "VmRSS")?;
+            if now == last {
+                break;
+            }
+            last = now;
+        }
+        Ok(last as f64)
     }
 }
 

@@ -2,6 +2,8 @@
 //! places of a number in both that is another one in each request. Without that, equal lookups
 //! at the same time would share one call.
 
+use std::ops::Range;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -26,11 +28,12 @@ pub(crate) enum Due {
     Http { end: Vec<u8> },
 }
 
-/// Bytes with the places of [`NUMBER`].
+/// Bytes with the places of a number. [`NUMBER`] is a place of all its digits, a shorter row of `#` one of its
+/// last digits.
 #[derive(Debug, Clone)]
 pub(crate) struct Numbered {
     pub(crate) bytes: Vec<u8>,
-    places: Vec<usize>,
+    places: Vec<Range<usize>>,
 }
 
 /// What the bytes so far are.
@@ -43,15 +46,17 @@ pub(crate) enum Verdict {
 
 impl Numbered {
     pub(crate) fn new(bytes: Vec<u8>) -> Self {
-        let width = NUMBER.len();
-        let places = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(NUMBER.as_bytes()));
-        let mut apart: Vec<usize> = Vec::new();
-        for place in places {
-            if apart.last().is_none_or(|last| last + width <= place) {
-                apart.push(place);
+        let mut places = Vec::new();
+        let mut at = 0;
+        for same in bytes.chunk_by(|one, next| one == next) {
+            for row in same.chunks(NUMBER.len()) {
+                if row.starts_with(b"#") {
+                    places.push(at..at + row.len());
+                }
+                at += row.len();
             }
         }
-        Self { bytes, places: apart }
+        Self { bytes, places }
     }
 
     /// Puts this number into its places.
@@ -63,7 +68,7 @@ impl Numbered {
             rest /= 10;
         }
         for place in &self.places {
-            self.bytes[*place..*place + digits.len()].copy_from_slice(&digits);
+            self.bytes[place.clone()].copy_from_slice(&digits[digits.len() - place.len()..]);
         }
     }
 }

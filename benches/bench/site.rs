@@ -51,12 +51,13 @@ impl Site {
         let shown = Api::listen()?;
         let certificate = Certificate::make(&directory)?;
         let secure = (secure_port, &certificate);
-        let backend = nginx(&directory, &Backend { ports: &backend_ports, secure: Some(secure) })?;
+        let backend =
+            nginx(&directory, &Backend { ports: &backend_ports, secure: Some(secure), echo: None })?;
         let routes = [
             Route { port: haproxy_port, backend: backend_port, trusted: None },
             Route { port: haproxy_tls_port, backend: secure_port, trusted: Some(&certificate) },
         ];
-        let haproxy = haproxy(&directory, &routes)?;
+        let haproxy = haproxy(&directory, &routes, 0)?;
         let apis = Apis { backends: backend_ports, secure, shown: shown.port };
         let text = configuration::broker(&directory.join(""), &ports, &apis);
         let broker = broker(&options.broker, &directory, &text)?;
@@ -116,9 +117,10 @@ pub(crate) fn accepts(port: u16) -> impl Fn() -> bool {
     move || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
-fn haproxy(directory: &Directory, routes: &[Route<'_>]) -> Outcome<Process> {
+/// Starts HAProxy, until it accepts connections on all of its ports; it gets at most `most` requests at a time.
+pub(crate) fn haproxy(directory: &Directory, routes: &[Route<'_>], most: usize) -> Outcome<Process> {
     let file = directory.join("haproxy.cfg");
-    write(&file, &configuration::haproxy(routes))?;
+    write(&file, &configuration::haproxy(routes, most))?;
     let arguments: [&OsStr; 3] = ["-db".as_ref(), "-f".as_ref(), file.as_ref()];
     let program = find("haproxy", "haproxy")?;
     let mut haproxy = Process::start(&program, &arguments, &directory.join("haproxy.log"))?;

@@ -1,22 +1,26 @@
 //! The tables, as text on standard output and as JSON.
 
+mod memory;
+
 use serde_json::{Value, json};
 
 use super::bars::Bar;
-use super::idle::{self, Reading};
 use super::lookups::Cell;
 use super::machine::Taken;
 use super::options::Options;
+use super::pair::Side;
+use super::pieces;
 use super::sample::Sample;
 use super::spread::Spread;
 use super::starts::{Round, Starts};
+pub(crate) use memory::{idle, maps, slow};
 
 /// What is said before the first table.
 pub(crate) const LEGEND: &str = "
 benches/README.md says what is measured. A ratio (÷) is made within each round, and its median taken over
 the rounds: it is not the quotient of the medians beside it. Below 1 the broker is better where time or
 memory is measured, above 1 where requests/s are. A table is printed when all its rounds are over: all
-three take about eight minutes.";
+take about twelve minutes.";
 
 /// One figure of a cell.
 type Figure = fn(&Cell) -> f64;
@@ -29,10 +33,12 @@ const RATIOS: [(&str, Figure); 4] = [
     ("cpu", |cell| cell.cpu.proxy + cell.cpu.clients),
 ];
 
-/// The first table.
+/// Lookups.
 pub(crate) fn lookups(options: &Options, cells: &[Cell], all: &mut Value) {
     let (rounds, seconds) = (options.rounds, options.length.as_secs_f64());
-    println!("\nLookups: medians of {rounds} rounds of {seconds} s; ÷: to HAProxy of the same round (tls: to haproxy-tls),");
+    println!(
+        "\nLookups: medians of {rounds} rounds of {seconds} s; ÷: to HAProxy of the same round (tls: to haproxy-tls),"
+    );
     println!("median [lowest–highest]; CPU in µs for each request, of HAProxy or broker and clients, and");
     println!("of the clients, nginx and the load apart; new: connections made to nginx meanwhile.");
     let mut summary = Vec::new();
@@ -98,7 +104,23 @@ fn line(sample: &Sample<'_>) {
     );
 }
 
-/// The second table.
+/// An API that sends an answer in two segments.
+pub(crate) fn pieces(rounds: &[pieces::Round], all: &mut Value) {
+    println!(
+        "\nAn API that sends head and body in two segments, 1 connection: medians of {} rounds.",
+        rounds.len()
+    );
+    for side in Side::ALL {
+        let p50 = Spread::of(rounds.iter().map(|round| round.of(side).p50));
+        println!("  {:<12} p50 {:>7.0} µs", side.name(), p50.map_or(f64::NAN, |p50| p50.median));
+    }
+    let ratio = pieces::p50(rounds);
+    println!("  p50 ÷ HAProxy's: {}", ratio.map_or("–".to_owned(), |ratio| format!("{:.4}", ratio.median)));
+    let each: Vec<Value> = rounds.iter().map(pieces::Round::json).collect();
+    all["pieces"] = json!({ "summary": { "p50_to_haproxy": ratio.map(Spread::json) }, "rounds": each });
+}
+
+/// Starts of programs.
 pub(crate) fn starts(options: &Options, starts: &Starts, all: &mut Value) {
     let (rounds, count) = (options.rounds, options.starts);
     println!(
@@ -144,25 +166,6 @@ pub(crate) fn starts(options: &Options, starts: &Starts, all: &mut Value) {
 
 fn kilobytes(number: f64) -> String {
     if number.is_nan() { "–".to_owned() } else { format!("{number:.0}") }
-}
-
-/// The third table.
-pub(crate) fn idle(options: &Options, readings: &[Reading], all: &mut Value) {
-    println!("\nIdle: the broker's RSS, medians of {} rounds, in kB.", options.rounds);
-    println!(
-        "  {:>11} {:>12} {:<24}{:<24}",
-        "connections", "just started", "each, never asked", "each, asked once"
-    );
-    for connections in &options.idle {
-        let of = |figure| idle::spread(readings, *connections, figure);
-        if let (Some(started), Some(opened), Some(asked)) =
-            (of(|reading| reading.started), of(Reading::for_each_opened), of(Reading::for_each_asked))
-        {
-            let started = started.median;
-            println!("  {connections:>11} {started:>12.0} {:<24}{:<24}", opened.ratio(), asked.ratio());
-        }
-    }
-    all["idle"] = readings.iter().map(Reading::json).collect();
 }
 
 /// Who else was at work.
