@@ -48,8 +48,8 @@ RELAY := target/bench-relay
 # panics and in debug information, begin with /usr/src. Other flags of the environment are kept.
 CARGO_HOME ?= $(HOME)/.cargo
 SOURCES    := $(CURDIR)=/usr/src/pfxhttp $(CARGO_HOME)=/usr/src/cargo
-build bench: export RUSTFLAGS := $(strip $(RUSTFLAGS) $(addprefix --remap-path-prefix=,$(SOURCES)))
-build bench: export CFLAGS := $(strip $(CFLAGS) $(addprefix -ffile-prefix-map=,$(SOURCES)))
+build bench pgo: export RUSTFLAGS := $(strip $(RUSTFLAGS) $(addprefix --remap-path-prefix=,$(SOURCES)))
+build bench pgo: export CFLAGS := $(strip $(CFLAGS) $(addprefix -ffile-prefix-map=,$(SOURCES)))
 # The time in programs (mimalloc has that of its build), packages and the image: that of the last commit.
 build bench deb rpm image sbom: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y Cargo.lock)
 
@@ -61,7 +61,7 @@ MODULES  := $(PROVIDER)/node_modules/.package-lock.json
 GRPC_PEER := tests/peers/grpc
 VENV      := $(GRPC_PEER)/venv/installed
 
-.PHONY: build demo test bench check packages provider grpc-peer install staged deb rpm test-package
+.PHONY: build demo test bench pgo check packages provider grpc-peer install staged deb rpm test-package
 .PHONY: completions reference clean docs test-docs test-page cargo-deb cargo-generate-rpm
 .PHONY: test-reproducible image test-image pictures sbom dist
 .DEFAULT_GOAL := build
@@ -97,6 +97,10 @@ bench: build
 	$(CC) -static -O2 -Wall -Wextra -o $(RELAY) benches/relay.c
 	$(CARGO) build --release --locked --features client --bin pfxhttp-bench
 	@$(BENCH)
+
+# Run it by hand, after `make bench`: a broker that is optimised for the lookups of the bench, in target/pgo.
+pgo:
+	CARGO="$(CARGO)" contrib/pgo
 
 # The checks that a commit must pass in addition to the tests.
 check:

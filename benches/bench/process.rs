@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{Signal, kill};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 
@@ -16,6 +17,9 @@ use super::{Outcome, interrupt};
 
 /// How long a program may take to start, and an answer to come.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a program may take to end.
+const END: Duration = Duration::from_secs(2);
 
 /// Descriptors beside the connections that are counted: those to the backend, listeners, logs, and what the
 /// broker keeps free.
@@ -101,7 +105,16 @@ impl Process {
 }
 
 impl Drop for Process {
+    /// Asks it to end, so that a program with a profile (`contrib/pgo`) writes it; what has not ended then is
+    /// killed.
     fn drop(&mut self) {
+        if let (Ok(None), Ok(id)) = (self.child.try_wait(), i32::try_from(self.id())) {
+            let _gone_meanwhile = kill(Pid::from_raw(id), Signal::SIGTERM);
+        }
+        let end = Instant::now() + END;
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < end {
+            pause(Duration::from_millis(5));
+        }
         let _gone_already = self.child.kill();
         let _reaped = self.child.wait();
     }
