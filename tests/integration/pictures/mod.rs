@@ -3,12 +3,14 @@
 //! | file | makes |
 //! |---|---|
 //! | `plot` | the ratios of `target/bench.json` as a chart |
+//! | `memory` | the part of that chart with the memory of each |
 //! | `terminal` | what a program shows on a terminal |
 //! | `site` | a broker with work, its status on a terminal and in a browser |
 //! | `svg` | the parts of an SVG |
 //!
 //! Nobody compares pictures by a test: look at them, in light and dark.
 
+mod memory;
 mod plot;
 mod site;
 mod svg;

@@ -4,6 +4,7 @@
 
 use serde_json::Value;
 
+use super::memory;
 use super::svg::Svg;
 
 const STYLE: &str = "
@@ -36,9 +37,11 @@ text { font: 13px system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'De
 ";
 
 /// The contestants of the bench in this order, and what each is.
-const ROWS: [(&str, &str); 7] = [
+const ROWS: [(&str, &str); 9] = [
     ("socketmap", "map, TCP"),
     ("unix", "map, unix socket"),
+    ("tls", "map, TLS to the API"),
+    ("once", "a connection each"),
     ("policy", "policy, TCP"),
     ("sasl", "login, TCP"),
     ("fresh", "cached answer, TCP"),
@@ -48,6 +51,9 @@ const ROWS: [(&str, &str); 7] = [
 
 /// The numbers of connections, and their colours.
 const BARS: [(u64, &str); 3] = [(1, "few"), (8, "some"), (64, "many")];
+
+/// The tables of a whole run.
+const TABLES: [&str; 6] = ["lookups", "pieces", "slow", "maps", "starts", "idle"];
 
 /// The figures, and what is better.
 const PANELS: [(&str, &str); 2] =
@@ -73,7 +79,9 @@ pub(super) fn draw(results: &Value) -> Result<String, String> {
     let mut svg = Svg::new("Lookups through pfxhttp, divided by those through HAProxy", STYLE);
     let bottom = TOP + ROWS.len() as f64 * ROW;
     let notes = notes(results);
-    let height = bottom + 50.0 + 17.0 * notes.len() as f64;
+    let memory = bottom + 26.0;
+    let below = memory + memory::height(results) + 24.0;
+    let height = below + 17.0 * notes.len() as f64;
     svg.rect("ground", [0.5, 0.5, WIDTH - 1.0, height - 1.0], 8.0);
     svg.text("title", (20.0, 32.0), "A lookup through pfxhttp, divided by a request through HAProxy");
     legend(&mut svg);
@@ -89,8 +97,9 @@ pub(super) fn draw(results: &Value) -> Result<String, String> {
         axis(&mut svg, &scale, most, bottom);
         bars(&mut svg, &scale, results, figure);
     }
+    memory::draw(&mut svg, results, memory);
     for (nth, (class, note)) in notes.iter().enumerate() {
-        svg.text(class, (20.0, bottom + 50.0 + 17.0 * nth as f64), note);
+        svg.text(class, (20.0, below + 17.0 * nth as f64), note);
     }
     Ok(svg.finish(WIDTH, height))
 }
@@ -194,7 +203,7 @@ fn notes(results: &Value) -> Vec<(&'static str, String)> {
         (
             "note",
             format!(
-                "Load, proxy and nginx share the cores; other processes took {others:.0} % of the machine's time."
+                "TLS: divided by HAProxy with TLS. Load, proxy and nginx share the cores; other processes took {others:.0} % of the machine's time."
             ),
         ),
     ];
@@ -220,7 +229,7 @@ fn missing(results: &Value) -> Vec<&'static str> {
         (!at_least("seconds", 1.5), "rounds shorter than 1.5 s"),
         (!has("connections", &BARS.map(|(connections, _)| connections.into())), "not all connections"),
         (!has("only", &rows), "not all ways to ask"),
-        (!has("tables", &["lookups", "starts", "idle"].map(Value::from)), "not all tables"),
+        (!has("tables", &TABLES.map(Value::from)), "not all tables"),
         (busy, "other processes were at work"),
     ]
     .into_iter()
@@ -249,7 +258,7 @@ mod tests {
                 "nginx": "nginx version: nginx/1.22.1"},
             "machine_time_percent": {"others": others},
             "options": {"rounds": rounds, "seconds": 1.5, "connections": [1, 8, 64],
-                "only": ROWS.map(|(contestant, _)| contestant), "tables": ["lookups", "starts", "idle"]},
+                "only": ROWS.map(|(contestant, _)| contestant), "tables": TABLES},
         })
     }
 
