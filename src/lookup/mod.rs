@@ -179,7 +179,7 @@ impl LookupEntry {
         self: &Arc<Self>,
         lookup: LookupInput<'_>,
         key: Arc<[u8]>,
-        context: &RequestContext,
+        context: &RequestContext<'_>,
     ) -> Answer {
         if self.backend.is_out()
             && let Some(answer) = Box::pin(self.stand_in_at_once(lookup, &key, context)).await
