@@ -7,6 +7,7 @@ mod entries;
 mod environment;
 mod listeners;
 mod logins;
+mod logins_grpc;
 mod oidc;
 mod schema;
 mod seed;
