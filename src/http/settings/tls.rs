@@ -66,6 +66,17 @@ impl fmt::Debug for TlsSettings {
     }
 }
 
+/// The names of the keys in which the blocks differ.
+struct Names {
+    cert: &'static str,
+    key: &'static str,
+    /// `grpc.tls`: it takes no pins, and has no former names.
+    is_grpc: bool,
+}
+
+/// Those of `server.tls`, and of `tls` of an entry.
+const TLS: Names = Names { cert: "cert", key: "key", is_grpc: false };
+
 /// The keys of a block.
 struct Block<'s, 'd> {
     section: &'s Section<'d>,
@@ -82,8 +93,7 @@ struct Block<'s, 'd> {
     has_own_cert: bool,
     /// Whether one of `cert` and `key` is the entry's, and the other that of `server.tls`.
     is_mixed: bool,
-    /// Whether it is `grpc.tls`.
-    is_grpc: bool,
+    names: &'static Names,
 }
 
 /// The files of a block, which can be opened.
@@ -97,7 +107,7 @@ struct Files {
 pub(super) fn of_server(section: &Section<'_>, needs_tls: bool) -> Option<(TlsSettings, Arc<ClientConfig>)> {
     let system = if needs_tls { Trust::System } else { Trust::SystemLater };
     let is_enabled = section.key("enabled").flag().or(false);
-    let block = Block::read(section);
+    let block = Block::read(section, &TLS);
     let inputs = block.inputs(&[needs_tls, is_enabled]);
     let keys = block.tls_keys();
     if !is_enabled {
@@ -146,8 +156,8 @@ pub(crate) fn of_block(
         (true, false) => own,
         (true, true) => own.over(&server),
     };
-    let name = section.key("server_name").text().read_as(|name| server_name(&name)).get();
-    let block = Block { server_name: name, has_own_cert, is_mixed, ..Block::read(&section) };
+    let name = server_name(&section);
+    let block = Block { server_name: name, has_own_cert, is_mixed, ..Block::read(&section, &TLS) };
     if !is_given {
         return Some(None);
     }
@@ -162,8 +172,10 @@ fn skip_verify<'d>(section: &Section<'d>) -> Key<'d> {
     section.renamed_key("skip_verify", "http_client_skip_verify")
 }
 
-fn server_name(text: &str) -> Result<ServerName<'static>, &'static str> {
-    ServerName::try_from(text.to_owned()).map_err(|_| "must be the name of a host, or an address")
+/// Reads `server_name`.
+fn server_name(section: &Section<'_>) -> Option<ServerName<'static>> {
+    let name = |text| ServerName::try_from(text).map_err(|_| "must be the name of a host, or an address");
+    section.key("server_name").text().read_as(name).get()
 }
 
 fn pin(text: &str) -> Result<Pin, Refusal> {
@@ -172,10 +184,13 @@ fn pin(text: &str) -> Result<Pin, Refusal> {
 }
 
 impl<'s, 'd> Block<'s, 'd> {
-    fn read(section: &'s Section<'d>) -> Self {
-        let [root_ca, cert, key] = ["root_ca", "cert", "key"].map(|name| section.key(name).text());
-        let skip_verify = skip_verify(section);
-        let pins = section.key("pin_sha256").list(Kind::Text);
+    fn read(section: &'s Section<'d>, names: &'static Names) -> Self {
+        let [root_ca, cert, key] = ["root_ca", names.cert, names.key].map(|name| section.key(name).text());
+        let (skip_verify, pins) = if names.is_grpc {
+            (section.key("skip_verify"), Vec::new())
+        } else {
+            (skip_verify(section), section.key("pin_sha256").list(Kind::Text))
+        };
         Self {
             section,
             root_ca,
@@ -188,7 +203,7 @@ impl<'s, 'd> Block<'s, 'd> {
             server_name: None,
             has_own_cert: false,
             is_mixed: false,
-            is_grpc: false,
+            names,
         }
     }
 
@@ -210,7 +225,7 @@ impl<'s, 'd> Block<'s, 'd> {
     }
 
     fn tls_keys(&self) -> TlsKeys {
-        TlsKeys { has_own_cert: self.has_own_cert, is_grpc: self.is_grpc, only_1_3: self.only_1_3 }
+        TlsKeys { has_own_cert: self.has_own_cert, is_grpc: self.names.is_grpc, only_1_3: self.only_1_3 }
     }
 
     /// A hash of the values, of the contents of the files and of `flags`. A file that cannot be read is reported
