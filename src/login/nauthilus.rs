@@ -41,6 +41,8 @@ struct AuthRequest {
     client_id: String,
     #[prost(string, tag = "7")]
     external_session_id: String,
+    #[prost(string, tag = "8")]
+    user_agent: String,
     #[prost(string, tag = "9")]
     local_ip: String,
     #[prost(string, tag = "10")]
@@ -51,10 +53,40 @@ struct AuthRequest {
     method: String,
     #[prost(string, tag = "13")]
     ssl: String,
+    #[prost(string, tag = "14")]
+    ssl_session_id: String,
+    #[prost(string, tag = "15")]
+    ssl_client_verify: String,
+    #[prost(string, tag = "16")]
+    ssl_client_dn: String,
+    #[prost(string, tag = "17")]
+    ssl_client_cn: String,
+    #[prost(string, tag = "18")]
+    ssl_issuer: String,
+    #[prost(string, tag = "19")]
+    ssl_client_notbefore: String,
+    #[prost(string, tag = "20")]
+    ssl_client_notafter: String,
+    #[prost(string, tag = "21")]
+    ssl_subject_dn: String,
+    #[prost(string, tag = "22")]
+    ssl_issuer_dn: String,
+    #[prost(string, tag = "23")]
+    ssl_client_subject_dn: String,
+    #[prost(string, tag = "24")]
+    ssl_client_issuer_dn: String,
     #[prost(string, tag = "25")]
     ssl_protocol: String,
     #[prost(string, tag = "26")]
     ssl_cipher: String,
+    #[prost(string, tag = "27")]
+    ssl_serial: String,
+    #[prost(string, tag = "28")]
+    ssl_fingerprint: String,
+    #[prost(string, tag = "29")]
+    oidc_cid: String,
+    #[prost(uint32, tag = "30")]
+    auth_login_attempt: u32,
 }
 
 #[derive(Message)]
@@ -96,22 +128,41 @@ pub(super) fn body(
     password: &Secret,
 ) -> Bytes {
     let peer = &login.peer;
-    let default_port = || settings.default_local_port.map(|port| port.to_string()).unwrap_or_default();
+    let default_port = settings.default_local_port.map(|port| port.to_string()).unwrap_or_default();
+    let session = context.session_hex().unwrap_or_default();
+    let detail = |name| peer.detail(name).to_owned();
+    let or = |given: &str, other: &str| if given.is_empty() { other } else { given }.to_owned();
     let mut request = AuthRequest {
         username: user.to_owned(),
         password: password.expose().to_owned(),
         client_ip: peer.client_ip.clone(),
         client_port: peer.client_port.clone(),
-        client_hostname: peer.local_name.clone(),
+        client_hostname: or(peer.detail("client_hostname"), &peer.local_name),
         client_id: peer.client_id.clone(),
-        external_session_id: context.session_hex().unwrap_or_default(),
+        external_session_id: or(peer.detail("external_session_id"), &session),
+        user_agent: detail("user_agent"),
         local_ip: peer.local_ip.clone(),
-        local_port: if peer.local_port.is_empty() { default_port() } else { peer.local_port.clone() },
+        local_port: or(&peer.local_port, &default_port),
         protocol: peer.service.clone(),
         method: login.mechanism.name().to_owned(),
-        ssl: if peer.secured { "on" } else { "" }.to_owned(),
+        ssl: or(peer.detail("ssl"), if peer.secured { "on" } else { "" }),
+        ssl_session_id: detail("ssl_session_id"),
+        ssl_client_verify: detail("ssl_client_verify"),
+        ssl_client_dn: detail("ssl_client_dn"),
+        ssl_client_cn: detail("ssl_client_cn"),
+        ssl_issuer: detail("ssl_issuer"),
+        ssl_client_notbefore: detail("ssl_client_notbefore"),
+        ssl_client_notafter: detail("ssl_client_notafter"),
+        ssl_subject_dn: detail("ssl_subject_dn"),
+        ssl_issuer_dn: detail("ssl_issuer_dn"),
+        ssl_client_subject_dn: detail("ssl_client_subject_dn"),
+        ssl_client_issuer_dn: detail("ssl_client_issuer_dn"),
         ssl_protocol: peer.ssl_protocol.clone(),
         ssl_cipher: peer.ssl_cipher.clone(),
+        ssl_serial: detail("ssl_serial"),
+        ssl_fingerprint: detail("ssl_fingerprint"),
+        oidc_cid: detail("oidc_cid"),
+        auth_login_attempt: peer.detail("auth_login_attempt").parse().unwrap_or_default(),
     };
     let message = request.encode_to_vec();
     request.password.zeroize();
@@ -254,6 +305,35 @@ mod tests {
             b"\xca\x01\x07TLSv1.3\xd2\x01\x01X",
         ];
         assert_eq!(all, parts.concat());
+        for (name, field) in [
+            ("client_hostname", b"\x2a\x01x".as_slice()),
+            ("external_session_id", b"\x3a\x01x"),
+            ("user_agent", b"\x42\x01x"),
+            ("ssl", b"\x6a\x01x"),
+            ("ssl_session_id", b"\x72\x01x"),
+            ("ssl_client_verify", b"\x7a\x01x"),
+            ("ssl_client_dn", b"\x82\x01\x01x"),
+            ("ssl_client_cn", b"\x8a\x01\x01x"),
+            ("ssl_issuer", b"\x92\x01\x01x"),
+            ("ssl_client_notbefore", b"\x9a\x01\x01x"),
+            ("ssl_client_notafter", b"\xa2\x01\x01x"),
+            ("ssl_subject_dn", b"\xaa\x01\x01x"),
+            ("ssl_issuer_dn", b"\xb2\x01\x01x"),
+            ("ssl_client_subject_dn", b"\xba\x01\x01x"),
+            ("ssl_client_issuer_dn", b"\xc2\x01\x01x"),
+            ("ssl_serial", b"\xda\x01\x01x"),
+            ("ssl_fingerprint", b"\xe2\x01\x01x"),
+            ("oidc_cid", b"\xea\x01\x01x"),
+            ("auth_login_attempt", b"\xf0\x01\x07"),
+        ] {
+            let value = if name == "auth_login_attempt" { "7" } else { "x" };
+            login.peer.details = vec![(name, value.to_owned())];
+            let message = of(&settings, &login);
+            assert!(message.windows(field.len()).any(|part| part == field), "{name}: {message:?}");
+        }
+        // It is no number of 32 bits, and so it is not filled.
+        login.peer.details = vec![("auth_login_attempt", "4294967296".to_owned())];
+        assert_eq!(of(&settings, &login), all);
     }
 
     #[test]

@@ -112,9 +112,54 @@ pub struct Peer {
     pub ssl_protocol: String,
     /// `ssl_cipher`.
     pub ssl_cipher: String,
+    /// Those of [`DETAILS`] that the client sent, each once. They are no part of a frame (`wire::ipc`).
+    #[serde(skip)]
+    pub details: Vec<(&'static str, String)>,
 }
 
+/// Parameters that Postfix does not send, by the names of the fields in Nauthilus' `AuthRequest`, which gets them.
+/// Those of the certificate are the SMTP client's.
+pub const DETAILS: [&str; 19] = [
+    "client_hostname",
+    // Dovecot's clients call it `session`.
+    "external_session_id",
+    "user_agent",
+    // If it names no version of TLS.
+    "ssl",
+    "ssl_session_id",
+    "ssl_client_verify",
+    "ssl_client_dn",
+    "ssl_client_cn",
+    "ssl_issuer",
+    "ssl_client_notbefore",
+    "ssl_client_notafter",
+    "ssl_subject_dn",
+    "ssl_issuer_dn",
+    "ssl_client_subject_dn",
+    "ssl_client_issuer_dn",
+    "ssl_serial",
+    "ssl_fingerprint",
+    "oidc_cid",
+    "auth_login_attempt",
+];
+
 impl Peer {
+    /// The value of a detail; empty if the client did not send it.
+    #[must_use]
+    pub fn detail(&self, name: &str) -> &str {
+        self.details.iter().find(|(one, _)| *one == name).map_or("", |(_, value)| value)
+    }
+
+    /// The place of a detail's value; `None` if no detail has this name.
+    pub fn detail_mut(&mut self, name: &[u8]) -> Option<&mut String> {
+        let name = DETAILS.into_iter().find(|one| one.as_bytes() == name)?;
+        let at = self.details.iter().position(|(one, _)| *one == name).unwrap_or_else(|| {
+            self.details.push((name, String::new()));
+            self.details.len() - 1
+        });
+        Some(&mut self.details[at].1)
+    }
+
     /// Cuts overlong fields: all of them go to an API, some to the log. An address is at most an IPv6 address
     /// with a zone.
     pub fn bound(&mut self) {
@@ -131,6 +176,10 @@ impl Peer {
         ] {
             text.truncate(text.floor_char_boundary(most));
         }
+        // The name of a certificate's subject may be long.
+        for (_, text) in &mut self.details {
+            text.truncate(text.floor_char_boundary(512));
+        }
     }
 }
 
@@ -143,7 +192,10 @@ mod tests {
         let long = || "1\u{e9}".repeat(300);
         let mut peer = Peer { client_ip: long(), client_id: long(), secured: true, ..Peer::default() };
         peer.local_ip = "2001:db8::1%eth0".to_owned();
+        *peer.detail_mut(b"ssl_client_dn").expect("a detail") = long();
         peer.bound();
+        // Of the last character there is no half.
+        assert_eq!((peer.detail("ssl_client_dn").len(), peer.detail("ssl_client_cn")), (511, ""));
         assert_eq!((peer.client_ip.len(), peer.client_id.len()), (64, 255));
         assert_eq!((peer.local_ip.as_str(), peer.service.as_str()), ("2001:db8::1%eth0", ""));
     }

@@ -38,7 +38,7 @@ pub use action::Action;
 pub(crate) use action::is_smtp_code;
 pub use attributes::Attributes;
 pub use deadline::{Deadline, LOGIN_BUDGET, LONGEST_BUDGET};
-pub use login::{Credentials, Login, Mechanism, Peer};
+pub use login::{Credentials, DETAILS, Login, Mechanism, Peer};
 pub use protocol::Protocol;
 
 /// One lookup, or one login.

@@ -129,24 +129,29 @@ fn initial(value: &[u8], minor: u32) -> Initial {
     }
 }
 
-/// Stores a parameter, if it is one of [`Peer`].
+/// Stores a parameter, if it is one of [`Peer`]: by the name that it has in Dovecot's protocol, or by that of
+/// Nauthilus' field. Of duplicates the last one counts.
 fn tell(peer: &mut Peer, name: &[u8], value: &[u8]) {
     let place = match name {
         b"service" | b"protocol" => &mut peer.service,
-        b"rip" => &mut peer.client_ip,
-        b"rport" => &mut peer.client_port,
-        b"lip" => &mut peer.local_ip,
-        b"lport" => &mut peer.local_port,
+        b"rip" | b"client_ip" => &mut peer.client_ip,
+        b"rport" | b"client_port" => &mut peer.client_port,
+        b"lip" | b"local_ip" => &mut peer.local_ip,
+        b"lport" | b"local_port" => &mut peer.local_port,
         b"local_name" => &mut peer.local_name,
         b"client_id" => &mut peer.client_id,
         b"ssl_protocol" => &mut peer.ssl_protocol,
-        b"ssl" if value.starts_with(b"TLS") || value.starts_with(b"SSL") => &mut peer.ssl_protocol,
+        b"ssl" if is_tls_version(value) => &mut peer.ssl_protocol,
         b"ssl_cipher" => &mut peer.ssl_cipher,
         b"secured" => {
             peer.secured = true;
             return;
         }
-        _ => return,
+        _ => {
+            let name = if name == b"session" { b"external_session_id".as_slice() } else { name };
+            let Some(place) = peer.detail_mut(name) else { return };
+            place
+        }
     };
     *place = unescape(value);
 }
@@ -157,6 +162,10 @@ fn text(bytes: &[u8]) -> String {
         Ok(text) => text.to_owned(),
         Err(_) => String::from_utf8_lossy(bytes).into_owned(),
     }
+}
+
+fn is_tls_version(value: &[u8]) -> bool {
+    value.get(..3).is_some_and(|begin| [b"TLS", b"SSL"].iter().any(|name| begin.eq_ignore_ascii_case(*name)))
 }
 
 /// Unescapes a value of Dovecot's clients. Bytes that are not UTF-8 become U+FFFD.
@@ -257,6 +266,34 @@ mod tests {
             );
         }
         assert!(decode(b"AUTH\t1\tPLAIN\tresp=YQ==\tnologin\n", 0).is_err(), "nothing stands behind resp");
+    }
+
+    #[test]
+    fn parameters_that_postfix_does_not_send() {
+        let peer = |fields: &str| auth(&format!("AUTH\t1\tPLAIN\t{fields}\n"), 1).peer;
+        for name in crate::model::DETAILS {
+            let peer = peer(&format!("{name}=old\t{name}=a\u{1}tb"));
+            assert_eq!((peer.details.len(), peer.detail(name)), (1, "a\tb"), "{name}");
+        }
+        assert_eq!(peer("session=abc").detail("external_session_id"), "abc");
+        for (value, protocol, ssl) in [
+            ("TLSv1.3", "TLSv1.3", ""),
+            ("sslv3", "sslv3", ""),
+            ("on", "", "on"),
+            ("TL", "", "TL"),
+            ("", "", ""),
+        ] {
+            let peer = peer(&format!("ssl={value}"));
+            assert_eq!((peer.ssl_protocol.as_str(), peer.detail("ssl")), (protocol, ssl), "{value}");
+        }
+        let all =
+            peer("client_ip=a\tclient_port=b\tlocal_ip=c\tlocal_port=d\tmethod=x\tusername=y\tpassword=z");
+        let due = ["a", "b", "c", "d"].map(str::to_owned);
+        assert_eq!([all.client_ip, all.client_port, all.local_ip, all.local_port], due);
+        // What Dovecot's clients send besides, and the fields that are not theirs to fill.
+        let none = "no-penalty\tvalid-client-cert\tcert_username=x\tforward_fields=x\tssl_cipher_bits=1\tssl_pfs=x\t\
+                    real_rip=x\tmethod=x\tusername=y\tpassword=z";
+        assert_eq!(peer(none), Peer::default());
     }
 
     #[test]

@@ -14,7 +14,8 @@
 //! before the frame is read, and bincode has a limit of its own; trailing bytes are an error. An upgrade
 //! does not replace client and broker at the same time: the first six bytes of both greetings never change,
 //! and the broker serves versions [`OLDEST`]`..=`[`VERSION`]. Any change of a frame after its release needs
-//! a new version. The golden bytes in the tests below are that layout.
+//! a new version. The golden bytes in the tests below are that layout. A login in a frame has what Postfix says of
+//! its client; the further parameters of other clients ([`Peer::details`](crate::model::Peer)) stay behind.
 
 use std::fmt;
 

@@ -78,6 +78,7 @@ mod login_delay;
 mod login_dialogue;
 mod login_grpc;
 mod login_grpc_faults;
+mod login_grpc_fields;
 mod login_grpc_frames;
 mod login_grpc_postfix;
 mod login_grpc_tls;
