@@ -38,7 +38,7 @@ fn reply(sasl: &mut Sasl) -> String {
     }
 }
 
-fn metadata<'c>(call: &'c Value, name: &str) -> Vec<&'c str> {
+pub(crate) fn metadata<'c>(call: &'c Value, name: &str) -> Vec<&'c str> {
     let pairs = call["metadata"].as_array().expect("a list").iter();
     pairs.filter(|pair| pair[0] == name).map(|pair| pair[1].as_str().expect("a text")).collect()
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::login_grpc::setup;
+use crate::login_grpc::{metadata, setup};
 use crate::support::grpc_service::GrpcService;
 use crate::support::sasl::Sasl;
 use crate::support::setup::Setup;
@@ -121,4 +121,13 @@ fn the_way_of_a_login_makes_no_difference_for_postfix() {
         };
         assert_eq!(request, due, "{way:?}");
     }
+}
+
+#[test]
+fn metadata_may_name_the_user_agent() {
+    let service = GrpcService::start();
+    let setup = setup(&service, "metadata: {User-Agent: [mail/1]}", &[]);
+    fields(&mut setup.login(Way::Unix, "users"), 1, &service, "");
+    let call = service.calls().pop().expect("a call");
+    assert_eq!(metadata(&call, "user-agent"), ["mail/1"]);
 }

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use url::Url;
 
 use super::headers::OF_CLIENT;
@@ -92,6 +92,9 @@ fn metadata(key: &Key<'_>) -> HeaderMap {
             match name {
                 Ok(_) if items.is_empty() => {
                     values.error("needs a list of at least one value");
+                }
+                Ok(USER_AGENT) if items.len() > 1 => {
+                    values.error("`user-agent` has one value");
                 }
                 Ok(name) => {
                     all.remove(&name);
