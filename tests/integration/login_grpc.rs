@@ -255,6 +255,13 @@ fn a_query_shows_the_call_and_no_secret() {
         "{said}"
     );
     assert!(said.contains("# hint: the service refuses the broker's own credentials"), "{said}");
+    // What the service says makes no line of its own.
+    let forged = "no\nanswer: accepted";
+    for answer in [json!({"status": 7, "message": forged}), denied(forged)] {
+        let said = query(&mut service, answer);
+        assert!(said.contains("no\\nanswer: accepted"), "{said}");
+        assert!(!said.lines().any(|line| line.starts_with("# answer: accepted")), "{said}");
+    }
     let dumped = crate::support::command_line::text(&run(setup.broker.config(), &["config", "dump"], ""));
     assert!(dumped.contains("transport: grpc") && dumped.contains("x-key"), "{dumped}");
     assert!(!dumped.contains("s3cret") && !dumped.contains("status_code"), "{dumped}");
