@@ -254,8 +254,9 @@ mod tests {
     use hyper::header::{HeaderMap, HeaderName, HeaderValue};
     use hyper::service::service_fn;
     use hyper_util::rt::TokioIo;
+    use std::net::SocketAddr;
     use std::time::Duration;
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpSocket, TcpStream};
     use url::Url;
 
     /// A service that answers each call with these bytes and trailers.
@@ -285,7 +286,10 @@ mod tests {
 
     /// The status of a call, and its message.
     async fn call(url: &Url) -> (u16, Vec<u8>) {
-        let http = Http::new(HttpSettings::plain(1), &Arc::default());
+        call_by(&Http::new(HttpSettings::plain(1), &Arc::default()), url).await
+    }
+
+    async fn call_by(http: &Http, url: &Url) -> (u16, Vec<u8>) {
         let settings = ConnectionSettings { protocol: Protocol::Grpc, ..ConnectionSettings::default() };
         let host = http.host_by(url, &settings);
         let headers = host.headers(&HeaderMap::new());
@@ -324,6 +328,38 @@ mod tests {
         assert!(outcome.is_err());
         let second = timely(Deadline::after(Duration::from_millis(1)), listener.accept()).await;
         assert!(second.is_err(), "each call made a connection");
+    }
+
+    /// Listens, and takes no connection: the system drops what its queue has no place for.
+    async fn hang(at: SocketAddr) -> (TcpListener, Vec<TcpStream>) {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind(at).expect("a free port");
+        let listener = socket.listen(0).expect("a bound socket can listen");
+        let mut queued = Vec::new();
+        let soon = Duration::from_millis(300);
+        while let Ok(stream) = tokio::time::timeout(soon, TcpStream::connect(at)).await {
+            queued.push(stream.expect("a connection"));
+            assert!(queued.len() < 16, "the queue is never full");
+        }
+        (listener, queued)
+    }
+
+    #[tokio::test]
+    async fn the_next_address_of_a_name_is_tried_within_the_time_to_connect() {
+        for hangs in [false, true] {
+            let url = serve(frame(3), &[("grpc-status", "0")]).await;
+            let port = url.port().expect("a port");
+            let at = |last: u8, port: u16| SocketAddr::from(([127, 0, 0, last], port));
+            let _dead = if hangs { Some(hang(at(2, port)).await) } else { None };
+            let http = Http::new(HttpSettings::plain(1), &Arc::default());
+            http.resolver.know("api.invalid", &[at(2, 0), at(1, 0)]);
+            let url = format!("http://api.invalid:{port}/").parse().expect("a URL");
+            let began = Instant::now();
+            assert_eq!(call_by(&http, &url).await, (0, b"xxx".to_vec()), "it hangs: {hangs}");
+            let took = began.elapsed();
+            assert!(took < super::super::CONNECT, "{took:?}");
+            assert!(!hangs || took > Duration::from_millis(500), "{took:?}: the first address was not tried");
+        }
     }
 
     /// A frame with a message of so many bytes.
