@@ -141,23 +141,55 @@ fn metadata_is_that_of_the_entry_over_that_of_defaults() {
     }
 }
 
+/// The warnings of a configuration that loads.
+fn loaded(text: &str) -> (Configuration, Vec<String>) {
+    let (config, warnings) = check(text).unwrap_or_else(|problems| panic!("{}", shown(&problems)));
+    (config, warnings.iter().map(brief).collect())
+}
+
 #[test]
 fn the_go_programs_keys_of_grpc_load() {
-    let text = r#"dovecot_sasl:
+    let directory = tempfile::tempdir().expect("a directory");
+    let [ca, cert, key] = ["ca.pem", "client.pem", "client.key"].map(|name| directory.path().join(name));
+    let pair =
+        rcgen::generate_simple_self_signed(["nauthilus.example.com".to_owned()]).expect("a certificate");
+    for file in [&ca, &cert] {
+        std::fs::write(file, pair.cert.pem()).expect("a file");
+    }
+    private(&key, pair.signing_key.serialize_pem());
+    let text = format!(
+        r#"dovecot_sasl:
   defaults:
     default_local_port: "587"
     grpc:
       timeout: 5s
-      tls: {enabled: true, min_tls_version: "1.2", skip_verify: false}
+      metadata:
+        x-kept:
+          - "a"
+        X-Tenant:
+          - "of-defaults"
+      tls:
+        enabled: true
+        min_tls_version: "1.2"
+        skip_verify: false
   login_submission:
-    transport: grpc
+    transport: "grpc"
     http_auth_basic: "pfxhttp:s3cret"
     grpc:
-      address: nauthilus.example.com:9444
+      address: "nauthilus.example.com:9444"
+      timeout: 1h
       metadata:
-        x-tenant: ["mail"]
+        x-tenant:
+          - "mail"
+          - "two words"
       tls:
+        enabled: true
+        root_ca: "{}"
+        client_cert: "{}"
+        client_key: "{}"
         server_name: "nauthilus.example.com"
+        min_tls_version: "1.3"
+        skip_verify: false
   login_plain:
     transport: grpc
     backend_oidc_auth:
@@ -168,17 +200,131 @@ fn the_go_programs_keys_of_grpc_load() {
       scopes: ["nauthilus:authenticate"]
     grpc:
       address: 127.0.0.1:9444
-      tls: {enabled: false}
+      timeout: 1ms
+      metadata:
+        user-agent: ["s3cret/1"]
+      tls: {{enabled: false}}
+  login_any_certificate:
+    transport: grpc
+    grpc:
+      address: "[2001:db8::1]:443"
+      tls: {{skip_verify: true}}
+"#,
+        ca.display(),
+        cert.display(),
+        key.display()
+    );
+    let (config, warnings) = loaded(&text);
+    assert!(
+        warnings.len() == 1 && warnings[0].contains("grpc.tls.skip_verify: any certificate is accepted"),
+        "{warnings:#?}"
+    );
+    let [submission, plain, any] = &config.logins[..] else { panic!("three logins") };
+    let path = "/nauthilus.auth.v1.AuthService/Authenticate";
+    for (login, origin, timeout) in [
+        (submission, "https://nauthilus.example.com:9444", Duration::from_hours(1)),
+        (plain, "http://127.0.0.1:9444", Duration::from_millis(1)),
+        (any, "https://[2001:db8::1]", Duration::from_secs(5)),
+    ] {
+        assert_eq!(login.upstream.url().as_str(), format!("{origin}{path}"));
+        assert_eq!(login.transport, Transport::Grpc { timeout });
+        assert_eq!(login.default_local_port, Some(587));
+        assert_eq!(login.connection.tls.is_some(), origin.starts_with("https"));
+    }
+    let tls = |at: usize| config.logins[at].connection.tls.clone().expect("TLS");
+    assert!(
+        tls(0).client.client_auth_cert_resolver.has_certs()
+            && !tls(2).client.client_auth_cert_resolver.has_certs()
+    );
+    assert_eq!(
+        tls(0).server_name.map(|name| name.to_str().into_owned()).as_deref(),
+        Some("nauthilus.example.com")
+    );
+    assert_eq!(tls(2).server_name, None);
+    assert_ne!(tls(0), tls(2));
+    let values = |at: usize, name: &str| {
+        let values = config.logins[at].request.headers.get_all(name).iter();
+        values.map(|value| value.to_str().expect("ASCII").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(values(0, "x-tenant"), ["mail", "two words"]);
+    assert_eq!(
+        (values(0, "x-kept"), values(1, "x-tenant")),
+        (vec!["a".to_owned()], vec!["of-defaults".to_owned()])
+    );
+    assert_eq!((values(0, "authorization").len(), values(1, "authorization").len()), (1, 0));
+    assert_eq!(values(1, "user-agent"), ["s3cret/1"]);
+    assert!(plain.request.bearer.is_some() && submission.request.bearer.is_none());
+    assert!(!format!("{config:?}").contains("s3cret"));
+    // An entry with JSON may inherit all of it but metadata.
+    let text = r"dovecot_sasl:
+  defaults:
+    grpc: {timeout: 5s, tls: {enabled: true}}
   login_json:
     transport: json
     target: https://nauthilus.example.com/api/v1/auth/json
-"#;
-    let config = good(text);
-    let urls: Vec<_> = config.logins.iter().map(|login| login.upstream.url().as_str()).collect();
-    let path = "/nauthilus.auth.v1.AuthService/Authenticate";
-    assert_eq!(urls[0], format!("https://nauthilus.example.com:9444{path}"));
-    assert_eq!(urls[1], format!("http://127.0.0.1:9444{path}"));
-    assert_eq!(config.logins[2].transport, Transport::Json);
-    assert!(config.logins[1].request.bearer.is_some());
-    assert!(!format!("{config:?}").contains("s3cret"));
+";
+    assert_eq!(good(text).logins[0].transport, Transport::Json);
+    one(&text.replace("timeout: 5s", "metadata: {x: [a]}"), "`metadata` cannot hold without");
+}
+
+/// One run tells all of them: none hides another one.
+#[test]
+fn every_error_of_grpc_is_told_in_one_run() {
+    let oidc =
+        "backend_oidc_auth: {enabled: true, configuration_uri: 'https://i/', client_id: x, client_secret: s}";
+    let at = "grpc: {address: '127.0.0.1:1'";
+    let metadata = |metadata: &str| format!("transport: grpc, {at}, metadata: {{{metadata}}}}}");
+    let cases = [
+        ("transport: other, target: 'http://127.0.0.1/'".to_owned(), "transport: must be one of: json, grpc"),
+        ("transport: grpc".to_owned(), "`address` is missing"),
+        ("transport: grpc, grpc: {}".to_owned(), "`address` is missing"),
+        ("transport: grpc, grpc: {address: host}".to_owned(), "address: must be `host:port`"),
+        (format!("transport: grpc, {at}, timeout: 0s}}"), "grpc.timeout: must be from 1ms to 1h"),
+        (format!("transport: grpc, {at}, timeout: 3601s}}"), "grpc.timeout: must be from 1ms to 1h"),
+        (
+            format!("transport: grpc, {at}, tls: {{enabled: true, min_tls_version: '1.1'}}}}"),
+            "min_tls_version: ",
+        ),
+        (
+            format!("transport: grpc, {at}, tls: {{enabled: true, client_cert: /nowhere}}}}"),
+            "`client_key` is missing",
+        ),
+        (
+            format!("transport: grpc, {at}, tls: {{enabled: true, client_key: /nowhere}}}}"),
+            "`client_cert` is missing",
+        ),
+        (format!("transport: grpc, {at}, tls: {{enabled: true, root_ca: /nowhere}}}}"), "grpc.tls.root_ca: "),
+        (format!("transport: grpc, {at}}}, http_auth_basic: 'a:b', {oidc}"), "only one of them can hold"),
+        (format!("transport: grpc, {at}}}, custom_headers: ['A: b']"), "custom_headers: cannot hold with"),
+        (
+            "target: 'http://127.0.0.1/', grpc: {metadata: {x: [a]}}".to_owned(),
+            "`metadata` cannot hold without",
+        ),
+        (metadata("'a b': [s3cret]"), "consists of letters, digits"),
+        (metadata("'\u{e9}': [s3cret]"), "consists of letters, digits"),
+        (metadata("'  ': [s3cret]"), "consists of letters, digits"),
+        (metadata("Authorization: [s3cret]"), "`authorization` is that of"),
+        (metadata("Grpc-Encoding: [s3cret]"), "gRPC reserves it"),
+        (metadata("Key-Bin: [s3cret]"), "gRPC reserves it"),
+        (metadata("x: [a], ' X ': [s3cret]"), "is there already, in other letters"),
+        (metadata("x: []"), "needs a list of at least one value"),
+        (metadata("x: [a, '']"), "printable ASCII, and not empty"),
+        (metadata("x: [\"s3cret\\x7f\"]"), "printable ASCII, and not empty"),
+        (metadata("User-Agent: [s3cret, s3cret]"), "`user-agent` has one value"),
+    ];
+    let mut text = "dovecot_sasl:\n".to_owned();
+    for (nth, (keys, _)) in cases.iter().enumerate() {
+        text.push_str(&format!("  l{nth}: {{{keys}}}\n"));
+    }
+    let told = told(&text);
+    assert_eq!(told.len(), cases.len(), "{told:#?}");
+    for (nth, (keys, expected)) in cases.iter().enumerate() {
+        let of_it = format!(" dovecot_sasl.l{nth}");
+        let is_told = told.iter().any(|line| {
+            let rest = line.split_once(&of_it).map(|(_, rest)| rest);
+            rest.is_some_and(|rest| rest.starts_with([':', '.']) && rest.contains(expected))
+        });
+        assert!(is_told, "{keys}: {expected}\n{told:#?}");
+    }
+    assert!(!told.concat().contains("s3cret"), "{told:#?}");
 }
