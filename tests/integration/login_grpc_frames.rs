@@ -2,7 +2,7 @@
 
 use crate::login_grpc::log_in;
 use crate::support::http2_peer::{
-    DATA, GOAWAY, Heard, Http2Peer, answer, frame, message, no_settings, settings,
+    DATA, GOAWAY, HEAD, Heard, Http2Peer, OK, answer, answer_of, frame, message, no_settings, settings,
 };
 use crate::support::setup::Setup;
 
@@ -91,15 +91,26 @@ fn connections_without_an_end_that_take_no_call_are_a_failure() {
 }
 
 #[test]
-fn an_answer_of_two_messages_is_none() {
-    const FAIL: &[u8] = b"\x10\x02";
-    let peer = Http2Peer::start(|heard| {
-        let both = [message(b"\x10\x01"), message(FAIL)].concat();
-        Some(if heard.is_end() { answer(heard.stream, &both) } else { accepts(heard) })
-    });
-    let setup = setup(&peer, "5s");
-    assert_eq!(log_in(&setup, "users", "u", PASSWORD), "closed");
-    let due = ["trouble with a target", "class=\"protocol\"", "more follows its message"];
-    assert!(setup.broker.logged(&due), "{}", setup.broker.log());
-    assert_eq!(peer.count(PASSWORD), 1);
+fn an_answer_that_is_not_unary_is_none() {
+    let accepted = message(b"\x10\x01");
+    let both = [accepted.clone(), message(b"\x10\x02")].concat();
+    // Of the static table: `:status: 500`.
+    for (head, body, trailers, reason) in [
+        (HEAD, &both, OK.to_vec(), "more follows its message"),
+        (HEAD, &accepted, [OK, b"\x00\x0bgrpc-status\x017"].concat(), "it has more than one grpc-status"),
+        (b"\x8e\x5f\x10application/grpc", &accepted, OK.to_vec(), "HTTP status 500"),
+        (b"\x88\x5f\x09text/html", &accepted, OK.to_vec(), "its content-type is not application/grpc"),
+        (b"\x88", &accepted, OK.to_vec(), "its content-type is not application/grpc"),
+    ] {
+        let body = body.clone();
+        let peer = Http2Peer::start(move |heard| {
+            let answer = || answer_of(heard.stream, head, &body, &trailers);
+            Some(if heard.is_end() { answer() } else { accepts(heard) })
+        });
+        let setup = setup(&peer, "5s");
+        assert_eq!(log_in(&setup, "users", "u", PASSWORD), "closed", "{reason}");
+        let due = ["trouble with a target", "class=\"protocol\"", reason];
+        assert!(setup.broker.logged(&due), "{reason}: {}", setup.broker.log());
+        assert_eq!(peer.count(PASSWORD), 1, "{reason}");
+    }
 }

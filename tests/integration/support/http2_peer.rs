@@ -56,11 +56,21 @@ pub(crate) fn no_settings() -> Vec<u8> {
     [frame(SETTINGS, 0, 0, b""), frame(SETTINGS, END, 0, b"")].concat()
 }
 
+/// The head of an answer of gRPC. Of the static table: `:status: 200`, and the name `content-type` (RFC 7541,
+/// appendix A).
+pub(crate) const HEAD: &[u8] = b"\x88\x5f\x10application/grpc";
+/// The trailer of the status OK.
+pub(crate) const OK: &[u8] = b"\x00\x0bgrpc-status\x010";
+
 /// An answer of gRPC with these bytes and the status OK.
 pub(crate) fn answer(stream: u32, body: &[u8]) -> Vec<u8> {
-    // Of the static table: `:status: 200`, and the name `content-type` (RFC 7541, appendix A).
-    let head = frame(HEADERS, END_HEADERS, stream, b"\x88\x5f\x10application/grpc");
-    let trailers = frame(HEADERS, END_HEADERS | END, stream, b"\x00\x0bgrpc-status\x010");
+    answer_of(stream, HEAD, body, OK)
+}
+
+/// An answer of these three parts.
+pub(crate) fn answer_of(stream: u32, head: &[u8], body: &[u8], trailers: &[u8]) -> Vec<u8> {
+    let head = frame(HEADERS, END_HEADERS, stream, head);
+    let trailers = frame(HEADERS, END_HEADERS | END, stream, trailers);
     [head, frame(DATA, 0, stream, body), trailers].concat()
 }
 
