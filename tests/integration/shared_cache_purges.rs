@@ -2,36 +2,12 @@
 
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::support::backend::{Backend, Reply};
-use crate::support::command_line::{run, text};
-use crate::support::config::Config;
-use crate::support::fleet::{Files, Member, has_records};
+use crate::support::backend::Backend;
+use crate::support::fleet::{Files, Member, fresh, has_records, now_says, purge, says};
 use crate::support::redis::Redis;
 use crate::support::{PATIENCE, wait_until};
-
-/// A map whose answers are fresh for long.
-fn fresh(config: Config, api: &Backend) -> Config {
-    config.map("m", &api.url("/"), &["cache: {fresh: 1h, shared: true}"])
-}
-
-fn purge(member: &Member, words: &[&str]) -> String {
-    let output = run(member.setup.broker.config(), &[&["cache", "purge"], words].concat(), "");
-    assert!(output.status.success(), "{}", text(&output));
-    text(&output)
-}
-
-/// Waits until `member` says this about `key`; how long that took.
-fn says(member: &Member, key: &str, due: &str) -> Duration {
-    let began = Instant::now();
-    assert!(wait_until(PATIENCE, || member.look_up(key) == due), "{key}: {}", member.look_up(key));
-    began.elapsed()
-}
-
-fn now_says(api: &Backend, value: &'static str) {
-    api.answer_with(move |_| Reply::json(&format!(r#"{{"value": "{value}"}}"#)));
-}
 
 /// A socket that can be taken away from one broker alone.
 struct Door {

@@ -3,12 +3,12 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::backend::Backend;
+use super::backend::{Backend, Reply};
 use super::command_line::{run, text};
 use super::config::Config;
 use super::metrics::Scrape;
@@ -138,4 +138,29 @@ pub(crate) fn outage(config: Config, api: &Backend) -> Config {
 /// Waits until there are this many records.
 pub(crate) fn has_records(redis: &Redis, count: usize) -> bool {
     wait_until(PATIENCE, || redis.names().len() == count)
+}
+
+/// A map whose answers are fresh for long.
+pub(crate) fn fresh(config: Config, api: &Backend) -> Config {
+    config.map("m", &api.url("/"), &["cache: {fresh: 1h, shared: true}"])
+}
+
+/// `cache purge` with these words; what it prints.
+pub(crate) fn purge(member: &Member, words: &[&str]) -> String {
+    let output = run(member.setup.broker.config(), &[&["cache", "purge"], words].concat(), "");
+    assert!(output.status.success(), "{}", text(&output));
+    text(&output)
+}
+
+/// Waits until `member` says this about `key`; how long that took.
+pub(crate) fn says(member: &Member, key: &str, due: &str) -> Duration {
+    let began = Instant::now();
+    assert!(wait_until(PATIENCE, || member.look_up(key) == due), "{key}: {}", member.look_up(key));
+    began.elapsed()
+}
+
+/// From now on the API says this about each key.
+pub(crate) fn now_says(api: &Backend, value: &str) {
+    let told = format!(r#"{{"value": "{value}"}}"#);
+    api.answer_with(move |_| Reply::json(&told));
 }
