@@ -7,7 +7,6 @@ use std::time::Duration;
 use crate::support::backend::Backend;
 use crate::support::fleet::{Files, Member, fresh, has_records, now_says, purge, says};
 use crate::support::redis::Redis;
-use crate::support::{PATIENCE, wait_until};
 
 /// A socket that can be taken away from one broker alone.
 struct Door {
@@ -105,26 +104,4 @@ fn a_host_that_was_away_does_not_give_what_was_purged() {
     door.open();
     assert!(other.is_up());
     says(&one, "k", "OK last");
-}
-
-#[test]
-fn a_record_of_an_older_epoch_is_none() {
-    let (redis, files, api) = (Redis::start(), Files::new(), Backend::constant(r#"{"value": "old"}"#));
-    let shared = files.shared(&redis.url(), "");
-    let [one, other] = [(); 2].map(|()| Member::start(&shared, |config| fresh(config, &api)));
-    assert_eq!(one.look_up("k"), "OK old");
-    assert!(has_records(&redis, 1));
-    let before = redis.names().remove(0);
-    now_says(&api, "new");
-    purge(&one, &["m"]);
-    assert!(wait_until(PATIENCE, || one.look_up("k") == "OK new" && redis.names().len() == 2));
-    let after = redis.names().into_iter().find(|name| *name != before).expect("another name");
-    assert_ne!(before.split(':').nth(3), after.split(':').nth(3), "{before} {after}");
-    redis.set(&after, &redis.get(&before));
-    assert_eq!(other.look_up_in_time("k"), "OK new");
-    assert_eq!((other.reads("tag"), other.reads("hit")), (1, 0));
-    let third = Member::start(&shared, |config| fresh(config, &api));
-    redis.ask(&["DEL", &after]);
-    assert_eq!(third.look_up_in_time("k"), "OK new");
-    assert_eq!((third.reads("absent"), third.reads("hit")), (1, 0));
 }

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use crate::support::backend::{Backend, Reply, Request};
-use crate::support::fleet::{Files, Member, SECRET, has_records, outage};
-use crate::support::pause;
+use crate::support::fleet::{Files, Member, SECRET, fresh, has_records, now_says, outage, purge};
 use crate::support::redis::Redis;
+use crate::support::{PATIENCE, pause, wait_until};
 
 const TEMP: &str = "TEMP Temporary server problem";
 
@@ -19,8 +19,12 @@ fn telling() -> Backend {
     })
 }
 
-#[test]
-fn a_record_of_others_is_no_answer() {
+/// What stands in the place of the first of two records.
+type Change = fn(&[u8], &[u8]) -> Vec<u8>;
+
+/// A lookup that finds what `change` makes of the first of two records gets no answer, and is counted as `result`. The
+/// other record is an answer as before.
+fn assert_is_a_miss(change: Change, result: &str) {
     let (redis, files, mut api) = (Redis::start(), Files::new(), telling());
     let shared = files.shared(&redis.url(), "");
     let one = Member::start(&shared, |config| outage(config, &api));
@@ -31,34 +35,75 @@ fn a_record_of_others_is_no_answer() {
     let names = redis.names();
     let [first, second] = [&names[0], &names[1]].map(|name| redis.get(name));
     api.down();
-    let cut = &first[..first.len() - 1];
-    let mut flipped = first.clone();
-    *flipped.last_mut().expect("bytes") ^= 1;
-    let mut later = first.clone();
-    later[0] = 2;
-    let bad: [(&str, &[u8], &str); 7] = [
-        ("moved", &second, "tag"),
-        ("cut", cut, "tag"),
-        ("flipped", &flipped, "tag"),
-        ("garbage", b"OK", "version"),
-        ("text", b"\x01OK bob@example.org", "tag"),
-        ("of a later version", &later, "version"),
-        ("long", &[1; 200_000], "tag"),
-    ];
-    for (what, bytes, result) in bad {
-        let other = Member::start(&shared, |config| outage(config, &api));
-        redis.set(&names[0], bytes);
-        redis.set(&names[1], &second);
-        let mut said: Vec<String> = ["a", "b"].map(|key| other.look_up_in_time(key)).into();
-        said.sort();
-        assert_eq!(said[1], TEMP, "{what}: {said:?}");
-        assert!(said[0].starts_with("OK mailbox of "), "{what}: {said:?}");
-        assert_eq!((other.reads(result), other.reads("hit")), (1, 1), "{what}");
-    }
+    let other = Member::start(&shared, |config| outage(config, &api));
+    redis.set(&names[0], &change(&first, &second));
+    let mut said: Vec<String> = ["a", "b"].map(|key| other.look_up_in_time(key)).into();
+    said.sort();
+    assert_eq!(said[1], TEMP, "{said:?}");
+    assert!(said[0].starts_with("OK mailbox of "), "{said:?}");
+    assert_eq!((other.reads(result), other.reads("hit")), (1, 1));
 }
 
 #[test]
-fn a_record_that_is_too_old_is_no_answer() {
+fn what_another_writer_put_is_a_miss() {
+    assert_is_a_miss(|_, _| b"\x01OK bob@example.org".to_vec(), "tag");
+    assert_is_a_miss(|_, _| b"OK".to_vec(), "version");
+}
+
+#[test]
+fn a_record_that_was_moved_is_a_miss() {
+    assert_is_a_miss(|_, second| second.to_vec(), "tag");
+}
+
+#[test]
+fn a_record_that_was_cut_is_a_miss() {
+    assert_is_a_miss(|first, _| first[..first.len() - 1].to_vec(), "tag");
+}
+
+#[test]
+fn a_record_that_was_changed_is_a_miss() {
+    let change: Change = |first, _| {
+        let mut changed = first.to_vec();
+        *changed.last_mut().expect("bytes") ^= 1;
+        changed
+    };
+    assert_is_a_miss(change, "tag");
+}
+
+#[test]
+fn a_record_of_a_later_version_is_a_miss() {
+    assert_is_a_miss(|first, _| [&[2][..], &first[1..]].concat(), "version");
+}
+
+#[test]
+fn a_record_that_is_longer_than_any_is_a_miss() {
+    assert_is_a_miss(|_, _| vec![1; 200_000], "tag");
+}
+
+#[test]
+fn a_record_of_an_older_epoch_is_a_miss() {
+    let (redis, files, api) = (Redis::start(), Files::new(), Backend::constant(r#"{"value": "old"}"#));
+    let shared = files.shared(&redis.url(), "");
+    let [one, other] = [(); 2].map(|()| Member::start(&shared, |config| fresh(config, &api)));
+    assert_eq!(one.look_up("k"), "OK old");
+    assert!(has_records(&redis, 1));
+    let before = redis.names().remove(0);
+    now_says(&api, "new");
+    purge(&one, &["m"]);
+    assert!(wait_until(PATIENCE, || one.look_up("k") == "OK new" && redis.names().len() == 2));
+    let after = redis.names().into_iter().find(|name| *name != before).expect("another name");
+    assert_ne!(before.split(':').nth(3), after.split(':').nth(3), "{before} {after}");
+    redis.set(&after, &redis.get(&before));
+    assert_eq!(other.look_up_in_time("k"), "OK new");
+    assert_eq!((other.reads("tag"), other.reads("hit")), (1, 0));
+    let third = Member::start(&shared, |config| fresh(config, &api));
+    redis.ask(&["DEL", &after]);
+    assert_eq!(third.look_up_in_time("k"), "OK new");
+    assert_eq!((third.reads("absent"), third.reads("hit")), (1, 0));
+}
+
+#[test]
+fn a_record_that_is_too_old_is_a_miss() {
     let (redis, files, mut api) = (Redis::start(), Files::new(), telling());
     let shared = files.shared(&redis.url(), "");
     let one = Member::start(&shared, |config| outage(config, &api));
