@@ -2,8 +2,9 @@
 
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crate::support::alone;
 use crate::support::backend::Backend;
 use crate::support::fleet::{Files, Member, fresh, has_records, now_says, purge, says};
 use crate::support::redis::Redis;
@@ -73,6 +74,34 @@ fn a_purge_is_one_on_all_hosts() {
     purge(one, &[]);
     for member in &members {
         says(member, "l", "OK last");
+    }
+}
+
+/// How long other hosts need, from the end of the command on: the median of several purges.
+#[test]
+fn a_purge_is_seen_elsewhere_within_100_ms() {
+    const ROUNDS: usize = 9;
+    let _alone = alone();
+    let (redis, files, api) = (Redis::start(), Files::new(), Backend::constant(r#"{"value": "v0"}"#));
+    let shared = files.shared(&redis.url(), "");
+    let [one, others @ ..] = [(); 3].map(|()| Member::start(&shared, |config| fresh(config, &api)));
+    for (words, what) in [(&["m", "k"][..], "a key"), (&["m"][..], "an entry"), (&[][..], "all")] {
+        let mut times = Vec::new();
+        for round in 0..ROUNDS {
+            let value = format!("{}-{round}", what.len());
+            others.iter().for_each(|other| drop(other.look_up("k")));
+            now_says(&api, &value);
+            purge(&one, words);
+            let began = Instant::now();
+            for other in &others {
+                says(other, "k", &format!("OK {value}"));
+                times.push(began.elapsed());
+            }
+        }
+        times.sort_unstable();
+        let (median, longest) = (times[times.len() / 2], times[times.len() - 1]);
+        println!("{what}: seen elsewhere after {median:?}, at most {longest:?}");
+        assert!(median < Duration::from_millis(100), "{what}: {times:?}");
     }
 }
 
