@@ -1,4 +1,4 @@
-//! Redis or Valkey: the only file that knows its client library.
+//! Redis or Valkey: the only file that knows its client library, with `words`.
 //!
 //! One connection carries the commands of all lookups. Its stream is ours ([`Dial`], or a unix socket), so that TLS
 //! and names are those of connections to APIs. The library's manager of connections is not used: its commands wait
@@ -9,13 +9,15 @@
 //!
 //! Limits: a reply or message that is longer than the longest record ends the connection ([`Bounded`]).
 
+mod words;
+
 use std::fmt;
 use std::time::Duration;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{
-    AsyncConnectionConfig, Cmd, ErrorKind, ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo,
-    RedisError, ServerErrorKind, Value, cmd,
+    AsyncConnectionConfig, Cmd, ProtocolVersion, PushInfo, PushKind, RedisConnectionInfo, RedisError,
+    ServerErrorKind, Value, cmd,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
@@ -27,13 +29,11 @@ use super::record::MAX_RECORD;
 use super::settings::{Address, Endpoint, SentinelSettings, SharedSettings};
 use crate::http::settings::TlsSettings;
 use crate::http::{Dial, Http};
-use crate::model::brief::without_controls;
 use crate::model::secret::Secret;
+use words::{unexpected, unreached, words};
 
 /// The time limit for each server that is connected to, greetings included.
 const CONNECT: Duration = Duration::from_secs(2);
-/// Characters of a text of the server.
-const LONGEST: usize = 200;
 
 /// A connection. It is closed when the last use of it ends.
 pub(super) struct Connection {
@@ -158,15 +158,6 @@ async fn open(
         }
     };
     timeout(CONNECT, opened).await.unwrap_or_else(|_| Err("timed out".to_owned()))
-}
-
-fn unreached(error: &std::io::Error) -> String {
-    match error.kind() {
-        std::io::ErrorKind::NotFound => "there is no such socket".to_owned(),
-        std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
-        std::io::ErrorKind::PermissionDenied => "the broker's user may not open the socket".to_owned(),
-        _ => error.to_string(),
-    }
 }
 
 async fn log_in(
@@ -311,51 +302,4 @@ fn set(name: &str, record: &[u8], life: Duration) -> Cmd {
     let life = u64::try_from(life.as_millis()).unwrap_or(u64::MAX).max(1);
     command.arg(name).arg(record).arg("PX").arg(life);
     command
-}
-
-fn unexpected(value: &Value) -> String {
-    match value {
-        Value::ServerError(error) => words(&error.clone().into()),
-        _ => "it answers otherwise than Redis".to_owned(),
-    }
-}
-
-/// What is wrong, in one line.
-fn words(error: &RedisError) -> String {
-    let detail = without_controls(error.detail().unwrap_or_default(), LONGEST);
-    // The client library keeps nothing else of the answer to SELECT.
-    if error.to_string().starts_with("Redis server refused to switch database") {
-        return format!(
-            "it refuses the database of `url`; another one than 0 needs +select in the ACL: {detail}"
-        );
-    }
-    match (error.kind(), error.code()) {
-        (ErrorKind::AuthenticationFailed, _) | (_, Some("WRONGPASS")) => {
-            "it refuses the user or the password (password_file)".to_owned()
-        }
-        (_, Some("NOAUTH")) => "it wants a password (password_file)".to_owned(),
-        (_, Some("NOPERM")) => format!("the user may not do this (its ACL): {detail}"),
-        (_, Some("READONLY")) => "it is a replica, which takes no writes".to_owned(),
-        (_, Some("LOADING")) => "it is still loading its data".to_owned(),
-        (_, Some("OOM")) => "its memory is full (maxmemory)".to_owned(),
-        (ErrorKind::Parse, _) => "it does not speak the protocol of Redis".to_owned(),
-        (ErrorKind::Io, _) => "the connection broke".to_owned(),
-        _ => without_controls(&error.to_string(), LONGEST),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_database_that_is_refused_is_told() {
-        let detail = "User pfxhttp has no permissions to run the 'select' command".to_owned();
-        let kind = ErrorKind::Server(ServerErrorKind::ResponseError);
-        let told = words(&(kind, "Redis server refused to switch database", detail).into());
-        assert!(
-            told.starts_with("it refuses the database of `url`") && told.ends_with("the 'select' command"),
-            "{told}"
-        );
-    }
 }
