@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use super::SharedCache;
 use super::engine::{Connection, Reply};
-use super::purges::{Epoch, Forget};
+use super::epoch::{Epoch, Forget, Trust};
 use super::task::SILENCE;
 use super::writes::Order;
 
@@ -53,7 +53,7 @@ impl SharedDenials {
     /// The counters in `cache`. `forget` is called when another host clears its own: of all addresses, or of one.
     pub(crate) fn new(cache: &Arc<SharedCache>, forget: Forget) -> Self {
         let id = cache.state.keys.digest([&b"denied logins"[..]]).into();
-        let epoch = cache.state.purges.add(&id, forget);
+        let epoch = cache.state.purges.add(&id, Trust::Messages, forget);
         Self { cache: Arc::clone(cache), id, epoch, requests: Arc::new(Semaphore::new(MOST)) }
     }
 

@@ -30,7 +30,7 @@ use super::settings::{Address, Endpoint, SentinelSettings, SharedSettings};
 use crate::http::settings::TlsSettings;
 use crate::http::{Dial, Http};
 use crate::model::secret::Secret;
-use words::{unexpected, unreached, words};
+use words::{is_unfit, unexpected, unreached, words};
 
 /// The time limit for each server that is connected to, greetings included.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -72,6 +72,31 @@ pub(super) enum Reply {
     Bytes(Vec<u8>),
     /// A status, or nothing.
     Other,
+    /// The key has a value that the command does not fit.
+    Unfit,
+    /// The server refused the command: why.
+    Refused(String),
+}
+
+impl Reply {
+    /// An error if the connection is of no use any more.
+    fn of(value: Value) -> Result<Self, String> {
+        Ok(match value {
+            Value::Int(number) => Self::Number(number),
+            Value::BulkString(bytes) => Self::Bytes(bytes),
+            Value::Okay | Value::Nil | Value::SimpleString(_) => Self::Other,
+            Value::ServerError(error) if is_unfit(&error) => Self::Unfit,
+            Value::ServerError(error) if error.kind() != Some(ServerErrorKind::ReadOnly) => {
+                Self::Refused(words(&error.into()))
+            }
+            other => return Err(unexpected(&other)),
+        })
+    }
+
+    /// Why the server refused the command, if it did.
+    pub(super) fn refused(&self) -> Option<&String> {
+        if let Self::Refused(why) = self { Some(why) } else { None }
+    }
 }
 
 /// Gets the messages of a channel. It must not wait.
@@ -236,10 +261,10 @@ impl Connection {
         }
     }
 
-    /// Sends these commands in one round trip.
+    /// Sends these commands in one round trip. There is a reply for each.
     ///
     /// # Errors
-    /// The server refused one of them, or the connection is of no use any more.
+    /// The connection is of no use any more.
     pub(super) async fn ask(&self, commands: &[&[Word<'_>]]) -> Result<Vec<Reply>, String> {
         let mut pipeline = redis::Pipeline::with_capacity(commands.len());
         for command in commands {
@@ -250,13 +275,12 @@ impl Connection {
             pipeline.add_command(sent);
         }
         let sent = self.commands.clone().req_packed_commands(&pipeline, 0, commands.len()).await;
-        let replies = sent.map_err(|error| words(&error))?.into_iter().map(|answer| match answer {
-            Value::Int(number) => Ok(Reply::Number(number)),
-            Value::BulkString(bytes) => Ok(Reply::Bytes(bytes)),
-            Value::Okay | Value::Nil | Value::SimpleString(_) => Ok(Reply::Other),
-            other => Err(unexpected(&other)),
-        });
-        replies.collect()
+        let replies: Result<Vec<_>, _> =
+            sent.map_err(|error| words(&error))?.into_iter().map(Reply::of).collect();
+        replies.and_then(|replies| match replies.len() == commands.len() {
+            true => Ok(replies),
+            false => Err("it answers otherwise than Redis".to_owned()),
+        })
     }
 
     /// Makes these changes in one round trip.

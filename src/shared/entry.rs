@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::SharedCache;
-use super::purges::{Epoch, Forget};
+use super::epoch::{Epoch, Forget, Trust};
 use super::record::Record;
 use super::task;
 use super::writes::Order;
@@ -59,9 +59,9 @@ impl EntryShare {
         forget: Forget,
     ) -> Self {
         let purges = &cache.state.purges;
-        let epoch = purges.add(&id, forget);
+        let epoch = purges.add(&id, Trust::Numbers, forget);
         // A purge that the server before was not told of.
-        if before.is_some_and(|before| before.epoch.is_purged() && !Arc::ptr_eq(&before.epoch, &epoch)) {
+        if before.is_some_and(|before| before.epoch.pending() > 0 && !Arc::ptr_eq(&before.epoch, &epoch)) {
             purges.purge(&epoch);
         }
         Self { cache: Arc::clone(cache), id, epoch, times }

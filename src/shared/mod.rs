@@ -6,12 +6,13 @@
 //! | `settings` | reads `server.shared` |
 //! | `entry` | one entry's part: reads, writes, purges |
 //! | `record` | names and records, sealed with the secret of all hosts |
-//! | `engine` | the commands and the connection; the only file that knows the client library |
+//! | `engine` | the commands and the connection; alone knows the client library |
 //! | `bounded` | a limit for the length of a reply |
 //! | `state`, `patience` | a read: it waits at most `wait`, and not at all if the server is away or slow |
 //! | `writes` | the queue of writes |
 //! | `denials` | counts denied logins by address |
-//! | `purges` | purges of all hosts: the numbers of entries, and the messages |
+//! | `purges` | purges of all hosts, and the messages about them |
+//! | `epoch`, `numbers` | the number of an entry: what it means, and the server's copy |
 //! | `task` | connects, writes, and connects again |
 //!
 //! Lost or slow, the server costs freshness, and the counts of denied logins on other hosts, and nothing else. Never in
@@ -21,6 +22,8 @@ mod bounded;
 mod denials;
 mod engine;
 mod entry;
+mod epoch;
+mod numbers;
 mod patience;
 mod purges;
 mod record;
@@ -39,7 +42,7 @@ use crate::model::status::SharedStatus;
 use crate::observe::metrics::SharedCounters;
 pub(crate) use denials::SharedDenials;
 pub(crate) use entry::{EntryShare, ShareTimes, SharedMark};
-pub(crate) use purges::Forget;
+pub(crate) use epoch::Forget;
 use purges::Purges;
 use record::Keys;
 pub use settings::SharedSettings;

@@ -6,65 +6,28 @@
 //! sender (8 bytes), the entry (22), the kind (1), and the number (8) or the key.
 //!
 //! Limits: a host without a connection learns later of the purge of an entry, and never of that of a single key. A server
-//! that has lost a number gets it back from a host that knows it.
+//! that has lost a number gets it back from a host that knows it. Whether a message is a new one is not known: somebody
+//! who may write to the server can send the purge of a key again.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use aws_lc_rs::rand;
 use tokio::sync::Notify;
 
 use super::engine::{Connection, Reply, Word};
-use super::record::Keys;
+use super::epoch::{Epoch, Forget, Part, Trust};
+use super::numbers::{self, Purge, Refused};
+use super::record::{Keys, MAX_RECORD};
 
-/// How long the server keeps a number that is not renewed: longer than any record.
-const LIFE: Duration = Duration::from_hours(30 * 24);
-/// The longest message that is looked at; a map's key is shorter.
-const MAX_MESSAGE: usize = 256 * 1024;
-/// Digits of a number that are read.
-const DIGITS: &str = "18";
+/// The longest message. No record has so long a key.
+const MAX_MESSAGE: usize = MAX_RECORD;
 
 const ENTRY: u8 = 1;
 const KEY: u8 = 2;
 /// Characters of the id of an entry.
 const ID: usize = 22;
-
-/// Drops what a host has of an entry itself: all, or the answer to a key.
-pub(crate) type Forget = Box<dyn Fn(Option<&[u8]>) + Send + Sync>;
-
-/// The epoch of an entry.
-#[derive(Debug, Default)]
-pub(super) struct Epoch {
-    /// The number, plus 1; 0: not known yet.
-    number: AtomicU64,
-    /// Purges that the server does not know yet.
-    pending: AtomicU64,
-}
-
-impl Epoch {
-    /// The number for names of records. `None`: it is not known, or about to change.
-    pub(super) fn number(&self) -> Option<u64> {
-        let is_settled = self.pending.load(SeqCst) == 0;
-        self.number.load(SeqCst).checked_sub(1).filter(|_| is_settled)
-    }
-
-    /// Whether the server does not know of a purge yet.
-    pub(super) fn is_purged(&self) -> bool {
-        self.pending.load(SeqCst) > 0
-    }
-
-    /// Sets the number unless it is greater; returns what it was before, plus 1.
-    fn raise(&self, number: u64) -> u64 {
-        self.number.fetch_max(number.saturating_add(1), SeqCst)
-    }
-
-    fn known(&self) -> u64 {
-        self.number.load(SeqCst).saturating_sub(1)
-    }
-}
 
 /// The entries of this host, and the channel.
 pub(super) struct Purges {
@@ -75,12 +38,6 @@ pub(super) struct Purges {
     parts: Mutex<BTreeMap<Arc<str>, Part>>,
     /// A number must be read or made greater.
     news: Notify,
-}
-
-#[derive(Clone)]
-struct Part {
-    epoch: Arc<Epoch>,
-    forget: Arc<Forget>,
 }
 
 impl fmt::Debug for Purges {
@@ -103,11 +60,13 @@ impl Purges {
     }
 
     /// Adds the entry `id`, or replaces how this host forgets its answers. Entries that are not used any more go.
-    pub(super) fn add(&self, id: &Arc<str>, forget: Forget) -> Arc<Epoch> {
+    pub(super) fn add(&self, id: &Arc<str>, trust: Trust, forget: Forget) -> Arc<Epoch> {
         let mut parts = self.parts();
         parts.retain(|_, part| Arc::strong_count(&part.epoch) > 1);
         let epoch = parts.get(id).map(|part| Arc::clone(&part.epoch)).unwrap_or_default();
-        parts.insert(Arc::clone(id), Part { epoch: Arc::clone(&epoch), forget: Arc::new(forget) });
+        let name = number_name(&self.prefix, id);
+        let part = Part { name, epoch: Arc::clone(&epoch), trust, forget: Arc::new(forget) };
+        parts.insert(Arc::clone(id), part);
         drop(parts);
         self.news.notify_one();
         epoch
@@ -116,7 +75,7 @@ impl Purges {
     /// Purges the entry of `epoch` on all hosts, as soon as there is a connection. Until then this host uses no record
     /// of it.
     pub(super) fn purge(&self, epoch: &Epoch) {
-        epoch.pending.fetch_add(1, SeqCst);
+        epoch.purge();
         self.news.notify_one();
     }
 
@@ -126,73 +85,43 @@ impl Purges {
     }
 
     /// Listens to the other hosts, and then settles: nothing is missed between.
-    pub(super) async fn begin(&self, connection: &Connection, keys: &Keys) -> Result<(), String> {
+    pub(super) async fn begin(&self, connection: &Connection, keys: &Keys) -> Refused {
         connection.subscribe(&self.channel).await?;
         self.settle(connection, keys).await
     }
 
     /// Tells the server of purges, and reads the numbers of all entries.
-    pub(super) async fn settle(&self, connection: &Connection, keys: &Keys) -> Result<(), String> {
-        let parts: Vec<_> = self.parts().iter().map(|(id, part)| (Arc::clone(id), part.clone())).collect();
-        for (id, part) in &parts {
-            self.tell(connection, keys, id, &part.epoch).await?;
-        }
-        let names: Vec<String> = parts.iter().map(|(id, _)| self.number_name(id)).collect();
-        let commands = names.iter().map(|name| -> [Word<'_>; 4] { [&"GETRANGE", name, &"0", &DIGITS] });
-        let commands: Vec<_> = commands.collect();
-        let commands: Vec<&[Word<'_>]> = commands.iter().map(|command| &command[..]).collect();
-        if commands.is_empty() {
-            return Ok(());
-        }
-        let replies = connection.ask(&commands).await?;
-        for ((name, reply), (_, part)) in names.iter().zip(&replies).zip(&parts) {
-            let number = number(reply);
-            let before = part.epoch.raise(number);
-            if before > number + 1 {
-                self.set_number(connection, name, before - 1).await?;
-            } else if (1..=number).contains(&before) {
-                (part.forget)(None);
-            }
-        }
-        Ok(())
+    pub(super) async fn settle(&self, connection: &Connection, keys: &Keys) -> Refused {
+        let told = self.tell(connection, keys).await?;
+        let parts: Vec<Part> = self.parts().values().cloned().collect();
+        let read = numbers::read(connection, &parts).await?;
+        Ok(told.or(read))
     }
 
-    /// Makes the number of an entry greater if it was purged, and tells all hosts.
-    async fn tell(
-        &self,
-        connection: &Connection,
-        keys: &Keys,
-        id: &str,
-        epoch: &Epoch,
-    ) -> Result<(), String> {
-        let told = epoch.pending.load(SeqCst);
-        if told == 0 {
-            return Ok(());
+    /// Makes the numbers of entries greater that were purged, and tells all hosts.
+    async fn tell(&self, connection: &Connection, keys: &Keys) -> Refused {
+        let parts = self.parts().iter().map(|(id, part)| (Arc::clone(id), part.clone())).collect::<Vec<_>>();
+        let purged = parts.into_iter().map(|(id, part)| (id, part.epoch.pending(), part));
+        let (told, purges): (Vec<_>, Vec<_>) = purged
+            .filter(|(_, count, _)| *count > 0)
+            .map(|(id, count, part)| ((id, count), Purge { before: part.epoch.known_or_first(), part }))
+            .unzip();
+        if purges.is_empty() {
+            return Ok(None);
         }
-        let (name, life) = (self.number_name(id), LIFE.as_millis().to_string());
-        let replies = connection
-            .ask(&[
-                &[&"SET", &name, &"0", &"PX", &life, &"NX"],
-                &[&"INCR", &name],
-                &[&"PEXPIRE", &name, &life],
-            ])
-            .await?;
-        let counted = match replies.get(1) {
-            Some(Reply::Number(number)) => u64::try_from(*number).unwrap_or(0),
-            _ => return Err("it answers otherwise than Redis".to_owned()),
-        };
-        let number = counted.max(epoch.known() + 1);
-        if number > counted {
-            self.set_number(connection, &name, number).await?;
+        let (increased, refused) = numbers::increase(connection, &purges).await?;
+        let mut messages = Vec::new();
+        for (((id, count), purge), number) in told.iter().zip(&purges).zip(increased) {
+            let Some(number) = number else { continue };
+            purge.part.epoch.raise(number);
+            let message = self.sealed(keys, &self.message(id, ENTRY, &number.to_be_bytes()))?;
+            messages.push((message, &purge.part.epoch, *count));
         }
-        epoch.raise(number);
-        epoch.pending.fetch_sub(told, SeqCst);
-        self.publish(connection, keys, &self.message(id, ENTRY, &number.to_be_bytes())).await
-    }
-
-    async fn set_number(&self, connection: &Connection, name: &str, number: u64) -> Result<(), String> {
-        let (number, life) = (number.to_string(), LIFE.as_millis().to_string());
-        connection.ask(&[&[&"SET", &name, &number, &"PX", &life]]).await.map(|_| ())
+        let unheard = self.publish(connection, messages.iter().map(|(message, ..)| message)).await?;
+        // Before that the purge is told again over the next connection. Other hosts read the number if the message was
+        // refused.
+        messages.iter().for_each(|(_, epoch, count)| epoch.told(*count));
+        Ok(refused.or(unheard))
     }
 
     /// Tells all hosts that the answer to `key` of the entry `id` was purged.
@@ -202,13 +131,32 @@ impl Purges {
         keys: &Keys,
         id: &str,
         key: &[u8],
-    ) -> Result<(), String> {
-        self.publish(connection, keys, &self.message(id, KEY, key)).await
+    ) -> Refused {
+        let message = self.sealed(keys, &self.message(id, KEY, key))?;
+        match message.len() <= MAX_MESSAGE {
+            true => self.publish(connection, [&message].into_iter()).await,
+            false => Ok(Some("the key is too long".to_owned())),
+        }
     }
 
-    async fn publish(&self, connection: &Connection, keys: &Keys, message: &[u8]) -> Result<(), String> {
-        let sealed = keys.encrypt(&self.channel, message.to_vec()).ok_or("the crypto library fails")?;
-        connection.ask(&[&[&"PUBLISH", &self.channel, &sealed]]).await.map(|_| ())
+    async fn publish<'m>(
+        &self,
+        connection: &Connection,
+        messages: impl Iterator<Item = &'m Vec<u8>>,
+    ) -> Refused {
+        let commands: Vec<[Word<'_>; 3]> =
+            messages.map(|message| -> [Word<'_>; 3] { [&"PUBLISH", &self.channel, message] }).collect();
+        if commands.is_empty() {
+            return Ok(None);
+        }
+        let commands: Vec<&[Word<'_>]> = commands.iter().map(|command| &command[..]).collect();
+        let replies = connection.ask(&commands).await?;
+        Ok(replies.iter().find_map(Reply::refused).cloned())
+    }
+
+    fn sealed(&self, keys: &Keys, message: &[u8]) -> Result<Vec<u8>, String> {
+        let sealed = keys.encrypt(&self.channel, message.to_vec());
+        sealed.ok_or_else(|| "the crypto library fails".to_owned())
     }
 
     fn message(&self, id: &str, kind: u8, content: &[u8]) -> Vec<u8> {
@@ -229,22 +177,22 @@ impl Purges {
             return;
         }
         let Some(part) = self.parts().get(id).cloned() else { return };
-        match (kind, content.first_chunk().copied().map(u64::from_be_bytes)) {
-            (KEY, _) => (part.forget)(Some(content)),
-            (ENTRY, Some(number)) if part.epoch.raise(number) <= number => (part.forget)(None),
-            _ => {}
+        let number = content.first_chunk().copied().map(u64::from_be_bytes);
+        if kind == KEY {
+            (part.forget)(Some(content));
+        } else if kind == ENTRY
+            && let Some(number) = number
+            && part.hear(number)
+        {
+            // What is in the server under the number that this host knows may be older than the purge.
+            self.purge(&part.epoch);
         }
-    }
-
-    fn number_name(&self, id: &str) -> String {
-        format!("{}:1:epoch:{id}", self.prefix)
     }
 }
 
-/// A number that was read; 0 if there is none.
-fn number(reply: &Reply) -> u64 {
-    let Reply::Bytes(digits) = reply else { return 0 };
-    std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()).unwrap_or(0)
+/// The key of the number of the entry `id`.
+pub(super) fn number_name(prefix: &str, id: &str) -> String {
+    format!("{prefix}:1:epoch:{id}")
 }
 
 /// The channel of all hosts with this prefix.
@@ -269,7 +217,7 @@ mod tests {
         let (purges, told) = (Purges::new("p").expect("random numbers"), Told::default());
         let heard = Arc::clone(&told);
         let forget = move |key: Option<&[u8]>| heard.lock().expect("a list").push(key.map(<[u8]>::to_vec));
-        let epoch = purges.add(&id(), Box::new(forget));
+        let epoch = purges.add(&id(), Trust::Numbers, Box::new(forget));
         (purges, epoch, told)
     }
 
@@ -307,20 +255,24 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_used_if_it_is_known_and_no_purge_is_pending() {
+    fn a_reload_keeps_an_epoch_and_an_entry_that_is_gone_is_forgotten() {
         let (purges, epoch, _) = host();
-        assert_eq!(epoch.number(), None);
-        epoch.raise(0);
-        assert_eq!(epoch.number(), Some(0));
-        purges.purge(&epoch);
-        assert_eq!(epoch.number(), None);
-        epoch.pending.store(0, SeqCst);
         epoch.raise(7);
-        epoch.raise(5);
-        assert_eq!(epoch.number(), Some(7));
-        assert!(Arc::ptr_eq(&purges.add(&id(), Box::new(|_| ())), &epoch), "a reload keeps it");
-        drop(epoch);
-        purges.add(&"f".repeat(ID).into(), Box::new(|_| ()));
-        assert_eq!(purges.parts().len(), 1, "an entry that is gone is forgotten");
+        let again = purges.add(&id(), Trust::Numbers, Box::new(|_| ()));
+        assert!(Arc::ptr_eq(&again, &epoch));
+        drop((again, epoch));
+        purges.add(&"f".repeat(ID).into(), Trust::Numbers, Box::new(|_| ()));
+        assert_eq!(purges.parts().len(), 1);
+    }
+
+    #[test]
+    fn a_purge_with_a_lost_number_is_one_of_this_host_too() {
+        let ((one, ..), (other, epoch, told)) = (host(), host());
+        let keys = keys("s");
+        epoch.raise(5_000);
+        let message = one.message(&id(), ENTRY, &3_u64.to_be_bytes());
+        other.hear(&keys, &keys.encrypt("p:1:purge", message).expect("a message"));
+        assert_eq!((epoch.pending(), epoch.number(), epoch.known()), (1, None, Some(5_000)));
+        assert_eq!(*told.lock().expect("a list"), [None]);
     }
 }

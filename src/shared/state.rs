@@ -218,6 +218,13 @@ impl State {
         }
     }
 
+    /// Warns if the server refused what purges need, and why.
+    pub(super) fn note_refused(&self, why: Option<String>) {
+        if let Some(why) = why {
+            self.warn("a purge fails on other hosts", &why);
+        }
+    }
+
     pub(super) fn status(&self) -> SharedStatus {
         let (is_up, course) = (self.is_up(), self.course());
         SharedStatus {

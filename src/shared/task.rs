@@ -68,7 +68,11 @@ async fn connect(state: &Arc<State>) -> Result<(Arc<Connection>, JoinHandle<()>)
         }
     };
     let (connection, driver) = engine::connect(&state.settings, &state.http, Box::new(listener)).await?;
-    within(state.purges.begin(&connection, &state.keys)).await?;
+    let begun = async {
+        state.note_refused(state.purges.begin(&connection, &state.keys).await?);
+        Ok(())
+    };
+    within(begun).await?;
     Ok((Arc::new(connection), driver))
 }
 
@@ -93,7 +97,12 @@ async fn serve(
         ticks
     });
     loop {
-        let settle = || within(state.purges.settle(connection, &state.keys));
+        let settle = || {
+            within(async {
+                state.note_refused(state.purges.settle(connection, &state.keys).await?);
+                Ok(())
+            })
+        };
         let served = tokio::select! {
             _ = &mut driver => Err("the server has closed the connection".to_owned()),
             () = state.purges.has_news() => settle().await,
@@ -125,7 +134,7 @@ async fn write(state: &State, connection: &Connection, batch: Vec<Order>) -> Res
         state.warn("a write failed", &reason);
     }
     for Order { id, key, .. } in batch.iter().filter(|order| order.kept.is_none()) {
-        state.purges.tell_of_key(connection, &state.keys, id, key).await?;
+        state.note_refused(state.purges.tell_of_key(connection, &state.keys, id, key).await?);
     }
     Ok(())
 }

@@ -127,6 +127,7 @@ mod shared_cache_logins;
 mod shared_cache_purges;
 mod shared_cache_records;
 mod shared_cache_servers;
+mod shared_cache_writers;
 mod short_connections;
 mod socket_activation;
 mod status_browser;

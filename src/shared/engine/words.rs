@@ -1,6 +1,6 @@
 //! What the errors of the client library mean, in one line each.
 
-use redis::{ErrorKind, RedisError, Value};
+use redis::{ErrorKind, RedisError, ServerError, Value};
 
 use crate::model::brief::without_controls;
 
@@ -44,6 +44,16 @@ pub(super) fn words(error: &RedisError) -> String {
         (ErrorKind::Parse, _) => "it does not speak the protocol of Redis".to_owned(),
         (ErrorKind::Io, _) => "the connection broke".to_owned(),
         _ => without_controls(&error.to_string(), LONGEST),
+    }
+}
+
+/// Whether the command does not fit the value that its key has.
+pub(super) fn is_unfit(error: &ServerError) -> bool {
+    let detail = error.details().unwrap_or_default();
+    match error.code() {
+        "WRONGTYPE" => true,
+        "ERR" => detail.contains("not an integer") || detail.contains("overflow"),
+        _ => false,
     }
 }
 
