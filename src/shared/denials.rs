@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::SharedCache;
-use super::engine::{Connection, Reply};
+use super::engine::{Connection, Reply, Word};
 use super::epoch::{Epoch, Forget, Trust};
 use super::task::SILENCE;
 use super::writes::Order;
@@ -118,11 +118,12 @@ impl SharedDenials {
 }
 
 impl Counters {
-    /// Counts one, and returns the count of the address. No counter is without an end for a moment.
+    /// Counts one, and returns the count of the address. No counter is without an end for a moment. One that others have
+    /// made something else of begins again.
     async fn increment(&self) -> Result<Option<u64>, String> {
-        let Self { of_address: address, of_account: account, .. } = self;
+        let names = [&self.of_address, &self.of_account];
+        let [address, account] = names;
         let replies = self
-            .connection
             .ask(&[
                 &[&"SET", address, &"0", &"PX", &LIFE, &"NX"],
                 &[&"INCR", address],
@@ -132,27 +133,48 @@ impl Counters {
                 &[&"PEXPIRE", account, &LIFE],
             ])
             .await?;
-        Ok(match replies.get(1) {
-            Some(Reply::Number(count)) => u64::try_from(*count).ok(),
+        let counts = [1, 4].map(|place| match replies.get(place) {
+            Some(Reply::Number(count)) => u64::try_from(*count).ok().filter(|count| *count > 0),
             _ => None,
-        })
+        });
+        for (name, _) in names.iter().zip(counts).filter(|(_, count)| count.is_none()) {
+            self.ask(&[&[&"SET", *name, &"1", &"PX", &LIFE]]).await?;
+        }
+        Ok(Some(counts[0].unwrap_or(1)))
     }
 
+    /// Takes the denials of the account off its address. The count of the address is never below zero, and none is lost
+    /// that comes meanwhile.
     async fn forgive(&self) -> Result<(), String> {
         let Self { of_address: address, of_account: account, .. } = self;
-        let replies = self.connection.ask(&[&[&"GETDEL", account]]).await?;
-        let Some(Reply::Bytes(own)) = replies.first() else { return Ok(()) };
-        let Some(own) = std::str::from_utf8(own).ok().and_then(|own| own.parse::<u32>().ok()) else {
+        let Some(own) = taken(&self.ask(&[&[&"GETDEL", account]]).await?).filter(|own| *own > 0) else {
             return Ok(());
         };
         let own = own.to_string();
-        let replies = self
-            .connection
-            .ask(&[&[&"SET", address, &"0", &"PX", &LIFE, &"NX"], &[&"DECRBY", address, &own]])
-            .await?;
-        if let Some(Reply::Number(..=0)) = replies.first_chunk::<2>().map(|[_, count]| count) {
-            self.connection.ask(&[&[&"DEL", address]]).await?;
+        let replies =
+            self.ask(&[&[&"SET", address, &own, &"PX", &LIFE, &"NX"], &[&"DECRBY", address, &own]]).await?;
+        let Some(Reply::Number(left @ ..=0)) = replies.get(1) else { return Ok(()) };
+        let taken = taken(&self.ask(&[&[&"GETDEL", address]]).await?).unwrap_or(*left);
+        let newer = taken.saturating_sub(*left);
+        if newer > 0 {
+            let less = (-newer).to_string();
+            self.ask(&[&[&"SET", address, &"0", &"PX", &LIFE, &"NX"], &[&"DECRBY", address, &less]]).await?;
         }
         Ok(())
     }
+
+    /// An error if one of these commands was refused.
+    async fn ask(&self, commands: &[&[Word<'_>]]) -> Result<Vec<Reply>, String> {
+        let replies = self.connection.ask(commands).await?;
+        match replies.iter().find_map(Reply::refused) {
+            Some(why) => Err(why.clone()),
+            None => Ok(replies),
+        }
+    }
+}
+
+/// The number that GETDEL has removed.
+fn taken(replies: &[Reply]) -> Option<i64> {
+    let Some(Reply::Bytes(number)) = replies.first() else { return None };
+    std::str::from_utf8(number).ok()?.parse().ok()
 }

@@ -120,6 +120,7 @@ mod secrets_known_keys;
 mod sendmail;
 mod service_manager;
 mod shared_cache;
+mod shared_cache_counts;
 mod shared_cache_faults;
 mod shared_cache_ledger;
 mod shared_cache_load;

@@ -16,23 +16,23 @@ use crate::support::{PATIENCE, alone, wait_until};
 
 const QUICK: Duration = Duration::from_millis(1500);
 
-fn api() -> Backend {
+pub(crate) fn api() -> Backend {
     Backend::start(|request| match request.text("password").as_str() {
         "secret" => Reply::with_header("Auth-Status", "OK", ""),
         _ => Reply::with_header("Auth-Status", "no", ""),
     })
 }
 
-fn users(config: Config, api: &Backend) -> Config {
+pub(crate) fn users(config: Config, api: &Backend) -> Config {
     config.login_of("users", &[&format!("target: \"{}\"", api.url("/"))])
 }
 
-fn fleet<const N: usize>(shared: &str, api: &Backend) -> [Member; N] {
+pub(crate) fn fleet<const N: usize>(shared: &str, api: &Backend) -> [Member; N] {
     [(); N].map(|()| Member::start(shared, |config| users(config, api)))
 }
 
 /// A login at `member`; the seconds that its answer took, rounded.
-fn log_in(member: &Member, remote: &str, user: &str, password: &str) -> u64 {
+pub(crate) fn log_in(member: &Member, remote: &str, user: &str, password: &str) -> u64 {
     let mut sasl: Sasl = member.setup.login(Way::Unix, "users");
     use base64::Engine as _;
     let response = base64::engine::general_purpose::STANDARD.encode(format!("\0{user}\0{password}"));
@@ -44,7 +44,7 @@ fn log_in(member: &Member, remote: &str, user: &str, password: &str) -> u64 {
 }
 
 /// The counters in the server.
-fn counters(redis: &Redis) -> usize {
+pub(crate) fn counters(redis: &Redis) -> usize {
     redis.names().len()
 }
 
