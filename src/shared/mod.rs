@@ -14,6 +14,7 @@
 //! | `purges` | purges of all hosts, and the messages about them |
 //! | `epoch`, `numbers` | the number of an entry: what it means, and the server's copy |
 //! | `task` | connects, writes, and connects again |
+//! | `try_out` | `check --online` |
 //!
 //! Lost or slow, the server costs freshness, and the counts of denied logins on other hosts, and nothing else. Never in
 //! it: passwords, tokens, logins, failures.
@@ -30,6 +31,7 @@ mod record;
 pub mod settings;
 mod state;
 mod task;
+mod try_out;
 mod writes;
 
 use std::fmt;
@@ -130,5 +132,5 @@ impl SharedCache {
 /// What is wrong, in one line without secrets.
 pub(crate) async fn try_out(settings: &SharedSettings, http: &Http) -> Result<(), String> {
     let keys = Keys::new(&settings.secret).ok_or("the crypto library fails")?;
-    task::try_out(settings, &keys, http).await
+    try_out::try_out(settings, &keys, http).await
 }
