@@ -133,12 +133,12 @@ pub(super) fn check(config: &Configuration) -> std::io::Result<Counts> {
     Ok(Counts { origins, health_checks, providers, has_shared, bad, warnings })
 }
 
-/// Writes a record into the shared cache and reads it; the line about that.
+/// Tries the shared cache out; the line about that.
 async fn try_out(settings: &SharedSettings, http: &Http, deadline: Deadline) -> Result<String, String> {
     let tried = tokio::time::timeout_at(deadline.instant().into(), shared::try_out(settings, http)).await;
     let line = |told: &str| without_controls(&format!("shared cache {}: {told}", settings.name()), LONGEST);
     match tried.unwrap_or_else(|_| Err("not reached: timed out".to_owned())) {
-        Ok(()) => Ok(line("good: a record was written and read")),
+        Ok(()) => Ok(line("good: a record was written and read, and no command is refused")),
         Err(why) => Err(line(&why)),
     }
 }

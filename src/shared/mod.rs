@@ -126,7 +126,7 @@ impl SharedCache {
     }
 }
 
-/// Connects to the cache of `settings`, writes and reads a record.
+/// Connects to the cache of `settings`, writes and reads a record, and tries each command that a broker sends.
 ///
 /// # Errors
 /// What is wrong, in one line without secrets.

@@ -11,6 +11,9 @@ use crate::support::site::open_directory;
 use crate::support::{PATIENCE, wait_until};
 
 const GOOD: &str = r#"{"value": "v"}"#;
+/// What a user of the server may do, in the words of its ACL.
+const RIGHTS: &str = "~pfxhttp:* resetchannels &pfxhttp:* -@all +ping +getrange +set +del +incr +pexpire \
+                      +getdel +decrby +publish +subscribe";
 
 /// Whether a second broker gives what a first one has learned.
 fn shares(shared: &str, redis: &Redis) {
@@ -60,6 +63,7 @@ fn a_user_needs_no_more_than_its_acl_says() {
     let page = page.expect("the chapter");
     let line =
         page.lines().find_map(|line| line.strip_prefix("user pfxhttp ")).expect("a line for users.acl");
+    assert_eq!(line, format!("on >A-LONG-PASSWORD {RIGHTS}"));
     let line = line.replace(">A-LONG-PASSWORD", ">s3cret-of-user");
     let words: Vec<&str> = ["ACL", "SETUSER", "pfxhttp"].into_iter().chain(line.split(' ')).collect();
     redis.ask(&words);
@@ -93,15 +97,63 @@ fn check_online_tries_the_shared_cache() {
     let (code, told) = check(&others.shared(&redis.url(), ""));
     assert_eq!(code, Some(69), "{told}");
     assert!(told.contains("another host has another secret in server.shared.secret_file"), "{told}");
-    redis.ask(&["ACL", "SETUSER", "default", "-set"]);
-    let (code, told) = check(&shared);
-    assert!(code == Some(69) && told.contains("a write failed: the user may not do this"), "{told}");
     redis.kill();
     let (code, told) = check(&shared);
     assert!(code == Some(69) && told.contains("not reached: connection refused"), "{told}");
     let nobody = Port::reserve();
     let (code, told) = check(&files.shared(&format!("redis://{}", nobody.address()), ""));
     assert!(code == Some(69) && told.contains("not reached: connection refused"), "{told}");
+}
+
+/// Each command that the line of the manual allows is tried, and named if it is missing.
+#[test]
+fn check_online_names_the_commands_that_an_acl_forbids() {
+    let (redis, files, api) = (Redis::on_tcp(), Files::new(), Backend::constant(GOOD));
+    let directory = open_directory();
+    let password = files.write("password", "s3cret-of-user");
+    let url = format!("redis://pfxhttp@{}/0", redis.address());
+    let check = |words: &str, more: &str| {
+        let words = words.split(' ').filter(|word| !word.is_empty());
+        let rule = ["ACL", "SETUSER", "pfxhttp", "reset", "on", ">s3cret-of-user"].into_iter();
+        let told = redis.ask(&rule.chain(words).collect::<Vec<_>>());
+        assert_eq!(told, crate::support::redis::Told::Text("OK".to_owned()));
+        let shared = files.shared(&url, &format!(", password_file: \"{}\"{more}", password.display()));
+        let config = outage(Config::new(directory.path()).server(&shared), &api);
+        let output = run(&config.write(), &["check", "--online"], "");
+        (output.status.code(), text(&output))
+    };
+    let (code, told) = check(RIGHTS, "");
+    assert!(code == Some(0) && told.contains("no command is refused"), "{told}");
+    let commands: Vec<&str> = RIGHTS.split(' ').filter_map(|word| word.strip_prefix('+')).collect();
+    assert!(commands.len() > 8, "{commands:?}");
+    for command in commands.iter().filter(|command| **command != "ping") {
+        let (code, told) = check(&format!("{RIGHTS} -{command}"), "");
+        let pattern = if command.ends_with("publish") || command.ends_with("subscribe") { '&' } else { '~' };
+        let due = format!(
+            "it refuses {} ({pattern}pfxhttp:*): the user may not do this (its ACL): ",
+            command.to_uppercase()
+        );
+        assert!(code == Some(69) && told.contains(&due), "{command}: {told}");
+        assert!(told.contains(&format!("'{command}' command")), "{command}: {told}");
+    }
+    let (code, told) = check(&format!("{RIGHTS} -incr -getdel -publish"), "");
+    assert!(code == Some(69), "{told}");
+    assert!(told.contains("it refuses INCR, GETDEL (~pfxhttp:*) and PUBLISH (&pfxhttp:*): "), "{told}");
+    // Denied logins are not counted.
+    let (code, told) = check(&format!("{RIGHTS} -decrby -getdel"), ", penalties: false");
+    assert!(code == Some(0), "{told}");
+    for (wrong, due) in [
+        (RIGHTS.replace("~pfxhttp:*", "~other:*"), "it refuses SET (~pfxhttp:*): "),
+        (RIGHTS.replace("&pfxhttp:*", "&other:*"), "it refuses SUBSCRIBE, PUBLISH (&pfxhttp:*): "),
+    ] {
+        let (code, told) = check(&wrong, "");
+        assert!(code == Some(69) && told.contains(due), "{told}");
+    }
+    let left = redis.ask(&["KEYS", "pfxhttp:1:check:*"]).texts();
+    for name in &left {
+        let life = redis.ask(&["PTTL", name]).text().parse::<i64>().expect("a number");
+        assert!(life <= 10_000, "{name}: {life}");
+    }
 }
 
 /// The files of the chapter, with those of the test.
