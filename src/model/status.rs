@@ -63,6 +63,32 @@ pub struct SharedStatus {
     pub problem: Option<String>,
     /// Whether another host uses another `secret_file`.
     pub has_other_secret: bool,
+    /// Reads since the start, by what came of them; those that never happened are left out.
+    pub reads: BTreeMap<String, u64>,
+    /// Answers for it since the start, by what became of them: `ok`, `dropped`, `error`.
+    pub writes: BTreeMap<String, u64>,
+    /// Answers that wait to be written.
+    pub waiting_writes: usize,
+}
+
+impl SharedStatus {
+    /// Its reads, as they are shown.
+    #[must_use]
+    pub fn reads(&self) -> String {
+        counts(&self.reads)
+    }
+
+    /// Its writes, as they are shown.
+    #[must_use]
+    pub fn writes(&self) -> String {
+        counts(&self.writes)
+    }
+}
+
+fn counts(counts: &BTreeMap<String, u64>) -> String {
+    let shown = counts.iter().filter(|(_, number)| **number > 0);
+    let shown: Vec<String> = shown.map(|(what, number)| format!("{number} {what}")).collect();
+    if shown.is_empty() { "none".to_owned() } else { shown.join(", ") }
 }
 
 /// Whether an entry gets answers from its API.

@@ -110,7 +110,7 @@ impl SharedCache {
 
     /// For `status`.
     pub(crate) fn status(&self) -> SharedStatus {
-        self.state.status()
+        SharedStatus { waiting_writes: self.queue.waiting(), ..self.state.status() }
     }
 
     /// The part of an entry. `identity` is all that its answers depend on: entries of equal ones share their

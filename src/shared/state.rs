@@ -233,6 +233,9 @@ impl State {
             since: humantime::format_rfc3339_seconds(course.since).to_string(),
             problem: course.problem.clone().filter(|_| !is_up),
             has_other_secret: course.is_alone,
+            reads: self.counters.reads(),
+            writes: self.counters.writes(),
+            waiting_writes: 0,
         }
     }
 }

@@ -77,6 +77,11 @@ impl Queue {
         has_room
     }
 
+    /// How many orders are in the queue.
+    pub(super) fn waiting(&self) -> usize {
+        self.orders.max_capacity() - self.orders.capacity()
+    }
+
     /// Counts an order that is not put into the queue.
     pub(super) fn drop_one(&self) {
         self.counters.wrote(SharedWrite::Dropped, 1);
@@ -145,7 +150,7 @@ mod tests {
         let counters = Arc::default();
         let (queue, mut orders) = queue(&counters);
         assert_eq!((0..MOST + 5).filter(|_| !queue.push(order(10))).count(), 5);
-        assert_eq!(queue.bytes.load(Ordering::Relaxed), MOST * 11);
+        assert_eq!((queue.bytes.load(Ordering::Relaxed), queue.waiting()), (MOST * 11, MOST));
         assert_eq!(orders.next().await.expect("a batch").len(), BATCH);
         orders.clear();
         assert_eq!(queue.bytes.load(Ordering::Relaxed), 0);

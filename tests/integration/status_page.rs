@@ -9,11 +9,14 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::support::backend::{Backend, Reply};
 use crate::support::broker::Broker;
+use crate::support::command_line::{run, text};
 use crate::support::config::{Config, Kind, backend_oidc};
 use crate::support::fake_provider::FakeProvider;
+use crate::support::fleet::{Files, SECRET};
 use crate::support::metrics::ask;
 use crate::support::peer::{Peer, netstring};
 use crate::support::port::Port;
+use crate::support::redis::Redis;
 use crate::support::setup::Setup;
 use crate::support::site::open_directory;
 use crate::support::{PATIENCE, wait_until};
@@ -58,6 +61,7 @@ fn the_page_is_html_without_scripts_under_a_strict_policy() {
     setup.map().look_up("m", "k");
     let (code, headers, body) = get(&port, "GET /status HTTP/1.0");
     assert_eq!((code, headers["content-type"].as_str()), (200, "text/html; charset=utf-8"));
+    assert!(!body.contains("Shared cache"), "there is none: {body}");
     assert!(body.starts_with("<!DOCTYPE html>\n<html lang=\"en\">") && count_elements(&body) > 100);
     for (name, due) in [
         ("x-content-type-options", "nosniff"),
@@ -163,6 +167,62 @@ fn the_page_says_what_fails_and_how_long_tokens_last() {
     let tokens = &body[place("Tokens for APIs")..];
     assert!(tokens.contains(">good<") && tokens.contains("valid") && tokens.contains("none yet"), "{tokens}");
     assert!(!tokens.contains("zbroken") && !body.contains("s3cret"), "{body}");
+}
+
+#[test]
+fn the_page_and_status_show_the_shared_cache() {
+    let (redis, files, port) = (Redis::start(), Files::new(), Port::reserve());
+    let api = Backend::constant(r#"{"value": "v"}"#);
+    let start = |more: &str| {
+        Setup::start(|config| {
+            let config = config.server(more).prometheus(port.number(), &[ON]);
+            config.map("m", &api.url("/"), &["cache: {fresh: 1h, shared: true}"])
+        })
+    };
+    let setup = start(&files.shared(&redis.url(), ""));
+    let json = |setup: &Setup| -> serde_json::Value {
+        let output = run(setup.broker.config(), &["status", "--json"], "");
+        serde_json::from_str(&text(&output)).expect("JSON")
+    };
+    assert!(wait_until(PATIENCE, || json(&setup)["shared"]["is_up"] == true), "{}", setup.broker.log());
+    for key in ["k", "l", "k"] {
+        assert_eq!(setup.map().look_up("m", key), "OK v");
+    }
+    assert!(wait_until(PATIENCE, || json(&setup)["shared"]["writes"]["ok"] == 2), "{}", json(&setup));
+    let status = json(&setup)["shared"].clone();
+    let reads = status["reads"].as_object().expect("reads");
+    assert_eq!(reads.values().filter_map(serde_json::Value::as_u64).sum::<u64>(), 2, "{status}");
+    assert_eq!((&status["waiting_writes"], &status["writes"]["dropped"]), (&0.into(), &0.into()), "{status}");
+    let lines = text(&run(setup.broker.config(), &["status"], ""));
+    assert!(lines.contains("waiting_writes=0") && lines.contains("writes.ok=2"), "{lines}");
+    let (_, _, body) = get(&port, "GET /status HTTP/1.0");
+    count_elements(&body);
+    let part = |body: &str| body.split("<h2>Shared cache</h2>").nth(1).expect("a section").to_owned();
+    let shown = part(&body);
+    assert!(shown.contains("<span class=\"state good\">up</span>"), "{shown}");
+    let since = status["since"].as_str().expect("a time");
+    assert!(shown.contains(&format!("<time datetime=\"{since}\">")), "{shown}");
+    assert!(shown.contains(">2 ok</td>") && shown.contains(">2 absent</td>"), "{shown}");
+    assert!(shown.contains(&format!(">{}</bdi>", redis.url())), "{shown}");
+    drop(redis);
+    assert!(wait_until(PATIENCE, || json(&setup)["shared"]["is_up"] == false));
+    let shown = part(&get(&port, "GET /status HTTP/1.0").2);
+    assert!(shown.contains("<span class=\"state bad\">down</span>"), "{shown}");
+    assert!(json(&setup)["shared"]["problem"].is_string(), "{}", json(&setup));
+    assert!(shown.contains("</time></small><small class=\"bad\">"), "{shown}");
+    setup.map().look_up("m", "unknown");
+    let shown = part(&get(&port, "GET /status HTTP/1.0").2);
+    assert!(shown.contains(">1 dropped, 2 ok</td>") && shown.contains("2 absent, 1 down"), "{shown}");
+    drop(setup);
+    let nobody = format!("redis://{}", Port::reserve().address());
+    let sentinel = format!(", sentinel: {{master: \"<i>'&\\\"\", urls: [\"{nobody}\"]}}");
+    let setup = start(&files.shared("redis://unused", &sentinel));
+    assert!(setup.broker.logged(&["shared cache not reached"]));
+    let (_, _, body) = get(&port, "GET /status HTTP/1.0");
+    count_elements(&body);
+    assert!(part(&body).contains(">&lt;i&gt;&#39;&amp;&quot; (by sentinel)</bdi>"), "{body}");
+    assert!(part(&body).contains("connection refused</small>"), "{body}");
+    assert!(!body.contains("<i>") && !body.contains(SECRET), "{body}");
 }
 
 #[test]

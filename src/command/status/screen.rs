@@ -163,7 +163,7 @@ fn notes(status: &Status, entries: &[&EntryStatus], hidden: &[&str], area: Area)
         let more = of((out.len() - NAMED) as u64, "more entry", "more entries");
         notes.push(painted(&format!("… {more} with targets that are out"), Style::Warning, area));
     }
-    notes.extend(status.shared.as_ref().map(|shared| shared_cache(shared, area)));
+    notes.extend(status.shared.iter().flat_map(|shared| shared_cache(shared, area)));
     if !hidden.is_empty() {
         let hidden = format!("No room for {}: use a wider terminal, or --json.", hidden.join(", "));
         notes.push(painted(&hidden, Style::Dim, area));
@@ -171,7 +171,7 @@ fn notes(status: &Status, entries: &[&EntryStatus], hidden: &[&str], area: Area)
     notes
 }
 
-fn shared_cache(shared: &SharedStatus, area: Area) -> String {
+fn shared_cache(shared: &SharedStatus, area: Area) -> [String; 2] {
     let (server, since) = (told(&shared.server), told(&shared.since));
     let (text, style) = match (&shared.problem, shared.is_up) {
         (_, true) if shared.has_other_secret => {
@@ -181,7 +181,9 @@ fn shared_cache(shared: &SharedStatus, area: Area) -> String {
         (Some(problem), false) => (format!("down since {since}: {}", told(problem)), Style::Warning),
         (None, false) => (format!("down since {since}"), Style::Warning),
     };
-    painted(&format!("shared cache {server}: {text}"), style, area)
+    let [reads, writes] = [shared.reads(), shared.writes()].map(|counts| told(&counts));
+    let counts = format!("  reads: {reads} · writes: {writes} · in the queue: {}", shared.waiting_writes);
+    [painted(&format!("shared cache {server}: {text}"), style, area), painted(&counts, Style::Dim, area)]
 }
 
 fn painted(text: &str, style: Style, area: Area) -> String {
@@ -307,8 +309,12 @@ mod tests {
             server: "redis://h:6379".to_owned(),
             is_up: true,
             since: "2026-11-29T17:24:14Z".to_owned(),
+            reads: [("absent".to_owned(), 0), ("hit".to_owned(), 7), ("late".to_owned(), 1)].into(),
+            waiting_writes: 3,
             ..SharedStatus::default()
         };
+        let counts = "\n  reads: 7 hit, 1 late · writes: none · in the queue: 3\n";
+        assert!(seen(shared.clone()).contains(counts), "{}", seen(shared.clone()));
         assert!(
             seen(shared.clone()).contains("\nshared cache redis://h:6379: up since 2026-11-29T17:24:14Z\n")
         );

@@ -128,6 +128,9 @@ fn sections(html: &mut Html, status: &Status) {
         parts::listeners(html, &status.listener[..status.listener.len().min(MOST_LISTENERS)]);
         parts::more(html, status.listener.len().saturating_sub(MOST_LISTENERS), "listener", "listeners");
     });
+    if let Some(shared) = &status.shared {
+        section(html, "Shared cache", |html| parts::shared(html, shared));
+    }
     let tokens: Vec<&EntryStatus> = entries.into_iter().filter(|entry| entry.has_token.is_some()).collect();
     if !tokens.is_empty() {
         section(html, "Tokens for APIs", |html| parts::tokens(html, &tokens));

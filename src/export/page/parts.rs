@@ -3,7 +3,7 @@
 use super::chart::{bars, line, meter};
 use super::html::Html;
 use crate::model::amount::{age, count, lasted, millis, of, rate};
-use crate::model::status::{EntryStatus, FailureStatus, ListenerStatus, Sample};
+use crate::model::status::{EntryStatus, FailureStatus, ListenerStatus, Sample, SharedStatus};
 
 fn table(html: &mut Html, class: &'static str, titles: &[&str], rows: impl FnOnce(&mut Html)) {
     html.element("table", &[("class", class)], |html| {
@@ -219,4 +219,34 @@ pub(super) fn tokens(html: &mut Html, entries: &[&EntryStatus]) {
             });
         }
     });
+}
+
+/// The shared cache.
+pub(super) fn shared(html: &mut Html, shared: &SharedStatus) {
+    let titles = ["Server", "State", "Reads", "Writes", "In the queue"];
+    table(html, "shared", &titles, |html| {
+        html.element("tr", &[("class", if shared.is_up { "ok" } else { "failing" })], |html| {
+            cell(html, "Server", "of-entry", |html| name(html, &shared.server));
+            cell(html, "State", "of-state", |html| shared_state(html, shared));
+            text(html, "Reads", "", &shared.reads());
+            text(html, "Writes", "", &shared.writes());
+            text(html, "In the queue", "of-number", &count(shared.waiting_writes as u64));
+        });
+    });
+}
+
+fn shared_state(html: &mut Html, shared: &SharedStatus) {
+    let (class, state) = if shared.is_up { ("state good", "up") } else { ("state bad", "down") };
+    html.leaf("span", &[("class", class)], state);
+    let since = shared.since.replace('T', " ").replace('Z', " UTC");
+    html.element("small", &[], |html| {
+        html.text("since ");
+        html.leaf("time", &[("datetime", &shared.since)], &since);
+    });
+    if let Some(problem) = &shared.problem {
+        html.leaf("small", &[("class", "bad")], problem);
+    }
+    if shared.is_up && shared.has_other_secret {
+        html.leaf("small", &[("class", "bad")], "another host has another secret_file");
+    }
 }

@@ -1,5 +1,6 @@
 //! The shared cache: what became of reads and writes, and how long reads took.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::family::{Families, MetricKind, SampleValue};
@@ -90,6 +91,19 @@ impl SharedCounters {
     /// Counts `count` writes.
     pub fn wrote(&self, result: SharedWrite, count: usize) {
         (0..count).for_each(|_| self.writes[result as usize].add());
+    }
+
+    /// Reads, by result; results that never came are left out.
+    pub(crate) fn reads(&self) -> BTreeMap<String, u64> {
+        let reads = SharedRead::ALL.into_iter().zip(&self.reads);
+        let reads = reads.map(|(result, count)| (result.label().to_owned(), count.read()));
+        reads.filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// Writes, by result.
+    pub(crate) fn writes(&self) -> BTreeMap<String, u64> {
+        let writes = SharedWrite::ALL.into_iter().zip(&self.writes);
+        writes.map(|(result, count)| (result.label().to_owned(), count.read())).collect()
     }
 
     #[cfg(test)]
