@@ -24,6 +24,8 @@
 //! | [`document`] | YAML, TOML or JSON and the environment as one tree that is read by a cursor | model |
 //! | [`wire`] | the bytes of Postfix' protocols, and of the frames between client and broker; no I/O | model |
 //! | [`model`] | request, answer, failure, account, secret | nothing |
+//!
+//! `fuzzing` is no room: it is built for the tests and for `fuzz/` alone, and calls all of them.
 
 #[cfg(feature = "broker")]
 pub mod backend;
@@ -39,6 +41,8 @@ pub mod daemon;
 pub mod document;
 #[cfg(feature = "broker")]
 pub mod export;
+#[cfg(all(any(test, fuzzing), feature = "broker"))]
+pub mod fuzzing;
 #[cfg(feature = "broker")]
 pub mod http;
 #[cfg(feature = "broker")]

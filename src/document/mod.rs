@@ -19,6 +19,8 @@ mod dump;
 mod duration;
 mod environment;
 mod file;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod json;
 mod key;
 mod network;

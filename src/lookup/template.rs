@@ -17,6 +17,8 @@
 
 mod extension;
 mod filter;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod parse;
 pub(crate) mod path;
 pub(crate) mod shown;

@@ -9,6 +9,8 @@ mod bearer;
 mod claims;
 mod client;
 mod fetched;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod issuer;
 mod json;
 mod jwk;

@@ -97,7 +97,7 @@ impl Provider {
 }
 
 impl DiscoveryDocument {
-    fn read(object: &JsonObject, uri: &Url) -> Self {
+    pub(super) fn read(object: &JsonObject, uri: &Url) -> Self {
         let endpoints = ProviderEndpoint::ALL.map(|endpoint| address(object.get(endpoint.name()), uri));
         let signing = [ProviderEndpoint::Token, ProviderEndpoint::Introspection].map(|endpoint| {
             let name = format!("{}_auth_signing_alg_values_supported", endpoint.name());

@@ -4,6 +4,8 @@
 //! of one room to another. One run finds all problems; if one of them is an error, there is no
 //! [`Configuration`]. No message shows a value that may be a secret.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod process;
 mod source;
 #[cfg(test)]

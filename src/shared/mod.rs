@@ -24,6 +24,8 @@ mod denials;
 mod engine;
 mod entry;
 mod epoch;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod numbers;
 mod patience;
 mod purges;

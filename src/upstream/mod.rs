@@ -20,6 +20,8 @@
 mod breaker;
 mod budget;
 mod choice;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod health;
 mod least;
 mod rule;

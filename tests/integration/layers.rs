@@ -26,14 +26,15 @@ fn source() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
 }
 
-/// Every source file but tests, with its room.
+/// Every source file but tests and fuzz targets, with its room.
 fn files() -> Vec<(String, PathBuf)> {
     let (mut files, mut directories) = (Vec::new(), vec![source()]);
     while let Some(directory) = directories.pop() {
         for entry in fs::read_dir(directory).expect("a directory") {
             let path = entry.expect("an entry").path();
             if path.is_dir() {
-                if !path.ends_with("tests") {
+                // `src/fuzzing` is built for the tests and for fuzzing alone.
+                if !path.ends_with("tests") && path != source().join("fuzzing") {
                     directories.push(path);
                 }
             } else if path.extension().is_some_and(|extension| extension == "rs") {
