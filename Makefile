@@ -63,7 +63,7 @@ VENV      := $(GRPC_PEER)/venv/installed
 
 .PHONY: build demo test bench pgo check packages provider grpc-peer install staged deb rpm test-package
 .PHONY: completions reference clean docs test-docs test-page cargo-deb cargo-generate-rpm
-.PHONY: test-reproducible image test-image pictures sbom dist
+.PHONY: test-reproducible image test-image pictures sbom dist fuzz
 .DEFAULT_GOAL := build
 
 # Two builds of one package: the client is static, aborts on a panic and has few dependencies.
@@ -101,6 +101,11 @@ bench: build
 # Run it by hand, after `make bench`: a broker that is optimised for the lookups of the bench, in target/pgo.
 pgo:
 	CARGO="$(CARGO)" contrib/pgo
+
+# Runs each fuzz target for SECONDS (FUZZ="policy login": those alone); fuzz/README.md describes them. It needs a C++ compiler.
+SECONDS ?= 60
+fuzz:
+	@CARGO="$(CARGO)" fuzz/run $(SECONDS) $(FUZZ)
 
 # The checks that a commit must pass in addition to the tests.
 check:
