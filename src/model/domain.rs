@@ -23,10 +23,11 @@ fn to_ascii(domain: &str) -> Option<Cow<'_, str>> {
     rules.to_ascii(domain.as_bytes(), AsciiDenyList::EMPTY, Hyphens::Allow, DnsLength::Ignore).ok()
 }
 
-/// `domain` with U-labels.
+/// `domain` with U-labels, of which the same A-labels can be made again (RFC 5890 2.3.2.1).
 fn to_unicode(domain: &str) -> Option<Cow<'_, str>> {
     let (name, judged) = Uts46::new().to_unicode(domain.as_bytes(), AsciiDenyList::EMPTY, Hyphens::Allow);
-    judged.ok().map(|()| name)
+    judged.ok()?;
+    (to_ascii(&name) == to_ascii(domain)).then_some(name)
 }
 
 /// An address or a domain, with A-labels; unchanged if the domain has no such form.
@@ -113,7 +114,8 @@ mod tests {
         assert_eq!(ascii("b\u{fc}cher.example"), "xn--bcher-kva.example");
         assert_eq!(ascii("\"a@\u{fc}\"@b.example"), "\"a@\u{fc}\"@b.example");
         assert_eq!(unicode("Bob@XN--bcher-kva.example"), "Bob@b\u{fc}cher.example");
-        for kept in ["bob@xn--0.example", "bob@", "", "@"] {
+        // The last one would begin with `xn--` and hold a letter that is not ASCII.
+        for kept in ["bob@xn--0.example", "bob@", "", "@", "xn--xn--bc1exexn--xee.example"] {
             assert_eq!((ascii(kept), unicode(kept)), (kept.to_owned(), kept.to_owned()));
         }
     }
