@@ -8,8 +8,9 @@ use super::syntax::Syntax;
 
 /// More values are not written again, which takes time.
 const MOST_VALUES: usize = 1000;
-/// Longer keys need another form in YAML (YAML 1.2.2 7.4.2: an implicit key has at most 1024 characters).
-const LONGEST_KEY: usize = 500;
+/// Bytes of a key as it is written. A longer one needs another form in YAML, which allows 1024 characters for an
+/// implicit key (YAML 1.2.2 7.4.2).
+const LONGEST_KEY: usize = 1000;
 
 /// A text, which is read as each of the three.
 ///
@@ -37,7 +38,7 @@ fn is_plain(node: &Node) -> bool {
         Value::Float(number) => number.is_finite(),
         Value::List(items) => items.iter().all(is_plain),
         Value::Map(map) => {
-            map.pairs().iter().all(|pair| pair.key.len() <= LONGEST_KEY && is_plain(&pair.node))
+            map.pairs().iter().all(|pair| quoted(&pair.key).len() <= LONGEST_KEY && is_plain(&pair.node))
         }
         _ => true,
     }
