@@ -33,7 +33,7 @@ pub fn policy(bytes: &[u8]) {
 /// What `question` holds.
 fn pairs(question: &Question) -> Pairs {
     let Question::Policy { attributes, .. } = question else { panic!("no policy request") };
-    attributes.iter().map(|one| (one.name.as_bytes().to_vec(), one.value.as_slice().to_vec())).collect()
+    attributes.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect()
 }
 
 /// The request that `bytes` begin with, and its length.

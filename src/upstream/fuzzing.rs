@@ -43,7 +43,7 @@ fn pause(after: Option<&HeaderValue>, date: Option<&HeaderValue>) -> Duration {
     let mut headers = HeaderMap::new();
     after.map(|after| headers.insert(RETRY_AFTER, after.clone()));
     date.map(|date| headers.insert(DATE, date.clone()));
-    let reply = Reply { at: Instant::now(), status: 429, headers, body: Vec::new() };
+    let reply = Reply { at: Instant::now(), status: 429, headers: (&headers).into(), body: Vec::new() };
     match rule::says(&[200], &Ok(reply), true) {
         Says::Pause(pause) => pause,
         other => panic!("429 says {other:?}"),

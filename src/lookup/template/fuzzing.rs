@@ -4,7 +4,7 @@ use percent_encoding::percent_decode;
 use serde::de::IgnoredAny;
 
 use super::{Escaping, Form, Input, LookupInput, Names, Piece, Template, path};
-use crate::model::Attribute;
+use crate::model::Attributes;
 
 /// The attributes of a policy request, whose values are parts of the input.
 const ATTRIBUTES: [&str; 4] = ["sender", "recipient", "client_address", "helo_name"];
@@ -32,12 +32,13 @@ pub fn templates(bytes: &[u8]) {
     };
     let value = |at: usize| values.get(at).map(AsRef::as_ref).unwrap_or_default();
     let attributes = |is_empty: bool| {
-        ATTRIBUTES.iter().enumerate().map(move |(at, name)| {
-            let value = if is_empty { Vec::new() } else { value(at).as_bytes().to_vec() };
-            Attribute { name: (*name).to_owned(), value }
-        })
+        let mut attributes = Attributes::default();
+        for (at, name) in ATTRIBUTES.iter().enumerate() {
+            attributes.push(name, if is_empty { b"" } else { value(at).as_bytes() });
+        }
+        attributes
     };
-    let (full, empty): (Vec<_>, Vec<_>) = (attributes(false).collect(), attributes(true).collect());
+    let (full, empty) = (attributes(false), attributes(true));
     let (full, empty) = match names {
         Names::Map => (LookupInput::Key(value(0)), LookupInput::Key("")),
         Names::Policy => (LookupInput::Request(&full), LookupInput::Request(&empty)),

@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -109,7 +109,10 @@ impl GrpcService {
     /// Stops it as it is (SIGSTOP): the system still accepts connections for it.
     pub(crate) fn freeze(&self) {
         let running = self.running.as_ref().expect("the service runs");
-        kill_process(Pid::from_child(&running.child), Signal::STOP).expect("a child can be signalled");
+        let pid = Pid::from_child(&running.child);
+        kill_process(pid, Signal::STOP).expect("a child can be signalled");
+        // It may answer until all of its threads have stopped.
+        waitpid(Some(pid), WaitOptions::UNTRACED).expect("a child can be waited for");
     }
 
     fn tell(&mut self, line: &Value) {
