@@ -73,8 +73,17 @@ impl Answer {
     }
 
     /// The connection has ended. True if the answer is complete.
-    pub(super) fn ends_here(&self) -> bool {
-        matches!(self.rest, Rest::Everything)
+    ///
+    /// # Errors
+    /// The begin of a head is no HTTP.
+    pub(super) fn end(&mut self) -> Result<bool, Broken> {
+        if matches!(self.rest, Rest::Head) {
+            // Not all of it may have been parsed.
+            let begun = mem::take(&mut self.begun);
+            self.parse(&begun)?;
+            return Ok(false);
+        }
+        Ok(matches!(self.rest, Rest::Everything))
     }
 
     fn take_head(&mut self, mut bytes: &[u8]) -> Result<bool, Broken> {
@@ -84,7 +93,7 @@ impl Answer {
                     return Err(long_head());
                 }
                 self.begun = bytes.to_vec();
-                self.parse_at = bytes.len() * 2;
+                self.parse_at = (bytes.len() * 2).min(MAX_HEAD + 1);
                 return Ok(false);
             };
             if length > MAX_HEAD {
@@ -133,10 +142,8 @@ impl Answer {
             // Most names have another length.
             match name.len() {
                 10 if name.eq_ignore_ascii_case(b"connection") => {
-                    for option in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-                        closes |= option.eq_ignore_ascii_case(b"close");
-                        keeps |= option.eq_ignore_ascii_case(b"keep-alive");
-                    }
+                    closes |= has_option(value, b"close");
+                    keeps |= has_option(value, b"keep-alive") && value.is_ascii();
                 }
                 14 if name.eq_ignore_ascii_case(b"content-length") => {
                     if length.replace(number(value)?).is_some() {
@@ -154,7 +161,11 @@ impl Answer {
         self.is_kept = !closes && (is_1_1 || keeps);
         self.rest = match (length, coding) {
             (Some(_), Some(())) => return Err(refused("a length of its body beside a transfer coding")),
-            _ if matches!(self.status, 204 | 304) => Rest::Length(0),
+            // There is no body, but the API may send one nevertheless.
+            _ if matches!(self.status, 204 | 304) => {
+                self.is_kept &= coding.is_none() && matches!(length, None | Some(0));
+                Rest::Length(0)
+            }
             (None, Some(())) => Rest::Chunks(Chunks::default()),
             (Some(length), None) if length > MAX_BODY as u64 => return Err(too_long()),
             (Some(length), None) => {
@@ -194,6 +205,11 @@ impl Answer {
 /// Whether a head may end within `bytes`.
 fn has_end(bytes: &[u8]) -> bool {
     memchr::memchr_iter(b'\n', bytes).any(|at| matches!(&bytes[at + 1..], [b'\n', ..] | [b'\r', b'\n', ..]))
+}
+
+/// Whether `option` is one of those of a `Connection` field (RFC 9110 7.6.1).
+pub(super) fn has_option(value: &[u8], option: &[u8]) -> bool {
+    value.split(|byte| *byte == b',').any(|one| one.trim_ascii().eq_ignore_ascii_case(option))
 }
 
 fn number(digits: &[u8]) -> Result<u64, Broken> {
@@ -237,3 +253,14 @@ fn invalid(error: Error) -> Broken {
         }
     }
 }
+
+#[cfg(test)]
+mod grammar;
+#[cfg(test)]
+mod limits;
+#[cfg(test)]
+mod oracle;
+#[cfg(test)]
+mod reading;
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! Chunked bodies (RFC 9112 7.1). Chunk extensions and trailers are read over.
 
+use httparse::Status;
+
 use super::MAX_BODY;
 use super::answer::{append, refused, too_long};
 use super::broken::Broken;
@@ -8,6 +10,8 @@ use super::broken::Broken;
 const MAX_EXTRA: usize = 16 * 1024;
 /// Lines of trailers.
 const MAX_TRAILERS: usize = 100;
+/// Digits of a size. Some servers write zeros in front of it.
+const MAX_DIGITS: usize = 16;
 
 /// What comes next in a chunked body.
 #[derive(Debug, Default)]
@@ -15,6 +19,7 @@ pub(super) struct Chunks {
     step: Step,
     /// Of the chunk: the size so far, then the bytes that are left.
     size: usize,
+    digits: usize,
     extra: usize,
     trailers: Vec<u8>,
 }
@@ -76,8 +81,12 @@ impl Chunks {
             (Step::Size | Step::Digits, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
                 let digit = char::from(byte).to_digit(16).unwrap_or_default() as usize;
                 self.size = self.size * 16 + digit;
+                self.digits += 1;
                 if length + self.size > MAX_BODY {
                     return Err(too_long());
+                }
+                if self.digits > MAX_DIGITS {
+                    return Err(refused("invalid chunk"));
                 }
                 Step::Digits
             }
@@ -88,10 +97,16 @@ impl Chunks {
             (Step::SizeLf, b'\n') if self.size == 0 => Step::Trailer,
             (Step::SizeLf, b'\n') => Step::Data,
             (Step::DataCr, b'\r') => Step::DataLf,
-            (Step::DataLf, b'\n') => Step::Size,
+            (Step::DataLf, b'\n') => {
+                self.digits = 0;
+                Step::Size
+            }
             (Step::Trailer, b'\r') => Step::EndLf,
             (Step::TrailerLine, b'\r') => self.trailer(byte, Step::TrailerLf)?,
-            (Step::Trailer | Step::TrailerLine, _) => self.trailer(byte, Step::TrailerLine)?,
+            // Others may take LF alone for the end of a trailer.
+            (Step::Trailer | Step::TrailerLine, byte) if byte != b'\n' => {
+                self.trailer(byte, Step::TrailerLine)?
+            }
             (Step::TrailerLf, b'\n') => self.trailer(byte, Step::Trailer)?,
             _ => return Err(refused("invalid chunk")),
         })
@@ -116,7 +131,9 @@ impl Chunks {
         }
         self.trailers.extend_from_slice(b"\r\n");
         let mut lines = [httparse::EMPTY_HEADER; MAX_TRAILERS];
-        let read = httparse::parse_headers(&self.trailers, &mut lines);
-        read.map(|_| ()).map_err(|_| refused("invalid trailers of a chunked body"))
+        match httparse::parse_headers(&self.trailers, &mut lines) {
+            Ok(Status::Complete(_)) => Ok(()),
+            _ => Err(refused("invalid trailers of a chunked body")),
+        }
     }
 }

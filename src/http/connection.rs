@@ -58,7 +58,8 @@ impl ApiConnection {
         let keys = self.keys;
         let unsent = |error: &io::Error| Broken::unsent(error, keys);
         self.socket().begin(looks).map_err(|error| unsent(&error))?;
-        let mut outgoing = Outgoing { bytes: request, sent: 0, is_secret: !repeatable };
+        let mut outgoing =
+            Outgoing { bytes: request, sent: 0, is_secret: !repeatable, is_flushed: false, failed: None };
         let mut answer = Answer::default();
         let mut is_begun = false;
         let exchange = poll_fn(|cx| {
@@ -79,7 +80,7 @@ impl ApiConnection {
         });
         // An end that was noticed must be seen, even if the task's budget is used up.
         unconstrained(exchange).await?;
-        answer.is_kept &= outgoing.is_sent();
+        answer.is_kept &= outgoing.is_flushed;
         Ok(answer)
     }
 
@@ -91,9 +92,13 @@ impl ApiConnection {
         answer: &mut Answer,
         deadline: Deadline,
     ) -> Poll<Result<(), Broken>> {
-        let is_written = self.write(cx, outgoing);
-        if matches!(is_written, Poll::Ready(Err(Broken { stage: Stage::Unsent, .. }))) {
-            return is_written;
+        if outgoing.failed.is_none()
+            && let Poll::Ready(Err(broken)) = self.write(cx, outgoing)
+        {
+            if broken.stage == Stage::Unsent {
+                return Poll::Ready(Err(broken));
+            }
+            outgoing.failed = Some(broken);
         }
         loop {
             match self.read(cx, |bytes| if bytes.is_empty() { None } else { Some(answer.take(bytes)) }) {
@@ -102,22 +107,21 @@ impl ApiConnection {
                         return Poll::Ready(Ok(()));
                     }
                 }
-                Poll::Ready(Ok(None)) if answer.ends_here() => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(None)) if answer.end()? => return Poll::Ready(Ok(())),
                 Poll::Ready(Ok(None)) => return Poll::Ready(Err(Broken::ended())),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(Broken::in_exchange(&error, self.keys))),
                 Poll::Pending => break,
             }
         }
-        // A server may answer and close before it has read everything: what it said counts.
-        if let Poll::Ready(Err(broken)) = is_written {
-            return Poll::Ready(Err(broken));
-        }
+        // A server may answer and close before it has read everything. What it said counts, and the poller may not
+        // have reported it yet. The end comes in any case.
         self.socket().acknowledge();
-        self.timer.poll(deadline.instant(), cx).map(|()| Err(Broken::not_answered_in_time()))
+        ready!(self.timer.poll(deadline.instant(), cx));
+        Poll::Ready(Err(outgoing.failed.take().unwrap_or_else(Broken::not_answered_in_time)))
     }
 
     fn write(&mut self, cx: &mut Context<'_>, outgoing: &mut Outgoing) -> Poll<Result<(), Broken>> {
-        let is_plain = matches!(self.stream, MaybeHttpsStream::Http(_));
+        let is_plain = matches!(&self.stream, MaybeHttpsStream::Http(socket) if socket.is_plain());
         while let Some(bytes) = outgoing.rest() {
             match ready!(Pin::new(&mut self.stream).poll_write(cx, bytes)) {
                 Ok(written) if written > 0 => outgoing.sent += written,
@@ -131,6 +135,7 @@ impl ApiConnection {
         }
         let flushed = ready!(Pin::new(&mut self.stream).poll_flush(cx));
         outgoing.wipe();
+        outgoing.is_flushed = flushed.is_ok();
         Poll::Ready(flushed.map_err(|error| Broken::in_exchange(&error, self.keys)))
     }
 
@@ -161,15 +166,15 @@ struct Outgoing {
     bytes: Vec<u8>,
     sent: usize,
     is_secret: bool,
+    /// All of it has left TLS, too.
+    is_flushed: bool,
+    /// It cannot be written.
+    failed: Option<Broken>,
 }
 
 impl Outgoing {
     fn rest(&self) -> Option<&[u8]> {
         Some(&self.bytes[self.sent..]).filter(|rest| !rest.is_empty())
-    }
-
-    fn is_sent(&self) -> bool {
-        self.rest().is_none()
     }
 
     /// Gives the memory back.
@@ -186,3 +191,6 @@ impl Drop for Outgoing {
         self.wipe();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,17 +23,18 @@ impl Fields {
         Self { text: Vec::with_capacity(bytes), lines: Vec::with_capacity(lines) }
     }
 
-    /// Appends a field. Line breaks in a folded value become blanks (RFC 9112 5.2).
+    /// Appends a field. A line break in a folded value becomes one blank, with the blanks around it (RFC 9112 5.2).
     pub(super) fn push(&mut self, name: &[u8], value: &[u8]) {
         let place = |text: &Vec<u8>| u32::try_from(text.len()).unwrap_or(u32::MAX);
         let begin = place(&self.text);
         self.text.extend_from_slice(name);
         let between = place(&self.text);
-        self.text.extend_from_slice(value.trim_ascii());
-        for byte in &mut self.text[between as usize..] {
-            if matches!(byte, b'\r' | b'\n') {
-                *byte = b' ';
-            }
+        let value = value.trim_ascii();
+        if memchr::memchr(b'\n', value).is_none() {
+            self.text.extend_from_slice(value);
+        } else {
+            let lines: Vec<_> = value.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).collect();
+            self.text.extend(lines.join(&b' '));
         }
         self.lines.push(Line { name: begin, value: between, end: place(&self.text) });
     }
@@ -97,7 +98,7 @@ mod tests {
         assert_eq!((fields.get("x"), fields.get("auth")), (Some(b"".as_slice()), None));
         assert_eq!((fields.text("auth-status"), fields.text("auth-user")), (Some("OK"), None));
         let mut folded = Fields::default();
-        folded.push(b"X", b"one\r\n two");
-        assert_eq!(folded.text("x"), Some("one   two"));
+        folded.push(b"X", b"one \r\n \t two\n\tthree");
+        assert_eq!(folded.text("x"), Some("one two three"));
     }
 }

@@ -60,6 +60,11 @@ impl ApiSocket {
         }
     }
 
+    /// Whether there is no TLS below, which is that of a proxy.
+    pub(super) fn is_plain(&self) -> bool {
+        matches!(self.stream, MaybeHttpsStream::Http(_))
+    }
+
     fn tcp(&self) -> &TcpStream {
         match &self.stream {
             MaybeHttpsStream::Http(tcp) => tcp.inner(),

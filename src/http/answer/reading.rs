@@ -1,0 +1,51 @@
+//! What the tests compare: an answer as it was read, whole or in pieces.
+
+use super::Answer;
+
+/// How an answer is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Reading {
+    Whole(Whole),
+    /// The reason, which the comparison does not look at.
+    Refused(String),
+    /// There is more to come; or the connection ended before it came.
+    Incomplete,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Whole {
+    pub(super) status: u16,
+    /// Those of the same name follow each other, as in hyper's map.
+    pub(super) fields: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(super) body: Vec<u8>,
+    pub(super) is_kept: bool,
+}
+
+/// Our reading of these segments. `ends`: the connection ends behind them.
+pub(super) fn ours<'s>(segments: impl IntoIterator<Item = &'s [u8]>, ends: bool) -> Reading {
+    let mut reading = Answer::default();
+    let mut segments = segments.into_iter();
+    while let Some(segment) = segments.next() {
+        match reading.take(segment) {
+            Ok(true) => return whole(reading, !ends && segments.next().is_none()),
+            Ok(false) => {}
+            Err(broken) => return Reading::Refused(broken.reason.into_owned()),
+        }
+    }
+    match if ends { reading.end() } else { Ok(false) } {
+        Ok(true) => whole(reading, false),
+        Ok(false) => Reading::Incomplete,
+        Err(broken) => Reading::Refused(broken.reason.into_owned()),
+    }
+}
+
+fn whole(answer: Answer, is_kept: bool) -> Reading {
+    let mut fields: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+    for (name, value) in answer.fields.iter() {
+        let (name, value) = (name.to_ascii_lowercase(), value.to_vec());
+        let behind = fields.iter().rposition(|(known, _)| *known == name).map_or(fields.len(), |at| at + 1);
+        fields.insert(behind, (name, value));
+    }
+    let Answer { status, body, .. } = answer;
+    Reading::Whole(Whole { status, fields, body, is_kept: answer.is_kept && is_kept })
+}
