@@ -10,6 +10,7 @@ use hyper::header::{
 use hyper::http::uri::PathAndQuery;
 use url::{Position, Url};
 
+use super::answer::has_option;
 use super::fields::Fields;
 use crate::model::grpc;
 
@@ -52,7 +53,7 @@ impl Headers {
 
     /// Whether they end the connection after the answer (RFC 9112 9.6).
     pub(super) fn close(&self) -> bool {
-        self.map.get(CONNECTION).is_some_and(|option| option.as_bytes().eq_ignore_ascii_case(b"close"))
+        self.map.get_all(CONNECTION).iter().any(|value| has_option(value.as_bytes(), b"close"))
     }
 
     /// With places for `names`, each of which every request has in [`Request::own`], or `Content-Length`. A copy
@@ -104,7 +105,13 @@ impl Request<'_> {
     /// The whole request, as it is sent (RFC 9112 3). `target` is the parts of its target.
     pub(super) fn encode(&self, target: [&str; 2], proxy_authorization: Option<&HeaderValue>) -> Vec<u8> {
         let Headers { map, lines } = self.headers;
-        let mut out = Vec::with_capacity(lines.len() + self.body.len() + target[1].len() + ROOM);
+        // A buffer that grows would leave a part of a password behind.
+        let own: usize = self.own.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+        let credentials = [proxy_authorization, self.authorization.as_ref(), map.get(AUTHORIZATION)];
+        let credentials: usize = credentials.into_iter().flatten().map(HeaderValue::len).sum();
+        let target_length = target[0].len() + target[1].len();
+        let mut out =
+            Vec::with_capacity(lines.len() + own + credentials + self.body.len() + target_length + ROOM);
         for part in [self.method.as_str(), " ", target[0], target[1], " HTTP/1.1\r\n"] {
             out.extend_from_slice(part.as_bytes());
         }
@@ -166,4 +173,78 @@ pub struct Reply {
     pub headers: Fields,
     /// The whole body, still compressed.
     pub body: Vec<u8>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyper::Method;
+
+    fn named(name: &'static str, value: &str) -> (HeaderName, HeaderValue) {
+        (HeaderName::from_static(name), HeaderValue::from_str(value).expect("a value"))
+    }
+
+    #[test]
+    fn a_request_is_its_lines_and_its_body() {
+        let map = HeaderMap::from_iter([
+            named("accept", "*/*"),
+            named("authorization", "Basic b2xk"),
+            named("host", "api.example"),
+            named("x-place", ""),
+        ]);
+        let headers = Headers::new(map).with_places(&[HeaderName::from_static("x-place")]);
+        let own = [named("x-place", "here"), named("accept", "no effect")];
+        let (path, authorization) =
+            (PathAndQuery::from_static("/a?b"), HeaderValue::from_static("Bearer new"));
+        let body = Bytes::from_static(b"{}");
+        let mut request = Request {
+            method: Method::POST,
+            path,
+            headers: &headers,
+            own: &own,
+            authorization: Some(authorization),
+            body,
+            repeatable: true,
+        };
+        let proxy = HeaderValue::from_static("Basic cHJveHk=");
+        let encoded = request.encode(["http://api.example", "/a?b"], Some(&proxy));
+        let due = "POST http://api.example/a?b HTTP/1.1\r\nhost: api.example\r\naccept: */*\r\nx-place: here\r\n\
+                   proxy-authorization: Basic cHJveHk=\r\nauthorization: Bearer new\r\ncontent-length: 2\r\n\r\n{}";
+        assert_eq!(String::from_utf8_lossy(&encoded), due);
+        (request.method, request.body, request.authorization) = (Method::GET, Bytes::new(), None);
+        let encoded = request.encode(["", "/a?b"], None);
+        let due = "GET /a?b HTTP/1.1\r\nhost: api.example\r\naccept: */*\r\nx-place: here\r\n\
+                   authorization: Basic b2xk\r\n\r\n";
+        assert_eq!(String::from_utf8_lossy(&encoded), due);
+        request.method = Method::POST;
+        assert!(request.encode(["", "/"], None).ends_with(b"\r\ncontent-length: 0\r\n\r\n"));
+    }
+
+    /// What a buffer leaves behind when it grows is not wiped.
+    #[test]
+    fn the_memory_of_a_request_is_taken_once() {
+        let headers = Headers::new(HeaderMap::new());
+        let long = "p".repeat(8192);
+        let own = [named("auth-user", "u"), named("auth-pass", &long), named("auth-more", &long)];
+        let authorization = Some(HeaderValue::from_str(&long).expect("a value"));
+        let (path, body) = (PathAndQuery::from_static("/"), Bytes::from(long.clone()));
+        let method = Method::POST;
+        let request =
+            Request { method, path, headers: &headers, own: &own, authorization, body, repeatable: false };
+        let encoded = request.encode(["", "/"], None);
+        assert!(
+            encoded.len() > 4 * 8192 && encoded.capacity() <= encoded.len() + ROOM,
+            "{}",
+            encoded.capacity()
+        );
+    }
+
+    #[test]
+    fn the_end_of_a_connection_is_one_of_several_options() {
+        for (value, closes) in [("close", true), ("keep-alive, Close", true), ("closed", false), ("", false)]
+        {
+            let headers = Headers::new(HeaderMap::from_iter([named("connection", value)]));
+            assert_eq!(headers.close(), closes, "{value}");
+        }
+    }
 }
