@@ -22,6 +22,7 @@
 
 mod admin_commands;
 mod api_connect;
+mod api_exchange;
 mod api_faults;
 mod api_tokens;
 mod bare_json_answers;
