@@ -139,23 +139,17 @@ impl Answer {
     fn frame(&mut self, is_1_1: bool) -> Result<(), Broken> {
         let (mut length, mut coding, mut closes, mut keeps) = (None, None, false, false);
         for (name, value) in self.fields.iter() {
-            // Most names have another length.
-            match name.len() {
-                10 if name.eq_ignore_ascii_case(b"connection") => {
-                    closes |= has_option(value, b"close");
-                    keeps |= has_option(value, b"keep-alive") && value.is_ascii();
+            if name.eq_ignore_ascii_case(b"connection") {
+                closes |= has_option(value, b"close");
+                keeps |= has_option(value, b"keep-alive") && value.is_ascii();
+            } else if name.eq_ignore_ascii_case(b"content-length") {
+                if length.replace(number(value)?).is_some() {
+                    return Err(refused("two lengths of its body"));
                 }
-                14 if name.eq_ignore_ascii_case(b"content-length") => {
-                    if length.replace(number(value)?).is_some() {
-                        return Err(refused("two lengths of its body"));
-                    }
-                }
-                17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
-                    if !value.eq_ignore_ascii_case(b"chunked") || coding.replace(()).is_some() || !is_1_1 {
-                        return Err(refused("a transfer coding other than `chunked`"));
-                    }
-                }
-                _ => {}
+            } else if name.eq_ignore_ascii_case(b"transfer-encoding")
+                && (!value.eq_ignore_ascii_case(b"chunked") || coding.replace(()).is_some() || !is_1_1)
+            {
+                return Err(refused("a transfer coding other than `chunked`"));
             }
         }
         self.is_kept = !closes && (is_1_1 || keeps);

@@ -92,7 +92,8 @@ impl ApiConnection {
         answer: &mut Answer,
         deadline: Deadline,
     ) -> Poll<Result<(), Broken>> {
-        if outgoing.failed.is_none()
+        if !outgoing.is_flushed
+            && outgoing.failed.is_none()
             && let Poll::Ready(Err(broken)) = self.write(cx, outgoing)
         {
             if broken.stage == Stage::Unsent {
