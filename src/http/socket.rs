@@ -1,5 +1,5 @@
-//! The TCP connection below TLS and HTTP. rustls or hyper may own it, so what the exchange above them needs of
-//! it is here.
+//! The TCP connection below TLS and HTTP. rustls may own it, and in calls of gRPC hyper, so what the
+//! exchange above needs of it is here.
 //!
 //! * Quick acknowledgement. An API that writes head and body separately, with Nagle's algorithm, sends the
 //!   body only after our acknowledgement, and Linux delays that by 40 ms.
