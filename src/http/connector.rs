@@ -16,6 +16,7 @@ use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
@@ -95,29 +96,34 @@ impl Connector {
         opened
     }
 
+    /// Rare steps are boxed: thousands of lookups may connect at the same time.
     async fn connect(&self) -> Result<Stream, BoxError> {
-        let mut tcp = self.tcp.clone();
         let stream = match &self.proxy {
-            None => MaybeHttpsStream::Http(tcp.call(self.origin.clone()).await?),
-            Some(proxy) => {
-                let mut hop = HttpsConnector::from((tcp, Arc::clone(&self.proxy_tls)));
-                if self.is_https() {
-                    let user_agent = (USER_AGENT_NAME, HeaderValue::from_static(USER_AGENT));
-                    let headers = HeaderMap::from_iter([user_agent]);
-                    let mut tunnel = Tunnel::new(proxy.uri().clone(), hop).with_headers(headers);
-                    if let Some(authorization) = self.proxy_authorization() {
-                        tunnel = tunnel.with_auth(authorization.clone());
-                    }
-                    tunnel.call(self.origin.clone()).await?
-                } else {
-                    hop.call(proxy.uri().clone()).await?
-                }
-            }
+            None => MaybeHttpsStream::Http(self.tcp.clone().call(self.origin.clone()).await?),
+            Some(proxy) => Box::pin(self.connect_through(proxy)).await?,
         };
         let socket = ApiSocket::new(stream);
+        if self.is_https() { Box::pin(self.secure(socket)).await } else { Ok(MaybeHttpsStream::Http(socket)) }
+    }
+
+    async fn connect_through(
+        &self,
+        proxy: &Intercept,
+    ) -> Result<MaybeHttpsStream<TokioIo<TcpStream>>, BoxError> {
+        let mut hop = HttpsConnector::from((self.tcp.clone(), Arc::clone(&self.proxy_tls)));
         if !self.is_https() {
-            return Ok(MaybeHttpsStream::Http(socket));
+            return hop.call(proxy.uri().clone()).await;
         }
+        let user_agent = (USER_AGENT_NAME, HeaderValue::from_static(USER_AGENT));
+        let headers = HeaderMap::from_iter([user_agent]);
+        let mut tunnel = Tunnel::new(proxy.uri().clone(), hop).with_headers(headers);
+        if let Some(authorization) = self.proxy_authorization() {
+            tunnel = tunnel.with_auth(authorization.clone());
+        }
+        Ok(tunnel.call(self.origin.clone()).await?)
+    }
+
+    async fn secure(&self, socket: ApiSocket) -> Result<Stream, BoxError> {
         let host = self.origin.host().unwrap_or_default().trim_matches(['[', ']']);
         let name = match &self.tls.server_name {
             Some(name) => name.clone(),

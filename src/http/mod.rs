@@ -39,6 +39,7 @@ use std::time::{Duration, Instant};
 
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use tokio::sync::Semaphore;
+use tokio::time::{Timeout, timeout_at};
 use tracing::{debug, warn};
 use url::Url;
 
@@ -277,6 +278,7 @@ impl Host {
     }
 }
 
-async fn timely<T>(deadline: Deadline, doing: impl Future<Output = T>) -> Result<T, Failure> {
-    tokio::time::timeout_at(deadline.instant().into(), doing).await.map_err(|_| Failure::Timeout)
+/// Plain, because an `async fn` would hold `doing` twice.
+fn timely<F: Future>(deadline: Deadline, doing: F) -> Timeout<F> {
+    timeout_at(deadline.instant().into(), doing)
 }

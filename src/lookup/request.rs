@@ -84,9 +84,9 @@ pub(super) fn render(
     let input = Input { name: &settings.name, lookup, delimiters: &settings.recipient_delimiter };
     let mut body = Vec::new();
     if let Some(payload) = &settings.payload {
-        // A policy request as a whole has room, unless much of it is escaped.
+        // It stays until the answer comes. A key, or a policy request as a whole, has room, unless much is escaped.
         body.reserve(match lookup {
-            LookupInput::Key(_) => 1024,
+            LookupInput::Key(key) => key.len() + 128,
             LookupInput::Request(all) => all.text_len() + 8 * all.len() + 64,
         });
         payload.render(input, &mut body)?;
