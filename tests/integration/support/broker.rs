@@ -102,8 +102,7 @@ pub(crate) fn program(path: &Path, config: &Path) -> Command {
 
 /// A shell knows its process id before it executes the broker.
 fn handing_over(config: &Path, handed: &[(String, OwnedFd)]) -> Command {
-    let inner = command(config);
-    let mut command = command_of(&inner);
+    let mut command = through_shell(r#"LISTEN_PID=$$ exec "$@""#, &command(config));
     let names: Vec<&str> = handed.iter().map(|(name, _)| name.as_str()).collect();
     command.env("LISTEN_FDS", handed.len().to_string()).env("LISTEN_FDNAMES", names.join(":"));
     let mappings = handed.iter().enumerate().map(|(place, (_, socket))| FdMapping {
@@ -114,9 +113,10 @@ fn handing_over(config: &Path, handed: &[(String, OwnedFd)]) -> Command {
     command
 }
 
-fn command_of(inner: &Command) -> Command {
+/// The same command, executed by this script as `"$@"`.
+fn through_shell(script: &str, inner: &Command) -> Command {
     let mut command = Command::new("/bin/sh");
-    command.args(["-c", r#"LISTEN_PID=$$ exec "$@""#, "sh"]).arg(inner.get_program()).args(inner.get_args());
+    command.args(["-c", script, "sh"]).arg(inner.get_program()).args(inner.get_args());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     for (name, value) in inner.get_envs() {
         match value {
@@ -174,6 +174,16 @@ impl Broker {
         let environment: Vec<_> = environment.iter().map(owned).collect();
         let child = Self::launch(command(config), &environment, &log);
         let (config, handed) = (config.to_owned(), Vec::new());
+        Self { child, config, environment, handed, log }
+    }
+
+    /// Starts the broker by a shell that runs `script` before, as `ulimit -n 64`. It cannot be started again.
+    #[allow(dead_code, reason = "for tests of faults")]
+    pub(crate) fn start_after(script: &str, config: &Path) -> Self {
+        let log = Arc::new(Log::default());
+        let script = format!("{script}\nexec \"$@\"");
+        let child = Self::launch(through_shell(&script, &command(config)), &[], &log);
+        let (config, environment, handed) = (config.to_owned(), Vec::new(), Vec::new());
         Self { child, config, environment, handed, log }
     }
 

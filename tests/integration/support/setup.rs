@@ -1,7 +1,7 @@
 //! A broker with entries that the test writes itself: one unix listener for maps, one for each policy
 //! service, one unix and one TCP listener for each login entry, and the clients' socket.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
@@ -28,6 +28,19 @@ impl Setup {
 
     /// The same with these variables in its environment.
     pub(crate) fn start_with(environment: &[(&str, &str)], configure: impl FnOnce(Config) -> Config) -> Self {
+        Self::start_by(configure, |config| Broker::start_with(config, environment))
+    }
+
+    /// The same by a shell that runs `script` before the broker; with "" there is no shell.
+    #[allow(dead_code, reason = "for tests of faults")]
+    pub(crate) fn start_after(script: &str, configure: impl FnOnce(Config) -> Config) -> Self {
+        Self::start_by(configure, |config| match script {
+            "" => Broker::start(config),
+            script => Broker::start_after(script, config),
+        })
+    }
+
+    fn start_by(configure: impl FnOnce(Config) -> Config, start: impl FnOnce(&Path) -> Broker) -> Self {
         let directory = open_directory();
         let at = |name: &str| directory.path().join(format!("{name}.sock"));
         let mut config = configure(Config::new(directory.path()));
@@ -42,7 +55,7 @@ impl Setup {
             config = config.listen_tcp(Kind::Login, &name, port.number());
             login_ports.push((name, port));
         }
-        let broker = Broker::start_with(&config.write(), environment);
+        let broker = start(&config.write());
         Self { broker, login_ports, directory }
     }
 
