@@ -1,0 +1,21 @@
+//! The fault matrix: each row plays one fault under traffic of unique keys, and three ledgers say what became of
+//! each request. `row_NN_…` is the test of row NN; `rows` has the text of each row.
+//!
+//! ```text
+//!  driver ─▶ (postfix ─▶) client or listener ─▶ broker ─▶ answers, or a fault
+//!    │                                                      │
+//!  asked, heard, smtp ────────▶ ledger::reconcile ◀──────── called
+//! ```
+//!
+//! The ledgers are kept by threads of the test, which no fault touches. Rows that take longer than some seconds are
+//! ignored here; `make faults` runs all of them, and writes docs/src/faults.md.
+
+mod answers;
+mod driver;
+mod ledger;
+mod protocol;
+mod rig;
+mod rows;
+#[allow(dead_code, reason = "the tests of the programs use the other half of it")]
+#[path = "../integration/support/mod.rs"]
+mod support;

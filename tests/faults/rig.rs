@@ -1,0 +1,136 @@
+//! A broker with the fake API behind it, the ledgers, and the lanes to it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::answers::Api;
+use crate::driver::{Lane, Outcome, Talk, Traffic, key};
+use crate::ledger::{Ledgers, Rules};
+use crate::rows::Row;
+use crate::support::backend::{Reply, Request};
+use crate::support::config::Config;
+use crate::support::peer::Peer;
+use crate::support::postfix::Postfix;
+use crate::support::setup::Setup;
+use crate::support::site::Way;
+
+/// The lanes of a usual run: the map `m`, the policy service `p` and the logins `users`.
+pub(crate) const ALL: [&str; 3] = ["m", "p", "users"];
+
+/// A running broker and its API. The broker ends first.
+pub(crate) struct Rig {
+    pub(crate) setup: Setup,
+    pub(crate) api: Api,
+    pub(crate) ledgers: Arc<Ledgers>,
+}
+
+/// The entries `m`, `p` and `users`, which ask this API within a second unless these further lines say otherwise.
+pub(crate) fn entries(config: Config, api: &Api, more: &[&str]) -> Config {
+    entries_at(config, &api.url(""), more)
+}
+
+/// The same with the API at this address.
+pub(crate) fn entries_at(config: Config, origin: &str, more: &[&str]) -> Config {
+    let usual: &[&str] =
+        if more.iter().any(|line| line.starts_with("timeout:")) { &[] } else { &["timeout: 1s"] };
+    let lines = [usual, more].concat();
+    let at = |path: &str| format!("{origin}{path}");
+    config.map("m", &at("/map"), &lines).policy("p", &at("/policy"), &lines).login(
+        "users",
+        &at("/login"),
+        &lines,
+    )
+}
+
+impl Rig {
+    /// Starts a broker with the usual entries and these further lines in each.
+    pub(crate) fn start(more: &[&str]) -> Self {
+        Self::start_with(|config, api| entries(config, api, more))
+    }
+
+    /// Starts a broker with these entries.
+    pub(crate) fn start_with(configure: impl FnOnce(Config, &Api) -> Config) -> Self {
+        Self::start_after("", configure)
+    }
+
+    /// The same through a shell that runs `script` first.
+    pub(crate) fn start_after(script: &str, configure: impl FnOnce(Config, &Api) -> Config) -> Self {
+        let ledgers = Arc::<Ledgers>::default();
+        let api = Api::start(&ledgers);
+        let setup = Setup::start_after(script, |config| configure(config, &api));
+        Self { setup, api, ledgers }
+    }
+
+    /// A lane to the map of this name.
+    pub(crate) fn map(&self, way: Way, name: &'static str) -> Lane {
+        let (ipc, socket) = (self.setup.ipc(), self.setup.socket("maps"));
+        let open = move || open(way, &ipc, &socket, &["socketmap"]);
+        Lane::new(name, Talk::Map(name, key), Arc::new(open))
+    }
+
+    /// A lane to the policy service `p`.
+    pub(crate) fn policy(&self, way: Way) -> Lane {
+        let (ipc, socket) = (self.setup.ipc(), self.setup.socket("p"));
+        Lane::new("p", Talk::Policy, Arc::new(move || open(way, &ipc, &socket, &["policy", "p"])))
+    }
+
+    /// A lane to the logins `users`, with passwords.
+    pub(crate) fn login(&self, way: Way) -> Lane {
+        let (ipc, socket) = (self.setup.ipc(), self.setup.socket("users"));
+        let open = move || open(way, &ipc, &socket, &["sasl", "users"]);
+        Lane::new("users", Talk::Password, Arc::new(open))
+    }
+
+    /// A Postfix whose recipients are those of the map `m`, asked through clients, and a lane of SMTP sessions to it.
+    pub(crate) fn postfix(&self) -> (Postfix, Lane) {
+        let mut postfix = Postfix::prepare();
+        postfix.spawn("pfx-map", &self.setup.ipc(), "socketmap");
+        let port = postfix.smtpd(&[("virtual_mailbox_maps", "socketmap:unix:private/pfx-map:m")]);
+        postfix.start();
+        let lane = Lane { talk: Talk::Rcpt(port), threads: 1, ..self.map(Way::Unix, "rcpt") };
+        (postfix, lane)
+    }
+
+    /// The three usual lanes.
+    pub(crate) fn lanes(&self, way: Way) -> Vec<Lane> {
+        vec![self.map(way, "m"), self.policy(way), self.login(way)]
+    }
+
+    /// Starts traffic on these lanes.
+    pub(crate) fn traffic(&self, lanes: &[Lane]) -> Traffic {
+        Traffic::start(&self.ledgers, lanes)
+    }
+}
+
+fn open(way: Way, ipc: &Path, socket: &Path, arguments: &[&str]) -> Peer {
+    match way {
+        Way::Client => Peer::asking(ipc, arguments),
+        Way::Forwarding => Peer::asking(ipc, &[&["--no-hand-over"][..], arguments].concat()),
+        Way::Unix | Way::Tcp => Peer::unix(socket),
+    }
+}
+
+/// Plays one fault of the API: right answers, the fault for so many replies of each lane, and right answers again.
+/// Each lane gets temporary replies during the fault, and definitive ones before and after.
+pub(crate) fn play(
+    row: &Row,
+    rig: &Rig,
+    during: usize,
+    rules: Rules,
+    fault: impl Fn(&Request) -> Option<Reply> + Send + Sync + 'static,
+) -> Outcome {
+    let mut traffic = rig.traffic(&rig.lanes(Way::Unix));
+    traffic.more(20);
+    traffic.fault(&ALL);
+    rig.api.fault(fault);
+    traffic.more(during);
+    rig.api.mend();
+    traffic.mended();
+    traffic.more(40);
+    let outcome = row.counted(traffic.end(rules));
+    for lane in ALL {
+        let count = outcome.temporary_of(lane);
+        assert!(count > 0, "{lane} never got a temporary reply");
+    }
+    outcome
+}

@@ -1,0 +1,67 @@
+//! The rows of the matrix: what each fault is, and what is required. A row writes its result into the directory that
+//! `PFXHTTP_TEST_FAULTS` names, for the page.
+
+use std::cell::Cell;
+use std::fs;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use crate::driver::Outcome;
+
+/// Number or name, fault, what is required.
+pub(crate) const ROWS: &[(&str, &str, &str)] = &[];
+
+/// A row that is played.
+pub(crate) struct Row {
+    id: &'static str,
+    started: Instant,
+    lookups: Cell<usize>,
+    temporary: Cell<usize>,
+}
+
+/// Begins the row of this number or name.
+pub(crate) fn row(id: &'static str) -> Row {
+    assert!(ROWS.iter().any(|(known, ..)| *known == id), "{id} is in the list");
+    Row { id, started: Instant::now(), lookups: Cell::new(0), temporary: Cell::new(0) }
+}
+
+/// The directory of results.
+pub(crate) fn results() -> Option<PathBuf> {
+    std::env::var_os("PFXHTTP_TEST_FAULTS").map(PathBuf::from)
+}
+
+impl Row {
+    /// Counts the requests of a run for the result.
+    pub(crate) fn counted(&self, outcome: Outcome) -> Outcome {
+        self.lookups.set(self.lookups.get() + outcome.lookups);
+        self.temporary.set(self.temporary.get() + outcome.temporary.len());
+        outcome
+    }
+}
+
+impl Drop for Row {
+    fn drop(&mut self) {
+        let result = if std::thread::panicking() { "failed" } else { "held" };
+        let (lookups, temporary, time) = (self.lookups.get(), self.temporary.get(), self.started.elapsed());
+        let text = format!("{result}\t{lookups}\t{temporary}\t{:.1}", time.as_secs_f64());
+        println!("{}\t{text}", self.id);
+        if let Some(directory) = results() {
+            fs::write(directory.join(self.id), text).expect("the directory of results can be written to");
+        }
+    }
+}
+
+/// Each row has exactly one test, and each test a row.
+#[test]
+fn each_row_has_a_test() {
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults");
+    let files = fs::read_dir(directory).expect("the sources").flatten();
+    let text: String = files.map(|file| fs::read_to_string(file.path()).expect("a source")).collect();
+    let begun = |line: &str| line.trim().strip_prefix("fn row_").map(|rest| rest.to_owned());
+    let tests: Vec<String> = text.lines().filter_map(begun).collect();
+    for (id, ..) in ROWS {
+        let count = tests.iter().filter(|test| test.starts_with(&format!("{id}_"))).count();
+        assert_eq!(count, 1, "tests of row {id}");
+    }
+    assert_eq!(tests.len(), ROWS.len(), "{tests:?}");
+}
