@@ -11,6 +11,8 @@
 //! ignored here; `make faults` runs all of them, and writes docs/src/faults.md.
 
 mod answers;
+mod api;
+mod api_answers;
 mod driver;
 mod ledger;
 mod protocol;

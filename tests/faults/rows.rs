@@ -9,7 +9,33 @@ use std::time::Instant;
 use crate::driver::Outcome;
 
 /// Number or name, fault, what is required.
-pub(crate) const ROWS: &[(&str, &str, &str)] = &[];
+pub(crate) const ROWS: &[(&str, &str, &str)] = &[
+    ("01", "The API refuses connections", "temporary, at once"),
+    ("02", "The API's SYN queue is full", "temporary within 2.5 s; other entries unaffected"),
+    ("03", "The API hangs before its headers", "temporary at the time limit"),
+    ("04", "The API hangs within a body", "temporary at the time limit"),
+    ("05", "The API resets connections within an answer", "temporary; at most one repetition"),
+    (
+        "06",
+        "The API closes each connection after its answer",
+        "lookups: no temporary reply; logins: closed at most",
+    ),
+    ("07", "No HTTP; a head of 1 MiB", "temporary; memory bounded"),
+    ("08", "A body without end", "temporary; memory bounded"),
+    ("09", "A gzip bomb, cut gzip, a wrong checksum", "temporary; memory bounded"),
+    ("10", "One byte in each 100 ms", "temporary at the time limit; other entries unaffected"),
+    ("11", "A hundred interim answers", "temporary"),
+    ("12", "204, or a 200 without a body", "temporary"),
+    ("13", "Redirects", "temporary; never followed"),
+    ("14", "401 and 403 with the broker's own token", "temporary, a log line; few new tokens"),
+    ("15", "429 with Retry-After", "temporary, or the next target; the first is left alone"),
+    ("16", "500, 502, 503", "temporary; at most one repetition"),
+    ("17", "HTML, broken JSON, 10,000 levels, with status 200", "temporary"),
+    ("18", "The field is absent in an answer that is not valid", "temporary, never \"not found\""),
+    ("19", "The field's name occurs in inner objects, too", "always the value at the place"),
+    ("20", "A value of 200 kB", "temporary, never cut; the next reply is right"),
+    ("21", "null, a list of nothing, an object, 1e400", "temporary"),
+];
 
 /// A row that is played.
 pub(crate) struct Row {
