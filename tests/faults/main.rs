@@ -15,6 +15,8 @@ mod api;
 mod api_answers;
 mod driver;
 mod ledger;
+mod logins;
+mod postfix_side;
 mod protocol;
 mod rig;
 mod rows;

@@ -35,6 +35,21 @@ pub(crate) const ROWS: &[(&str, &str, &str)] = &[
     ("19", "The field's name occurs in inner objects, too", "always the value at the place"),
     ("20", "A value of 200 kB", "temporary, never cut; the next reply is right"),
     ("21", "null, a list of nothing, an object, 1e400", "temporary"),
+    ("47", "Requests in single bytes, and 50 in one write", "the same replies, in order"),
+    ("48", "Half a request, and the end of the stream", "the API is not asked"),
+    ("49", "Postfix does not read its replies", "closed after 30 s; others unaffected"),
+    ("50", "Netstrings that are none", "closed, no memory; others unaffected"),
+    ("51", "Keys that are not UTF-8, or with NUL", "not found, or closed; the API is not asked"),
+    ("52", "Keys with quotes, line ends, braces and blanks", "one JSON string"),
+    ("53", "Policy requests of 10 MB, and of 10,000 attributes", "closed; memory bounded"),
+    ("54", "A line end in the API's action", "temporary, never two lines"),
+    (
+        "55",
+        "60,000 dialogues without end, used numbers, no base64",
+        "FAIL with the same number; memory bounded",
+    ),
+    ("56", "Line ends, tabs and NUL in a user's name, through Postfix", "never 235; the API is not asked"),
+    ("57", "A login that acts for another user", "denied; the API is not asked"),
 ];
 
 /// A row that is played.
