@@ -21,8 +21,10 @@ mod logins;
 mod postfix_side;
 mod process;
 mod protocol;
+mod providers;
 mod rig;
 mod rows;
 #[allow(dead_code, reason = "the tests of the programs use the other half of it")]
 #[path = "../integration/support/mod.rs"]
 mod support;
+mod tls_and_dns;
