@@ -13,6 +13,7 @@
 mod answers;
 mod api;
 mod api_answers;
+mod beyond;
 mod driver;
 mod ledger;
 mod limits;

@@ -83,6 +83,15 @@ pub(crate) const ROWS: &[(&str, &str, &str)] = &[
     ),
     ("56", "Line ends, tabs and NUL in a user's name, through Postfix", "never 235; the API is not asked"),
     ("57", "A login that acts for another user", "denied; the API is not asked"),
+    (
+        "chaos",
+        "kill -9 each 3 s, with held sockets",
+        "lookups: none lost, none wrong; logins: closed at most",
+    ),
+    ("overload", "Four times what the API can answer", "temporary within 50 ms (median); goodput 90 %"),
+    ("bulkhead", "The API of one entry hangs", "p99 of the other at most twice, plus 20 ms"),
+    ("targets", "One of two targets hangs, resets, refuses", "no temporary reply for maps"),
+    ("shared", "The shared cache is frozen, then killed", "no temporary reply"),
 ];
 
 /// A row that is played.

@@ -1,0 +1,207 @@
+//! Rows without a number: load, chaos, several targets, the shared cache.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::answers::{Api, right};
+use crate::driver::{Lane, Talk, Traffic, key};
+use crate::ledger::{Ledgers, Rules};
+use crate::rig::{Rig, entries};
+use crate::rows::row;
+use crate::support::backend::Reply;
+use crate::support::broker::Broker;
+use crate::support::config::{Config, Kind};
+use crate::support::fleet::Files;
+use crate::support::peer::Peer;
+use crate::support::redis::Redis;
+use crate::support::setup::Setup;
+use crate::support::site::{Way, open_directory};
+use crate::support::{alone, pause};
+
+fn listening(path: &Path) -> OwnedFd {
+    let socket = UnixListener::bind(path).expect("a socket");
+    std::fs::set_permissions(path, PermissionsExt::from_mode(0o666)).expect("its mode");
+    socket.into()
+}
+
+/// Lanes to the sockets in this directory: listeners, and clients.
+fn lanes(directory: &Path) -> Vec<Lane> {
+    let listener = |name: &'static str, talk: Talk| {
+        let path = directory.join(format!("{name}.sock"));
+        Lane::new(name, talk, Arc::new(move || Peer::unix(&path)))
+    };
+    let client = |name: &'static str, talk: Talk, arguments: &'static [&'static str]| {
+        let ipc = Config::ipc(directory);
+        Lane::new(name, talk, Arc::new(move || Peer::asking(&ipc, arguments)))
+    };
+    let map = || Talk::Map("m", key);
+    vec![
+        listener("m", map()),
+        listener("p", Talk::Policy),
+        listener("users", Talk::Password),
+        client("m", map(), &["socketmap"]),
+        client("m", map(), &["--no-hand-over", "socketmap"]),
+        client("p", Talk::Policy, &["--no-hand-over", "policy", "p"]),
+        client("users", Talk::Password, &["sasl", "users"]),
+    ]
+}
+
+#[test]
+#[ignore = "long: make faults"]
+fn row_chaos_kills_with_held_sockets() {
+    const KILLS: usize = 6;
+    let row = row("chaos");
+    let (directory, ledgers) = (open_directory(), Arc::<Ledgers>::default());
+    let api = Api::start(&ledgers);
+    let at = |name: &str| directory.path().join(format!("{name}.sock"));
+    let unix =
+        |name: &str| format!("type: unix, address: \"{}\", systemd_socket_name: {name}", at(name).display());
+    let config = entries(Config::new(directory.path()), &api, &["timeout: 6s"])
+        .listen(Kind::Map, "maps", &unix("m"))
+        .listen(Kind::Policy, "p", &unix("p"))
+        .listen(Kind::Login, "users", &unix("users"));
+    let mut held = vec![("ipc".to_owned(), listening(&Config::ipc(directory.path())))];
+    held.extend(["m", "p", "users"].map(|name| (name.to_owned(), listening(&at(name)))));
+    let mut broker = Broker::start_with_sockets(&config.write(), held);
+    let mut traffic = Traffic::start(&ledgers, &lanes(directory.path()));
+    traffic.more(20);
+    traffic.fault(&["users"]);
+    for _ in 0..KILLS {
+        broker.kill();
+        pause(Duration::from_millis(200));
+        broker.start_again();
+        pause(Duration::from_millis(2800));
+    }
+    traffic.mended();
+    traffic.more(20);
+    let rules = Rules { repetitions: 2, budget: Duration::from_secs(8), ..Rules::default() };
+    let outcome = row.counted(traffic.end(rules));
+    println!("{} lookups, {} temporary", outcome.lookups, outcome.temporary.len());
+}
+
+#[test]
+#[ignore = "long: make faults"]
+fn row_overload_four_times() {
+    const WORKERS: usize = 8;
+    const TIME: Duration = Duration::from_millis(50);
+    const MEASURED: Duration = Duration::from_secs(4);
+    let (row, _alone) = (row("overload"), alone());
+    let rig = Rig::start_with(|config, api| {
+        let config = config.server(&format!("worker_pool: {{max_workers: {WORKERS}}}"));
+        // An entry with workers of its own for the comparison; so the listener goes on accepting, too.
+        let config = config.map("m", &api.url("/map"), &["timeout: 300ms"]);
+        config.map("usual", &api.url("/usual"), &["timeout: 2s"])
+    });
+    rig.api.fault(|request| {
+        pause(TIME);
+        Some(right(request))
+    });
+    let lane = |name, threads, pace| Lane { threads, pace, ..rig.map(Way::Unix, name) };
+    // As many at a time as there are workers: what the API can answer.
+    let usual = rig.traffic(&[lane("usual", WORKERS, Duration::ZERO)]);
+    let (before, start) = (rig.ledgers.heard.entries().len(), Instant::now());
+    pause(Duration::from_secs(2));
+    let capacity = (rig.ledgers.heard.entries().len() - before) as f64 / start.elapsed().as_secs_f64();
+    drop(usual);
+    let mut traffic = rig.traffic(&[lane("m", 128, Duration::from_millis(100))]);
+    traffic.fault(&["m"]);
+    pause(Duration::from_secs(1));
+    let (before, start) = (rig.ledgers.heard.entries().len(), Instant::now());
+    pause(MEASURED);
+    let heard = rig.ledgers.heard.entries().split_off(before);
+    let took = start.elapsed().as_secs_f64();
+    let answered = heard.iter().filter(|one| matches!(one.said, crate::ledger::Said::Definitive(_))).count();
+    let outcome = row.counted(traffic.end(Rules::default()));
+    let mut times: Vec<Duration> = outcome.temporary.iter().map(|(_, took)| *took).collect();
+    times.sort_unstable();
+    let median = times[times.len() / 2];
+    let (goodput, offered) = (answered as f64 / took / capacity, heard.len() as f64 / took / capacity);
+    println!("offered {offered:.1} times the capacity: goodput {goodput:.2}, told after {median:.1?}");
+    assert!(offered > 3.0 && goodput > 0.9 && median < Duration::from_millis(50));
+}
+
+#[test]
+#[ignore = "long: make faults"]
+fn row_bulkhead_one_api_hangs() {
+    let (row, _alone) = (row("bulkhead"), alone());
+    let rig = Rig::start_with(|config, api| {
+        let config = entries(config, api, &["timeout: 5s"]);
+        config.map("hangs", &api.url("/hangs"), &["timeout: 5s"])
+    });
+    let quick = |name| Lane { pace: Duration::from_millis(2), ..rig.map(Way::Unix, name) };
+    let before = rig.traffic(&[quick("m")]);
+    before.more(1000);
+    drop(before);
+    let usual = crate::driver::judged(&rig.ledgers, &Rules::default()).p99_of("m");
+    rig.api.fault(|request| (request.path == "/hangs").then(Reply::stall));
+    let hanging = Lane { threads: 300, ..rig.map(Way::Unix, "hangs") };
+    let other = Lane { name: "beside", ..quick("m") };
+    let mut traffic = rig.traffic(&[other, hanging]);
+    traffic.fault(&["hangs"]);
+    traffic.more_of(1500, &["beside"]);
+    rig.api.mend();
+    let outcome = row.counted(traffic.end(Rules { budget: Duration::from_secs(7), ..Rules::default() }));
+    let p99 = outcome.p99_of("beside");
+    println!("p99 {usual:.1?}, beside the entry that hangs {p99:.1?}");
+    assert!(p99 < usual * 2 + Duration::from_millis(20));
+}
+
+#[test]
+fn row_targets_of_which_one_fails() {
+    let row = row("targets");
+    let ledgers = Arc::<Ledgers>::default();
+    let (mut first, api) = (Api::start(&ledgers), Api::start(&ledgers));
+    let setup = Setup::start(|config| {
+        let targets = format!("targets: [\"{}\", \"{}\"]", first.url("/map"), api.url("/map"));
+        let payload = r#"payload: '{"key": "{{ .Key }}"}'"#;
+        config
+            .map_of("m", &[&targets, payload, "value_field: value", "timeout: 2s", "breaker: {pause: 100ms}"])
+    });
+    let rig = Rig { setup, api, ledgers };
+    let traffic = rig.traffic(&[Lane { threads: 4, ..rig.map(Way::Unix, "m") }]);
+    traffic.more(50);
+    first.fault(|_| Some(Reply::stall()));
+    traffic.more(50);
+    first.backend.release();
+    first.fault(|_| Some(Reply::Reset));
+    traffic.more(50);
+    first.backend.down();
+    traffic.more(50);
+    first.backend.up();
+    first.mend();
+    traffic.more(50);
+    // A kept connection that is reset is repeated, and then the other target is asked.
+    let outcome = row.counted(traffic.end(Rules { repetitions: 2, ..Rules::default() }));
+    assert!(outcome.temporary.is_empty());
+    assert!(rig.api.backend.count() > 50, "the second target answered");
+}
+
+#[test]
+fn row_shared_cache_in_trouble() {
+    let row = row("shared");
+    let (mut redis, files) = (Redis::start(), Files::new());
+    let rig = Rig::start_with(|config, api| {
+        let config = config.server(&files.shared(&redis.url(), ""));
+        let config = config.server("response_cache: {enabled: true, ttl: 1h}");
+        let shared = ["cache: {shared: true, fresh: 10s}", "timeout: 2s"];
+        config.map("m", &api.url("/map"), &shared).policy("p", &api.url("/policy"), &shared)
+    });
+    let traffic = rig.traffic(&[rig.map(Way::Unix, "m"), rig.policy(Way::Unix)]);
+    traffic.more(50);
+    redis.signal(Signal::STOP);
+    traffic.more(50);
+    redis.signal(Signal::CONT);
+    traffic.more(50);
+    redis.kill();
+    traffic.more(50);
+    redis.up();
+    traffic.more(50);
+    let outcome = row.counted(traffic.end(Rules::default()));
+    assert!(outcome.temporary.is_empty());
+}
