@@ -61,7 +61,8 @@ MODULES  := $(PROVIDER)/node_modules/.package-lock.json
 GRPC_PEER := tests/peers/grpc
 VENV      := $(GRPC_PEER)/venv/installed
 
-.PHONY: build demo test bench pgo check packages provider grpc-peer install staged deb rpm test-package
+.PHONY: build demo test faults bench pgo check packages provider grpc-peer install staged deb rpm
+.PHONY: test-package
 .PHONY: completions reference clean docs test-docs test-page cargo-deb cargo-generate-rpm
 .PHONY: test-reproducible image test-image pictures sbom dist fuzz
 .DEFAULT_GOAL := build
@@ -90,6 +91,18 @@ docs:
 test-docs: packages build
 	@contrib/test-packages golang-go
 	$(CARGO) test --locked --features client --test integration -- --include-ignored docs_
+
+# Run it by hand, as root: all rows of the fault matrix, also those that take long. It writes docs/src/faults.md.
+FAULTS := $(CURDIR)/target/faults
+PLAY := PFXHTTP_TEST_FAULTS=$(FAULTS) $(CARGO) test --locked --features client --test faults -- --include-ignored
+# Rows that measure have the machine for themselves.
+MEASURE := row_42 row_overload row_bulkhead
+faults: packages build
+	@contrib/test-packages faketime util-linux
+	@rm -rf $(FAULTS) && mkdir -p $(FAULTS)
+	-$(PLAY) --test-threads=2 row_ $(addprefix --skip ,$(MEASURE))
+	-$(PLAY) --test-threads=1 $(MEASURE)
+	@$(PLAY) --nocapture page::
 
 # Takes some minutes on an idle machine; benches/README.md describes the options and the report.
 bench: build

@@ -19,6 +19,7 @@ mod ledger;
 mod limits;
 mod local_socket;
 mod logins;
+mod page;
 mod postfix_side;
 mod process;
 mod protocol;
