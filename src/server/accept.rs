@@ -2,7 +2,8 @@
 //! starts the task that serves the connection.
 //!
 //! Several threads accept at an endpoint, each on a copy of the descriptor: one queue in the kernel, so that no
-//! connection is lost if one of them ends. They share an [`Acceptor`].
+//! connection is lost if one of them ends. They share an [`Acceptor`]. A reload that changes the endpoint replaces it
+//! before the connections of the old one drain: a connection that is accepted from then on belongs to the new one.
 //!
 //! A connection of a peer that is not allowed is closed at once and counted; a warning is logged once a
 //! minute.
@@ -10,6 +11,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::net::IpAddr;
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,7 +19,7 @@ use ipnet::IpNet;
 use nix::unistd::User;
 use rustix::event::PollFlags;
 use tokio::net::UnixStream;
-use tokio::sync::Mutex as Turn;
+use tokio::sync::{Mutex as Turn, watch};
 use tracing::warn;
 
 use super::Shared;
@@ -74,47 +76,78 @@ fn is_due(warning: &Mutex<RateLimitedWarning>) -> Option<u64> {
     warning.lock().unwrap_or_else(PoisonError::into_inner).is_due()
 }
 
+/// A connection, and the address of its peer over TCP.
+type Accepted = (Registered, Option<IpAddr>);
+
 /// Accepts until the endpoint is removed. Connections that are in `queue` by then are served, too.
-pub(super) async fn accept(queue: Queue, acceptor: Arc<Acceptor>) {
-    let mut draining = acceptor.draining.clone();
+pub(super) async fn accept(queue: Queue, mut current: watch::Receiver<Arc<Acceptor>>) {
+    let mut waiting = None;
     loop {
-        let accepted = tokio::select! {
-            // A connection in the kernel's queue may have sent a request already.
-            biased;
-            accepted = acceptor.next(&queue) => accepted,
-            _ = draining.begun() => {
-                // The runtime may not have seen such a connection yet.
-                let is_open = !draining.is_over() && acceptor.listener.is_open();
-                if is_open && session::has(&queue, PollFlags::IN) {
-                    tokio::task::yield_now().await;
-                    continue;
-                }
-                return;
-            }
-        };
-        if draining.is_over() {
-            return;
-        }
-        match accepted {
-            Ok((connection, peer)) => {
-                let Some(slot) = acceptor.admit(peer) else { continue };
-                let Some(permit) = acceptor.permit().await else { return };
-                acceptor.serve(connection, slot, permit);
-            }
-            Err(error) => acceptor.failed(&error).await,
+        let acceptor = Arc::clone(&current.borrow_and_update());
+        match acceptor.accept(&queue, &current, waiting).await {
+            ControlFlow::Continue(left) => waiting = left,
+            ControlFlow::Break(()) => return,
         }
     }
 }
 
 impl Acceptor {
-    async fn next(&self, queue: &Queue) -> io::Result<(Registered, Option<IpAddr>)> {
-        self.listener.admit(&mut *self.turn.lock().await).await;
-        let (connection, peer) = queue.next().await?;
-        match &connection {
-            Registered::Tcp(stream) => prepare_tcp(stream, self.is_login()),
-            Registered::Unix(stream) => self.check_user(stream)?,
+    /// Serves `waiting`, then accepts until the endpoint is removed (`Break`) or has another acceptor, which serves
+    /// the connection that is returned.
+    async fn accept(
+        self: &Arc<Self>,
+        queue: &Queue,
+        current: &watch::Receiver<Arc<Self>>,
+        mut waiting: Option<Accepted>,
+    ) -> ControlFlow<(), Option<Accepted>> {
+        // Without a lock unless something has changed.
+        let is_replaced = || current.has_changed().unwrap_or(true) && !Arc::ptr_eq(self, &current.borrow());
+        let mut draining = self.draining.clone();
+        loop {
+            let accepted = match waiting.take() {
+                Some(waiting) => Some(Ok(waiting)),
+                None => self.next(queue, &mut draining).await,
+            };
+            if is_replaced() {
+                return ControlFlow::Continue(accepted.and_then(Result::ok));
+            }
+            let Some(accepted) = accepted.filter(|_| !draining.is_over()) else {
+                return ControlFlow::Break(());
+            };
+            match accepted.and_then(|accepted| Ok((self.admit(&accepted)?, accepted))) {
+                Ok((Some(slot), accepted)) => {
+                    let permit = self.permit().await;
+                    if is_replaced() {
+                        return ControlFlow::Continue(Some(accepted));
+                    }
+                    let Some(permit) = permit else { return ControlFlow::Break(()) };
+                    self.serve(accepted.0, slot, permit);
+                }
+                Ok((None, _)) => {}
+                Err(error) => self.failed(&error).await,
+            }
         }
-        Ok((connection, peer))
+    }
+
+    /// The next connection; `None` if the drain has begun and no connection is in the queue.
+    async fn next(&self, queue: &Queue, draining: &mut Draining) -> Option<io::Result<Accepted>> {
+        let next = async || {
+            self.listener.admit(&mut *self.turn.lock().await).await;
+            queue.next().await
+        };
+        loop {
+            tokio::select! {
+                // A connection in the kernel's queue may have sent a request already.
+                biased;
+                accepted = next() => return Some(accepted),
+                _ = draining.begun() => {}
+            }
+            // The runtime may not have seen such a connection yet.
+            if draining.is_over() || !self.listener.is_open() || !session::has(queue, PollFlags::IN) {
+                return None;
+            }
+            tokio::task::yield_now().await;
+        }
     }
 
     fn is_login(&self) -> bool {
@@ -133,7 +166,16 @@ impl Acceptor {
         tokio::time::sleep(PAUSE).await;
     }
 
-    fn admit(&self, peer: Option<IpAddr>) -> Option<ConnectionSlot> {
+    /// A slot for a connection of a peer that is allowed; `None` if it is to be closed.
+    fn admit(&self, (connection, peer): &Accepted) -> io::Result<Option<ConnectionSlot>> {
+        match connection {
+            Registered::Tcp(stream) => prepare_tcp(stream, self.is_login()),
+            Registered::Unix(stream) => self.check_user(stream)?,
+        }
+        Ok(self.slot(*peer))
+    }
+
+    fn slot(&self, peer: Option<IpAddr>) -> Option<ConnectionSlot> {
         let (listener, warnings) = (&*self.label, &self.warnings);
         if let Some(address) = peer.map(|peer| peer.to_canonical())
             && !self.allow_from.is_empty()
@@ -161,7 +203,7 @@ impl Acceptor {
         slot
     }
 
-    /// Waits for a permit (`server.max_connections`); `None` if the endpoint is removed first.
+    /// Waits for a permit (`server.max_connections`); `None` if the endpoint is removed or changed first.
     async fn permit(&self) -> Option<Permit> {
         let (limits, is_login, warnings) = (&self.shared.limits, self.is_login(), &self.warnings);
         if let Some(permit) = limits.try_permit(is_login) {

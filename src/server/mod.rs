@@ -6,9 +6,9 @@
 //! stops accepting while a lookup of the listener waits in a full queue (`backend`). After a failed accept (for
 //! example no free descriptor) the thread pauses.
 //!
-//! A reload (`Listeners::follow`) keeps the descriptor of every endpoint that stays, so that no connection
-//! is refused there. A removed endpoint is unlinked first; then the connections in its queue are accepted,
-//! and the requests that they have sent are answered.
+//! A reload (`Listeners::follow`) keeps the descriptor of every endpoint that stays and the tasks that accept there,
+//! so that no connection is refused or lost. A removed endpoint is unlinked first; then the connections in its queue
+//! are accepted, and the requests that they have sent are answered.
 
 mod accept;
 mod accounts;
@@ -39,7 +39,7 @@ use crate::server::session::Draining;
 use crate::server::threads::Threads;
 use accept::{Acceptor, accept};
 use activation::Activated;
-use bind::{Bound, Plan};
+use bind::{Bound, Plan, Spec};
 use connection::Queue;
 pub(crate) use connection_limits::ConnectionLimits;
 
@@ -77,7 +77,9 @@ struct Active {
     listener: ListenerContext,
     generation: Arc<Generation>,
     drain: watch::Sender<Option<Instant>>,
-    /// One for each thread that accepts.
+    /// What the tasks that accept share. A reload replaces it.
+    acceptor: watch::Sender<Arc<Acceptor>>,
+    /// The tasks, one for each thread that accepts.
     accepting: Vec<AbortHandle>,
 }
 
@@ -116,12 +118,18 @@ impl Listeners {
                     self.active.push(active);
                     Ok(())
                 }
-                (Some(active), _) => {
+                (Some(mut active), _) => {
                     changes.changed += 1;
-                    // From now on the new tasks accept.
-                    active.accepting.iter().for_each(AbortHandle::abort);
+                    let configured = Configured::new(&spec, broker, &self.shared);
+                    // First: connections that are accepted during the drain are no part of it.
+                    active.acceptor.send_replace(configured.acceptor);
                     active.drain.send_replace(Some(Instant::now()));
-                    self.add(Bound { spec, ..active.bound }, broker)
+                    active.listener = configured.listener;
+                    active.generation = configured.generation;
+                    active.drain = configured.drain;
+                    active.bound.spec = spec;
+                    self.active.push(active);
+                    Ok(())
                 }
                 (None, Some(socket)) => {
                     let bound = Bound { spec, socket };
@@ -145,12 +153,19 @@ impl Listeners {
     /// the queue of a socket of `activated` are left to the next broker.
     pub(crate) async fn stop(mut self, activated: &Activated) {
         let now = Instant::now();
-        for active in &self.active {
-            if active.bound.is_handed_over(activated) {
-                active.accepting.iter().for_each(AbortHandle::abort);
+        let (left, ours): (Vec<&Active>, Vec<&Active>) =
+            self.active.iter().partition(|active| active.bound.is_handed_over(activated));
+        let drain = |actives: &[&Active]| {
+            for active in actives {
+                active.drain.send_replace(Some(now));
             }
-            active.drain.send_replace(Some(now));
-        }
+        };
+        drain(&ours);
+        // A thread may be accepting at this moment: what it accepts once the drain has begun would be closed.
+        let accepting: Vec<&AbortHandle> = left.iter().flat_map(|active| &active.accepting).collect();
+        accepting.iter().for_each(|task| task.abort());
+        while !accepting.iter().all(|task| task.is_finished()) && self.tasks.join_next().await.is_some() {}
+        drain(&left);
         while self.tasks.join_next().await.is_some() {}
     }
 
@@ -167,31 +182,20 @@ impl Listeners {
     }
 
     fn add(&mut self, bound: Bound, broker: &Arc<Broker>) -> io::Result<()> {
-        let (drain, draining) = watch::channel(None);
-        let counted = bound.spec.counted(broker.metrics());
-        let listener = ListenerContext::new(bound.spec.worker_pool(), Arc::clone(&counted));
-        listener.set(bound.spec.leads_to_one, bound.spec.takes_over);
-        let generation = Arc::new(Generation::new(Arc::clone(broker)));
-        let acceptor = Acceptor {
-            protocol: bound.spec.protocol.clone(),
-            label: bound.spec.label.as_str().into(),
-            allow_from: bound.spec.allow_from.clone(),
-            allowed: bound.spec.allowed.clone(),
-            listener: listener.clone(),
-            generation: Arc::clone(&generation),
-            draining: Draining::new(draining),
-            shared: self.shared.clone(),
-            counted,
-            warnings: Default::default(),
-            turn: Default::default(),
-        };
-        let accepting = self.spawn(&bound, &Arc::new(acceptor))?;
-        self.active.push(Active { bound, listener, generation, drain, accepting });
+        let Configured { acceptor, listener, generation, drain } =
+            Configured::new(&bound.spec, broker, &self.shared);
+        let (acceptor, current) = watch::channel(acceptor);
+        let accepting = self.spawn(&bound, &current)?;
+        self.active.push(Active { bound, listener, generation, drain, acceptor, accepting });
         Ok(())
     }
 
     /// Accepts on copies of the descriptor, so that the socket outlives the tasks.
-    fn spawn(&mut self, bound: &Bound, acceptor: &Arc<Acceptor>) -> io::Result<Vec<AbortHandle>> {
+    fn spawn(
+        &mut self,
+        bound: &Bound,
+        current: &watch::Receiver<Arc<Acceptor>>,
+    ) -> io::Result<Vec<AbortHandle>> {
         let queue = |runtime: &Handle| {
             let _entered = runtime.enter();
             Queue::of(&bound.socket)
@@ -200,7 +204,39 @@ impl Listeners {
         // All of them, before one accepts.
         let queues = runtimes.iter().map(|runtime| queue(runtime)).collect::<io::Result<Vec<_>>>()?;
         let tasks = &mut self.tasks;
-        let begin = |(queue, runtime)| tasks.spawn_on(accept(queue, Arc::clone(acceptor)), runtime);
+        let begin = |(queue, runtime)| tasks.spawn_on(accept(queue, current.clone()), runtime);
         Ok(queues.into_iter().zip(runtimes).map(begin).collect())
+    }
+}
+
+/// An endpoint as a configuration has it.
+struct Configured {
+    acceptor: Arc<Acceptor>,
+    listener: ListenerContext,
+    generation: Arc<Generation>,
+    drain: watch::Sender<Option<Instant>>,
+}
+
+impl Configured {
+    fn new(spec: &Spec, broker: &Arc<Broker>, shared: &Shared) -> Self {
+        let (drain, draining) = watch::channel(None);
+        let counted = spec.counted(broker.metrics());
+        let listener = ListenerContext::new(spec.worker_pool(), Arc::clone(&counted));
+        listener.set(spec.leads_to_one, spec.takes_over);
+        let generation = Arc::new(Generation::new(Arc::clone(broker)));
+        let acceptor = Acceptor {
+            protocol: spec.protocol.clone(),
+            label: spec.label.as_str().into(),
+            allow_from: spec.allow_from.clone(),
+            allowed: spec.allowed.clone(),
+            listener: listener.clone(),
+            generation: Arc::clone(&generation),
+            draining: Draining::new(draining),
+            shared: shared.clone(),
+            counted,
+            warnings: Default::default(),
+            turn: Default::default(),
+        };
+        Self { acceptor: Arc::new(acceptor), listener, generation, drain }
     }
 }
