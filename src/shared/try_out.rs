@@ -44,7 +44,7 @@ impl Refused {
     }
 }
 
-/// See [`super::try_out`].
+/// See [`mod@super::try_out`].
 pub(super) async fn try_out(settings: &SharedSettings, keys: &Keys, http: &Http) -> Result<(), String> {
     let connected = engine::connect(settings, http, Box::new(|_| ())).await;
     let (connection, _driver) = connected.map_err(|reason| format!("not reached: {reason}"))?;
