@@ -117,10 +117,12 @@ fn row_39_no_descriptors() {
     }
     traffic.more(20);
     let outcome = row.counted(traffic.end(Rules { budget: Duration::from_secs(5), ..Rules::default() }));
+    assert!(rig.setup.broker.logged(&["cannot accept a connection"]), "the fault was not played");
     let share = outcome.temporary.len() * 4;
     assert!(share < outcome.lookups, "kept connections are served: {:?}", outcome.temporary);
     let busy = spent as f64 / 100.0 / took.as_secs_f64();
-    assert!(busy < 0.6, "the broker took {busy:.2} of a processor");
+    println!("the broker took {busy:.2} of a processor");
+    assert!(busy < 0.25, "the broker took {busy:.2} of a processor");
 }
 
 #[test]
