@@ -360,9 +360,9 @@ mod tests {
             let entry = &series.entries[&(Component::Map, "m".to_owned())];
             (entry.samples.len(), entry.samples.capacity(), entry.samples().count())
         };
-        let mut all = (1..=130).map(|nth| sample(nth, 0));
-        assert!(all.by_ref().take(3).eq([(0, 0, 1), (0, 0, 2), (0, 0, 3)]));
-        assert_eq!(all.next_back(), Some((0, 0, SAMPLES)));
+        let all: Vec<_> = (1..=130).map(|nth| sample(nth, 0)).collect();
+        assert_eq!(all[..3], [(0, 0, 1), (0, 0, 2), (0, 0, 3)]);
+        assert_eq!(all.last(), Some(&(0, 0, SAMPLES)));
         assert_eq!(sample(131, 50).2, SAMPLES);
         let seen = entry(&history, start + INTERVAL * 131, 50);
         assert_eq!((seen.samples.len(), seen.samples[119].requests_per_s), (SAMPLES, 10.0));
