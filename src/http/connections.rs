@@ -70,8 +70,9 @@ impl Connections {
         }
         let mut is_lost = false;
         while let Some(kept) = self.kept(request.repeatable) {
-            // The poller of this thread has already reported bytes that came before the request, but not those
-            // of other threads' connections. A password requires certainty.
+            // The poller of this thread has reported bytes that came before its last turn, but not those of other
+            // threads' connections. For a password the socket itself is asked. Bytes that an API sends unasked after
+            // the request are taken for its answer: HTTP/1.1 has nothing to tell them apart.
             let looks = !request.repeatable || kept.home != thread_index();
             match self.ask(kept, request, looks, deadline).await {
                 Err(Broken { stage: Stage::Unsent, .. }) => {}
