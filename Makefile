@@ -48,8 +48,8 @@ RELAY := target/bench-relay
 # panics and in debug information, begin with /usr/src. Other flags of the environment are kept.
 CARGO_HOME ?= $(HOME)/.cargo
 SOURCES    := $(CURDIR)=/usr/src/pfxhttp $(CARGO_HOME)=/usr/src/cargo
-build bench pgo: export RUSTFLAGS := $(strip $(RUSTFLAGS) $(addprefix --remap-path-prefix=,$(SOURCES)))
-build bench pgo: export CFLAGS := $(strip $(CFLAGS) $(addprefix -ffile-prefix-map=,$(SOURCES)))
+build bench pgo soak: export RUSTFLAGS := $(strip $(RUSTFLAGS) $(addprefix --remap-path-prefix=,$(SOURCES)))
+build bench pgo soak: export CFLAGS := $(strip $(CFLAGS) $(addprefix -ffile-prefix-map=,$(SOURCES)))
 # The time in programs (mimalloc has that of its build), packages and the image: that of the last commit.
 build bench deb rpm image sbom: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y Cargo.lock)
 
@@ -64,7 +64,7 @@ VENV      := $(GRPC_PEER)/venv/installed
 .PHONY: build demo test faults bench pgo check packages provider grpc-peer install staged deb rpm
 .PHONY: test-package
 .PHONY: completions reference clean docs test-docs test-page cargo-deb cargo-generate-rpm
-.PHONY: test-reproducible image test-image pictures sbom dist fuzz
+.PHONY: test-reproducible image test-image pictures sbom dist fuzz soak
 .DEFAULT_GOAL := build
 
 # Two builds of one package: the client is static, aborts on a panic and has few dependencies.
@@ -103,6 +103,13 @@ faults: packages build
 	-$(PLAY) --test-threads=2 row_ $(addprefix --skip ,$(MEASURE))
 	-$(PLAY) --test-threads=1 $(MEASURE)
 	@$(PLAY) --nocapture page::
+
+# Run it by hand: ten million lookups of all kinds (SOAK=1000000: a million) through the release build, a quarter of
+# an hour or more, after a build of the tests with optimization.
+SOAK ?= 10000000
+soak: build
+	PFXHTTP_TEST_SOAK=$(SOAK) $(CARGO) test --release --locked --features client --test faults -- \
+	    --ignored --nocapture soak::
 
 # Takes some minutes on an idle machine; benches/README.md describes the options and the report.
 bench: build

@@ -134,6 +134,12 @@ impl Traffic {
         self.more_of(count, &[]);
     }
 
+    /// Waits until all lanes together have so many replies.
+    pub(crate) fn total(&self, count: usize) {
+        let done = || self.lanes.iter().map(|(_, done)| done.load(Ordering::SeqCst)).sum::<usize>();
+        assert!(wait_until(LONGEST, || done() >= count), "{count} replies do not come: {:?}", self.lanes);
+    }
+
     /// Declares a fault of these lanes, from now on.
     pub(crate) fn fault(&mut self, lanes: &[&'static str]) {
         self.windows.push(Window { lanes: lanes.to_vec(), from: Instant::now(), to: None });

@@ -66,6 +66,10 @@ impl<T: Clone> Ledger<T> {
     pub(crate) fn entries(&self) -> Vec<T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+
+    fn begin_again(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
 }
 
 /// The ledgers of one run: the driver has two, the API one, and the SMTP client one.
@@ -76,6 +80,16 @@ pub(crate) struct Ledgers {
     pub(crate) called: Ledger<Called>,
     /// Replies of Postfix, where it is in the path.
     pub(crate) smtp: Ledger<Heard>,
+}
+
+impl Ledgers {
+    /// Begins new ledgers, after a run that was reconciled.
+    pub(crate) fn begin_again(&self) {
+        self.asked.begin_again();
+        self.heard.begin_again();
+        self.called.begin_again();
+        self.smtp.begin_again();
+    }
 }
 
 /// A declared fault.

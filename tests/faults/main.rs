@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The ledgers are kept by threads of the test, which no fault touches. Rows that take longer than some seconds are
-//! ignored here; `make faults` runs all of them, and writes docs/src/faults.md.
+//! ignored here; `make faults` runs all of them, and writes docs/src/faults.md. `make soak` runs `soak`.
 
 mod answers;
 mod api;
@@ -26,6 +26,7 @@ mod protocol;
 mod providers;
 mod rig;
 mod rows;
+mod soak;
 #[allow(dead_code, reason = "the tests of the programs use the other half of it")]
 #[path = "../integration/support/mod.rs"]
 mod support;

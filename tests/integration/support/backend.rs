@@ -157,6 +157,11 @@ impl Backend {
         lock(&self.shared.seen).len()
     }
 
+    /// Forgets the requests so far.
+    pub(crate) fn forget(&self) {
+        lock(&self.shared.seen).clear();
+    }
+
     /// The most recent request.
     pub(crate) fn last(&self) -> Request {
         lock(&self.shared.seen).last().expect("the API was asked").clone()
