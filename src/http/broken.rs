@@ -52,6 +52,10 @@ pub struct NoReply {
     pub stage: Stage,
     /// More about why: one line without secrets.
     pub reason: String,
+    /// The time that the exchange had.
+    pub granted: Duration,
+    /// The time that it took.
+    pub took: Duration,
 }
 
 impl From<NoReply> for Failure {

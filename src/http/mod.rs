@@ -201,12 +201,12 @@ impl Host {
     ) -> Result<Reply, NoReply> {
         let began = Instant::now();
         let outcome = match span::child() {
-            None => self.exchange_uncounted(request, deadline).await,
-            Some(span) => Box::pin(self.traced(request, span, deadline)).await,
+            None => self.exchange_uncounted(request, began, deadline).await,
+            Some(span) => Box::pin(self.traced(request, span, began, deadline)).await,
         };
         let took = match &outcome {
             Ok(reply) => reply.at.saturating_duration_since(began),
-            Err(_) => began.elapsed(),
+            Err(no_reply) => no_reply.took,
         };
         match &self.transport {
             Ok(Transport::Grpc(_)) => calls.count_grpc(grpc::status_of(&outcome), took),
@@ -220,12 +220,13 @@ impl Host {
         &self,
         request: &Request<'_>,
         span: span::ClientSpan,
+        began: Instant,
         deadline: Deadline,
     ) -> Result<Reply, NoReply> {
         let mut own = request.own.to_vec();
         own.extend(span.traceparent().map(|value| (TRACEPARENT, value)));
         let request = Request { own: &own, ..request.clone() };
-        let outcome = self.exchange_uncounted(&request, deadline).await;
+        let outcome = self.exchange_uncounted(&request, began, deadline).await;
         let host = self.origin.host_str().unwrap_or_default();
         let origin = (self.origin.scheme(), host, self.origin.port_or_known_default());
         let refused = match &self.transport {
@@ -240,9 +241,13 @@ impl Host {
         outcome
     }
 
-    async fn exchange_uncounted(&self, request: &Request<'_>, deadline: Deadline) -> Result<Reply, NoReply> {
-        let granted = deadline.remaining();
-        let late = |_| self.report(Broken::not_free_in_time(), granted);
+    async fn exchange_uncounted(
+        &self,
+        request: &Request<'_>,
+        began: Instant,
+        deadline: Deadline,
+    ) -> Result<Reply, NoReply> {
+        let late = |_| self.report(Broken::not_free_in_time(), began, deadline);
         let _permit = match &self.permits {
             None => None,
             Some(permits) => match permits.try_acquire() {
@@ -257,12 +262,13 @@ impl Host {
                 Err(Broken { stage: Stage::Unconnected, ..Broken::refused(Failure::Connect, why.clone()) })
             }
         };
-        outcome.map_err(|broken| self.report(broken, granted))
+        outcome.map_err(|broken| self.report(broken, began, deadline))
     }
 
-    /// Reports a failure to `query --trace`, and to the log once a minute for each reason. `granted` is the time
-    /// that the exchange had. It is no part of what is counted as one reason: it is shorter after a wait.
-    fn report(&self, broken: Broken, granted: Duration) -> NoReply {
+    /// Reports a failure to `query --trace`, and to the log once a minute for each reason. The time that the
+    /// exchange had is no part of what is counted as one reason: it is shorter after a wait.
+    fn report(&self, broken: Broken, began: Instant, deadline: Deadline) -> NoReply {
+        let granted = deadline.remaining_at(began);
         let reason = broken.within(granted).into_owned();
         if !reason.is_empty() {
             explain::note(|| format!("no answer: {reason}"));
@@ -274,7 +280,7 @@ impl Host {
             }
         }
         let reason = if reason.is_empty() { broken.failure.to_string() } else { reason };
-        NoReply { failure: broken.failure, stage: broken.stage, reason }
+        NoReply { failure: broken.failure, stage: broken.stage, reason, granted, took: began.elapsed() }
     }
 }
 

@@ -29,7 +29,13 @@ impl Deadline {
     /// The remaining time; zero at the end.
     #[must_use]
     pub fn remaining(self) -> Duration {
-        self.0.saturating_duration_since(Instant::now())
+        self.remaining_at(Instant::now())
+    }
+
+    /// The time from `now` on; zero at the end.
+    #[must_use]
+    pub fn remaining_at(self, now: Instant) -> Duration {
+        self.0.saturating_duration_since(now)
     }
 
     /// The instant itself, for timers.

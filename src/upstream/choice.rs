@@ -66,6 +66,11 @@ impl Upstream {
     /// The target to ask next: the one of `balance`, else the first one that is up, or whose turn it is to be
     /// tried; else any.
     pub(super) fn choose(&self, tried: Tried) -> Option<Choice<'_>> {
+        // One alone is asked in any case.
+        if let [target] = &*self.targets {
+            let trial = if target.breaker.is_up() { None } else { self.try_out(target, Instant::now()) };
+            return Some(Choice { index: 0, target, trial, is_last_resort: true });
+        }
         let soon = match self.balance {
             // Usually the first one is up, and the time is not needed.
             Balance::First => self
@@ -73,7 +78,7 @@ impl Upstream {
                 .next()
                 .filter(|(_, target)| target.is_up())
                 .map(|(index, target)| Choice { index, target, trial: None, is_last_resort: false }),
-            Balance::Least => self.of_two(tried, Instant::now()),
+            Balance::Least => self.of_two(tried),
         };
         if soon.is_some() {
             return soon;
@@ -157,16 +162,17 @@ impl Upstream {
         is_final: bool,
         deadline: Deadline,
     ) -> Deadline {
+        let others = self.untried(tried);
+        if self.kind != Component::Map || is_final || others.clone().next().is_none() {
+            return deadline;
+        }
         let now = Instant::now();
         // One whose pause is over, or that is tried at the moment, may be up.
         let may_be_up = |(_, target): (usize, &Target)| target.standing(now) != Standing::Out;
-        match self.kind {
-            Component::Map
-                if !is_final && self.untried(tried).any(|other| is_last_resort || may_be_up(other)) =>
-            {
-                Deadline::from(now, deadline.remaining() / 2)
-            }
-            _ => deadline,
+        if is_last_resort || others.clone().any(may_be_up) {
+            Deadline::from(now, deadline.remaining_at(now) / 2)
+        } else {
+            deadline
         }
     }
 }

@@ -27,22 +27,26 @@ impl Upstream {
         request: &Request<'_>,
         deadline: Deadline,
     ) -> Result<(Reply, &Target), Failure> {
-        match &*self.targets {
-            [only] if !only.breaker.is_on() => {
-                let outcome = only.host.exchange(request, &self.calls, deadline).await;
-                outcome.map(|reply| (reply, only)).map_err(Failure::from)
+        // One alone without a breaker is asked in any case, and nothing is noted.
+        if let [only] = &*self.targets
+            && !only.breaker.is_on()
+        {
+            let outcome = only.host.exchange(request, &self.calls, deadline).await;
+            return outcome.map(|reply| (reply, only)).map_err(Failure::from);
+        }
+        self.budget.iter().for_each(|budget| budget.request());
+        let Some(choice) = self.choose(Tried::default()) else { return Err(Failure::Connect) };
+        let granted = self.begin_try(&choice, Tried::default(), 0, deadline);
+        let outcome = self.ask(choice.target, request, granted).await;
+        match outcome {
+            // Usually there is nothing to note.
+            Ok(reply)
+                if rule::is_answer(&self.expected, reply.status) && choice.target.breaker.is_clean() =>
+            {
+                Ok((reply, choice.target))
             }
-            [only] => {
-                let trial = if only.breaker.is_up() { None } else { self.try_out(only, Instant::now()) };
-                let time = deadline.remaining();
-                let outcome = only.host.exchange(request, &self.calls, deadline).await;
-                let is_usual = outcome.as_ref().is_ok_and(|reply| reply.status < 400);
-                if !is_usual || !only.breaker.is_clean() {
-                    self.note(only, &outcome, time >= self.patience, trial.as_ref());
-                }
-                outcome.map(|reply| (reply, only)).map_err(Failure::from)
-            }
-            _ => Box::pin(self.in_turn(request, deadline)).await,
+            // Boxed: it is rare, and every lookup would be larger by it.
+            outcome => Box::pin(self.go_on(choice, outcome, request, deadline)).await,
         }
     }
 
@@ -62,9 +66,16 @@ impl Upstream {
         request: &Request<'_>,
         deadline: Deadline,
     ) -> Result<Reply, NoReply> {
-        let request = Request { headers: &target.headers, ..request.clone() };
+        let other;
+        let request = if std::ptr::eq(request.headers, &*target.headers) {
+            request
+        } else {
+            // Boxed: every lookup would be larger by it.
+            other = Box::new(Request { headers: &target.headers, ..request.clone() });
+            &other
+        };
         let _in_flight = target.in_flight.as_ref().map(CountGuard::new);
-        let outcome = target.host.exchange(&request, &self.calls, deadline).await;
+        let outcome = target.host.exchange(request, &self.calls, deadline).await;
         // Those of a single target are the entry's.
         if self.targets.len() > 1 {
             let status = outcome.as_ref().map(|reply| reply.status);
@@ -74,23 +85,34 @@ impl Upstream {
         outcome
     }
 
-    async fn in_turn(&self, request: &Request<'_>, deadline: Deadline) -> Result<(Reply, &Target), Failure> {
-        self.budget.iter().for_each(|budget| budget.request());
+    /// The deadline of a try of `choice` after those of `tried`, of which `others` had seen the request.
+    fn begin_try(&self, choice: &Choice<'_>, mut tried: Tried, others: u64, deadline: Deadline) -> Deadline {
+        if self.targets.len() > 1 {
+            explain::note_target(&choice.target.origin);
+        }
+        tried.add(choice.index);
+        self.share(tried, choice.is_last_resort, others >= self.retry.others, deadline)
+    }
+
+    /// Notes the `outcome` of the first try, which was that of `choice`, and makes further ones.
+    async fn go_on<'t>(
+        &'t self,
+        mut choice: Choice<'t>,
+        mut outcome: Result<Reply, NoReply>,
+        request: &Request<'_>,
+        deadline: Deadline,
+    ) -> Result<(Reply, &'t Target), Failure> {
         let (mut tried, mut late, mut others) = (Tried::default(), 0, 0);
-        let mut last = Err(Failure::Connect);
-        while let Some(Choice { index, target, trial, is_last_resort }) = self.choose(tried) {
+        loop {
+            let Choice { index, target, trial, .. } = choice;
             tried.add(index);
-            explain::note_target(&target.origin);
-            let granted = self.share(tried, is_last_resort, others >= self.retry.others, deadline);
-            let time = granted.remaining();
-            let outcome = self.ask(target, request, granted).await;
-            self.note(target, &outcome, time >= self.patience, trial.as_ref());
+            self.note(target, &outcome, trial.as_ref());
             drop(trial);
             let then = rule::then(self.kind, self.retry.policy, &self.expected, &outcome);
-            late += usize::from(time.saturating_sub(granted.remaining()) >= LATE);
-            last = outcome.map(|reply| (reply, target)).map_err(Failure::from);
+            late += usize::from(outcome.as_ref().is_err_and(|no_reply| no_reply.took >= LATE));
+            let last = outcome.map(|reply| (reply, target)).map_err(Failure::from);
             if self.untried(tried).next().is_none() || deadline.remaining().is_zero() {
-                break;
+                return last;
             }
             match then {
                 Then::Moves if self.kind != Component::Login || late < LOGIN_CONNECTS => {
@@ -99,18 +121,21 @@ impl Upstream {
                 Then::Retries if others < self.retry.others => {
                     if !self.may_retry() {
                         self.explain_denied(tried);
-                        break;
+                        return last;
                     }
                     others += 1;
                 }
-                _ => break,
+                _ => return last,
             }
             // That of the last target is explained with what the entry makes of it.
             if let Ok((reply, _)) = &last {
                 explain::note(|| format!("API: {} {}", reply.status, explain::shown(&reply.body)));
             }
+            let Some(next) = self.choose(tried) else { return last };
+            let granted = self.begin_try(&next, tried, others, deadline);
+            outcome = self.ask(next.target, request, granted).await;
+            choice = next;
         }
-        last
     }
 
     fn may_retry(&self) -> bool {
@@ -125,16 +150,11 @@ impl Upstream {
     }
 
     /// Notes what a try says about its target.
-    fn note(
-        &self,
-        target: &Target,
-        outcome: &Result<Reply, NoReply>,
-        was_granted: bool,
-        trial: Option<&Trial>,
-    ) {
+    fn note(&self, target: &Target, outcome: &Result<Reply, NoReply>, trial: Option<&Trial>) {
         let (name, origin) = (&*self.name, &*target.origin);
         // The log has said that it is out. Its breaker counts for the case that the checks of all targets fail.
         let is_told = target.is_unhealthy();
+        let was_granted = outcome.as_ref().is_err_and(|no_reply| no_reply.granted >= self.patience);
         match rule::says(&self.expected, outcome, was_granted) {
             Says::Nothing => {}
             // Without another target it is asked all the same.

@@ -15,10 +15,14 @@ use super::{Target, Upstream};
 
 impl Upstream {
     /// The target to ask next; `None` if none but `backup` is up.
-    pub(super) fn of_two(&self, tried: Tried, now: Instant) -> Option<Choice<'_>> {
+    pub(super) fn of_two(&self, tried: Tried) -> Option<Choice<'_>> {
         let (mut up, mut count) = ([0; MAX_TARGETS], 0);
+        // Usually all of them are up, and the time is not needed.
+        let mut now = None;
+        let mut now = || *now.get_or_insert_with(Instant::now);
         for (index, target) in self.untried(tried).filter(|(_, target)| !target.is_backup) {
-            match target.standing(now) {
+            let standing = if target.is_up() { Standing::Up } else { target.standing(now()) };
+            match standing {
                 Standing::Up => {
                     up[count] = index;
                     count += 1;
@@ -27,7 +31,7 @@ impl Upstream {
                 // A request that has failed once goes to one that is up.
                 Standing::Due if !tried.is_empty() => {}
                 Standing::Due => {
-                    if let trial @ Some(_) = self.try_out(target, now) {
+                    if let trial @ Some(_) = self.try_out(target, now()) {
                         return Some(Choice { index, target, trial, is_last_resort: false });
                     }
                 }

@@ -42,6 +42,11 @@ pub(super) enum Says {
     Nothing,
 }
 
+/// Whether a status ends the request and speaks for the target.
+pub(super) fn is_answer(expected: &[u16], status: u16) -> bool {
+    !matches!(status, 408 | 425 | 429 | 500..) || expected.contains(&status)
+}
+
 /// What becomes of a request of the kind `kind`. `expected` are the statuses that are answers to this entry.
 pub(super) fn then(
     kind: Component,
@@ -55,10 +60,11 @@ pub(super) fn then(
         _ => false,
     };
     match outcome {
-        Ok(reply) if expected.contains(&reply.status) => Then::Ends,
+        Ok(reply) if is_answer(expected, reply.status) => Then::Ends,
         Ok(reply) => match reply.status {
-            408 | 425 | 500.. if may_repeat => Then::Retries,
             429 if kind == Component::Map => Then::Retries,
+            429 => Then::Ends,
+            _ if may_repeat => Then::Retries,
             _ => Then::Ends,
         },
         Err(NoReply { failure, stage, .. }) => match failure {
@@ -77,12 +83,11 @@ pub(super) fn then(
 /// What a try says about its target. `was_granted`: it had the time that a try usually has.
 pub(super) fn says(expected: &[u16], outcome: &Result<Reply, NoReply>, was_granted: bool) -> Says {
     match outcome {
-        Ok(reply) if expected.contains(&reply.status) => Says::Works,
+        Ok(reply) if is_answer(expected, reply.status) => Says::Works,
         Ok(reply) => match reply.status {
             500.. => Says::Fails,
             429 => Says::Pause(retry_after(reply)),
-            408 | 425 => Says::Nothing,
-            _ => Says::Works,
+            _ => Says::Nothing,
         },
         Err(NoReply { failure, stage, .. }) => match failure {
             Failure::Connect | Failure::Tls | Failure::Protocol => Says::Fails,
@@ -125,7 +130,8 @@ mod tests {
     }
 
     fn no_reply(failure: Failure, stage: Stage) -> Result<Reply, NoReply> {
-        Err(NoReply { failure, stage, reason: String::new() })
+        let (granted, took) = (Duration::from_secs(1), Duration::ZERO);
+        Err(NoReply { failure, stage, reason: String::new(), granted, took })
     }
 
     fn each(policy: PolicyRetry, outcome: &Result<Reply, NoReply>) -> [Then; 3] {
