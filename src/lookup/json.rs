@@ -39,7 +39,8 @@ pub(crate) fn escaped(text: &str, out: &mut Vec<u8>) {
 
 /// Whether `byte` is a character that needs no escape.
 pub(crate) fn is_plain_ascii(byte: u8) -> bool {
-    is_plain(byte) & byte.is_ascii()
+    // As a signed number, a byte beyond ASCII is less than any character.
+    (byte as i8 >= 0x20) & (byte != b'"') & (byte != b'\\')
 }
 
 fn is_plain(byte: u8) -> bool {
@@ -79,6 +80,13 @@ mod tests {
             }
         }
         assert_as_serde_json_writes("");
+    }
+
+    #[test]
+    fn a_plain_character_of_ascii_stands_for_itself() {
+        for byte in 0..=255 {
+            assert_eq!(is_plain_ascii(byte), is_plain(byte) && byte.is_ascii(), "{byte:#x}");
+        }
     }
 
     proptest! {

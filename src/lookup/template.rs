@@ -237,24 +237,28 @@ impl Source {
 /// A policy request as a JSON object: all values are strings, in the order in which Postfix sent them. Bytes
 /// that are not UTF-8 become U+FFFD.
 fn json_object(attributes: &Attributes, out: &mut Vec<u8>) {
-    // One test of the whole request is quicker than one of each name and value.
-    let is_plain = attributes.consist_of(json::is_plain_ascii);
-    let string = |text: &[u8], out: &mut Vec<u8>| match is_plain {
-        true => out.extend_from_slice(text),
-        false => json::escaped_lossy(text, out),
-    };
     // As many bytes as `"":"",` has, for each; `=` and LF are counted already if Postfix has sent it.
     out.reserve(attributes.text_len() + 6 * attributes.len() + 2);
-    let mut before: &[u8] = b"{\"";
+    // One test of the whole request is quicker than one of each name and value.
+    if attributes.consist_of(json::is_plain_ascii) {
+        members(attributes, out, |text, out| out.extend_from_slice(text));
+    } else {
+        members(attributes, out, json::escaped_lossy);
+    }
+}
+
+/// The object. `string` appends what stands between the quotes of a name or a value.
+fn members(attributes: &Attributes, out: &mut Vec<u8>, string: impl Fn(&[u8], &mut Vec<u8>)) {
+    out.extend_from_slice(b"{\"");
     for (name, value) in attributes.iter() {
-        out.extend_from_slice(before);
         string(name, out);
         out.extend_from_slice(b"\":\"");
         string(value, out);
-        out.push(b'"');
-        before = b",\"";
+        out.extend_from_slice(b"\",\"");
     }
-    out.extend_from_slice(if attributes.is_empty() { b"{}" } else { b"}" });
+    // Without the beginning of a further member.
+    out.truncate(out.len() - if attributes.is_empty() { 1 } else { 2 });
+    out.push(b'}');
 }
 
 #[cfg(test)]

@@ -78,11 +78,12 @@ fn attributes(lines: &[u8]) -> Result<Attributes, Error> {
     Ok(attributes)
 }
 
-/// A number by which most names differ: equal names have the same one.
+/// A number by which the names of Postfix differ: equal names have the same one.
 fn mark(name: &[u8]) -> usize {
-    let (middle, length) = (name.len() / 2, name.len());
-    let byte = |at: usize| usize::from(name.get(at).copied().unwrap_or_default());
-    (length + byte(0) + 7 * byte(middle) + 29 * byte(length.saturating_sub(1))) % 256
+    let byte = |at: usize| name.get(at).copied().unwrap_or_default();
+    let (first, middle, last) = (byte(0), byte(name.len() / 2), byte(name.len().saturating_sub(1)));
+    let mark = first.wrapping_add(middle.wrapping_mul(4)).wrapping_add(last.wrapping_mul(13));
+    usize::from(mark.wrapping_add(name.len() as u8))
 }
 
 /// The place of the attribute `name`. `by_name` has the places of those that were there the last time, in the order
@@ -168,6 +169,14 @@ mod tests {
         let bytes = b"request=smtpd_access_policy\nsender=a\nsender=b\n\n";
         let (question, _) = decode(bytes, "p").expect("legal").expect("complete");
         assert_eq!(value(&question, "sender"), Some(&b"b"[..]));
+    }
+
+    #[cfg(feature = "broker")]
+    #[test]
+    fn the_names_of_postfix_are_told_apart_by_their_marks() {
+        let names = crate::lookup::template::ATTRIBUTES;
+        let marks: std::collections::HashSet<_> = names.iter().map(|name| mark(name.as_bytes())).collect();
+        assert_eq!(marks.len(), names.len());
     }
 
     #[test]
