@@ -128,6 +128,8 @@ impl Drop for Participant {
         match std::mem::replace(&mut self.role, Role::Ended) {
             // Its followers begin anew.
             Role::Begins => drop(lock(&self.running).remove(&self.key)),
+            // A lookup that has panicked would do so again, in the session of each follower.
+            Role::Leads(_) if std::thread::panicking() => drop(lock(&self.running).remove(&self.key)),
             Role::Leads(lookup) => self.leave(lookup),
             Role::Follows(mut turn) => {
                 // A leader may have left the lookup to it a moment ago.
@@ -256,6 +258,18 @@ mod tests {
         assert!(told.is_held(), "somebody waits");
         drop(second);
         assert!(lock(&lookups.0).is_empty() && !told.is_held());
+    }
+
+    #[tokio::test]
+    async fn a_lookup_that_panics_does_so_once() {
+        let lookups = JoinedLookups::default();
+        let mut leader = lookups.join(&key());
+        leader.begin(Box::pin(async { panic!("a bug") }));
+        let follower = tokio::spawn(follower(lookups.join(&key())).outcome());
+        let leader = tokio::spawn(leader.outcome());
+        assert!(leader.await.is_err_and(|error| error.is_panic()));
+        assert_eq!(follower.await.expect("it does not panic, too"), Err(Failure::Overload));
+        assert!(lookups.join(&key()).leads(), "a later one asks anew");
     }
 
     #[tokio::test]
