@@ -6,6 +6,7 @@
 //! that do not fit into its queue or cannot be written are dropped and counted; the count is logged
 //! later.
 
+mod panics;
 mod sink;
 
 use std::io::{self, Write};
@@ -24,6 +25,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt, reload};
 
 use crate::settings::{Level, Logging};
+pub(crate) use panics::log_panics;
 use sink::Lost;
 
 /// Lines that wait to be written.

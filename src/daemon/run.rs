@@ -59,6 +59,7 @@ pub(crate) fn run(location: &Location) -> ExitCode {
         }
     };
     let log = super::log::start(config.server.logging);
+    super::log::log_panics();
     for warning in warnings {
         warn!("{}", warning.summary());
     }
