@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::hash::{BuildHasher, RandomState};
 use std::os::fd::AsFd;
+use std::panic::resume_unwind;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -220,9 +221,15 @@ impl OpenLogins {
             return Poll::Ready(Some((id, answer)));
         }
         let Some(ended) = ready!(self.tasks.poll_join_next(cx)) else { return Poll::Pending };
-        // The error of a login that was aborted.
+        let ended = match ended {
+            Ok(ended) => Some(ended),
+            // It would never be answered. The connection ends as if it had polled the login itself.
+            Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
+            // It was aborted.
+            Err(_) => None,
+        };
         let ended =
-            ended.ok().filter(|(serial, id, _)| self.known.get(id).is_some_and(|(known, _)| known == serial));
+            ended.filter(|(serial, id, _)| self.known.get(id).is_some_and(|(known, _)| known == serial));
         Poll::Ready(ended.map(|(_, id, answer)| {
             self.known.remove(&id);
             (id, answer)
