@@ -20,6 +20,7 @@ mod limits;
 mod local_socket;
 mod logins;
 mod page;
+mod panics;
 mod postfix_side;
 mod process;
 mod protocol;

@@ -26,7 +26,8 @@ const HOW: &str = "
 that take a few seconds. The rows are in `tests/faults/`. *Lookups* are the requests of the driver, *temporary* is how
 many of them got a temporary reply.
 
-Row 34 is not played, and counts as failed: it needs a request that makes a session panic, and none is known.
+`tests/faults/README.md` says how a row is written, and lists for each row a defence that was taken away from the broker,
+and what the row then reported.
 ";
 
 /// The output of a program, on one line.

@@ -1,11 +1,13 @@
 //! One request of the driver and its reply, in each protocol.
 
+use std::time::Instant;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::answers::due;
-use crate::driver::{Lane, Talk, key};
-use crate::ledger::Said;
+use crate::driver::{Lane, Talk, key, next_id};
+use crate::ledger::{Asked, Heard, Ledgers, Said};
 use crate::support::config::Kind;
 use crate::support::peer::{Peer, netstring, policy_request};
 use crate::support::smtp::Smtp;
@@ -76,6 +78,33 @@ pub(crate) fn exchange(lane: &Lane, connection: &mut Option<Peer>, request: &[u8
     Some(Said::Temporary("closed".to_owned()))
 }
 
+/// A connection that is not opened again if it ends.
+pub(crate) struct Held {
+    lane: Lane,
+    peer: Peer,
+}
+
+impl Held {
+    /// A connection of this lane, after the handshake of a login.
+    pub(crate) fn open(lane: &Lane) -> Self {
+        let mut peer = (lane.open)();
+        if matches!(lane.talk, Talk::Password | Talk::Token(_)) {
+            handshake(&mut peer).expect("a handshake");
+        }
+        Self { lane: lane.clone(), peer }
+    }
+
+    /// Asks. If the connection has ended, the request is lost.
+    pub(crate) fn ask(&mut self, ledgers: &Ledgers) {
+        let id = next_id();
+        let (key, due, bytes) = request(&self.lane, id);
+        ledgers.asked.append(Asked { id, lane: self.lane.name, key, due, at: Instant::now() });
+        if let Ok(said) = talk(&self.lane, &mut self.peer, &bytes) {
+            ledgers.heard.append(Heard { id, said, at: Instant::now() });
+        }
+    }
+}
+
 /// One request and its reply; the error says whether the connection ended.
 fn talk(lane: &Lane, peer: &mut Peer, request: &[u8]) -> Result<Said, bool> {
     match lane.is_in_bytes {
@@ -138,7 +167,7 @@ fn handshake(peer: &mut Peer) -> Option<()> {
 }
 
 /// Reads the line that ends a login, and answers the challenge that explains a refused token.
-fn login_reply(peer: &mut Peer, tag: &str) -> Result<Said, bool> {
+pub(crate) fn login_reply(peer: &mut Peer, tag: &str) -> Result<Said, bool> {
     let mut is_refused = false;
     loop {
         let line = match read(peer, |got| got.ends_with(b"\n")) {

@@ -51,7 +51,7 @@ pub(crate) const ROWS: &[(&str, &str, &str)] = &[
     ("31", "The file of the client's key is broken", "the old key stays; no temporary reply"),
     ("32", "kill -9, and a start", "lookups: none lost; logins: closed at most"),
     ("33", "SIGSTOP for 15 s", "temporary from the client, at the time limit"),
-    ("34", "A panic in a session", "costs one connection"),
+    ("34", "A panic in a session", "costs one connection, one log line without secrets"),
     ("35", "SIGTERM under load, and a start", "exit code 0; lookups: none lost"),
     ("36", "SIGHUP with more than 100 broken configurations", "all refused; no temporary reply"),
     ("37", "SIGHUP ten times a second", "none lost; no temporary reply"),

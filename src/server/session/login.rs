@@ -190,7 +190,10 @@ impl OpenLogins {
         let broker = self.generation.current();
         let login = async move {
             let context = RequestContext { at, received: at, id: serial, session, listener: &listener };
-            broker.ask(&Question::Login(login), &context).await.0
+            let question = Question::Login(login);
+            #[cfg(debug_assertions)]
+            super::failpoint::panic_at(&question);
+            broker.ask(&question, &context).await.0
         };
         if self.inline.is_none() {
             self.inline = Some((id, InlineLogin::Runs(Box::pin(login))));

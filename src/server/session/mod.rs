@@ -9,6 +9,8 @@
 //! does not read a reply for 30 s. An idle map connection is closed after 300 s (Postfix closes its own after
 //! 10 s), an idle policy connection never (Postfix would wait a second and retry).
 
+#[cfg(debug_assertions)]
+mod failpoint;
 mod hand_over;
 mod login;
 mod peer;
@@ -140,6 +142,8 @@ async fn serve<S>(
             // A peer that sends without end must not keep the broker from stopping.
             NextInput::Ask { .. } if draining.is_over() => return,
             NextInput::Ask { id, question, spent } => {
+                #[cfg(debug_assertions)]
+                failpoint::panic_at(&question);
                 serial = serial.wrapping_add(1);
                 let id = id.unwrap_or(serial);
                 let now = Instant::now();

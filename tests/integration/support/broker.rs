@@ -79,9 +79,10 @@ pub(crate) fn has_word(text: &str, word: &str) -> bool {
     is_said || text.contains(&format!("\"message\":\"{word}\""))
 }
 
-/// The program under test.
+/// The program under test: `PFXHTTP_BROKER`, else that of the same build.
 pub(crate) fn command(config: &Path) -> Command {
-    program(Path::new(env!("CARGO_BIN_EXE_pfxhttp-broker")), config)
+    let named = std::env::var_os("PFXHTTP_BROKER").map(PathBuf::from);
+    program(&named.unwrap_or_else(|| env!("CARGO_BIN_EXE_pfxhttp-broker").into()), config)
 }
 
 /// A copy of it.
