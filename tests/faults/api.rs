@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::answers::right;
 use crate::driver::Outcome;
 use crate::ledger::Rules;
-use crate::rig::{ALL, Rig, entries, play};
+use crate::rig::{ALL, Rig, entries, play, play_through_postfix};
 use crate::rows::{Row, row};
 use crate::support::backend::{Reply, Request};
 use crate::support::blackhole::Blackhole;
@@ -33,7 +33,7 @@ pub(crate) fn in_turn(replies: Vec<Reply>) -> impl Fn(&Request) -> Option<Reply>
 
 /// The times of temporary replies, but those of SMTP sessions, are in this range.
 fn assert_took(outcome: &Outcome, least: Duration, most: Duration) {
-    for (lane, took) in outcome.temporary.iter().filter(|(lane, _)| *lane != "rcpt") {
+    for (lane, took) in outcome.temporary.iter().filter(|(lane, _)| !["rcpt", "auth"].contains(lane)) {
         assert!((least..most).contains(took), "a temporary reply of {lane} took {took:?}");
     }
 }
@@ -51,10 +51,10 @@ fn bounded(row: &Row, rig: &Rig, during: usize, replies: Vec<Reply>) {
 fn row_01_the_api_refuses() {
     let row = row("01");
     let mut rig = Rig::start(&[]);
-    let (_postfix, rcpt) = rig.postfix();
-    let mut traffic = rig.traffic(&[rig.lanes(Way::Unix), vec![rcpt]].concat());
+    let (_postfix, smtp) = rig.postfix();
+    let mut traffic = rig.traffic(&[&rig.lanes(Way::Unix)[..], &smtp].concat());
     traffic.more(20);
-    traffic.fault(&["m", "p", "users", "rcpt"]);
+    traffic.fault(&["m", "p", "users", "rcpt", "auth"]);
     rig.api.backend.down();
     traffic.more(40);
     rig.api.backend.up();
@@ -63,7 +63,7 @@ fn row_01_the_api_refuses() {
     let rules = Rules { budget: Duration::from_secs(8), ..Rules::default() };
     let outcome = row.counted(traffic.end(rules));
     assert!(ALL.iter().all(|lane| outcome.temporary_of(lane) > 20), "{:?}", outcome.temporary);
-    assert!(outcome.temporary_of("rcpt") > 20, "451 by Postfix");
+    assert!(outcome.temporary_of("rcpt") > 20 && outcome.temporary_of("auth") > 20, "451 and 454 by Postfix");
     assert_took(&outcome, Duration::ZERO, Duration::from_millis(900));
 }
 
@@ -89,7 +89,7 @@ fn row_02_the_apis_queue_is_full() {
 #[test]
 fn row_03_the_api_hangs_before_its_headers() {
     let row = row("03");
-    let outcome = play(&row, &Rig::start(&[]), 2, Rules::default(), |_| Some(Reply::stall()));
+    let outcome = play_through_postfix(&row, &Rig::start(&[]), 2, |_| Some(Reply::stall()));
     assert_took(&outcome, Duration::ZERO, Duration::from_millis(1900));
     assert!(outcome.temporary.iter().any(|(_, took)| *took > Duration::from_millis(900)), "the time limit");
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::answers::right;
 use crate::api::{in_turn, ok, raw};
 use crate::ledger::Rules;
-use crate::rig::{ALL, Rig, entries, play};
+use crate::rig::{ALL, Rig, entries, play, play_through_postfix};
 use crate::rows::row;
 use crate::support::backend::{Backend, Reply, Request};
 use crate::support::config::backend_oidc;
@@ -80,7 +80,7 @@ fn row_15_too_many_requests() {
 fn row_16_server_errors() {
     let row = row("16");
     let replies = [500, 502, 503].map(Reply::status).to_vec();
-    play(&row, &Rig::start(&[]), 40, Rules::default(), in_turn(replies));
+    play_through_postfix(&row, &Rig::start(&[]), 40, in_turn(replies));
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn row_18_the_field_is_absent_in_an_invalid_answer() {
         Reply::json("null"),
         Reply::json(r#"{"error": "no database"}"#),
     ];
-    play(&row, &Rig::start(&[]), 60, Rules::default(), in_turn(replies));
+    play_through_postfix(&row, &Rig::start(&[]), 60, in_turn(replies));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::ledger::{Asked, Finding, Heard, Ledgers, Rules, Said, Window, reconcile};
-use crate::protocol::{exchange, rcpt, request};
+use crate::protocol::{auth, exchange, rcpt, request};
 use crate::support::peer::Peer;
 use crate::support::{pause, wait_until};
 
@@ -32,6 +32,8 @@ pub(crate) enum Talk {
     Token(Token),
     /// `RCPT TO` of a Postfix at this port: 250, 550 if there is no such recipient, or 4xx.
     Rcpt(u16),
+    /// `AUTH PLAIN` of a Postfix at this port: 235, 535 or 454.
+    Auth(u16),
 }
 
 /// Requests of one kind, which take one way.
@@ -222,12 +224,13 @@ fn work(lane: &Lane, ledgers: &Ledgers, stop: &AtomicBool, count: &AtomicUsize) 
         ledgers.asked.append(Asked { id, lane: lane.name, key, due, at });
         let said = match &lane.talk {
             Talk::Rcpt(port) => Some(rcpt(*port, &address)),
+            Talk::Auth(port) => Some(auth(*port, &address)),
             _ => exchange(lane, &mut connection, &request),
         };
         if let Some(said) = said {
             let heard = Heard { id, said, at: Instant::now() };
             match &lane.talk {
-                Talk::Rcpt(_) => ledgers.smtp.append(heard),
+                Talk::Rcpt(_) | Talk::Auth(_) => ledgers.smtp.append(heard),
                 _ => ledgers.heard.append(heard),
             }
             count.fetch_add(1, Ordering::SeqCst);

@@ -14,7 +14,15 @@ use crate::support::smtp::Smtp;
 
 /// One session with a real Postfix, and one recipient.
 pub(crate) fn rcpt(port: u16, recipient: &str) -> Said {
-    let reply = Smtp::begin(port).rcpt(recipient);
+    by_code(Smtp::begin(port).rcpt(recipient))
+}
+
+/// One session with a real Postfix, and one login.
+pub(crate) fn auth(port: u16, user: &str) -> Said {
+    by_code(Smtp::greet(port).0.auth_plain(user, "secret"))
+}
+
+fn by_code(reply: String) -> Said {
     match reply.as_bytes()[0] {
         b'4' => Said::Temporary(reply),
         _ => Said::Definitive(reply.get(..3).unwrap_or_default().to_owned()),
@@ -47,6 +55,10 @@ pub(crate) fn request(lane: &Lane, id: u64) -> (String, String, Vec<u8>) {
         Talk::Rcpt(_) => {
             let code = if due(Kind::Map, id).starts_with("OK") { "250" } else { "550" };
             (format!("{}@example.com", key(id)), code.to_owned(), Vec::new())
+        }
+        Talk::Auth(_) => {
+            let code = if due(Kind::Login, id).starts_with("OK") { "235" } else { "535" };
+            (key(id), code.to_owned(), Vec::new())
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::answers::Api;
 use crate::driver::{Lane, Outcome, Talk, Traffic, key};
@@ -81,14 +82,16 @@ impl Rig {
         Lane::new("users", Talk::Password, Arc::new(open))
     }
 
-    /// A Postfix whose recipients are those of the map `m`, asked through clients, and a lane of SMTP sessions to it.
-    pub(crate) fn postfix(&self) -> (Postfix, Lane) {
+    /// A Postfix whose recipients are those of the map `m`, asked through clients, and whose logins are those of
+    /// `users`, asked at the listener; and lanes of SMTP sessions to it, for recipients and for logins.
+    pub(crate) fn postfix(&self) -> (Postfix, [Lane; 2]) {
         let mut postfix = Postfix::prepare();
         postfix.spawn("pfx-map", &self.setup.ipc(), "socketmap");
-        let port = postfix.smtpd(&[("virtual_mailbox_maps", "socketmap:unix:private/pfx-map:m")]);
+        let rcpt = postfix.smtpd(&[("virtual_mailbox_maps", "socketmap:unix:private/pfx-map:m")]);
+        let auth = postfix.sasl_smtpd(&self.setup.sasl_path(Way::Unix, "users"), &[]);
         postfix.start();
-        let lane = Lane { talk: Talk::Rcpt(port), threads: 1, ..self.map(Way::Unix, "rcpt") };
-        (postfix, lane)
+        let lane = |name, talk| Lane { talk, threads: 1, ..self.map(Way::Unix, name) };
+        (postfix, [lane("rcpt", Talk::Rcpt(rcpt)), lane("auth", Talk::Auth(auth))])
     }
 
     /// The three usual lanes.
@@ -119,16 +122,40 @@ pub(crate) fn play(
     rules: Rules,
     fault: impl Fn(&Request) -> Option<Reply> + Send + Sync + 'static,
 ) -> Outcome {
-    let mut traffic = rig.traffic(&rig.lanes(Way::Unix));
+    play_on(row, rig, &rig.lanes(Way::Unix), during, rules, fault)
+}
+
+/// The same, also seen by SMTP clients of a real Postfix, whose temporary replies are 451 and 454.
+pub(crate) fn play_through_postfix(
+    row: &Row,
+    rig: &Rig,
+    during: usize,
+    fault: impl Fn(&Request) -> Option<Reply> + Send + Sync + 'static,
+) -> Outcome {
+    let (_postfix, smtp) = rig.postfix();
+    let lanes = [&rig.lanes(Way::Unix)[..], &smtp].concat();
+    play_on(row, rig, &lanes, during, Rules { budget: Duration::from_secs(8), ..Rules::default() }, fault)
+}
+
+fn play_on(
+    row: &Row,
+    rig: &Rig,
+    lanes: &[Lane],
+    during: usize,
+    rules: Rules,
+    fault: impl Fn(&Request) -> Option<Reply> + Send + Sync + 'static,
+) -> Outcome {
+    let names: Vec<&'static str> = lanes.iter().map(|lane| lane.name).collect();
+    let mut traffic = rig.traffic(lanes);
     traffic.more(20);
-    traffic.fault(&ALL);
+    traffic.fault(&names);
     rig.api.fault(fault);
     traffic.more(during);
     rig.api.mend();
     traffic.mended();
     traffic.more(40);
     let outcome = row.counted(traffic.end(rules));
-    for lane in ALL {
+    for lane in names {
         let count = outcome.temporary_of(lane);
         assert!(count > 0, "{lane} never got a temporary reply");
     }
