@@ -125,24 +125,28 @@ fn row_06_the_api_closes_each_connection() {
     let rig = Rig::start(&[]);
     rig.api.fault(|request| Some(Reply::Last(Box::new(right(request)))));
     let mut traffic = rig.traffic(&rig.lanes(Way::Unix));
-    // A password may be on its way when the connection ends, and is not sent again.
+    // A password is sent on a connection that is alive at this moment. The API may close it in the next one: then
+    // it may have read the password, so it is not sent again. That is rare.
     traffic.fault(&["users"]);
     traffic.more(150);
     let outcome = row.counted(traffic.end(Rules { passwords: 1, ..Rules::default() }));
-    assert!(outcome.temporary_of("users") * 20 < outcome.lookups, "{:?}", outcome.temporary);
+    let (closed, logins) = (outcome.temporary_of("users"), outcome.definitive_of("users"));
+    assert!(closed * 20 < logins, "{closed} closed, {logins} answered");
     assert!(rig.api.backend.connections() >= 450, "each request has a connection of its own");
 }
 
 #[test]
 fn row_07_no_http_and_a_head_of_1_mib() {
     let row = row("07");
-    let mib = "x".repeat(1 << 20);
+    let (mib, over) = ("x".repeat(1 << 20), "x".repeat(100_000));
     let replies = vec![
         raw("220 mx.test.example ESMTP\r\n"),
         Reply::Raw(vec![0; 4096]),
         raw("HTTP/1.1 banana\r\n\r\n{}"),
         raw(&ok(&format!("X: {mib}\r\nContent-Length: 2\r\n"), "{}")),
         raw(&format!("HTTP/1.1 200 {mib}\r\n\r\n{{}}")),
+        // Short enough to be read in time, and over the limit.
+        raw(&ok(&format!("X: {over}\r\nContent-Length: 2\r\n"), "{}")),
     ];
     bounded(&row, &Rig::start(&[]), 40, replies);
 }

@@ -205,6 +205,11 @@ impl Outcome {
         self.temporary.iter().filter(|(name, _)| *name == lane).count()
     }
 
+    /// Definitive replies of a lane.
+    pub(crate) fn definitive_of(&self, lane: &str) -> usize {
+        self.definitive.iter().filter(|(name, _)| *name == lane).count()
+    }
+
     /// The time within which 99 % of the definitive replies of a lane came.
     pub(crate) fn p99_of(&self, lane: &str) -> Duration {
         let mut times: Vec<Duration> =

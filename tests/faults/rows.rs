@@ -20,7 +20,7 @@ pub(crate) const ROWS: &[(&str, &str, &str)] = &[
         "The API closes each connection after its answer",
         "lookups: no temporary reply; logins: closed at most",
     ),
-    ("07", "No HTTP; a head of 1 MiB", "temporary; memory bounded"),
+    ("07", "No HTTP; heads of 100 kB and 1 MiB", "temporary; memory bounded"),
     ("08", "A body without end", "temporary; memory bounded"),
     ("09", "A gzip bomb, cut gzip, a wrong checksum", "temporary; memory bounded"),
     ("10", "One byte in each 100 ms", "temporary at the time limit; other entries unaffected"),
@@ -44,7 +44,7 @@ pub(crate) const ROWS: &[(&str, &str, &str)] = &[
     (
         "28",
         "Tokens with an unknown key, and the keys cannot be fetched",
-        "closed, not denied; at most two fetches in 4 s",
+        "closed, not denied; at most two fetches in 4 s; then accepted within 11 s",
     ),
     ("29", "Forged tokens: none, HS256 with the public key, wrong aud, iss, no exp", "all denied"),
     ("30", "A token without a name, or of another user", "all denied"),
