@@ -95,8 +95,8 @@ test-docs: packages build
 # Run it by hand, as root: all rows of the fault matrix, also those that take long. It writes docs/src/faults.md.
 FAULTS := $(CURDIR)/target/faults
 PLAY := PFXHTTP_TEST_FAULTS=$(FAULTS) $(CARGO) test --locked --features client --test faults -- --include-ignored
-# Rows that measure have the machine for themselves.
-MEASURE := row_42 row_overload row_bulkhead
+# Rows that measure, or that load the machine, have it for themselves.
+MEASURE := row_42 row_chaos row_overload row_bulkhead
 faults: packages build
 	@contrib/test-packages faketime util-linux
 	@rm -rf $(FAULTS) && mkdir -p $(FAULTS)

@@ -136,10 +136,15 @@ impl Traffic {
         self.more_of(count, &[]);
     }
 
+    /// How many replies there are so far.
+    pub(crate) fn count(&self) -> usize {
+        self.lanes.iter().map(|(_, done)| done.load(Ordering::SeqCst)).sum()
+    }
+
     /// Waits until all lanes together have so many replies.
     pub(crate) fn total(&self, count: usize) {
-        let done = || self.lanes.iter().map(|(_, done)| done.load(Ordering::SeqCst)).sum::<usize>();
-        assert!(wait_until(LONGEST, || done() >= count), "{count} replies do not come: {:?}", self.lanes);
+        let came = wait_until(LONGEST, || self.count() >= count);
+        assert!(came, "{count} replies do not come: {:?}", self.lanes);
     }
 
     /// Declares a fault of these lanes, from now on.
