@@ -173,7 +173,7 @@ fn row_24_the_proxy() {
     let mut rig = Rig { setup, api, ledgers };
     let (_postfix, smtp) = rig.postfix();
     let mut traffic = rig.traffic(&[&rig.lanes(Way::Unix)[..], &smtp].concat());
-    traffic.more(20);
+    traffic.more(10);
     let all = ["m", "p", "users", "rcpt", "auth"];
     traffic.fault(&all);
     for reply in [
@@ -182,15 +182,15 @@ fn row_24_the_proxy() {
         Reply::status(502),
     ] {
         rig.api.fault(move |_| Some(reply.clone()));
-        traffic.more(20);
+        traffic.more(10);
     }
     rig.api.mend();
     rig.api.backend.down();
-    traffic.more(20);
+    traffic.more(10);
     rig.api.backend.up();
     traffic.mended();
-    traffic.more(40);
+    traffic.more(20);
     let outcome = row.counted(traffic.end(Rules { budget: Duration::from_secs(8), ..Rules::default() }));
-    assert!(all.iter().all(|lane| outcome.temporary_of(lane) >= 40), "{:?}", outcome.temporary.len());
+    assert!(all.iter().all(|lane| outcome.temporary_of(lane) >= 20), "{:?}", outcome.temporary.len());
     assert_eq!(direct.connections(), 0, "the proxy was never left out");
 }
