@@ -1,8 +1,9 @@
 //! A broker with the fake API behind it, the ledgers, and the lanes to it.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::answers::Api;
 use crate::driver::{Lane, Outcome, Talk, Traffic, key};
@@ -160,4 +161,42 @@ fn play_on(
         assert!(count > 0, "{lane} never got a temporary reply");
     }
     outcome
+}
+
+/// The p99 of lookups in the map `m`, measured in turn without and with what `load` makes. It is the lower quartile of
+/// the rounds: in others, other processes may have had the processors.
+pub(crate) fn p99_beside<L>(rig: &Rig, load: impl Fn() -> L) -> (Duration, Duration) {
+    const ROUNDS: usize = 16;
+    p99(rig);
+    let (mut usual, mut beside) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        usual.push(p99(rig));
+        let load = load();
+        beside.push(p99(rig));
+        drop(load);
+    }
+    let [usual, beside] = [usual, beside].map(|mut rounds| {
+        println!("p99 {rounds:.2?}");
+        rounds.sort_unstable();
+        rounds[ROUNDS / 4]
+    });
+    (usual, beside)
+}
+
+/// The p99 of some lookups in the map `m`.
+fn p99(rig: &Rig) -> Duration {
+    const LOOKUPS: usize = 1500;
+    let before = rig.ledgers.asked.entries().len();
+    let lane = Lane { pace: Duration::from_micros(500), ..rig.map(Way::Unix, "m") };
+    let traffic = rig.traffic(&[lane]);
+    traffic.more(LOOKUPS);
+    drop(traffic);
+    let asked = rig.ledgers.asked.entries().split_off(before);
+    let asked = asked.iter().filter(|one| one.lane == "m");
+    let sent: HashMap<u64, Instant> = asked.map(|one| (one.id, one.at)).collect();
+    let heard = rig.ledgers.heard.entries();
+    let mut times: Vec<Duration> =
+        heard.iter().filter_map(|one| sent.get(&one.id).map(|sent| one.at - *sent)).collect();
+    times.sort_unstable();
+    times[times.len() * 99 / 100]
 }
