@@ -120,7 +120,10 @@ fn descend<'a>(text: &'a str, keys: &[&str]) -> Option<&'a str> {
             let (_, value) = members.iter().rfind(|(name, _)| name == first)?;
             descend(value, rest)
         }
-        Json::List(items) => descend(items.get(first.parse::<usize>().ok()?)?, rest),
+        Json::List(items) => {
+            let place = first.parse::<usize>().ok().filter(|place| place.to_string() == *first)?;
+            descend(items.get(place)?, rest)
+        }
         Json::Other => None,
     }
 }

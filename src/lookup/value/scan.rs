@@ -148,7 +148,7 @@ impl<'a> Scan<'a> {
             })?,
             Some(b'[') => {
                 self.pass(b'[');
-                let wanted = first.parse::<usize>().ok();
+                let wanted = place(first);
                 for index in 0.. {
                     match self.peek() {
                         None | Some(b']') => break,
@@ -222,6 +222,12 @@ impl<'a> Scan<'a> {
             }
         })
     }
+}
+
+/// The place in a list that a token names: digits alone, and no zero in front of others (RFC 6901 4).
+fn place(token: &str) -> Option<usize> {
+    let is_place = token == "0" || !token.starts_with(['0', '+']);
+    is_place.then(|| token.parse().ok()).flatten()
 }
 
 /// Whether a key, which stands in quotes, is `name`. Only a key with escapes takes memory.

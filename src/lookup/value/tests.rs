@@ -129,6 +129,20 @@ fn map_values() {
 }
 
 #[test]
+fn a_place_in_a_list_has_one_spelling() {
+    // RFC 6901 4: no sign, and no zero in front.
+    let list = r#"{"a": ["x", "y"]}"#;
+    for (token, due) in [("0", Some("\"x\"")), ("1", Some("\"y\"")), ("2", None), ("10", None)] {
+        assert_eq!(find(&format!("/a/{token}"), list), due, "{token}");
+        assert_eq!(find(&format!("a.{token}"), list), due, "{token}");
+    }
+    for token in ["", "+0", "+1", "-0", "00", "01", "1 ", " 1", "1e0", "-"] {
+        assert_eq!(find(&format!("/a/{token}"), list), None, "{token:?}");
+        assert_eq!(find(&format!("a.{token}"), list), None, "{token:?}");
+    }
+}
+
+#[test]
 fn a_value_is_bounded_while_it_is_joined() {
     let value = |json| super::map_value(raw(json), 8);
     assert_eq!(value(r#""12345""#).as_deref(), Ok("12345"));
