@@ -15,10 +15,11 @@ pub(crate) const TEMPORARY: u8 = 75;
 /// EX_CONFIG: the configuration is wrong.
 pub(crate) const CONFIG: u8 = 78;
 
-/// Prints to standard error. If its reader is gone, nothing is printed.
+/// Prints to standard error, each line with one write(2): under systemd the thread of the log writes to the same
+/// socket. If its reader is gone, nothing is printed.
 pub(crate) fn say(lines: &[impl std::fmt::Display]) {
     let mut stderr = std::io::stderr().lock();
     for line in lines {
-        let _ = writeln!(stderr, "{line}");
+        let _ = stderr.write_all(format!("{line}\n").as_bytes());
     }
 }

@@ -1,8 +1,10 @@
 //! What the log says and how often; a slow reader of it delays no request.
 
 use std::fs;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -129,6 +131,20 @@ fn lines_for_the_journal_have_priorities() {
     for line in setup.broker.log().lines() {
         assert!(line.starts_with('<') && line[3..].starts_with(|c: char| !c.is_ascii_digit()), "{line}");
     }
+}
+
+/// Standard error may be the socket of the journal, to which the log's thread writes, too.
+#[test]
+fn the_reason_for_a_failed_start_is_one_write() {
+    let (reader, writer) = UnixDatagram::pair().expect("a pair of sockets");
+    let mut broker = Command::new(env!("CARGO_BIN_EXE_pfxhttp-broker"));
+    broker.args(["--config", "/nonexistent/pfxhttp.yml"]).stderr(OwnedFd::from(writer));
+    assert!(!broker.status().expect("the broker can be started").success());
+    reader.set_nonblocking(true).expect("it can be");
+    let mut bytes = [0; 4096];
+    let count = reader.recv(&mut bytes).expect("a reason");
+    let said = String::from_utf8_lossy(&bytes[..count]);
+    assert!(said.contains("/nonexistent/pfxhttp.yml") && said.ends_with('\n'), "{said:?}");
 }
 
 #[test]
