@@ -19,11 +19,11 @@ pub(super) type Lookup = BoxFuture<'static, LookupResult>;
 /// The followers of a lookup, the first one in front.
 type Followers = VecDeque<oneshot::Sender<Turn>>;
 /// By key. Few lookups run at a time: a tree finds one of them before the key is hashed.
-type Running = Mutex<BTreeMap<Arc<[u8]>, Followers>>;
+type Running = BTreeMap<Arc<[u8]>, Followers>;
 
 /// The running lookups of an entry.
 #[derive(Debug, Default)]
-pub(super) struct JoinedLookups(Arc<Running>);
+pub(super) struct JoinedLookups(Arc<Mutex<Running>>);
 
 /// What a follower waits for.
 enum Turn {
@@ -34,7 +34,7 @@ enum Turn {
 
 /// The part of one request in a lookup. The lookup ends with its last participant.
 pub(super) struct Participant {
-    running: Arc<Running>,
+    running: Arc<Mutex<Running>>,
     key: Arc<[u8]>,
     role: Role,
 }
@@ -45,6 +45,16 @@ enum Role {
     Leads(Lookup),
     Follows(oneshot::Receiver<Turn>),
     Ended,
+}
+
+/// Ends the lookup of `key`, and returns its followers.
+fn end(running: &mut Running, key: &Arc<[u8]>) -> Option<Followers> {
+    let followers = running.remove(key);
+    if running.is_empty() {
+        // A tree keeps its last node, of 544 bytes, which an idle entry does not need.
+        *running = Running::new();
+    }
+    followers
 }
 
 impl JoinedLookups {
@@ -90,7 +100,7 @@ impl Participant {
                     let result = lookup.await;
                     self.role = Role::Ended;
                     // Later requests begin a new lookup.
-                    let followers = lock(&self.running).remove(&self.key);
+                    let followers = end(&mut lock(&self.running), &self.key);
                     for follower in followers.into_iter().flatten() {
                         // It may have hung up.
                         let _ = follower.send(Turn::Result(result.clone()));
@@ -119,7 +129,7 @@ impl Participant {
                 Err(back) => turn = back,
             }
         }
-        running.remove(&self.key);
+        end(&mut running, &self.key);
     }
 }
 
@@ -127,9 +137,9 @@ impl Drop for Participant {
     fn drop(&mut self) {
         match std::mem::replace(&mut self.role, Role::Ended) {
             // Its followers begin anew.
-            Role::Begins => drop(lock(&self.running).remove(&self.key)),
+            Role::Begins => drop(end(&mut lock(&self.running), &self.key)),
             // A lookup that has panicked would do so again, in the session of each follower.
-            Role::Leads(_) if std::thread::panicking() => drop(lock(&self.running).remove(&self.key)),
+            Role::Leads(_) if std::thread::panicking() => drop(end(&mut lock(&self.running), &self.key)),
             Role::Leads(lookup) => self.leave(lookup),
             Role::Follows(mut turn) => {
                 // A leader may have left the lookup to it a moment ago.
@@ -152,7 +162,7 @@ impl fmt::Debug for Turn {
     }
 }
 
-fn lock(running: &Running) -> MutexGuard<'_, BTreeMap<Arc<[u8]>, Followers>> {
+fn lock(running: &Mutex<Running>) -> MutexGuard<'_, Running> {
     running.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
