@@ -79,7 +79,7 @@ impl Requests {
 /// The requests for one entry, by listener. There are few listeners, which are compared by pointer.
 #[derive(Debug)]
 pub struct RequestsByListener {
-    pub(super) known: Vec<ListenerRequests>,
+    pub(super) known: Box<[ListenerRequests]>,
     pub(super) other: Arc<Requests>,
 }
 
