@@ -76,7 +76,7 @@ pub(crate) fn run(location: &Location) -> ExitCode {
     let served = Builder::new_multi_thread().worker_threads(1).enable_all().build().and_then(|runtime| {
         let served = runtime.block_on(async {
             tokio::select! {
-                served = serve(location, &config, &counts, prepared, held) => served,
+                served = serve(location, config, &counts, prepared, held) => served,
                 () = log.watch() => Ok(ExitCode::SUCCESS),
             }
         });
@@ -159,7 +159,7 @@ fn exported(reporter: &Arc<Reporter>) -> Current {
 
 async fn serve(
     location: &Location,
-    config: &Configuration,
+    config: Configuration,
     counts: &Counts,
     prepared: Prepared,
     held: SigSet,
@@ -170,7 +170,7 @@ async fn serve(
     let (alive, mut all_gone) = mpsc::channel(1);
     let threads = Threads::start()?;
     let shared = Shared {
-        limits: limits(config, counts, connections),
+        limits: limits(&config, counts, connections),
         alive,
         threads: threads.clone(),
         warnings: Arc::default(),
@@ -200,8 +200,10 @@ async fn serve(
 
     let sampling = tokio::spawn(Reporter::sample(Arc::clone(&reporter)));
     give_back_soon();
-    let daemon = Daemon::new(location, config, broker, listeners, activated, manager.clone(), reporter);
+    let daemon = Daemon::new(location, &config, broker, listeners, activated, manager.clone(), reporter);
     let mut daemon = daemon.observed(endpoint);
+    // The memory around what it holds would stay.
+    drop(config);
     let (requests, mut received) = mpsc::channel(8);
     let listening = UnixListener::from_std(admin.listener.try_clone()?)?;
     let administration = tokio::spawn(admin::serve(listening, requests));
