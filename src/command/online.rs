@@ -203,13 +203,13 @@ impl<'c> Goals<'c> {
             for entry in entries {
                 let user = format!("{kind} {}", entry.name);
                 goals.targets(&entry.upstream, &entry.connection, &entry.request.headers, &user);
-                goals.bearer(entry.request.bearer.as_ref(), &user);
+                goals.bearer(entry.request.bearer.as_deref(), &user);
             }
         }
         for entry in &config.logins {
             let user = format!("login {}", entry.name);
             goals.targets(&entry.upstream, &entry.connection, &entry.request.headers, &user);
-            goals.bearer(entry.request.bearer.as_ref(), &user);
+            goals.bearer(entry.request.bearer.as_deref(), &user);
             if let Some(tokens) = &entry.tokens {
                 goals.provider(&tokens.client.configuration_uri, Needs::of_tokens(tokens), &user);
             }

@@ -27,9 +27,9 @@ impl Transport {
         let proxy = match &settings.proxy {
             None => http.proxies.of(url)?,
             Some(EntryProxy::Direct) => None,
-            Some(EntryProxy::Url(proxy)) => Some(proxy.clone()),
+            Some(EntryProxy::Url(proxy)) => Some(Url::clone(proxy)),
         };
-        let tls = settings.tls.as_ref().unwrap_or(&http.settings.tls);
+        let tls = settings.tls.as_deref().unwrap_or(&http.settings.tls);
         // It would read the requests, and in a tunnel hyper-util does not expect a peer that speaks first.
         if settings.protocol == Protocol::Grpc && proxy.is_some() && url.scheme() == "http" {
             return Err(

@@ -87,7 +87,7 @@ impl LoginEntry {
     /// The provider that a login needs: a password, for the broker's own token; a token, to verify it.
     fn provider(&self, credentials: &Credentials) -> Option<&ClientSettings> {
         match credentials {
-            Credentials::Password { .. } => self.settings.request.bearer.as_ref(),
+            Credentials::Password { .. } => self.settings.request.bearer.as_deref(),
             Credentials::Token { .. } => self.settings.tokens.as_ref().map(|tokens| &tokens.client),
         }
     }

@@ -110,7 +110,8 @@ impl LoginSettings {
     /// The URLs that are asked with `server.tls`: that of its API, if it has no `tls` of its own, and those of its
     /// identity providers.
     pub fn urls(&self) -> impl Iterator<Item = &Url> {
-        let clients = self.request.bearer.iter().chain(self.tokens.iter().map(|tokens| &tokens.client));
+        let clients =
+            self.request.bearer.as_deref().into_iter().chain(self.tokens.iter().map(|tokens| &tokens.client));
         let urls = self.upstream.urls().filter(|_| self.connection.tls.is_none());
         clients.map(|client| &client.configuration_uri).chain(urls)
     }

@@ -30,7 +30,9 @@ impl LookupEntry {
         let name = self.settings.name.as_str();
         let (target, provider) = match failure {
             // Without a token the API was not asked.
-            Failure::Provider => (None, self.settings.request.bearer.as_ref().map(ClientSettings::provider)),
+            Failure::Provider => {
+                (None, self.settings.request.bearer.as_deref().map(ClientSettings::provider))
+            }
             _ => (Some(self.settings.upstream.origins()), None),
         };
         let (class, duration_ms) = (failure.class(), millis(context.at));

@@ -113,7 +113,7 @@ impl LookupEntry {
                 expected: &expected,
             },
             upstream: &settings.upstream,
-            bearer: settings.request.bearer.as_ref(),
+            bearer: settings.request.bearer.as_deref(),
             workers: settings.pool.workers,
             queue: settings.pool.queue,
         };

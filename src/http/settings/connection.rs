@@ -18,7 +18,7 @@ const DIRECT: &str = "none";
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConnectionSettings {
     /// `tls`; `None`: `server.tls`.
-    pub tls: Option<TlsSettings>,
+    pub tls: Option<Box<TlsSettings>>,
     /// `proxy`; `None`: `server.http_client.proxy`, or what the environment says.
     pub proxy: Option<EntryProxy>,
     /// `transport`.
@@ -41,7 +41,7 @@ pub enum EntryProxy {
     /// `none`: a direct connection, whatever `server` and the environment say.
     Direct,
     /// Through this proxy.
-    Url(Url),
+    Url(Box<Url>),
 }
 
 impl fmt::Debug for EntryProxy {
@@ -78,7 +78,11 @@ impl ConnectionSettings {
 /// Reads `tls` and `proxy` of an entry, whose target is `url`.
 pub(crate) fn connection(entry: &Section<'_>, url: Option<&Url>) -> Option<ConnectionSettings> {
     let proxy = proxy(entry);
-    Some(ConnectionSettings { proxy, tls: tls::of_entry(entry, url)?, protocol: Protocol::Http1 })
+    Some(ConnectionSettings {
+        proxy,
+        tls: tls::of_entry(entry, url)?.map(Box::new),
+        protocol: Protocol::Http1,
+    })
 }
 
 /// Reads `proxy` of an entry that has `transport: grpc`, and `grpc.tls`, which is `block`.
@@ -86,7 +90,7 @@ pub(crate) fn grpc_connection(entry: &Section<'_>, block: &Section<'_>) -> Optio
     let (proxy, own) = (proxy(entry), entry.key("tls"));
     tls::of_entry(&entry.without_effect(), None);
     no_effect(Some(own).filter(Key::is_own), "with `transport: grpc`, which has `grpc.tls`");
-    let tls = tls::of_grpc(block)?;
+    let tls = tls::of_grpc(block)?.map(Box::new);
     if tls.is_none() && matches!(proxy, Some(EntryProxy::Url(_))) {
         let told = entry.key("proxy").error("gRPC through a proxy needs TLS");
         told.hint("set `grpc.tls.enabled: true`");
@@ -100,6 +104,6 @@ fn proxy(entry: &Section<'_>) -> Option<EntryProxy> {
     match text.get()?.as_str() {
         "" => None,
         DIRECT => Some(EntryProxy::Direct),
-        text => proxy_url(&key, text).map(EntryProxy::Url),
+        text => proxy_url(&key, text).map(|url| EntryProxy::Url(Box::new(url))),
     }
 }

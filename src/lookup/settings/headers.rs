@@ -36,7 +36,7 @@ pub struct RequestSettings {
     /// `http_response_compression`: the answer may be gzip.
     pub compress_response: bool,
     /// `backend_oidc_auth`, if enabled.
-    pub bearer: Option<ClientSettings>,
+    pub bearer: Option<Box<ClientSettings>>,
 }
 
 /// Reads what the requests of an entry carry; `has_body` says whether they have a body.
@@ -74,9 +74,9 @@ pub(crate) fn grpc_request(entry: &Section<'_>, metadata: HeaderMap) -> RequestS
 }
 
 /// Reads `http_auth_basic`, which becomes one of `headers`, and `backend_oidc_auth`.
-fn credentials(entry: &Section<'_>, headers: &mut HeaderMap) -> Option<ClientSettings> {
+fn credentials(entry: &Section<'_>, headers: &mut HeaderMap) -> Option<Box<ClientSettings>> {
     let pair = entry.secret("http_auth_basic", "http_auth_basic_file");
-    let bearer = oidc::settings::backend(entry);
+    let bearer = oidc::settings::backend(entry).map(Box::new);
     if let Some(secret) = pair.read() {
         let key = pair.key();
         if bearer.is_some() {

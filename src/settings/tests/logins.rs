@@ -343,7 +343,7 @@ fn both_blocks_take_every_auth_method() {
             let client = if block == "sasl_oidc_auth" {
                 login.tokens.take().map(|tokens| tokens.client)
             } else {
-                login.request.bearer.take()
+                login.request.bearer.take().map(|client| *client)
             };
             client.expect("it is enabled").authentication
         };

@@ -15,7 +15,7 @@ fn backend(keys: &str) -> String {
 }
 
 fn bearer(keys: &str) -> ClientSettings {
-    good(&backend(keys)).maps.remove(0).request.bearer.expect("it is enabled")
+    *good(&backend(keys)).maps.remove(0).request.bearer.expect("it is enabled")
 }
 
 fn secret(text: &str) -> Secret {
