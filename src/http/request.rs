@@ -44,16 +44,25 @@ pub struct Headers {
     pub(super) map: HeaderMap,
     /// Their lines, without those of `Authorization` and of places.
     lines: Vec<u8>,
+    authorization: Option<HeaderValue>,
+    closes: bool,
 }
 
 impl Headers {
     pub(super) fn new(map: HeaderMap) -> Self {
-        Self { lines: lines(&map, &[]), map }
+        Self::of(map, &[])
+    }
+
+    /// What each request needs is searched here, once.
+    fn of(map: HeaderMap, places: &[HeaderName]) -> Self {
+        let mut connection = map.get_all(CONNECTION).iter();
+        let closes = connection.any(|value| has_option(value.as_bytes(), b"close"));
+        Self { lines: lines(&map, places), authorization: map.get(AUTHORIZATION).cloned(), closes, map }
     }
 
     /// Whether they end the connection after the answer (RFC 9112 9.6).
     pub(super) fn close(&self) -> bool {
-        self.map.get_all(CONNECTION).iter().any(|value| has_option(value.as_bytes(), b"close"))
+        self.closes
     }
 
     /// With places for `names`, each of which every request has in [`Request::own`], or `Content-Length`. A copy
@@ -63,7 +72,7 @@ impl Headers {
         for name in names {
             self.map.entry(name).or_insert(HeaderValue::from_static(""));
         }
-        Self { lines: lines(&self.map, names), ..self }
+        Self::of(self.map, names)
     }
 }
 
@@ -104,10 +113,11 @@ impl Reply {
 impl Request<'_> {
     /// The whole request, as it is sent (RFC 9112 3). `target` is the parts of its target.
     pub(super) fn encode(&self, target: [&str; 2], proxy_authorization: Option<&HeaderValue>) -> Vec<u8> {
-        let Headers { map, lines } = self.headers;
+        let Headers { map, lines, authorization, .. } = self.headers;
+        let authorization = self.authorization.as_ref().or(authorization.as_ref());
         // A buffer that grows would leave a part of a password behind.
         let own: usize = self.own.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-        let credentials = [proxy_authorization, self.authorization.as_ref(), map.get(AUTHORIZATION)];
+        let credentials = [proxy_authorization, authorization];
         let credentials: usize = credentials.into_iter().flatten().map(HeaderValue::len).sum();
         let target_length = target[0].len() + target[1].len();
         let mut out =
@@ -125,7 +135,7 @@ impl Request<'_> {
         if let Some(value) = proxy_authorization.filter(|_| lacks(PROXY_AUTHORIZATION)) {
             line(&mut out, PROXY_AUTHORIZATION.as_str(), value.as_bytes());
         }
-        if let Some(value) = self.authorization.as_ref().or_else(|| map.get(AUTHORIZATION)) {
+        if let Some(value) = authorization {
             line(&mut out, AUTHORIZATION.as_str(), value.as_bytes());
         }
         if !self.body.is_empty() || self.method == hyper::Method::POST {
