@@ -18,6 +18,7 @@ mod stream;
 mod values;
 
 pub use crate::document::fuzzing::trees;
+pub use crate::http::answers;
 pub use crate::lookup::template::fuzzing::templates;
 pub use crate::oidc::fuzzing::{claims, discovery, tokens};
 pub use crate::settings::fuzzing::configuration;
@@ -36,7 +37,8 @@ pub use values::values;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 17] = [
+pub const TARGETS: [Target; 18] = [
+    ("answers", answers),
     ("claims", claims),
     ("configuration", configuration),
     ("discovery", discovery),

@@ -248,13 +248,17 @@ fn invalid(error: Error) -> Broken {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 #[cfg(test)]
 mod grammar;
+#[cfg(any(test, fuzzing))]
+mod hypers;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod oracle;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod reading;
 #[cfg(test)]
 mod tests;

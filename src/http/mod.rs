@@ -49,6 +49,8 @@ use crate::observe::explain;
 use crate::observe::metrics::{Calls, ConnectionCounts, Metrics};
 use crate::observe::span;
 use crate::observe::warnings::RateLimitedWarnings;
+#[cfg(any(test, fuzzing))]
+pub use answer::fuzzing::answers;
 use broken::Broken;
 pub use broken::{NoReply, Stage};
 pub(crate) use dial::Dial;

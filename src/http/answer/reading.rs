@@ -1,4 +1,4 @@
-//! What the tests compare: an answer as it was read, whole or in pieces.
+//! What the tests and the fuzz target compare: an answer as it was read, whole or in pieces.
 
 use super::Answer;
 
@@ -48,4 +48,27 @@ fn whole(answer: Answer, is_kept: bool) -> Reading {
     }
     let Answer { status, body, .. } = answer;
     Reading::Whole(Whole { status, fields, body, is_kept: answer.is_kept && is_kept })
+}
+
+/// Whether ours may stand beside that of hyper.
+pub(super) fn agree(ours: &Reading, hypers: &Reading) -> bool {
+    match (ours, hypers) {
+        (Reading::Whole(ours), Reading::Whole(hypers)) => {
+            (ours.status, &ours.fields, &ours.body) == (hypers.status, &hypers.fields, &hypers.body)
+                && (hypers.is_kept || !ours.is_kept)
+        }
+        (Reading::Whole(_), _) => false,
+        _ => true,
+    }
+}
+
+/// Whether two readings of different segments are the same. Of an open connection more may come.
+pub(super) fn same(one: &Reading, other: &Reading, ends: bool) -> bool {
+    match (one, other) {
+        (Reading::Refused(_), Reading::Refused(_)) => true,
+        (Reading::Refused(_) | Reading::Incomplete, Reading::Refused(_) | Reading::Incomplete) if !ends => {
+            true
+        }
+        _ => one == other,
+    }
 }
