@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use crate::answers::{Api, right};
 use crate::driver::{Lane, Talk, Traffic, judged, key};
 use crate::ledger::{Ledgers, Rules, Window};
-use crate::rig::{Rig, entries, p99_beside};
+use crate::rig::{Rig, entries, go_first, p99_beside};
 use crate::rows::row;
 use crate::support::backend::Reply;
 use crate::support::broker::Broker;
@@ -97,6 +97,7 @@ fn row_overload_four_times() {
     const TIME: Duration = Duration::from_millis(50);
     const MEASURED: Duration = Duration::from_secs(4);
     let (row, _alone) = (row("overload"), alone());
+    go_first();
     let rig = Rig::start_with(|config, api| {
         let config = config.server(&format!("worker_pool: {{max_workers: {WORKERS}}}"));
         // An entry with workers of its own for the comparison; so the listener goes on accepting, too.
@@ -135,6 +136,7 @@ fn row_overload_four_times() {
 #[ignore = "long: make faults"]
 fn row_bulkhead_one_api_hangs() {
     let (row, _alone) = (row("bulkhead"), alone());
+    go_first();
     let rig = Rig::start_with(|config, api| {
         let config = entries(config, api, &["timeout: 5s"]);
         config.map("hangs", &api.url("/hangs"), &["timeout: 5s"])

@@ -9,7 +9,7 @@ use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::driver::Lane;
 use crate::ledger::Rules;
-use crate::rig::{ALL, Rig, entries, p99_beside};
+use crate::rig::{ALL, Rig, entries, go_first, p99_beside};
 use crate::rows::{Row, row};
 use crate::support::backend::Reply;
 use crate::support::peer::Peer;
@@ -150,6 +150,7 @@ fn row_39_no_descriptors() {
 fn row_42_idle_connections() {
     const IDLE: usize = 10_000;
     let (row, _alone) = (row("42"), alone());
+    go_first();
     let limit = getrlimit(Resource::Nofile);
     assert!(limit.maximum.is_none_or(|hard| hard >= 12_000), "it needs 12,000 descriptors (ulimit -Hn)");
     let raised = Rlimit { current: Some(12_000), maximum: limit.maximum };
