@@ -86,6 +86,8 @@ pub struct Http {
     /// By origin and settings ([`ConnectionSettings::id`]). They exist as long as an entry or a discovery document
     /// holds them.
     hosts: WeakMap<(String, [u8; 32]), Host>,
+    /// By [`Headers::id`]: entries with one API mostly have equal ones.
+    headers: WeakMap<[u8; 32], Headers>,
 }
 
 /// One origin (scheme, host, port), and the connections to it with the same TLS and proxy.
@@ -110,6 +112,7 @@ impl Http {
             resolver: Resolver::default(),
             idle: Arc::default(),
             hosts: WeakMap::default(),
+            headers: WeakMap::default(),
         }
     }
 
@@ -157,6 +160,11 @@ impl Http {
     /// The host of `url` with the settings of `server`.
     pub fn host(&self, url: &Url) -> Arc<Host> {
         self.host_by(url, &ConnectionSettings::default())
+    }
+
+    /// `headers`, which are in memory once for all entries whose headers are equal.
+    pub(crate) fn shared(&self, headers: Headers) -> Arc<Headers> {
+        self.headers.get_or_make(headers.id(), || headers)
     }
 
     /// The host of `url`, which all APIs of one origin with equal `settings` share. With other settings it has

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use aws_lc_rs::digest::{Context, SHA256};
 use hyper::body::Bytes;
 use hyper::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, Entry, HOST, HeaderMap, HeaderName, HeaderValue,
@@ -39,7 +40,7 @@ pub struct Request<'a> {
 
 /// The headers that all requests of an entry share. Made by [`Host::headers`](super::Host::headers). An empty
 /// value is a place that each request fills.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Headers {
     pub(super) map: HeaderMap,
     /// Their lines, without those of `Authorization` and of places.
@@ -58,6 +59,19 @@ impl Headers {
         let mut connection = map.get_all(CONNECTION).iter();
         let closes = connection.any(|value| has_option(value.as_bytes(), b"close"));
         Self { lines: lines(&map, places), authorization: map.get(AUTHORIZATION).cloned(), closes, map }
+    }
+
+    /// The same for equal headers in the same order, places included.
+    pub(super) fn id(&self) -> [u8; 32] {
+        let mut hash = Context::new(&SHA256);
+        let fields = self.map.iter().flat_map(|(name, value)| [name.as_str().as_bytes(), value.as_bytes()]);
+        for part in fields.chain([&*self.lines]) {
+            hash.update(&(part.len() as u64).to_le_bytes());
+            hash.update(part);
+        }
+        let mut id = [0; 32];
+        id.copy_from_slice(hash.finish().as_ref());
+        id
     }
 
     /// Whether they end the connection after the answer (RFC 9112 9.6).
@@ -187,8 +201,10 @@ pub struct Reply {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Http, HttpSettings};
     use super::*;
     use hyper::Method;
+    use std::sync::Arc;
 
     fn named(name: &'static str, value: &str) -> (HeaderName, HeaderValue) {
         (HeaderName::from_static(name), HeaderValue::from_str(value).expect("a value"))
@@ -247,6 +263,20 @@ mod tests {
             "{}",
             encoded.capacity()
         );
+    }
+
+    #[test]
+    fn equal_headers_are_kept_once() {
+        let http = Http::new(HttpSettings::plain(1), &Default::default());
+        let of = |value| {
+            let map = HeaderMap::from_iter([named("x-tenant", value), named("accept", "*/*")]);
+            http.shared(Headers::new(map).with_places(&[HeaderName::from_static("x-tenant")]))
+        };
+        let (one, other) = (of("a"), of("b"));
+        assert!(Arc::ptr_eq(&one, &of("a")) && !Arc::ptr_eq(&one, &other));
+        assert!(Arc::ptr_eq(&other, &of("b")) && !Arc::ptr_eq(&one, &of("")));
+        let without = Headers::new(HeaderMap::from_iter([named("x-tenant", ""), named("accept", "*/*")]));
+        assert_ne!(without.id(), of("").id(), "an empty value is no place");
     }
 
     #[test]

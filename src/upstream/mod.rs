@@ -31,7 +31,7 @@ pub(crate) mod settings;
 mod unneeded;
 
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use hyper::header::{HeaderMap, HeaderName};
@@ -101,18 +101,6 @@ pub(crate) struct Owner<'s> {
     pub(crate) expected: &'s [u16],
 }
 
-/// The same for equal headers that follow each other: entries with one API mostly have equal ones.
-fn shared(headers: Headers) -> Arc<Headers> {
-    static LAST: Mutex<Weak<Headers>> = Mutex::new(Weak::new());
-    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(same) = last.upgrade().filter(|last| **last == headers) {
-        return same;
-    }
-    let headers = Arc::new(headers);
-    *last = Arc::downgrade(&headers);
-    headers
-}
-
 impl Upstream {
     /// The targets of `settings`. Those that were in the configuration `before` are as up, or as out, as there.
     pub(crate) fn new(
@@ -140,7 +128,7 @@ impl Upstream {
                 HealthCheck::new(health, (name, &origin), &host, headers, (&breaker, counters), before)
             });
             Target {
-                headers: shared(host.headers(headers).with_places(own_headers)),
+                headers: http.shared(host.headers(headers).with_places(own_headers)),
                 host,
                 counters,
                 origin,
