@@ -33,7 +33,10 @@ pub(super) fn ours<'s>(segments: impl IntoIterator<Item = &'s [u8]>, ends: bool)
         }
     }
     match if ends { reading.end() } else { Ok(false) } {
-        Ok(true) => whole(reading, false),
+        Ok(true) => {
+            assert!(!reading.is_kept, "a connection that has ended is not kept");
+            whole(reading, false)
+        }
         Ok(false) => Reading::Incomplete,
         Err(broken) => Reading::Refused(broken.reason.into_owned()),
     }

@@ -165,6 +165,9 @@ fn chunks_are_read() {
         ("0x2\r\n{}\r\n0\r\n\r\n", no_chunk),
         ("g\r\n{}\r\n0\r\n\r\n", no_chunk),
         ("2;a\n{}\r\n0\r\n\r\n", no_chunk),
+        ("2;a\n\r\n{}\r\n0\r\n\r\n", no_chunk),
+        ("2\rx{}\r\n0\r\n\r\n", no_chunk),
+        ("2\r\n{}x\n0\r\n\r\n", no_chunk),
         ("2;a\rb\r\n{}\r\n0\r\n\r\n", no_chunk),
         ("0\r\n\rx", no_chunk),
         ("0\r\nX: y\rz\r\n\r\n", no_chunk),
@@ -213,6 +216,8 @@ fn interim_answers_are_passed_over() {
         (eight.as_str(), OPEN, "200 [{}] kept"),
         (nine.as_str(), OPEN, "refused: more than 8 interim answers (1xx)"),
         (interim(8).as_str(), ENDS, "incomplete"),
+        (format!("HTTP/1.1 100 Continue\r\n{last}").as_str(), OPEN, "200 [{}] kept"),
+        (format!("HTTP/1.1 199 X\r\n{last}").as_str(), OPEN, "200 [{}] kept"),
         (
             format!("{}HTTP/1.1 101 X\r\n\r\n", interim(1)).as_str(),
             OPEN,
