@@ -32,6 +32,9 @@ fn a_field_is_found_in_one_order() {
     assert_eq!(find("x", r#"{"x": 1, "x": 2}"#), Some("2"));
     assert_eq!(find("a.b", r#"{"q": {"a.b": 7}}"#), Some("7"));
     assert_eq!(find("missing", nested), None);
+    let ragged = r#"{"a": "x, y]}\" {", "b": 1, "c": ["], z", "d"]}"#;
+    assert_eq!((find("b", ragged), find("/c/1", ragged)), (Some("1"), Some("\"d\"")));
+    assert_eq!(find("a", ragged), Some(r#""x, y]}\" {""#));
     assert_eq!(find("x", r#"{"a": {"b": {"c": {"d": {"x": 1}}}}}"#), Some("1"));
     assert_eq!(find("x", r#"{"a": {"b": {"x": 1}}, "c": {"x": 2, "x": {"x": 3}}}"#), Some(r#"{"x": 3}"#));
     assert_eq!(
@@ -105,6 +108,8 @@ fn map_values() {
         (r#"["a","",[1,[true,null]],"b"]"#, "a,1,true,b"),
         ("9007199254740993", "9007199254740993"),
         (r#""  two""#, "  two"),
+        (r#""\\""#, "\\"),
+        (r#""\u0061\/""#, "a/"),
     ] {
         assert_eq!(map_value(raw(json)).as_deref(), Ok(text), "{json}");
     }
@@ -190,6 +195,16 @@ fn a_document_may_be_the_value() {
     for text in ["", "<html>", "[", "{} {}", "\"\u{1}\"", "OK"] {
         assert!(Value::parse(text.as_bytes()).is_err(), "{text}");
     }
+    // Brackets in a string are no nesting; a quote with a backslash does not end the string.
+    for begin in ["[", "\\\"[", "\\\\\\\"["] {
+        let text = format!(r#"{{"a": "{}"}}"#, begin.repeat(200));
+        assert!(Value::parse(text.as_bytes()).is_ok(), "{begin}");
+    }
+    let behind = format!(r#"{{"a": "\\", "b": {}{}}}"#, "[".repeat(64), "]".repeat(64));
+    assert!(Value::parse(behind.as_bytes()).is_err());
+    assert!(Value::parse(format!("{}{}", "[".repeat(64), "]".repeat(64)).as_bytes()).is_ok());
+    let flat = format!("[{}{{}}]", "{},[],".repeat(100));
+    assert!(Value::parse(flat.as_bytes()).is_ok());
     assert!(Value::parse("[".repeat(100_000).as_bytes()).is_err());
     assert!(Value::parse(format!("{}{}", "[".repeat(65), "]".repeat(65)).as_bytes()).is_err());
 }
