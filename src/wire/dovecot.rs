@@ -288,6 +288,9 @@ mod tests {
         }
         let all =
             peer("client_ip=a\tclient_port=b\tlocal_ip=c\tlocal_port=d\tmethod=x\tusername=y\tpassword=z");
+        let named = peer("local_name=e\tssl_protocol=f\tssl_cipher=g\tclient_id=h\tservice=i");
+        let got = [named.local_name, named.ssl_protocol, named.ssl_cipher, named.client_id, named.service];
+        assert_eq!(got, ["e", "f", "g", "h", "i"].map(str::to_owned));
         let due = ["a", "b", "c", "d"].map(str::to_owned);
         assert_eq!([all.client_ip, all.client_port, all.local_ip, all.local_port], due);
         // What Dovecot's clients send besides, and the fields that are not theirs to fill.
@@ -339,6 +342,20 @@ mod tests {
         challenge(1, b"", &mut out);
         challenge(1, b"Username:", &mut out);
         assert_eq!(out, b"CONT\t1\t\nCONT\t1\tVXNlcm5hbWU6\n");
+    }
+
+    #[test]
+    fn each_connection_has_a_cookie_of_128_bits() {
+        let cookie = || {
+            let mut out = Vec::new();
+            handshake(&[Mechanism::Plain], 1, &mut out);
+            let text = String::from_utf8(out).expect("UTF-8");
+            let (_, behind) = text.split_once("COOKIE\t").expect("a cookie");
+            behind.split_once('\n').expect("a line").0.to_owned()
+        };
+        let (one, other) = (cookie(), cookie());
+        assert_eq!((one.len(), other.len()), (32, 32));
+        assert!(one[..16] != other[..16] && one[16..] != other[16..], "{one} {other}");
     }
 
     proptest! {

@@ -379,6 +379,18 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_may_have_the_length_of_the_limit_and_stand_behind_others() {
+        let mut bytes = Vec::new();
+        encode(&7u64, 8, &mut bytes).expect("short");
+        assert_eq!(encode(&7u64, 7, &mut bytes), Err(TOO_LONG));
+        encode(&8u64, 8, &mut bytes).expect("short");
+        assert_eq!(bytes, b"\x08\0\0\0\x07\0\0\0\0\0\0\0\x08\0\0\0\x08\0\0\0\0\0\0\0");
+        assert_eq!(decode(&bytes, 8), Ok(Some((7u64, 12))));
+        assert_eq!(decode(&bytes[12..], 8), Ok(Some((8u64, 12))));
+        assert_eq!(decode::<u64>(&bytes, 7), Err(TOO_LONG));
+    }
+
+    #[test]
     fn greetings_of_other_versions_are_understood_as_such() {
         for version in [OLDEST - 1, VERSION + 1, u16::MAX] {
             let mut out = Vec::new();

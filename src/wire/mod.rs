@@ -48,3 +48,18 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_control_character_is_one_of_unicode() {
+        for text in ["", "a", "a b", "jos\u{e9}", "\u{20ac}", "\u{a0}"] {
+            assert!(!has_control(text), "{text:?}");
+        }
+        for text in ["\0", "a\tb", "a\n", "\u{7f}", "jos\u{e9}\u{85}"] {
+            assert!(has_control(text), "{text:?}");
+        }
+    }
+}

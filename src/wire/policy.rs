@@ -204,6 +204,44 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_is_at_a_limit_is_taken() {
+        let head = "request=smtpd_access_policy\n";
+        let line = |length: usize| format!("a={}\n", "x".repeat(length - 2));
+        let is_taken = |text: &str| match decode(text.as_bytes(), "p") {
+            Ok(Some((Question::Policy { .. }, consumed))) => consumed == text.len(),
+            _ => false,
+        };
+        for (length, due) in [(MAX_LINE, true), (MAX_LINE + 1, false)] {
+            assert_eq!(is_taken(&format!("{head}{}\n", line(length))), due, "{length}");
+            assert_eq!(is_taken(&format!("{}{head}\n", line(length))), due, "{length}");
+            let begun = decode(format!("{head}{}", line(length).trim_end()).as_bytes(), "p");
+            assert_eq!(begun.is_ok(), due, "{length}");
+        }
+        let lines = [line(MAX_LINE - 1), line(MAX_LINE - 1), line(MAX_LINE - 1)].concat();
+        let rest = MAX_REQUEST - head.len() - lines.len() - 2;
+        for (rest, due) in [(rest, true), (rest + 1, false), (rest + 2, false)] {
+            let text = format!("{head}{lines}{}\n", line(rest));
+            assert_eq!(is_taken(&text), due, "{}", text.len());
+        }
+        for (count, due) in [(MAX_ATTRIBUTES - 1, true), (MAX_ATTRIBUTES, false)] {
+            let lines: String = (0..count).map(|i| format!("a{i}=\n")).collect();
+            assert_eq!(is_taken(&format!("{head}{lines}\n")), due, "{count}");
+            assert_eq!(is_taken(&format!("{head}{lines}a7=again\n\n")), due, "{count}, one of them twice");
+        }
+    }
+
+    #[test]
+    fn a_name_is_utf8_and_a_value_any_bytes() {
+        let decoded = |line: &[u8]| decode(&[b"request=smtpd_access_policy\n", line, b"\n\n"].concat(), "p");
+        for line in [&b"a=\xff"[..], b"a=\xc3\xa9", b"\xc3\xa9=a", b"\xc3\xa9=\xff"] {
+            assert!(matches!(decoded(line), Ok(Some(_))), "{}", line.escape_ascii());
+        }
+        for line in [&b"\xff=a"[..], b"\xc3=\xa9"] {
+            assert!(decoded(line).is_err(), "{}", line.escape_ascii());
+        }
+    }
+
     proptest! {
         #[test]
         fn what_is_encoded_decodes(values in proptest::collection::vec("[^\n\0]{0,40}", 0..40)) {

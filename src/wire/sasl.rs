@@ -332,6 +332,7 @@ mod tests {
         assert_eq!(respond(Mechanism::Oauthbearer, escaped), token("u,x=y@example.com", "tok.en"));
         assert_eq!(respond(Mechanism::Oauthbearer, "biwsAWF1dGg9QmVhcmVyIHRvay5lbgEB"), token("", "tok.en"));
         let oauth = |text: &str| Dialogue::new(Mechanism::Oauthbearer).respond(text.as_bytes());
+        assert_eq!(oauth("y,a=u,\u{1}auth=Bearer t\u{1}\u{1}"), token("u", "t"));
         for text in [
             "",
             "\u{1}",
@@ -339,6 +340,9 @@ mod tests {
             "n,,\u{1}auth=Bearer t\u{1}",
             "n,,\u{1}\u{1}",
             "n,\u{1}auth=Bearer t\u{1}\u{1}",
+            "n,,x\u{1}auth=Bearer t\u{1}\u{1}",
+            "n,,,\u{1}auth=Bearer t\u{1}\u{1}",
+            "x,,\u{1}auth=Bearer t\u{1}\u{1}",
             "p=tls,,\u{1}auth=Bearer t\u{1}\u{1}",
             "n,a=u=2x,\u{1}auth=Bearer t\u{1}\u{1}",
             "n,a=,\u{1}auth=Bearer t\u{1}\u{1}",
