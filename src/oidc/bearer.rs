@@ -103,16 +103,19 @@ async fn fetch_uncounted(client: &Client) -> Option<Kept<Token>> {
     }
     let answer = client.post(ProviderEndpoint::Token, &fields, fetched::limit()).await?;
     match read(&answer) {
-        Ok((token, life)) => {
-            let ends = began + life - (life / 10).min(Duration::from_secs(5));
-            let renew = began + life - (life / 5).min(Duration::from_secs(30));
-            Some(Kept { value: Arc::new(token), renew, fresh: ends, ends })
-        }
+        Ok((token, life)) => Some(kept(token, began, life)),
         Err(lack) => {
             client.provider.http.report(format_args!("{}: {lack}", ProviderEndpoint::Token.name()));
             None
         }
     }
+}
+
+/// A token of this life, with the times at which it is renewed and no longer used.
+fn kept(token: Token, began: Instant, life: Duration) -> Kept<Token> {
+    let ends = began + life - (life / 10).min(Duration::from_secs(5));
+    let renew = began + life - (life / 5).min(Duration::from_secs(30));
+    Kept { value: Arc::new(token), renew, fresh: ends, ends }
 }
 
 /// Reads an answer (RFC 6749 5.1). Numbers are often written as strings.
@@ -169,6 +172,16 @@ mod tests {
         ];
         for (rest, due) in cases {
             assert_eq!(life(rest), Ok(due), "{rest}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_renewed_and_put_away_before_its_end() {
+        for (life, renewed, used) in [(3600, 3570, 3595), (100, 80, 95), (10, 8, 9)] {
+            let (began, token) = (Instant::now(), Token(HeaderValue::from_static("Bearer t")));
+            let kept = kept(token, began, Duration::from_secs(life));
+            let times = [kept.renew, kept.fresh, kept.ends].map(|time| (time - began).as_secs());
+            assert_eq!(times, [renewed, used, used], "{life}");
         }
     }
 

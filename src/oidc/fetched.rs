@@ -312,6 +312,24 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_value_has_ended_at_its_end() {
+        let source = source(Duration::ZERO);
+        assert_eq!(source.cell.life(), None);
+        let first = source.cell.get(in_time()).await.expect("a value");
+        assert_eq!(source.cell.life(), Some(Duration::from_secs(100)));
+        advance(REPLACE - Duration::from_nanos(1)).await;
+        assert!(source.cell.is_recent(&first));
+        advance(Duration::from_nanos(1)).await;
+        assert!(!source.cell.is_recent(&first));
+        source.set_down(true);
+        advance(Duration::from_secs(90) - Duration::from_nanos(1)).await;
+        assert_eq!(source.cell.life(), Some(Duration::from_nanos(1)));
+        assert_eq!(source.get().await, Some(1));
+        advance(Duration::from_nanos(1)).await;
+        assert_eq!((source.cell.life(), source.get().await), (None, None));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_source_that_hangs_costs_little_while_an_old_value_is_there() {
         let hanging = silent();
         let asked = Instant::now();

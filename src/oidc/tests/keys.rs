@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use url::Url;
 
 use super::super::algorithm::Algorithm;
-use super::super::{TokenSettings, TokenVerifier, Validation};
+use super::super::{TokenSettings, TokenVerifier, Validation, jwk};
 use super::provider::{Provider, Says};
 use super::signing::{Key, base64url, claims};
 use super::{account, is_refused, later, oidc, settings, until, verify};
@@ -133,6 +134,18 @@ async fn old_keys_serve_for_an_hour_while_there_are_no_others() {
     assert_eq!(provider.count("/keys"), 5);
     later(Duration::from_mins(15)).await;
     assert_eq!(judge().await, Err(Failure::Provider));
+}
+
+#[tokio::test]
+async fn keys_are_renewed_shortly_before_they_are_old() {
+    let (provider, oidc) = (Provider::start().await, oidc());
+    show(&provider, &[&Key::ed25519()]);
+    let uri = Url::parse(&provider.url("/configuration")).expect("a URL");
+    for (ttl, early) in [(3600, 60), (300, 60), (100, 20), (10, 2)] {
+        let kept = jwk::fetch(oidc.provider(&uri), Duration::from_secs(ttl)).await.expect("keys");
+        assert_eq!(kept.fresh - kept.renew, Duration::from_secs(early), "{ttl}");
+        assert_eq!(kept.ends - kept.fresh, Duration::from_hours(1), "{ttl}");
+    }
 }
 
 #[tokio::test]

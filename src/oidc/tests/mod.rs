@@ -7,6 +7,7 @@ mod issuers;
 mod keys;
 mod pem;
 mod provider;
+mod rules;
 mod signing;
 mod tokens;
 
