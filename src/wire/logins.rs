@@ -477,6 +477,13 @@ mod tests {
         let late = feed_at(&mut logins, &format!("CONT\t7\t{PLAIN}\n"), begun + PATIENCE);
         assert_eq!(late.0, "FAIL\t7\treason=Authentication request timed out\n");
         assert!(matches!(late.1, LoginStep::Refused(refused) if refused.remote == "192.0.2.7"));
+        // A token that was refused: the client still owes its answer to the error (RFC 7628 3.2.3).
+        for (later, due) in [(Duration::ZERO, "authentication failed"), (PATIENCE, TIMED_OUT)] {
+            feed(&mut logins, &format!("AUTH\t8\tOAUTHBEARER\t{AUTH}\tresp={BEARER}\n"));
+            assert!(say(&mut logins, 8, &denied()).0.starts_with("CONT\t8\t"));
+            let said = feed_at(&mut logins, "CONT\t8\tAQ==\n", Instant::now() + later).0;
+            assert!(said.contains(due), "{said}");
+        }
     }
 
     proptest! {

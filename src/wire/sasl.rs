@@ -381,6 +381,13 @@ mod tests {
         for (user, password) in [("", "p"), ("u\t", "p"), ("u", ""), ("u", "p\0"), ("u", &"p".repeat(8193))] {
             assert!(!legal(user, password), "{user:?} {password:?}");
         }
+        let legal = |user: &str, token: &str| {
+            is_legal(&Credentials::Token { user: user.to_owned(), token: Secret::new(token.to_owned()) })
+        };
+        assert!(legal("u", "t") && legal("", "t.x=="));
+        for (user, token) in [("u\t", "t"), ("u", ""), ("u", "t t"), ("", "="), ("", "t\n")] {
+            assert!(!legal(user, token), "{user:?} {token:?}");
+        }
     }
 
     #[test]
@@ -420,6 +427,16 @@ mod tests {
         let mut dialogue = Dialogue::new(Mechanism::Login);
         dialogue.respond(b"u");
         assert_eq!(dialogue.refused(NOT_BASE64), SaslRefusal { reason: NOT_BASE64, user: "u".to_owned() });
+    }
+
+    #[test]
+    fn a_line_that_was_cut_has_one_of_three_reasons() {
+        for reason in [NOT_BASE64, OAUTHBEARER_FORMAT, XOAUTH2_FORMAT] {
+            assert!(may_be_cut(reason), "{reason}");
+        }
+        for reason in [PLAIN_FORMAT, "empty password", "the user name is not UTF-8"] {
+            assert!(!may_be_cut(reason), "{reason}");
+        }
     }
 
     #[test]
