@@ -138,6 +138,8 @@ mod tests {
         assert_eq!(read(200, &[("Auth-Status", b"OK")]), accepted("typed"));
         assert_eq!(read(200, &[("Auth-Status", b"OK"), ("Auth-User", b"u@x")]), accepted("u@x"));
         assert_eq!(read(200, &[("Auth-User", b"u@x")]), accepted("u@x"));
+        let longest = "u".repeat(MAX_USER);
+        assert_eq!(read(200, &[("Auth-User", longest.as_bytes())]), accepted(&longest));
         assert_eq!(read(200, &[]), Err(Failure::NoEvidence));
         assert_eq!(read(200, &[("Auth-User", b"")]), Err(Failure::NoEvidence));
         assert_eq!(read(200, &[("Auth-Status", b""), ("Auth-User", b"u@x")]), Err(Failure::NoEvidence));
