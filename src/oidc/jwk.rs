@@ -210,3 +210,37 @@ fn rsa(modulus: &[u8], exponent: &[u8]) -> Result<RsaPublicKeyComponents<Vec<u8>
     }
     Ok(RsaPublicKeyComponents { n, e })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_rsa_key_has_2048_to_8192_bits_and_an_odd_exponent() {
+        let modulus = |first: u8, bytes: usize| [vec![first], vec![0xff; bytes - 1]].concat();
+        for (first, bytes, due) in [
+            (0x80, 256, true),
+            (0x7f, 256, false),
+            (0, 256, false),
+            (0, 257, true),
+            (0xff, 1024, true),
+            (1, 1025, false),
+        ] {
+            assert_eq!(rsa(&modulus(first, bytes), &[1, 0, 1]).is_ok(), due, "{first} {bytes}");
+        }
+        let exponents: [(&[u8], bool); 9] = [
+            (&[3], true),
+            (&[0, 0, 3], true),
+            (&[1, 0, 0, 0, 0, 0, 0, 1], true),
+            (&[1, 0, 0, 0, 0, 0, 0, 0, 1], false),
+            (&[], false),
+            (&[0], false),
+            (&[1], false),
+            (&[2], false),
+            (&[1, 0], false),
+        ];
+        for (exponent, due) in exponents {
+            assert_eq!(rsa(&modulus(0x80, 256), exponent).is_ok(), due, "{exponent:?}");
+        }
+    }
+}

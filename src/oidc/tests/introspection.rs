@@ -1,12 +1,14 @@
 //! Tokens that the provider is asked about.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::super::{Authentication, TokenSettings, TokenVerdict, Validation};
 use super::provider::{Provider, Says};
-use super::signing::now;
+use super::signing::{Key, claims, now};
 use super::{account, client, in_time, is_refused, oidc, secret, settings, verify};
-use crate::model::{Failure, Peer};
+use crate::model::{Deadline, Failure, Peer};
 
 async fn ask(change: impl Fn(&mut TokenSettings), says: Says) -> Result<TokenVerdict, Failure> {
     let (provider, oidc) = (Provider::start().await, oidc());
@@ -151,6 +153,42 @@ async fn a_provider_that_does_not_answer_denies_nobody() {
     for says in says {
         assert_eq!(ask(|_| {}, says.clone()).await, Err(Failure::Provider), "{says:?}");
     }
+}
+
+#[tokio::test]
+async fn a_token_has_16_kib_at_most() {
+    let provider = Provider::start().await;
+    provider.say("/introspect", Says::Json(200, json!({"active": true, "sub": "bob"})));
+    let verifier = oidc().verifier(&settings(&provider, Validation::Introspection));
+    assert_eq!(verify(&verifier, &"t".repeat(16 * 1024)).await, account("bob"));
+    assert!(is_refused(&verify(&verifier, &"t".repeat(16 * 1024 + 1)).await));
+    assert!(is_refused(&verify(&verifier, "").await));
+    assert_eq!(provider.count("/introspect"), 1);
+}
+
+#[tokio::test]
+async fn with_auto_half_of_the_time_is_left_for_the_question() {
+    let (provider, key) = (Provider::start().await, Key::ed25519());
+    provider.say("/keys", Says::Nothing);
+    provider.say("/introspect", Says::Json(200, json!({"active": true, "sub": "asked"})));
+    let verifier = oidc().verifier(&settings(&provider, Validation::Auto));
+    let begun = tokio::time::Instant::now();
+    let deadline = Deadline::from(begun.into_std(), Duration::from_secs(3));
+    let token = secret(&key.token(&claims(&provider.url(""))));
+    let verdict = verifier.verify(&token, &Peer::default(), None, deadline).await;
+    assert_eq!(verdict, account("asked"));
+    assert!(begun.elapsed() >= Duration::from_millis(1500), "the keys had the other half");
+}
+
+#[tokio::test]
+async fn with_auto_a_key_that_is_unknown_again_is_asked_about() {
+    let (provider, known) = (Provider::start().await, Key::ed25519());
+    provider.say("/keys", Says::Json(200, json!({ "keys": [known.jwk] })));
+    provider.say("/introspect", Says::Json(200, json!({"active": true, "sub": "asked"})));
+    let verifier = oidc().verifier(&settings(&provider, Validation::Auto));
+    let token = |kid: &str| Key::ed25519().named(kid).token(&claims(&provider.url("")));
+    assert!(is_refused(&verify(&verifier, &token("one")).await), "the new keys do not hold it, either");
+    assert_eq!(verify(&verifier, &token("two")).await, account("asked"), "too soon for new keys");
 }
 
 #[tokio::test]

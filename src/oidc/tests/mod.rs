@@ -5,6 +5,7 @@ mod hosts;
 mod introspection;
 mod issuers;
 mod keys;
+mod limits;
 mod pem;
 mod provider;
 mod rules;

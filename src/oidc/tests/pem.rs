@@ -1,5 +1,7 @@
 //! Private keys as files hold them.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use aws_lc_rs::signature::{ECDSA_P256K1_SHA256_ASN1_SIGNING, EcdsaKeyPair};
 use serde_json::json;
 
@@ -19,6 +21,21 @@ fn every_notation_of_a_key_is_read() {
             assert_eq!(format!("{read:?}"), "PrivateKey(…)");
         }
     }
+}
+
+#[test]
+fn keys_are_equal_if_their_texts_are() {
+    let hash = |key: &PrivateKey| {
+        let mut state = DefaultHasher::new();
+        key.hash(&mut state);
+        state.finish()
+    };
+    let [one, same, other] = {
+        let (key, other) = (Key::ed25519(), Key::ed25519());
+        [&key.pems[0], &key.pems[0], &other.pems[0]].map(|text| PrivateKey::read(secret(text)).expect("a key"))
+    };
+    assert!(one == same && one != other);
+    assert!(hash(&one) == hash(&same) && hash(&one) != hash(&other));
 }
 
 #[test]

@@ -20,8 +20,8 @@ pub(super) enum Says {
     Tokens(Value),
     Text(&'static str),
     Nothing,
-    /// Closes the connection, once; then tokens.
-    HangsUp,
+    /// Closes the connection, so many times; then tokens.
+    HangsUp(usize),
 }
 
 /// One request.
@@ -108,8 +108,9 @@ impl Provider {
             state.asked.push(asked);
             let number = state.asked.iter().filter(|asked| asked.path == path).count();
             let says = state.says.get(&path).cloned().unwrap_or(Says::Json(404, Value::Null));
-            if matches!(says, Says::HangsUp) {
-                state.says.insert(path, Says::Tokens(json!(3600)));
+            if let Says::HangsUp(times) = says {
+                let next = if times > 1 { Says::HangsUp(times - 1) } else { Says::Tokens(json!(3600)) };
+                state.says.insert(path, next);
             }
             (says, number)
         };
@@ -122,7 +123,7 @@ impl Provider {
                 (200, answer.to_string())
             }
             Says::Nothing => std::future::pending().await,
-            Says::HangsUp => return Err(std::io::Error::other("hung up")),
+            Says::HangsUp(_) => return Err(std::io::Error::other("hung up")),
         };
         let mut response = Response::new(Full::from(text));
         *response.status_mut() = hyper::StatusCode::from_u16(status).expect("a status");

@@ -214,7 +214,7 @@ async fn an_assertion_is_ours_and_used_once() {
     for key in Key::all() {
         let (provider, oidc) = (Provider::start().await, oidc());
         let settings = client(&provider, Authentication::PrivateKey(key.private.clone()));
-        provider.say("/token", Says::HangsUp);
+        provider.say("/token", Says::HangsUp(1));
         assert_eq!(token(&oidc.bearer(&settings)).await, is(2));
         let keys = objects::object(json!({"keys": [key.jwk]}).to_string().as_bytes()).expect("an object");
         let keys = KeySet::read(&keys);
@@ -240,6 +240,40 @@ async fn an_assertion_is_ours_and_used_once() {
         }
         assert_eq!(seen.len(), 2, "the lost attempt had one of its own");
     }
+}
+
+#[tokio::test]
+async fn an_assertion_is_followed_by_one_other_at_most() {
+    let key = Key::ed25519();
+    for (hangs_up, asked, due) in [(0, 1, is(1)), (1, 2, is(2)), (2, 2, Err(Failure::Provider))] {
+        let (provider, oidc) = (Provider::start().await, oidc());
+        if hangs_up > 0 {
+            provider.say("/token", Says::HangsUp(hangs_up));
+        }
+        let settings = client(&provider, Authentication::PrivateKey(key.private.clone()));
+        assert_eq!(token(&oidc.bearer(&settings)).await, due, "{hangs_up}");
+        assert_eq!(provider.count("/token"), asked, "{hangs_up}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_reported_with_its_code_alone() {
+    let trouble = async |status: u16, answer: Value| {
+        let (provider, oidc) = (Provider::start().await, oidc());
+        provider.say("/token", Says::Json(status, answer));
+        let settings = client(&provider, Authentication::SecretPost(secret("s")));
+        let bearer = oidc.bearer(&settings);
+        assert_eq!(token(&bearer).await, Err(Failure::Provider));
+        oidc.provider(&settings.configuration_uri).http.last_error().expect("a report")
+    };
+    let what = r#"token_endpoint for client "us:1": status"#;
+    let advice = "; check client_id, client_secret and auth_method";
+    for code in ["invalid_client", "invalid_scope"] {
+        assert_eq!(trouble(401, json!({ "error": code })).await, format!("{what} 401 ({code}){advice}"));
+    }
+    assert_eq!(trouble(400, json!({"error": "a secret"})).await, format!("{what} 400{advice}"));
+    assert_eq!(trouble(403, Value::Null).await, format!("{what} 403{advice}"));
+    assert_eq!(trouble(503, json!({"error": "invalid_client"})).await, format!("{what} 503 (invalid_client)"));
 }
 
 #[tokio::test]
