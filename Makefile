@@ -62,7 +62,7 @@ GRPC_PEER := tests/peers/grpc
 VENV      := $(GRPC_PEER)/venv/installed
 
 .PHONY: build demo test faults bench pgo check packages provider grpc-peer install staged deb rpm
-.PHONY: test-package
+.PHONY: test-package compat
 .PHONY: completions reference clean docs test-docs test-page cargo-deb cargo-generate-rpm
 .PHONY: test-reproducible image test-image pictures sbom dist fuzz soak
 .DEFAULT_GOAL := build
@@ -206,6 +206,11 @@ cargo-deb cargo-generate-rpm:
 test-package: deb
 	@contrib/test-package
 	@contrib/test-systemd bookworm trixie
+
+# Run it by hand, as root: mail servers of three Debians, systemd and the package. It writes docs/src/compatibility.md;
+# tests/compat/README.md has what it needs. `make compat COMPAT="--part exim trixie"` plays a part.
+compat: deb
+	@tests/compat/run $(COMPAT)
 
 # Run it by hand: the status page in a real browser. Its screenshots are in target/page; PAGE_SECONDS is how long
 # requests are made before them (the charts of the page show ten minutes).
