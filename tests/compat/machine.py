@@ -26,10 +26,12 @@ def until(condition, seconds, what):
     raise AssertionError(f"not within {seconds} s: {what}")
 
 
-# Removes the groups of a container that has ended.
+# Ends what is left of a container, and removes its groups.
 CLEAN = """
-mount --make-rprivate / && mount -t cgroup2 none /sys/fs/cgroup &&
-find /sys/fs/cgroup/pfxhttp-compat -depth -type d -exec rmdir {} +
+mount --make-rprivate / && mount -t cgroup2 none /sys/fs/cgroup && cd /sys/fs/cgroup/pfxhttp-compat || exit
+echo 1 >cgroup.kill
+while grep -q 'populated 1' cgroup.events; do sleep 0.1; done
+find "$PWD" -depth -type d -exec rmdir {} +
 """
 
 
@@ -67,7 +69,7 @@ class Container:
         except subprocess.TimeoutExpired:
             self.nspawn.kill()
             self.nspawn.wait()
-        subprocess.run(["unshare", "--mount", "sh", "-c", CLEAN])
+        subprocess.run(["unshare", "--mount", "sh", "-c", CLEAN], timeout=30)
 
 
 class Machine:
