@@ -324,7 +324,6 @@ mod tests {
         source.set_down(true);
         advance(Duration::from_secs(90) - Duration::from_nanos(1)).await;
         assert_eq!(source.cell.life(), Some(Duration::from_nanos(1)));
-        assert_eq!(source.get().await, Some(1));
         advance(Duration::from_nanos(1)).await;
         assert_eq!((source.cell.life(), source.get().await), (None, None));
     }

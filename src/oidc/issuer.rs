@@ -90,7 +90,8 @@ mod tests {
     fn a_pattern_is_told_with_what_to_set() {
         assert_eq!(pattern("https://id.test/a?b%7a"), None);
         let escaped = ["https://l.test/%7Btenantid%7D/v2.0", "https://l.test/%7b", "https://l.test/%7d"];
-        for issuer in ["https://l.test/{tenantid}/v2.0", "https://l.test/{tenant}"].into_iter().chain(escaped) {
+        for issuer in ["https://l.test/{tenantid}/v2.0", "https://l.test/{tenant}"].into_iter().chain(escaped)
+        {
             let told = pattern(issuer).expect("a pattern");
             assert!(told.contains("sasl_oidc_auth.issuers") && told.contains("tenants"), "{told}");
         }

@@ -390,6 +390,29 @@ mod tests {
         assert_eq!(decode::<u64>(&bytes, 7), Err(TOO_LONG));
     }
 
+    /// What the protocols of Postfix allow, and what an API may say, has room in a frame.
+    #[test]
+    fn the_longest_requests_and_answers_fit() {
+        let key = vec![b'k'; 128 * 1024];
+        let lines = vec![format!("a={}", "x".repeat(250)); 256];
+        let lines: Vec<_> = lines.iter().enumerate().map(|(at, line)| format!("{at:03}{line}")).collect();
+        let attributes =
+            Attributes::from_iter(lines.iter().map(|line| line.split_once('=').expect("a line")));
+        assert_eq!(attributes.len(), 256);
+        for question in
+            [Question::Map { name: "m".into(), key }, Question::Policy { name: "p".into(), attributes }]
+        {
+            let mut out = Vec::new();
+            encode_request(1, 0, &question, &mut out).expect("it fits");
+            let ask = RequestFrame { id: 1, spent_ms: 0, question };
+            assert_eq!(decode(&out, MAX_FROM_CLIENT), Ok(Some((ask, out.len()))));
+        }
+        let frame = AnswerFrame { id: 1, answer: Answer::Value("v".repeat(1024 * 1024)) };
+        let mut out = Vec::new();
+        encode(&frame, MAX_FROM_BROKER, &mut out).expect("it fits");
+        assert_eq!(decode(&out, MAX_FROM_BROKER), Ok(Some((frame, out.len()))));
+    }
+
     #[test]
     fn greetings_of_other_versions_are_understood_as_such() {
         for version in [OLDEST - 1, VERSION + 1, u16::MAX] {

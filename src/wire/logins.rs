@@ -484,6 +484,11 @@ mod tests {
             let said = feed_at(&mut logins, "CONT\t8\tAQ==\n", Instant::now() + later).0;
             assert!(said.contains(due), "{said}");
         }
+        // Its time begins with the error.
+        feed_at(&mut logins, &format!("AUTH\t9\tOAUTHBEARER\t{AUTH}\tresp={BEARER}\n"), begun);
+        logins.answer(9, &denied(), false, begun + PATIENCE, &mut Vec::new());
+        let said = feed_at(&mut logins, "CONT\t9\tAQ==\n", begun + PATIENCE + Duration::from_secs(1)).0;
+        assert!(said.contains("authentication failed"), "{said}");
     }
 
     proptest! {

@@ -62,6 +62,14 @@ mod tests {
     }
 
     #[test]
+    fn a_request_has_128_kib_at_most() {
+        let request = |length: usize| format!("{length}:m {},", "k".repeat(length - 2));
+        let bytes = request(131_072);
+        assert!(matches!(decode(bytes.as_bytes()), Ok(Some((_, consumed))) if consumed == bytes.len()));
+        assert!(matches!(decode(request(131_073).as_bytes()), Err(Error::Framing(_))));
+    }
+
+    #[test]
     fn a_request_that_means_nothing_leaves_the_stream_alone() {
         for bytes in ["0:,", "4:demo,", "4: key,"] {
             let decoded = decode(bytes.as_bytes());

@@ -32,7 +32,8 @@ fn keys_are_equal_if_their_texts_are() {
     };
     let [one, same, other] = {
         let (key, other) = (Key::ed25519(), Key::ed25519());
-        [&key.pems[0], &key.pems[0], &other.pems[0]].map(|text| PrivateKey::read(secret(text)).expect("a key"))
+        [&key.pems[0], &key.pems[0], &other.pems[0]]
+            .map(|text| PrivateKey::read(secret(text)).expect("a key"))
     };
     assert!(one == same && one != other);
     assert!(hash(&one) == hash(&same) && hash(&one) != hash(&other));

@@ -273,7 +273,10 @@ async fn a_refusal_is_reported_with_its_code_alone() {
     }
     assert_eq!(trouble(400, json!({"error": "a secret"})).await, format!("{what} 400{advice}"));
     assert_eq!(trouble(403, Value::Null).await, format!("{what} 403{advice}"));
-    assert_eq!(trouble(503, json!({"error": "invalid_client"})).await, format!("{what} 503 (invalid_client)"));
+    assert_eq!(
+        trouble(503, json!({"error": "invalid_client"})).await,
+        format!("{what} 503 (invalid_client)")
+    );
 }
 
 #[tokio::test]
