@@ -385,6 +385,27 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn the_times_of_a_replacement_are_exact() {
+        const NANOSECOND: Duration = Duration::from_nanos(1);
+        let source = source(MOMENT);
+        let first = source.cell.get(in_time()).await.expect("a value");
+        let asked = Instant::now();
+        let Newer::Another(second) = source.cell.newer(&first, in_time()).await else { panic!("no value") };
+        let came = Instant::now();
+        advance(REPLACE - asked.elapsed() - NANOSECOND).await;
+        assert!(matches!(source.cell.newer(&second, in_time()).await, Newer::TooSoon));
+        // Until its end the second one is newer than another.
+        advance(Duration::from_secs(100) - came.elapsed() - NANOSECOND).await;
+        assert!(matches!(source.cell.newer(&first, in_time()).await, Newer::Another(new) if *new == 2));
+        advance(NANOSECOND).await;
+        let asked = Instant::now();
+        let Newer::Another(third) = source.cell.newer(&first, in_time()).await else { panic!("no value") };
+        assert_eq!(*third, 3);
+        advance(REPLACE - asked.elapsed()).await;
+        assert!(matches!(source.cell.newer(&third, in_time()).await, Newer::Another(new) if *new == 4));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_fetch_that_panics_is_one_that_failed() {
         let cell: Fetched<u64> = Fetched::new(|| async { panic!("a bug") });
         assert_eq!(cell.get(in_time()).await, None);
