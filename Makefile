@@ -64,7 +64,7 @@ VENV      := $(GRPC_PEER)/venv/installed
 .PHONY: build demo test faults bench pgo check packages provider grpc-peer install staged deb rpm
 .PHONY: test-package compat
 .PHONY: completions reference clean docs test-docs test-page cargo-deb cargo-generate-rpm
-.PHONY: test-reproducible image test-image pictures sbom dist fuzz soak
+.PHONY: test-reproducible image test-image pictures sbom dist fuzz soak mutants
 .DEFAULT_GOAL := build
 
 # Two builds of one package: the client is static, aborts on a panic and has few dependencies.
@@ -126,6 +126,19 @@ pgo:
 SECONDS ?= 60
 fuzz:
 	@CARGO="$(CARGO)" fuzz/run $(SECONDS) $(FUZZ)
+
+# Run it by hand: mutation tests of one file, with the tests of its room (MUTANTS_TESTS= runs all of the library).
+# The results are in target/mutants.out.
+MUTANTS ?= src/wire/socketmap.rs
+MUTANTS_TESTS ?= $(word 2,$(subst /, ,$(MUTANTS)))::
+mutants: export CARGO_TARGET_DIR ?= $(CURDIR)/target/mutants
+mutants: export PFXHTTP_ORACLE_ANSWERS ?= 2000
+mutants: export PROPTEST_DISABLE_FAILURE_PERSISTENCE = 1
+mutants:
+	@command -v cargo-mutants >/dev/null || \
+	    { echo "This needs cargo-mutants: cargo install --locked cargo-mutants" >&2; exit 1; }
+	@mkdir -p target
+	$(CARGO) mutants --output target --re '^$(MUTANTS)' -- $(MUTANTS_TESTS)
 
 # The checks that a commit must pass in addition to the tests.
 check:
