@@ -125,7 +125,7 @@ pub(crate) fn play(
     rules: Rules,
     fault: impl Fn(&Request) -> Option<Reply> + Send + Sync + 'static,
 ) -> Outcome {
-    play_on(row, rig, &rig.lanes(Way::Unix), during, rules, fault)
+    play_on(row, rig, &rig.lanes(Way::Unix), [during, 40], rules, fault)
 }
 
 /// The same, also seen by SMTP clients of a real Postfix, whose temporary replies are 451 and 454.
@@ -137,14 +137,16 @@ pub(crate) fn play_through_postfix(
 ) -> Outcome {
     let (_postfix, smtp) = rig.postfix();
     let lanes = [&rig.lanes(Way::Unix)[..], &smtp].concat();
-    play_on(row, rig, &lanes, during, Rules { budget: Duration::from_secs(8), ..Rules::default() }, fault)
+    // A session takes longer than a lookup.
+    let rules = Rules { budget: Duration::from_secs(8), ..Rules::default() };
+    play_on(row, rig, &lanes, [during, 20], rules, fault)
 }
 
 fn play_on(
     row: &Row,
     rig: &Rig,
     lanes: &[Lane],
-    during: usize,
+    [during, after]: [usize; 2],
     rules: Rules,
     fault: impl Fn(&Request) -> Option<Reply> + Send + Sync + 'static,
 ) -> Outcome {
@@ -156,7 +158,7 @@ fn play_on(
     traffic.more(during);
     rig.api.mend();
     traffic.mended();
-    traffic.more(40);
+    traffic.more(after);
     let outcome = row.counted(traffic.end(rules));
     for lane in names {
         let count = outcome.temporary_of(lane);
