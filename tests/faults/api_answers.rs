@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::answers::right;
 use crate::api::{in_turn, ok, raw};
 use crate::ledger::Rules;
-use crate::rig::{ALL, Rig, entries, play, play_through_postfix};
+use crate::rig::{ALL, CLIENT_SECRET, Rig, entries, play, play_through_postfix};
 use crate::rows::row;
 use crate::support::backend::{Backend, Reply, Request};
 use crate::support::config::backend_oidc;
@@ -36,7 +36,10 @@ fn row_13_redirects() {
 fn row_14_the_api_refuses_the_brokers_token() {
     let row = row("14");
     let provider = FakeProvider::start();
-    let token = backend_oidc(&provider.configuration_uri(), "client_id: pfx, client_secret: s");
+    let token = backend_oidc(
+        &provider.configuration_uri(),
+        &format!("client_id: pfx, client_secret: {CLIENT_SECRET}"),
+    );
     let rig = Rig::start(&[&token]);
     let replies = vec![Reply::status(401), Reply::status(403)];
     // The API may see a login again, with another token: it has refused the broker, not the user.

@@ -2,7 +2,7 @@
 
 use crate::driver::{next_id, once};
 use crate::ledger::{Asked, Heard, Ledgers, Rules, Said};
-use crate::rig::Rig;
+use crate::rig::{PASSWORD, Rig};
 use crate::rows::row;
 use crate::support::PATIENCE;
 use crate::support::postfix::Postfix;
@@ -15,7 +15,7 @@ use std::time::Instant;
 fn by_smtp(ledgers: &Ledgers, smtp: &mut Smtp, key: &str, user: &str, due: &str, id: u64) {
     let (key, due, at) = (key.to_owned(), due.to_owned(), Instant::now());
     ledgers.asked.append(Asked { id, lane: "smtp", key, due, at });
-    let reply = smtp.auth_plain(user, "secret");
+    let reply = smtp.auth_plain(user, PASSWORD);
     let code = reply.get(..3).unwrap_or_default().to_owned();
     let said = if code.starts_with('4') { Said::Temporary(reply) } else { Said::Definitive(code) };
     ledgers.smtp.append(Heard { id, said, at: Instant::now() });
@@ -57,7 +57,7 @@ fn row_57_logins_for_another_user() {
         for (nth, other) in ["boss", "k2", " k1", "k1\u{301}", "root@example.com"].iter().enumerate() {
             let id = nth as u32 + 1;
             once(&rig.ledgers, "other", "of no request", "FAIL", || {
-                sasl.auth(id, "PLAIN", Some(format!("{other}\0k1\0secret").as_bytes()));
+                sasl.auth(id, "PLAIN", Some(format!("{other}\0k1\0{PASSWORD}").as_bytes()));
                 match sasl.next(PATIENCE) {
                     Event::Line(line) if line.starts_with(&format!("FAIL\t{id}\t")) => {
                         Some(Said::Definitive("FAIL".to_owned()))

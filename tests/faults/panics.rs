@@ -9,7 +9,7 @@ use crate::driver::{Lane, next_id, once};
 use crate::ledger::{Asked, Heard, Rules, Said};
 use crate::process::by_clients;
 use crate::protocol::{Held, login_reply, map_reply, policy_reply};
-use crate::rig::{Rig, entries};
+use crate::rig::{PASSWORD, Rig, entries};
 use crate::rows::row;
 use crate::support::peer::{Peer, netstring, policy_request};
 use crate::support::sasl::{Heard as Event, Sasl};
@@ -51,7 +51,7 @@ fn poison(rig: &Rig, way: Way) {
     ask(open(rig.policy(way)), &policy_request(&[("recipient", POISON)]), policy_reply);
     let mut sasl = Sasl::begin(open(rig.login(way)));
     once(&rig.ledgers, "poison", POISON, "no answer", || {
-        sasl.plain(1, POISON, "secret");
+        sasl.plain(1, POISON, PASSWORD);
         said(login_reply(sasl.peer(), "1"))
     });
 }
@@ -63,8 +63,8 @@ fn poison_beside_a_login(rig: &Rig) {
     let (key, due) = (format!("k{id}"), format!("OK k{id}"));
     rig.ledgers.asked.append(Asked { id, lane: "poison", key: key.clone(), due, at });
     let mut sasl = Sasl::begin((rig.login(Way::Unix).open)());
-    sasl.plain(1, &key, "secret");
-    sasl.plain(2, POISON, "secret");
+    sasl.plain(1, &key, PASSWORD);
+    sasl.plain(2, POISON, PASSWORD);
     let mut first = Said::Temporary("closed".to_owned());
     loop {
         match sasl.next(PATIENCE) {

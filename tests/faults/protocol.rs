@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use crate::answers::due;
 use crate::driver::{Lane, Talk, key, next_id};
 use crate::ledger::{Asked, Heard, Ledgers, Said};
+use crate::rig::PASSWORD;
 use crate::support::config::Kind;
 use crate::support::peer::{Peer, netstring, policy_request};
 use crate::support::smtp::Smtp;
@@ -19,7 +20,7 @@ pub(crate) fn rcpt(port: u16, recipient: &str) -> Said {
 
 /// One session with a real Postfix, and one login.
 pub(crate) fn auth(port: u16, user: &str) -> Said {
-    by_code(Smtp::greet(port).0.auth_plain(user, "secret"))
+    by_code(Smtp::greet(port).0.auth_plain(user, PASSWORD))
 }
 
 fn by_code(reply: String) -> Said {
@@ -46,7 +47,9 @@ pub(crate) fn request(lane: &Lane, id: u64) -> (String, String, Vec<u8>) {
             let request = policy_request(&[("sender", ""), ("recipient", &key), ("size", "0")]);
             (key, due(Kind::Policy, id), request)
         }
-        Talk::Password => (key(id), due(Kind::Login, id), auth("PLAIN", format!("\0{}\0secret", key(id)))),
+        Talk::Password => {
+            (key(id), due(Kind::Login, id), auth("PLAIN", format!("\0{}\0{PASSWORD}", key(id))))
+        }
         Talk::Token(token) => {
             let (user, token, due) = token(id);
             let response = format!("user={user}\x01auth=Bearer {token}\x01\x01");

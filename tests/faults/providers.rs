@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::driver::{Lane, Talk, Token};
 use crate::ledger::Rules;
-use crate::rig::{Rig, entries};
+use crate::rig::{CLIENT_SECRET, Rig, entries};
 use crate::rows::row;
 use crate::support::backend::Reply;
 use crate::support::config::{backend_oidc, sasl_oidc};
@@ -21,12 +21,15 @@ use crate::support::{PATIENCE, pause, wait_until};
 
 /// The line of an entry that asks with tokens of this provider.
 fn bearer(provider: &FakeProvider) -> String {
-    backend_oidc(&provider.configuration_uri(), "client_id: pfx, client_secret: s")
+    backend_oidc(&provider.configuration_uri(), &format!("client_id: pfx, client_secret: {CLIENT_SECRET}"))
 }
 
 /// A broker whose logins take tokens of this provider, by signature.
 fn token_rig(provider: &FakeProvider) -> Rig {
-    let line = sasl_oidc(&provider.configuration_uri(), "client_id: pfx, client_secret: s, validation: jwks");
+    let line = sasl_oidc(
+        &provider.configuration_uri(),
+        &format!("client_id: pfx, client_secret: {CLIENT_SECRET}, validation: jwks"),
+    );
     Rig::start_with(|config, _| config.login("users", "http://127.0.0.1:1/", &[&line, "timeout: 2s"]))
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::answers::Api;
 use crate::driver::{Lane, Outcome, Talk, Traffic, key};
 use crate::ledger::{Ledgers, Rules};
-use crate::rows::Row;
+use crate::rows::{Row, results};
 use crate::support::backend::{Reply, Request};
 use crate::support::config::Config;
 use crate::support::peer::Peer;
@@ -21,7 +21,13 @@ use crate::support::site::Way;
 /// The lanes of a usual run: the map `m`, the policy service `p` and the logins `users`.
 pub(crate) const ALL: [&str; 3] = ["m", "p", "users"];
 
-/// A running broker and its API. The broker ends first.
+/// The password of all logins, and the secret of the broker at an identity provider.
+pub(crate) const PASSWORD: &str = "canary-of-a-password";
+pub(crate) const CLIENT_SECRET: &str = "canary-of-a-secret";
+/// What no log may have. All JWS begin with the last one.
+const SECRETS: [&str; 3] = [PASSWORD, CLIENT_SECRET, "eyJ"];
+
+/// A running broker and its API. The broker ends first, and its log must have no secret then.
 pub(crate) struct Rig {
     pub(crate) setup: Setup,
     pub(crate) api: Api,
@@ -61,7 +67,11 @@ impl Rig {
     pub(crate) fn start_after(script: &str, configure: impl FnOnce(Config, &Api) -> Config) -> Self {
         let ledgers = Arc::<Ledgers>::default();
         let api = Api::start(&ledgers);
-        let setup = Setup::start_after(script, |config| configure(config, &api));
+        let setup = Setup::start_after(script, |config| {
+            // What is shown at this level is looked through for secrets.
+            let level = if results().is_some() { "debug" } else { "info" };
+            configure(config, &api).server(&format!("logging: {{json: false, level: {level}}}"))
+        });
         Self { setup, api, ledgers }
     }
 
@@ -105,6 +115,16 @@ impl Rig {
     /// Starts traffic on these lanes.
     pub(crate) fn traffic(&self, lanes: &[Lane]) -> Traffic {
         Traffic::start(&self.ledgers, lanes)
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let log = self.setup.broker.log();
+            let shown = SECRETS.iter().find(|secret| log.contains(**secret));
+            assert_eq!(shown, None, "a secret is in the log");
+        }
     }
 }
 
