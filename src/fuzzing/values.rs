@@ -26,7 +26,10 @@ pub fn values(bytes: &[u8]) {
         let text = |found: &Result<Option<Value<'_>>, Failure>| {
             found.clone().map(|found| found.map(|value| value.get().to_owned()))
         };
-        let due = |anywhere| Ok(reference(document.get(), &field, anywhere).map(str::to_owned));
+        let due = |anywhere| {
+            let due = reference(document.get(), &field, anywhere);
+            due.map(|due| due.map(str::to_owned)).map_err(|NoPlace| Failure::Body)
+        };
         assert_eq!(text(&found), due(true), "{name:?}");
         assert_eq!(text(&at_top), due(false), "{name:?} at the top");
     }
@@ -100,31 +103,46 @@ fn is_sound(text: &str) -> bool {
     Json::read(text).is_some_and(|json| json.parts().into_iter().all(is_sound))
 }
 
+/// A list was asked for what is like a number and no place.
+struct NoPlace;
+
+type Found<'a> = Result<Option<&'a str>, NoPlace>;
+
 /// The value of `field` in the object `text`; with `anywhere` a name may stand at any depth.
-fn reference<'a>(text: &'a str, field: &Field, anywhere: bool) -> Option<&'a str> {
+fn reference<'a>(text: &'a str, field: &Field, anywhere: bool) -> Found<'a> {
     match field {
-        Field::Whole => Some(text),
+        Field::Whole => Ok(Some(text)),
         Field::Pointer(tokens) => descend(text, &tokens.iter().map(String::as_str).collect::<Vec<_>>()),
         Field::Name(name) => {
             let path: Vec<_> = name.split('.').collect();
-            let at_top = descend(text, &[name]).or_else(|| descend(text, &path));
-            at_top.or_else(|| if anywhere { nearest(text, name) } else { None })
+            let at_top = match descend(text, &[name])? {
+                None => descend(text, &path)?,
+                found => found,
+            };
+            Ok(at_top.or_else(|| if anywhere { nearest(text, name) } else { None }))
         }
     }
 }
 
-fn descend<'a>(text: &'a str, keys: &[&str]) -> Option<&'a str> {
-    let Some((first, rest)) = keys.split_first() else { return Some(text) };
-    match Json::read(text)? {
-        Json::Object(members) => {
-            let (_, value) = members.iter().rfind(|(name, _)| name == first)?;
-            descend(value, rest)
+fn descend<'a>(text: &'a str, keys: &[&str]) -> Found<'a> {
+    let Some((first, rest)) = keys.split_first() else { return Ok(Some(text)) };
+    match Json::read(text) {
+        Some(Json::Object(members)) => {
+            let mut found = Ok(None);
+            for (_, value) in members.iter().filter(|(name, _)| name == first) {
+                found = Ok(descend(value, rest)?);
+            }
+            found
         }
-        Json::List(items) => {
-            let place = first.parse::<usize>().ok().filter(|place| place.to_string() == *first)?;
-            descend(items.get(place)?, rest)
+        Some(Json::List(items)) => {
+            let place = first.parse::<usize>().ok().filter(|place| place.to_string() == *first);
+            match place {
+                Some(place) => items.get(place).map_or(Ok(None), |item| descend(item, rest)),
+                None if first.starts_with(|c: char| "+-0123456789".contains(c)) => Err(NoPlace),
+                None => Ok(None),
+            }
         }
-        Json::Other => None,
+        Some(Json::Other) | None => Ok(None),
     }
 }
 

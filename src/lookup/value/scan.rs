@@ -133,7 +133,8 @@ impl<'a> Scan<'a> {
     /// the last of those that have one name, and indices of lists.
     ///
     /// # Errors
-    /// [`Failure::Body`] if an object on the way has a key that is not text.
+    /// [`Failure::Body`] if an object on the way has a key that is not text, or a list is asked for what is like a
+    /// number and no place.
     pub(super) fn descend<K: AsRef<str>>(&mut self, keys: &[K]) -> Result<Option<&'a str>, Failure> {
         let Some((first, rest)) = keys.split_first() else { return Ok(Some(self.value())) };
         let (first, mut found) = (first.as_ref(), None);
@@ -148,7 +149,7 @@ impl<'a> Scan<'a> {
             })?,
             Some(b'[') => {
                 self.pass(b'[');
-                let wanted = place(first);
+                let wanted = place(first)?;
                 for index in 0.. {
                     match self.peek() {
                         None | Some(b']') => break,
@@ -225,9 +226,18 @@ impl<'a> Scan<'a> {
 }
 
 /// The place in a list that a token names: digits alone, and no zero in front of others (RFC 6901 4).
-fn place(token: &str) -> Option<usize> {
-    let is_place = token == "0" || !token.starts_with(['0', '+']);
-    is_place.then(|| token.parse().ok()).flatten()
+///
+/// # Errors
+/// [`Failure::Body`] if it is like a number. It may be meant as a place, so nothing is said to be absent.
+fn place(token: &str) -> Result<Option<usize>, Failure> {
+    let is_canonical = token == "0" || !token.starts_with(['0', '+']);
+    match token.parse() {
+        Ok(place) if is_canonical => Ok(Some(place)),
+        _ if token.starts_with(|first: char| first.is_ascii_digit() || matches!(first, '+' | '-')) => {
+            Err(Failure::Body)
+        }
+        _ => Ok(None),
+    }
 }
 
 /// Whether a key, which stands in quotes, is `name`. Only a key with escapes takes memory.
