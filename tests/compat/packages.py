@@ -10,7 +10,7 @@ from pathlib import Path
 
 import postfix
 from machine import until
-from postfix import BROKEN, CONFIGURATION, FILE, Traffic, asked, is_good, is_temporary
+from postfix import BROKEN, CONFIGURATION, FILE, TEMPORARY, Traffic, asked, is_good
 from service import FOUND, by_client, running
 
 LOWER = "0.0.1-1"
@@ -79,7 +79,7 @@ def remove(machine, results):
     held = not left and machine.read(FILE) == CONFIGURATION
     results.cell("package.remove", "stopped, configuration kept" if held else f"{left}", held)
     replies = asked(kinds=("map", "policy"))
-    held = all(is_temporary(kind, way, code) for (kind, way), code in replies.items())
+    held = all(code in TEMPORARY for code in replies.values())
     codes = sorted(set(replies.values()))
     results.cell("package.removed", ", ".join(codes), held)
     machine.install("/root/pfxhttp.deb")

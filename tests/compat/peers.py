@@ -29,21 +29,26 @@ keep_environment =
 tls_advertise_hosts =
 host_lookup =
 rfc1413_query_timeout = 0s
-domainlist ours = example.org
+domainlist local_domains = example.org
 acl_smtp_rcpt = ${if eq{$received_port}{2601}{map}{policy}}
 begin acl
 map:
-  warn set acl_m_ask = mailboxes ${lc:$local_part@$domain}
+  warn domains = +local_domains
+       set acl_m_ask = mailboxes ${lc:$local_part@$domain}
        set acl_m_reply = ${readsocket{inet:127.0.0.1:23450}{${strlen:$acl_m_ask}:$acl_m_ask,}{30s}{}{none}}
-  accept condition = ${if match{$acl_m_reply}{\\N^\\d+:OK \\N}}
-  deny condition = ${if match{$acl_m_reply}{\\N^\\d+:NOTFOUND \\N}}
-  defer
+  deny domains = +local_domains
+       condition = ${if match{$acl_m_reply}{\\N^\\d+:NOTFOUND \\N}}
+  defer domains = +local_domains
+       condition = ${if !match{$acl_m_reply}{\\N^\\d+:OK \\N}}
+  accept domains = +local_domains
+  deny message = relay not permitted
 policy:
   warn set acl_m_reply = ${readsocket{inet:127.0.0.1:23451}{request=smtpd_access_policy\\n\\
            protocol_state=RCPT\\nsender=$sender_address\\nrecipient=$local_part@$domain\\n\\n}{30s}{}{none}}
-  accept condition = ${if match{$acl_m_reply}{\\N^action=DUNNO\\N}}
   deny condition = ${if match{$acl_m_reply}{\\N^action=REJECT\\N}}
-  defer
+  defer condition = ${if !match{$acl_m_reply}{\\N^action=DUNNO\\N}}
+  accept domains = +local_domains
+  deny message = relay not permitted
 begin authenticators
 plain:
   driver = dovecot

@@ -25,6 +25,8 @@ PLACES = {
 }
 UNITS = [f"pfxhttp-postfix@{name}.socket" for name in ("maps", "recipients", "users")]
 TEMPORARY = ("421", "450", "451", "454", "closed")
+# While the broker runs and the API is away.
+OUTAGE = {"map": ("451",), "policy": ("450", "451"), "login": ("454",)}
 
 ENTRIES = """
 socket_maps:
@@ -151,9 +153,9 @@ def is_bad(kind, _, code):
     return code == BAD[kind]
 
 
-def is_temporary(_, __, code):
-    """A temporary reply."""
-    return code in TEMPORARY
+def is_temporary(kind, _, code):
+    """The temporary reply of this kind."""
+    return code in OUTAGE[kind]
 
 
 def waits(kind, way, code):
