@@ -102,7 +102,7 @@ faults: packages build
 	@rm -rf $(FAULTS) && mkdir -p $(FAULTS)
 	-$(PLAY) --test-threads=2 row_ $(addprefix --skip ,$(MEASURE))
 	-$(PLAY) --test-threads=1 $(MEASURE)
-	@$(PLAY) --nocapture page::
+	@$(PLAY) --nocapture --exact page::the_page
 
 # Run it by hand: ten million lookups of all kinds (SOAK=1000000: a million) through the release build, a quarter of
 # an hour or more, after a build of the tests with optimization.
