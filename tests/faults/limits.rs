@@ -112,7 +112,8 @@ fn play_without_descriptors(row: &Row, rig: &Rig, is_limited_by_start: bool) {
     }
     let mut waiting: Vec<Peer> = (0..60).map(|_| rig.setup.map()).collect();
     let (before, start) = (ticks(pid), Instant::now());
-    traffic.more(20);
+    // A login that fails closes its connection, as Postfix does, and its next one waits with the others.
+    traffic.more_of(20, &["m", "p"]);
     pause(Duration::from_secs(1));
     let (spent, took) = (ticks(pid) - before, start.elapsed());
     if is_limited_by_start {
