@@ -103,7 +103,7 @@ fn is_sound(text: &str) -> bool {
     Json::read(text).is_some_and(|json| json.parts().into_iter().all(is_sound))
 }
 
-/// A list was asked for what is like a number and no place.
+/// A list with values was asked for what is no place.
 struct NoPlace;
 
 type Found<'a> = Result<Option<&'a str>, NoPlace>;
@@ -138,7 +138,7 @@ fn descend<'a>(text: &'a str, keys: &[&str]) -> Found<'a> {
             let place = first.parse::<usize>().ok().filter(|place| place.to_string() == *first);
             match place {
                 Some(place) => items.get(place).map_or(Ok(None), |item| descend(item, rest)),
-                None if first.starts_with(|c: char| "+-0123456789".contains(c)) => Err(NoPlace),
+                None if !items.is_empty() => Err(NoPlace),
                 None => Ok(None),
             }
         }

@@ -133,8 +133,9 @@ impl<'a> Scan<'a> {
     /// the last of those that have one name, and indices of lists.
     ///
     /// # Errors
-    /// [`Failure::Body`] if an object on the way has a key that is not text, or a list is asked for what is like a
-    /// number and no place.
+    /// [`Failure::Body`] if an object on the way has a key that is not text, or a list with values is asked for what
+    /// is no place: the answer is of another form than the settings, so nothing is said to be absent. A list
+    /// without values has none at any key: some languages write an object without members as `[]`.
     pub(super) fn descend<K: AsRef<str>>(&mut self, keys: &[K]) -> Result<Option<&'a str>, Failure> {
         let Some((first, rest)) = keys.split_first() else { return Ok(Some(self.value())) };
         let (first, mut found) = (first.as_ref(), None);
@@ -149,12 +150,14 @@ impl<'a> Scan<'a> {
             })?,
             Some(b'[') => {
                 self.pass(b'[');
-                let wanted = place(first)?;
+                let wanted = place(first);
                 for index in 0.. {
-                    match self.peek() {
-                        None | Some(b']') => break,
-                        _ if wanted == Some(index) => found = self.descend(rest)?,
-                        _ => _ = self.value(),
+                    if matches!(self.peek(), None | Some(b']')) {
+                        break;
+                    }
+                    match wanted.ok_or(Failure::Body)? == index {
+                        true => found = self.descend(rest)?,
+                        false => _ = self.value(),
                     }
                     self.pass(b',');
                 }
@@ -226,18 +229,9 @@ impl<'a> Scan<'a> {
 }
 
 /// The place in a list that a token names: digits alone, and no zero in front of others (RFC 6901 4).
-///
-/// # Errors
-/// [`Failure::Body`] if it is like a number. It may be meant as a place, so nothing is said to be absent.
-fn place(token: &str) -> Result<Option<usize>, Failure> {
+fn place(token: &str) -> Option<usize> {
     let is_canonical = token == "0" || !token.starts_with(['0', '+']);
-    match token.parse() {
-        Ok(place) if is_canonical => Ok(Some(place)),
-        _ if token.starts_with(|first: char| first.is_ascii_digit() || matches!(first, '+' | '-')) => {
-            Err(Failure::Body)
-        }
-        _ => Ok(None),
-    }
+    token.parse().ok().filter(|_| is_canonical)
 }
 
 /// Whether a key, which stands in quotes, is `name`. Only a key with escapes takes memory.
