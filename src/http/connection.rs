@@ -1,6 +1,6 @@
 //! One connection, and one exchange at a time on it.
 //!
-//! A request is written in one piece, and the answer is read into a buffer of the thread, so a connection that
+//! A request is written in one piece, unless its body is long, and the answer is read into a buffer of the thread, so a connection that
 //! waits holds no buffer. Bytes that come before the request, and an end, are noticed before anything is written.
 
 use std::cell::RefCell;
@@ -9,6 +9,7 @@ use std::io::{self, ErrorKind};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
+use hyper::body::Bytes;
 use hyper::rt::{Read, ReadBuf, Write};
 use hyper_rustls::MaybeHttpsStream;
 use tokio::task::coop::unconstrained;
@@ -43,14 +44,14 @@ impl ApiConnection {
         Self { stream, timer: Timer::new(deadline.instant()), keys }
     }
 
-    /// Sends `request`, and reads the whole answer. With `looks`, the socket itself is asked first whether bytes came
+    /// Sends `request` and what follows it, and reads the whole answer. With `looks`, the socket itself is asked first whether bytes came
     /// before the request. One that is not `repeatable` holds a password.
     ///
     /// # Errors
     /// The connection must not be used again.
     pub(super) async fn exchange(
         &mut self,
-        request: Vec<u8>,
+        (request, rest): (Vec<u8>, Bytes),
         repeatable: bool,
         looks: bool,
         deadline: Deadline,
@@ -58,8 +59,9 @@ impl ApiConnection {
         let keys = self.keys;
         let unsent = |error: &io::Error| Broken::unsent(error, keys);
         self.socket().begin(looks).map_err(|error| unsent(&error))?;
+        let is_secret = !repeatable;
         let mut outgoing =
-            Outgoing { bytes: request, sent: 0, is_secret: !repeatable, is_flushed: false, failed: None };
+            Outgoing { bytes: request, rest, sent: 0, is_secret, is_flushed: false, failed: None };
         let mut answer = Answer::default();
         let mut is_begun = false;
         let exchange = poll_fn(|cx| {
@@ -123,7 +125,7 @@ impl ApiConnection {
 
     fn write(&mut self, cx: &mut Context<'_>, outgoing: &mut Outgoing) -> Poll<Result<(), Broken>> {
         let is_plain = matches!(&self.stream, MaybeHttpsStream::Http(socket) if socket.is_plain());
-        while let Some(bytes) = outgoing.rest() {
+        while let Some(bytes) = outgoing.unsent() {
             match ready!(Pin::new(&mut self.stream).poll_write(cx, bytes)) {
                 Ok(written) if written > 0 => outgoing.sent += written,
                 Ok(_) => return Poll::Ready(Err(Broken::ended())),
@@ -165,6 +167,9 @@ impl ApiConnection {
 /// A request that is being written.
 struct Outgoing {
     bytes: Vec<u8>,
+    /// What follows them.
+    rest: Bytes,
+    /// Of both.
     sent: usize,
     is_secret: bool,
     /// All of it has left TLS, too.
@@ -174,8 +179,13 @@ struct Outgoing {
 }
 
 impl Outgoing {
-    fn rest(&self) -> Option<&[u8]> {
-        Some(&self.bytes[self.sent..]).filter(|rest| !rest.is_empty())
+    /// What is to be written next.
+    fn unsent(&self) -> Option<&[u8]> {
+        let (bytes, sent) = match self.sent.checked_sub(self.bytes.len()) {
+            None => (&*self.bytes, self.sent),
+            Some(sent) => (&*self.rest, sent),
+        };
+        bytes.get(sent..).filter(|unsent| !unsent.is_empty())
     }
 
     /// Gives the memory back.
@@ -183,7 +193,7 @@ impl Outgoing {
         if self.is_secret {
             self.bytes.zeroize();
         }
-        (self.bytes, self.sent) = (Vec::new(), 0);
+        (self.bytes, self.rest, self.sent) = (Vec::new(), Bytes::new(), 0);
     }
 }
 

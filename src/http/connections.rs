@@ -109,8 +109,8 @@ impl Connections {
     ) -> Result<Reply, Broken> {
         let target = self.connector.target(&request.path).ok_or(MALFORMED)?;
         let credentials = self.connector.proxy_authorization().filter(|_| self.connector.is_forwarded());
-        let bytes = request.encode(target, credentials);
-        let answer = counted.connection.exchange(bytes, request.repeatable, looks, deadline).await?;
+        let encoded = request.encode(target, credentials);
+        let answer = counted.connection.exchange(encoded, request.repeatable, looks, deadline).await?;
         let at = Instant::now();
         // Whether it is still alive is checked when it is used, and when the pool is swept.
         if answer.is_kept && !request.headers.close() {

@@ -17,6 +17,8 @@ use crate::model::grpc;
 
 /// Bytes for the rest of a request's head.
 const ROOM: usize = 256;
+/// A longer body is not copied behind the head: it may be many times as long as what Postfix sent.
+const MAX_COPIED: usize = 16 * 1024;
 
 /// One request.
 #[derive(Debug, Clone)]
@@ -125,8 +127,14 @@ impl Reply {
 }
 
 impl Request<'_> {
-    /// The whole request, as it is sent (RFC 9112 3). `target` is the parts of its target.
-    pub(super) fn encode(&self, target: [&str; 2], proxy_authorization: Option<&HeaderValue>) -> Vec<u8> {
+    /// The request, as it is sent (RFC 9112 3), and what of its body follows. `target` is the parts of its target.
+    pub(super) fn encode(
+        &self,
+        target: [&str; 2],
+        proxy_authorization: Option<&HeaderValue>,
+    ) -> (Vec<u8>, Bytes) {
+        let is_copied = self.body.len() <= MAX_COPIED;
+        let copied = if is_copied { &*self.body } else { &[] };
         let Headers { map, lines, authorization, .. } = self.headers;
         let authorization = self.authorization.as_ref().or(authorization.as_ref());
         // A buffer that grows would leave a part of a password behind.
@@ -135,7 +143,7 @@ impl Request<'_> {
         let credentials: usize = credentials.into_iter().flatten().map(HeaderValue::len).sum();
         let target_length = target[0].len() + target[1].len();
         let mut out =
-            Vec::with_capacity(lines.len() + own + credentials + self.body.len() + target_length + ROOM);
+            Vec::with_capacity(lines.len() + own + credentials + copied.len() + target_length + ROOM);
         for part in [self.method.as_str(), " ", target[0], target[1], " HTTP/1.1\r\n"] {
             out.extend_from_slice(part.as_bytes());
         }
@@ -157,8 +165,8 @@ impl Request<'_> {
             line(&mut out, CONTENT_LENGTH.as_str(), length.format(self.body.len()).as_bytes());
         }
         out.extend_from_slice(b"\r\n");
-        out.extend_from_slice(&self.body);
-        out
+        out.extend_from_slice(copied);
+        (out, if is_copied { Bytes::new() } else { self.body.clone() })
     }
 
     /// All headers of a call of gRPC.
@@ -233,17 +241,23 @@ mod tests {
             repeatable: true,
         };
         let proxy = HeaderValue::from_static("Basic cHJveHk=");
-        let encoded = request.encode(["http://api.example", "/a?b"], Some(&proxy));
+        let (encoded, _) = request.encode(["http://api.example", "/a?b"], Some(&proxy));
         let due = "POST http://api.example/a?b HTTP/1.1\r\nhost: api.example\r\naccept: */*\r\nx-place: here\r\n\
                    proxy-authorization: Basic cHJveHk=\r\nauthorization: Bearer new\r\ncontent-length: 2\r\n\r\n{}";
         assert_eq!(String::from_utf8_lossy(&encoded), due);
         (request.method, request.body, request.authorization) = (Method::GET, Bytes::new(), None);
-        let encoded = request.encode(["", "/a?b"], None);
+        let (encoded, _) = request.encode(["", "/a?b"], None);
         let due = "GET /a?b HTTP/1.1\r\nhost: api.example\r\naccept: */*\r\nx-place: here\r\n\
                    authorization: Basic b2xk\r\n\r\n";
         assert_eq!(String::from_utf8_lossy(&encoded), due);
         request.method = Method::POST;
-        assert!(request.encode(["", "/"], None).ends_with(b"\r\ncontent-length: 0\r\n\r\n"));
+        assert!(request.encode(["", "/"], None).0.ends_with(b"\r\ncontent-length: 0\r\n\r\n"));
+        for (length, follows) in [(MAX_COPIED, 0), (MAX_COPIED + 1, MAX_COPIED + 1)] {
+            request.body = vec![b'x'; length].into();
+            let (encoded, rest) = request.encode(["", "/"], None);
+            assert!(encoded.len() < length - follows + 200 && rest.len() == follows);
+            assert_eq!(encoded.ends_with(b"x"), follows == 0);
+        }
     }
 
     /// What a buffer leaves behind when it grows is not wiped.
@@ -257,7 +271,7 @@ mod tests {
         let method = Method::POST;
         let request =
             Request { method, path, headers: &headers, own: &own, authorization, body, repeatable: false };
-        let encoded = request.encode(["", "/"], None);
+        let (encoded, _) = request.encode(["", "/"], None);
         assert!(
             encoded.len() > 4 * 8192 && encoded.capacity() <= encoded.len() + ROOM,
             "{}",

@@ -36,7 +36,8 @@ async fn plain(api: SocketAddr) -> ApiConnection {
 }
 
 async fn ask(connection: &mut ApiConnection, length: usize, within: Duration) -> Result<Answer, Broken> {
-    connection.exchange(vec![b'x'; length], true, false, Deadline::after(within)).await
+    let (head, rest) = (vec![b'x'; length / 2], vec![b'x'; length - length / 2].into());
+    connection.exchange((head, rest), true, false, Deadline::after(within)).await
 }
 
 /// Reads a little of the request.
@@ -105,7 +106,9 @@ async fn bytes_before_a_request_and_an_end_are_no_answer() {
         });
         let mut connection = plain(api).await;
         is_there.recv().expect("it is written");
-        let looked = connection.exchange(b"secret".to_vec(), false, true, Deadline::after(PATIENCE)).await;
+        let looked = connection
+            .exchange((b"secret".to_vec(), Bytes::new()), false, true, Deadline::after(PATIENCE))
+            .await;
         let broken = looked.expect_err("no answer");
         assert_eq!((broken.stage, broken.reason.as_ref()), (Stage::Unsent, reason));
         drop(connection);

@@ -36,7 +36,7 @@ use crate::wire::reply::{self, Next};
 use crate::wire::{self, policy, sasl, socketmap};
 use hand_over::Greeted;
 pub(super) use peer::{Draining, has};
-use peer::{Waits, hang_up, read, write};
+use peer::{Waits, give_back, hang_up, read, write};
 
 const IDLE_MAP: Duration = Duration::from_secs(300);
 const HALF_READ: Duration = Duration::from_secs(30);
@@ -144,6 +144,7 @@ async fn serve<S>(
             NextInput::Ask { id, question, spent } => {
                 #[cfg(debug_assertions)]
                 failpoint::panic_at(&question);
+                give_back(&mut received);
                 serial = serial.wrapping_add(1);
                 let id = id.unwrap_or(serial);
                 let now = Instant::now();

@@ -101,10 +101,7 @@ where
     S: AsyncRead + AsFd + Unpin,
 {
     let begun = !received.is_empty();
-    if !begun && received.capacity() > IDLE_BUFFER {
-        // An idle connection needs none.
-        *received = Vec::new();
-    }
+    give_back(received);
     let until = patience.map(|limit| since.unwrap_or_else(|| Clock::now().into_std()) + limit);
     loop {
         if waits.stop.since.is_some_and(|since| since.elapsed() > GRACE) {
@@ -126,6 +123,13 @@ where
 }
 
 /// Reads once, through the stack: an idle connection has no buffer.
+/// Gives the memory of a long request back, once that has been decoded.
+pub(super) fn give_back(received: &mut Vec<u8>) {
+    if received.is_empty() && received.capacity() > IDLE_BUFFER {
+        *received = Vec::new();
+    }
+}
+
 async fn read_some<S: AsyncRead + Unpin>(stream: &mut S, received: &mut Vec<u8>) -> io::Result<usize> {
     poll_fn(|cx| {
         let mut space = [MaybeUninit::uninit(); READ];
