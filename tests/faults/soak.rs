@@ -18,9 +18,9 @@ use crate::support::site::Way;
 /// Lookups, unless `PFXHTTP_TEST_SOAK` has another number.
 const LOOKUPS: usize = 10_000_000;
 /// Lookups of a wave, at least.
-const WAVE: usize = 20_000;
+const WAVE: usize = 10_000;
 /// Waves between two lines of the report.
-const SHOWN: usize = 25;
+const SHOWN: usize = 50;
 
 /// The broker between two waves.
 struct Sample {
@@ -109,8 +109,9 @@ fn soak() {
         }
     }
     println!(
-        "{done} lookups in {:.0?}: 0 wrong, 0 lost, 0 temporary, the slowest after {slowest:.1?}",
-        start.elapsed()
+        "{done} lookups in {:.0} s, {} reloads: 0 wrong, 0 lost, 0 temporary, the slowest after {slowest:.1?}",
+        start.elapsed().as_secs_f64(),
+        samples.len()
     );
     if samples.len() < 100 {
         println!("too few to say how the memory grows");
@@ -120,10 +121,6 @@ fn soak() {
     let drift = (last / warm - 1.0) * 100.0;
     let descriptors = || samples[samples.len() / 5..].iter().map(|sample| sample.descriptors);
     let (least, most) = (descriptors().min().unwrap_or_default(), descriptors().max().unwrap_or_default());
-    println!(
-        "{done} lookups in {:.0} s: 0 wrong, 0 lost, 0 temporary, the slowest after {slowest:.1?}",
-        start.elapsed().as_secs_f64()
-    );
     println!(
         "memory {warm:.0} KiB in the second fifth, {last:.0} KiB in the last: {drift:+.1} %; {least} to {most} descriptors"
     );
