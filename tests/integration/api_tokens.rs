@@ -57,7 +57,7 @@ fn a_thousand_lookups_fetch_one_token() {
     let _alone = alone();
     let provider = FakeProvider::start();
     provider.expire_in(Some(600));
-    let api = Backend::start(takes("token-1"));
+    let api = Backend::start(takes("canary-token-1"));
     let line = bearer(&provider, "client_secret: s, scopes: [a, b]");
     let setup = Setup::start(|config| {
         config.map("one", &api.url("/1"), &[&line]).map("two", &api.url("/2"), &[&line])
@@ -128,12 +128,12 @@ fn takes(token: &'static str) -> impl Fn(&Request) -> Reply + Send + Sync + 'sta
 #[test]
 fn a_revoked_token_is_replaced_without_a_failure() {
     let provider = FakeProvider::start();
-    let api = Backend::start(takes("token-1"));
+    let api = Backend::start(takes("canary-token-1"));
     let line = bearer(&provider, "client_secret: s");
     let setup =
         Setup::start(|config| config.map("m", &api.url("/"), &[&line]).policy("p", &api.url("/"), &[&line]));
     assert_eq!(setup.map().look_up("m", "1"), "OK v");
-    api.answer_with(takes("token-2"));
+    api.answer_with(takes("canary-token-2"));
     let before = api.count();
     assert_eq!(setup.map().look_up("m", "2"), "OK v");
     assert_eq!((api.count() - before, provider.count(Endpoint::Token)), (2, 2), "asked twice, one new token");
@@ -151,7 +151,7 @@ fn a_revoked_token_is_replaced_without_a_failure() {
 #[test]
 fn a_login_with_a_revoked_token_is_sent_once_more() {
     let provider = FakeProvider::start();
-    let api = Backend::start(takes("token-1"));
+    let api = Backend::start(takes("canary-token-1"));
     let line = bearer(&provider, "client_secret: s");
     let setup = Setup::start(|config| config.login("users", &api.url("/"), &[&line]));
     let mut sasl = setup.login(Way::Unix, "users");
@@ -166,7 +166,7 @@ fn a_login_with_a_revoked_token_is_sent_once_more() {
     sasl.plain(2, "u", "wrong");
     assert_eq!(sasl.line(), "FAIL\t2\treason=FAIL\tuser=u");
     assert_eq!((api.count(), provider.count(Endpoint::Token)), (2, 1));
-    api.answer_with(takes("token-2"));
+    api.answer_with(takes("canary-token-2"));
     sasl.plain(3, "u", "secret");
     assert_eq!(sasl.line(), "OK\t3\tuser=u");
     assert_eq!((api.count(), provider.count(Endpoint::Token)), (4, 2));
@@ -268,6 +268,6 @@ fn a_token_replaces_any_other_authorization_header() {
     let request = api.last();
     let all: Vec<_> =
         request.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("authorization")).collect();
-    assert_eq!(all, [&("authorization".to_owned(), "Bearer token-1".to_owned())]);
+    assert_eq!(all, [&("authorization".to_owned(), "Bearer canary-token-1".to_owned())]);
     assert_eq!(json!(request.text("key")), json!("k"));
 }

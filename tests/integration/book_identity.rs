@@ -250,7 +250,7 @@ fn google_does_not_work() {
 fn nauthilus_takes_passwords_and_tokens() {
     let api = Backend::start(|request| {
         match (request.text("password").as_str(), request.header("authorization")) {
-            ("good", Some("Bearer token-1" | "Basic dXNlcjpzM2NyZXQ=")) => {
+            ("good", Some("Bearer canary-token-1" | "Basic dXNlcjpzM2NyZXQ=")) => {
                 let headers = [("Auth-Status", "OK"), ("Auth-User", "bob@example.org")];
                 let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned()));
                 Reply::Answer { status: 200, headers: headers.to_vec(), body: Vec::new() }

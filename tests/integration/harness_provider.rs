@@ -209,10 +209,10 @@ fn the_fake_provider_does_as_it_is_told() {
     }
     let form = [("grant_type", "client_credentials"), ("scope", "a b")];
     let (_, first) = fetch::post(&at("token_endpoint"), &[], &form);
-    assert_eq!((&first["access_token"], &first["expires_in"]), (&json!("token-1"), &json!(600)));
+    assert_eq!((&first["access_token"], &first["expires_in"]), (&json!("canary-token-1"), &json!(600)));
     provider.expire_in(None);
     let (_, second) = fetch::post(&at("token_endpoint"), &[], &form);
-    assert_eq!((&second["access_token"], &second["expires_in"]), (&json!("token-2"), &json!(null)));
+    assert_eq!((&second["access_token"], &second["expires_in"]), (&json!("canary-token-2"), &json!(null)));
     assert_eq!(
         (provider.count(Endpoint::Token), provider.forms(Endpoint::Token)[0]["scope"].as_str()),
         (2, "a b")

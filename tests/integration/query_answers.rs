@@ -204,7 +204,7 @@ fn a_trace_says_why_and_shows_no_secret() {
     let failed = text(&run(&file, &["query", "--trace", "sasl", "users", "u"], "canary-password"));
     assert!(failed.contains("answer: none; the connection is closed (Postfix: 454)"), "{failed}");
     let status = text(&run(&file, &["status", "--json"], ""));
-    for canary in ["canary-secret", "canary-key", "canary-basic", "canary-password", "token-1"] {
+    for canary in ["canary-secret", "canary-key", "canary-basic", "canary-password", "canary-token-1"] {
         assert!(!told.contains(canary) && !login.contains(canary) && !status.contains(canary), "{canary}");
     }
     assert!(api.requests().iter().any(|request| request.header("x-key") == Some("canary-key")));

@@ -129,7 +129,7 @@ fn no_secret_in_the_debug_log_or_a_reply() {
         basic64,
         password64,
         &pem_line,
-        "token-1",
+        "canary-token-1",
     ];
     canaries.extend(signatures.iter().map(String::as_str));
     canaries.extend(assertions.iter().map(|assertion| assertion.rsplit('.').next().expect("a signature")));

@@ -253,7 +253,7 @@ fn a_token_is_for_all_targets_and_its_refusal_stays_at_one() {
     let provider = FakeProvider::start();
     let (mut a, b) = (api("a"), api("b"));
     let refusing = |request: &Request| match request.header("authorization") {
-        Some("Bearer token-1") => reply(401, &[]),
+        Some("Bearer canary-token-1") => reply(401, &[]),
         _ => says("b")(request),
     };
     b.answer_with(refusing);
@@ -264,7 +264,7 @@ fn a_token_is_for_all_targets_and_its_refusal_stays_at_one() {
     assert_eq!([a.count(), b.count()], [0, 2], "refused, and once more with another token");
     a.up();
     assert_eq!(setup.map().look_up("m", "k"), "OK a");
-    assert_eq!(a.last().header("authorization"), Some("Bearer token-2"));
+    assert_eq!(a.last().header("authorization"), Some("Bearer canary-token-2"));
 }
 
 #[test]

@@ -62,7 +62,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl FakeProvider {
-    /// Starts a provider without keys. Its access tokens are `token-1`, `token-2` and so on, and last
+    /// Starts a provider without keys. Its access tokens are `canary-token-1`, `canary-token-2` and so on, and last
     /// ten minutes. It introspects every token as not active.
     pub(crate) fn start() -> Self {
         let told = Arc::new(Told::default());
@@ -191,7 +191,8 @@ impl Told {
             Endpoint::Keys => json(&json!({"keys": *lock(&self.keys)})),
             Endpoint::Token => {
                 let number = self.tokens.fetch_add(1, Ordering::SeqCst) + 1;
-                let mut token = json!({"access_token": format!("token-{number}"), "token_type": "Bearer"});
+                let mut token =
+                    json!({"access_token": format!("canary-token-{number}"), "token_type": "Bearer"});
                 if let Some(seconds) = *lock(&self.expires_in) {
                     token["expires_in"] = json!(seconds);
                 }
