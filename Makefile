@@ -96,7 +96,7 @@ test-docs: packages build
 FAULTS := $(CURDIR)/target/faults
 PLAY := PFXHTTP_TEST_FAULTS=$(FAULTS) $(CARGO) test --locked --features client --test faults -- --include-ignored
 # Rows that measure, or that load the machine, have it for themselves.
-MEASURE := row_42 row_chaos row_overload row_bulkhead
+MEASURE := row_42 row_chaos row_recovery row_overload row_bulkhead row_amplification
 faults: packages build
 	@contrib/test-packages faketime util-linux
 	@rm -rf $(FAULTS) && mkdir -p $(FAULTS)

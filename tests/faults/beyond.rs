@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use crate::answers::{Api, right};
 use crate::driver::{Lane, Talk, Traffic, judged, key};
 use crate::ledger::{Ledgers, Rules, Window};
-use crate::rig::{Rig, entries, go_first, p99_beside};
+use crate::rig::{Rig, entries, go_first, no_secret, p99_beside};
 use crate::rows::row;
 use crate::support::backend::Reply;
 use crate::support::broker::Broker;
@@ -20,7 +20,6 @@ use crate::support::config::{Config, Kind};
 use crate::support::fleet::Files;
 use crate::support::peer::Peer;
 use crate::support::redis::Redis;
-use crate::support::setup::Setup;
 use crate::support::site::{Way, open_directory};
 use crate::support::{PATIENCE, alone, pause, wait_until};
 
@@ -52,6 +51,20 @@ fn lanes(directory: &Path) -> Vec<Lane> {
     ]
 }
 
+/// Starts a broker whose sockets in this directory are held, as by systemd.
+fn start_with_held_sockets(directory: &Path, api: &Api) -> Broker {
+    let at = |name: &str| directory.join(format!("{name}.sock"));
+    let unix =
+        |name: &str| format!("type: unix, address: \"{}\", systemd_socket_name: {name}", at(name).display());
+    let config = entries(Config::new(directory), api, &["timeout: 6s"])
+        .listen(Kind::Map, "maps", &unix("m"))
+        .listen(Kind::Policy, "p", &unix("p"))
+        .listen(Kind::Login, "users", &unix("users"));
+    let mut held = vec![("ipc".to_owned(), listening(&Config::ipc(directory)))];
+    held.extend(["m", "p", "users"].map(|name| (name.to_owned(), listening(&at(name)))));
+    Broker::start_with_sockets(&config.write(), held)
+}
+
 #[test]
 #[ignore = "long: make faults"]
 fn row_chaos_kills_with_held_sockets() {
@@ -59,16 +72,7 @@ fn row_chaos_kills_with_held_sockets() {
     let row = row("chaos");
     let (directory, ledgers) = (open_directory(), Arc::<Ledgers>::default());
     let api = Api::start(&ledgers);
-    let at = |name: &str| directory.path().join(format!("{name}.sock"));
-    let unix =
-        |name: &str| format!("type: unix, address: \"{}\", systemd_socket_name: {name}", at(name).display());
-    let config = entries(Config::new(directory.path()), &api, &["timeout: 6s"])
-        .listen(Kind::Map, "maps", &unix("m"))
-        .listen(Kind::Policy, "p", &unix("p"))
-        .listen(Kind::Login, "users", &unix("users"));
-    let mut held = vec![("ipc".to_owned(), listening(&Config::ipc(directory.path())))];
-    held.extend(["m", "p", "users"].map(|name| (name.to_owned(), listening(&at(name)))));
-    let mut broker = Broker::start_with_sockets(&config.write(), held);
+    let mut broker = start_with_held_sockets(directory.path(), &api);
     let quick = |lane| Lane { pace: Duration::from_millis(1), ..lane };
     let lanes: Vec<Lane> = lanes(directory.path()).into_iter().map(quick).collect();
     let mut traffic = Traffic::start(&ledgers, &lanes);
@@ -87,7 +91,43 @@ fn row_chaos_kills_with_held_sockets() {
     let rules = Rules { repetitions: 2, budget: Duration::from_secs(8), ..Rules::default() };
     let outcome = row.counted(traffic.end(rules));
     println!("{kills} kills, {} lookups, {} temporary", outcome.lookups, outcome.temporary.len());
+    no_secret(&broker.log());
     assert!(outcome.temporary.len() * 1000 <= outcome.lookups, "more than 0.1 %");
+}
+
+#[test]
+#[ignore = "long: make faults"]
+fn row_recovery_after_a_kill() {
+    const KILLS: usize = 200;
+    let (row, _alone) = (row("recovery"), alone());
+    go_first();
+    let (directory, ledgers) = (open_directory(), Arc::<Ledgers>::default());
+    let api = Api::start(&ledgers);
+    let mut broker = start_with_held_sockets(directory.path(), &api);
+    let lane = lanes(directory.path()).swap_remove(0);
+    let (mut ready, mut first) = (Vec::new(), Vec::new());
+    for _ in 0..KILLS {
+        broker.kill();
+        // The first lookup waits in the queue of the held socket.
+        let traffic = Traffic::start(&ledgers, &[Lane { threads: 1, ..lane.clone() }]);
+        let start = Instant::now();
+        broker.start_again();
+        ready.push(start.elapsed());
+        traffic.more(1);
+        drop(traffic);
+        let heard = ledgers.heard.entries();
+        first.push(
+            heard.iter().filter(|one| one.at > start).map(|one| one.at - start).min().expect("a reply"),
+        );
+        row.counted(judged(&ledgers, &Rules { budget: Duration::from_secs(2), ..Rules::default() }));
+        ledgers.begin_again();
+    }
+    ready.sort_unstable();
+    first.sort_unstable();
+    let of = |times: &[Duration]| (times[KILLS / 2], times[KILLS * 99 / 100]);
+    println!("median and p99 after the start: ready {:.1?}, the first reply {:.1?}", of(&ready), of(&first));
+    assert!(of(&ready).0 < Duration::from_millis(50), "ready {ready:.1?}");
+    assert!(of(&first).1 < Duration::from_millis(500), "the first reply {first:.1?}");
 }
 
 #[test]
@@ -174,13 +214,12 @@ fn row_targets_of_which_one_fails() {
     let row = row("targets");
     let ledgers = Arc::<Ledgers>::default();
     let (mut first, api) = (Api::start(&ledgers), Api::start(&ledgers));
-    let setup = Setup::start(|config| {
+    let rig = Rig::start_before(api, ledgers, "", |config, api| {
         let targets = format!("targets: [\"{}\", \"{}\"]", first.url("/map"), api.url("/map"));
         let payload = r#"payload: '{"key": "{{ .Key }}"}'"#;
         config
             .map_of("m", &[&targets, payload, "value_field: value", "timeout: 2s", "breaker: {pause: 100ms}"])
     });
-    let rig = Rig { setup, api, ledgers };
     let traffic = rig.traffic(&[Lane { threads: 4, ..rig.map(Way::Unix, "m") }]);
     traffic.more(50);
     first.fault(|_| Some(Reply::stall()));

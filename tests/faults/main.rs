@@ -10,6 +10,7 @@
 //! The ledgers are kept by threads of the test, which no fault touches. Rows that take longer than some seconds are
 //! ignored here; `make faults` runs all of them, and writes docs/src/faults.md. `make soak` runs `soak`.
 
+mod amplification;
 mod answers;
 mod api;
 mod api_answers;

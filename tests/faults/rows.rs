@@ -84,8 +84,18 @@ pub(crate) const ROWS: &[(&str, &str, &str)] = &[
         "kill -9 each 3 s, with held sockets, 100,000 lookups",
         "lookups: none lost, none wrong; logins: closed at most; in all 0.1 %",
     ),
+    (
+        "recovery",
+        "kill -9 and a start, 200 times, with held sockets",
+        "ready within 50 ms (median), the first reply within 500 ms (p99)",
+    ),
     ("overload", "Four times what the API can answer", "temporary within 50 ms (median); goodput 90 %"),
     ("bulkhead", "The API of one entry hangs", "p99 of the other at most 1.1 times"),
+    (
+        "amplification",
+        "Requests without an end, and answers as long as they may be",
+        "at most 10 times their memory",
+    ),
     ("targets", "One of two targets hangs, resets, refuses", "no temporary reply for maps"),
     ("shared", "The shared cache is frozen, then killed", "no temporary reply"),
 ];

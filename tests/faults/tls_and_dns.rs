@@ -15,7 +15,6 @@ use crate::rows::row;
 use crate::support::backend::{Backend, Reply};
 use crate::support::certificates::{Authority, Flaw, Identity};
 use crate::support::pause;
-use crate::support::setup::Setup;
 use crate::support::site::{Way, open_directory};
 
 #[test]
@@ -35,14 +34,13 @@ fn row_22_certificates() {
     .map(|identity| serve(&identity));
     let api = serve(&authority.server(Flaw::None));
     let root = authority.write(directory.path(), "ca.crt");
-    let setup = Setup::start(|config| {
-        let mut config = entries(config.trust(&root), &api, &["timeout: 2s"]);
+    let rig = Rig::start_before(api, ledgers, "", |config, api| {
+        let mut config = entries(config.trust(&root), api, &["timeout: 2s"]);
         for (name, api) in NAMES.iter().zip(&bad) {
             config = config.map(name, &api.url("/map"), &["timeout: 2s"]);
         }
         config
     });
-    let rig = Rig { setup, api, ledgers };
     let mut lanes = rig.lanes(Way::Unix);
     lanes.extend(NAMES.map(|name| Lane { threads: 1, ..rig.map(Way::Unix, name) }));
     let mut traffic = rig.traffic(&lanes);
@@ -169,8 +167,9 @@ fn row_24_the_proxy() {
     let ledgers = Arc::<Ledgers>::default();
     // The fake API is the proxy: it answers for the target.
     let api = Api::start(&ledgers);
-    let setup = Setup::start(|config| entries_at(config.proxy(&api.url("")), &direct.url(""), &[]));
-    let mut rig = Rig { setup, api, ledgers };
+    let mut rig = Rig::start_before(api, ledgers, "", |config, api| {
+        entries_at(config.proxy(&api.url("")), &direct.url(""), &[])
+    });
     let (_postfix, smtp) = rig.postfix();
     let mut traffic = rig.traffic(&[&rig.lanes(Way::Unix)[..], &smtp].concat());
     traffic.more(10);
