@@ -193,6 +193,29 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_of_the_brokers_token_is_no_denial() {
+        let settings = settings();
+        let refuses =
+            |status, headers: &[(&str, &[u8])]| refuses_our_token(&settings, &reply(status, headers));
+        assert!(refuses(401, &[]));
+        assert!(!refuses(403, &[]) && !refuses(200, &[]));
+        assert!(!refuses(401, &[("Auth-Status", b"wrong password")]));
+    }
+
+    #[test]
+    fn a_status_without_evidence_is_explained() {
+        let hint = |status| hint(&Failure::Status(status));
+        assert!(
+            [401, 403].iter().all(|code| hint(*code).is_some_and(|hint| hint.contains("denied_status: [")))
+        );
+        assert!(hint(404).is_some_and(|hint| hint.contains("a wrong path")));
+        assert_eq!(hint(500), None);
+        // UNAUTHENTICATED, as a call of gRPC ends.
+        assert_eq!(hint(16), nauthilus::hint(16).map(str::to_owned));
+        assert_eq!(super::hint(&Failure::Body), None);
+    }
+
+    #[test]
     fn headers_that_contradict_or_cannot_be_sent_accept_nobody() {
         let settings = settings();
         let read = |headers: &[(&str, &[u8])]| read(&settings, "typed", &reply(200, headers));

@@ -79,3 +79,134 @@ fn map_answer(map: &MapSettings, value: Value<'_>) -> Result<Answer, Failure> {
         text => text.map(Answer::Value),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Action;
+    use crate::settings::{self, Configuration};
+    use std::path::Path;
+    use std::time::Instant;
+
+    /// An entry of this kind, with these lines of YAML.
+    fn entry(kind: &str, lines: &[&str]) -> Configuration {
+        let usual = format!("{kind}:\n  m:\n    target: http://127.0.0.1:1/\n    payload: '{{}}'\n");
+        let more: String = lines.iter().map(|line| format!("    {line}\n")).collect();
+        settings::parse(Path::new("pfxhttp.yml"), &(usual + &more)).expect("a configuration").0
+    }
+
+    fn map(lines: &[&str]) -> LookupSettings {
+        let field =
+            if lines.iter().any(|line| line.starts_with("value_field")) { "" } else { "value_field: value" };
+        entry("socket_maps", &[&[field], lines].concat()).maps.remove(0)
+    }
+
+    fn policy(lines: &[&str]) -> LookupSettings {
+        entry("policy_services", &[&["value_field: action"], lines].concat()).policies.remove(0)
+    }
+
+    fn says(settings: &LookupSettings, status: u16, body: &str) -> Result<Answer, Failure> {
+        let (headers, body) = (Default::default(), body.as_bytes().to_vec());
+        read(settings, &Reply { at: Instant::now(), status, headers, body })
+    }
+
+    fn value(text: &str) -> Result<Answer, Failure> {
+        Ok(Answer::Value(text.to_owned()))
+    }
+
+    #[test]
+    fn the_status_decides_first() {
+        let found = r#"{"value": "v"}"#;
+        for status in [200, 201, 204, 302, 400, 404, 410, 500] {
+            let due = if status == 200 { value("v") } else { Err(Failure::Status(status)) };
+            assert_eq!(says(&map(&[]), status, found), due, "{status}");
+            let map = map(&["status_code: 201", "not_found_status: [404, 410]"]);
+            let due = match status {
+                201 => value("v"),
+                404 | 410 => Ok(Answer::NotFound),
+                _ => Err(Failure::Status(status)),
+            };
+            assert_eq!(says(&map, status, found), due, "{status}");
+            let due = match status {
+                200 => Ok(Answer::Action(Action::parse("DUNNO").expect("an action"))),
+                _ => Err(Failure::Status(status)),
+            };
+            assert_eq!(says(&policy(&[]), status, r#"{"action": "DUNNO"}"#), due, "{status}");
+        }
+    }
+
+    #[test]
+    fn only_an_object_or_a_whole_document_is_an_answer() {
+        let whole = map(&["value_field: \"\""]);
+        for (body, of_field, of_whole) in [
+            (r#"{"value": "v"}"#, value("v"), Err(Failure::UnexpectedValue)),
+            (r#""v""#, Err(Failure::Body), value("v")),
+            ("7", Err(Failure::Body), value("7")),
+            ("false", Err(Failure::Body), value("false")),
+            ("null", Err(Failure::Body), Err(Failure::EmptyValue)),
+            ("[]", Err(Failure::Body), Err(Failure::UnexpectedValue)),
+            ("", Err(Failure::Body), Err(Failure::Body)),
+            ("<html>", Err(Failure::Body), Err(Failure::Body)),
+        ] {
+            assert_eq!(says(&map(&[]), 200, body), of_field, "{body}");
+            assert_eq!(says(&whole, 200, body), of_whole, "{body}");
+        }
+        assert_eq!(says(&policy(&[]), 200, "\"DUNNO\""), Err(Failure::Body));
+    }
+
+    #[test]
+    fn what_is_absent_or_empty_is_what_the_settings_say() {
+        let strict = map(&["absent_value: error"]);
+        assert_eq!(says(&map(&[]), 200, "{}"), Ok(Answer::NotFound));
+        assert_eq!(says(&strict, 200, "{}"), Err(Failure::Body));
+        assert_eq!(says(&policy(&[]), 200, "{}"), Ok(Answer::NotFound));
+        assert_eq!(says(&policy(&["absent_value: error"]), 200, "{}"), Err(Failure::Body));
+        assert_eq!(says(&policy(&[]), 200, r#"{"action": " "}"#), Ok(Answer::NotFound));
+        let lax = map(&["empty_value: not_found", "false_is_not_found: true"]);
+        for (json, due) in
+            [("\"\"", Failure::EmptyValue), ("null", Failure::EmptyValue), ("[]", Failure::UnexpectedValue)]
+        {
+            let body = format!(r#"{{"value": {json}}}"#);
+            assert_eq!(says(&map(&[]), 200, &body), Err(due), "{json}");
+            assert_eq!(says(&lax, 200, &body), Ok(Answer::NotFound), "{json}");
+        }
+        assert_eq!(says(&lax, 200, r#"{"value": {}}"#), Err(Failure::UnexpectedValue));
+        assert_eq!(says(&map(&[]), 200, r#"{"value": false}"#), value("false"));
+        assert_eq!(says(&lax, 200, r#"{"value": false}"#), Ok(Answer::NotFound));
+        assert_eq!(says(&lax, 200, r#"{"value": "v"}"#), value("v"));
+    }
+
+    #[test]
+    fn an_error_text_is_a_failure() {
+        let settings = |more: &[&str]| map(&[&["error_field: error", "no_error_value: none"], more].concat());
+        let failed = |text: &str| Err(Failure::ErrorField(text.to_owned()));
+        let (lax, strict) = (settings(&[]), settings(&["absent_value: error"]));
+        for (error, found, absent) in [
+            ("\"none\"", value("v"), Ok(Answer::NotFound)),
+            ("\"\"", value("v"), Err(Failure::Body)),
+            ("\"down\"", failed("down"), failed("down")),
+        ] {
+            assert_eq!(says(&lax, 200, &format!(r#"{{"error": {error}, "value": "v"}}"#)), found, "{error}");
+            assert_eq!(says(&strict, 200, &format!(r#"{{"error": {error}}}"#)), absent, "{error}");
+        }
+        assert_eq!(says(&lax, 200, r#"{"value": "v"}"#), value("v"));
+        assert_eq!(says(&strict, 200, "{}"), Err(Failure::Body));
+        // What is secret in the settings is in no text for Postfix.
+        let secret = settings(&["custom_headers: [\"X-Key: canary-of-a-key\"]"]);
+        let Err(Failure::ErrorField(text)) = says(&secret, 200, r#"{"error": "canary-of-a-key is wrong"}"#)
+        else {
+            panic!("no failure")
+        };
+        assert!(text.ends_with("is wrong") && !text.contains("canary"), "{text}");
+    }
+
+    #[test]
+    fn a_missing_page_is_explained() {
+        let of_map = |failure| hint(&map(&[]), &failure);
+        assert!(of_map(Failure::Status(404)).is_some_and(|hint| hint.contains("not_found_status: [404]")));
+        assert!(of_map(Failure::Status(410)).is_some_and(|hint| hint.contains("not_found_status: [410]")));
+        let of_policy = hint(&policy(&["status_code: 202"]), &Failure::Status(404));
+        assert!(of_policy.is_some_and(|hint| hint.contains("answers 202 without the field")));
+        assert_eq!((of_map(Failure::Status(500)), of_map(Failure::Body)), (None, None));
+    }
+}
