@@ -173,6 +173,8 @@ def exim(machine, api, results):
     phases(machine, api, results, "exim.map", lambda good: {"TCP": Smtp(2601).ask("map", good)}, ("250", "550", "451"))
     phases(machine, api, results, "exim.policy", lambda good: {"TCP": Smtp(2602).ask("policy", good)},
            ("250", "550", "451"))
+    relayed = {kind: Smtp(port).recipient("bob@elsewhere.example") for kind, port in (("map", 2601), ("policy", 2602))}
+    results.cell("exim.relay", ", ".join(sorted(set(relayed.values()))), set(relayed.values()) == {"550"})
     machine.do("systemctl", "stop", "compat-exim-unix", "compat-exim-TCP")
     machine.do("rm", "-r", DROP_IN.rsplit("/", 1)[0])
     machine.do("systemctl", "daemon-reload")

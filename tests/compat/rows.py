@@ -88,7 +88,8 @@ CHAPTERS = [
     ("Exim: logins, by its Dovecot authenticator", "exim4-daemon-heavy", phases("exim", "login", "235", "535", "435")),
     ("Exim: a map, by `readsocket`", "exim4-daemon-heavy", phases("exim.map", "map", "250", "550", "451")),
     ("Exim: a policy service, by `readsocket`", "exim4-daemon-heavy",
-     phases("exim.policy", "policy", "250", "550", "451")),
+     [*phases("exim.policy", "policy", "250", "550", "451"),
+      ("exim.relay", "A recipient of another domain, with the map's ACL and with the policy's", "550")]),
     ("Sendmail: its socket map", "sendmail-bin", phases("sendmail", "map", "250", "550", "451")),
 ]
 NAMES = {"postfix": "Postfix", "systemd": "systemd", "dpkg": "dpkg", "dovecot-core": "Dovecot",
