@@ -81,6 +81,22 @@ fn a_providers_byte_order_mark_is_skipped() {
 }
 
 #[test]
+fn an_unusual_issuer_is_remarked_once() {
+    let (provider, key) = (FakeProvider::start(), Key::new(KeyKind::P256, "k"));
+    provider.publish(&[&key]);
+    provider.describe("issuer", json!("https://login.example/tenant"));
+    let mut claims = provider.claims("u", "pfx");
+    claims["iss"] = json!("https://login.example/tenant");
+    let setup = setup(&provider, "validation: jwks", &[]);
+    for _ in 0..3 {
+        assert_eq!(once(&setup, "", &key.token(&claims)), "OK u");
+    }
+    let remark = "an identity provider has an unusual issuer; its tokens are accepted";
+    assert!(setup.broker.logged(&[remark, "https://login.example/tenant"]), "{}", setup.broker.log());
+    assert_eq!(setup.broker.log().matches(remark).count(), 1);
+}
+
+#[test]
 fn an_issuer_pattern_needs_tenants() {
     let (provider, key) = (FakeProvider::start(), Key::new(KeyKind::P256, "k"));
     provider.publish(&[&key]);
