@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use crate::support::backend::{Backend, Reply, Request};
-use crate::support::fleet::{Files, Member, SECRET, fresh, has_records, now_says, outage, purge};
+use crate::support::fleet::{Files, Member, SECRET, fresh, has_records, now_says, outage, purge_and_share};
+use crate::support::pause;
 use crate::support::redis::Redis;
-use crate::support::{PATIENCE, pause, wait_until};
 
 const TEMP: &str = "TEMP Temporary server problem";
 
@@ -89,9 +89,7 @@ fn a_record_of_an_older_epoch_is_a_miss() {
     assert!(has_records(&redis, 1));
     let before = redis.names().remove(0);
     now_says(&api, "new");
-    purge(&one, &["m"]);
-    assert!(wait_until(PATIENCE, || one.look_up("k") == "OK new" && redis.names().len() == 2));
-    let after = redis.names().into_iter().find(|name| *name != before).expect("another name");
+    let after = purge_and_share(&one, &redis, "OK new");
     assert_ne!(before.split(':').nth(3), after.split(':').nth(3), "{before} {after}");
     redis.set(&after, &redis.get(&before));
     assert_eq!(other.look_up_in_time("k"), "OK new");

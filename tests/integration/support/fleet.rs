@@ -152,6 +152,25 @@ pub(crate) fn purge(member: &Member, words: &[&str]) -> String {
     text(&output)
 }
 
+/// Purges the map `m`, and asks for `k`, which has to be `due`, until that is shared: an answer that comes before the
+/// server knows of the purge is not. The name of the new record.
+pub(crate) fn purge_and_share(member: &Member, redis: &Redis, due: &str) -> String {
+    let before = redis.names();
+    let newest = || redis.names().into_iter().filter(|name| !before.contains(name)).max_by_key(epoch);
+    let is_shared = wait_until(PATIENCE, || {
+        purge(member, &["m"]);
+        member.look_up("k") == due && wait_until(Duration::from_secs(1), || newest().is_some())
+    });
+    assert!(is_shared, "{due} is not shared");
+    newest().expect("a record")
+}
+
+/// The number of purges in the name of a record.
+fn epoch(name: &String) -> u64 {
+    let number = name.split(':').nth(3).and_then(|number| number.parse().ok());
+    number.unwrap_or_else(|| panic!("{name} has no number"))
+}
+
 /// Waits until `member` says this about `key`; how long that took.
 pub(crate) fn says(member: &Member, key: &str, due: &str) -> Duration {
     let began = Instant::now();
