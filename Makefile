@@ -98,14 +98,14 @@ PLAY := PFXHTTP_TEST_FAULTS=$(FAULTS) $(CARGO) test --locked --features client -
 # Rows that measure, or that load the machine, have it for themselves.
 MEASURE := row_42 row_chaos row_recovery row_overload row_bulkhead row_amplification
 faults: packages build
-	@contrib/test-packages faketime util-linux
+	@contrib/test-packages faketime
 	@rm -rf $(FAULTS) && mkdir -p $(FAULTS)
 	-$(PLAY) --test-threads=2 row_ $(addprefix --skip ,$(MEASURE))
 	-$(PLAY) --test-threads=1 $(MEASURE)
 	@$(PLAY) --nocapture --exact page::the_page
 
 # Run it by hand: ten million lookups of all kinds (SOAK=1000000: a million) through the release build, a quarter of
-# an hour or more, after a build of the tests with optimization.
+# an hour or more, after a build of the tests with optimisation.
 SOAK ?= 10000000
 soak: build
 	PFXHTTP_TEST_SOAK=$(SOAK) $(CARGO) test --release --locked --features client --test faults -- \

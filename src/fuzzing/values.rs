@@ -103,7 +103,7 @@ fn is_sound(text: &str) -> bool {
     Json::read(text).is_some_and(|json| json.parts().into_iter().all(is_sound))
 }
 
-/// A list with values was asked for what is no place.
+/// A value that has no members, or no such ones, was asked for one.
 struct NoPlace;
 
 type Found<'a> = Result<Option<&'a str>, NoPlace>;
@@ -142,6 +142,7 @@ fn descend<'a>(text: &'a str, keys: &[&str]) -> Found<'a> {
                 None => Ok(None),
             }
         }
+        Some(Json::Other) if !["null", "false", "\"\""].contains(&text) => Err(NoPlace),
         Some(Json::Other) | None => Ok(None),
     }
 }

@@ -184,7 +184,9 @@ impl fmt::Display for Failure {
             Self::Status(grpc::OK) => "the API says that it failed (TEMPFAIL)",
             Self::Status(code @ ..100) => return write!(f, "gRPC status {code} ({})", grpc::name(*code)),
             Self::Status(code) => return write!(f, "unexpected status code {code}"),
-            Self::Body => "the body is not a JSON object (over gRPC: no message of the service), or has no answer",
+            Self::Body => {
+                "the body is not a JSON object, has another form than the entry's fields, or has no answer (over gRPC: no message of the service)"
+            }
             Self::Provider => {
                 "the identity provider cannot be reached or refuses us; see \"trouble with an identity provider\" in the log"
             },

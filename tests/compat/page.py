@@ -19,7 +19,7 @@ WAYS = """
 In the tables of Postfix an smtpd asks by each of five [ways](postfix/ways.md), all at the same time: *client*
 (pfxhttp-client, which passes the connection on), *forward* (pfxhttp-client with `--no-hand-over`), *unit* (a socket unit
 of systemd), *unix* and *tcp* (listeners of the broker). A cell with one code is the reply by all ways. *closed* is a
-connection that ended without a reply.
+connection that ended without a reply. 450, 451, 454 and, for Exim's logins, 435 are temporary.
 """
 HOW = """
 `make compat` plays all of this and writes this page. It needs root, the Debian mirror, 3 GB below `target/compat` and a

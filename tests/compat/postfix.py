@@ -248,7 +248,7 @@ class Traffic:
         # A login may be repeated by its user, but is never denied.
         late = [one for one in bad if one[1] in WAITING and one[0] != "login" or one[2] not in TEMPORARY]
         waiting = [one for one in bad if one[1] in WAITING]
-        text = f"{count} replies; temporary: {len(waiting)}, by listeners {len(bad) - len(waiting)}"
+        text = f"{count:,} replies; {len(bad) - len(waiting)} temporary by unix and tcp, {len(waiting)} by the others"
         if late:
             text += "; wrong: " + ", ".join(sorted({" ".join(one) for one in late}))
         return text, count > 50 and not late

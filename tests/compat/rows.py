@@ -58,7 +58,7 @@ CHAPTERS = [
     *((KINDS[kind][0], "postfix", dialogues(kind)) for kind in KINDS),
     ("Postfix under traffic", "postfix", [
         ("postfix.check", "`pfxhttp-broker postfix --check`", "no error"),
-        ("postfix.traffic.lookups", "Three restarts under traffic: maps, policies", "temporary: by listeners only"),
+        ("postfix.traffic.lookups", "Three restarts under traffic: maps, policies", "temporary by unix and tcp only"),
         ("postfix.traffic.logins", "Three restarts under traffic: logins", "none denied"),
     ]),
     ("systemd", "systemd", [
@@ -72,7 +72,7 @@ CHAPTERS = [
     ]),
     ("The package", "dpkg", [
         ("package.install", "The version before is installed", "runs, enabled; no warning of `check`"),
-        ("package.upgrade", "An upgrade under traffic: maps, policies", "temporary: by listeners only"),
+        ("package.upgrade", "An upgrade under traffic: maps, policies", "temporary by unix and tcp only"),
         ("package.configuration", "The configuration after it", "kept, with owner and mode"),
         ("package.broken", "An upgrade with a file that the broker refuses", "the old broker runs on; apt says so"),
         ("package.mended", "An upgrade with the right file", "restarted"),

@@ -116,7 +116,7 @@ def watchdog(machine, results):
     # Its own limit is 2 s.
     held = took.startswith("restarted") and temporary > 0 and lookup() == FOUND and max(times) < 10
     held = held and all(":TEMP " in reply or reply == FOUND for reply in replies)
-    text = f"{took}; {temporary} of {len(replies)} lookups temporary, {max(times):.0f} s at most"
+    text = f"{took}; {temporary} of {len(replies)} lookups temporary, within {max(times):.0f} s"
     results.cell("systemd.watchdog", text, held)
 
 

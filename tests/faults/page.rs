@@ -16,18 +16,19 @@ API what it saw. After the run the two are compared:
 
 * Each request has exactly one reply, within its time.
 * No definitive reply is another one than the API gives for this key.
-* A temporary reply (`TEMP`, `PERM`, `DEFER`, a closed connection) is one to a request that was sent during the fault, or up to
-  a second after it.
+* A temporary reply (`TEMP`, `PERM`, `DEFER`, a closed connection; Postfix makes 450, 451 or 454 of them) is one to a request that
+  was sent during the fault, or up to a second after it.
 * The API saw a lookup at most twice, unless the row allows more, and a password once.
 
 ";
 
 const HOW: &str = "
 `make faults` plays all rows and writes this page. It needs root and takes some minutes; `make test` plays the rows
-that take a few seconds. The rows are in `tests/faults/`. *Lookups* are the requests of the driver, *temporary* is how
-many of them got a temporary reply.
+that take a few seconds. The rows are in `tests/faults/`. *Requests* are those of the driver, *temporary* is how many of
+them got a temporary reply. The entries have `error_field` set: without it, or `absent_value: error`, an error that the API
+reports with status 200 means \"not found\" ([Answers](api/answers.md#other-apis)).
 
-`tests/faults/README.md` says how a row is written, and lists for each row a defence that was taken away from the broker,
+`tests/faults/README.md` says how a row is written, and lists for each row a defence that was taken away from the programs,
 and what the row then reported.
 ";
 
@@ -53,7 +54,7 @@ fn machine() -> String {
 
 /// The table, and the rows that did not hold.
 fn table(directory: &Path) -> (String, Vec<&'static str>) {
-    let mut text = "\n| row | fault | required | result | lookups | temporary | time |\n".to_owned();
+    let mut text = "\n| row | fault | required | result | requests | temporary | time |\n".to_owned();
     text.push_str("|---|---|---|---|---|---|---|\n");
     let mut broken = Vec::new();
     for (id, fault, required) in ROWS {

@@ -133,9 +133,10 @@ impl<'a> Scan<'a> {
     /// the last of those that have one name, and indices of lists.
     ///
     /// # Errors
-    /// [`Failure::Body`] if an object on the way has a key that is not text, or a list with values is asked for what
-    /// is no place: the answer is of another form than the settings, so nothing is said to be absent. A list
-    /// without values has none at any key: some languages write an object without members as `[]`.
+    /// [`Failure::Body`] if an object on the way has a key that is not text, or if a key leads into a text, a number,
+    /// `true`, or, unless it is the number of a place, a list with values: the answer has another form than the
+    /// settings, so nothing is said to be absent. `null`, `false`, `""` and `[]` have no member: some languages
+    /// write an object without members as `[]`.
     pub(super) fn descend<K: AsRef<str>>(&mut self, keys: &[K]) -> Result<Option<&'a str>, Failure> {
         let Some((first, rest)) = keys.split_first() else { return Ok(Some(self.value())) };
         let (first, mut found) = (first.as_ref(), None);
@@ -163,7 +164,8 @@ impl<'a> Scan<'a> {
                 }
                 self.pass(b']');
             }
-            _ => _ = self.value(),
+            _ if matches!(self.value(), "null" | "false" | "\"\"" | "") => {}
+            _ => return Err(Failure::Body),
         }
         Ok(found)
     }

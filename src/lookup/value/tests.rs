@@ -42,8 +42,8 @@ fn a_field_is_found_in_one_order() {
         Some(r#"[2, "]"]"#)
     );
     assert_eq!(find("/a/2", r#"{"a": [0, 1]}"#), None);
-    assert_eq!(find("a.b.c", r#"{"a": {"b": 1}, "a": {"b": {"c": "\\"}}}"#), Some(r#""\\""#));
-    assert_eq!(find("/a/b", r#"{"a": {"b": 1}, "a": 2}"#), None, "the last one of a name holds");
+    assert_eq!(find("a.b.c", r#"{"a": {"b": {}}, "a": {"b": {"c": "\\"}}}"#), Some(r#""\\""#));
+    assert_eq!(find("/a/b", r#"{"a": {"b": 1}, "a": null}"#), None, "the last one of a name holds");
     for (key, name) in [
         (r"\u00e9", "\u{e9}"),
         (r"\u0041b\u0043", "AbC"),
@@ -154,6 +154,26 @@ fn a_place_in_a_list_has_one_spelling() {
             "a name in an object"
         );
         assert_eq!(find(&format!("/a/{token}"), r#"{"a": []}"#), None, "nothing is in the list");
+    }
+}
+
+#[test]
+fn a_key_leads_into_nothing_or_into_an_object() {
+    for nothing in ["null", "false", "\"\"", "[]", "{}"] {
+        let body = format!(r#"{{"a": {nothing}}}"#);
+        assert_eq!(
+            (find("a.b", &body), find("/a/b", &body), find("/a/0", &body)),
+            (None, None, None),
+            "{body}"
+        );
+    }
+    for other in ["\"text\"", "7", "0", "true", "[{\"b\": 1}]", "\" \""] {
+        let body = format!(r#"{{"a": {other}}}"#);
+        let object = Object::parse(body.as_bytes()).expect("an object");
+        for field in ["a.b", "/a/b", "/a/b/c"] {
+            let found = Field::parse(field).expect("a field").find(&object);
+            assert_eq!(found.map(|found| found.map(Value::get)), Err(Failure::Body), "{field} in {body}");
+        }
     }
 }
 

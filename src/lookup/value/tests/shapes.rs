@@ -71,7 +71,7 @@ fn read(body: &str, value_field: &str) -> Duration {
     let start = cpu();
     let body = Object::parse(body.as_bytes()).expect("an object");
     for field in ["nowhere.at.all", value_field].map(|field| Field::parse(field).expect("a field")) {
-        if let Some(value) = field.find(&body).expect("keys are texts") {
+        if let Ok(Some(value)) = field.find(&body) {
             let _ = (map_value(value, MAX_BODY), is_empty(value));
         }
     }
