@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
+use std::process::Command;
 
 use clap::CommandFactory;
 use pfxhttp::command::cli::Cli;
@@ -138,6 +139,24 @@ fn the_packages_of_the_tests_are_named() {
     for package in packages {
         assert!(page.contains(&format!("`{package}`")), "docs/src/contributing.md does not name {package}");
     }
+}
+
+/// `make compat` writes the page, and a new row needs a new page.
+#[test]
+fn the_page_of_make_compat_has_each_row() {
+    let script = "from rows import CHAPTERS
+for _, _, rows in CHAPTERS:
+    for _, what, required in rows:
+        print(f'| {what} | {required} |')";
+    let mut python = Command::new("python3");
+    let output = python.args(["-B", "-c", script]).current_dir(root().join("tests/compat")).output();
+    let output = output.expect("it needs python3");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let (page, rows) =
+        (Page::read("docs/src/compatibility.md").text, String::from_utf8_lossy(&output.stdout).into_owned());
+    assert!(rows.lines().count() > 50, "{rows}");
+    let missing: Vec<_> = rows.lines().filter(|row| !page.contains(row)).collect();
+    assert!(missing.is_empty(), "make compat has more rows than its page: {missing:#?}");
 }
 
 /// Whether the program at the beginning of a command accepts the other words.
