@@ -112,11 +112,11 @@ type Found<'a> = Result<Option<&'a str>, NoPlace>;
 fn reference<'a>(text: &'a str, field: &Field, anywhere: bool) -> Found<'a> {
     match field {
         Field::Whole => Ok(Some(text)),
-        Field::Pointer(tokens) => descend(text, &tokens.iter().map(String::as_str).collect::<Vec<_>>()),
+        Field::Pointer(tokens) => descend(text, &tokens.iter().map(String::as_str).collect::<Vec<_>>(), true),
         Field::Name(name) => {
             let path: Vec<_> = name.split('.').collect();
-            let at_top = match descend(text, &[name])? {
-                None => descend(text, &path)?,
+            let at_top = match descend(text, &[name], true)? {
+                None => descend(text, &path, true)?,
                 found => found,
             };
             Ok(at_top.or_else(|| if anywhere { nearest(text, name) } else { None }))
@@ -124,24 +124,22 @@ fn reference<'a>(text: &'a str, field: &Field, anywhere: bool) -> Found<'a> {
     }
 }
 
-fn descend<'a>(text: &'a str, keys: &[&str]) -> Found<'a> {
+fn descend<'a>(text: &'a str, keys: &[&str], is_document: bool) -> Found<'a> {
     let Some((first, rest)) = keys.split_first() else { return Ok(Some(text)) };
+    let place = first.parse::<usize>().ok().filter(|place| place.to_string() == *first);
     match Json::read(text) {
         Some(Json::Object(members)) => {
-            let mut found = Ok(None);
-            for (_, value) in members.iter().filter(|(name, _)| name == first) {
-                found = Ok(descend(value, rest)?);
+            let named: Vec<_> = members.iter().filter(|(name, _)| name == first).collect();
+            if named.is_empty() && !members.is_empty() && !is_document && place.is_some() {
+                return Err(NoPlace);
             }
-            found
+            named.iter().try_fold(None, |_, (_, value)| descend(value, rest, false))
         }
-        Some(Json::List(items)) => {
-            let place = first.parse::<usize>().ok().filter(|place| place.to_string() == *first);
-            match place {
-                Some(place) => items.get(place).map_or(Ok(None), |item| descend(item, rest)),
-                None if !items.is_empty() => Err(NoPlace),
-                None => Ok(None),
-            }
-        }
+        Some(Json::List(items)) => match place {
+            Some(place) => items.get(place).map_or(Ok(None), |item| descend(item, rest, false)),
+            None if !items.is_empty() => Err(NoPlace),
+            None => Ok(None),
+        },
         Some(Json::Other) if !["null", "false", "\"\""].contains(&text) => Err(NoPlace),
         Some(Json::Other) | None => Ok(None),
     }

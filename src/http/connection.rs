@@ -1,7 +1,8 @@
 //! One connection, and one exchange at a time on it.
 //!
-//! A request is written in one piece, unless its body is long, and the answer is read into a buffer of the thread, so a connection that
-//! waits holds no buffer. Bytes that come before the request, and an end, are noticed before anything is written.
+//! A request is written in one piece, unless its body is long. The answer is read into a buffer of the thread, so a
+//! connection that waits holds no buffer. Bytes that come before the request, and an end, are noticed before anything is
+//! written.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -44,8 +45,8 @@ impl ApiConnection {
         Self { stream, timer: Timer::new(deadline.instant()), keys }
     }
 
-    /// Sends `request` and what follows it, and reads the whole answer. With `looks`, the socket itself is asked first whether bytes came
-    /// before the request. One that is not `repeatable` holds a password.
+    /// Sends `request` and what follows it, and reads the whole answer. With `looks`, the socket itself is asked first
+    /// whether bytes came before the request. One that is not `repeatable` holds a password.
     ///
     /// # Errors
     /// The connection must not be used again.

@@ -30,7 +30,7 @@ pub(crate) fn escaped(text: &str, out: &mut Vec<u8>) {
         return out.extend_from_slice(bytes);
     }
     // A buffer that grows step by step takes the memory of all its steps.
-    out.reserve(bytes.iter().map(|byte| escaped_length(*byte)).sum::<usize>() + ROOM);
+    out.reserve(length(bytes) + ROOM);
     for run in bytes.split_inclusive(|byte| !is_plain(*byte)) {
         match run.split_last() {
             Some((last, plain)) if !is_plain(*last) => {
@@ -72,13 +72,14 @@ fn short(byte: u8) -> Option<u8> {
     }
 }
 
-/// How many bytes stand for this one.
-fn escaped_length(byte: u8) -> usize {
-    match (is_plain(byte), short(byte)) {
+/// How many bytes stand for `text`.
+pub(crate) fn length(text: &[u8]) -> usize {
+    let of = |byte: u8| match (is_plain(byte), short(byte)) {
         (true, _) => 1,
         (false, Some(_)) => 2,
         (false, None) => 6,
-    }
+    };
+    text.iter().map(|byte| of(*byte)).sum()
 }
 
 #[cfg(test)]

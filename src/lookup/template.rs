@@ -243,6 +243,10 @@ fn json_object(attributes: &Attributes, out: &mut Vec<u8>) {
     if attributes.consist_of(json::is_plain_ascii) {
         members(attributes, out, |text, out| out.extend_from_slice(text));
     } else {
+        // At once, as above.
+        let escaped: usize =
+            attributes.iter().map(|(name, value)| json::length(name) + json::length(value)).sum();
+        out.reserve(escaped + 6 * attributes.len() + 256);
         members(attributes, out, json::escaped_lossy);
     }
 }

@@ -9,7 +9,8 @@
 //! 4. else a dotted path from the root, `data.result`;
 //! 5. else that key at any depth, shallowest first, then in document order; lists are not searched.
 //!
-//! A key that an object holds twice has its last value, as with every JSON library.
+//! A key that an object holds twice has its last value, as with every JSON library; but if the path cannot be followed
+//! in the first one, that is a failure.
 
 mod number;
 mod scan;
@@ -61,7 +62,8 @@ impl Field {
     /// The value of this field in `body`, with a name at any depth; `None` if it is absent.
     ///
     /// # Errors
-    /// [`Failure::Body`] if an object on the way has a key that is not text (`"\ud800"`).
+    /// [`Failure::Body`] if an object on the way has a key that is not text (`"\ud800"`), or if the answer has another
+    /// form than the field: a key leads into a text, a number, `true` or a list with values.
     pub(crate) fn find<'a>(&self, body: &Object<'a>) -> Result<Option<Value<'a>>, Failure> {
         match self {
             Self::Name(name) if !name.contains('.') => body.find_anywhere(name),

@@ -127,7 +127,8 @@ pub enum Failure {
     /// A status other than the one that the entry accepts: of HTTP, or below 100 one of gRPC. There 0 is the
     /// decision TEMPFAIL, which comes with `OK`.
     Status(u16),
-    /// An accepted status with a body that is not a JSON object of bounded size.
+    /// An accepted status with a body that is not a JSON object of bounded size, or has another form than the fields of
+    /// the entry.
     Body,
     /// The identity provider gave no token, no keys, or no verdict on a token.
     Provider,

@@ -1,7 +1,7 @@
 //! How much memory of the broker a byte of hostile input takes, from Postfix' side and from the API's.
 //!
-//! What a connection takes without input does not count (row 42), nor does a compressed answer, of which 1 MiB is
-//! unpacked at most (row 09).
+//! Inputs are as long as they may be. What a connection or a dialogue takes for any input is bounded by their number
+//! and does not count (rows 42 and 55), nor does a compressed answer, of which 1 MiB is unpacked at most (row 09).
 
 use std::mem::replace;
 use std::time::Duration;
@@ -26,6 +26,40 @@ const MOST: f64 = 10.0;
 const OPEN: usize = 100;
 /// Lookups at a time.
 const LOOKUPS: usize = 32;
+/// Long answers at a time: a debug build needs a second for them.
+const ANSWERS: usize = 4;
+
+/// An input of the connection of this number, and how that is opened.
+struct Input {
+    what: &'static str,
+    bytes: fn(usize, &str) -> Vec<u8>,
+    open: fn(&Rig) -> Peer,
+}
+
+const INPUTS: [Input; 3] = [
+    Input {
+        what: "a key",
+        bytes: |number, part| netstring(format!("m {number}-{}", part.repeat(100_000))),
+        open: |rig| rig.setup.map(),
+    },
+    Input {
+        what: "attributes",
+        bytes: |number, part| {
+            let lines = ["a", "b", "c"].map(|name| format!("{name}={}\n", part.repeat(16_000)));
+            format!("request=smtpd_access_policy\nrecipient={number}\n{}\n", lines.concat()).into_bytes()
+        },
+        open: |rig| rig.setup.policy("p"),
+    },
+    Input {
+        what: "a password",
+        bytes: |number, part| {
+            let response = STANDARD.encode(format!("\0u{number}\0{}", part.repeat(8192)));
+            let login = format!("AUTH\t1\tPLAIN\tservice=smtp\tresp={response}\n");
+            format!("VERSION\t1\t2\nCPID\t1\n{login}").into_bytes()
+        },
+        open: |rig| Peer::unix(&rig.setup.socket("users")),
+    },
+];
 
 /// The broker, and the most memory for a byte so far.
 struct Measured {
@@ -36,10 +70,10 @@ struct Measured {
 impl Measured {
     /// Plays `count` inputs of `bytes` to a broker that has answered some lookups since its start, so that it has no
     /// memory of inputs before. What `play` returns is kept until the memory of the broker is at rest.
-    fn play<T>(&mut self, what: &str, count: usize, bytes: usize, play: impl FnOnce(&Rig) -> T) {
+    fn play<T>(&mut self, what: &str, count: usize, bytes: usize, play: impl FnOnce(&Rig) -> T) -> T {
         self.rig.setup.broker.kill();
         self.rig.setup.broker.start_again();
-        drop(ask(&self.rig));
+        drop(ask(&self.rig, LOOKUPS, ""));
         let broker = &self.rig.setup.broker;
         let before = broker.resident_kib();
         broker.forget_peak();
@@ -53,17 +87,25 @@ impl Measured {
         let times = last.saturating_sub(before) as f64 * 1024.0 / (count * bytes) as f64;
         println!("{what}: {count} inputs of {bytes} bytes take {times:.1} times their memory");
         self.most = self.most.max(times);
-        drop(kept);
         self.rig.api.mend();
+        kept
     }
 
-    /// Requests whose last byte does not come.
-    fn unfinished(&mut self, what: &str, input: &[u8], open: impl Fn(&Rig) -> Peer) {
-        self.play(what, OPEN, input.len(), |rig| {
-            let mut peers: Vec<Peer> = (0..OPEN).map(|_| open(rig)).collect();
-            peers.iter_mut().for_each(|peer| peer.send(input));
+    /// Inputs whose last byte does not come before the memory was measured. Then the API is asked for each.
+    fn unfinished(&mut self, input: &Input) {
+        let inputs: Vec<Vec<u8>> = (0..OPEN).map(|number| (input.bytes)(number, "a")).collect();
+        let mut peers = self.play(&format!("the most of {}", input.what), OPEN, inputs[0].len(), |rig| {
+            let mut peers: Vec<Peer> = (0..OPEN).map(|_| (input.open)(rig)).collect();
+            for (peer, input) in peers.iter_mut().zip(&inputs) {
+                peer.send(&input[..input.len() - 1]);
+            }
             peers
         });
+        let before = self.rig.api.backend.count();
+        for (peer, input) in peers.iter_mut().zip(&inputs) {
+            peer.send(&input[input.len() - 1..]);
+        }
+        self.is_asked(input.what, before + OPEN);
     }
 
     /// The same on the local socket.
@@ -71,8 +113,8 @@ impl Measured {
         let mut frame = Vec::new();
         let question = map_question("m", &"a".repeat(200_000));
         ipc::encode_request(1, 0, &question, &mut frame).expect("short enough");
-        frame.pop();
-        self.play("a frame of the local socket", OPEN, frame.len(), |rig| {
+        let last = frame.pop().expect("bytes");
+        let mut open = self.play("the most of a frame of the local socket", OPEN, frame.len(), |rig| {
             let mut open: Vec<Frames> = (0..OPEN).map(|_| Frames::connect(&rig.setup.ipc())).collect();
             for frames in &mut open {
                 frames.say_hello(&Service::Socketmap);
@@ -80,38 +122,50 @@ impl Measured {
             }
             open
         });
+        let before = self.rig.api.backend.count();
+        open.iter_mut().for_each(|frames| frames.send(&[last]));
+        self.is_asked("a frame", before + 1);
     }
 
-    /// Complete requests while the API hangs.
-    fn waiting(&mut self, what: &str, input: &[u8], open: impl Fn(&Rig) -> Peer) {
-        self.play(what, LOOKUPS, input.len(), |rig| {
+    /// Inputs while the API hangs.
+    fn waiting(&mut self, input: &Input, kind: &str, part: &str) {
+        let what = format!("{} of {kind}, and the API hangs", input.what);
+        let inputs: Vec<Vec<u8>> = (0..LOOKUPS).map(|number| (input.bytes)(number, part)).collect();
+        let before = self.rig.api.backend.count() + LOOKUPS;
+        let peers = self.play(&what, LOOKUPS, inputs[0].len(), |rig| {
             rig.api.fault(|_| Some(Reply::stall()));
-            let mut peers: Vec<Peer> = (0..LOOKUPS).map(|_| open(rig)).collect();
-            peers.iter_mut().for_each(|peer| peer.send(input));
+            let mut peers: Vec<Peer> = (0..LOOKUPS).map(|_| (input.open)(rig)).collect();
+            peers.iter_mut().zip(&inputs).for_each(|(peer, input)| peer.send(input));
             peers
         });
+        self.is_asked(&what, before + LOOKUPS);
+        drop(peers);
     }
 
-    /// Answers whose value is a long list of this part.
-    fn answered(&mut self, what: &str, part: &str) {
+    /// Answers whose value is a long list of this part, and what the reply begins with.
+    fn answered(&mut self, what: &str, part: &str, due: &str) {
         let body = format!("{{\"value\": [{}0]}}", part.repeat(1_000_000 / part.len()));
-        self.play(what, LOOKUPS, body.len(), |rig| {
+        self.play(what, ANSWERS, body.len(), |rig| {
             rig.api.fault(move |_| Some(Reply::json(&body)));
-            ask(rig)
+            ask(rig, ANSWERS, due)
         });
     }
+
+    /// The API has seen so many requests: the inputs were taken.
+    fn is_asked(&self, what: &str, due: usize) {
+        let asked = || self.rig.api.backend.count();
+        assert!(wait_until(PATIENCE, || asked() >= due), "{what}: {} requests, not {due}", asked());
+    }
 }
 
-/// Without its last byte.
-fn cut(request: &[u8]) -> &[u8] {
-    &request[..request.len() - 1]
-}
-
-/// Some lookups at a time, and their replies.
-fn ask(rig: &Rig) -> Vec<Peer> {
-    let mut peers: Vec<Peer> = (0..LOOKUPS).map(|_| rig.setup.map()).collect();
+/// Some lookups at a time, and their replies, which begin with `due`.
+fn ask(rig: &Rig, count: usize, due: &str) -> Vec<Peer> {
+    let mut peers: Vec<Peer> = (0..count).map(|_| rig.setup.map()).collect();
     peers.iter_mut().for_each(|peer| peer.send(netstring(format!("m k{}", next_id()))));
-    peers.iter_mut().for_each(|peer| drop(peer.reply()));
+    for peer in &mut peers {
+        let reply = peer.reply();
+        assert!(reply.starts_with(due), "{reply}");
+    }
     peers
 }
 
@@ -124,29 +178,14 @@ fn row_amplification_by_hostile_input() {
     traffic.more(20);
     row.counted(traffic.end(Rules::default()));
     let mut measured = Measured { rig, most: 0.0 };
-
-    let [map, policy, users]: [fn(&Rig) -> Peer; 3] =
-        [|rig| rig.setup.map(), |rig| rig.setup.policy("p"), |rig| Peer::unix(&rig.setup.socket("users"))];
-    let key = |part: &str| netstring(format!("m {}", part.repeat(100_000)));
-    let attributes = |part: &str| {
-        let lines = format!("a={}\n", part.repeat(16_000)).repeat(3);
-        format!("request=smtpd_access_policy\n{lines}\n").into_bytes()
-    };
-    let login = |part: &str| {
-        let response = STANDARD.encode(format!("\0u\0{}", part.repeat(8192)));
-        format!("VERSION\t1\t2\nCPID\t1\nAUTH\t1\tPLAIN\tservice=smtp\tresp={response}\n").into_bytes()
-    };
-    measured.unfinished("a map's request", cut(&key("a")), map);
-    measured.unfinished("a policy request", cut(&attributes("a")), policy);
-    measured.unfinished("a login", cut(&login("a")), users);
-    measured.unfinished_frames();
-    for (kind, part) in [("letters", "a"), ("control characters", "\x01")] {
-        measured.waiting(&format!("a key of {kind}, and the API hangs"), &key(part), map);
-        measured.waiting(&format!("attributes of {kind}, and the API hangs"), &attributes(part), policy);
-        measured.waiting(&format!("a password of {kind}, and the API hangs"), &login(part), users);
+    for input in &INPUTS {
+        measured.unfinished(input);
+        measured.waiting(input, "letters", "a");
+        measured.waiting(input, "control characters", "\x01");
     }
-    measured.answered("an answer of lists", "[],");
-    measured.answered("an answer of numbers", "0,");
-    measured.answered("an answer of escapes", "\"\\u0041\",");
+    measured.unfinished_frames();
+    measured.answered("an answer of lists", "[],", "OK 0");
+    measured.answered("an answer of numbers", "0.000000,", "PERM ");
+    measured.answered("an answer of escapes", "\"\\u0041\",", "PERM ");
     assert!(measured.most < MOST, "{:.1} times", measured.most);
 }

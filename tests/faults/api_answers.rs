@@ -112,6 +112,18 @@ fn row_18_the_field_is_absent_in_an_invalid_answer() {
         Reply::json(r#"{"error": "no database"}"#),
     ];
     play_through_postfix(&row, &Rig::start(&[]), 60, in_turn(replies));
+    // A list, a text or other members where the path of the field goes on.
+    let answers = [r#"{"data": [{"value": "v"}]}"#, r#"{"data": "text"}"#, r#"{"data": 1}"#];
+    let rig = Rig::start_with(|config, api| {
+        let asks = format!("target: \"{}\"", api.url("/map"));
+        let payload = r#"payload: '{"key": "{{ .Key }}"}'"#;
+        config.map_of("m", &[&asks, payload, "value_field: data.value", "timeout: 1s"])
+    });
+    rig.api.fault(in_turn(answers.map(Reply::json).to_vec()));
+    for _ in 0..2 * answers.len() {
+        let reply = rig.setup.map().look_up("m", "k");
+        assert_eq!(reply, "TEMP Temporary server problem");
+    }
 }
 
 #[test]

@@ -25,7 +25,7 @@ API what it saw. After the run the two are compared:
 const HOW: &str = "
 `make faults` plays all rows and writes this page. It needs root and takes some minutes; `make test` plays the rows
 that take a few seconds. The rows are in `tests/faults/`. *Requests* are those of the driver, *temporary* is how many of
-them got a temporary reply. The entries have `error_field` set: without it, or `absent_value: error`, an error that the API
+them got a temporary reply. Maps and policy services have `error_field` set: without it, or `absent_value: error`, an error that the API
 reports with status 200 means \"not found\" ([Answers](api/answers.md#other-apis)).
 
 `tests/faults/README.md` says how a row is written, and lists for each row a defence that was taken away from the programs,

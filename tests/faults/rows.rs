@@ -34,7 +34,7 @@ pub(crate) const ROWS: &[(&str, &str, &str)] = &[
     ("18", "The field is absent in an answer that is not valid", "temporary, never \"not found\""),
     ("19", "The field's name occurs in inner objects, too", "always the value at the place"),
     ("20", "A value of 200 kB", "temporary, never cut; the next reply is right"),
-    ("21", "null, a list without values, an object, 1e400", "temporary"),
+    ("21", "null (maps), a list without values, an object, a list of 1e400", "temporary"),
     ("22", "Certificates: expired, other host, self-signed, not yet valid", "temporary; no request is sent"),
     ("23", "The resolver: no such name, silence, another address", "temporary, within the limit; then right"),
     ("24", "The proxy is down, answers 407 or garbage", "temporary; never without the proxy"),

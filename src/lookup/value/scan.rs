@@ -129,26 +129,39 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
-    /// Passes the value that begins here, and returns what `keys` lead to in it: names of members,
-    /// the last of those that have one name, and indices of lists.
+    /// Passes the document, an object, and returns what `keys` lead to in it: names of members, the last of those that
+    /// have one name, and numbers of places in lists.
     ///
     /// # Errors
-    /// [`Failure::Body`] if an object on the way has a key that is not text, or if a key leads into a text, a number,
-    /// `true`, or, unless it is the number of a place, a list with values: the answer has another form than the
-    /// settings, so nothing is said to be absent. `null`, `false`, `""` and `[]` have no member: some languages
-    /// write an object without members as `[]`.
+    /// [`Failure::Body`] if an object on the way has a key that is not text, or if the answer has another form than the
+    /// keys, so that nothing is said to be absent: a key that leads into a text, a number, `true`, or, unless it is the
+    /// number of a place, a list with values; the number of a place where an object has other members. `null`,
+    /// `false`, `""`, `[]` and `{}` have no member: some languages write an object without members as `[]`.
     pub(super) fn descend<K: AsRef<str>>(&mut self, keys: &[K]) -> Result<Option<&'a str>, Failure> {
+        self.step(keys, true)
+    }
+
+    /// The same for the value that begins here, which is the document itself or not.
+    fn step<K: AsRef<str>>(&mut self, keys: &[K], is_document: bool) -> Result<Option<&'a str>, Failure> {
         let Some((first, rest)) = keys.split_first() else { return Ok(Some(self.value())) };
         let (first, mut found) = (first.as_ref(), None);
         match self.peek() {
-            Some(b'{') => self.members(|scan, key| {
-                if is(key, first)? {
-                    found = scan.descend(rest)?;
-                } else {
-                    scan.value();
+            Some(b'{') => {
+                let (mut is_named, mut has_others) = (false, false);
+                self.members(|scan, key| {
+                    if is(key, first)? {
+                        is_named = true;
+                        found = scan.step(rest, false)?;
+                    } else {
+                        has_others = true;
+                        scan.value();
+                    }
+                    Ok(())
+                })?;
+                if has_others && !is_named && !is_document && place(first).is_some() {
+                    return Err(Failure::Body);
                 }
-                Ok(())
-            })?,
+            }
             Some(b'[') => {
                 self.pass(b'[');
                 let wanted = place(first);
@@ -157,7 +170,7 @@ impl<'a> Scan<'a> {
                         break;
                     }
                     match wanted.ok_or(Failure::Body)? == index {
-                        true => found = self.descend(rest)?,
+                        true => found = self.step(rest, false)?,
                         false => _ = self.value(),
                     }
                     self.pass(b',');

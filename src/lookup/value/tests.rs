@@ -167,6 +167,13 @@ fn a_key_leads_into_nothing_or_into_an_object() {
             "{body}"
         );
     }
+    let places = r#"{"a": {"b": 1}, "0": {"c": 2}}"#;
+    assert_eq!((find("/0/c", places), find("/1", places)), (Some("2"), None), "the document has keys alone");
+    let object = Object::parse(places.as_bytes()).expect("an object");
+    for field in ["a.0", "/a/0", "/a/7/b"] {
+        let found = Field::parse(field).expect("a field").find(&object);
+        assert_eq!(found.map(|found| found.map(Value::get)), Err(Failure::Body), "{field}: no list");
+    }
     for other in ["\"text\"", "7", "0", "true", "[{\"b\": 1}]", "\" \""] {
         let body = format!(r#"{{"a": {other}}}"#);
         let object = Object::parse(body.as_bytes()).expect("an object");

@@ -122,7 +122,6 @@ where
     }
 }
 
-/// Reads once, through the stack: an idle connection has no buffer.
 /// Gives the memory of a long request back, once that has been decoded.
 pub(super) fn give_back(received: &mut Vec<u8>) {
     if received.is_empty() && received.capacity() > IDLE_BUFFER {
@@ -130,6 +129,7 @@ pub(super) fn give_back(received: &mut Vec<u8>) {
     }
 }
 
+/// Reads once, through the stack: an idle connection has no buffer.
 async fn read_some<S: AsyncRead + Unpin>(stream: &mut S, received: &mut Vec<u8>) -> io::Result<usize> {
     poll_fn(|cx| {
         let mut space = [MaybeUninit::uninit(); READ];

@@ -159,7 +159,8 @@ pub(crate) fn purge_and_share(member: &Member, redis: &Redis, due: &str) -> Stri
     let newest = || redis.names().into_iter().filter(|name| !before.contains(name)).max_by_key(epoch);
     let is_shared = wait_until(PATIENCE, || {
         purge(member, &["m"]);
-        member.look_up("k") == due && wait_until(Duration::from_secs(1), || newest().is_some())
+        assert_eq!(member.look_up("k"), due, "the answer of before the purge is gone here at once");
+        wait_until(Duration::from_secs(1), || newest().is_some())
     });
     assert!(is_shared, "{due} is not shared");
     newest().expect("a record")
