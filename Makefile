@@ -51,7 +51,7 @@ SOURCES    := $(CURDIR)=/usr/src/pfxhttp $(CARGO_HOME)=/usr/src/cargo
 build bench pgo soak: export RUSTFLAGS := $(strip $(RUSTFLAGS) $(addprefix --remap-path-prefix=,$(SOURCES)))
 build bench pgo soak: export CFLAGS := $(strip $(CFLAGS) $(addprefix -ffile-prefix-map=,$(SOURCES)))
 # The time in programs (mimalloc has that of its build), packages and the image: that of the last commit.
-build bench deb rpm image sbom: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y Cargo.lock)
+build bench pgo soak deb rpm image sbom: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y Cargo.lock)
 
 # The identity provider of the tests, in the versions of its package-lock.json.
 PROVIDER := tests/peers/oidc
@@ -108,8 +108,9 @@ faults: packages build
 # an hour or more, after a build of the tests with optimisation.
 SOAK ?= 10000000
 soak: build
-	PFXHTTP_TEST_SOAK=$(SOAK) $(CARGO) test --release --locked --features client --test faults -- \
-	    --ignored --nocapture soak::
+	PFXHTTP_CLIENT=$(CURDIR)/target/client/pfxhttp-client PFXHTTP_TEST_SOAK=$(SOAK) \
+	    $(CARGO) test --release --locked --features client --test faults -- --ignored --nocapture soak::
+	install -m 755 target/client/pfxhttp-client $(CLIENT)
 
 # Takes some minutes on an idle machine; benches/README.md describes the options and the report.
 bench: build
