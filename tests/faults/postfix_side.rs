@@ -197,11 +197,13 @@ fn row_53_policy_requests_without_end() {
     beside_traffic("53", |rig| {
         let open = b"request=smtpd_access_policy\n".to_vec();
         let many = "name=value\n".repeat(10_000).into_bytes();
+        let short: String = (0..300).map(|number| format!("n{number}=\n")).collect();
         for way in [Way::Unix, Way::Client] {
             for (what, input) in [
                 ("a line of 10 MB", [open.clone(), b"recipient=".to_vec(), vec![b'a'; 10 << 20]].concat()),
                 ("10 MB without =", vec![b'a'; 10 << 20]),
                 ("10,000 attributes", [open.clone(), many.clone()].concat()),
+                ("300 attributes", [open.clone(), short.clone().into_bytes(), b"\n".to_vec()].concat()),
                 ("a line without =", [open.clone(), b"recipient\n\n".to_vec()].concat()),
                 ("an empty line", b"\n".to_vec()),
             ] {
