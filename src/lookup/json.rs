@@ -2,7 +2,7 @@
 //! escape.
 
 /// Bytes for what usually follows a text with escapes.
-const ROOM: usize = 128;
+pub(crate) const ROOM: usize = 128;
 
 /// Appends `text` as a JSON string.
 pub(crate) fn string(text: &str, out: &mut Vec<u8>) {

@@ -237,17 +237,17 @@ impl Source {
 /// A policy request as a JSON object: all values are strings, in the order in which Postfix sent them. Bytes
 /// that are not UTF-8 become U+FFFD.
 fn json_object(attributes: &Attributes, out: &mut Vec<u8>) {
-    // As many bytes as `"":"",` has, for each; `=` and LF are counted already if Postfix has sent it.
-    out.reserve(attributes.text_len() + 6 * attributes.len() + 2);
     // One test of the whole request is quicker than one of each name and value.
-    if attributes.consist_of(json::is_plain_ascii) {
-        members(attributes, out, |text, out| out.extend_from_slice(text));
-    } else {
-        // At once, as above.
-        let escaped: usize =
-            attributes.iter().map(|(name, value)| json::length(name) + json::length(value)).sum();
-        out.reserve(escaped + 6 * attributes.len() + 256);
-        members(attributes, out, json::escaped_lossy);
+    let is_plain = attributes.consist_of(json::is_plain_ascii);
+    let text = match is_plain {
+        true => attributes.text_len(),
+        false => attributes.iter().map(|(name, value)| json::length(name) + json::length(value)).sum(),
+    };
+    // As many bytes as `"":"",` has, for each; `=` and LF are counted already if Postfix has sent it.
+    out.reserve(text + 6 * attributes.len() + json::ROOM);
+    match is_plain {
+        true => members(attributes, out, |text, out| out.extend_from_slice(text)),
+        false => members(attributes, out, json::escaped_lossy),
     }
 }
 

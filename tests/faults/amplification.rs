@@ -131,6 +131,7 @@ impl Measured {
     fn waiting(&mut self, input: &Input, kind: &str, part: &str) {
         let what = format!("{} of {kind}, and the API hangs", input.what);
         let inputs: Vec<Vec<u8>> = (0..LOOKUPS).map(|number| (input.bytes)(number, part)).collect();
+        // With the lookups before the measurement.
         let before = self.rig.api.backend.count() + LOOKUPS;
         let peers = self.play(&what, LOOKUPS, inputs[0].len(), |rig| {
             rig.api.fault(|_| Some(Reply::stall()));

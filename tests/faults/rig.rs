@@ -189,7 +189,8 @@ pub(crate) fn play_through_postfix(
     play_on(row, rig, &lanes, [during, 20], rules, fault)
 }
 
-fn play_on(
+/// The same on these lanes. The replies to wait for are those of each lane during the fault, and after it.
+pub(crate) fn play_on(
     row: &Row,
     rig: &Rig,
     lanes: &[Lane],
